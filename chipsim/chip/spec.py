@@ -1,0 +1,102 @@
+"""What a crossbar chip is: its limits, as one frozen, validated value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Origin = Literal["sourced", "derived", "assumed"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Provenance(_Strict):
+    """Where a number comes from: ``sourced`` (a citation), ``derived`` (a formula) or ``assumed`` (a reason)."""
+
+    origin: Origin
+    note: str
+
+
+class Energy(_Strict):
+    """Energy constants, each for one term; none of them is an all-in figure."""
+
+    row_pj: Annotated[float, Field(ge=0, strict=False)]  # reading one crossbar row
+    add_pj: Annotated[float, Field(ge=0, strict=False)]  # one column operation
+    update_pj: Annotated[float, Field(ge=0, strict=False)]  # one neuron update
+    spike_pj: Annotated[float, Field(ge=0, strict=False)]
+    lookup_pj: Annotated[float, Field(ge=0, strict=False)]  # one target entry read
+    hop_pj: Annotated[float, Field(ge=0, strict=False)]  # router and link
+    io_pj: Annotated[float, Field(ge=0, strict=False)]  # one flit through a host port
+    static_mw: Annotated[float, Field(ge=0, strict=False)]
+
+
+class ChipSpec(_Strict):
+    """The limits of a chip; no limit stands anywhere else.
+
+    A core has ``axons`` rows and ``columns`` one-bit columns. With fold f (a power of two up to ``max_fold``, the same
+    in a whole core) it holds up to f * axons axons and each neuron takes f * w columns for w-bit weights.
+    """
+
+    name: str
+    description: str = ""
+    hypothetical: bool = False
+    grid: Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]  # columns, rows of cores
+    axons: PositiveInt
+    columns: PositiveInt
+    weight_bits: Annotated[tuple[Literal[1, 2, 4, 8], ...], Field(strict=False, min_length=1)]
+    max_fold: PositiveInt
+    potential_bits: Annotated[int, Field(ge=2, le=32)]
+    threshold_bits: Annotated[int, Field(ge=2, le=32)]
+    targets: PositiveInt  # entries of a core's target table
+    max_delay: Annotated[int, Field(ge=1, le=255)]
+    ports: Annotated[
+        tuple[Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Field(strict=False)], ...],
+        Field(strict=False, min_length=1),
+    ]
+    clock_mhz: Annotated[float, Field(gt=0, strict=False)]
+    energy: Energy
+    provenance: dict[str, Provenance] = {}
+
+    @property
+    def cores(self) -> int:
+        """Cores on the grid."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """1, 2, 4, ... max_fold."""
+        return tuple(1 << i for i in range(self.max_fold.bit_length()))
+
+    @property
+    def threshold_min(self) -> int:
+        """Smallest threshold: 'always', if no potential goes below it."""
+        return -(1 << (self.threshold_bits - 1))
+
+    @property
+    def threshold_max(self) -> int:
+        """Largest threshold: 'never', if every potential stays below it."""
+        return (1 << (self.threshold_bits - 1)) - 1
+
+    @property
+    def potential_min(self) -> int:
+        """Smallest potential."""
+        return -(1 << (self.potential_bits - 1))
+
+    @property
+    def potential_max(self) -> int:
+        """Largest potential."""
+        return (1 << (self.potential_bits - 1)) - 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ChipSpec:
+        if self.max_fold & (self.max_fold - 1):
+            raise ValueError(f"max_fold: {self.max_fold} is not a power of two")
+        for x, y in self.ports:
+            if x >= self.grid[0] or y >= self.grid[1]:
+                raise ValueError(f"ports: ({x}, {y}) is not on the {self.grid[0]} x {self.grid[1]} grid")
+        if len(set(self.weight_bits)) != len(self.weight_bits):
+            raise ValueError("weight_bits: a width stands there twice")
+        return self

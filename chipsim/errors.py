@@ -1,0 +1,73 @@
+"""The errors that a user can cause, as one tree.
+
+::
+
+    ReportedError
+    ├── UsageError        2   an unknown option, chip or data set name
+    ├── InputError        3   a file that is missing, unreadable, corrupt or of the wrong shape; an output not written
+    │   └── MappingError  3   a ``.map`` that breaks a rule of its format or of its chip
+    └── (qsnnc) ModelError 3, DoesNotFit 4
+
+Each error is one line: the object, what was found, what is allowed, what to do. Its ``code`` and ``fields``
+are stable, so that no caller has to parse the text.
+"""
+
+from __future__ import annotations
+
+
+class ReportedError(Exception):
+    """An error with an object, a stable code and fields; the text is one line.
+
+    Parameters
+    ----------
+    subject : str
+        The object at fault: a layer, a file, an option.
+    message : str
+        What was found, what is allowed, what to do.
+    code : str
+        Stable name of the error, such as ``"data-shape"``.
+    layer, node, limit, found, allowed : optional
+        The facts behind the text, ``None`` where they have no meaning.
+    """
+
+    exit_code = 70
+
+    def __init__(
+        self,
+        subject: str,
+        message: str,
+        *,
+        code: str,
+        layer: str | None = None,
+        node: str | None = None,
+        limit: str | None = None,
+        found: object = None,
+        allowed: object = None,
+    ) -> None:
+        self.subject = subject
+        self.message = " ".join(message.split())
+        self.code = code
+        self.fields: dict[str, object] = {
+            "layer": layer,
+            "node": node,
+            "limit": limit,
+            "found": found,
+            "allowed": allowed,
+        }
+        super().__init__(f"{subject}: {self.message}")
+
+
+class UsageError(ReportedError):
+    """A name or option that does not exist."""
+
+    exit_code = 2
+
+
+class InputError(ReportedError):
+    """Input that cannot be used, or an output that cannot be written."""
+
+    exit_code = 3
+
+
+class MappingError(InputError):
+    """A mapping that breaks a rule of its format or of its chip."""

@@ -1,0 +1,154 @@
+"""What a chip is told to do: the content of a ``.map`` as frozen values.
+
+``FORMAT.md`` beside this file is the specification; the names here are its names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+
+IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
+
+#: every array of a mapping with its dtype; shapes stand in ``FORMAT.md``
+ARRAYS: dict[str, str] = {
+    "core_layer": "int32",
+    "core_position": "int32",
+    "core_fold": "int32",
+    "core_weight_bits": "int32",
+    "core_crossbar": "int32",
+    "axon_offset": "int64",
+    "axon_source": "int32",
+    "neuron_offset": "int64",
+    "neuron_element": "int32",
+    "neuron_threshold": "int32",
+    "target_offset": "int64",
+    "target_axon": "int32",
+    "target_delay": "uint8",
+    "dense_fanout": "int32",
+    "crossbar_shape": "int32",
+    "crossbar_offset": "int64",
+    "crossbar_bits": "uint8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The model's own input tensor, and what becomes of uint8 pixels.
+
+    ``pixels`` is ``"raw"`` (0..255 as they are), ``"unit"`` (x / 255) or ``"normal"``
+    ((x / 255 - mean) / std); ``mean`` and ``std`` are per channel (or one for all) and matter for the last only.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]  # of one image, without the batch axis
+    pixels: str = "unit"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Features of one ONNX tensor, each thermometer-coded by ``levels`` neurons.
+
+    Neuron ``i`` of a feature fires iff the feature's level is above ``i``; the tensor's value is
+    ``scale * (level + zero_point)``. ``tick`` is the tick of the frame in which it fires (the encoder: 0).
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+    levels: int
+    scale: float
+    zero_point: float
+    tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layer(Population):
+    """A population on the chip, with what the compiler says of it.
+
+    ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires.
+    """
+
+    kind: str  # convolution, dense, pool, add, ...: for the reader; nothing is derived from it
+    weight_bits: int
+    fan_in: int  # axons of its widest neuron
+    fold: int  # the largest of its cores
+    neurons: int
+    removed: int
+    synapses: int
+    cores: int
+    bound: int
+    limiting: str  # columns, axons, targets, potential or cores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mapping:
+    """A network placed on a chip.
+
+    Sources are numbered 0 .. E-1 for the encoder's neurons (feature-major, level innermost) and E .. E+N-1 for the
+    chip's neurons in core order. ``arrays`` holds one read-only array for each name of `ARRAYS`.
+    """
+
+    model_sha256: str
+    exactness: str  # certified or tested
+    generator: str
+    chip: ChipSpec
+    input: InputSpec
+    encoder: Population
+    layers: tuple[Layer, ...]
+    output_tensor: str
+    output_shape: tuple[int, ...]  # of one image
+    ticks: int
+    arrays: dict[str, npt.NDArray[Any]]
+    encoder_onnx: bytes | None  # None: the input is the encoder population's spikes themselves
+    readout_onnx: bytes
+
+    @property
+    def cores(self) -> int:
+        """Number of cores in use."""
+        return len(self.arrays["core_layer"])
+
+    @property
+    def encoder_neurons(self) -> int:
+        """E: thermometer neurons on the host, sources 0 .. E-1."""
+        return int(np.prod(self.encoder.shape, dtype=np.int64)) * self.encoder.levels
+
+    @property
+    def neurons(self) -> int:
+        """N: neurons on the chip, read-out neurons included."""
+        return len(self.arrays["neuron_element"])
+
+    def __getattr__(self, name: str) -> npt.NDArray[Any]:  # mapping.axon_source
+        try:
+            return self.arrays[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def crossbar(self, index: int) -> npt.NDArray[np.int8]:
+        """Weights (axons, neurons) of a distinct crossbar, int8; 0 is no synapse."""
+        axons, neurons, bits = (int(v) for v in self.arrays["crossbar_shape"][index])
+        start, stop = self.arrays["crossbar_offset"][index : index + 2]
+        return unpack_crossbar(self.arrays["crossbar_bits"][start:stop], axons, neurons, bits)
+
+
+def pack_crossbar(weights: npt.NDArray[np.int8], bits: int) -> npt.NDArray[np.uint8]:
+    """Pack (axons, neurons) weights into bits, axon-major, then neuron, then bit, least significant first."""
+    planes = (weights.astype(np.uint8)[..., None] >> np.arange(bits, dtype=np.uint8)) & 1
+    return np.packbits(planes.reshape(-1), bitorder="little")
+
+
+def unpack_crossbar(packed: npt.NDArray[np.uint8], axons: int, neurons: int, bits: int) -> npt.NDArray[np.int8]:
+    """Undo `pack_crossbar`; 1 bit is {0, 1}, more bits are two's complement."""
+    planes = np.unpackbits(packed, count=axons * neurons * bits, bitorder="little").reshape(-1, bits)
+    weight = np.left_shift(1, np.arange(bits), dtype=np.int16)
+    if bits > 1:
+        weight[-1] = -weight[-1]
+    return (planes @ weight).astype(np.int8).reshape(axons, neurons)
