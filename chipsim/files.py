@@ -1,0 +1,58 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from chipsim.errors import InputError
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write to a temporary file beside the target, then rename.
+
+    Raises
+    ------
+    InputError
+        The target cannot be written; nothing is left behind and an older file stays as it was.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise _unwritable(path, error.strerror) from None
+    except BaseException:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def check_writable(path: str | Path | None) -> None:
+    """Refuse an output that could not be written, before the work for it starts; None and '-' always can."""
+    if path is None or str(path) == "-":
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise _unwritable(path, "it is a directory")
+    if not path.parent.is_dir():
+        raise _unwritable(path, f"there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise _unwritable(path, "permission denied")
+
+
+def _unwritable(path: Path, reason: str | None) -> InputError:
+    return InputError(str(path), f"cannot be written: {reason}; choose another place", code="output-unwritable")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,146 @@
+"""When does equality with float32 hold on every input? Exact sums, and decisions that no rounding can turn.
+
+Error model: IEEE 754 binary32, round to nearest, u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms,
+sections 2.2 and 3.1): one operation errs by a factor 1 + d, |d| <= u; a sum of n products by at most n u / (1 - n u)
+times the sum of their magnitudes, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.frontend.region import Region
+
+F64 = npt.NDArray[np.float64]
+Interval = tuple[F64, F64]
+
+UNIT_ROUNDOFF = 2.0**-24
+EXACT_BELOW = 2.0**24  # integers that float32 holds
+
+
+def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
+    """Largest power of two that divides every value (1.0 if all are zero)."""
+    mantissa, exponent = np.frexp(np.unique(np.abs(values[values != 0]).astype(np.float64)))
+    if not len(mantissa):
+        return 1.0
+    whole = (mantissa * 2.0**53).astype(np.int64)
+    trailing = np.log2((whole & -whole).astype(np.float64))
+    return float(2.0 ** (exponent - 53 + trailing).min())
+
+
+def sums_are_exact(weights: F64, bias: F64, unit: float, largest: float) -> npt.NDArray[np.bool_]:
+    """Whether every float32 partial sum is exact in any order.
+
+    Parameters
+    ----------
+    weights : ndarray, float64, (channels, terms)
+        As the ONNX graph holds them.
+    bias : ndarray, float64, (channels,)
+    unit, largest : float
+        Every input value is a multiple of the power of two ``unit`` and at most ``largest`` in magnitude.
+
+    Returns
+    -------
+    ndarray, bool, (channels,)
+        All terms are multiples of one power of two g and their magnitudes sum to less than 2**24 g.
+    """
+    exact = np.zeros(len(weights), bool)
+    for channel, (row, offset) in enumerate(zip(weights, bias, strict=True)):
+        step = dyadic_unit(row) * unit
+        if offset:
+            step = min(step, dyadic_unit(np.array([offset])))
+        exact[channel] = (np.abs(row).sum() * largest + abs(offset)) / step < EXACT_BELOW
+    return exact
+
+
+def sum_error(terms: int, magnitude: F64) -> F64:
+    """Bound of a float32 sum's error: (n + 2) u times the sum of the terms' magnitudes."""
+    n = terms + 2
+    return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF) * magnitude
+
+
+def propagate(region: Region, root: Interval) -> Interval | None:
+    """Bounds of the region's end for bounds of its root, float32 rounding included; None where an operator is not known.
+
+    Parameters
+    ----------
+    root : pair of ndarray, float64, (points, channels)
+    """
+    known: dict[str, Interval] = {region.root: root}
+    for node in region.nodes:
+        arguments: list[Interval] = []
+        for name in node.inputs:
+            if name in known:
+                arguments.append(known[name])
+            elif name in region.model.constants:
+                constant = region.model.constants[name]
+                if node.op == "BatchNormalization" or constant.size == 1:
+                    row = constant.astype(np.float64).reshape(1, -1)
+                elif constant.size == region.channels:
+                    row = constant.astype(np.float64).reshape(1, -1)
+                else:
+                    return None
+                arguments.append((row, row))
+            else:
+                return None
+        rule = _RULES.get(node.op)
+        if rule is None or len(node.outputs) != 1:
+            return None
+        result = rule(arguments, dict(node.attributes))
+        if result is None:
+            return None
+        known[node.outputs[0]] = result
+    return known[region.end]
+
+
+def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
+    return low - slack, high + slack
+
+
+def _rounded(low: F64, high: F64) -> Interval:
+    """One float32 operation's rounding, and as much again for a fused variant of it."""
+    return _widen(low, high, 2 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)) + 2.0**-149)
+
+
+def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
+    corners = [op(x, y) for x in a for y in b]
+    return np.minimum.reduce(corners), np.maximum.reduce(corners)
+
+
+def _batch_norm(args: list[Interval], attributes: dict[str, object]) -> Interval:
+    x, (gamma, _), (beta, _), (mean, _), (var, _) = args
+    factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))  # type: ignore[arg-type]
+    low, high = _extremes(x, (factor, factor), np.multiply)
+    shift = beta - mean * factor
+    # float32 computes the factor (3 roundings), two products and two sums, in one of two orders
+    size = np.maximum(np.abs(low), np.abs(high)) + 2 * np.abs(mean * factor) + np.abs(beta)
+    return _widen(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
+
+
+def _clip(args: list[Interval], attributes: dict[str, object]) -> Interval:
+    low, high = args[0]
+    bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
+    top = args[2][0] if len(args) > 2 else attributes.get("max", np.inf)
+    return np.clip(low, bottom, top), np.clip(high, bottom, top)  # type: ignore[call-overload]
+
+
+_RULES: dict[str, Callable[[list[Interval], dict[str, object]], Interval | None]] = {
+    "Identity": lambda a, _: a[0],
+    "Dropout": lambda a, _: a[0],
+    "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),
+    "Sub": lambda a, _: _rounded(a[0][0] - a[1][1], a[0][1] - a[1][0]),
+    "Mul": lambda a, _: _rounded(*_extremes(a[0], a[1], np.multiply)),
+    "Div": lambda a, _: None if (a[1][0] * a[1][1] <= 0).any() else _rounded(*_extremes(a[0], a[1], np.divide)),
+    "Neg": lambda a, _: (-a[0][1], -a[0][0]),
+    "Relu": lambda a, _: (np.maximum(a[0][0], 0), np.maximum(a[0][1], 0)),
+    "Round": lambda a, _: (np.round(a[0][0]), np.round(a[0][1])),
+    "Floor": lambda a, _: (np.floor(a[0][0]), np.floor(a[0][1])),
+    "Ceil": lambda a, _: (np.ceil(a[0][0]), np.ceil(a[0][1])),
+    "Min": lambda a, _: (np.minimum(a[0][0], a[1][0]), np.minimum(a[0][1], a[1][1])) if len(a) == 2 else None,
+    "Max": lambda a, _: (np.maximum(a[0][0], a[1][0]), np.maximum(a[0][1], a[1][1])) if len(a) == 2 else None,
+    "Clip": _clip,
+    "BatchNormalization": _batch_norm,
+}

@@ -1,0 +1,90 @@
+"""Float weights that lie on a grid, as the integers that they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.ir.layers import Int
+
+MOST_BITS = 8
+#: float32 spellings of integer * scale stray by a few units in the last place
+TOLERANCE = 2.0**-20
+
+
+def integer_weights(
+    name: str, node: str, weights: npt.NDArray[np.floating], *, per_channel: bool = True
+) -> tuple[Int, npt.NDArray[np.float64]]:
+    """Find integers q and scales s with weights = q * s.
+
+    One scale serves the whole tensor where it needs no more bits than a scale a channel does; the readout's integers
+    are asked for with one scale only where that is possible at all.
+
+    Parameters
+    ----------
+    weights : ndarray, float, (channels, ...)
+    per_channel : bool
+        Whether a scale a channel is preferred where that makes the weights narrower.
+
+    Returns
+    -------
+    integers : ndarray, int64, as ``weights``
+    scales : ndarray, float64, (channels,)
+
+    Raises
+    ------
+    ModelError
+        No scale puts a channel on integers of at most 8 bits.
+    """
+    rows = weights.astype(np.float64).reshape(len(weights), -1)
+    whole = _smallest_grid(rows.reshape(1, -1))
+    each = [_smallest_grid(row[None]) for row in rows]
+    if any(found is None for found in each):
+        channel = next(i for i, found in enumerate(each) if found is None)
+        values = len(np.unique(rows[channel]))
+        raise ModelError(
+            name,
+            f"the weights of channel {channel} ({values} different values) lie on no grid of at most {MOST_BITS} bits; "
+            "quantize them before exporting",
+            code="weights-not-quantized",
+            layer=name,
+            node=node,
+            found=values,
+            allowed=1 << MOST_BITS,
+        )
+    integers = np.concatenate([found[0] for found in each if found is not None])
+    scales = np.array([found[1] for found in each if found is not None])
+    if whole is not None and not (per_channel and width(integers) < width(whole[0])):
+        integers, scales = whole[0].reshape(rows.shape), np.full(len(rows), whole[1])
+    return integers.reshape(weights.shape), scales
+
+
+def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
+    """Integers of smallest magnitude, and their scale."""
+    size = np.unique(np.abs(row[row != 0]))
+    if not len(size):
+        return np.zeros(row.shape, np.int64), 1.0
+    for parts in range(1, (1 << (MOST_BITS - 1)) + 1):
+        scale = size[0] / parts
+        ratio = size / scale
+        whole = np.round(ratio)
+        if whole[-1] > 1 << (MOST_BITS - 1):
+            return None
+        if np.all(np.abs(ratio - whole) <= TOLERANCE * whole):
+            q = np.round(row / scale).astype(np.int64)
+            if q.max() >= 1 << (MOST_BITS - 1):
+                return None
+            # the least-squares scale, or the exact power of two where it is one
+            scale = float((q * row).sum() / (q * q).sum())
+            power = 2.0 ** np.round(np.log2(scale))
+            return q, power if abs(scale - power) <= 2.0**-30 * power else scale
+    return None
+
+
+def width(weights: Int) -> int:
+    """Bits that the weights need: 1 for {0, 1}, else two's complement."""
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    if low >= 0 and high <= 1:
+        return 1
+    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1

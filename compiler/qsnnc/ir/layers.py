@@ -1,0 +1,195 @@
+"""The layer graph: named populations of integer levels, joined by linear maps with integer weights.
+
+A population has the shape (channels, rows, columns); each feature holds a level 0 .. ``levels``. A layer's potential is
+
+    potential[o, r, c] = sum over its connections of sum over (i, u, v) of weight[o, i, u, v] * level[i, r', c']
+
+and its neuron i of L fires iff potential >= threshold[class of (r, c), o, i]; the level is the number that fire. The last
+layer has no thresholds: its potentials are read out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Connection:
+    """A convolution-shaped linear map from one population.
+
+    A matrix is a convolution whose kernel covers the whole map, a pool one with ``groups`` = channels. Where ``level_wise``
+    is set (max pool), neuron i reads only neuron i of each feature in its window, not the level.
+    """
+
+    source: str
+    weights: Int  # (output channels, input channels / groups, kernel rows, kernel columns)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+    level_wise: bool = False
+
+    def __post_init__(self) -> None:
+        self.weights.setflags(write=False)
+
+    def taps(self, shape: tuple[int, int], out: tuple[int, int]) -> Int:
+        """Input positions that each window reads.
+
+        Parameters
+        ----------
+        shape, out : tuple of int
+            Rows and columns of the source population and of the layer.
+
+        Returns
+        -------
+        ndarray, int64, (out rows * out columns, kernel rows * kernel columns)
+            Flat input position of each tap, -1 where it lies in the padding.
+        """
+        along = []
+        for axis in (0, 1):
+            start = np.arange(out[axis]) * self.strides[axis] - self.pads[axis]
+            at = start[:, None] + np.arange(self.weights.shape[2 + axis]) * self.dilations[axis]
+            along.append(np.where((at >= 0) & (at < shape[axis]), at, -1))
+        rows, columns = along
+        flat = rows[:, None, :, None] * shape[1] + columns[None, :, None, :]
+        valid = (rows >= 0)[:, None, :, None] & (columns >= 0)[None, :, None, :]
+        return np.where(valid, flat, -1).reshape(out[0] * out[1], -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """Features of an ONNX tensor: value = scale * (level + zero_point), level in 0 .. levels."""
+
+    name: str
+    tensor: str  # '' where the ONNX graph holds no such tensor
+    tensor_shape: tuple[int, ...]  # of one image, as ONNX has it
+    shape: tuple[int, int, int]
+    levels: int
+    scale: float
+    zero_point: float
+
+    @property
+    def features(self) -> int:
+        """Number of features."""
+        return int(np.prod(self.shape))
+
+    @property
+    def neurons(self) -> int:
+        """Thermometer neurons; a read-out layer has one a feature."""
+        return self.features * max(self.levels, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A threshold whose decision lies inside the float error bound: the layer is tested, not certified."""
+
+    channel: int
+    border_class: int
+    level: int
+    bound: float  # of the float error of the sum, in accumulator units
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer(Population):
+    """A population on the chip, with the connections that drive it."""
+
+    kind: str  # convolution, dense, pool, add
+    connections: tuple[Connection, ...]
+    thresholds: Int  # (border classes, channels, levels): fires when potential >= threshold
+    border: Int  # (rows, columns): the class of each position
+    reach: Int  # (border classes, channels, 2): smallest and largest potential that any input reaches
+    exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
+    doubts: tuple[Doubt, ...] = field(default=())
+
+    @property
+    def readout(self) -> bool:
+        """Whether its potentials are read out instead of fired on."""
+        return self.levels == 0
+
+    @property
+    def certified(self) -> bool:
+        """Whether its levels equal the ONNX tensor on every input."""
+        return self.exact_sums and not self.doubts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerGraph:
+    """A network on integers, in the order of execution, with the host's two ends."""
+
+    encoder: Population
+    layers: tuple[Layer, ...]
+    encoder_onnx: bytes
+    readout_onnx: bytes
+    encoder_exact: bool
+    output_tensor: str
+    output_shape: tuple[int, ...]
+
+    def population(self, name: str) -> Population:
+        """Return the encoder or a layer by name."""
+        if name == self.encoder.name:
+            return self.encoder
+        return next(layer for layer in self.layers if layer.name == name)
+
+    @property
+    def certified(self) -> bool:
+        """Whether the whole equals the ONNX network on every input."""
+        return self.encoder_exact and all(layer.certified for layer in self.layers)
+
+
+def verify_layers(graph: LayerGraph) -> None:
+    """Assert every rule of the layer graph: a broken one is our own mistake."""
+    known: dict[str, Population] = {graph.encoder.name: graph.encoder}
+    assert graph.encoder.levels >= 1
+    for layer in graph.layers:
+        assert layer.name not in known, f"two populations are called {layer.name}"
+        channels, rows, columns = layer.shape
+        classes = layer.thresholds.shape[0]
+        assert layer.thresholds.shape == (classes, channels, layer.levels), layer.name
+        assert layer.reach.shape == (classes, channels, 2), layer.name
+        assert layer.border.shape == (rows, columns), layer.name
+        assert layer.border.min() >= 0, layer.name
+        assert layer.border.max() < classes, layer.name
+        assert (np.diff(layer.thresholds, axis=2) >= 0).all(), f"{layer.name}: thresholds must not fall with the level"
+        low, high = layer.reach[..., :1], layer.reach[..., 1:]
+        assert (layer.thresholds >= low).all(), layer.name
+        assert (layer.thresholds <= high + 1).all(), layer.name
+        assert layer.connections, layer.name
+        for link in layer.connections:
+            source = known[link.source]
+            assert source.levels > 0, f"{layer.name} reads a layer that never fires"
+            out, per_group = link.weights.shape[:2]
+            assert out == channels, layer.name
+            assert per_group * link.groups == source.shape[0], layer.name
+            if link.level_wise:
+                assert source.levels == layer.levels, layer.name
+                assert (link.weights == 1).all(), layer.name
+            for axis in (0, 1):
+                span = (link.weights.shape[2 + axis] - 1) * link.dilations[axis] + 1
+                padded = source.shape[1 + axis] + link.pads[axis] + link.pads[axis + 2]
+                assert (layer.shape[1 + axis] - 1) * link.strides[axis] + span <= padded, layer.name
+        known[layer.name] = layer
+    assert [layer.readout for layer in graph.layers] == [False] * (len(graph.layers) - 1) + [True]
+
+
+def reachable(connections: tuple[Connection, ...], sources: dict[str, Population], layer: tuple[int, int, int]) -> Int:
+    """Smallest and largest potential of each feature over all inputs.
+
+    Returns
+    -------
+    ndarray, int64, (rows * columns, channels, 2)
+    """
+    channels, rows, columns = layer
+    reach = np.zeros((rows * columns, channels, 2), np.int64)
+    for link in connections:
+        source = sources[link.source]
+        valid = (link.taps(source.shape[1:], (rows, columns)) >= 0).astype(np.int64)
+        top = 1 if link.level_wise else source.levels
+        for side, part in enumerate((np.minimum(link.weights, 0), np.maximum(link.weights, 0))):
+            per_tap = part.sum(axis=1).reshape(channels, -1)
+            reach[..., side] += top * (valid @ per_tap.T)
+    return reach
