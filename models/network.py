@@ -1,0 +1,152 @@
+"""The LeNet with median quantization and ternary weights (PyTorch), for any k and B.
+
+Zou et al., Frontiers in Neuroscience 2021, doi 10.3389/fnins.2021.694170. Every float32 sum of the exported network is exact:
+pixels are 0..255, conv1's weights multiples of 2**-7, inner weights literally -1, 0, 1, the classifier's multiples of 2**-6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: name, output channels, kernel, stride, padding
+PLAN = (
+    ("conv1", 16, 5, 1, 2),
+    ("conv2", 16, 5, 1, 0),
+    ("down1", 16, 2, 2, 0),
+    ("conv3", 32, 5, 1, 0),
+    ("down2", 32, 2, 2, 0),
+    ("conv4", 256, 4, 1, 0),
+)
+CONV1_STEP = 2.0**-7
+FC_STEP = 2.0**-6
+INT8 = 127
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Median quantization: level = clip(round(x * 2**k), 0, 2**k * B); ``None`` in its place is full precision."""
+
+    k: int
+    b: int
+
+    @property
+    def levels(self) -> int:
+        """L, the number of thermometer neurons of a feature."""
+        return (1 << self.k) * self.b
+
+
+def through(value: Tensor, quantized: Tensor) -> Tensor:
+    """Straight-through estimator: the value of ``quantized``, the gradient of ``value``."""
+    return value + (quantized - value).detach()
+
+
+def ternary(weight: Tensor, factor: float = 0.7) -> Tensor:
+    """-1, 0, 1 by the threshold factor * mean|w| of each output channel; a larger factor prunes more."""
+    limit = factor * weight.abs().mean(dim=(1, 2, 3), keepdim=True)
+    return torch.sign(weight) * (weight.abs() > limit)
+
+
+def on_grid(weight: Tensor, step: float) -> Tensor:
+    """Nearest multiple of ``step`` with at most 8 bits."""
+    return torch.clamp(torch.round(weight / step), -INT8, INT8) * step
+
+
+class LeNet(nn.Module):
+    """Logits and activations of a batch of raw pixels, float32 (N, 1, 28, 28)."""
+
+    def __init__(self, quantization: Quantization | None, dropout: float = 0.2, prune: float = 0.7) -> None:
+        super().__init__()
+        self.quantization = quantization
+        self.dropout = dropout
+        self.prune = prune
+        inputs = 1
+        for name, out, kernel, stride, pad in PLAN:
+            conv = nn.Conv2d(inputs, out, kernel, stride, pad, bias=False)
+            self.add_module(name, conv)
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(out))
+            self.register_buffer(f"{name}_keep", torch.ones(out, inputs, kernel, kernel))
+            if quantization is not None:
+                # ternary weights are masters in [-1, 1]: spread them out
+                nn.init.uniform_(conv.weight, -0.5, 0.5)
+            inputs = out
+        self.fc = nn.Linear(256, 10)
+
+    def weight(self, name: str) -> Tensor:
+        """Weights as they act: quantized, pruned entries zero, with straight-through gradients."""
+        master = getattr(self, name).weight
+        keep = getattr(self, f"{name}_keep")
+        if self.quantization is None:
+            return master
+        quantized = on_grid(master, CONV1_STEP) if name == "conv1" else ternary(master, self.prune)
+        return through(master, quantized) * keep
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Median quantization, or ReLU in full precision."""
+        q = self.quantization
+        if q is None:
+            return F.relu(x)
+        top = float(q.b)
+        clipped = torch.clamp(x, 0.0, top)
+        level = torch.clamp(torch.round(x * 2.0**q.k), 0, q.levels) / 2.0**q.k
+        return through(clipped, level)
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """Classifier's weight and bias, on their grids."""
+        q = self.quantization
+        if q is None:
+            return self.fc.weight, self.fc.bias
+        weight = through(self.fc.weight, on_grid(self.fc.weight, FC_STEP))
+        step = FC_STEP * 2.0**-q.k
+        return weight, through(self.fc.bias, torch.round(self.fc.bias / step) * step)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return scores (N, 10) and the activations of the six convolutions."""
+        x = pixels
+        activations = []
+        for name, _, _, stride, pad in PLAN:
+            x = F.conv2d(x, self.weight(name), stride=stride, padding=pad)
+            x = self.activate(getattr(self, f"{name}_bn")(x))
+            activations.append(x)
+        x = F.dropout(x.flatten(1), self.dropout, self.training)
+        weight, bias = self.head()
+        return F.linear(x, weight, bias), activations
+
+    def clamp_masters(self) -> None:
+        """Keep master weights where their quantizer can still move them."""
+        if self.quantization is None:
+            return
+        with torch.no_grad():
+            for name, *_ in PLAN:
+                bound = INT8 * CONV1_STEP if name == "conv1" else 1.0
+                getattr(self, name).weight.clamp_(-bound, bound)
+            self.fc.weight.clamp_(-INT8 * FC_STEP, INT8 * FC_STEP)
+
+    def spikes(self, activations: list[Tensor]) -> list[Tensor]:
+        """Spikes of each layer, one number an image: the sum of its levels."""
+        scale = 1.0 if self.quantization is None else 2.0**self.quantization.k
+        return [a.flatten(1).sum(dim=1) * scale for a in activations]
+
+    def sops(self, activations: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Synaptic operations of each image: real ones and the paper's count, (N,) each.
+
+        A spike of feature f meets one synapse for each non-zero weight that reads f, times the L neurons it drives (one
+        for the classifier). The paper counts every window and output channel twice, zeros included, the classifier not.
+        """
+        q = self.quantization
+        assert q is not None
+        real = torch.zeros(len(activations[0]), device=activations[0].device)
+        paper = torch.zeros_like(real)
+        for (name, _, _, stride, pad), source in zip(PLAN[1:], activations[:-1], strict=True):
+            level = source * 2.0**q.k
+            weight = self.weight(name).detach()
+            count = (weight != 0).to(level).sum(dim=0, keepdim=True)
+            dense = torch.full_like(count, weight.shape[0])
+            real += F.conv2d(level, count, stride=stride, padding=pad).flatten(1).sum(1) * q.levels
+            paper += F.conv2d(level, dense, stride=stride, padding=pad).flatten(1).sum(1) * q.levels * 2
+        level = activations[-1].flatten(1) * 2.0**q.k
+        real += level @ (self.head()[0].detach() != 0).to(level).sum(dim=0)
+        return real, paper
