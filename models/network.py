@@ -7,6 +7,7 @@ pixels are 0..255, conv1's weights multiples of 2**-7, inner weights literally -
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,24 @@ def on_grid(weight: Tensor, step: float) -> Tensor:
     return torch.clamp(torch.round(weight / step), -INT8, INT8) * step
 
 
+class MedianQuantizer(torch.autograd.Function):
+    """clip(round(x * 2**k), 0, L) / 2**k forward; backward the gradient of clip(x, 0, L / 2**k)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int, levels: int) -> Tensor:
+        """Quantize, half to even."""
+        level = (x * 2.0**k).round_().clamp_(0, levels)
+        ctx.save_for_backward(x)
+        ctx.top = levels * 2.0**-k
+        return level.mul_(2.0**-k)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Pass the gradient where x lies between the ends."""
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, x, 0.0, ctx.top), None, None
+
+
 class LeNet(nn.Module):
     """Logits and activations of a batch of raw pixels, float32 (N, 1, 28, 28)."""
 
@@ -89,10 +108,7 @@ class LeNet(nn.Module):
         q = self.quantization
         if q is None:
             return F.relu(x)
-        top = float(q.b)
-        clipped = torch.clamp(x, 0.0, top)
-        level = torch.clamp(torch.round(x * 2.0**q.k), 0, q.levels) / 2.0**q.k
-        return through(clipped, level)
+        return MedianQuantizer.apply(x, q.k, q.levels)  # type: ignore[no-any-return,no-untyped-call]
 
     def head(self) -> tuple[Tensor, Tensor]:
         """Classifier's weight and bias, on their grids."""

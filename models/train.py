@@ -141,7 +141,7 @@ class Trainer:
             norm.momentum = None  # type: ignore[assignment]
         self.average.train()
         generator = torch.Generator().manual_seed(0)
-        for _ in range(min(40, self.batches)):
+        for _ in range(min(20, self.batches)):
             index = torch.randint(len(self.data.images), (BATCH,), generator=generator).to(self.device)
             draw = (torch.rand(BATCH, 6, generator=generator) * 2 - 1).to(self.device)
             self.average(augment(self.data.images[index], draw))
@@ -222,16 +222,19 @@ class Trainer:
             while self.epoch < min(options.epochs, options.stop_after or options.epochs):
                 start = time.perf_counter()
                 loss = self.train_epoch(steps)
-                self.settle()
-                results = {"model": self.validate(self.model), "average": self.validate(self.average)}
                 late = self.epoch > 0.75 * options.epochs or self.epoch == options.epochs
-                for which, network in (("model", self.model), ("average", self.average)):
+                candidates = {"model": self.model, "average": self.average} if late else {"model": self.model}
+                results = {}
+                if late:
+                    self.settle()
+                for which, network in candidates.items():
+                    if not late and self.epoch % 5:
+                        continue
+                    results[which] = self.validate(network)
                     accuracy = results[which][0] + 0.1 * results[which][1]  # MNIST decides, digits break near-ties
                     if late and accuracy >= self.best_accuracy:
                         self.best_accuracy = accuracy
                         self.best = {key: value.detach().clone() for key, value in network.state_dict().items()}
-                if not self.best:
-                    self.best = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
                 record = {"epoch": self.epoch, "loss": loss, "seconds": time.perf_counter() - start, **results}
                 log.write(json.dumps(record) + "\n")
                 log.flush()

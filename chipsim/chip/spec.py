@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+Side = Annotated[int, Field(ge=1, le=1024)]
 Origin = Literal["sourced", "derived", "assumed"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Provenance(_Strict):
@@ -43,11 +44,11 @@ class ChipSpec(_Strict):
     name: str
     description: str = ""
     hypothetical: bool = False
-    grid: Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]  # columns, rows of cores
-    axons: PositiveInt
-    columns: PositiveInt
+    grid: Annotated[tuple[Side, Side], Field(strict=False)]  # columns, rows of cores
+    axons: Annotated[int, Field(ge=1, le=1 << 20)]
+    columns: Annotated[int, Field(ge=1, le=1 << 20)]
     weight_bits: Annotated[tuple[Literal[1, 2, 4, 8], ...], Field(strict=False, min_length=1)]
-    max_fold: PositiveInt
+    max_fold: Annotated[int, Field(ge=1, le=1 << 10)]
     potential_bits: Annotated[int, Field(ge=2, le=32)]
     threshold_bits: Annotated[int, Field(ge=2, le=32)]
     targets: PositiveInt  # entries of a core's target table

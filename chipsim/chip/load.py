@@ -1,0 +1,114 @@
+"""Chips from YAML: the presets, and a user's own file."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from chipsim import yaml
+from chipsim.chip.spec import ChipSpec
+from chipsim.errors import InputError, UsageError
+
+Lines = dict[tuple[str | int, ...], int]
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the chips that come with the package."""
+    folder = resources.files("chipsim.chip") / "presets"
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load_chip(name: str | Path) -> ChipSpec:
+    """Load a preset by name, or a chip YAML, which may say ``base: PRESET`` and override single keys.
+
+    Raises
+    ------
+    UsageError
+        No preset has that name.
+    InputError
+        The file cannot be read, or breaks a rule: file, line, key, what was found, what is allowed.
+    """
+    text = str(name)
+    if not text.endswith((".yaml", ".yml")) and "/" not in text:
+        return _preset(text)
+    path = Path(text)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(text, f"cannot be read: {error.strerror}", code="chip-unreadable") from None
+    return _build(content, text)
+
+
+def _preset(name: str) -> ChipSpec:
+    if name not in preset_names():
+        near = difflib.get_close_matches(name, preset_names(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            "--chip",
+            f"{name!r} is no chip; allowed: {', '.join(preset_names())} or a YAML file{hint}",
+            code="chip-unknown",
+            found=name,
+            allowed=list(preset_names()),
+        )
+    return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}")
+
+
+def _build(content: bytes, where: str) -> ChipSpec:
+    try:
+        value, lines = yaml.load(content)
+    except yaml.YamlError as error:
+        raise InputError(f"{where}:{error.line}", f"is no chip: {error}", code="chip-yaml") from None
+    if not isinstance(value, dict) or not value:
+        raise InputError(f"{where}:1", "is no chip: keys and values are needed, such as base: xbar1152", code="chip-yaml")
+    if "base" in value:
+        value = _override(value, where, lines)
+    try:
+        return ChipSpec.model_validate(value)
+    except ValidationError as error:
+        raise _first(error, where, lines) from None
+
+
+def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]:
+    base = value["base"]
+    if not isinstance(base, str) or base not in preset_names():
+        raise InputError(
+            f"{where}:{lines[('base',)]}", f"base: {base!r} is no preset; allowed: {', '.join(preset_names())}",
+            code="chip-base", found=base, allowed=list(preset_names()),
+        )
+    merged = _preset(base).model_dump(mode="json")
+    sources = merged["provenance"]
+    for key, new in value.items():
+        if key in ("base", "provenance"):
+            continue
+        if key == "energy" and isinstance(new, dict):
+            merged["energy"] = {**merged["energy"], **new}
+            sources.update({f"energy.{part}": {"origin": "assumed", "note": f"set in {where}"} for part in new})
+        else:
+            merged[key] = new
+            if key in sources:
+                sources[key] = {"origin": "assumed", "note": f"set in {where}"}
+    own = value.get("provenance")
+    if own is not None:
+        merged["provenance"] = {**sources, **own} if isinstance(own, dict) else own
+    return merged
+
+
+def _first(error: ValidationError, where: str, lines: Lines) -> InputError:
+    found = error.errors()[0]
+    location = tuple(found["loc"])
+    line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), 1)
+    key = ".".join(str(part) for part in location)
+    if found["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), ChipSpec.model_fields, 1)
+        allowed = ", ".join(ChipSpec.model_fields) if len(location) == 1 else "the keys of a chip YAML"
+        text = f"unknown key {key!r}{f'; did you mean {near[0]}?' if near else ''}; allowed: {allowed}"
+    elif found["type"] == "missing":
+        text = f"the key {key!r} is missing; give it, or say base: xbar1152"
+    else:
+        text = f"{key + ': ' if key else ''}{found['msg'].removeprefix('Value error, ')}"
+        text += "" if isinstance(found["input"], dict) else f"; found {found['input']!r:.80}"
+    return InputError(f"{where}:{line}", text, code="chip-invalid", limit=key or None, found=repr(found.get("input"))[:80])

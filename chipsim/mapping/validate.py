@@ -1,0 +1,243 @@
+"""The rules of FORMAT.md, each checked on the whole mapping at once."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import MappingError
+from chipsim.mapping.program import ARRAYS, Mapping
+from chipsim.mapping.totals import crossbar_synapses, layer_sums
+
+#: a frame whose sources, axons or neurons are more than this many is refused before anything is allocated for it
+MOST = 1 << 31
+
+
+def refuse(subject: str, text: str, code: str, *, found: object = None, allowed: object = None) -> NoReturn:
+    """Raise the error of a broken rule."""
+    raise MappingError(subject, text, code=code, found=found, allowed=allowed)
+
+
+def validate_mapping(mapping: Mapping) -> None:
+    """Check every rule.
+
+    Raises
+    ------
+    MappingError
+        Names the core (or array) and the rule.
+    """
+    _shapes(mapping)
+    _offsets(mapping)
+    _ranges(mapping)
+    _cores(mapping)
+    _crossbars(mapping)
+    _targets(mapping)
+    _time(mapping)
+    _elements(mapping)
+    _repeated(mapping)
+
+
+def _shapes(m: Mapping) -> None:
+    """Dtypes, and shapes that agree with one another."""
+    if set(m.arrays) != set(ARRAYS):
+        refuse("arrays", f"are {sorted(m.arrays)}; needed: {sorted(ARRAYS)}", "map-arrays")
+    for name, dtype in ARRAYS.items():
+        if str(m.arrays[name].dtype) != dtype:
+            refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
+    cores = m.core_layer.size
+    sources = m.encoder_neurons + m.neuron_element.size
+    if sources >= MOST:
+        refuse("mapping", f"has {sources} sources; allowed: {MOST - 1}", "map-size")
+    axons, crossbars = m.axon_source.size, len(m.crossbar_shape)
+    wanted: dict[str, tuple[int, ...]] = {
+        "core_layer": (cores,), "core_position": (cores, 2), "core_fold": (cores,), "core_weight_bits": (cores,),
+        "core_crossbar": (cores,), "axon_offset": (cores + 1,), "axon_source": (axons,), "neuron_offset": (cores + 1,),
+        "neuron_element": (m.neurons,), "neuron_threshold": (m.neurons,), "target_offset": (sources + 1,),
+        "target_axon": (axons,), "target_delay": (axons,), "dense_fanout": (sources,),
+        "crossbar_shape": (crossbars, 3), "crossbar_offset": (crossbars + 1,), "crossbar_bits": (m.crossbar_bits.size,),
+    }
+    for name, shape in wanted.items():
+        if m.arrays[name].shape != shape:
+            refuse(name, f"has shape {m.arrays[name].shape}; needed: {shape}", "map-shape")
+    if not cores:
+        refuse("mapping", "has no cores", "map-shape")
+
+
+def _offsets(m: Mapping) -> None:
+    ends = {
+        "axon_offset": m.axon_source.size, "neuron_offset": m.neurons, "target_offset": m.target_axon.size,
+        "crossbar_offset": m.crossbar_bits.size,
+    }
+    for name, end in ends.items():
+        offset = m.arrays[name]
+        if offset[0] != 0 or offset[-1] != end or (np.diff(offset) < 0).any():
+            refuse(name, f"must rise from 0 to {end}", "map-offset")
+
+
+def _ranges(m: Mapping) -> None:
+    chip = m.chip
+    limits = {
+        "core_layer": (0, len(m.layers) - 1), "core_crossbar": (0, len(m.crossbar_shape) - 1),
+        "axon_source": (0, m.encoder_neurons + m.neurons - 1), "target_axon": (0, m.axon_source.size - 1),
+        "target_delay": (1, chip.max_delay), "neuron_threshold": (chip.threshold_min, chip.threshold_max),
+        "dense_fanout": (0, MOST), "neuron_element": (0, MOST),
+    }
+    for name, (low, high) in limits.items():
+        bad = np.flatnonzero((m.arrays[name] < low) | (m.arrays[name] > high))
+        if len(bad):
+            value = int(m.arrays[name][bad[0]])
+            refuse(f"{name}[{bad[0]}]", f"is {value}; allowed: {low} to {high}", "map-range", found=value, allowed=[low, high])
+
+
+def _first(bad: npt.NDArray[np.bool_]) -> int:
+    found = np.flatnonzero(bad)
+    return int(found[0]) if len(found) else -1
+
+
+def _check(bad: npt.NDArray[np.bool_], found: npt.NDArray[Any], rule: str, code: str, allowed: object) -> None:
+    core = _first(bad)
+    if core >= 0:
+        value = np.asarray(found)[core].tolist()
+        refuse(f"core {core}", f"{rule}: found {value}, allowed {allowed}", code, found=value, allowed=allowed)
+
+
+def _cores(m: Mapping) -> None:
+    chip = m.chip
+    x, y = m.core_position.T
+    outside = (x < 0) | (y < 0) | (x >= chip.grid[0]) | (y >= chip.grid[1])
+    _check(outside, m.core_position, "position on the grid", "map-position", list(chip.grid))
+    place = y.astype(np.int64) * chip.grid[0] + x
+    _, first = np.unique(place, return_index=True)
+    twice = np.ones(m.cores, bool)
+    twice[first] = False
+    _check(twice, m.core_position, "position of its own", "map-position", "one core a position")
+    _check(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-fold", list(chip.folds))
+    _check(~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-bits", list(chip.weight_bits))
+    fold = m.core_fold.astype(np.int64)
+    axons, neurons = np.diff(m.axon_offset), np.diff(m.neuron_offset)
+    _check(axons > fold * chip.axons, axons, f"axons, {chip.axons} rows times fold", "map-axons", "fold * rows")
+    columns = neurons * fold * m.core_weight_bits
+    _check(columns > chip.columns, columns, "columns", "map-columns", chip.columns)
+    _check((neurons == 0) | (axons == 0), neurons, "neurons and axons", "map-empty", "at least one of each")
+
+
+def _crossbars(m: Mapping) -> None:
+    shape = m.crossbar_shape.astype(np.int64)
+    bad = (shape[:, :2] < 1).any(axis=1) | ~np.isin(shape[:, 2], m.chip.weight_bits)
+    bad |= (shape[:, :2] >= 1 << 24).any(axis=1)
+    if bad.any():
+        refuse(f"crossbar {_first(bad)}", f"has the impossible shape {shape[_first(bad)].tolist()}", "map-crossbar")
+    packed = (shape.prod(axis=1) + 7) // 8
+    wrong = np.diff(m.crossbar_offset) != packed
+    if wrong.any():
+        refuse(f"crossbar {_first(wrong)}", "has not the bytes that its shape needs", "map-crossbar")
+    mine = shape[m.core_crossbar]
+    has = np.stack([np.diff(m.axon_offset), np.diff(m.neuron_offset), m.core_weight_bits.astype(np.int64)], axis=1)
+    _check((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-crossbar", "equal")
+    top, bottom = m.chip.potential_max, m.chip.potential_min
+    for k in range(len(shape)):
+        tail = int(shape[k].prod()) % 8
+        if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
+            refuse(f"crossbar {k}", "has bits after its last weight", "map-crossbar")
+        weights = m.crossbar(k).astype(np.int64)
+        high, low = int(np.maximum(weights, 0).sum(axis=0).max()), int(np.minimum(weights, 0).sum(axis=0).min())
+        if high > top or low < bottom:
+            refuse(f"crossbar {k}", f"reaches potentials {low} to {high}; allowed: {bottom} to {top}", "map-potential")
+
+
+def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Tick in which each source fires (-1: never), and the layer of each neuron."""
+    layer = np.repeat(m.core_layer, np.diff(m.neuron_offset)).astype(np.int64)
+    ticks = np.array([entry.tick if entry.levels else -1 for entry in m.layers])
+    return np.concatenate([np.full(m.encoder_neurons, m.encoder.tick), ticks[layer]]), layer
+
+
+def _targets(m: Mapping) -> None:
+    """Every axon has one source; the table of a core holds its neurons' entries."""
+    hits = np.bincount(m.target_axon, minlength=m.axon_source.size)
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    wrong = np.flatnonzero(hits != 1)
+    if len(wrong):
+        axon, core = int(wrong[0]), int(core_of[wrong[0]])
+        refuse(
+            f"core {core}", f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
+            "map-sources", found=int(hits[axon]), allowed=1,
+        )
+    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
+    wrong = np.flatnonzero(m.axon_source[m.target_axon] != source)
+    if len(wrong):
+        axon = int(m.target_axon[wrong[0]])
+        core = int(core_of[axon])
+        refuse(f"core {core}", f"axon {axon - int(m.axon_offset[core])} is the target of another source than its own", "map-sources")
+    entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
+    _check(entries > m.chip.targets, entries, "target table entries", "map-targets", m.chip.targets)
+
+
+def _time(m: Mapping) -> None:
+    """All axons of a core carry the frame in the tick of its layer."""
+    fires, _ = _sources(m)
+    names = [entry.name for entry in (m.encoder, *m.layers)]
+    if len(set(names)) != len(names):
+        refuse("layers", "have a name twice", "map-layers")
+    if m.encoder.levels < 1 or m.encoder.tick != 0 or any(entry.tick < 1 for entry in m.layers):
+        refuse("layers", "the encoder fires in tick 0 and has levels; every layer fires later", "map-ticks")
+    if m.ticks != 1 + max(entry.tick for entry in m.layers):
+        refuse("ticks", f"is {m.ticks}; needed: 1 + the largest tick of a layer", "map-ticks")
+    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
+    at = fires[source]
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    core = core_of[m.target_axon]
+    due = np.array([entry.tick for entry in m.layers])[m.core_layer[core]]
+    bad = (at < 0) | (at + m.target_delay != due)
+    if bad.any():
+        entry = _first(bad)
+        refuse(
+            f"core {core[entry]}", f"a spike of source {source[entry]} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
+            f"the layer's frame is due in tick {due[entry]}", "map-ticks",
+        )
+
+
+def _elements(m: Mapping) -> None:
+    """Each neuron is one element of its layer, no two are the same, and a read-out is complete."""
+    if [entry.levels == 0 for entry in m.layers].count(True) != 1:
+        refuse("layers", "exactly one layer is read out (levels 0)", "map-readout")
+    _, layer = _sources(m)
+    sizes = np.array([int(np.prod(entry.shape, dtype=np.float64)) * max(entry.levels, 1) for entry in m.layers])
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    beyond = m.neuron_element >= sizes[layer]
+    if beyond.any():
+        refuse(f"core {core_of[_first(beyond)]}", "a neuron's element lies outside its layer", "map-element")
+    key = layer * int(sizes.max()) + m.neuron_element
+    _, first = np.unique(key, return_index=True)
+    if len(first) != len(key):
+        twice = np.ones(len(key), bool)
+        twice[first] = False
+        refuse(f"core {core_of[_first(twice)]}", "a neuron's element stands on another core already", "map-element")
+    for number, entry in enumerate(m.layers):
+        mine = layer == number
+        if entry.levels == 0 and int(mine.sum()) != sizes[number]:
+            refuse(entry.name, f"has {int(mine.sum())} read-out neurons; needed: {sizes[number]}", "map-readout")
+        if entry.levels == 0 and m.neuron_threshold[mine].any():
+            refuse(entry.name, "a read-out neuron has a threshold", "map-readout")
+        if entry.levels == 0 and np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
+            refuse(entry.name, "a read-out neuron has targets", "map-readout")
+
+
+def _repeated(m: Mapping) -> None:
+    """What ``layers`` repeats from the arrays."""
+    counts = {
+        "cores": layer_sums(m, np.ones(m.cores, np.int64)),
+        "neurons": layer_sums(m, np.diff(m.neuron_offset)),
+        "synapses": layer_sums(m, crossbar_synapses(m)[m.core_crossbar]),
+    }
+    for number, entry in enumerate(m.layers):
+        for name, values in counts.items():
+            if getattr(entry, name) != values[number]:
+                refuse(entry.name, f"says {name} {getattr(entry, name)}; the arrays hold {values[number]}", "map-contradiction")
+        mine = m.core_layer == number
+        if not mine.any():
+            refuse(entry.name, "has no core", "map-contradiction")
+        if (m.core_weight_bits[mine] != entry.weight_bits).any() or m.core_fold[mine].max() != entry.fold:
+            refuse(entry.name, "says another fold or width than its cores have", "map-contradiction")

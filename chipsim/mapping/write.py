@@ -1,0 +1,120 @@
+"""Writing a ``.map``: the same mapping, the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from chipsim.files import write_atomically
+from chipsim.mapping.program import ARRAYS, Layer, Mapping, Population
+from chipsim.mapping.totals import totals
+
+DATE = (1980, 1, 1, 0, 0, 0)
+ORDER = "feature-major, level innermost"
+
+
+def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
+    """Return the content of ``mapping.yaml``; ``members`` are the other members."""
+    spec = mapping.input
+    return {
+        "format": "qsnnc-map",
+        "version": 1,
+        "generator": mapping.generator,
+        "model_sha256": mapping.model_sha256,
+        "exactness": mapping.exactness,
+        "chip": mapping.chip.model_dump(mode="json"),
+        "input": {
+            "name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape), "pixels": spec.pixels,
+            "mean": list(spec.mean), "std": list(spec.std),
+        },
+        "encoder": _population(mapping.encoder),
+        "layers": [_layer(layer) for layer in mapping.layers],
+        "output": {"tensor": mapping.output_tensor, "shape": list(mapping.output_shape)},
+        "ticks": mapping.ticks,
+        "totals": totals(mapping),
+        "arrays": {
+            name: {
+                "dtype": str(mapping.arrays[name].dtype),
+                "shape": list(mapping.arrays[name].shape),
+                **_digest(members[f"arrays/{name}.npy"]),
+            }
+            for name in ARRAYS
+        },
+        "files": {name: _digest(members[name]) for name in ("encoder.onnx", "readout.onnx") if name in members},
+    }
+
+
+def to_bytes(mapping: Mapping) -> bytes:
+    """Serialise a mapping."""
+    members = {f"arrays/{name}.npy": _npy(mapping.arrays[name], dtype) for name, dtype in ARRAYS.items()}
+    members["readout.onnx"] = mapping.readout_onnx
+    if mapping.encoder_onnx is not None:
+        members["encoder.onnx"] = mapping.encoder_onnx
+    members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, DATE)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, members[name])
+    return buffer.getvalue()
+
+
+def write_mapping(mapping: Mapping, path: str | Path) -> None:
+    """Write a ``.map``, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    write_atomically(path, to_bytes(mapping))
+
+
+def to_yaml(value: Any) -> str:
+    """YAML that a person reads: keys in order, short lists on one line."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=False)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _short_list(dumper: Any, data: list[Any]) -> Any:
+    flow = all(not isinstance(entry, dict) for entry in data)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+
+_Dumper.add_representer(list, _short_list)
+
+
+def _population(population: Population) -> dict[str, Any]:
+    return {
+        "name": population.name, "tensor": population.tensor, "shape": list(population.shape),
+        "levels": population.levels, "scale": population.scale, "zero_point": population.zero_point,
+        "tick": population.tick, "order": ORDER,
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    names = "kind weight_bits fan_in fold neurons removed synapses cores bound limiting".split()
+    return {**_population(layer), **{name: getattr(layer, name) for name in names}}
+
+
+def _npy(array: Any, dtype: str) -> bytes:
+    assert str(array.dtype) == dtype, f"{array.dtype} is not {dtype}"
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _digest(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

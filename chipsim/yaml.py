@@ -1,0 +1,75 @@
+"""YAML that is data and nothing else: no tags, no anchors or aliases, no key twice, and every key with its line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+MOST_BYTES = 4 << 20
+
+
+class YamlError(ValueError):
+    """Text that is not plain YAML; ``line`` counts from one."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def load(content: bytes) -> tuple[Any, dict[tuple[str | int, ...], int]]:
+    """Parse plain YAML.
+
+    Returns
+    -------
+    value : object
+    lines : dict
+        Path of every key and element to its line.
+
+    Raises
+    ------
+    YamlError
+        Broken YAML, or more than plain data.
+    """
+    if len(content) > MOST_BYTES:
+        raise YamlError(1, f"is larger than {MOST_BYTES} bytes")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = content.decode("utf-8")
+        depth = 0
+        for event in yaml.parse(text, loader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise YamlError(event.start_mark.line + 1, "anchors and aliases are not allowed")
+            if getattr(event, "tag", None):
+                raise YamlError(event.start_mark.line + 1, "tags are not allowed")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > 20:
+                raise YamlError(event.start_mark.line + 1, "is nested too deeply")
+        node = yaml.compose(text, loader)
+        lines: dict[tuple[str | int, ...], int] = {}
+        _mark(node, (), lines)
+        return yaml.load(text, loader), lines  # noqa: S506  # a safe loader
+    except UnicodeDecodeError:
+        raise YamlError(1, "is not UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, YamlError):
+            raise
+        mark = getattr(error, "problem_mark", None)
+        raise YamlError(mark.line + 1 if mark else 1, str(getattr(error, "problem", error))) from None
+
+
+def _mark(node: Node | None, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
+    if node is None:
+        return
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            name = key.value if isinstance(key, ScalarNode) else str(key)
+            if (*path, name) in lines:
+                raise YamlError(key.start_mark.line + 1, f"the key {name!r} stands there twice")
+            _mark(value, (*path, name), lines)
+            lines[(*path, name)] = key.start_mark.line + 1
+    elif isinstance(node, SequenceNode):
+        for number, value in enumerate(node.value):
+            _mark(value, (*path, number), lines)
