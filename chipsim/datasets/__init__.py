@@ -28,6 +28,7 @@ class Dataset:
     labels: npt.NDArray[np.int64] | None
 
     def __len__(self) -> int:
+        """Count the images."""
         return len(self.images)
 
     def head(self, limit: int | None) -> Dataset:
@@ -61,7 +62,8 @@ def load_dataset(
         The data cannot be had or used.
     """
     if split not in SPLITS:
-        raise UsageError("--split", f"{split!r} is no split; allowed: {', '.join(SPLITS)}", code="split-unknown")
+        allowed = ", ".join(SPLITS)
+        raise UsageError("--split", f"{split!r} is no split; allowed: {allowed}", code="split-unknown")
     if limit is not None and limit < 1:
         raise UsageError("--limit", f"{limit} is below 1", code="limit-invalid", found=limit, allowed=">= 1")
     text = str(name)
@@ -87,7 +89,13 @@ def load_dataset(
 
 
 def write_npz(dataset: Dataset, path: str | Path) -> None:
-    """Write ``images`` and ``labels`` to an npz file, whole or not at all."""
+    """Write ``images`` and ``labels`` to an npz file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     import io
 
     from chipsim.files import write_atomically
@@ -96,5 +104,6 @@ def write_npz(dataset: Dataset, path: str | Path) -> None:
     if dataset.labels is not None:
         arrays["labels"] = dataset.labels
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    assert not any(array.dtype.hasobject for array in arrays.values()), "nothing is pickled"
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())

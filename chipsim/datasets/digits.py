@@ -15,9 +15,10 @@ FIRST_TEST = 898  # index 0 to 897 train, 898 to 1796 test
 def enlarge(small: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Enlarge 8x8 values 0..16 to 28x28 pixels 0..255.
 
-    Bilinear to 20x20 in integers, then four black pixels on every side, as MNIST frames its digits: output row r
-    samples the source at (4 r - 3) / 10 (rows outside 0..7 repeat the edge), columns alike; with the weights in tenths, S
-    is the sum of the four weighted values (weights sum to 100) and the pixel is (255 S + 800) // 1600.
+    Bilinear to 20x20 in integers, then four black pixels on every side, as MNIST frames its digits: output
+    row r samples the source at (4 r - 3) / 10 (rows outside 0..7 repeat the edge), columns alike; with the
+    weights in tenths, S is the sum of the four weighted values (weights sum to 100) and the pixel is
+    (255 S + 800) // 1600.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def enlarge(small: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def read_digits(split: str) -> Dataset:
     """Load one half of the digits."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
     bunch = load_digits()
     part = slice(FIRST_TEST, None) if split == "test" else slice(0, FIRST_TEST)

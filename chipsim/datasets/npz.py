@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +14,12 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 
+#: what NumPy and zipfile raise on damaged, encrypted or hostile files
+_UNREADABLE = (
+    OSError, ValueError, TypeError, SyntaxError, KeyError, IndexError, EOFError, MemoryError, OverflowError,
+    RuntimeError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,
+)
+
 
 def read_npz(path: Path) -> Dataset:
     """Read ``images`` and optional ``labels``; nothing is unpickled.
@@ -18,7 +27,7 @@ def read_npz(path: Path) -> Dataset:
     Raises
     ------
     InputError
-        The file is missing or no npz, an array is missing, of objects, not finite, or labels do not match the images.
+        The file is missing or no npz; an array is missing, of objects or not finite; labels do not match.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -29,16 +38,23 @@ def read_npz(path: Path) -> Dataset:
             labels = file["labels"] if "labels" in names else None
     except FileNotFoundError:
         raise InputError(str(path), "there is no such file", code="data-missing") from None
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError) as error:
-        reason = "its arrays hold Python objects" if "allow_pickle" in str(error) else str(error).split("\n")[0][:120]
+    except _UNREADABLE as error:
+        objects = "allow_pickle" in str(error)
+        said = str(error).split("\n")[0] or "damaged"
+        reason = "its arrays hold Python objects" if objects else said[:120]
         raise InputError(str(path), f"is not a readable npz file ({reason})", code="data-corrupt") from None
     if images is None:
         raise InputError(
-            str(path), f"holds {', '.join(names) or 'nothing'}; an array 'images' is needed", code="data-no-images"
+            str(path),
+            f"holds {', '.join(names)[:120] or 'nothing'}; an array 'images' is needed",
+            code="data-no-images",
         )
     if images.ndim < 2 or not len(images):
         raise InputError(
-            str(path), f"images has shape {images.shape}; at least one image (N, ...) is needed", code="data-shape"
+            str(path),
+            f"images has shape {images.shape}; at least one image (N, ...) is needed",
+            code="data-shape",
+            found=list(images.shape),
         )
     if images.dtype.kind not in "uifb":
         raise InputError(str(path), f"images has dtype {images.dtype}; numbers are needed", code="data-dtype")
@@ -53,5 +69,7 @@ def read_npz(path: Path) -> Dataset:
                 found=list(labels.shape),
                 allowed=[len(images)],
             )
+        if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
+            raise InputError(str(path), "labels exceeds int64", code="data-labels")
         labels = labels.astype(np.int64)
     return Dataset(path.name, "all", images, labels)
