@@ -1,0 +1,33 @@
+"""The hardware: what a crossbar chip is, what a program for it is, what running it costs.
+
+``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the ONNX model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chipsim.chip import ChipSpec, load_chip
+    from chipsim.datasets import Dataset, load_dataset
+    from chipsim.engine.compare import compare
+    from chipsim.engine.run import RunResult, run
+    from chipsim.mapping import Mapping, read_mapping, write_mapping
+
+__all__ = [
+    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run", "write_mapping",
+]  # fmt: skip
+
+_HOME = {
+    "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip", "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
+    "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
+    "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # so that `import chipsim` stays light
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'chipsim' has no attribute {name!r}")

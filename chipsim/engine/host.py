@@ -1,0 +1,164 @@
+"""The host beside the chip: pixels, encoder, noise, read-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError, MappingError
+from chipsim.mapping import InputSpec, Mapping
+
+Array = npt.NDArray[Any]
+
+
+def session(content: bytes, what: str) -> Any:
+    """Return an onnxruntime session on one thread, every graph optimisation off.
+
+    Raises
+    ------
+    MappingError
+        onnxruntime does not take the model, or it reaches for files of its own.
+    """
+    import onnxruntime as ort
+
+    if b"external_data" in content or b"location" in content:
+        import onnx
+
+        try:
+            proto = onnx.load_model_from_string(content)
+        except Exception as error:  # noqa: BLE001  # protobuf raises several types
+            raise MappingError(what, f"is no ONNX model ({error})", code="map-onnx") from None
+        if any(tensor.external_data for tensor in proto.graph.initializer):
+            raise MappingError(what, "reaches for external data; a .map holds all of its own", code="map-onnx")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+        reason = " ".join(str(error).split())[:120]
+        raise MappingError(what, f"is not a model that onnxruntime takes ({reason})", code="map-onnx") from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Host:
+    """Runs the encoder and the read-out of a mapping, on any number of images at once."""
+
+    mapping: Mapping
+    encoder: Any
+    readout: Any
+
+    def spikes(self, images: Array) -> npt.NDArray[np.uint8]:
+        """Encoder spikes, uint8 (E, images): neuron i of a feature fires iff its level is above i."""
+        population = self.mapping.encoder
+        if self.encoder is None:
+            return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
+        name = self.mapping.input.name
+        levels = _run(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
+        flat = levels.reshape(len(images), -1).T.astype(np.int32)
+        fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
+        return fired.reshape(-1, len(images)).view(np.uint8)
+
+    def scores(self, potentials: npt.NDArray[np.int64]) -> Array:
+        """Map potentials (images, outputs) to the model's output, (images, *shape)."""
+        shape = (len(potentials), *self.mapping.output_shape)
+        return _run(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
+
+
+def load_host(mapping: Mapping) -> Host:
+    """Load the two ends of a mapping, and see that their names are what the format promises."""
+    encoder = session(mapping.encoder_onnx, "encoder.onnx") if mapping.encoder_onnx is not None else None
+    readout = session(mapping.readout_onnx, "readout.onnx")
+    promises = [(readout, "readout.onnx", "potentials", mapping.output_tensor)]
+    if encoder is not None:
+        promises.append((encoder, "encoder.onnx", mapping.input.name, "levels"))
+    for model, what, source, result in promises:
+        inputs, outputs = [v.name for v in model.get_inputs()], [v.name for v in model.get_outputs()]
+        if inputs != [source] or outputs != [result]:
+            raise MappingError(
+                what, f"maps {inputs} to {outputs}; the format says {[source]} to {[result]}", code="map-onnx",
+                found=[inputs, outputs], allowed=[[source], [result]],
+            )
+    return Host(mapping, encoder, readout)
+
+
+def _run(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
+    fixed = model.get_inputs()[0].shape[0] == 1 and len(value) > 1
+    try:
+        if fixed:
+            out = np.concatenate([model.run([result], {source: value[i : i + 1]})[0] for i in range(len(value))])
+        else:
+            (out,) = model.run([result], {source: value})
+    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+        raise MappingError(what, f"cannot be run ({' '.join(str(error).split())[:120]})", code="map-onnx") from None
+    if out.shape != shape:
+        raise MappingError(what, f"gives {out.shape}; mapping.yaml says {shape}", code="map-onnx", found=out.shape, allowed=shape)
+    return np.asarray(out)
+
+
+def prepare(images: Array, spec: InputSpec, name: str) -> Array:
+    """Turn a batch of a data set into the model's input.
+
+    Images of the model's own dtype stay as they are; uint8 images for a float model go through the pixel rule, in float32.
+
+    Raises
+    ------
+    InputError
+        Wrong dtype or shape, NaN or infinity.
+    """
+    count = len(images)
+    wanted = np.dtype(spec.dtype)
+    if images.shape[1:] != spec.shape and int(np.prod(images.shape[1:])) != int(np.prod(spec.shape)):
+        raise InputError(
+            name, f"images have shape {images.shape[1:]}; the network takes {spec.shape}", code="data-shape",
+            found=list(images.shape[1:]), allowed=list(spec.shape),
+        )
+    if images.shape[1:] != spec.shape and tuple(n for n in images.shape[1:] if n > 1) != tuple(n for n in spec.shape if n > 1):
+        raise InputError(
+            name, f"images have shape {images.shape[1:]}; the network takes {spec.shape}", code="data-shape",
+            found=list(images.shape[1:]), allowed=list(spec.shape),
+        )
+    images = images.reshape(count, *spec.shape)
+    if images.dtype == wanted:
+        if wanted.kind == "f" and not np.isfinite(images).all():
+            raise InputError(name, "images holds NaN or infinity", code="data-not-finite")
+        return np.ascontiguousarray(images)
+    if images.dtype == np.uint8 and wanted.kind == "f":
+        return pixels(images, spec).astype(wanted)
+    raise InputError(
+        name, f"images have dtype {images.dtype}; the network takes {wanted}" + (" or uint8 pixels" if wanted.kind == "f" else ""),
+        code="data-dtype", found=str(images.dtype), allowed=str(wanted),
+    )
+
+
+def pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
+    """Apply the pixel rule of FORMAT.md, in float32."""
+    value = images.astype(np.float32)
+    if spec.pixels == "raw":
+        return value
+    value = value / np.float32(255)
+    if spec.pixels == "normal":
+        each = (-1, *([1] * (value.ndim - 2)))
+        mean, std = (np.asarray(part, np.float32).reshape(each) for part in (spec.mean, spec.std))
+        value = (value - mean) / std
+    return value
+
+
+def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, seed: int) -> npt.NDArray[np.uint8]:
+    """Drop encoder spikes: one draw a (seed, image, source neuron), whatever the batch.
+
+    Parameters
+    ----------
+    spikes : ndarray, uint8, (E, images)
+    first_image : int
+        Index in the data set of the first column.
+    """
+    out = spikes.copy()
+    for column in range(spikes.shape[1]):
+        generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
+        out[generator.random(len(spikes), dtype=np.float32) < np.float32(probability), column] = 0
+    return out

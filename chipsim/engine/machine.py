@@ -1,0 +1,133 @@
+"""The chip at work, one frame a batch column: what its data sheet would say of a tick.
+
+    for tick in frame:
+        for cores whose frame is due:
+            latch()       an axon holds the bit that its source sent `delay` ticks ago
+            integrate()   potential = sum of the weights of the axons that hold a bit
+            fire()        a neuron spikes iff potential >= threshold
+            route()       the target table sends each spike to its axons
+
+A core evaluates a frame once and is reset after it, and a source fires in one tick of a frame, so the ring of axon bits is
+kept as the spikes of each source: the reader has proved that tick + delay is the tick in which the axon's core is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping import Mapping
+
+Spikes = npt.NDArray[np.uint8]
+Int = npt.NDArray[np.int64]
+
+#: axon bits that are held as floats at a time
+LATCHED = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """Cores of one tick that hold the same crossbar.
+
+    ``weights`` is (distinct columns, axons): neurons with equal columns share a potential, ``column`` says which one each
+    neuron has. Its dtype is a float that holds every partial sum exactly.
+    """
+
+    tick: int
+    cores: Int  # (cores,)
+    axon_source: npt.NDArray[np.int32]  # (cores, axons)
+    weights: npt.NDArray[np.floating]
+    column: Int  # (neurons,)
+    threshold: Int  # (cores, neurons)
+    first_neuron: Int  # (cores,): number of the core's first neuron
+    readout: bool
+
+    def latch(self, part: slice, spikes: Spikes) -> npt.NDArray[np.floating]:
+        """Axon bits (cores, axons, images) of some of the cores."""
+        return spikes[self.axon_source[part]].astype(self.weights.dtype)
+
+    def integrate(self, bits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Potentials (cores, distinct columns, images), whole numbers."""
+        return np.matmul(self.weights, bits)
+
+    def fire(self, part: slice, potential: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Spikes (cores, neurons, images): fires when potential >= threshold."""
+        return np.asarray(potential[:, self.column] >= self.threshold[part][..., None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machine:
+    """A chip with a mapping loaded."""
+
+    mapping: Mapping
+    banks: tuple[Bank, ...]  # in the order of their ticks
+    sources: int
+
+    def step(self, encoder_spikes: Spikes) -> tuple[Spikes, Int]:
+        """Run a batch of frames, every tick of them.
+
+        Parameters
+        ----------
+        encoder_spikes : ndarray, uint8, (E, images)
+
+        Returns
+        -------
+        spikes : ndarray, uint8, (E + N, images)
+            What each source sent.
+        potentials : ndarray, int64, (images, outputs)
+            The read-out layer's, ordered by element.
+        """
+        images = encoder_spikes.shape[1]
+        spikes = np.zeros((self.sources, images), np.uint8)
+        spikes[: len(encoder_spikes)] = encoder_spikes
+        elements = self.mapping.neuron_element
+        outputs = sum(len(bank.cores) * len(bank.column) for bank in self.banks if bank.readout)
+        potentials = np.zeros((images, outputs), np.int64)
+        encoder = self.mapping.encoder_neurons
+        for bank in self.banks:
+            share = max(1, LATCHED // (bank.axon_source.shape[1] * images))
+            for start in range(0, len(bank.cores), share):
+                part = slice(start, start + share)
+                potential = bank.integrate(bank.latch(part, spikes))
+                neurons = bank.first_neuron[part, None] + np.arange(len(bank.column))
+                if bank.readout:
+                    potentials[:, elements[neurons].reshape(-1)] = (
+                        potential[:, bank.column].reshape(-1, images).T.astype(np.int64)
+                    )
+                else:
+                    spikes[encoder + neurons] = bank.fire(part, potential)
+        return spikes, potentials
+
+
+def load(mapping: Mapping) -> Machine:
+    """Put a mapping on the chip: group the cores that hold the same crossbar and are due in the same tick."""
+    source_of_axon = np.empty(len(mapping.axon_source), np.int32)
+    source_of_axon[mapping.target_axon] = np.repeat(  # the target tables drive the axons
+        np.arange(len(mapping.target_offset) - 1, dtype=np.int32), np.diff(mapping.target_offset)
+    )
+    key = mapping.core_layer.astype(np.int64) * len(mapping.crossbar_shape) + mapping.core_crossbar
+    banks = []
+    for value in np.unique(key):
+        cores = np.flatnonzero(key == value)
+        layer = mapping.layers[mapping.core_layer[cores[0]]]
+        crossbar = mapping.crossbar(int(mapping.core_crossbar[cores[0]]))
+        columns, column = np.unique(crossbar, axis=1, return_inverse=True)
+        largest = int(np.abs(columns.astype(np.int64)).sum(axis=0).max())
+        axons, neurons = crossbar.shape
+        thresholds = mapping.neuron_threshold[mapping.neuron_offset[cores, None] + np.arange(neurons)]
+        banks.append(
+            Bank(
+                tick=layer.tick,
+                cores=cores,
+                axon_source=source_of_axon[mapping.axon_offset[cores, None] + np.arange(axons)],
+                weights=np.ascontiguousarray(columns.T, np.float32 if largest < 1 << 24 else np.float64),
+                column=column.reshape(-1).astype(np.int64),
+                threshold=thresholds.astype(np.int64),
+                first_neuron=mapping.neuron_offset[cores],
+                readout=layer.levels == 0,
+            )
+        )
+    banks.sort(key=lambda bank: bank.tick)
+    return Machine(mapping, tuple(banks), mapping.encoder_neurons + mapping.neurons)

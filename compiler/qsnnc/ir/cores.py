@@ -1,0 +1,95 @@
+"""The core graph: cores with their axons, crossbars, thresholds and targets, before they have a place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+from qsnnc.ir.layers import Int, Layer
+
+if TYPE_CHECKING:
+    import networkx
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoreLayer:
+    """What became of a layer."""
+
+    layer: Layer
+    tick: int
+    weight_bits: int
+    fan_in: int
+    fold: int
+    bound: int
+    limiting: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoreGraph:
+    """Cores in layer order; sources are numbered as in the ``.map``: the encoder's elements, then neurons core by core."""
+
+    layers: tuple[CoreLayer, ...]
+    encoder_neurons: int
+    core_layer: npt.NDArray[np.int32]  # (cores,)
+    core_fold: npt.NDArray[np.int32]
+    core_crossbar: npt.NDArray[np.int32]
+    axon_offset: Int  # (cores + 1,)
+    axon_source: npt.NDArray[np.int32]
+    neuron_offset: Int  # (cores + 1,)
+    neuron_element: npt.NDArray[np.int32]
+    neuron_threshold: npt.NDArray[np.int32]
+    crossbars: tuple[npt.NDArray[np.int8], ...]  # (axons, neurons) each
+
+    @property
+    def cores(self) -> int:
+        """Number of cores."""
+        return len(self.core_layer)
+
+    def traffic(self) -> tuple[Int, Int, Int]:
+        """Target entries between cores.
+
+        Returns
+        -------
+        sender, receiver, entries : ndarray, int64
+            One row a pair of cores that are connected; sender -1 is the host.
+        """
+        neuron_core = np.repeat(np.arange(self.cores), np.diff(self.neuron_offset))
+        owner = np.concatenate([np.full(self.encoder_neurons, -1), neuron_core])
+        sender = owner[self.axon_source]
+        receiver = np.repeat(np.arange(self.cores), np.diff(self.axon_offset))
+        pair, entries = np.unique((sender + 1) * self.cores + receiver, return_counts=True)
+        return pair // self.cores - 1, pair % self.cores, entries
+
+    def to_networkx(self) -> networkx.DiGraph[int]:
+        """Cores as nodes (-1: the host), target entries as edge weights: for analysis and drawing."""
+        import networkx
+
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        for core in range(self.cores):
+            graph.add_node(core, layer=self.layers[self.core_layer[core]].layer.name)
+        for sender, receiver, entries in zip(*(part.tolist() for part in self.traffic()), strict=True):
+            graph.add_edge(sender, receiver, entries=entries)
+        return graph
+
+
+def verify_cores(graph: CoreGraph, chip: ChipSpec) -> None:
+    """Assert every limit of the chip on every core: a broken one is our own mistake."""
+    bits = np.array([entry.weight_bits for entry in graph.layers])[graph.core_layer]
+    axons, neurons = np.diff(graph.axon_offset), np.diff(graph.neuron_offset)
+    assert (axons <= graph.core_fold * chip.axons).all(), "axons"
+    assert (neurons * graph.core_fold * bits <= chip.columns).all(), "columns"
+    assert np.isin(graph.core_fold, chip.folds).all(), "fold"
+    shapes = np.array([crossbar.shape for crossbar in graph.crossbars])[graph.core_crossbar]
+    assert (shapes == np.stack([axons, neurons], axis=1)).all(), "crossbars"
+    entries = np.bincount(graph.axon_source, minlength=graph.encoder_neurons + len(graph.neuron_element))
+    per_core = np.add.reduceat(entries[graph.encoder_neurons :], graph.neuron_offset[:-1])
+    assert (per_core <= chip.targets).all(), "targets"
+    assert graph.cores <= chip.cores, "cores"
+    for number, entry in enumerate(graph.layers):
+        mine = np.repeat(graph.core_layer == number, neurons)
+        elements = np.sort(graph.neuron_element[mine])
+        assert (elements == np.arange(entry.layer.neurons)).all(), f"{entry.layer.name}: every neuron once"

@@ -1,0 +1,169 @@
+"""Filling cores: sites in an order whose neighbours share axons, cut where a limit of the core is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipsim.chip import ChipSpec
+from qsnnc.ir.layers import Int
+from qsnnc.lower.neurons import NeuronLayer
+
+#: sites that may be visited while looking for a better order, beside the first try
+EFFORT = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Neurons ``first`` .. ``last`` - 1 of a site."""
+
+    site: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filling:
+    """Cores of a layer, each a list of slices, at one fold."""
+
+    fold: int
+    cores: tuple[tuple[Slice, ...], ...]
+    axons: int  # summed over the cores: what replication costs
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Fewer cores first, then fewer axons."""
+        return len(self.cores), self.axons
+
+
+def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: int, fold: int) -> Filling:
+    """Find the best filling over orders and folds.
+
+    Parameters
+    ----------
+    entries : ndarray, int64, (elements of the layer,)
+        Target entries of each neuron.
+    bound, fold : int
+        The layer's bound, and the fold that reaches it.
+    """
+    sites = Sites(neurons, entries)
+    folds = [f for f in chip.folds if f * chip.axons >= neurons.fan_in and f * neurons.weight_bits <= chip.columns]
+    folds.sort(key=lambda f: (f != fold, f))
+    best: Filling | None = None
+    left = EFFORT + len(neurons.site_elements)
+    for choice in folds[:3]:
+        for order in orders(neurons, entries):
+            if best is not None and left < len(order):
+                break
+            left -= len(order)
+            found = sites.cut(order, choice, chip)
+            if best is None or found.rank < best.rank:
+                best = found
+        if best is not None and len(best.cores) <= bound:
+            break
+    assert best is not None
+    return best
+
+
+class Sites:
+    """A layer's sites with their blocks as bit sets, so that a union costs one operation."""
+
+    def __init__(self, neurons: NeuronLayer, entries: Int) -> None:
+        self.neurons = neurons
+        widths = neurons.block_width
+        self.masks = [_mask(row) for row in neurons.site_blocks.tolist()]
+        self.widths = [(int(w), _mask(np.flatnonzero(widths == w).tolist())) for w in np.unique(widths)]
+        self.entries = entries[neurons.site_elements]  # (sites, neurons a site)
+        self.running = np.concatenate(
+            [np.zeros((len(self.entries), 1), np.int64), np.cumsum(self.entries, axis=1)], axis=1
+        ).tolist()
+
+    def axons(self, mask: int) -> int:
+        """Axons of a set of blocks."""
+        if len(self.widths) == 1:
+            return self.widths[0][0] * mask.bit_count()
+        return sum(width * (mask & blocks).bit_count() for width, blocks in self.widths)
+
+    def cut(self, order: list[int], fold: int, chip: ChipSpec) -> Filling:
+        """Fill core after core, each until columns, axons or target entries are used up."""
+        most_neurons = chip.columns // (fold * self.neurons.weight_bits)
+        most_axons = fold * chip.axons
+        per_site = self.neurons.site_elements.shape[1]
+        cores: list[tuple[Slice, ...]] = []
+        total = 0
+        here: list[Slice] = []
+        mask, room, table = 0, most_neurons, chip.targets
+        for site in order:
+            first = 0
+            running = self.running[site]
+            while first < per_site:
+                union = mask | self.masks[site]
+                last = first
+                if room and self.axons(union) <= most_axons:
+                    last = min(per_site, first + room)
+                    if running[last] - running[first] > table:
+                        last = first + int(np.searchsorted(running, running[first] + table, side="right")) - first - 1
+                if last > first:
+                    here.append(Slice(site, first, last))
+                    mask = union
+                    room -= last - first
+                    table -= running[last] - running[first]
+                    first = last
+                else:
+                    assert here, "a neuron that fits no core must have been refused before"
+                    cores.append(tuple(here))
+                    total += self.axons(mask)
+                    here, mask, room, table = [], 0, most_neurons, chip.targets
+        if here:
+            cores.append(tuple(here))
+            total += self.axons(mask)
+        return Filling(fold, tuple(cores), total)
+
+
+def _mask(blocks: list[int]) -> int:
+    bits = 0
+    for block in blocks:
+        if block >= 0:
+            bits |= 1 << block
+    return bits
+
+
+def orders(neurons: NeuronLayer, entries: Int) -> Iterator[list[int]]:
+    """Orders of sites: snakes of several heights in both directions, channel groups inside or outside; and, where a few
+    sites drive far more axons than the rest, an order that mixes the two.
+    """
+    rows, columns = neurons.layer.shape[1:]
+    kinds = len(neurons.site_elements) // (rows * columns)
+    grid = np.arange(rows * columns).reshape(rows, columns)
+    seen: set[bytes] = set()
+    for height in (1, 2, 3, 4, 5, 6, 8, 12, 16):
+        for turned in (False, True):
+            plane = grid.T if turned else grid
+            if height > plane.shape[0] and height > 1:
+                continue
+            path = _snake(plane, height)
+            for outer in (False, True) if kinds > 1 else (False,):
+                sites = path * kinds
+                both = sites[:, None] + np.arange(kinds)[None, :]
+                order = (both.T if outer else both).reshape(-1)
+                if order.tobytes() not in seen:
+                    seen.add(order.tobytes())
+                    yield order.tolist()
+    load = entries[neurons.site_elements].sum(axis=1)
+    if load.size > 2 and load.max() > 2 * load.mean():
+        ranked = np.argsort(-load, kind="stable")
+        mixed = np.empty_like(ranked)
+        half = (len(ranked) + 1) // 2
+        mixed[0::2], mixed[1::2] = ranked[:half], ranked[half:][::-1]
+        yield mixed.tolist()
+
+
+def _snake(plane: Int, height: int) -> Int:
+    """Strips of a height, walked to and fro, column by column."""
+    parts = []
+    for number, top in enumerate(range(0, plane.shape[0], height)):
+        strip = plane[top : top + height]
+        parts.append((strip[:, ::-1] if number % 2 else strip).T.reshape(-1))
+    return np.concatenate(parts)

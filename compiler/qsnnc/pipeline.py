@@ -1,0 +1,143 @@
+"""The whole story, from an ONNX file to a mapping, read straight down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chipsim.chip import ChipSpec, load_chip
+from chipsim.errors import UsageError
+from chipsim.mapping import InputSpec, Mapping, validate_mapping
+from qsnnc.errors import DoesNotFit, Violation
+from qsnnc.frontend.integerize import integerize
+from qsnnc.frontend.read import Model, read_onnx
+from qsnnc.ir.cores import CoreLayer, verify_cores
+from qsnnc.ir.layers import LayerGraph, verify_layers
+from qsnnc.lower.neurons import NeuronLayer, lower
+from qsnnc.partition.cores import partition
+from qsnnc.place.assemble import assemble
+from qsnnc.place.positions import place, verify_placement
+
+DEFAULT_CHIP = "xbar1152"
+
+
+@dataclass(slots=True)
+class Stages:
+    """Seconds of each stage, and the name of the one at work."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage and put its name on what it raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"in stage {name}")
+            raise
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compilation:
+    """What became of a model: a mapping, or the violations that stand against one."""
+
+    model: Model
+    chip: ChipSpec
+    graph: LayerGraph
+    neurons: tuple[NeuronLayer, ...]
+    layers: tuple[CoreLayer, ...]
+    mapping: Mapping | None
+    violations: tuple[Violation, ...]
+    hops: int | None
+    seconds: dict[str, float]
+
+    @property
+    def cores_bound(self) -> int:
+        """Sum of the layers' bounds."""
+        return sum(entry.bound for entry in self.layers)
+
+
+def front(path: str | Path, pixels: str | None = None, stages: Stages | None = None) -> tuple[Model, LayerGraph, InputSpec]:
+    """Read a model and integerize it: what `compile_model`, `check` and `verify` share."""
+    stages = stages or Stages()
+    with stages.stage("read"):
+        model = read_onnx(path)
+    rule = pixel_rule(model, pixels)
+    with stages.stage("integerize"):
+        graph = integerize(model, rule.pixels)
+        verify_layers(graph)
+    return model, graph, rule
+
+
+def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None) -> Compilation:
+    """Compile as far as the model fits; a model that does not is no error here.
+
+    Parameters
+    ----------
+    path : path
+        The ONNX file.
+    chip : str or ChipSpec
+        A preset, a chip YAML, or a chip.
+    pixels : str, optional
+        ``raw``, ``unit`` or ``MEAN,STD``; the model's own metadata goes first.
+
+    Raises
+    ------
+    ModelError, UsageError, InputError
+    """
+    stages = Stages()
+    spec = load_chip(chip) if isinstance(chip, str) else chip
+    model, graph, rule = front(path, pixels, stages)
+    with stages.stage("lower"):
+        neurons, violations = lower(graph, spec)
+    with stages.stage("partition"):
+        cores, layers, more = partition(graph, neurons, spec)
+        violations += more
+        if cores is not None and not violations:
+            verify_cores(cores, spec)
+    if cores is None or violations:
+        return Compilation(model, spec, graph, neurons, layers, None, violations, None, stages.seconds)
+    with stages.stage("place"):
+        placed = place(cores, spec)
+        verify_placement(cores, placed, spec)
+    with stages.stage("assemble"):
+        mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
+        validate_mapping(mapping)
+    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed.hops, stages.seconds)
+
+
+def compile_model(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None) -> Compilation:
+    """Compile a model; as `check`, but a model that does not fit is an error.
+
+    Raises
+    ------
+    DoesNotFit
+        With every violation.
+    """
+    done = check(path, chip, pixels)
+    if done.mapping is None:
+        raise DoesNotFit(done.violations, done.chip.name)
+    return done
+
+
+def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
+    """What becomes of uint8 pixels: the model's metadata, else the option, else ``unit``."""
+    text = model.metadata.get("qsnnc.pixels") or pixels or "unit"
+    shape = model.shapes[model.input]
+    if text in ("raw", "unit"):
+        return InputSpec(model.input, model.input_dtype, shape, text)
+    try:
+        mean, std = (float(part) for part in text.split(","))
+        if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            "--pixels", f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)", code="pixels-invalid"
+        ) from None
+    return InputSpec(model.input, model.input_dtype, shape, "normal", (mean,), (std,))

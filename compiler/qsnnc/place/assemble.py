@@ -1,0 +1,121 @@
+"""A placed core graph as a `.map`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import numpy as np
+
+from chipsim.chip import ChipSpec
+from chipsim.mapping import InputSpec, Layer, Mapping, Population, pack_crossbar
+from qsnnc.frontend.read import Model
+from qsnnc.ir.cores import CoreGraph
+from qsnnc.ir.layers import Int, LayerGraph
+from qsnnc.ir.layers import Population as IrPopulation
+from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.place.positions import Placement
+
+
+def assemble(
+    model: Model, graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph, placed: Placement, chip: ChipSpec,
+    pixels: InputSpec,
+) -> Mapping:
+    """Gather everything that a chip and a reader need."""
+    packed: dict[tuple[bytes, int], int] = {}
+    bits_of_layer = [entry.weight_bits for entry in cores.layers]
+    layer_of_crossbar = np.zeros(len(cores.crossbars), np.int64)
+    layer_of_crossbar[cores.core_crossbar] = cores.core_layer
+    renumber, shapes, pieces = [], [], []
+    for weights, layer in zip(cores.crossbars, layer_of_crossbar.tolist(), strict=True):
+        bits = bits_of_layer[layer]
+        content = pack_crossbar(weights, bits)
+        key = (content.tobytes() + repr(weights.shape).encode(), bits)
+        if key not in packed:
+            packed[key] = len(pieces)
+            pieces.append(content)
+            shapes.append((*weights.shape, bits))
+        renumber.append(packed[key])
+    sources = cores.encoder_neurons + len(cores.neuron_element)
+    order = np.argsort(cores.axon_source, kind="stable")
+    tick = np.array([0, *(entry.tick for entry in cores.layers)])
+    layer_of_source = np.concatenate(
+        [np.zeros(cores.encoder_neurons, np.int64), 1 + np.repeat(cores.core_layer, np.diff(cores.neuron_offset))]
+    )
+    axon_tick = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
+    delay = axon_tick - tick[layer_of_source[cores.axon_source]]
+    synapses = np.array([np.count_nonzero(weights) for weights in cores.crossbars], np.int64)[cores.core_crossbar]
+    arrays = {
+        "core_layer": cores.core_layer,
+        "core_position": placed.position,
+        "core_fold": cores.core_fold,
+        "core_weight_bits": np.array(bits_of_layer, np.int32)[cores.core_layer],
+        "core_crossbar": np.array(renumber, np.int32)[cores.core_crossbar],
+        "axon_offset": cores.axon_offset,
+        "axon_source": cores.axon_source,
+        "neuron_offset": cores.neuron_offset,
+        "neuron_element": cores.neuron_element,
+        "neuron_threshold": cores.neuron_threshold,
+        "target_offset": np.concatenate([[0], np.cumsum(np.bincount(cores.axon_source, minlength=sources))]).astype(np.int64),
+        "target_axon": order.astype(np.int32),
+        "target_delay": delay[order].astype(np.uint8),
+        "dense_fanout": _dense_fanout(graph, neurons, cores).astype(np.int32),
+        "crossbar_shape": np.array(shapes, np.int32).reshape(-1, 3),
+        "crossbar_offset": np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64),
+        "crossbar_bits": np.concatenate(pieces),
+    }
+    layers = []
+    for number, entry in enumerate(cores.layers):
+        mine = cores.core_layer == number
+        layers.append(
+            Layer(
+                **_population(entry.layer, entry.tick),
+                kind=entry.layer.kind,
+                weight_bits=entry.weight_bits,
+                fan_in=entry.fan_in,
+                fold=int(cores.core_fold[mine].max()),
+                neurons=entry.layer.neurons,
+                removed=0,
+                synapses=int(synapses[mine].sum()),
+                cores=int(mine.sum()),
+                bound=entry.bound,
+                limiting=entry.limiting,
+            )
+        )
+    return Mapping(
+        model_sha256=model.sha256,
+        exactness="certified" if graph.certified else "tested",
+        generator=f"qsnnc {metadata.version('qsnnc')}",
+        chip=chip,
+        input=pixels,
+        encoder=Population(**_population(graph.encoder, 0)),
+        layers=tuple(layers),
+        output_tensor=graph.output_tensor,
+        output_shape=graph.output_shape,
+        ticks=1 + max(entry.tick for entry in cores.layers),
+        arrays={name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        encoder_onnx=graph.encoder_onnx,
+        readout_onnx=graph.readout_onnx,
+    )
+
+
+def _population(population: IrPopulation, tick: int) -> dict[str, object]:
+    return {
+        "name": population.name, "tensor": population.tensor, "shape": tuple(population.tensor_shape),
+        "levels": population.levels, "scale": population.scale, "zero_point": population.zero_point, "tick": tick,
+    }
+
+
+def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> Int:
+    """For the paper's count: windows of convolutions that a source lies in, times output channels, times their L."""
+    fanout = np.zeros(neurons[-1].base + neurons[-1].neurons, np.int64)
+    for entry in neurons:
+        if entry.layer.kind != "convolution" or entry.layer.readout:
+            continue
+        per_site = entry.site_elements.shape[1]
+        blocks = entry.site_blocks[entry.site_blocks >= 0]
+        windows = np.bincount(blocks, minlength=len(entry.block_offset) - 1)
+        np.add.at(fanout, entry.block_sources, np.repeat(windows, entry.block_width) * per_site)
+    base = {entry.layer.name: entry.base for entry in neurons}
+    layer_base = np.array([base[entry.layer.name] for entry in cores.layers])
+    owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
+    return np.concatenate([fanout[: graph.encoder.neurons], fanout[layer_base[owner] + cores.neuron_element]])
