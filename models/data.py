@@ -1,4 +1,4 @@
-"""Training images on the device: MNIST's 55,000 + 5,000 split and the training half of the digits, augmented in batches."""
+"""Training images on the device: MNIST and the training half of the digits, augmented in batches."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from chipsim.datasets import load_dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-VALIDATION = 5_000
-DIGITS_HELD_OUT = 98  # of the 898 training digits, for validation
-DIGITS_TIMES = 4
+from models.split import training_part, validation_part
+
+DIGITS_TIMES = 4  # as often does a digits image stand in an epoch
 
 
 @dataclass(frozen=True)
@@ -27,31 +26,29 @@ class Data:
     digits_labels: Tensor
 
 
-def load(data_dir: str | None, device: torch.device, *, seed: int = 0, limit: int | None = None) -> Data:
-    """Load and split; the split's seed is its own, so that every model is validated on the same images."""
-    mnist = load_dataset("mnist", "train", data_dir)
-    digits = load_dataset("digits", "train")
-    order = np.random.default_rng(seed).permutation(len(mnist))
-    held, rest = order[:VALIDATION], order[VALIDATION:][:limit]
-    assert mnist.labels is not None and digits.labels is not None
-    split = len(digits) - DIGITS_HELD_OUT
-    images = np.concatenate([mnist.images[rest], *[digits.images[:split]] * (DIGITS_TIMES if limit is None else 1)])
-    labels = np.concatenate([mnist.labels[rest], *[digits.labels[:split]] * (DIGITS_TIMES if limit is None else 1)])
+def load(data_dir: str | None, device: torch.device, *, limit: int | None = None) -> Data:
+    """Load both data sets; ``limit`` MNIST images and each digit once, for tests."""
+    mnist, digits = training_part("mnist", data_dir, limit), training_part("digits")
+    times = DIGITS_TIMES if limit is None else 1
+    held = validation_part("mnist", data_dir), validation_part("digits")
 
-    def tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-        return torch.from_numpy(array).to(device)
+    def pixels(*arrays: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+        return torch.from_numpy(np.concatenate(arrays).astype(np.float32)[:, None]).to(device)
 
-    def pixels(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-        return tensor(array.astype(np.float32)[:, None])
+    def labels(*arrays: np.ndarray | None) -> Tensor:  # type: ignore[type-arg]
+        return torch.from_numpy(np.concatenate([a for a in arrays if a is not None])).to(device)
 
     return Data(
-        pixels(images), tensor(labels), pixels(mnist.images[held]), tensor(mnist.labels[held]),
-        pixels(digits.images[split:]), tensor(digits.labels[split:]),
+        pixels(mnist.images, *[digits.images] * times),
+        labels(mnist.labels, *[digits.labels] * times),
+        *(part(x) for data in held for part, x in ((pixels, data.images), (labels, data.labels))),
     )
 
 
 def augment(images: Tensor, draw: Tensor) -> Tensor:
-    """Rotate 12 degrees, scale 12 %, stretch 8 %, shear 0.15, shift 2.5 pixels at most; bilinear, rounded to whole pixels.
+    """Rotate 12 degrees, scale 12 %, stretch 8 %, shear 0.15, shift 2.5 pixels at most.
+
+    Bilinear, and rounded to whole pixels: the encoder's sums stay on their grid.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """The LeNet with median quantization and ternary weights (PyTorch), for any k and B.
 
-Zou et al., Frontiers in Neuroscience 2021, doi 10.3389/fnins.2021.694170. Every float32 sum of the exported network is exact:
-pixels are 0..255, conv1's weights multiples of 2**-7, inner weights literally -1, 0, 1, the classifier's multiples of 2**-6.
+Zou et al., Frontiers in Neuroscience 2021, doi 10.3389/fnins.2021.694170. Every float32 sum of the exported
+network is exact: pixels are 0..255, conv1's weights multiples of 2**-7, inner weights literally -1, 0, 1, the
+classifier's multiples of 2**-6.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: name, output channels, kernel, stride, padding
+#: name, kernel, stride, padding
 PLAN = (
-    ("conv1", 16, 5, 1, 2),
-    ("conv2", 16, 5, 1, 0),
-    ("down1", 16, 2, 2, 0),
-    ("conv3", 32, 5, 1, 0),
-    ("down2", 32, 2, 2, 0),
-    ("conv4", 256, 4, 1, 0),
+    ("conv1", 5, 1, 2),
+    ("conv2", 5, 1, 0),
+    ("down1", 2, 2, 0),
+    ("conv3", 5, 1, 0),
+    ("down2", 2, 2, 0),
+    ("conv4", 4, 1, 0),
 )
+WIDTHS = (16, 16, 16, 32, 32, 256)
 CONV1_STEP = 2.0**-7
 FC_STEP = 2.0**-6
 INT8 = 127
@@ -29,7 +31,7 @@ INT8 = 127
 
 @dataclass(frozen=True)
 class Quantization:
-    """Median quantization: level = clip(round(x * 2**k), 0, 2**k * B); ``None`` in its place is full precision."""
+    """Median quantization: level = clip(round(x * 2**k), 0, 2**k * B). None instead is full precision."""
 
     k: int
     b: int
@@ -75,15 +77,33 @@ class MedianQuantizer(torch.autograd.Function):
 
 
 class LeNet(nn.Module):
-    """Logits and activations of a batch of raw pixels, float32 (N, 1, 28, 28)."""
+    """Scores and activations of a batch of raw pixels, float32 (N, 1, 28, 28).
 
-    def __init__(self, quantization: Quantization | None, dropout: float = 0.2, prune: float = 0.7) -> None:
+    Parameters
+    ----------
+    quantization : Quantization or None
+        None for full precision, with ReLU.
+    prune : float
+        Ternary threshold over mean|w|.
+    widths : tuple of int
+        Output channels of the six convolutions; fewer where channels were removed.
+    """
+
+    def __init__(
+        self,
+        quantization: Quantization | None,
+        dropout: float = 0.2,
+        prune: float = 0.7,
+        widths: tuple[int, ...] = WIDTHS,
+    ) -> None:
+        """Make the layers, with random weights."""
         super().__init__()
         self.quantization = quantization
         self.dropout = dropout
         self.prune = prune
+        self.widths = tuple(widths)
         inputs = 1
-        for name, out, kernel, stride, pad in PLAN:
+        for (name, kernel, stride, pad), out in zip(PLAN, widths, strict=True):
             conv = nn.Conv2d(inputs, out, kernel, stride, pad, bias=False)
             self.add_module(name, conv)
             self.add_module(f"{name}_bn", nn.BatchNorm2d(out))
@@ -92,7 +112,7 @@ class LeNet(nn.Module):
                 # ternary weights are masters in [-1, 1]: spread them out
                 nn.init.uniform_(conv.weight, -0.5, 0.5)
             inputs = out
-        self.fc = nn.Linear(256, 10)
+        self.fc = nn.Linear(inputs, 10)
 
     def weight(self, name: str) -> Tensor:
         """Weights as they act: quantized, pruned entries zero, with straight-through gradients."""
@@ -123,7 +143,7 @@ class LeNet(nn.Module):
         """Return scores (N, 10) and the activations of the six convolutions."""
         x = pixels
         activations = []
-        for name, _, _, stride, pad in PLAN:
+        for name, _, stride, pad in PLAN:
             x = F.conv2d(x, self.weight(name), stride=stride, padding=pad)
             x = self.activate(getattr(self, f"{name}_bn")(x))
             activations.append(x)
@@ -149,14 +169,15 @@ class LeNet(nn.Module):
     def sops(self, activations: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Synaptic operations of each image: real ones and the paper's count, (N,) each.
 
-        A spike of feature f meets one synapse for each non-zero weight that reads f, times the L neurons it drives (one
-        for the classifier). The paper counts every window and output channel twice, zeros included, the classifier not.
+        A spike of feature f meets one synapse for each non-zero weight that reads f, times the L neurons it
+        drives (one for the classifier). The paper counts every window and output channel twice, zeros included,
+        and not the classifier.
         """
         q = self.quantization
         assert q is not None
         real = torch.zeros(len(activations[0]), device=activations[0].device)
         paper = torch.zeros_like(real)
-        for (name, _, _, stride, pad), source in zip(PLAN[1:], activations[:-1], strict=True):
+        for (name, _, stride, pad), source in zip(PLAN[1:], activations[:-1], strict=True):
             level = source * 2.0**q.k
             weight = self.weight(name).detach()
             count = (weight != 0).to(level).sum(dim=0, keepdim=True)

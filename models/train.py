@@ -42,7 +42,9 @@ class Trainer:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         name = options.device
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+        )
         torch.manual_seed(options.seed)
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -56,7 +58,10 @@ class Trainer:
         decay = 0.0 if q else 1e-2
         cuda = self.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.learning_rate if cuda else PEAK_RATE, weight_decay=decay, capturable=cuda
+            self.model.parameters(),
+            lr=self.learning_rate if cuda else PEAK_RATE,
+            weight_decay=decay,
+            capturable=cuda,
         )
         self.draws = torch.Generator().manual_seed(options.seed)
         self.batches = len(self.data.images) // BATCH
@@ -87,7 +92,9 @@ class Trainer:
             loss = 0.3 * loss + 0.7 * distance
         if self.options.penalty:
             spikes = self.model.spikes(activations)
-            loss = loss + self.options.penalty * sum(c * s.mean() for c, s in zip(SPIKE_COST, spikes, strict=True))
+            loss = loss + self.options.penalty * sum(
+                c * s.mean() for c, s in zip(SPIKE_COST, spikes, strict=True)
+            )
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         self.optimizer.step()
@@ -159,7 +166,9 @@ class Trainer:
             spikes += sum(float(s.sum()) for s in model.spikes(activations))
             if model.quantization is not None:
                 sops += float(model.sops(activations)[0].sum())
-        digits = float((model(self.data.digits_images)[0].argmax(1) == self.data.digits_labels).float().mean())
+        digits = float(
+            (model(self.data.digits_images)[0].argmax(1) == self.data.digits_labels).float().mean()
+        )
         n = len(self.data.validation_images)
         return hits / n, digits, spikes / n, sops / n
 
@@ -169,12 +178,18 @@ class Trainer:
         """Everything that the next epoch depends on."""
         q = self.model.quantization
         return {
-            "k": q.k if q else None, "B": q.b if q else None, "prune": self.options.prune, "epoch": self.epoch,
-            "model": self.model.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "draws": self.draws.get_state(),
+            "k": q.k if q else None,
+            "B": q.b if q else None,
+            "prune": self.options.prune,
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "draws": self.draws.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
-            "best": self.best, "best_accuracy": self.best_accuracy,
+            "best": self.best,
+            "best_accuracy": self.best_accuracy,
         }
 
     def save(self) -> None:
@@ -231,14 +246,27 @@ class Trainer:
                     if not late and self.epoch % 5:
                         continue
                     results[which] = self.validate(network)
-                    accuracy = results[which][0] + 0.1 * results[which][1]  # MNIST decides, digits break near-ties
+                    accuracy = (
+                        results[which][0] + 0.1 * results[which][1]
+                    )  # MNIST decides, digits break near-ties
                     if late and accuracy >= self.best_accuracy:
                         self.best_accuracy = accuracy
-                        self.best = {key: value.detach().clone() for key, value in network.state_dict().items()}
-                record = {"epoch": self.epoch, "loss": loss, "seconds": time.perf_counter() - start, **results}
+                        self.best = {
+                            key: value.detach().clone() for key, value in network.state_dict().items()
+                        }
+                record = {
+                    "epoch": self.epoch,
+                    "loss": loss,
+                    "seconds": time.perf_counter() - start,
+                    **results,
+                }
                 log.write(json.dumps(record) + "\n")
                 log.flush()
-                if not options.save_every or self.epoch % options.save_every == 0 or self.epoch == options.epochs:
+                if (
+                    not options.save_every
+                    or self.epoch % options.save_every == 0
+                    or self.epoch == options.epochs
+                ):
                     self.save()
                 bar.advance(task)
         log.close()
@@ -256,7 +284,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true")
     p.add_argument("--teacher", help="checkpoint (.best.pt) to distill from")
     p.add_argument("--penalty", type=float, default=0.0, help="loss for a spike, weighted by layer")
-    p.add_argument("--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more")
+    p.add_argument(
+        "--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more"
+    )
     p.add_argument("--data-dir", help="directory of the four MNIST files")
     p.add_argument("--out", default="runs")
     p.add_argument("--name", help="name of the run's files")

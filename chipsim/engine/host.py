@@ -1,4 +1,4 @@
-"""The host beside the chip: pixels, encoder, noise, read-out."""
+"""The host beside the chip: encoder, noise, read-out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.errors import InputError, MappingError
-from chipsim.mapping import InputSpec, Mapping
+from chipsim.errors import MappingError
+from chipsim.mapping import Mapping
 
 Array = npt.NDArray[Any]
 
@@ -98,54 +98,6 @@ def _run(model: Any, result: str, source: str, value: Array, what: str, shape: t
     if out.shape != shape:
         raise MappingError(what, f"gives {out.shape}; mapping.yaml says {shape}", code="map-onnx", found=out.shape, allowed=shape)
     return np.asarray(out)
-
-
-def prepare(images: Array, spec: InputSpec, name: str) -> Array:
-    """Turn a batch of a data set into the model's input.
-
-    Images of the model's own dtype stay as they are; uint8 images for a float model go through the pixel rule, in float32.
-
-    Raises
-    ------
-    InputError
-        Wrong dtype or shape, NaN or infinity.
-    """
-    count = len(images)
-    wanted = np.dtype(spec.dtype)
-    if images.shape[1:] != spec.shape and int(np.prod(images.shape[1:])) != int(np.prod(spec.shape)):
-        raise InputError(
-            name, f"images have shape {images.shape[1:]}; the network takes {spec.shape}", code="data-shape",
-            found=list(images.shape[1:]), allowed=list(spec.shape),
-        )
-    if images.shape[1:] != spec.shape and tuple(n for n in images.shape[1:] if n > 1) != tuple(n for n in spec.shape if n > 1):
-        raise InputError(
-            name, f"images have shape {images.shape[1:]}; the network takes {spec.shape}", code="data-shape",
-            found=list(images.shape[1:]), allowed=list(spec.shape),
-        )
-    images = images.reshape(count, *spec.shape)
-    if images.dtype == wanted:
-        if wanted.kind == "f" and not np.isfinite(images).all():
-            raise InputError(name, "images holds NaN or infinity", code="data-not-finite")
-        return np.ascontiguousarray(images)
-    if images.dtype == np.uint8 and wanted.kind == "f":
-        return pixels(images, spec).astype(wanted)
-    raise InputError(
-        name, f"images have dtype {images.dtype}; the network takes {wanted}" + (" or uint8 pixels" if wanted.kind == "f" else ""),
-        code="data-dtype", found=str(images.dtype), allowed=str(wanted),
-    )
-
-
-def pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
-    """Apply the pixel rule of FORMAT.md, in float32."""
-    value = images.astype(np.float32)
-    if spec.pixels == "raw":
-        return value
-    value = value / np.float32(255)
-    if spec.pixels == "normal":
-        each = (-1, *([1] * (value.ndim - 2)))
-        mean, std = (np.asarray(part, np.float32).reshape(each) for part in (spec.mean, spec.std))
-        value = (value - mean) / std
-    return value
 
 
 def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, seed: int) -> npt.NDArray[np.uint8]:

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset, load_dataset
-from chipsim.engine.host import Host, load_host, lose, prepare
+from chipsim.engine.host import Host, load_host, lose
 from chipsim.engine.machine import Machine, load
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import Mapping, read_mapping
+from chipsim.mapping.pixels import prepare
 
 Int = npt.NDArray[np.int64]
 DEFAULT_BATCH = 100

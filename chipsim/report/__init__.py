@@ -1,0 +1,1 @@
+"""Tables and files of a run, drawn from its one result."""

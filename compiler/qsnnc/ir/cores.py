@@ -24,6 +24,8 @@ class CoreLayer:
     weight_bits: int
     fan_in: int
     fold: int
+    cores: int  # of the filling; of the bound where there is none
+    synapses: int
     bound: int
     limiting: str
 

@@ -48,6 +48,24 @@ class NeuronLayer:
         """Axons of each block."""
         return np.diff(self.block_offset)
 
+    @property
+    def synapses(self) -> int:
+        """Non-zero weights, one for each axon and neuron that they join."""
+        levels = max(self.layer.levels, 1)
+        total, first = 0, 0
+        for link in self.layer.connections:
+            taps = link.weights.shape[2] * link.weights.shape[3]
+            blocks = self.site_blocks[:, first : first + taps]
+            if link.level_wise:
+                total += int((blocks >= 0).sum())
+            else:
+                per_axon = int(self.block_width[blocks[blocks >= 0][0]]) // link.weights.shape[1]
+                full = np.count_nonzero(link.weights.reshape(*link.weights.shape[:2], -1), axis=(0, 1))
+                windows = (blocks >= 0).sum(axis=0) // (len(blocks) // (self.layer.shape[1] * self.layer.shape[2]))
+                total += int(full @ windows) * per_axon * levels
+            first += taps
+        return total
+
     def tile(self, kind: int, tap: int) -> npt.NDArray[np.int8]:
         """Weights (axons of a block, neurons of a site) at one tap."""
         for link in self.layer.connections:

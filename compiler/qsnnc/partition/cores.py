@@ -46,9 +46,8 @@ def partition(
         if found is not None:
             violations.append(found)
         fillings.append(filling)
-        count = len(filling.cores) if filling else bound.cores if bound else 0
-        total += count
         summaries.append(_summary(layer, filling, bound, found))
+        total += summaries[-1].cores
     fillings.reverse()
     summaries.reverse()
     if total > chip.cores:
@@ -100,6 +99,8 @@ def _summary(layer: NeuronLayer, filling: Filling | None, bound: Bound | None, v
         weight_bits=layer.weight_bits,
         fan_in=layer.fan_in,
         fold=filling.fold if filling else bound.fold if bound else 0,
+        cores=len(filling.cores) if filling else bound.cores if bound else 0,
+        synapses=layer.synapses,
         bound=bound.cores if bound else 0,
         limiting=bound.limiting if bound else violation.limit if violation else "columns",
     )

@@ -43,7 +43,6 @@ def assemble(
     )
     axon_tick = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
     delay = axon_tick - tick[layer_of_source[cores.axon_source]]
-    synapses = np.array([np.count_nonzero(weights) for weights in cores.crossbars], np.int64)[cores.core_crossbar]
     arrays = {
         "core_layer": cores.core_layer,
         "core_position": placed.position,
@@ -75,8 +74,8 @@ def assemble(
                 fold=int(cores.core_fold[mine].max()),
                 neurons=entry.layer.neurons,
                 removed=0,
-                synapses=int(synapses[mine].sum()),
-                cores=int(mine.sum()),
+                synapses=entry.synapses,
+                cores=entry.cores,
                 bound=entry.bound,
                 limiting=entry.limiting,
             )

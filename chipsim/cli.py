@@ -1,0 +1,142 @@
+"""The command ``chipsim``: run a mapping, hold it against its model, fetch data."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from chipsim import terminal
+
+app = typer.Typer(
+    name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Execute a mapping of crossbar cores, spike by spike.\n\nExample: chipsim run lenet.map --dataset digits",
+)  # fmt: skip
+
+MapFile = Annotated[str, typer.Argument(metavar="FILE.map", help="A mapping, as qsnnc compile writes it.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="mnist, digits or a file FILE.npz with images (and labels).")]
+Split = Annotated[str, typer.Option(help="test or train.")]
+DataDir = Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")]
+Limit = Annotated[int | None, typer.Option(help="Use only the first N images.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        print(f"chipsim {metadata.version('qsnnc')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    file: MapFile,
+    dataset: DatasetName,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; all processors by default.")] = None,
+    batch: Annotated[int, typer.Option(help="Images at a time; changes no result.")] = 100,
+    noise: Annotated[float, typer.Option(help="Probability with which each encoder spike is lost.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    json: Json = None,
+    per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
+    outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores, potentials.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a data set through a mapping and count spikes and synaptic operations.
+
+    Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
+    """
+    from chipsim.engine.run import check_options
+    from chipsim.engine.run import run as execute
+    from chipsim.files import check_writable
+    from chipsim.report import tables
+
+    terminal.one_stdout(json, per_core, outputs)
+    check_options(threads, batch, noise, seed)
+    for path in (json, per_core, outputs):
+        check_writable(path)
+    with terminal.progress("images", quiet) as report:
+        result = execute(
+            file, dataset, split=split, data_dir=data_dir, limit=limit, threads=threads, batch=batch, noise=noise, seed=seed,
+            progress=report,
+        )
+    if per_core:
+        terminal.write_output(per_core, tables.per_core_csv(result))
+    if outputs:
+        terminal.write_output(outputs, tables.outputs_npz(result))
+    if json:
+        terminal.write_json(json, result.to_json())
+    if not quiet and "-" not in (json, per_core, outputs):
+        terminal.show(*tables.summary(result))
+
+
+@app.command()
+def compare(
+    file: MapFile,
+    model: Annotated[str, typer.Option(metavar="MODEL.onnx", help="The model that was compiled.")],
+    dataset: DatasetName,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    quiet: Quiet = False,
+) -> int:
+    """Compare every level and score with the ONNX model; exit code 1 if one differs.
+
+    Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
+    """
+    from chipsim.engine.compare import compare as hold
+
+    with terminal.progress("images", quiet) as report:
+        found = hold(file, model, dataset, split=split, data_dir=data_dir, limit=limit, progress=report)
+    if found.difference is not None:
+        print(found.difference)  # noqa: T201
+        return 1
+    if not quiet:
+        print(  # noqa: T201
+            f"equal: {found.images:,} images, {found.values:,} levels and scores ({', '.join(found.populations)}, scores); "
+            f"largest difference of a score {found.largest_score_error:g}"
+        )
+    return 0
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(metavar="mnist|digits", help="The data set.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE.npz", help="Where to write it.")],
+    split: Split = "test",
+    data_dir: DataDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a data set as an npz file of uint8 pixels.
+
+    Example: chipsim data digits --split train -o digits.npz
+    """
+    import sys
+
+    from chipsim.datasets import NAMES, load_dataset, to_npz
+    from chipsim.errors import UsageError
+    from chipsim.files import check_writable
+
+    if name not in NAMES:
+        raise UsageError("NAME", f"{name!r} is no data set; allowed: {', '.join(NAMES)}", code="dataset-unknown", found=name)
+    check_writable(output)
+    dataset = load_dataset(name, split, data_dir)
+    terminal.write_output(output, to_npz(dataset))
+    if not quiet:
+        print(f"{output}: {len(dataset):,} images of {name} ({split})", file=sys.stderr)  # noqa: T201
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    terminal.run_app(app, "chipsim")

@@ -1,0 +1,204 @@
+"""The chip against the ONNX model: every level of every layer, then the scores, on every image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.datasets import Dataset, load_dataset
+from chipsim.engine.host import load_host, session
+from chipsim.engine.machine import Machine, load
+from chipsim.errors import InputError
+from chipsim.mapping import Layer, Mapping, Population, read_mapping
+from chipsim.mapping.pixels import prepare
+
+#: images compared at a time
+BATCH = 100
+#: a tested (not certified) mapping may miss a score by this, relative to the largest
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where chip and model differ."""
+
+    image: int
+    layer: str
+    element: int  # feature of the layer's tensor; for scores the index of the output
+    expected: float  # level, or score
+    found: float
+    core: int | None = None
+    neuron: int | None = None  # in its core
+    potential: int | None = None
+    threshold: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.layer}: image {self.image}, feature {self.element}: the model has {self.expected:g}, the chip {self.found:g}"
+        if self.core is None:
+            return place
+        return f"{place} (core {self.core}, neuron {self.neuron}, potential {self.potential}, threshold {self.threshold})"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was compared, and the first difference if there is one."""
+
+    images: int
+    populations: tuple[str, ...]  # compared level by level
+    values: int  # levels and scores compared
+    difference: Difference | None
+    largest_score_error: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return self.difference is None
+
+
+def compare(
+    mapping: Mapping | str | Path,
+    model: str | Path,
+    dataset: Dataset | str | Path,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Run both and compare, image by image, in the order of the layers.
+
+    Scores of a certified mapping must be equal to the bit; those of a tested one within float rounding.
+
+    Raises
+    ------
+    InputError
+        The model is not the one that was compiled.
+    """
+    if not isinstance(mapping, Mapping):
+        mapping = read_mapping(mapping)
+    if not isinstance(dataset, Dataset):
+        dataset = load_dataset(dataset, split, data_dir, limit)
+    machine, host = load(mapping), load_host(mapping)
+    watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
+    reference = _reference(mapping, Path(model), [entry.tensor for entry in watched])
+    names = tuple(entry.name for entry in watched)
+    values, worst = 0, 0.0
+    for first in range(0, len(dataset), BATCH):
+        images = prepare(dataset.images[first : first + BATCH], mapping.input, dataset.name)
+        spikes, potentials = machine.step(host.spikes(images))
+        expected = reference(images)
+        for entry, tensor in zip(watched, expected[1:], strict=True):
+            wrong = _levels_differ(mapping, machine, spikes, entry, tensor, first)
+            values += tensor.size
+            if wrong is not None:
+                return Comparison(first + wrong.image - first + 1, names, values, wrong, worst)
+        scores = host.scores(potentials)
+        values += scores.size
+        error, where = _scores_differ(mapping, scores, expected[0])
+        worst = max(worst, error)
+        if where is not None:
+            image, output = where
+            flat = (expected[0].reshape(len(images), -1), scores.reshape(len(images), -1))
+            wrong = Difference(
+                first + image, mapping.output_tensor, output, float(flat[0][image, output]), float(flat[1][image, output])
+            )
+            return Comparison(first + image + 1, names, values, wrong, worst)
+        if progress is not None:
+            progress(min(first + BATCH, len(dataset)), len(dataset))
+    return Comparison(len(dataset), names, values, None, worst)
+
+
+def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
+    import onnx
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}", code="model-unreadable") from None
+    if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
+        raise InputError(
+            str(path), "is not the model that was compiled: its SHA-256 differs; compile it, or name the right one",
+            code="model-differs", found=hashlib.sha256(content).hexdigest(), allowed=mapping.model_sha256,
+        )
+    proto = onnx.load(str(path))
+    there = {value.name for value in proto.graph.output}
+    made = {name for node in proto.graph.node for name in node.output}
+    missing = [name for name in tensors if name not in made]
+    if missing:
+        raise InputError(str(path), f"has no tensor {missing[0]!r}, which the mapping names", code="model-differs")
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
+    runner = session(proto.SerializeToString(), str(path))
+    wanted = [mapping.output_tensor, *tensors]
+    name = mapping.input.name
+    single = runner.get_inputs()[0].shape[0] == 1
+
+    def call(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        if not single:
+            return list(runner.run(wanted, {name: images}))
+        each = [runner.run(wanted, {name: images[i : i + 1]}) for i in range(len(images))]
+        return [np.concatenate(parts) for parts in zip(*each, strict=True)]
+
+    return call
+
+
+def _levels_differ(
+    mapping: Mapping, machine: Machine, spikes: npt.NDArray[np.uint8], entry: Population, tensor: npt.NDArray[Any], first: int
+) -> Difference | None:
+    """First level of a population that differs from the tensor."""
+    images = spikes.shape[1]
+    expected = np.round(tensor.reshape(images, -1).astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
+    source, element = _sources_of(mapping, entry)
+    found = np.zeros(expected.shape, np.int64)
+    np.add.at(found.T, element // entry.levels, spikes[source])
+    if (found == expected).all():
+        return None
+    image, feature = (int(v[0]) for v in np.nonzero(found != expected))
+    if not isinstance(entry, Layer):
+        return Difference(first + image, entry.name, feature, float(expected[image, feature]), float(found[image, feature]))
+    # the neuron at fault: the lowest whose firing disagrees with the level
+    mine = source[element // entry.levels == feature]
+    order = np.argsort(element[element // entry.levels == feature])
+    level = np.arange(len(mine))
+    wrong = int(mine[order][np.flatnonzero(spikes[mine[order], image] != (level < expected[image, feature]))[0]])
+    neuron = wrong - mapping.encoder_neurons
+    core = int(np.searchsorted(mapping.neuron_offset, neuron, side="right")) - 1
+    inside = neuron - int(mapping.neuron_offset[core])
+    axons = slice(int(mapping.axon_offset[core]), int(mapping.axon_offset[core + 1]))
+    weights = mapping.crossbar(int(mapping.core_crossbar[core]))[:, inside].astype(np.int64)
+    potential = int(weights @ spikes[mapping.axon_source[axons], image].astype(np.int64))
+    return Difference(
+        first + image, entry.name, feature, float(expected[image, feature]), float(found[image, feature]), core, inside,
+        potential, int(mapping.neuron_threshold[neuron]),
+    )
+
+
+def _sources_of(mapping: Mapping, entry: Population) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sources of a population, and the element that each is."""
+    if not isinstance(entry, Layer):
+        own = np.arange(mapping.encoder_neurons)
+        return own, own
+    owner = np.repeat(mapping.core_layer, np.diff(mapping.neuron_offset))
+    own = np.flatnonzero(owner == mapping.layers.index(entry))
+    return own + mapping.encoder_neurons, mapping.neuron_element[own].astype(np.int64)
+
+
+def _scores_differ(
+    mapping: Mapping, found: npt.NDArray[Any], expected: npt.NDArray[Any]
+) -> tuple[float, tuple[int, int] | None]:
+    """Largest error, and the first image and output beyond what is allowed."""
+    a, b = found.reshape(len(found), -1).astype(np.float64), expected.reshape(len(expected), -1).astype(np.float64)
+    error = np.abs(a - b)
+    allowed = 0.0 if mapping.exactness == "certified" else TOLERANCE * np.maximum(1.0, np.abs(b).max(axis=1, keepdims=True))
+    bad = error > allowed
+    largest = float(error.max(initial=0.0))
+    if not bad.any():
+        return largest, None
+    image, output = np.nonzero(bad)
+    return largest, (int(image[0]), int(output[0]))

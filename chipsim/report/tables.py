@@ -1,0 +1,89 @@
+"""A run as tables and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chipsim.engine.run import CoreCount, RunResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BUSIEST = 5
+
+
+def per_core_csv(result: RunResult) -> bytes:
+    """One row a core, with the columns of the JSON's ``cores``."""
+    text = io.StringIO()
+    names = [field.name for field in fields(CoreCount)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(core) for core in result.cores)
+    return text.getvalue().encode()
+
+
+def outputs_npz(result: RunResult) -> bytes:
+    """``predictions``, ``scores``, ``potentials`` and, where given, ``labels``."""
+    buffer = io.BytesIO()
+    arrays = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
+    if result.labels is not None:
+        arrays["labels"] = result.labels
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def summary(result: RunResult) -> list[Any]:
+    """Lines and tables for a terminal."""
+    from rich.table import Table
+
+    j = result.to_json()
+    accuracy = "no labels" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
+    head = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in (
+        ("images", f"{result.images:,}"),
+        ("accuracy", accuracy),
+        ("ticks an image", str(result.ticks_per_image)),
+        ("spikes an image", f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder"),
+        ("SOPs an image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
+        ("axon events an image", f"{j['axon_events_per_image']:,.0f}"),
+        ("images a second", f"{result.images_per_second:,.0f} on {result.threads} threads ({result.load_seconds:.2f} s to load)"),
+    ):
+        head.add_row(name, value)
+    return [head, "", _layers(result), "", _busiest(result)]
+
+
+def _paper(count: float | None) -> str:
+    return "" if count is None else f" ({count:,.0f} by the paper's count)"
+
+
+def _layers(result: RunResult) -> Table:
+    from rich.table import Table
+
+    table = Table("layer", title="per image and layer", title_justify="left", box=None, pad_edge=False)
+    for name in ("neurons", "cores", "spikes", "SOPs"):
+        table.add_column(name, justify="right")
+    for layer in result.layers:
+        table.add_row(
+            layer.name, f"{layer.neurons:,}", str(layer.cores), f"{layer.spikes / result.images:,.1f}",
+            f"{layer.sops / result.images:,.0f}",
+        )
+    return table
+
+
+def _busiest(result: RunResult) -> Table:
+    from rich.table import Table
+
+    table = Table("core", title=f"the {BUSIEST} busiest cores, per image", title_justify="left", box=None, pad_edge=False)
+    for name in ("x, y", "layer", "spikes", "SOPs", "axon events"):
+        table.add_column(name, justify="right")
+    for core in sorted(result.cores, key=lambda core: -core.sops)[:BUSIEST]:
+        table.add_row(
+            str(core.id), f"{core.x}, {core.y}", core.layer, f"{core.spikes / result.images:,.1f}",
+            f"{core.sops / result.images:,.0f}", f"{core.axon_events / result.images:,.1f}",
+        )
+    return table

@@ -1,0 +1,124 @@
+"""What both command lines share: exit codes, one-line errors, output files, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chipsim.errors import ReportedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import typer
+
+INTERNAL, INTERRUPTED = 70, 130
+
+
+def run_app(app: typer.Typer, program: str) -> NoReturn:
+    """Run a command line and exit with the documented code.
+
+    0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
+    """
+    import click
+    import typer
+
+    code = 0
+    try:
+        result = typer.main.get_command(app)(prog_name=program, standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except ReportedError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        code = error.exit_code
+    except typer.Exit as error:
+        code = error.exit_code
+    except (typer.Abort, click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
+        code = _usage(error) or _internal(error, program)
+    if code == INTERRUPTED:
+        os._exit(code)  # worker threads may still be in a long product
+    sys.exit(code)
+
+
+def _usage(error: Exception) -> int:
+    """Print a usage error of whichever click the command line was built with; 0 if it is none."""
+    show = getattr(error, "format_message", None)
+    if show is None or not hasattr(error, "exit_code"):
+        return 0
+    context = getattr(error, "ctx", None)
+    path = f"{context.command_path}: " if context else ""
+    print(f"{path}{' '.join(show().split())} Try --help.", file=sys.stderr)  # noqa: T201
+    return int(error.exit_code)
+
+
+def _internal(error: Exception, program: str) -> int:
+    import platform
+    import tempfile
+    import traceback
+    from importlib import metadata
+
+    with tempfile.NamedTemporaryFile("w", prefix=f"{program}-", suffix=".txt", delete=False) as file:
+        file.write(f"{program} {metadata.version('qsnnc')}, Python {platform.python_version()}, {platform.platform()}\n")
+        file.write(" ".join(sys.argv) + "\n")
+        traceback.print_exception(error, file=file)
+    text = " ".join(str(error).split())[:120]
+    print(  # noqa: T201
+        f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}", file=sys.stderr
+    )
+    return INTERNAL
+
+
+def one_stdout(*outputs: str | None) -> None:
+    """Refuse two products on one standard output."""
+    if sum(output == "-" for output in outputs) > 1:
+        raise UsageError("-", "only one output can go to standard output; name a file for the other", code="two-stdouts")
+
+
+def write_output(path: str, content: bytes) -> None:
+    """Write a product to a file, whole or not at all, or to standard output for '-'."""
+    from chipsim.files import write_atomically
+
+    if path == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        write_atomically(path, content)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write JSON to a file or '-'."""
+    import json
+
+    write_output(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def show(*tables: Any) -> None:
+    """Print tables and lines on standard output; wide enough for a table where that is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    for table in tables:
+        console.print(table)
+
+
+@contextmanager
+def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error, if that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

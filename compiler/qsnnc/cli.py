@@ -1,0 +1,214 @@
+"""The command ``qsnnc``: compile, verify, check, inspect, chips."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from chipsim import terminal
+
+app = typer.Typer(
+    name="qsnnc", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compile a quantized network onto crossbar cores.\n\nExample: qsnnc compile lenet.onnx -o lenet.map",
+)  # fmt: skip
+
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="A quantized network.")]
+Chip = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsnnc chips lists them) or a chip YAML.")]
+Pixels = Annotated[
+    str | None, typer.Option(metavar="raw|unit|MEAN,STD", help="What becomes of uint8 pixels, where the model does not say.")
+]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        print(f"qsnnc {metadata.version('qsnnc')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command("compile")
+def compile_(
+    model: ModelFile,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.map|-", help="Where to write the mapping.")],
+    chip: Chip = "xbar1152",
+    pixels: Pixels = None,
+    keep_dead: Annotated[bool, typer.Option("--keep-dead", help="Keep neurons that never change; none are removed yet.")] = False,
+    json: Json = None,
+    time: Annotated[bool, typer.Option("--time", help="Print the seconds of each stage.")] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compile a network onto a chip and write the mapping.
+
+    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
+    """
+    from chipsim.files import check_writable
+    from chipsim.mapping.write import to_bytes
+    from qsnnc.errors import DoesNotFit
+    from qsnnc.explain import tables
+    from qsnnc.pipeline import check as compile_as_far_as_it_fits
+
+    terminal.one_stdout(output, json)
+    check_writable(output)
+    check_writable(json)
+    done = compile_as_far_as_it_fits(model, chip, pixels)
+    if done.mapping is not None:
+        terminal.write_output(output, to_bytes(done.mapping))
+    if json:
+        terminal.write_json(json, tables.compilation_json(done))
+    if done.mapping is None:
+        raise DoesNotFit(done.violations, done.chip.name)
+    if not quiet and "-" not in (output, json):
+        terminal.show(*tables.compilation_tables(done))
+    if time:
+        _print_times(done.seconds)
+    return 0
+
+
+@app.command()
+def check(
+    model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json: Json = None, quiet: Quiet = False
+) -> int:
+    """Say whether a network fits, what each layer takes and every limit that it breaks; exit code 4 if it does not fit.
+
+    Example: qsnnc check lenet.onnx --chip mini
+    """
+    from chipsim.files import check_writable
+    from qsnnc.explain import tables
+    from qsnnc.pipeline import check as judge
+
+    check_writable(json)
+    done = judge(model, chip, pixels)
+    if json:
+        terminal.write_json(json, tables.compilation_json(done))
+    if not quiet and json != "-":
+        terminal.show(*tables.compilation_tables(done))
+    return 0 if done.mapping is not None else 4
+
+
+@app.command()
+def verify(
+    model: ModelFile,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME|FILE.npz", help="Images; random ones without it.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
+    pixels: Pixels = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Hold the integer network against the model, without a chip; exit code 1 if a level or score differs.
+
+    Example: qsnnc verify lenet.onnx --dataset digits
+    """
+    import sys
+
+    from chipsim.files import check_writable
+    from qsnnc.verify import verify as hold
+
+    check_writable(json)
+    images, name = None, "random images"
+    if dataset is not None:
+        from chipsim.datasets import load_dataset
+
+        images, name = load_dataset(dataset, data_dir=data_dir, limit=samples).images, dataset
+    found = hold(model, images, pixels=pixels, samples=samples, seed=seed, name=name)
+    if json:
+        terminal.write_json(json, found.to_json())
+    if not quiet and json != "-":
+        verdict = "equal" if found.equal else "different"
+        print(f"{verdict}: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}")  # noqa: T201
+        if found.inexact:
+            print(f"float sums depend on their order in: {', '.join(found.inexact)}")  # noqa: T201
+        for layer, doubts in found.doubts.items():
+            channels = sorted({doubt.channel for doubt in doubts})
+            listed = ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
+            print(f"{layer}: {len(doubts)} thresholds lie inside the float error bound (channels {listed})")  # noqa: T201
+    for mismatch in found.mismatches:
+        print(mismatch, file=sys.stderr)  # noqa: T201
+    return 0 if found.equal else 1
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE.map", help="A mapping.")],
+    layer: Annotated[str | None, typer.Option(help="Only this layer's cores.")] = None,
+    core: Annotated[int | None, typer.Option(help="Only this core, to the last weight.")] = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML.")] = False,
+    json: Json = None,
+) -> None:
+    """Show a mapping: layers, cores, or all of one core.
+
+    Example: qsnnc inspect lenet.map --core 7 --yaml
+    """
+    from chipsim.errors import UsageError
+    from chipsim.files import check_writable
+    from qsnnc.explain.inspect import inspect as describe
+
+    if layer is not None and core is not None:
+        raise UsageError("--layer", "cannot be given with --core; choose one", code="options-conflict")
+    if yaml and json == "-":
+        raise UsageError("--yaml", "cannot be given with --json -; choose one", code="options-conflict")
+    check_writable(json)
+    found = describe(file, layer=layer, core=core)
+    if json:
+        terminal.write_json(json, found)
+    if yaml:
+        from chipsim.mapping.write import to_yaml
+
+        terminal.write_output("-", to_yaml(found).encode())
+    elif json != "-":
+        from qsnnc.explain.tables import core_table, layer_table
+
+        totals = found["totals"]
+        rest = len(found["cores"]) - 20
+        terminal.show(
+            layer_table(found["layers"]), "", ", ".join(f"{name} {value:,}" for name, value in totals.items()), "",
+            core_table(found["cores"]), *([f"and {rest:,} more: --yaml or --json shows all"] if rest > 0 else []),
+        )  # fmt: skip
+
+
+@app.command()
+def chips(
+    name: Annotated[str | None, typer.Argument(help="A preset or a chip YAML.")] = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the whole chip as YAML.")] = False,
+) -> None:
+    """List the chips, or show one with the source of each number.
+
+    Example: qsnnc chips xbar1152 --yaml
+    """
+    from chipsim.chip import load_chip, preset_names
+
+    chosen = [load_chip(each) for each in ([name] if name else preset_names())]
+    if yaml:
+        from chipsim.mapping.write import to_yaml
+
+        values = [chip.model_dump(mode="json") for chip in chosen]
+        terminal.write_output("-", to_yaml(values[0] if name else values).encode())
+        return
+    from qsnnc.explain.chips import chip_tables
+
+    terminal.show(*chip_tables(chosen, detailed=name is not None))
+
+
+def _print_times(seconds: dict[str, float]) -> None:
+    import sys
+
+    for stage, spent in seconds.items():
+        print(f"{stage:12} {spent:7.3f} s", file=sys.stderr)  # noqa: T201
+    print(f"{'all':12} {sum(seconds.values()):7.3f} s", file=sys.stderr)  # noqa: T201
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    terminal.run_app(app, "qsnnc")

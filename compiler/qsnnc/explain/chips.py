@@ -1,0 +1,34 @@
+"""Chips as tables: the limits, and where each number comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chipsim.chip import ChipSpec
+
+
+def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
+    """One row a chip, or one chip with the origin of each number."""
+    from rich.table import Table
+
+    if not detailed:
+        table = Table("chip", "grid", "axons", "columns", "weight bits", "fold", "targets", "delay", "what it is", box=None, pad_edge=False)
+        for chip in chips:
+            grid = f"{chip.grid[0]} x {chip.grid[1]}"
+            bits = "/".join(map(str, chip.weight_bits))
+            table.add_row(
+                chip.name, grid, str(chip.axons), str(chip.columns), bits, f"1-{chip.max_fold}", str(chip.targets),
+                f"1-{chip.max_delay}", chip.description,
+            )
+        return [table]
+    (chip,) = chips
+    table = Table("limit", "value", "origin", "source", box=None, pad_edge=False)
+    values = chip.model_dump(mode="json")
+    energy = values.pop("energy")
+    for key, value in {**values, **{f"energy.{name}": number for name, number in energy.items()}}.items():
+        if key in ("name", "description", "hypothetical", "provenance"):
+            continue
+        origin = chip.provenance.get(key)
+        table.add_row(key, str(value), origin.origin if origin else "", origin.note if origin else "")
+    kind = " (hypothetical)" if chip.hypothetical else ""
+    return [f"{chip.name}{kind}: {chip.description}", "", table]

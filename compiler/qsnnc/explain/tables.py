@@ -1,0 +1,85 @@
+"""Compilations and mappings as JSON and as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qsnnc.pipeline import Compilation
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LAYER_KEYS = (
+    "name", "kind", "levels", "weight_bits", "fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound", "limiting",
+)  # fmt: skip
+
+
+def compilation_json(done: Compilation) -> dict[str, Any]:
+    """Return the JSON of compile and check."""
+    layers = [
+        {
+            "name": entry.layer.name, "kind": entry.layer.kind, "levels": entry.layer.levels, "weight_bits": entry.weight_bits,
+            "fan_in": entry.fan_in, "fold": entry.fold, "neurons": entry.layer.neurons, "removed": 0, "synapses": entry.synapses,
+            "cores": entry.cores, "bound": entry.bound, "limiting": entry.limiting,
+        }
+        for entry in done.layers
+    ]  # fmt: skip
+    return {
+        "schema": "qsnnc-compile/1",
+        "model_sha256": done.model.sha256,
+        "chip": done.chip.name,
+        "fits": done.mapping is not None,
+        "cores": sum(entry.cores for entry in done.layers),
+        "cores_bound": done.cores_bound,
+        "cores_available": done.chip.cores,
+        "layers": layers,
+        "exactness": "certified" if done.graph.certified else "tested",
+        "violations": [violation.to_json() for violation in done.violations],
+        "seconds": done.seconds,
+    }
+
+
+def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = None) -> Table:
+    """One row a layer: what it needs, the cores it takes, the fewest it could take, and what limits it."""
+    from rich.table import Table
+
+    table = Table("layer", "kind", box=None, pad_edge=False)
+    for name in ("levels", "bits", "fan-in", "fold", "neurons", "synapses", "cores", "bound"):
+        table.add_column(name, justify="right")
+    table.add_column("limited by")
+    if exact is not None:
+        table.add_column("exactness")
+    for layer in layers:
+        row = [layer["name"], layer["kind"], str(layer["levels"] or "read out"), str(layer["weight_bits"])]
+        row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "synapses", "cores", "bound")]
+        row.append(layer["limiting"])
+        table.add_row(*row, *([exact[layer["name"]]] if exact is not None else []))
+    return table
+
+
+def compilation_tables(done: Compilation) -> list[Any]:
+    """Layers, totals, and every violation."""
+    j = compilation_json(done)
+    exact = {layer.name: "certified" if layer.certified else f"tested ({len(layer.doubts)} doubts)" for layer in done.graph.layers}
+    lines: list[Any] = [layer_table(j["layers"], exact), ""]
+    share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
+    lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
+    why = "" if done.graph.encoder_exact else f" (the sums of the encoder {done.graph.encoder.name} depend on their order)"
+    lines.append(f"exactness: {j['exactness']}{why}")
+    if done.chip.hypothetical:
+        lines.append(f"chip '{j['chip']}' is hypothetical: its core counts compare with no other chip's")
+    lines += [str(violation) for violation in done.violations]
+    return lines
+
+
+def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
+    """One row a core."""
+    from rich.table import Table
+
+    names = ("id", "x", "y", "layer", "axons", "neurons", "columns", "fold", "weight_bits", "synapses", "targets", "crossbar")
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in ("layer", "crossbar") else "right")
+    for core in cores[:most]:
+        table.add_row(*(str(core[name]) for name in names))
+    return table
