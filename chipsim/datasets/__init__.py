@@ -95,6 +95,20 @@ def to_npz(dataset: Dataset) -> bytes:
     arrays = {"images": dataset.images}
     if dataset.labels is not None:
         arrays["labels"] = dataset.labels
+    assert not any(array.dtype.hasobject for array in arrays.values()), "nothing is pickled"
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def write_npz(dataset: Dataset, path: str | Path) -> None:
+    """Write an npz file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    from chipsim.files import write_atomically
+
+    write_atomically(path, to_npz(dataset))
