@@ -24,8 +24,9 @@ class LayerMargin:
     """How far a convolution's decisions are from its reachable sums.
 
     ``units`` is the smallest distance between a decision within reach and an integer accumulator, in
-    accumulator units (infinite where no decision is within reach); ``safety`` the smallest ratio of a batch norm
-    value's distance from its decision to the bound of that value's float32 error (above 1: no rounding turns it).
+    accumulator units (infinite where no decision is within reach); ``safety`` the smallest ratio of a batch
+    norm value's distance from its decision to the bound of that value's float32 error (above 1: no rounding
+    turns it).
     """
 
     name: str

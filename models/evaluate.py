@@ -34,9 +34,9 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Dataset:
 def evaluate(path: str | Path, data: Dataset) -> dict[str, Any]:
     """Accuracy on a data set; of a quantized network spikes and SOPs an image too.
 
-    Spikes are one number a layer, the encoder's (conv1's) first. A SOP is a spike that meets a non-zero weight,
-    times the L neurons that the weight drives (one in the classifier). The paper's count takes every weight as two
-    synapses, zeros included, and leaves the classifier out.
+    Spikes are one number a layer, the encoder's (conv1's) first. A SOP is a spike that meets a non-zero
+    weight, times the L neurons that the weight drives (one in the classifier). The paper's count takes
+    every weight as two synapses, zeros included, and leaves the classifier out.
     """
     assert data.labels is not None
     proto = onnx.load(str(path))

@@ -21,9 +21,10 @@ def clear_decisions(
 ) -> dict[str, F64]:
     """Move batch norms by at most half an accumulator unit, so that no reachable sum lies near a decision.
 
-    With s = gamma / sqrt(var + eps) * unit, the level rises at accumulators t_i = t_0 + i D, D = 2**-k / s (in
-    units). The encoder's sums are fine-grained, so there D becomes a whole number of units and t_0 a half;
-    elsewhere the mean of a channel with a decision within 0.015 units of an integer in reach is moved.
+    With s = gamma / sqrt(var + eps) * unit, the level rises at accumulators t_i = t_0 + i D, D = 2**-k / s
+    (in units). The encoder's sums are fine-grained, so there D becomes a whole number of units and t_0 a
+    half; elsewhere the mean of a channel with a decision within 0.015 units of an integer in reach is
+    moved.
 
     Parameters
     ----------
@@ -119,7 +120,8 @@ def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
         constants,
     )  # fmt: skip
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(proto, {"qsnnc.pixels": "raw", **metadata})
+    facts = {} if q is None else {"k": str(q.k), "B": str(q.b), "prune": str(model.prune)}
+    helper.set_model_props(proto, {"qsnnc.pixels": "raw", **facts, **metadata})
     onnx.checker.check_model(proto, full_check=True)
     if q is not None:
         margins(proto)

@@ -170,8 +170,8 @@ class LeNet(nn.Module):
         """Synaptic operations of each image: real ones and the paper's count, (N,) each.
 
         A spike of feature f meets one synapse for each non-zero weight that reads f, times the L neurons it
-        drives (one for the classifier). The paper counts every window and output channel twice, zeros included,
-        and not the classifier.
+        drives (one for the classifier). The paper counts every window and output channel twice, zeros
+        included, and not the classifier.
         """
         q = self.quantization
         assert q is not None

@@ -104,3 +104,86 @@ def lenet(rng: np.random.Generator, k: int = 1, levels: int = 4) -> onnx.ModelPr
     net.flatten()
     net.gemm("fc", rng.integers(-127, 128, (10, 256)) / 64.0, rng.integers(-200, 200, 10) / 128.0)
     return net.model()
+
+
+def batch_norm_values(rng: np.random.Generator, channels: int, spread: float, *, odd: bool) -> tuple[np.ndarray, ...]:
+    """Parameters of a batch norm; ``odd`` ones have negative and zero gammas, dead and saturated channels."""
+    gamma = rng.uniform(0.3, 1.5, channels)
+    beta = rng.normal(0.4, 0.5, channels)
+    if odd:
+        gamma *= rng.choice([1.0, -1.0, 0.0, 1e-3], channels, p=[0.6, 0.25, 0.1, 0.05])
+        beta += rng.choice([0.0, 0.0, 0.0, -50.0, 50.0], channels)
+    mean = rng.normal(0, 0.4 * spread, channels)
+    return gamma, beta, mean, np.full(channels, spread**2) * rng.uniform(0.5, 2.0, channels)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A small network: what hypothesis draws and shrinks."""
+
+    size: int  # rows and columns of the image
+    channels: int
+    k: int
+    levels: int
+    layers: tuple[str, ...]  # conv, strided, padded, depthwise, maxpool, latepool, avgpool, bias, dense
+    outputs: int
+    seed: int
+    odd: bool
+
+
+def build(recipe: Recipe) -> onnx.ModelProto:
+    """Build a recipe; a layer that does not fit the map any more is left out."""
+    rng = np.random.default_rng(recipe.seed)
+    net = Builder((1, recipe.size, recipe.size))
+
+    def quantizer(name: str, spread: float, between: bool = False) -> None:
+        net.batch_norm(f"{name}/bn", *batch_norm_values(rng, net.shape[0], spread, odd=recipe.odd))
+        if between:
+            pool(f"{name}_pool")
+        net.quantize(f"{name}/quant", recipe.k, recipe.levels)
+
+    def pool(name: str, op: str = "MaxPool", kernel: int = 2) -> None:
+        net.node(op, name, kernel_shape=[kernel, kernel], strides=[kernel, kernel])
+        net.shape = (net.shape[0], *((n - kernel) // kernel + 1 for n in net.shape[1:]))
+
+    net.conv("stem", rng.integers(-20, 21, (recipe.channels, 1, 3, 3)) / 32.0, pads=[1, 1, 1, 1])
+    quantizer("stem", 150.0)
+    for number, kind in enumerate(recipe.layers):
+        name = f"{kind}{number}"
+        inputs = net.shape[0]
+        spatial = len(net.shape) == 3
+        if kind == "dense" or not spatial:
+            if spatial:
+                net.flatten()
+            net.gemm(name, rng.integers(-1, 2, (recipe.channels * 2, net.shape[0])).astype(float))
+            spread = max(1.0, 0.5 * np.sqrt(net.shape[0] * recipe.levels))
+            quantizer(name, spread)
+            continue
+        if kind in ("maxpool", "avgpool"):
+            if min(net.shape[1:]) >= 2:
+                pool(name, "MaxPool" if kind == "maxpool" else "AveragePool")
+                if kind == "avgpool":
+                    net.quantize(f"{name}/quant", recipe.k, recipe.levels)
+            continue
+        if min(net.shape[1:]) < 3:
+            continue
+        weights = rng.integers(-1, 2, (recipe.channels, inputs, 3, 3)).astype(float)
+        options: dict[str, object] = {}
+        bias = None
+        if kind == "strided":
+            options = {"strides": [2, 2]}
+        elif kind == "padded":
+            options = {"pads": [1, 0, 2, 1]}
+        elif kind == "depthwise":
+            weights = rng.integers(-3, 4, (inputs, 1, 3, 3)).astype(float) * 0.25
+            options = {"group": inputs}
+        elif kind == "bias":
+            bias = rng.integers(-8, 9, recipe.channels) / 4.0
+            options = {"dilations": [1, 1]}
+        net.conv(name, weights, bias, **options)
+        between = kind == "latepool" and min(net.shape[1:]) >= 2
+        quantizer(name, max(1.0, np.sqrt(weights[0].size * recipe.levels) * 0.3), between)
+    if len(net.shape) == 3:
+        net.flatten()
+    net.gemm("head", rng.integers(-9, 10, (recipe.outputs, net.shape[0])) / 8.0, rng.integers(-9, 10, recipe.outputs) / 8.0)
+    return net.model()

@@ -110,6 +110,25 @@ def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interv
     return np.minimum.reduce(corners), np.maximum.reduce(corners)
 
 
+def _product(args: list[Interval], _: object) -> Interval:
+    exact = _powers_of_two(args[1]) or _powers_of_two(args[0])
+    bounds = _extremes(args[0], args[1], np.multiply)
+    return bounds if exact else _rounded(*bounds)
+
+
+def _quotient(args: list[Interval], _: object) -> Interval | None:
+    low, high = args[1]
+    if (low * high <= 0).any():
+        return None
+    bounds = _extremes(args[0], args[1], np.divide)
+    return bounds if _powers_of_two(args[1]) else _rounded(*bounds)
+
+
+def _powers_of_two(factor: Interval) -> bool:
+    """Whether a constant factor only shifts the exponent: such a product is exact."""
+    return factor[0] is factor[1] and bool((np.abs(np.frexp(factor[0])[0]) == 0.5).all())
+
+
 def _batch_norm(args: list[Interval], attributes: dict[str, object]) -> Interval:
     x, (gamma, _), (beta, _), (mean, _), (var, _) = args
     factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))  # type: ignore[arg-type]
@@ -132,8 +151,8 @@ _RULES: dict[str, Callable[[list[Interval], dict[str, object]], Interval | None]
     "Dropout": lambda a, _: a[0],
     "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),
     "Sub": lambda a, _: _rounded(a[0][0] - a[1][1], a[0][1] - a[1][0]),
-    "Mul": lambda a, _: _rounded(*_extremes(a[0], a[1], np.multiply)),
-    "Div": lambda a, _: None if (a[1][0] * a[1][1] <= 0).any() else _rounded(*_extremes(a[0], a[1], np.divide)),
+    "Mul": _product,
+    "Div": _quotient,
     "Neg": lambda a, _: (-a[0][1], -a[0][0]),
     "Relu": lambda a, _: (np.maximum(a[0][0], 0), np.maximum(a[0][1], 0)),
     "Round": lambda a, _: (np.round(a[0][0]), np.round(a[0][1])),

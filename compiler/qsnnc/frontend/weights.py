@@ -87,4 +87,4 @@ def width(weights: Int) -> int:
     low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
     if low >= 0 and high <= 1:
         return 1
-    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
+    return max(1, (-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1

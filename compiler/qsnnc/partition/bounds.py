@@ -1,13 +1,21 @@
 """How few cores a layer can take: columns, axons and target entries, each with its own proof.
 
-A core with fold f holds at most columns // (f w) neurons and f R axons. Whatever set of n sites it holds, they read at
-least `fewest_positions` (n) input positions, so axons bound n; the layer's bound is its neurons over the most that a
-core can hold, at the best fold. Its neurons' target entries, as its consumers' cores ask for them, bound it as well.
+Columns: a core with fold f and weights of w bits holds at most c = columns // (f w) neurons. Axons: it holds f R of them, and
+whatever n sites it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
+
+The two together: a site of M neurons may be cut over several cores. Let k cores share s sites and hang together by such
+cuts. That takes at least s + k - 1 pieces, and a core has at most n, so s <= (n - 1) k + 1; also s M <= k c. Hence no
+core serves more than the largest of min(floor(k c / M), (n - 1) k + 1) / k sites. Small folds are open only to sites
+with few axons (at padded borders), so each site counts by the best fold among those wide enough for it.
+
+Targets: the entries that the consumers' cores ask for, over the entries of a table.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
@@ -16,45 +24,64 @@ from qsnnc.ir.layers import Connection, Int, Population
 from qsnnc.lower.neurons import NeuronLayer
 
 
+#: connected cores that are looked at one number at a time; beyond, the limit holds
+CHAIN = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Fewest cores of a layer, what limits it, and the fold at which that is reached."""
+    """Fewest cores of a layer, what limits it, and the fold at which most sites fit a core."""
 
     cores: int
     limiting: str  # columns, axons or targets
     fold: int
-    columns: int
-    axons: int
-    targets: int
 
 
-def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: ChipSpec, entries: int) -> Bound | None:
-    """Bound of a layer, or None where not even one neuron fits a core.
+def smallest_folds(neurons: NeuronLayer, chip: ChipSpec) -> Int:
+    """Smallest fold whose axons are enough for each site, int64 (sites,)."""
+    blocks = neurons.site_blocks
+    axons = np.where(blocks >= 0, neurons.block_width[blocks], 0).sum(axis=1)
+    folds = np.array(chip.folds)
+    return folds[np.searchsorted(folds * chip.axons, axons)]
+
+
+def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: ChipSpec, entries: int) -> Bound:
+    """Bound of a layer every neuron of which fits a core.
 
     Parameters
     ----------
     entries : int
         Target entries that the layer's consumers ask for.
     """
-    best: tuple[int, int, int, int] | None = None
-    per_site = neurons.site_elements.shape[1]
+    size = neurons.site_elements.shape[1]
+    served: dict[int, tuple[Fraction, Fraction]] = {}  # fold: sites a core by columns alone, and by both
     for fold in chip.folds:
-        by_columns = chip.columns // (fold * neurons.weight_bits)
-        sites = _most_sites(neurons, populations, fold * chip.axons)
-        if by_columns == 0 or sites == 0:
-            continue
-        by_axons = sites * per_site
-        held = min(by_columns, by_axons)
-        if best is None or held > best[0]:
-            best = (held, fold, by_columns, by_axons)
-    if best is None:
-        return None
-    _, fold, by_columns, by_axons = best
-    columns, axons = -(-neurons.neurons // by_columns), -(-neurons.neurons // by_axons)
-    targets = -(-entries // chip.targets)
-    cores = max(columns, axons, targets)
-    limiting = "columns" if columns == cores else "axons" if axons == cores else "targets"
-    return Bound(cores, limiting, fold, columns, axons, targets)
+        room = chip.columns // (fold * neurons.weight_bits)
+        if room and fold * chip.axons >= int(neurons.block_width.min()):
+            most = _most_sites(neurons, populations, fold * chip.axons)
+            served[fold] = Fraction(room, size), _sites_a_core(room, size, most)
+    needed = dict(zip(*(part.tolist() for part in np.unique(smallest_folds(neurons, chip), return_counts=True)), strict=True))
+    columns, both = Fraction(0), Fraction(0)
+    for fold, sites in needed.items():
+        open_ = [pair for f, pair in served.items() if f >= fold]
+        columns += sites / max(pair[0] for pair in open_)
+        both += sites / max(pair[1] for pair in open_)
+    counts = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
+    cores = max(counts.values())
+    limiting = next(name for name, count in counts.items() if count == cores)
+    widest = max(needed)
+    fold = max((f for f in served if f >= widest), key=lambda f: (served[f][1], -f))
+    return Bound(cores, limiting, fold)
+
+
+def _sites_a_core(room: int, size: int, most: int) -> Fraction:
+    """Most sites that a core serves on average, cut ones counted in parts."""
+    if most == 0:
+        return Fraction(0)
+    best = min(Fraction(room, size), Fraction((most - 1) * CHAIN + 1, CHAIN))
+    for k in range(1, CHAIN + 1):
+        best = max(best, Fraction(min(k * room // size, (most - 1) * k + 1), k))
+    return best
 
 
 def _most_sites(neurons: NeuronLayer, populations: dict[str, Population], axons: int) -> int:
@@ -134,17 +161,3 @@ def _covered(link: Connection, axis: int, size: int, windows: int) -> list[int]:
     each = (high - low).min()
     lost = 2 * kernel - int(high[0] - low[0]) - int(high[-1] - low[-1])
     return [max(int(each), (n - 1) * step + kernel - lost) if n > 1 else int(each) for n in range(1, windows + 1)]
-
-
-def entries_asked(consumers: list[Int], sources: int) -> Int:
-    """Target entries of each source: how many axons of all cores it feeds.
-
-    Parameters
-    ----------
-    consumers : list of ndarray
-        For each core, its axons' sources.
-    """
-    count = np.zeros(sources, np.int64)
-    for axons in consumers:
-        count += np.bincount(axons, minlength=sources)
-    return count

@@ -40,7 +40,7 @@ def partition(
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
         filling = None
         if found is None and bound is not None and bound.cores <= chip.cores:
-            filling = fill(layer, chip, asked, bound.cores, bound.fold)
+            filling = fill(layer, chip, asked, bound)
             for core in filling.cores:
                 np.add.at(entries, _axon_sources(layer, core), 1)
         if found is not None:
@@ -50,6 +50,7 @@ def partition(
         total += summaries[-1].cores
     fillings.reverse()
     summaries.reverse()
+    violations.reverse()
     if total > chip.cores:
         worst = max(range(len(summaries)), key=lambda i: summaries[i].bound)
         name = summaries[worst].layer.name
@@ -62,7 +63,7 @@ def partition(
             )
         )
     if violations or any(filling is None for filling in fillings):
-        return None, tuple(summaries), tuple(reversed(violations))
+        return None, tuple(summaries), tuple(violations)
     complete = [filling for filling in fillings if filling is not None]
     return _assemble(graph, neurons, complete, tuple(summaries), chip), tuple(summaries), ()
 

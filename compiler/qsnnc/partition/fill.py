@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
 from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.partition.bounds import Bound, smallest_folds
 
 #: sites that may be visited while looking for a better order, beside the first try
 EFFORT = 40_000
@@ -38,30 +40,43 @@ class Filling:
         return len(self.cores), self.axons
 
 
-def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: int, fold: int) -> Filling:
-    """Find the best filling over orders and folds.
+def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Filling:
+    """Find the best filling over orders and folds, and of sites with few axons apart from the rest.
 
     Parameters
     ----------
     entries : ndarray, int64, (elements of the layer,)
         Target entries of each neuron.
-    bound, fold : int
-        The layer's bound, and the fold that reaches it.
     """
     sites = Sites(neurons, entries)
-    folds = [f for f in chip.folds if f * chip.axons >= neurons.fan_in and f * neurons.weight_bits <= chip.columns]
-    folds.sort(key=lambda f: (f != fold, f))
+    least = smallest_folds(neurons, chip)
+    effort = EFFORT + len(least)
+    folds = [f for f in chip.folds if f >= least.max() and f * neurons.weight_bits <= chip.columns]
+    folds.sort(key=lambda f: (f != bound.fold, f))
+    best = _best(sites, chip, [[fold] for fold in folds[:3]], [least >= 0], bound, effort)
+    if len(best.cores) > bound.cores and len(np.unique(least)) > 1:
+        groups = [least == fold for fold in np.unique(least)]
+        choices = [[int(fold) for fold in np.unique(least)]]
+        apart = _best(sites, chip, choices, groups, bound, effort)
+        best = min(best, apart, key=lambda filling: filling.rank)
+    return best
+
+
+def _best(
+    sites: Sites, chip: ChipSpec, choices: list[list[int]], groups: list[npt.NDArray[np.bool_]], bound: Bound, effort: int
+) -> Filling:
+    """Best filling over the orders and over choices of a fold for each group of sites."""
     best: Filling | None = None
-    left = EFFORT + len(neurons.site_elements)
-    for choice in folds[:3]:
-        for order in orders(neurons, entries):
-            if best is not None and left < len(order):
+    for folds in choices:
+        for order in orders(sites.neurons, sites.entries):
+            if best is not None and effort < len(order):
                 break
-            left -= len(order)
-            found = sites.cut(order, choice, chip)
+            effort -= len(order)
+            parts = [sites.cut(order[group[order]].tolist(), fold, chip) for fold, group in zip(folds, groups, strict=True)]
+            found = Filling(max(folds), tuple(core for part in parts for core in part.cores), sum(part.axons for part in parts))
             if best is None or found.rank < best.rank:
                 best = found
-        if best is not None and len(best.cores) <= bound:
+        if best is not None and len(best.cores) <= bound.cores:
             break
     assert best is not None
     return best
@@ -130,9 +145,13 @@ def _mask(blocks: list[int]) -> int:
     return bits
 
 
-def orders(neurons: NeuronLayer, entries: Int) -> Iterator[list[int]]:
+def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:
     """Orders of sites: snakes of several heights in both directions, channel groups inside or outside; and, where a few
     sites drive far more axons than the rest, an order that mixes the two.
+
+    Parameters
+    ----------
+    entries : ndarray, int64, (sites, neurons a site)
     """
     rows, columns = neurons.layer.shape[1:]
     kinds = len(neurons.site_elements) // (rows * columns)
@@ -150,14 +169,14 @@ def orders(neurons: NeuronLayer, entries: Int) -> Iterator[list[int]]:
                 order = (both.T if outer else both).reshape(-1)
                 if order.tobytes() not in seen:
                     seen.add(order.tobytes())
-                    yield order.tolist()
-    load = entries[neurons.site_elements].sum(axis=1)
+                    yield order
+    load = entries.sum(axis=1)
     if load.size > 2 and load.max() > 2 * load.mean():
         ranked = np.argsort(-load, kind="stable")
         mixed = np.empty_like(ranked)
         half = (len(ranked) + 1) // 2
         mixed[0::2], mixed[1::2] = ranked[:half], ranked[half:][::-1]
-        yield mixed.tolist()
+        yield mixed
 
 
 def _snake(plane: Int, height: int) -> Int:

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Train and release every model of this folder: bash models/train_all.sh --data-dir DIR
+#
+# JOBS runs at once (8 suit a large GPU, 1 a CPU), EPOCHS an ordinary run, OUT for checkpoints, HARDWARE for the cards.
+# Started again after a stop, it goes on where it was; runs that are through take no time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+JOBS=${JOBS:-1} EPOCHS=${EPOCHS:-100} OUT=${OUT:-runs} HARDWARE=${HARDWARE:-$(uname -m), $(nproc) cores}
+DATA=("$@")
+mkdir -p "$OUT"
+
+train() { # name, options
+  while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+  local name=$1
+  shift
+  echo "python -m models.train --mode training --name $name --out $OUT $*" >"$OUT/$name.command"
+  python -m models.train --mode training --name "$name" --out "$OUT" --resume --quiet "$@" "${DATA[@]}" &
+}
+
+all_done() {
+  for job in $(jobs -p); do wait "$job"; done
+}
+
+release() { # run, name
+  if [ ! -e "models/$2.onnx" ]; then
+    python -m models.release "$OUT/$1" --name "$2" --command "$(cat "$OUT/$1.command")" --hardware "$HARDWARE" "${DATA[@]}"
+  fi
+}
+
+# teachers; the first is the full-precision model
+for seed in 1 2 3; do train "fp32-$seed" --precision full --epochs "$EPOCHS" --seed "$seed"; done
+all_done
+release fp32-1 lenet-fp32
+TEACHERS=("$OUT"/fp32-{1,2,3}.best.pt)
+
+train k1b2 --k 1 --B 2 --epochs $((EPOCHS * 3 / 2)) --teacher "${TEACHERS[@]}"
+for levels in "0 1" "0 2" "0 4" "1 1" "1 4"; do
+  read -r k b <<<"$levels"
+  train "k${k}b$b" --k "$k" --B "$b" --epochs "$EPOCHS" --teacher "${TEACHERS[@]}"
+done
+# sparse: a price on spikes and more zero weights, then channels that hardly fire removed and the rest trained on
+for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
+  train "dense-$penalty" --penalty "$penalty" --prune 0.9 --epochs "$EPOCHS" --teacher "${TEACHERS[@]}"
+done
+all_done
+release k1b2 lenet
+for levels in "0 1" "0 2" "0 4" "1 1" "1 4"; do
+  read -r k b <<<"$levels"
+  release "k${k}b$b" "lenet-k${k}b$b"
+done
+for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
+  train "sparse-$penalty" --init "$OUT/dense-$penalty.best.pt" --remove-below 0.15 --penalty "$penalty" --prune 0.9 \
+    --rate 1e-3 --epochs $((EPOCHS / 2)) --teacher "${TEACHERS[@]}"
+done
+all_done
+chosen=$(python -m models.curve "$OUT"/dense-*.best.pt "$OUT"/sparse-*.best.pt "${DATA[@]}" | tail -1)
+release "$chosen" lenet-sparse

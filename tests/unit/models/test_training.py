@@ -1,0 +1,161 @@
+"""Training on a handful of made-up images: it resumes to the same weights, and exports what it computes."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from chipsim.datasets import Dataset
+
+torch = pytest.importorskip("torch", reason="needs the extra [train]")
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """Stand-ins for both data sets: blurred blobs, whose place is the class."""
+    from models import split
+
+    def stand_in(name, half, data_dir=None):
+        rng = np.random.default_rng(0)
+        labels = rng.integers(0, 10, 800)
+        pixels = rng.integers(0, 60, (800, 28, 28))
+        for image, label in zip(pixels, labels, strict=True):
+            y, x = 3 + 12 * (label // 5), 2 + 5 * (label % 5)
+            image[y : y + 9, x : x + 5] += 190
+        return Dataset(name, half, pixels.astype(np.uint8), labels)
+
+    monkeypatch.setattr(split, "load_dataset", stand_in)
+    monkeypatch.setattr(split, "VALIDATION", 60)
+
+
+def train(directory, *more):
+    from models.train import main
+
+    main(["--out", str(directory), "--quiet", "--limit", "300", "--epochs", "3", "--device", "cpu", *more])
+    return torch.load(directory / "k1b2.ckpt", weights_only=True)
+
+
+def test_resumed_run_ends_at_the_same_weights(tmp_path, images):
+    whole = train(tmp_path / "whole", "--penalty", "1e-5")
+    train(tmp_path / "parts", "--penalty", "1e-5", "--stop-after", "1")
+    parts = train(tmp_path / "parts", "--penalty", "1e-5", "--resume")
+    for key in ("model", "average", "best"):
+        for name, tensor in whole[key].items():
+            assert torch.equal(tensor, parts[key][name]), name
+    logs = [(tmp_path / d / "k1b2.log.jsonl").read_text().splitlines() for d in ("whole", "parts")]
+    assert [json.loads(line)["loss"] for line in logs[0]] == [json.loads(line)["loss"] for line in logs[1]]
+    assert not list(tmp_path.glob("*/*.tmp"))
+
+
+def test_a_pruned_network_from_a_trained_one_exports(tmp_path, images):
+    from models.certify import margins
+    from models.export import build, load_checkpoint
+
+    train(tmp_path, "--precision", "full", "--name", "k1b2")
+    (tmp_path / "k1b2.best.pt").rename(tmp_path / "teacher.best.pt")
+    (tmp_path / "k1b2.ckpt").unlink()
+    teacher = str(tmp_path / "teacher.best.pt")
+    train(tmp_path, "--teacher", teacher, teacher)
+    (tmp_path / "k1b2.best.pt").rename(tmp_path / "first.best.pt")
+    narrow = ["--init", str(tmp_path / "first.best.pt"), "--remove-below", "0.8", "--prune", "1.0"]
+    train(tmp_path, *narrow, "--stop-after", "1")
+    saved = train(tmp_path, *narrow, "--resume")
+    assert sum(saved["widths"]) < 368
+    proto = build(load_checkpoint(str(tmp_path / "k1b2.best.pt")), {})
+    shapes = {t.name: list(t.dims) for t in proto.graph.initializer}
+    assert [shapes[f"{n}.weight"][0] for n in ("conv1", "conv2", "down1", "conv3", "down2", "conv4")] == saved[
+        "widths"
+    ]
+    assert all(m.safety > 1 for m in margins(proto))
+
+
+def random_network(k, b, seed=0):
+    """A network with uneven batch norms: negative, zero and tiny gammas among them."""
+    from models.network import PLAN, LeNet, Quantization
+
+    torch.manual_seed(seed)
+    model = LeNet(Quantization(k, b)).eval()
+    with torch.no_grad():
+        sizes = (2000.0, 3.0, 3.0, 4.0, 3.0, 6.0)
+        for (name, *_), size in zip(PLAN, sizes, strict=True):
+            norm = getattr(model, f"{name}_bn")
+            norm.weight.normal_(0.8, 0.5)
+            norm.weight[0], norm.weight[1] = 0.0, 1e-4
+            norm.bias.normal_(0.3, 0.4)
+            norm.running_mean.normal_(0, 0.3 * size)
+            norm.running_var.fill_(size**2)
+    return model
+
+
+@pytest.mark.parametrize(("k", "b"), [(0, 1), (0, 2), (0, 4), (1, 1), (1, 2), (1, 4)])
+def test_export_is_certified_and_computes_the_network(tmp_path, k, b):
+    from models.certify import margins
+    from models.evaluate import evaluate, same_in_any_batch, scores
+    from models.export import build
+
+    model = random_network(k, b)
+    proto = build(model, {"seed": "1"})
+    path = tmp_path / "x.onnx"
+    onnx.save(proto, path)
+    found = margins(proto)
+    assert [m.name for m in found] == ["conv1", "conv2", "down1", "conv3", "down2", "conv4"]
+    assert found[0].units > 0.25
+    assert min(m.units for m in found[1:]) > 0.01
+    assert min(m.safety for m in found) > 1
+    images = np.random.default_rng(1).integers(0, 256, (201, 28, 28)).astype(np.uint8)
+    assert same_in_any_batch(path, images)
+    # the few decisions that export moves change a level here and there, not the counts
+    with torch.no_grad():
+        pixels = torch.from_numpy(images[:, None].astype(np.float32))
+        wanted, activations = model(pixels)
+        sops, paper = (float(x.mean()) for x in model.sops(activations))
+    assert np.corrcoef(scores(path, images).ravel(), wanted.numpy().ravel())[0, 1] > 0.99
+    counts = evaluate(path, Dataset("x", "test", images, np.zeros(201, np.int64)))
+    assert counts["sops"] == pytest.approx(sops, rel=0.02)
+    assert counts["paper_sops"] == pytest.approx(paper, rel=0.02)
+    assert counts["paper_spikes"] == pytest.approx(
+        float(sum(s.mean() for s in model.spikes(activations))), rel=0.02
+    )
+    properties = {p.key: p.value for p in proto.metadata_props}
+    assert properties["qsnnc.pixels"] == "raw"
+    assert (properties["k"], properties["B"]) == (str(k), str(b))
+
+
+def test_a_decision_on_a_reachable_sum_is_found(tmp_path):
+    from models.certify import margins
+    from models.export import build
+
+    proto = build(random_network(1, 2), {})
+    for tensor in proto.graph.initializer:
+        # conv2 computes y = x: every second sum of half-levels lies on a decision
+        values = {"gamma": np.sqrt(1 + 1e-5), "beta": 0.25, "mean": 0.0, "var": 1.0}
+        part = tensor.name.removeprefix("conv2.bn.")
+        if part in values:
+            array = np.full(16, values[part], np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    with pytest.raises(ValueError, match="conv2: rounding could turn a decision"):
+        margins(proto)
+
+
+def test_weights_off_any_small_grid_are_found():
+    from models.certify import margins
+    from models.export import build
+
+    proto = build(random_network(1, 2), {})
+    for tensor in proto.graph.initializer:
+        if tensor.name == "conv1.weight":
+            array = onnx.numpy_helper.to_array(tensor) * np.float32(1 / 3)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    with pytest.raises(ValueError, match="conv1: a float32 sum could round"):
+        margins(proto)
+
+
+def test_quantizer_rounds_half_to_even_and_passes_gradients_inside():
+    from models.network import MedianQuantizer
+
+    x = torch.tensor([-1.0, 0.25, 0.75, 1.25, 1.9, 5.0], requires_grad=True)
+    y = MedianQuantizer.apply(x, 1, 4)
+    assert y.tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]
