@@ -81,21 +81,41 @@ class HandMap:
         layers = tuple(self._layer(number) for number in range(len(self.layers)))
         outputs = next(layer.shape[0] for layer in layers if layer.levels == 0)
         return Mapping(
-            model_sha256=hashlib.sha256(model).hexdigest(), exactness="certified", generator="by hand", chip=self.chip,
+            model_sha256=hashlib.sha256(model).hexdigest(),
+            exactness="certified",
+            generator="by hand",
+            chip=self.chip,
             input=InputSpec("image", "float32", (self.features,), "raw"),
             encoder=Population("encoder", "", (self.features,), self.levels, self.scale, 0.0, 0),
-            layers=layers, output_tensor="scores", output_shape=(outputs,), ticks=1 + max(layer.tick for layer in layers),
-            arrays=arrays, encoder_onnx=encoder_onnx(self.features), readout_onnx=readout_onnx(outputs),
+            layers=layers,
+            output_tensor="scores",
+            output_shape=(outputs,),
+            ticks=1 + max(layer.tick for layer in layers),
+            arrays=arrays,
+            encoder_onnx=encoder_onnx(self.features),
+            readout_onnx=readout_onnx(outputs),
         )
 
     def _layer(self, number: int) -> Layer:
         name, features, levels, tick = self.layers[number]
         mine = [core for core in self.cores if core.layer == number]
         return Layer(
-            name=name, tensor="", shape=(features,), levels=levels, scale=self.scale, zero_point=0.0, tick=tick, kind="dense",
-            weight_bits=mine[0].bits, fan_in=max(len(core.sources) for core in mine), fold=max(core.fold for core in mine),
-            neurons=sum(len(core.elements) for core in mine), removed=0,
-            synapses=sum(int(np.count_nonzero(core.weights)) for core in mine), cores=len(mine), bound=len(mine),
+            name=name,
+            tensor="",
+            shape=(features,),
+            levels=levels,
+            scale=self.scale,
+            zero_point=0.0,
+            tick=tick,
+            kind="dense",
+            weight_bits=mine[0].bits,
+            fan_in=max(len(core.sources) for core in mine),
+            fold=max(core.fold for core in mine),
+            neurons=sum(len(core.elements) for core in mine),
+            removed=0,
+            synapses=sum(int(np.count_nonzero(core.weights)) for core in mine),
+            cores=len(mine),
+            bound=len(mine),
             limiting="columns",
         )
 
@@ -108,7 +128,9 @@ def encoder_onnx(features: int, batch: int | str = "N", **change: object) -> byt
     """An encoder whose levels are the pixels, cut to whole numbers."""
     node = helper.make_node("Cast", ["image"], ["levels"], to=change.get("to", TensorProto.INT32))
     return _model(
-        [node], ("image", TensorProto.FLOAT, [batch, features]), ("levels", change.get("to", TensorProto.INT32), [batch, features])
+        [node],
+        ("image", TensorProto.FLOAT, [batch, features]),
+        ("levels", change.get("to", TensorProto.INT32), [batch, features]),
     )
 
 
@@ -141,7 +163,9 @@ def two_cores() -> HandMap:
     two outputs with weights (4 bits) [3, -1], [2, 0], [-5, 1].
     """
     return HandMap(
-        features=2, levels=2, layers=[("hidden", 1, 2, 1), ("out", 2, 0, 2)],
+        features=2,
+        levels=2,
+        layers=[("hidden", 1, 2, 1), ("out", 2, 0, 2)],
         cores=[
             HandCore(0, [[1, 1], [1, 1], [-1, -1], [-1, -1]], [0, 1, 2, 3], [1, 2], [0, 1]),
             HandCore(1, [[3, -1], [2, 0], [-5, 1]], [4, 5, 2], [0, 0], [0, 1], bits=4),
@@ -165,7 +189,7 @@ def random_map(rng: np.random.Generator) -> HandMap:
         elements = rng.permutation(size * max(code, 1))
         if not out:  # some neurons may be missing
             elements = elements[: rng.integers(1, len(elements) + 1)]
-        bits = int(rng.choice([1, 2, 4, 8]))
+        bits = int(rng.choice([w for w in (1, 2, 4, 8) if w * len(elements) <= 64]))
         low, high = (0, 2) if bits == 1 else (-(1 << (bits - 1)), 1 << (bits - 1))
         layers.append((f"layer{number}", size, code, tick))
         within = [s for s, t in enumerate(ticks) if tick - 3 <= t < tick]
@@ -189,8 +213,13 @@ def random_map(rng: np.random.Generator) -> HandMap:
 def two_cores_model() -> onnx.ModelProto:
     """The network that `two_cores` is, as ONNX: image [N, 2] of levels 0..2 to scores [N, 2]."""
     constant = {
-        "w1": np.array([[1.0], [-1.0]]), "zero": np.array(0.0), "two": np.array(2.0), "one": np.array(1.0),
-        "w2": np.array([[3.0, -1.0], [2.0, 0.0]]), "w3": np.array([[0.0, 0.0], [-5.0, 1.0]]), "half": np.array(0.5),
+        "w1": np.array([[1.0], [-1.0]]),
+        "zero": np.array(0.0),
+        "two": np.array(2.0),
+        "one": np.array(1.0),
+        "w2": np.array([[3.0, -1.0], [2.0, 0.0]]),
+        "w3": np.array([[0.0, 0.0], [-5.0, 1.0]]),
+        "half": np.array(0.5),
     }
     nodes = [
         helper.make_node("MatMul", ["image", "w1"], ["sum"]),
@@ -205,7 +234,9 @@ def two_cores_model() -> onnx.ModelProto:
         helper.make_node("Mul", ["total", "half"], ["scores"]),
     ]
     graph = helper.make_graph(
-        nodes, "two", [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 2])],
+        nodes,
+        "two",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 2])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 2])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constant.items()],
     )

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.datasets import Dataset, load_dataset
+from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
+from chipsim.engine.run import open_dataset, open_mapping
 from chipsim.errors import InputError
-from chipsim.mapping import Layer, Mapping, Population, read_mapping
+from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
 
 #: images compared at a time
@@ -80,10 +81,8 @@ def compare(
     InputError
         The model is not the one that was compiled.
     """
-    if not isinstance(mapping, Mapping):
-        mapping = read_mapping(mapping)
-    if not isinstance(dataset, Dataset):
-        dataset = load_dataset(dataset, split, data_dir, limit)
+    mapping = open_mapping(mapping)
+    dataset = open_dataset(dataset, split, data_dir, limit)
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
     reference = _reference(mapping, Path(model), [entry.tensor for entry in watched])
@@ -124,8 +123,11 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
         raise InputError(str(path), f"cannot be read: {error.strerror}", code="model-unreadable") from None
     if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
         raise InputError(
-            str(path), "is not the model that was compiled: its SHA-256 differs; compile it, or name the right one",
-            code="model-differs", found=hashlib.sha256(content).hexdigest(), allowed=mapping.model_sha256,
+            str(path),
+            "is not the model that was compiled: its SHA-256 differs; compile it, or name the right one",
+            code="model-differs",
+            found=hashlib.sha256(content).hexdigest(),
+            allowed=mapping.model_sha256,
         )
     proto = onnx.load(str(path))
     there = {value.name for value in proto.graph.output}
@@ -149,24 +151,33 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
 
 
 def _levels_differ(
-    mapping: Mapping, machine: Machine, spikes: npt.NDArray[np.uint8], entry: Population, tensor: npt.NDArray[Any], first: int
+    mapping: Mapping,
+    machine: Machine,
+    spikes: npt.NDArray[np.uint8],
+    entry: Population,
+    tensor: npt.NDArray[Any],
+    first: int,
 ) -> Difference | None:
     """First level of a population that differs from the tensor."""
     images = spikes.shape[1]
     expected = np.round(tensor.reshape(images, -1).astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
     source, element = _sources_of(mapping, entry)
-    found = np.zeros(expected.shape, np.int64)
-    np.add.at(found.T, element // entry.levels, spikes[source])
-    if (found == expected).all():
+    feature, i = element // entry.levels, element % entry.levels
+    # neuron by neuron: one that the compiler removed, dead or constant, is not there to compare
+    bad = spikes[source] != (expected.T[feature] > i[:, None])
+    if not bad.any():
         return None
-    image, feature = (int(v[0]) for v in np.nonzero(found != expected))
+    image = int(np.flatnonzero(bad.any(axis=0))[0])
+    candidates = np.flatnonzero(bad[:, image])
+    at = int(candidates[np.argmin(element[candidates])])
+    level = int(expected[image, feature[at]])
+    mine = feature == feature[at]
+    found = (
+        int(spikes[source[mine], image].sum()) + level - int((i[mine] < level).sum())
+    )  # removed ones as the model has them
     if not isinstance(entry, Layer):
-        return Difference(first + image, entry.name, feature, float(expected[image, feature]), float(found[image, feature]))
-    # the neuron at fault: the lowest whose firing disagrees with the level
-    mine = source[element // entry.levels == feature]
-    order = np.argsort(element[element // entry.levels == feature])
-    level = np.arange(len(mine))
-    wrong = int(mine[order][np.flatnonzero(spikes[mine[order], image] != (level < expected[image, feature]))[0]])
+        return Difference(first + image, entry.name, int(feature[at]), float(level), float(found))
+    wrong = int(source[at])
     neuron = wrong - mapping.encoder_neurons
     core = int(np.searchsorted(mapping.neuron_offset, neuron, side="right")) - 1
     inside = neuron - int(mapping.neuron_offset[core])
@@ -174,8 +185,15 @@ def _levels_differ(
     weights = mapping.crossbar(int(mapping.core_crossbar[core]))[:, inside].astype(np.int64)
     potential = int(weights @ spikes[mapping.axon_source[axons], image].astype(np.int64))
     return Difference(
-        first + image, entry.name, feature, float(expected[image, feature]), float(found[image, feature]), core, inside,
-        potential, int(mapping.neuron_threshold[neuron]),
+        first + image,
+        entry.name,
+        int(feature[at]),
+        float(level),
+        float(found),
+        core,
+        inside,
+        potential,
+        int(mapping.neuron_threshold[neuron]),
     )
 
 
@@ -194,9 +212,11 @@ def _scores_differ(
 ) -> tuple[float, tuple[int, int] | None]:
     """Largest error, and the first image and output beyond what is allowed."""
     a, b = found.reshape(len(found), -1).astype(np.float64), expected.reshape(len(expected), -1).astype(np.float64)
-    error = np.abs(a - b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, np.abs(a - b))
     allowed = 0.0 if mapping.exactness == "certified" else TOLERANCE * np.maximum(1.0, np.abs(b).max(axis=1, keepdims=True))
-    bad = error > allowed
+    bad = ~(error <= allowed)  # a NaN where the other has none is a difference
     largest = float(error.max(initial=0.0))
     if not bad.any():
         return largest, None

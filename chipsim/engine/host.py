@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.errors import MappingError
+from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 
 Array = npt.NDArray[Any]
+Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
+
+#: onnxruntime's names of the dtypes that differ from NumPy's
+ORT_TYPES = {
+    name: f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"
+    for name in ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool")
+}
 
 
 def session(content: bytes, what: str) -> Any:
@@ -24,14 +33,14 @@ def session(content: bytes, what: str) -> Any:
     """
     import onnxruntime as ort
 
-    if b"external_data" in content or b"location" in content:
+    if b"location" in content:  # the key that no external data can do without
         import onnx
 
         try:
             proto = onnx.load_model_from_string(content)
         except Exception as error:  # noqa: BLE001  # protobuf raises several types
             raise MappingError(what, f"is no ONNX model ({error})", code="map-onnx") from None
-        if any(tensor.external_data for tensor in proto.graph.initializer):
+        if _reaches_out(proto):
             raise MappingError(what, "reaches for external data; a .map holds all of its own", code="map-onnx")
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -42,6 +51,19 @@ def session(content: bytes, what: str) -> Any:
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         reason = " ".join(str(error).split())[:120]
         raise MappingError(what, f"is not a model that onnxruntime takes ({reason})", code="map-onnx") from None
+
+
+def _reaches_out(message: Any) -> bool:
+    """Whether a tensor anywhere in a model (initializer, attribute, subgraph, function) lies in another file."""
+    if type(message).__name__ == "TensorProto":
+        return bool(message.external_data) or message.data_location == message.EXTERNAL
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        parts = value if isinstance(value, Iterable) else (value,)
+        if any(_reaches_out(part) for part in parts):
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +78,8 @@ class Host:
         """Encoder spikes, uint8 (E, images): neuron i of a feature fires iff its level is above i."""
         population = self.mapping.encoder
         if self.encoder is None:
+            if not np.isin(images, (0, 1)).all():
+                raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = _run(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
@@ -73,17 +97,34 @@ def load_host(mapping: Mapping) -> Host:
     """Load the two ends of a mapping, and see that their names are what the format promises."""
     encoder = session(mapping.encoder_onnx, "encoder.onnx") if mapping.encoder_onnx is not None else None
     readout = session(mapping.readout_onnx, "readout.onnx")
-    promises = [(readout, "readout.onnx", "potentials", mapping.output_tensor)]
+    outputs = next(math.prod(layer.shape) for layer in mapping.layers if layer.levels == 0)
+    _keeps_promise(
+        readout,
+        "readout.onnx",
+        ("potentials", "tensor(int64)", (outputs,)),
+        (mapping.output_tensor, None, mapping.output_shape),
+    )
     if encoder is not None:
-        promises.append((encoder, "encoder.onnx", mapping.input.name, "levels"))
-    for model, what, source, result in promises:
-        inputs, outputs = [v.name for v in model.get_inputs()], [v.name for v in model.get_outputs()]
-        if inputs != [source] or outputs != [result]:
-            raise MappingError(
-                what, f"maps {inputs} to {outputs}; the format says {[source]} to {[result]}", code="map-onnx",
-                found=[inputs, outputs], allowed=[[source], [result]],
-            )
+        given = (mapping.input.name, ORT_TYPES[mapping.input.dtype], mapping.input.shape)
+        _keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", mapping.encoder.shape))
     return Host(mapping, encoder, readout)
+
+
+def _keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
+    """See that the one input and the one output have the name, type and shape (where it is fixed) that the format says."""
+    for ends, (name, kind, shape) in ((model.get_inputs(), given), (model.get_outputs(), made)):
+        found = [(end.name, end.type, end.shape) for end in ends]
+        good = len(ends) == 1 and ends[0].name == name and kind in (None, ends[0].type)
+        sizes = ends[0].shape if good else []
+        if sizes:  # a name or None in it is free
+            good = len(sizes) == 1 + len(shape) and all(
+                a == b for a, b in zip(sizes[1:], shape, strict=True) if isinstance(a, int)
+            )
+        if not good:
+            wanted = (name, kind or "any type", ["N", *shape])
+            raise MappingError(
+                what, f"has {found} where the format says {wanted}", code="map-onnx", found=str(found), allowed=str(wanted)
+            )
 
 
 def _run(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
@@ -96,7 +137,9 @@ def _run(model: Any, result: str, source: str, value: Array, what: str, shape: t
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         raise MappingError(what, f"cannot be run ({' '.join(str(error).split())[:120]})", code="map-onnx") from None
     if out.shape != shape:
-        raise MappingError(what, f"gives {out.shape}; mapping.yaml says {shape}", code="map-onnx", found=out.shape, allowed=shape)
+        raise MappingError(
+            what, f"gives {out.shape}; mapping.yaml says {shape}", code="map-onnx", found=out.shape, allowed=shape
+        )
     return np.asarray(out)
 
 

@@ -50,7 +50,7 @@ class Bank:
 
     def integrate(self, bits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Potentials (cores, distinct columns, images), whole numbers."""
-        return np.matmul(self.weights, bits)
+        return np.asarray(np.matmul(self.weights, bits))
 
     def fire(self, part: slice, potential: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """Spikes (cores, neurons, images): fires when potential >= threshold."""

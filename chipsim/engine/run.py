@@ -17,7 +17,7 @@ from chipsim.datasets import Dataset, load_dataset
 from chipsim.engine.host import Host, load_host, lose
 from chipsim.engine.machine import Machine, load
 from chipsim.errors import InputError, UsageError
-from chipsim.mapping import Mapping, read_mapping
+from chipsim.mapping import Mapping, read_mapping, validate_mapping
 from chipsim.mapping.pixels import prepare
 
 Int = npt.NDArray[np.int64]
@@ -143,14 +143,10 @@ def run(
     """
     check_options(threads, batch, noise, seed)
     start = time.perf_counter()
-    if not isinstance(mapping, Mapping):
-        mapping = read_mapping(mapping)
+    mapping = open_mapping(mapping)
     machine, host = load(mapping), load_host(mapping)
     load_seconds = time.perf_counter() - start
-    if not isinstance(dataset, Dataset):
-        dataset = load_dataset(dataset, split, data_dir, limit)
-    else:
-        dataset = dataset.head(limit)
+    dataset = open_dataset(dataset, split, data_dir, limit)
     workers = threads or os.cpu_count() or 1
     totals = np.zeros(machine.sources, np.int64)
     potentials: list[Int] = []
@@ -166,7 +162,34 @@ def run(
             progress(done, len(dataset))
     counted = _count(mapping, totals)
     seconds = time.perf_counter() - start
-    return _result(mapping, dataset, counted, np.concatenate(potentials), np.concatenate(scores), seconds, load_seconds, workers)
+    return _result(
+        mapping, dataset, counted, np.concatenate(potentials), np.concatenate(scores), seconds, load_seconds, workers
+    )
+
+
+def open_mapping(mapping: Mapping | str | Path) -> Mapping:
+    """Read a mapping, or check one that was made in memory: nothing runs that breaks a rule of the format."""
+    if not isinstance(mapping, Mapping):
+        return read_mapping(mapping)
+    validate_mapping(mapping)
+    return mapping
+
+
+def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path | None, limit: int | None) -> Dataset:
+    """Load a data set, or the first images of one that is loaded; never an empty one."""
+    if limit is not None and limit < 1:
+        raise UsageError("--limit", f"{limit} is below 1", code="limit-invalid", found=limit, allowed=">= 1")
+    if isinstance(dataset, Dataset):
+        dataset = dataset.head(limit)
+    else:
+        dataset = load_dataset(dataset, split, data_dir, limit)
+    if not len(dataset):
+        raise InputError(dataset.name, "holds no images; at least one is needed", code="data-empty")
+    if dataset.labels is not None and dataset.labels.shape != (len(dataset),):
+        raise InputError(
+            dataset.name, f"labels have shape {dataset.labels.shape}; needed: ({len(dataset)},)", code="data-labels"
+        )
+    return dataset
 
 
 def check_options(threads: int | None, batch: int, noise: float, seed: int) -> None:
@@ -244,7 +267,13 @@ def _count(m: Mapping, totals: Int) -> _Counts:
 
 
 def _result(
-    m: Mapping, dataset: Dataset, c: _Counts, potentials: Int, scores: npt.NDArray[Any], seconds: float, load_seconds: float,
+    m: Mapping,
+    dataset: Dataset,
+    c: _Counts,
+    potentials: Int,
+    scores: npt.NDArray[Any],
+    seconds: float,
+    load_seconds: float,
     workers: int,
 ) -> RunResult:
     flat = scores.reshape(len(scores), -1)
@@ -266,10 +295,27 @@ def _result(
         for layer, own in zip(m.layers, mine, strict=True)
     )
     return RunResult(
-        model_sha256=m.model_sha256, chip=m.chip.name, images=len(dataset), accuracy=accuracy, ticks_per_image=m.ticks,
-        spikes=int(c.core_spikes.sum()), encoder_spikes=c.encoder_spikes, paper_sops=c.paper_sops, sops=int(c.core_sops.sum()),
-        axon_events=int(c.core_events.sum()), column_operations=int((c.core_sops * m.core_weight_bits).sum()),
-        packets=c.packets, relay_spikes=0, relay_sops=0, run_seconds=seconds, load_seconds=load_seconds, threads=workers,
-        layers=layers, cores=cores, predictions=predictions.astype(np.int64), scores=scores.astype(np.float32),
-        potentials=potentials, labels=dataset.labels,
+        model_sha256=m.model_sha256,
+        chip=m.chip.name,
+        images=len(dataset),
+        accuracy=accuracy,
+        ticks_per_image=m.ticks,
+        spikes=int(c.core_spikes.sum()),
+        encoder_spikes=c.encoder_spikes,
+        paper_sops=c.paper_sops,
+        sops=int(c.core_sops.sum()),
+        axon_events=int(c.core_events.sum()),
+        column_operations=int((c.core_sops * m.core_weight_bits).sum()),
+        packets=c.packets,
+        relay_spikes=0,
+        relay_sops=0,
+        run_seconds=seconds,
+        load_seconds=load_seconds,
+        threads=workers,
+        layers=layers,
+        cores=cores,
+        predictions=predictions.astype(np.int64),
+        scores=scores.astype(np.float32),
+        potentials=potentials,
+        labels=dataset.labels,
     )

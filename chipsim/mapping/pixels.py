@@ -28,8 +28,11 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
     axes, wanted_axes = ([n for n in shape if n > 1] for shape in (images.shape[1:], spec.shape))
     if axes != wanted_axes:  # axes of length one, as of a grey channel, may be left out
         raise InputError(
-            name, f"images have shape {images.shape[1:]}; the network takes {spec.shape}", code="data-shape",
-            found=list(images.shape[1:]), allowed=list(spec.shape),
+            name,
+            f"images have shape {images.shape[1:]}; the network takes {spec.shape}",
+            code="data-shape",
+            found=list(images.shape[1:]),
+            allowed=list(spec.shape),
         )
     images = images.reshape(count, *spec.shape)
     if images.dtype == wanted:
@@ -39,8 +42,11 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
     if images.dtype == np.uint8 and wanted.kind == "f":
         return pixels(images, spec).astype(wanted)
     raise InputError(
-        name, f"images have dtype {images.dtype}; the network takes {wanted}" + (" or uint8 pixels" if wanted.kind == "f" else ""),
-        code="data-dtype", found=str(images.dtype), allowed=str(wanted),
+        name,
+        f"images have dtype {images.dtype}; the network takes {wanted}" + (" or uint8 pixels" if wanted.kind == "f" else ""),
+        code="data-dtype",
+        found=str(images.dtype),
+        allowed=str(wanted),
     )
 
 

@@ -108,7 +108,7 @@ def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, by
     if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
         raise _damaged(path, "its directory of files is not what it holds")
     listed = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
-    for name, entry in {**listed, **manifest.files}.items():
+    for name, entry in (*listed.items(), *manifest.files.items()):
         content = members[name]
         if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
             raise _damaged(path, f"{name} is not the one that mapping.yaml lists")
@@ -125,7 +125,9 @@ def _array(path: str | Path, name: str, manifest: Manifest, content: bytes) -> n
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, f"arrays/{name}.npy has no readable header ({str(error)[:80]})") from None
     if fortran or tuple(shape) != entry.shape or dtype != np.dtype(ARRAYS[name]) or entry.dtype != ARRAYS[name]:
-        raise _damaged(path, f"arrays/{name}.npy is {dtype} {shape}; mapping.yaml and the format say {ARRAYS[name]} {entry.shape}")
+        raise _damaged(
+            path, f"arrays/{name}.npy is {dtype} {shape}; mapping.yaml and the format say {ARRAYS[name]} {entry.shape}"
+        )
     count = 1
     for length in entry.shape:
         count *= length

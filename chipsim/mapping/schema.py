@@ -28,7 +28,9 @@ class InputEntry(_Strict):
     shape: Shape
     pixels: Literal["raw", "unit", "normal"]
     mean: Annotated[tuple[Real, ...], Field(strict=False, min_length=1, max_length=4096)]
-    std: Annotated[tuple[Annotated[float, Field(strict=False, gt=0)], ...], Field(strict=False, min_length=1, max_length=4096)]
+    std: Annotated[
+        tuple[Annotated[float, Field(strict=False, gt=0)], ...], Field(strict=False, min_length=1, max_length=4096)
+    ]
 
 
 class PopulationEntry(_Strict):

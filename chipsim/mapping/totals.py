@@ -17,7 +17,7 @@ def crossbar_synapses(mapping: Mapping) -> Int:
 
 def core_synapses(mapping: Mapping) -> Int:
     """Synapses of each core, int64 (C,)."""
-    return crossbar_synapses(mapping)[mapping.core_crossbar]
+    return np.asarray(crossbar_synapses(mapping)[mapping.core_crossbar])
 
 
 def layer_sums(mapping: Mapping, per_core: npt.NDArray[np.integer]) -> list[int]:

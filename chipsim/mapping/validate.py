@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 import numpy as np
@@ -46,17 +47,38 @@ def _shapes(m: Mapping) -> None:
     for name, dtype in ARRAYS.items():
         if str(m.arrays[name].dtype) != dtype:
             refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
+    for entry in (m.encoder, *m.layers):  # in whole numbers without bound: an int64 could come round to a lawful size
+        if math.prod(entry.shape) * max(entry.levels, 1) >= MOST:
+            refuse(entry.name, f"has the shape {list(entry.shape)}; allowed: {MOST - 1} neurons", "map-size")
+    if m.encoder_onnx is None and math.prod(m.input.shape) != m.encoder_neurons:
+        refuse(
+            "input",
+            f"has shape {list(m.input.shape)}; needed: one value for each of {m.encoder_neurons} spikes",
+            "map-input",
+        )
     cores = m.core_layer.size
     sources = m.encoder_neurons + m.neuron_element.size
     if sources >= MOST:
         refuse("mapping", f"has {sources} sources; allowed: {MOST - 1}", "map-size")
     axons, crossbars = m.axon_source.size, len(m.crossbar_shape)
     wanted: dict[str, tuple[int, ...]] = {
-        "core_layer": (cores,), "core_position": (cores, 2), "core_fold": (cores,), "core_weight_bits": (cores,),
-        "core_crossbar": (cores,), "axon_offset": (cores + 1,), "axon_source": (axons,), "neuron_offset": (cores + 1,),
-        "neuron_element": (m.neurons,), "neuron_threshold": (m.neurons,), "target_offset": (sources + 1,),
-        "target_axon": (axons,), "target_delay": (axons,), "dense_fanout": (sources,),
-        "crossbar_shape": (crossbars, 3), "crossbar_offset": (crossbars + 1,), "crossbar_bits": (m.crossbar_bits.size,),
+        "core_layer": (cores,),
+        "core_position": (cores, 2),
+        "core_fold": (cores,),
+        "core_weight_bits": (cores,),
+        "core_crossbar": (cores,),
+        "axon_offset": (cores + 1,),
+        "axon_source": (axons,),
+        "neuron_offset": (cores + 1,),
+        "neuron_element": (m.neurons,),
+        "neuron_threshold": (m.neurons,),
+        "target_offset": (sources + 1,),
+        "target_axon": (axons,),
+        "target_delay": (axons,),
+        "dense_fanout": (sources,),
+        "crossbar_shape": (crossbars, 3),
+        "crossbar_offset": (crossbars + 1,),
+        "crossbar_bits": (m.crossbar_bits.size,),
     }
     for name, shape in wanted.items():
         if m.arrays[name].shape != shape:
@@ -67,7 +89,9 @@ def _shapes(m: Mapping) -> None:
 
 def _offsets(m: Mapping) -> None:
     ends = {
-        "axon_offset": m.axon_source.size, "neuron_offset": m.neurons, "target_offset": m.target_axon.size,
+        "axon_offset": m.axon_source.size,
+        "neuron_offset": m.neurons,
+        "target_offset": m.target_axon.size,
         "crossbar_offset": m.crossbar_bits.size,
     }
     for name, end in ends.items():
@@ -79,16 +103,22 @@ def _offsets(m: Mapping) -> None:
 def _ranges(m: Mapping) -> None:
     chip = m.chip
     limits = {
-        "core_layer": (0, len(m.layers) - 1), "core_crossbar": (0, len(m.crossbar_shape) - 1),
-        "axon_source": (0, m.encoder_neurons + m.neurons - 1), "target_axon": (0, m.axon_source.size - 1),
-        "target_delay": (1, chip.max_delay), "neuron_threshold": (chip.threshold_min, chip.threshold_max),
-        "dense_fanout": (0, MOST), "neuron_element": (0, MOST),
+        "core_layer": (0, len(m.layers) - 1),
+        "core_crossbar": (0, len(m.crossbar_shape) - 1),
+        "axon_source": (0, m.encoder_neurons + m.neurons - 1),
+        "target_axon": (0, m.axon_source.size - 1),
+        "target_delay": (1, chip.max_delay),
+        "neuron_threshold": (chip.threshold_min, chip.threshold_max),
+        "dense_fanout": (0, MOST),
+        "neuron_element": (0, MOST),
     }
     for name, (low, high) in limits.items():
         bad = np.flatnonzero((m.arrays[name] < low) | (m.arrays[name] > high))
         if len(bad):
             value = int(m.arrays[name][bad[0]])
-            refuse(f"{name}[{bad[0]}]", f"is {value}; allowed: {low} to {high}", "map-range", found=value, allowed=[low, high])
+            refuse(
+                f"{name}[{bad[0]}]", f"is {value}; allowed: {low} to {high}", "map-range", found=value, allowed=[low, high]
+            )
 
 
 def _first(bad: npt.NDArray[np.bool_]) -> int:
@@ -114,7 +144,9 @@ def _cores(m: Mapping) -> None:
     twice[first] = False
     _check(twice, m.core_position, "position of its own", "map-position", "one core a position")
     _check(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-fold", list(chip.folds))
-    _check(~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-bits", list(chip.weight_bits))
+    _check(
+        ~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-bits", list(chip.weight_bits)
+    )
     fold = m.core_fold.astype(np.int64)
     axons, neurons = np.diff(m.axon_offset), np.diff(m.neuron_offset)
     _check(axons > fold * chip.axons, axons, f"axons, {chip.axons} rows times fold", "map-axons", "fold * rows")
@@ -162,15 +194,22 @@ def _targets(m: Mapping) -> None:
     if len(wrong):
         axon, core = int(wrong[0]), int(core_of[wrong[0]])
         refuse(
-            f"core {core}", f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
-            "map-sources", found=int(hits[axon]), allowed=1,
+            f"core {core}",
+            f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
+            "map-sources",
+            found=int(hits[axon]),
+            allowed=1,
         )
     source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
     wrong = np.flatnonzero(m.axon_source[m.target_axon] != source)
     if len(wrong):
         axon = int(m.target_axon[wrong[0]])
         core = int(core_of[axon])
-        refuse(f"core {core}", f"axon {axon - int(m.axon_offset[core])} is the target of another source than its own", "map-sources")
+        refuse(
+            f"core {core}",
+            f"axon {axon - int(m.axon_offset[core])} is the target of another source than its own",
+            "map-sources",
+        )
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
     _check(entries > m.chip.targets, entries, "target table entries", "map-targets", m.chip.targets)
 
@@ -194,8 +233,10 @@ def _time(m: Mapping) -> None:
     if bad.any():
         entry = _first(bad)
         refuse(
-            f"core {core[entry]}", f"a spike of source {source[entry]} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
-            f"the layer's frame is due in tick {due[entry]}", "map-ticks",
+            f"core {core[entry]}",
+            f"a spike of source {source[entry]} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
+            f"the layer's frame is due in tick {due[entry]}",
+            "map-ticks",
         )
 
 
@@ -235,7 +276,9 @@ def _repeated(m: Mapping) -> None:
     for number, entry in enumerate(m.layers):
         for name, values in counts.items():
             if getattr(entry, name) != values[number]:
-                refuse(entry.name, f"says {name} {getattr(entry, name)}; the arrays hold {values[number]}", "map-contradiction")
+                refuse(
+                    entry.name, f"says {name} {getattr(entry, name)}; the arrays hold {values[number]}", "map-contradiction"
+                )
         mine = m.core_layer == number
         if not mine.any():
             refuse(entry.name, "has no core", "map-contradiction")

@@ -30,8 +30,12 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
         "exactness": mapping.exactness,
         "chip": mapping.chip.model_dump(mode="json"),
         "input": {
-            "name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape), "pixels": spec.pixels,
-            "mean": list(spec.mean), "std": list(spec.std),
+            "name": spec.name,
+            "dtype": spec.dtype,
+            "shape": list(spec.shape),
+            "pixels": spec.pixels,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
         },
         "encoder": _population(mapping.encoder),
         "layers": [_layer(layer) for layer in mapping.layers],
@@ -98,9 +102,14 @@ _Dumper.add_representer(list, _short_list)
 
 def _population(population: Population) -> dict[str, Any]:
     return {
-        "name": population.name, "tensor": population.tensor, "shape": list(population.shape),
-        "levels": population.levels, "scale": population.scale, "zero_point": population.zero_point,
-        "tick": population.tick, "order": ORDER,
+        "name": population.name,
+        "tensor": population.tensor,
+        "shape": list(population.shape),
+        "levels": population.levels,
+        "scale": population.scale,
+        "zero_point": population.zero_point,
+        "tick": population.tick,
+        "order": ORDER,
     }
 
 

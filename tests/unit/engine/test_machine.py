@@ -59,7 +59,13 @@ def literal(m: Mapping, levels: np.ndarray) -> dict[str, np.ndarray]:
                     send(m.encoder_neurons + neuron, tick)
     columns = int((sops * m.core_weight_bits).sum())
     return dict(
-        spikes=spikes, sops=sops, events=events, packets=packets, paper=paper, encoder=encoder, potentials=potentials,
+        spikes=spikes,
+        sops=sops,
+        events=events,
+        packets=packets,
+        paper=paper,
+        encoder=encoder,
+        potentials=potentials,
         columns=columns,
     )
 
@@ -168,7 +174,10 @@ def test_wide_sums_are_exact() -> None:
 
     chip = load_chip("xbar1152")
     hand = HandMap(
-        features=64, levels=1, layers=[("wide", 1, 2, 1), ("out", 1, 0, 2)], chip=chip,
+        features=64,
+        levels=1,
+        layers=[("wide", 1, 2, 1), ("out", 1, 0, 2)],
+        chip=chip,
         cores=[
             HandCoreOf([[-128, -128]] * 64, list(range(64)), [-8192, -8191]),
             HandCoreOf([[1], [1]], [64, 65], [0], layer=1),
@@ -179,7 +188,7 @@ def test_wide_sums_are_exact() -> None:
     assert result.potentials.tolist() == [[1]]
 
 
-def HandCoreOf(weights, sources, thresholds, layer=0):  # noqa: N802
+def HandCoreOf(weights, sources, thresholds, layer=0):
     from hand_mappings import HandCore
 
     return HandCore(layer, weights, sources, thresholds, list(range(len(thresholds))), bits=8)
