@@ -88,7 +88,14 @@ class Builder:
 def lenet(rng: np.random.Generator, k: int = 1, levels: int = 4) -> onnx.ModelProto:
     """The LeNet of the paper with random ternary weights and batch norms that keep it alive."""
     net = Builder((1, 28, 28))
-    plan = [("conv1", 16, 5, 1, 2), ("conv2", 16, 5, 1, 0), ("down1", 16, 2, 2, 0), ("conv3", 32, 5, 1, 0), ("down2", 32, 2, 2, 0), ("conv4", 256, 4, 1, 0)]
+    plan = [
+        ("conv1", 16, 5, 1, 2),
+        ("conv2", 16, 5, 1, 0),
+        ("down1", 16, 2, 2, 0),
+        ("conv3", 32, 5, 1, 0),
+        ("down2", 32, 2, 2, 0),
+        ("conv4", 256, 4, 1, 0),
+    ]
     for name, out, kernel, stride, pad in plan:
         shape = (out, net.shape[0], kernel, kernel)
         if name == "conv1":
@@ -99,7 +106,9 @@ def lenet(rng: np.random.Generator, k: int = 1, levels: int = 4) -> onnx.ModelPr
             spread = np.sqrt(np.prod(shape[1:])) * 0.6
         net.conv(name, weights, pads=[pad] * 4, strides=[stride] * 2)
         gamma = rng.uniform(0.4, 1.2, out) * rng.choice([1, 1, 1, -1], out)
-        net.batch_norm(f"{name}/bn", gamma, rng.normal(0.3, 0.4, out), rng.normal(0, 0.3 * spread, out), np.full(out, spread**2))
+        net.batch_norm(
+            f"{name}/bn", gamma, rng.normal(0.3, 0.4, out), rng.normal(0, 0.3 * spread, out), np.full(out, spread**2)
+        )
         net.quantize(f"{name}/quant", k, levels)
     net.flatten()
     net.gemm("fc", rng.integers(-127, 128, (10, 256)) / 64.0, rng.integers(-200, 200, 10) / 128.0)

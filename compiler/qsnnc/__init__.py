@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from qsnnc.errors import DoesNotFit, ModelError, QsnncError, Violation
     from qsnnc.explain.inspect import inspect
     from qsnnc.pipeline import Compilation, check, compile_model
-    from qsnnc.verify import Verification, verify
+    from qsnnc.verification import Verification, verify
 
 __all__ = [
     "Compilation", "DoesNotFit", "ModelError", "QsnncError", "Verification", "Violation", "check", "compile_model", "inspect",
@@ -19,8 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "Compilation": "qsnnc.pipeline", "check": "qsnnc.pipeline", "compile_model": "qsnnc.pipeline", "verify": "qsnnc.verify",
-    "Verification": "qsnnc.verify", "DoesNotFit": "qsnnc.errors", "ModelError": "qsnnc.errors", "QsnncError": "qsnnc.errors",
+    "Compilation": "qsnnc.pipeline", "check": "qsnnc.pipeline", "compile_model": "qsnnc.pipeline", "verify": "qsnnc.verification",
+    "Verification": "qsnnc.verification", "DoesNotFit": "qsnnc.errors", "ModelError": "qsnnc.errors", "QsnncError": "qsnnc.errors",
     "Violation": "qsnnc.errors", "inspect": "qsnnc.explain.inspect",
 }  # fmt: skip
 

@@ -43,7 +43,9 @@ def compile_(
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.map|-", help="Where to write the mapping.")],
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
-    keep_dead: Annotated[bool, typer.Option("--keep-dead", help="Keep neurons that never change; none are removed yet.")] = False,
+    keep_dead: Annotated[
+        bool, typer.Option("--keep-dead", help="Keep neurons that never change; none are removed yet.")
+    ] = False,
     json: Json = None,
     time: Annotated[bool, typer.Option("--time", help="Print the seconds of each stage.")] = False,
     quiet: Quiet = False,
@@ -76,9 +78,7 @@ def compile_(
 
 
 @app.command()
-def check(
-    model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json: Json = None, quiet: Quiet = False
-) -> int:
+def check(model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json: Json = None, quiet: Quiet = False) -> int:
     """Say whether a network fits, what each layer takes and every limit that it breaks; exit code 4 if it does not fit.
 
     Example: qsnnc check lenet.onnx --chip mini
@@ -114,7 +114,7 @@ def verify(
     import sys
 
     from chipsim.files import check_writable
-    from qsnnc.verify import verify as hold
+    from qsnnc.verification import verify as hold
 
     check_writable(json)
     images, name = None, "random images"

@@ -138,6 +138,8 @@ def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
             raise ValueError
     except ValueError:
         raise UsageError(
-            "--pixels", f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)", code="pixels-invalid"
+            "--pixels",
+            f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)",
+            code="pixels-invalid",
         ) from None
     return InputSpec(model.input, model.input_dtype, shape, "normal", (mean,), (std,))

@@ -12,13 +12,32 @@ def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
     from rich.table import Table
 
     if not detailed:
-        table = Table("chip", "grid", "axons", "columns", "weight bits", "fold", "targets", "delay", "what it is", box=None, pad_edge=False)
+        table = Table(
+            "chip",
+            "grid",
+            "axons",
+            "columns",
+            "weight bits",
+            "fold",
+            "targets",
+            "delay",
+            "what it is",
+            box=None,
+            pad_edge=False,
+        )
         for chip in chips:
             grid = f"{chip.grid[0]} x {chip.grid[1]}"
             bits = "/".join(map(str, chip.weight_bits))
             table.add_row(
-                chip.name, grid, str(chip.axons), str(chip.columns), bits, f"1-{chip.max_fold}", str(chip.targets),
-                f"1-{chip.max_delay}", chip.description,
+                chip.name,
+                grid,
+                str(chip.axons),
+                str(chip.columns),
+                bits,
+                f"1-{chip.max_fold}",
+                str(chip.targets),
+                f"1-{chip.max_delay}",
+                chip.description,
             )
         return [table]
     (chip,) = chips

@@ -33,9 +33,21 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
     m = mapping if isinstance(mapping, Mapping) else read_mapping(mapping)
     names = [entry.name for entry in m.layers]
     if layer is not None and layer not in names:
-        raise UsageError("--layer", f"{layer!r} is no layer; allowed: {', '.join(names)}", code="layer-unknown", found=layer, allowed=names)
+        raise UsageError(
+            "--layer",
+            f"{layer!r} is no layer; allowed: {', '.join(names)}",
+            code="layer-unknown",
+            found=layer,
+            allowed=names,
+        )
     if core is not None and not 0 <= core < m.cores:
-        raise UsageError("--core", f"{core} is no core; allowed: 0 to {m.cores - 1}", code="core-unknown", found=core, allowed=[0, m.cores - 1])
+        raise UsageError(
+            "--core",
+            f"{core} is no core; allowed: 0 to {m.cores - 1}",
+            code="core-unknown",
+            found=core,
+            allowed=[0, m.cores - 1],
+        )
     synapses = core_synapses(m)
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
     hashes = [
@@ -43,8 +55,7 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
         for shape, start, stop in zip(m.crossbar_shape, m.crossbar_offset[:-1], m.crossbar_offset[1:], strict=True)
     ]
     wanted = [
-        c for c in range(m.cores)
-        if (core is None or c == core) and (layer is None or names[m.core_layer[c]] == layer)
+        c for c in range(m.cores) if (core is None or c == core) and (layer is None or names[m.core_layer[c]] == layer)
     ]
     cores = []
     for c in wanted:
@@ -80,7 +91,12 @@ def _whole_core(m: Mapping, core: int) -> dict[str, Any]:
             axon = int(m.target_axon[entry])
             there = int(np.searchsorted(m.axon_offset, axon, side="right")) - 1
             targets.append(
-                {"neuron": number, "core": there, "axon": axon - int(m.axon_offset[there]), "delay": int(m.target_delay[entry])}
+                {
+                    "neuron": number,
+                    "core": there,
+                    "axon": axon - int(m.axon_offset[there]),
+                    "delay": int(m.target_delay[entry]),
+                }
             )
     return {
         "axon_sources": m.axon_source[axons].tolist(),

@@ -60,7 +60,9 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
 def compilation_tables(done: Compilation) -> list[Any]:
     """Layers, totals, and every violation."""
     j = compilation_json(done)
-    exact = {layer.name: "certified" if layer.certified else f"tested ({len(layer.doubts)} doubts)" for layer in done.graph.layers}
+    exact = {
+        layer.name: "certified" if layer.certified else f"tested ({len(layer.doubts)} doubts)" for layer in done.graph.layers
+    }
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
     lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
@@ -76,7 +78,20 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
     """One row a core."""
     from rich.table import Table
 
-    names = ("id", "x", "y", "layer", "axons", "neurons", "columns", "fold", "weight_bits", "synapses", "targets", "crossbar")
+    names = (
+        "id",
+        "x",
+        "y",
+        "layer",
+        "axons",
+        "neurons",
+        "columns",
+        "fold",
+        "weight_bits",
+        "synapses",
+        "targets",
+        "crossbar",
+    )
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, justify="left" if name in ("layer", "crossbar") else "right")

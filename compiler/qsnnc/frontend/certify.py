@@ -77,9 +77,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
                 arguments.append(known[name])
             elif name in region.model.constants:
                 constant = region.model.constants[name]
-                if node.op == "BatchNormalization" or constant.size == 1:
-                    row = constant.astype(np.float64).reshape(1, -1)
-                elif constant.size == region.channels:
+                if node.op == "BatchNormalization" or constant.size == 1 or constant.size == region.channels:
                     row = constant.astype(np.float64).reshape(1, -1)
                 else:
                     return None

@@ -43,7 +43,7 @@ def encoder(model: Model, population: Population) -> bytes:
             numpy_helper.from_array(np.array(population.scale, np.float64), "qsnnc.step"),
         ]
     )
-    chain = (
+    chain: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
         ("Cast", [population.tensor], "qsnnc.value", {"to": TensorProto.DOUBLE}),
         ("Sub", ["qsnnc.value", "qsnnc.lowest"], "qsnnc.above", {}),
         ("Div", ["qsnnc.above", "qsnnc.step"], "qsnnc.steps", {}),
@@ -120,14 +120,20 @@ def encoder_is_exact(model: Model, population: Population, region: Region | None
     bias = model.constants[node.inputs[2]].astype(np.float64) if len(node.inputs) > 2 else np.zeros(len(weights))
     if not sums_are_exact(weights, bias, 1.0, PIXEL_MAX).all():
         return False
-    units = np.array([min(dyadic_unit(row), dyadic_unit(np.array([b])) if b else 1.0) for row, b in zip(weights, bias, strict=True)])
+    units = np.array(
+        [min(dyadic_unit(row), dyadic_unit(np.array([b])) if b else 1.0) for row, b in zip(weights, bias, strict=True)]
+    )
     low = (np.minimum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     high = (np.maximum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     return _decisions_are_clear(region, population, units, low.astype(np.int64), high.astype(np.int64))
 
 
 def _decisions_are_clear(
-    region: Region, population: Population, units: np.ndarray, low: np.ndarray, high: np.ndarray  # type: ignore[type-arg]
+    region: Region,
+    population: Population,
+    units: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,  # type: ignore[type-arg]
 ) -> bool:
     f = region.function()
     cut = population.scale * (np.arange(population.levels) + 0.5 + population.zero_point)[:, None]

@@ -151,8 +151,10 @@ class Walk:
         scale = float((found[-1, 0] - found[0, 0]) / root.population.levels)
         if scale <= 0 or np.abs(steps - scale).max() > 1e-6 * scale * root.population.levels:
             raise ModelError(
-                region.end, "changes quantized values in a way that is no shift and scale of all; quantize only once",
-                code="requantized", node=region.end,
+                region.end,
+                "changes quantized values in a way that is no shift and scale of all; quantize only once",
+                code="requantized",
+                node=region.end,
             )
         return Quantized(root.population, root.index, scale, float(found[0, 0]) / scale)
 
@@ -199,17 +201,19 @@ class Walk:
             return linear.sum_pool(self.model, node, tensor, name)
         if node.op in ("MaxPool", "GlobalMaxPool"):
             layer = self._max_pool(node, tensor, np.zeros(tensor.index.shape[0], bool), node.outputs[0], name)
-            return replace(_whole(layer, self.model.shapes[node.outputs[0]]), scale=tensor.scale, zero_point=tensor.zero_point)
-        raise ModelError(
-            node.name, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name
-        )
+            return replace(
+                _whole(layer, self.model.shapes[node.outputs[0]]), scale=tensor.scale, zero_point=tensor.zero_point
+            )
+        raise ModelError(node.name, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name)
 
     def _max_pool(self, node: Node, tensor: Quantized, falling: np.ndarray, end: str, name: str = "") -> Layer:  # type: ignore[type-arg]
         """ANY neuron i of the window fired, or ALL of them where a falling map follows."""
         source = tensor.population
         if not tensor.canonical:
             raise ModelError(
-                node.name, "a pool after a reshape that reorders features is not supported", code="reshape-before-window",
+                node.name,
+                "a pool after a reshape that reorders features is not supported",
+                code="reshape-before-window",
                 node=node.name,
             )
         tensor_shape = self.model.shapes[node.outputs[0]]
@@ -231,8 +235,19 @@ class Walk:
         span = np.stack([reach[border.reshape(-1) == c].max(axis=0) for c in range(len(example))])
         span[..., 0] = 0
         layer = Layer(
-            name or self.namer.layer(node), end, tensor_shape, shape, source.levels, source.scale, source.zero_point, "pool",
-            (link,), np.repeat(wanted[..., None], source.levels, axis=2).astype(np.int64), border, span, True,
+            name or self.namer.layer(node),
+            end,
+            tensor_shape,
+            shape,
+            source.levels,
+            source.scale,
+            source.zero_point,
+            "pool",
+            (link,),
+            np.repeat(wanted[..., None], source.levels, axis=2).astype(np.int64),
+            border,
+            span,
+            True,
         )
         self.layers.append(layer)
         return layer
@@ -361,7 +376,9 @@ def _last_accumulator(walk: Walk) -> tuple[Accumulator, str]:
             code="model-not-quantized",
         )
     raise ModelError(
-        model.output, "the output does not come from one linear layer on quantized activations", code="readout-unclear",
+        model.output,
+        "the output does not come from one linear layer on quantized activations",
+        code="readout-unclear",
         node=model.output,
     )
 

@@ -73,8 +73,10 @@ def as_map(shape: tuple[int, ...], node: Node) -> tuple[int, int, int]:
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     raise ModelError(
-        node.name, f"{node.op} on a tensor of shape {shape}; at most 3 axes beside the batch are supported",
-        code="tensor-rank", node=node.name,
+        node.name,
+        f"{node.op} on a tensor of shape {shape}; at most 3 axes beside the batch are supported",
+        code="tensor-rank",
+        node=node.name,
     )
 
 
@@ -124,8 +126,12 @@ def border_classes(valid: npt.NDArray[np.bool_], shape: tuple[int, int]) -> tupl
 
 
 def accumulate(
-    name: str, kind: str, node: Node, out: tuple[int, ...],
-    parts: list[tuple[Quantized, Connection, F64, F64]], bias: F64,
+    name: str,
+    kind: str,
+    node: Node,
+    out: tuple[int, ...],
+    parts: list[tuple[Quantized, Connection, F64, F64]],
+    bias: F64,
 ) -> Accumulator:
     """Put connections together that have one unit per channel.
 
@@ -171,7 +177,19 @@ def accumulate(
         span[c, :, 0] = reach[where, :, 0].min(axis=0)
         span[c, :, 1] = reach[where, :, 1].max(axis=0)
     return Accumulator(
-        name, kind, node, shape, connections, np.tile(unit, (classes, 1)), offset, border, span, exact, magnitude, terms, sources
+        name,
+        kind,
+        node,
+        shape,
+        connections,
+        np.tile(unit, (classes, 1)),
+        offset,
+        border,
+        span,
+        exact,
+        magnitude,
+        terms,
+        sources,
     )
 
 
@@ -193,7 +211,10 @@ def convolution(model: Model, node: Node, tensor: Quantized, name: str) -> Accum
     integers, scales = integer_weights(name, node.name, weights)
     kernel = (*weights.shape[:2], *([1] * (4 - weights.ndim)), *weights.shape[2:])
     link = Connection(
-        tensor.population.name, integers.reshape(kernel), groups=int(node.attributes.get("group", 1)), **geometry  # type: ignore[arg-type]
+        tensor.population.name,
+        integers.reshape(kernel),
+        groups=int(node.attributes.get("group", 1)),
+        **geometry,  # type: ignore[arg-type]
     )
     part = (tensor, link, weights.astype(np.float64).reshape(kernel), scales)
     return accumulate(name, "convolution", node, out, [part], bias.astype(np.float64))
@@ -223,8 +244,8 @@ def matrix(model: Model, node: Node, tensor: Quantized, name: str, *, last: bool
     integers, scales = integer_weights(name, node.name, weights, per_channel=not last)
     full = np.zeros((len(weights), tensor.population.features), np.int64)
     real = np.zeros(full.shape)
-    np.add.at(full, (slice(None), tensor.index), integers)
-    np.add.at(real, (slice(None), tensor.index), weights)
+    np.add.at(full.T, tensor.index, integers.T)
+    np.add.at(real.T, tensor.index, weights.T)
     kernel = (len(weights), *tensor.population.shape)
     link = Connection(tensor.population.name, full.reshape(kernel))
     bias = np.broadcast_to(bias.reshape(-1) if bias.size > 1 else bias, (len(weights),)).astype(np.float64)
@@ -261,8 +282,10 @@ def sum_pool(model: Model, node: Node, tensor: Quantized, name: str) -> Accumula
     if node.attributes.get("count_include_pad", 0):
         if node.attributes.get("ceil_mode", 0):
             raise ModelError(
-                node.name, "AveragePool with ceil_mode and count_include_pad is not supported; pad explicitly",
-                code="pool-divisor", node=node.name,
+                node.name,
+                "AveragePool with ceil_mode and count_include_pad is not supported; pad explicitly",
+                code="pool-divisor",
+                node=node.name,
             )
         counts = np.full(len(counts), taps)
     border, example = border_classes(valid, whole.shape[1:])
@@ -272,8 +295,12 @@ def sum_pool(model: Model, node: Node, tensor: Quantized, name: str) -> Accumula
     value_offset = tensor.scale * tensor.zero_point * valid[example].sum(axis=1)[:, None]
     exact = whole.exact & bool(all(_power_of_two(int(n)) for n in counts))
     return replace(
-        whole, border=border, reach=reach, scale=np.broadcast_to(tensor.scale / divisor, (len(example), channels)).copy(),
-        offset=np.broadcast_to(value_offset / divisor, (len(example), channels)).copy(), exact=exact,
+        whole,
+        border=border,
+        reach=reach,
+        scale=np.broadcast_to(tensor.scale / divisor, (len(example), channels)).copy(),
+        offset=np.broadcast_to(value_offset / divisor, (len(example), channels)).copy(),
+        exact=exact,
     )
 
 
@@ -283,8 +310,10 @@ def addition(model: Model, node: Node, left: Quantized, right: Quantized, name: 
 
     if left.index.shape != right.index.shape:
         raise ModelError(
-            node.name, f"adds tensors of shapes {left.index.shape} and {right.index.shape}; only equal shapes are supported",
-            code="add-shapes", node=node.name,
+            node.name,
+            f"adds tensors of shapes {left.index.shape} and {right.index.shape}; only equal shapes are supported",
+            code="add-shapes",
+            node=node.name,
         )
     ratio = Fraction(left.scale / right.scale).limit_denominator(64)
     if not ratio or max(ratio.numerator, ratio.denominator) > 64 or abs(float(ratio) * right.scale / left.scale - 1) > 2e-7:
@@ -337,8 +366,10 @@ def constant(model: Model, node: Node, position: int) -> npt.NDArray[np.float64]
 def _needs_canonical(node: Node, tensor: Quantized) -> None:
     if not tensor.canonical or as_map(tensor.index.shape, node) != tensor.population.shape:
         raise ModelError(
-            node.name, f"{node.op} after a reshape that reorders features is not supported; put the reshape before a matrix",
-            code="reshape-before-window", node=node.name,
+            node.name,
+            f"{node.op} after a reshape that reorders features is not supported; put the reshape before a matrix",
+            code="reshape-before-window",
+            node=node.name,
         )
 
 

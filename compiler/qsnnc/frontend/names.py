@@ -40,7 +40,11 @@ def readable(node: Node) -> str:
     while len(parts) > 1 and re.fullmatch(rf"{node.op}(_\d+)?", parts[-1]):
         parts.pop()
     name = ".".join(parts)
-    generated = not name or name in node.outputs or re.fullmatch(rf"(node_)?({node.op}|{node.op.lower()}|conv\dd|linear)?_?\d*", name)
+    generated = (
+        not name
+        or name in node.outputs
+        or re.fullmatch(rf"(node_)?({node.op}|{node.op.lower()}|conv\dd|linear)?_?\d*", name)
+    )
     if generated and len(node.inputs) > 1 and node.op in ("Conv", "Gemm", "MatMul"):
         weights = re.sub(r"[._](weight|W|kernel).*$", "", node.inputs[1])
         if weights and not re.fullmatch(r"[\d_]*|onnx::.*|val_\d+", weights):

@@ -230,9 +230,7 @@ def _node(proto: onnx.NodeProto) -> Node:
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
-    return Node(
-        proto.name or proto.output[0], proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto
-    )
+    return Node(proto.name or proto.output[0], proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
 
 
 def _fold_constants(model: Model) -> Model:
@@ -257,6 +255,4 @@ def _fold_constants(model: Model) -> Model:
         ) from None
     from dataclasses import replace
 
-    return replace(
-        model, nodes=tuple(kept), constants={**model.constants, **dict(zip(outputs, values, strict=True))}
-    )
+    return replace(model, nodes=tuple(kept), constants={**model.constants, **dict(zip(outputs, values, strict=True))})

@@ -43,8 +43,8 @@ class Region:
         nodes = _between(self.nodes, start)
         if not nodes:
             return lambda x: x.astype(np.float64)
-        shape = ("P", self.channels, *([1] * (rank - 1)))
-        part = self.model.subgraph({start: (TensorProto.FLOAT, shape)}, [self.end], nodes)
+        shape: tuple[int | str, ...] = ("P", self.channels, *([1] * (rank - 1)))
+        part = self.model.subgraph({start: (int(TensorProto.FLOAT), shape)}, [self.end], nodes)
         run = session(part).run
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
@@ -97,8 +97,10 @@ def find_levels(region: Region) -> Levels | None:
         if len(union) > 1:
             return _on_a_grid(region, union, falling)
     raise ModelError(
-        region.end, "is constant whatever its input: nothing is left to compute; remove it from the model",
-        code="constant-activation", node=region.end,
+        region.end,
+        "is constant whatever its input: nothing is left to compute; remove it from the model",
+        code="constant-activation",
+        node=region.end,
     )
 
 
@@ -164,7 +166,10 @@ def _on_a_grid(region: Region, values: npt.NDArray[np.float64], falling: npt.NDA
             break
     else:
         raise ModelError(
-            region.end, "has levels that are not equally spaced; use a uniform quantizer", code="levels-uneven", node=region.end
+            region.end,
+            "has levels that are not equally spaced; use a uniform quantizer",
+            code="levels-uneven",
+            node=region.end,
         )
     count = round((values[-1] - values[0]) / scale)
     scale = (values[-1] - values[0]) / count

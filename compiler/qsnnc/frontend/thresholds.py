@@ -63,9 +63,7 @@ def _turned(root: Accumulator, falling: np.ndarray) -> Accumulator:  # type: ign
     if not falling.any():
         return root
     sign = np.where(falling, -1, 1)
-    connections = tuple(
-        replace(link, weights=link.weights * sign[:, None, None, None]) for link in root.connections
-    )
+    connections = tuple(replace(link, weights=link.weights * sign[:, None, None, None]) for link in root.connections)
     reach = np.where(falling[None, :, None], -root.reach[..., ::-1], root.reach)
     return replace(root, connections=connections, reach=reach, scale=root.scale * sign)
 
@@ -90,6 +88,4 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
         sure = (bottom > cut if above else top < cut).transpose(0, 2, 1)
         found |= reachable & ~sure
     unit = np.abs(root.scale)
-    return tuple(
-        Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found)
-    )
+    return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))

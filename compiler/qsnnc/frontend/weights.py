@@ -77,7 +77,7 @@ def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
                 return None
             # the least-squares scale, or the exact power of two where it is one
             scale = float((q * row).sum() / (q * q).sum())
-            power = 2.0 ** np.round(np.log2(scale))
+            power = float(2.0 ** np.round(np.log2(scale)))
             return q, power if abs(scale - power) <= 2.0**-30 * power else scale
     return None
 

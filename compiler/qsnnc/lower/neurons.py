@@ -114,7 +114,11 @@ def lower(graph: LayerGraph, chip: ChipSpec) -> tuple[tuple[NeuronLayer, ...], t
             if delay > chip.max_delay:
                 violations.append(
                     Violation(
-                        "delay", layer.name, "cores", delay, chip.max_delay,
+                        "delay",
+                        layer.name,
+                        "cores",
+                        delay,
+                        chip.max_delay,
                         f"its arms differ by {delay} ticks; chip '{chip.name}' delays a spike by {chip.max_delay} at most. "
                         "Use a chip with longer delays or arms of more equal depth.",
                     )
@@ -136,7 +140,11 @@ def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     if need > widest:
         found.append(
             Violation(
-                "weight-bits", layer.name, "columns", need, widest,
+                "weight-bits",
+                layer.name,
+                "columns",
+                need,
+                widest,
                 f"its weights need {need} bits; chip '{chip.name}' has {widest} at most. Quantize them to fewer bits "
                 "(a falling activation negates its weights, and -128 has no 8-bit negative).",
             )
@@ -146,7 +154,11 @@ def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     if high > chip.potential_max or low < chip.potential_min:
         found.append(
             Violation(
-                "potential", layer.name, "potential", max(high, -low), chip.potential_max,
+                "potential",
+                layer.name,
+                "potential",
+                max(high, -low),
+                chip.potential_max,
                 f"its potentials reach {low} to {high}; chip '{chip.name}' holds {chip.potential_min} to {chip.potential_max}. "
                 "Use fewer levels, fewer weight bits or a smaller fan-in.",
             )
@@ -156,7 +168,11 @@ def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
         if top > chip.threshold_max or bottom < chip.threshold_min:
             found.append(
                 Violation(
-                    "threshold", layer.name, "potential", max(top, -bottom), chip.threshold_max,
+                    "threshold",
+                    layer.name,
+                    "potential",
+                    max(top, -bottom),
+                    chip.threshold_max,
                     f"its thresholds reach {bottom} to {top}; chip '{chip.name}' holds {chip.threshold_min} to "
                     f"{chip.threshold_max}. Use fewer levels, fewer weight bits or a smaller fan-in.",
                 )
@@ -192,8 +208,8 @@ def _layer(
             link_groups = source.shape[0] * source.levels
         else:
             link_groups = link.groups
-            blocks = own.reshape(link_groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
-            blocks = blocks.reshape(link_groups * positions, -1)
+            by_group = own.reshape(link_groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
+            blocks = by_group.reshape(link_groups * positions, -1)
         group = np.arange(groups) * link_groups // groups
         block = taken[:, None, :] + (group * positions)[None, :, None] + count
         taps.append(np.where(taken[:, None, :] >= 0, block, -1).reshape(-1, taken.shape[1]))

@@ -23,7 +23,6 @@ from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Connection, Int, Population
 from qsnnc.lower.neurons import NeuronLayer
 
-
 #: connected cores that are looked at one number at a time; beyond, the limit holds
 CHAIN = 64
 
@@ -42,7 +41,7 @@ def smallest_folds(neurons: NeuronLayer, chip: ChipSpec) -> Int:
     blocks = neurons.site_blocks
     axons = np.where(blocks >= 0, neurons.block_width[blocks], 0).sum(axis=1)
     folds = np.array(chip.folds)
-    return folds[np.searchsorted(folds * chip.axons, axons)]
+    return np.asarray(folds[np.searchsorted(folds * chip.axons, axons)], np.int64)
 
 
 def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: ChipSpec, entries: int) -> Bound:
@@ -60,7 +59,9 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
         if room and fold * chip.axons >= int(neurons.block_width.min()):
             most = _most_sites(neurons, populations, fold * chip.axons)
             served[fold] = Fraction(room, size), _sites_a_core(room, size, most)
-    needed = dict(zip(*(part.tolist() for part in np.unique(smallest_folds(neurons, chip), return_counts=True)), strict=True))
+    needed = dict(
+        zip(*(part.tolist() for part in np.unique(smallest_folds(neurons, chip), return_counts=True)), strict=True)
+    )
     columns, both = Fraction(0), Fraction(0)
     for fold, sites in needed.items():
         open_ = [pair for f, pair in served.items() if f >= fold]

@@ -56,7 +56,11 @@ def partition(
         name = summaries[worst].layer.name
         violations.append(
             Violation(
-                "cores", name, "cores", total, chip.cores,
+                "cores",
+                name,
+                "cores",
+                total,
+                chip.cores,
                 f"the network needs {'at least ' if None in fillings else ''}{total} cores, {name} alone {summaries[worst].bound} "
                 f"(limited by {summaries[worst].limiting}); chip '{chip.name}' has {chip.cores}. Use a chip file with a larger grid, "
                 f"fewer activation levels (each takes a neuron), or narrower weights, first in {name}.",
@@ -73,20 +77,32 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
     name, widest = layer.layer.name, chip.max_fold * chip.axons
     if layer.fan_in > widest:
         return Violation(
-            "fan-in", name, "axons", layer.fan_in, widest,
+            "fan-in",
+            name,
+            "axons",
+            layer.fan_in,
+            widest,
             f"a neuron needs {layer.fan_in} axons; chip '{chip.name}' allows {widest} ({chip.axons} rows folded {chip.max_fold} times). "
             "Use a chip with more axons, a smaller kernel, fewer input channels or fewer levels in the layers it reads.",
         )
     fold = next(f for f in chip.folds if f * chip.axons >= layer.fan_in)
     if fold * layer.weight_bits > chip.columns:
         return Violation(
-            "columns", name, "columns", fold * layer.weight_bits, chip.columns,
+            "columns",
+            name,
+            "columns",
+            fold * layer.weight_bits,
+            chip.columns,
             f"a neuron needs {fold * layer.weight_bits} columns (fold {fold} x {layer.weight_bits} bits); chip '{chip.name}' has "
             f"{chip.columns}. Use narrower weights or a smaller fan-in.",
         )
     if asked.size and int(asked.max()) > chip.targets:
         return Violation(
-            "targets", name, "targets", int(asked.max()), chip.targets,
+            "targets",
+            name,
+            "targets",
+            int(asked.max()),
+            chip.targets,
             f"a neuron drives {int(asked.max())} axons; the target table of a core of chip '{chip.name}' has {chip.targets} entries. "
             "Use a chip with larger tables, or fewer output channels or a larger stride in the layer that reads it.",
         )
@@ -122,7 +138,11 @@ def _blocks(layer: NeuronLayer, core: tuple) -> Int:  # type: ignore[type-arg]
 
 
 def _assemble(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], fillings: list[Filling], summaries: tuple[CoreLayer, ...], chip: ChipSpec
+    graph: LayerGraph,
+    neurons: tuple[NeuronLayer, ...],
+    fillings: list[Filling],
+    summaries: tuple[CoreLayer, ...],
+    chip: ChipSpec,
 ) -> CoreGraph:
     """Write the cores out; a crossbar is written once for all cores that have the same one."""
     core_layer, core_fold, core_crossbar = [], [], []
@@ -140,7 +160,11 @@ def _assemble(
             blocks = _blocks(layer, core)
             mine = np.concatenate([layer.site_elements[p.site, p.first : p.last] for p in core])
             pattern = _pattern(layer, core, blocks)
-            key = (pattern.tobytes(), tuple((int(layer.site_kind[p.site]), p.first, p.last) for p in core), layer.block_width[blocks].tobytes())
+            key = (
+                pattern.tobytes(),
+                tuple((int(layer.site_kind[p.site]), p.first, p.last) for p in core),
+                layer.block_width[blocks].tobytes(),
+            )
             if key not in known:
                 known[key] = len(crossbars)
                 crossbars.append(_crossbar(layer, core, blocks, pattern))

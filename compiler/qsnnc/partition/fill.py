@@ -73,7 +73,9 @@ def _best(
                 break
             effort -= len(order)
             parts = [sites.cut(order[group[order]].tolist(), fold, chip) for fold, group in zip(folds, groups, strict=True)]
-            found = Filling(max(folds), tuple(core for part in parts for core in part.cores), sum(part.axons for part in parts))
+            found = Filling(
+                max(folds), tuple(core for part in parts for core in part.cores), sum(part.axons for part in parts)
+            )
             if best is None or found.rank < best.rank:
                 best = found
         if best is not None and len(best.cores) <= bound.cores:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping import InputSpec, Layer, Mapping, Population, pack_crossbar
@@ -17,7 +19,12 @@ from qsnnc.place.positions import Placement
 
 
 def assemble(
-    model: Model, graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph, placed: Placement, chip: ChipSpec,
+    model: Model,
+    graph: LayerGraph,
+    neurons: tuple[NeuronLayer, ...],
+    cores: CoreGraph,
+    placed: Placement,
+    chip: ChipSpec,
     pixels: InputSpec,
 ) -> Mapping:
     """Gather everything that a chip and a reader need."""
@@ -25,7 +32,9 @@ def assemble(
     bits_of_layer = [entry.weight_bits for entry in cores.layers]
     layer_of_crossbar = np.zeros(len(cores.crossbars), np.int64)
     layer_of_crossbar[cores.core_crossbar] = cores.core_layer
-    renumber, shapes, pieces = [], [], []
+    renumber: list[int] = []
+    shapes: list[tuple[int, ...]] = []
+    pieces: list[npt.NDArray[np.uint8]] = []
     for weights, layer in zip(cores.crossbars, layer_of_crossbar.tolist(), strict=True):
         bits = bits_of_layer[layer]
         content = pack_crossbar(weights, bits)
@@ -54,7 +63,9 @@ def assemble(
         "neuron_offset": cores.neuron_offset,
         "neuron_element": cores.neuron_element,
         "neuron_threshold": cores.neuron_threshold,
-        "target_offset": np.concatenate([[0], np.cumsum(np.bincount(cores.axon_source, minlength=sources))]).astype(np.int64),
+        "target_offset": np.concatenate([[0], np.cumsum(np.bincount(cores.axon_source, minlength=sources))]).astype(
+            np.int64
+        ),
         "target_axon": order.astype(np.int32),
         "target_delay": delay[order].astype(np.uint8),
         "dense_fanout": _dense_fanout(graph, neurons, cores).astype(np.int32),
@@ -97,10 +108,15 @@ def assemble(
     )
 
 
-def _population(population: IrPopulation, tick: int) -> dict[str, object]:
+def _population(population: IrPopulation, tick: int) -> dict[str, Any]:
     return {
-        "name": population.name, "tensor": population.tensor, "shape": tuple(population.tensor_shape),
-        "levels": population.levels, "scale": population.scale, "zero_point": population.zero_point, "tick": tick,
+        "name": population.name,
+        "tensor": population.tensor,
+        "shape": tuple(population.tensor_shape),
+        "levels": population.levels,
+        "scale": population.scale,
+        "zero_point": population.zero_point,
+        "tick": tick,
     }
 
 

@@ -101,7 +101,8 @@ class _Field:
         for _ in range(len(pull)):
             core = int(np.argmax(np.where(placed, -1.0, pull)))
             cost = np.where(self.owner < 0, self.cost(core) + tie, np.inf)
-            self._put(core, *np.unravel_index(int(np.argmin(cost)), cost.shape))
+            x, y = divmod(int(np.argmin(cost)), self.height)
+            self._put(core, x, y)
             placed[core] = True
             part = slice(self.start[core], self.start[core + 1])
             np.add.at(pull, self.other[part], self.weight[part])
@@ -110,11 +111,11 @@ class _Field:
         """Try for each core the swap with its best position; keep what lowers the cost."""
         better = False
         for core in range(len(self.position)):
-            here = tuple(self.position[core])
+            here = int(self.position[core, 0]), int(self.position[core, 1])
             cost = self.cost(core)
             gain = cost[here] - cost
             for flat in np.argsort(-gain, axis=None)[:4].tolist():
-                there = np.unravel_index(flat, cost.shape)
+                there = divmod(flat, self.height)
                 if gain[there] <= 0:
                     break
                 resident = int(self.owner[there])
@@ -127,7 +128,7 @@ class _Field:
                     break
         return better
 
-    def _swap_gain(self, core: int, resident: int, here: tuple[int, ...], there: tuple[int, ...], gain: float) -> float:  # type: ignore[type-arg]
+    def _swap_gain(self, core: int, resident: int, here: tuple[int, int], there: tuple[int, int], gain: float) -> float:  # type: ignore[type-arg]
         if resident < 0:
             return gain
         cost = self.cost(resident)

@@ -113,9 +113,9 @@ def verify(
         batch = prepare(images[first : first + BATCH], rule, name)
         scores, *tensors = reference(batch)
         expected = {
-            entry.name: np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64).reshape(
-                len(batch), *entry.shape
-            )
+            entry.name: np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
+            .astype(np.int64)
+            .reshape(len(batch), *entry.shape)
             for entry, tensor in zip(watched, tensors, strict=True)
         }
         (levels,) = encoder.run(["levels"], {model.input: batch})
@@ -135,12 +135,23 @@ def verify(
         if len(wrong) and model.output not in found:
             sample, *rest = wrong[0].tolist()
             found[model.output] = Mismatch(
-                model.output, model.output, first + sample, rest[0] if rest else 0, int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
-                float(scores[tuple(wrong[0])]), float(mine[tuple(wrong[0])]), False,
+                model.output,
+                model.output,
+                first + sample,
+                rest[0] if rest else 0,
+                int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
+                float(scores[tuple(wrong[0])]),
+                float(mine[tuple(wrong[0])]),
+                False,
             )
     return Verification(
-        model.sha256, "certified" if graph.certified else "tested", len(images), values,
-        {layer.name: layer.doubts for layer in graph.layers if layer.doubts}, inexact(graph), tuple(found.values()),
+        model.sha256,
+        "certified" if graph.certified else "tested",
+        len(images),
+        values,
+        {layer.name: layer.doubts for layer in graph.layers if layer.doubts},
+        inexact(graph),
+        tuple(found.values()),
     )
 
 
@@ -195,7 +206,14 @@ def _mismatch(entry: Population, where: Int, first: int, found: Int, expected: I
         doubted = all((border, channel, level) in known for level in range(low, high))
     element = int(np.ravel_multi_index((channel, row, column), entry.shape))
     return Mismatch(
-        entry.name, entry.tensor, first + sample, channel, element, float(expected[tuple(where)]), float(found[tuple(where)]), doubted
+        entry.name,
+        entry.tensor,
+        first + sample,
+        channel,
+        element,
+        float(expected[tuple(where)]),
+        float(found[tuple(where)]),
+        doubted,
     )
 
 
