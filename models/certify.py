@@ -70,9 +70,7 @@ def margins(proto: onnx.ModelProto) -> list[LayerMargin]:
                 raise ValueError(f"{node.name}: {kinds} is not a batch norm and a median quantizer")
             up, levels, down = (float(constants[chain[i].input[j]]) for i, j in ((1, 1), (3, 2), (4, 1)))
             if up * down != 1 or np.log2(up) % 1 or float(constants[chain[3].input[1]]) != 0:
-                raise ValueError(
-                    f"{node.name}: the quantizer's scales are not powers of two, or it starts above 0"
-                )
+                raise ValueError(f"{node.name}: the quantizer's scales are not powers of two, or it starts above 0")
             keys = ("gamma", "beta", "mean", "var")
             norm = dict(zip(keys, (constants[n] for n in chain[0].input[1:]), strict=True))
             epsilon = next(helper.get_attribute_value(a) for a in chain[0].attribute if a.name == "epsilon")
@@ -91,9 +89,7 @@ def _reach(name: str, weights: F64, bias: F64 | None, step: float, top: float) -
     grid = weights * step / unit
     largest = np.abs(grid).sum(axis=1) * top + np.abs(offset) / unit
     if (largest >= EXACT_BELOW).any():
-        raise ValueError(
-            f"{name}: a float32 sum could round ({largest.max():.0f} units, below 2**24 is exact)"
-        )
+        raise ValueError(f"{name}: a float32 sum could round ({largest.max():.0f} units, below 2**24 is exact)")
     return unit, np.minimum(grid, 0).sum(axis=1) * top, np.maximum(grid, 0).sum(axis=1) * top
 
 

@@ -32,10 +32,10 @@ def load(data_dir: str | None, device: torch.device, *, limit: int | None = None
     times = DIGITS_TIMES if limit is None else 1
     held = validation_part("mnist", data_dir), validation_part("digits")
 
-    def pixels(*arrays: np.ndarray) -> Tensor:  # type: ignore[type-arg]
-        return torch.from_numpy(np.concatenate(arrays).astype(np.float32)[:, None]).to(device)
+    def pixels(*arrays: np.ndarray | None) -> Tensor:
+        return labels(*arrays).float()[:, None]
 
-    def labels(*arrays: np.ndarray | None) -> Tensor:  # type: ignore[type-arg]
+    def labels(*arrays: np.ndarray | None) -> Tensor:
         return torch.from_numpy(np.concatenate([a for a in arrays if a is not None])).to(device)
 
     return Data(

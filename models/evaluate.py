@@ -24,11 +24,7 @@ F32 = npt.NDArray[np.float32]
 
 def load(dataset: str, split: str, data_dir: str | None = None) -> Dataset:
     """Load test, train, or the images held out of the training half (validation)."""
-    return (
-        validation_part(dataset, data_dir)
-        if split == "validation"
-        else load_dataset(dataset, split, data_dir)
-    )
+    return validation_part(dataset, data_dir) if split == "validation" else load_dataset(dataset, split, data_dir)
 
 
 def evaluate(path: str | Path, data: Dataset) -> dict[str, Any]:
@@ -64,19 +60,15 @@ def scores(path: str | Path, images: npt.NDArray[np.uint8], batch: int = BATCH) 
     return np.concatenate([first for (first,) in _run(onnx.load(str(path)), images, [], batch)])
 
 
-def same_in_any_batch(
-    path: str | Path, images: npt.NDArray[np.uint8], sizes: tuple[int, ...] = (1, 7, 200)
-) -> bool:
+def same_in_any_batch(path: str | Path, images: npt.NDArray[np.uint8], sizes: tuple[int, ...] = (1, 7, 200)) -> bool:
     """Whether the scores are the same bits whatever the batch size."""
     first, *others = (scores(path, images, size).tobytes() for size in sizes)
     return all(other == first for other in others)
 
 
-def _run(
-    proto: onnx.ModelProto, images: npt.NDArray[np.uint8], extra: list[str], batch: int
-) -> Iterator[list[F32]]:
+def _run(proto: onnx.ModelProto, images: npt.NDArray[np.uint8], extra: list[str], batch: int) -> Iterator[list[F32]]:
     """Scores and further tensors, batch by batch."""
-    import onnxruntime as ort  # type: ignore[import-untyped]
+    import onnxruntime as ort
 
     probed = onnx.ModelProto()
     probed.CopyFrom(proto)
@@ -100,9 +92,7 @@ def _counts(proto: onnx.ModelProto, activations: list[npt.NDArray[np.float64]]) 
         stride = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "strides")[0]
         height, width = target.shape[1:]
         for y, x in np.ndindex(weights.shape[2:]):  # every window's spikes under this weight of the kernel
-            seen = source[:, y : y + stride * height : stride, x : x + stride * width : stride].sum(
-                axis=(1, 2)
-            )
+            seen = source[:, y : y + stride * height : stride, x : x + stride * width : stride].sum(axis=(1, 2))
             sops += levels * float(((weights[:, :, y, x] != 0) * seen).sum())
             paper += levels * 2 * len(weights) * float(seen.sum())
     sops += float(((constants["fc.weight"] != 0) * spikes[-1].ravel()).sum())

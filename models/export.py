@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -86,7 +88,7 @@ def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
         constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
 
-    def node(op: str, name: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(op: str, name: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
@@ -107,9 +109,7 @@ def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
         here = node("Mul", f"{name}/quant_mul", [here, constant(f"{name}.up", 2.0**q.k)], f"{name}/mul")
         here = node("Round", f"{name}/quant_round", [here], f"{name}/round")
         here = node("Clip", f"{name}/quant_clip", [here, *ends], f"{name}/clip")
-        here = node(
-            "Mul", f"{name}/quant_level", [here, constant(f"{name}.down", 2.0**-q.k)], f"{name}/level"
-        )
+        here = node("Mul", f"{name}/quant_level", [here, constant(f"{name}.down", 2.0**-q.k)], f"{name}/level")
     weight, bias = (t.detach().cpu().numpy() for t in model.head())
     here = node("Flatten", "flatten", [here], "flat")
     node("Gemm", "fc", [here, constant("fc.weight", weight), constant("fc.bias", bias)], "scores", transB=1)

@@ -116,8 +116,8 @@ class LeNet(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """Weights as they act: quantized, pruned entries zero, with straight-through gradients."""
-        master = getattr(self, name).weight
-        keep = getattr(self, f"{name}_keep")
+        master: Tensor = getattr(self, name).weight
+        keep: Tensor = getattr(self, f"{name}_keep")
         if self.quantization is None:
             return master
         quantized = on_grid(master, CONV1_STEP) if name == "conv1" else ternary(master, self.prune)

@@ -103,15 +103,15 @@ def card(name: str, facts: Facts) -> str:
     if "margins" in facts:
         text += "\n## Exactness\n\n"
         text += (
-            "Every float32 sum is exact in any order, and no reachable accumulator lies within rounding of a\n"
-            "decision; scores were the same bits in batches of 1, 7 and 200. Nearest decision, in accumulator\n"
-            "units, and how many times the bound of batch norm's rounding that is:\n\n"
+            "Every float32 sum is exact in any order, and no reachable accumulator lies within rounding\n"
+            "of a decision; scores were the same bits in batches of 1, 7 and 200. Nearest decision, in\n"
+            "accumulator units, and how many times the bound of batch norm's rounding that is:\n\n"
             "| layer | units | times |\n| --- | --- | --- |\n"
         )
         text += "".join(f"| {layer} | {u:.3f} | {s:,.0f} |\n" for layer, (u, s) in facts["margins"].items())
     return text + (
-        "\n## Evaluations on the test sets\n\nEvery one that was made; spikes and SOPs are means over MNIST's "
-        "10,000\ntest images.\n\n| date | MNIST | digits |\n| --- | --- | --- |\n"
+        "\n## Evaluations on the test sets\n\nEvery one that was made; spikes and SOPs are means over "
+        "MNIST's 10,000 test\nimages.\n\n| date | MNIST | digits |\n| --- | --- | --- |\n"
         f"| {facts['date']} | {percent(facts['accuracy'])} | {percent(facts['digits'])} |\n\nAgain:\n\n```\n"
         f"{inference} --dataset mnist --split test\n{inference} --dataset digits --split test\n```\n"
     )

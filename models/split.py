@@ -23,7 +23,7 @@ def validation_part(name: str, data_dir: str | None = None) -> Dataset:
     return _take(data, _order(name, len(data))[0], "validation")
 
 
-def _order(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _order(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Held out, and rest."""
     if name == "mnist":
         order = np.random.default_rng(SEED).permutation(size)
@@ -32,6 +32,6 @@ def _order(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:  # type: igno
     return order[size - DIGITS_HELD_OUT :], order[: size - DIGITS_HELD_OUT]
 
 
-def _take(data: Dataset, index: np.ndarray, split: str) -> Dataset:  # type: ignore[type-arg]
+def _take(data: Dataset, index: np.ndarray, split: str) -> Dataset:
     assert data.labels is not None
     return Dataset(data.name, split, data.images[index], data.labels[index])

@@ -31,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--penalty", type=float, default=0.0, help="loss for a spike, weighted by layer")
-    p.add_argument(
-        "--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more"
-    )
+    p.add_argument("--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more")
     p.add_argument("--data-dir", help="directory of the four MNIST files")
     p.add_argument("--out", default="runs")
     p.add_argument("--name", help="name of the run's files")

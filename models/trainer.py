@@ -114,7 +114,7 @@ class Trainer:
             cost = sum(c * s.mean() for c, s in zip(SPIKE_COST, spikes, strict=True))
             loss = loss + self.options.penalty * cost
         self.optimizer.zero_grad(set_to_none=False)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.model.clamp_masters()
         with torch.no_grad():
@@ -125,7 +125,7 @@ class Trainer:
     def capture(self) -> None:
         """Record the step as a CUDA graph: the network is too small to keep a GPU busy call by call."""
         initial = copy.deepcopy(self.state())
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
@@ -163,7 +163,7 @@ class Trainer:
         norms = [m for m in self.average.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # type: ignore[assignment]
+            norm.momentum = None
         self.average.train()
         generator = torch.Generator().manual_seed(0)
         for _ in range(min(SETTLING, self.batches)):

@@ -11,6 +11,9 @@ from chipsim.datasets import Dataset
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 
 
+LAYERS = ["conv1", "conv2", "down1", "conv3", "down2", "conv4"]
+
+
 @pytest.fixture
 def images(monkeypatch):
     """Stand-ins for both data sets: blurred blobs, whose place is the class."""
@@ -18,8 +21,8 @@ def images(monkeypatch):
 
     def stand_in(name, half, data_dir=None):
         rng = np.random.default_rng(0)
-        labels = rng.integers(0, 10, 800)
-        pixels = rng.integers(0, 60, (800, 28, 28))
+        labels = rng.integers(0, 10, 250)
+        pixels = rng.integers(0, 60, (250, 28, 28))
         for image, label in zip(pixels, labels, strict=True):
             y, x = 3 + 12 * (label // 5), 2 + 5 * (label % 5)
             image[y : y + 9, x : x + 5] += 190
@@ -32,7 +35,7 @@ def images(monkeypatch):
 def train(directory, *more):
     from models.train import main
 
-    main(["--out", str(directory), "--quiet", "--limit", "300", "--epochs", "3", "--device", "cpu", *more])
+    main(["--out", str(directory), "--quiet", "--limit", "120", "--epochs", "3", "--device", "cpu", *more])
     return torch.load(directory / "k1b2.ckpt", weights_only=True)
 
 
@@ -64,9 +67,7 @@ def test_a_pruned_network_from_a_trained_one_exports(tmp_path, images):
     assert sum(saved["widths"]) < 368
     proto = build(load_checkpoint(str(tmp_path / "k1b2.best.pt")), {})
     shapes = {t.name: list(t.dims) for t in proto.graph.initializer}
-    assert [shapes[f"{n}.weight"][0] for n in ("conv1", "conv2", "down1", "conv3", "down2", "conv4")] == saved[
-        "widths"
-    ]
+    assert [shapes[f"{name}.weight"][0] for name in LAYERS] == saved["widths"]
     assert all(m.safety > 1 for m in margins(proto))
 
 
@@ -99,24 +100,28 @@ def test_export_is_certified_and_computes_the_network(tmp_path, k, b):
     path = tmp_path / "x.onnx"
     onnx.save(proto, path)
     found = margins(proto)
-    assert [m.name for m in found] == ["conv1", "conv2", "down1", "conv3", "down2", "conv4"]
+    assert [m.name for m in found] == LAYERS
     assert found[0].units > 0.25
     assert min(m.units for m in found[1:]) > 0.01
     assert min(m.safety for m in found) > 1
-    images = np.random.default_rng(1).integers(0, 256, (201, 28, 28)).astype(np.uint8)
-    assert same_in_any_batch(path, images)
-    # the few decisions that export moves change a level here and there, not the counts
+    images = np.random.default_rng(1).integers(0, 256, (41, 28, 28)).astype(np.uint8)
+    assert same_in_any_batch(path, images, (1, 7, 41))
+    # with the exported batch norms, whose decisions were cleared, the network computes the same bits
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     with torch.no_grad():
+        for name in LAYERS:
+            norm = getattr(model, f"{name}_bn")
+            tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
+            for part, tensor in zip(("gamma", "beta", "mean", "var"), tensors, strict=True):
+                tensor.copy_(torch.from_numpy(constants[f"{name}.bn.{part}"].copy()))
         pixels = torch.from_numpy(images[:, None].astype(np.float32))
         wanted, activations = model(pixels)
         sops, paper = (float(x.mean()) for x in model.sops(activations))
-    assert np.corrcoef(scores(path, images).ravel(), wanted.numpy().ravel())[0, 1] > 0.99
-    counts = evaluate(path, Dataset("x", "test", images, np.zeros(201, np.int64)))
-    assert counts["sops"] == pytest.approx(sops, rel=0.02)
-    assert counts["paper_sops"] == pytest.approx(paper, rel=0.02)
-    assert counts["paper_spikes"] == pytest.approx(
-        float(sum(s.mean() for s in model.spikes(activations))), rel=0.02
-    )
+    np.testing.assert_array_equal(scores(path, images), wanted.numpy())
+    counts = evaluate(path, Dataset("x", "test", images, np.zeros(41, np.int64)))
+    assert counts["sops"] == pytest.approx(sops)
+    assert counts["paper_sops"] == pytest.approx(paper)
+    assert counts["spikes_by_layer"] == pytest.approx([float(s.mean()) for s in model.spikes(activations)])
     properties = {p.key: p.value for p in proto.metadata_props}
     assert properties["qsnnc.pixels"] == "raw"
     assert (properties["k"], properties["B"]) == (str(k), str(b))
