@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chipsim import yaml
-from chipsim.chip.spec import ChipSpec
+from chipsim.chip.spec import ChipSpec, Energy, Provenance
 from chipsim.errors import InputError, UsageError
 
 Lines = dict[tuple[str | int, ...], int]
@@ -76,8 +76,11 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
     base = value["base"]
     if not isinstance(base, str) or base not in preset_names():
         raise InputError(
-            f"{where}:{lines[('base',)]}", f"base: {base!r} is no preset; allowed: {', '.join(preset_names())}",
-            code="chip-base", found=base, allowed=list(preset_names()),
+            f"{where}:{lines[('base',)]}",
+            f"base: {base!r} is no preset; allowed: {', '.join(preset_names())}",
+            code="chip-base",
+            found=base,
+            allowed=list(preset_names()),
         )
     merged = _preset(base).model_dump(mode="json")
     sources = merged["provenance"]
@@ -100,12 +103,14 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
 def _first(error: ValidationError, where: str, lines: Lines) -> InputError:
     found = error.errors()[0]
     location = tuple(found["loc"])
-    line = next((lines[location[:n]] for n in range(len(location), -1, -1) if location[:n] in lines), 1)
+    paths = [path for n in range(len(location), -1, -1) for path in (location[:n], tuple(map(str, location[:n])))]
+    line = next((lines[path] for path in paths if path in lines), 1)
     key = ".".join(str(part) for part in location)
     if found["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), ChipSpec.model_fields, 1)
-        allowed = ", ".join(ChipSpec.model_fields) if len(location) == 1 else "the keys of a chip YAML"
-        text = f"unknown key {key!r}{f'; did you mean {near[0]}?' if near else ''}; allowed: {allowed}"
+        model = {1: ChipSpec, 2: Energy}.get(len(location), Provenance)
+        near = difflib.get_close_matches(str(location[-1]), model.model_fields, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        text = f"unknown key {key!r}{hint}; allowed: {', '.join(model.model_fields)}"
     elif found["type"] == "missing":
         text = f"the key {key!r} is missing; give it, or say base: xbar1152"
     else:

@@ -1,0 +1,96 @@
+"""Chips: the presets' figures and sources, and files that are refused with their line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chipsim.chip import load_chip, preset_names
+from chipsim.errors import InputError, UsageError
+
+
+def test_presets() -> None:
+    assert preset_names() == ("mini", "xbar1152")
+    chip = load_chip("xbar1152")
+    assert (chip.grid, chip.cores, chip.axons, chip.columns) == ((32, 32), 1024, 1152, 512)
+    assert (chip.weight_bits, chip.max_fold, chip.folds[-1]) == ((1, 2, 4, 8), 64, 64)
+    assert (chip.potential_bits, chip.threshold_bits, chip.targets, chip.max_delay) == (30, 29, 8192, 15)
+    assert (chip.ports, chip.clock_mhz, chip.hypothetical) == (((0, 0),), 252, True)
+    assert (chip.threshold_min, chip.threshold_max) == (-(1 << 28), (1 << 28) - 1)
+    assert (chip.energy.row_pj, chip.energy.add_pj, chip.energy.update_pj, chip.energy.spike_pj) == (80, 0.03, 9.6, 0)
+    assert (chip.energy.lookup_pj, chip.energy.hop_pj, chip.energy.io_pj, chip.energy.static_mw) == (3.75, 2.3, 240, 50)
+    mini = load_chip("mini")
+    assert (mini.grid, mini.axons, mini.columns, mini.max_fold, mini.targets) == ((4, 4), 64, 64, 4, 128)
+    assert (mini.potential_bits, mini.threshold_bits, mini.max_delay) == (12, 11, 3)
+    assert (mini.weight_bits, mini.energy, mini.hypothetical) == (chip.weight_bits, chip.energy, True)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_number_of_a_preset_has_a_source(name: str) -> None:
+    chip = load_chip(name)
+    words = {"name", "description", "hypothetical", "provenance", "energy"}
+    numbers = {key for key in type(chip).model_fields if key not in words}
+    numbers |= {f"energy.{key}" for key in type(chip.energy).model_fields}
+    assert set(chip.provenance) == numbers
+    for key, entry in chip.provenance.items():
+        assert entry.note.strip(), key
+
+
+def test_a_base_is_overridden_key_by_key(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text("base: xbar1152\nname: large\ngrid: [40, 40]\nenergy: {hop_pj: 1}\n")
+    chip = load_chip(path)
+    assert (chip.name, chip.grid, chip.axons, chip.energy.hop_pj, chip.energy.row_pj) == ("large", (40, 40), 1152, 1, 80)
+    for key in ("grid", "energy.hop_pj"):
+        assert (chip.provenance[key].origin, chip.provenance[key].note) == ("assumed", f"set in {path}")
+    assert chip.provenance["axons"].origin == "sourced"
+
+
+def test_unknown_presets() -> None:
+    with pytest.raises(UsageError, match=r"'xbar1125' is no chip; allowed: mini, xbar1152 .*did you mean xbar1152") as caught:
+        load_chip("xbar1125")
+    assert (caught.value.exit_code, caught.value.code) == (2, "chip-unknown")
+
+
+REFUSED = {
+    "unknown key": ("base: mini\naxon: 3\n", 2, "'axon'; did you mean axons"),
+    "unknown energy": ("base: mini\nenergy:\n  hop: 3\n", 3, "did you mean hop_pj"),
+    "wrong type": ("base: mini\n\naxons: many\n", 3, "found 'many'"),
+    "a number as text": ("base: mini\naxons: '64'\n", 2, "found '64'"),
+    "a boolean": ("base: mini\naxons: true\n", 2, "axons"),
+    "zero": ("base: mini\naxons: 0\n", 2, "greater than or equal to 1"),
+    "negative": ("base: mini\ntargets: -1\n", 2, "targets"),
+    "not finite": ("base: mini\nclock_mhz: .nan\n", 2, "clock_mhz"),
+    "weights": ("base: mini\nweight_bits: [3]\n", 2, "weight_bits"),
+    "fold": ("base: mini\nmax_fold: 3\n", 1, "power of two"),
+    "grid": ("base: mini\ngrid: [4]\n", 2, "grid"),
+    "ports": ("base: mini\nports: [[9, 9]]\n", 1, "not on the 4 x 4 grid"),
+    "base": ("name: x\nbase: other.yaml\n", 2, "no preset; allowed: mini, xbar1152"),
+    "no base": ("name: x\ngrid: [1, 1]\n", 1, "missing"),
+    "anchor": ("base: mini\naxons: &a 3\ncolumns: *a\n", 2, "anchors"),
+    "tag": ("base: mini\naxons: !!int 3\n", 2, "tags"),
+    "twice": ("base: mini\naxons: 3\naxons: 4\n", 3, "twice"),
+    "a list": ("- base: mini\n", 1, "keys and values"),
+    "empty": ("", 1, "keys and values"),
+    "broken": ("base: mini\naxons: [1\n", 3, "no chip"),
+    "numbers as keys": ("base: mini\n1: 2\n", 2, "1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_is_refused_with_line_and_key(tmp_path: Path, name: str) -> None:
+    text, line, part = REFUSED[name]
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_chip(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert part in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_chip(path)
