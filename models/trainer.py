@@ -90,7 +90,9 @@ class Trainer:
         if options.init is None:
             return LeNet(q, prune=options.prune).to(self.device)
         first = load_checkpoint(options.init).to(self.device)
-        first.prune = options.prune
+        if (first.quantization is None) != (q is None):
+            raise SystemExit(f"--init {options.init}: full precision and ternary weights do not start each other")
+        first.quantization, first.prune = q, options.prune
         return remove_channels(first, self.data.images[:5000], options.remove_below).to(self.device)
 
     # -- one step --------------------------------------------------------------------------------------------
