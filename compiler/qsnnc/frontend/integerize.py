@@ -47,6 +47,7 @@ class Walk:
     state: dict[str, Quantized | Accumulator | Pooled] = field(default_factory=dict)
     host: set[str] = field(default_factory=set)  # tensors that only the host computes
     encoder: Population | None = None
+    encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)
 
     # -- regions ---------------------------------------------------------------------------------------------
@@ -107,6 +108,7 @@ class Walk:
                 code="two-encoders",
                 node=region.end,
             )
+        self.encoder_region = region
         shape = self.model.shapes[region.root]
         source = self.producer.get(region.root)
         name = self.namer.layer(source) if source and source.op in WEIGHTED | POOLS else self.namer.text(region.root)
@@ -342,7 +344,7 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
         layers=_used(layers),
         encoder_onnx=ends.encoder(model, walk.encoder),
         readout_onnx=ends.readout(model, readout, root),
-        encoder_exact=ends.encoder_is_exact(model, walk.encoder, walk.region(walk.encoder.tensor), pixels),
+        encoder_exact=ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
     )
