@@ -40,12 +40,22 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
         print("interrupted", file=sys.stderr)  # noqa: T201
         code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+    except SystemExit as error:  # click's own: shell completion, or 1 where the reader of a pipe went away
+        code = error.code if isinstance(error.code, int) else 0
+        if isinstance(error.__context__, BrokenPipeError):
+            code = 0
+            _drop_stdout()
     except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
         code = _usage(error) or _internal(error, program)
     if code == INTERRUPTED:
         os._exit(code)  # worker threads may still be in a long product
     sys.exit(code)
+
+
+def _drop_stdout() -> None:
+    """Nobody reads standard output any more: let what is still buffered go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _usage(error: Exception) -> int:
@@ -71,7 +81,8 @@ def _internal(error: Exception, program: str) -> int:
         traceback.print_exception(error, file=file)
     text = " ".join(str(error).split())[:120]
     print(  # noqa: T201
-        f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}", file=sys.stderr
+        f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}",
+        file=sys.stderr,
     )
     return INTERNAL
 
