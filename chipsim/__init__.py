@@ -1,6 +1,7 @@
 """The hardware: what a crossbar chip is, what a program for it is, what running it costs.
 
-``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the ONNX model.
+``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
+ONNX model.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from chipsim.mapping import Mapping, read_mapping, write_mapping
 
 __all__ = [
-    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run", "write_mapping",
+    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run",
+    "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
-    "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip", "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
+    "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip",
+    "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
 }  # fmt: skip

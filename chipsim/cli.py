@@ -9,7 +9,8 @@ import typer
 from chipsim import terminal
 
 app = typer.Typer(
-    name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Execute a mapping of crossbar cores, spike by spike.\n\nExample: chipsim run lenet.map --dataset digits",
 )  # fmt: skip
 
@@ -68,7 +69,15 @@ def run(
         check_writable(path)
     with terminal.progress("images", quiet) as report:
         result = execute(
-            file, dataset, split=split, data_dir=data_dir, limit=limit, threads=threads, batch=batch, noise=noise, seed=seed,
+            file,
+            dataset,
+            split=split,
+            data_dir=data_dir,
+            limit=limit,
+            threads=threads,
+            batch=batch,
+            noise=noise,
+            seed=seed,
             progress=report,
         )
     if per_core:

@@ -40,16 +40,16 @@ def load(content: bytes) -> tuple[Any, dict[tuple[str | int, ...], int]]:
         depth = 0
         for event in yaml.parse(text, loader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise YamlError(event.start_mark.line + 1, "anchors and aliases are not allowed")
+                raise YamlError(_line(event), "anchors and aliases are not allowed")
             if getattr(event, "tag", None):
-                raise YamlError(event.start_mark.line + 1, "tags are not allowed")
+                raise YamlError(_line(event), "tags are not allowed")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > 20:
-                raise YamlError(event.start_mark.line + 1, "is nested too deeply")
+                raise YamlError(_line(event), "is nested too deeply")
         node = yaml.compose(text, loader)
         lines: dict[tuple[str | int, ...], int] = {}
         _mark(node, (), lines)
-        return yaml.load(text, loader), lines  # noqa: S506  # a safe loader
+        return yaml.load(text, loader), lines  # a safe loader
     except UnicodeDecodeError:
         raise YamlError(1, "is not UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -57,6 +57,10 @@ def load(content: bytes) -> tuple[Any, dict[tuple[str | int, ...], int]]:
             raise
         mark = getattr(error, "problem_mark", None)
         raise YamlError(mark.line + 1 if mark else 1, str(getattr(error, "problem", error))) from None
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
 def _mark(node: Node | None, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:

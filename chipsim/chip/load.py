@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
 from chipsim.chip.spec import ChipSpec, Energy, Provenance
@@ -107,7 +107,8 @@ def _first(error: ValidationError, where: str, lines: Lines) -> InputError:
     line = next((lines[path] for path in paths if path in lines), 1)
     key = ".".join(str(part) for part in location)
     if found["type"] == "extra_forbidden":
-        model = {1: ChipSpec, 2: Energy}.get(len(location), Provenance)
+        models: dict[int, type[BaseModel]] = {1: ChipSpec, 2: Energy}
+        model = models.get(len(location), Provenance)
         near = difflib.get_close_matches(str(location[-1]), model.model_fields, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         text = f"unknown key {key!r}{hint}; allowed: {', '.join(model.model_fields)}"

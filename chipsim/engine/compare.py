@@ -40,7 +40,8 @@ class Difference:
     threshold: int | None = None
 
     def __str__(self) -> str:
-        place = f"{self.layer}: image {self.image}, feature {self.element}: the model has {self.expected:g}, the chip {self.found:g}"
+        place = f"{self.layer}: image {self.image}, feature {self.element}"
+        place += f": the model has {self.expected:g}, the chip {self.found:g}"
         if self.core is None:
             return place
         return f"{place} (core {self.core}, neuron {self.neuron}, potential {self.potential}, threshold {self.threshold})"

@@ -179,10 +179,9 @@ def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path
     """Load a data set, or the first images of one that is loaded; never an empty one."""
     if limit is not None and limit < 1:
         raise UsageError("--limit", f"{limit} is below 1", code="limit-invalid", found=limit, allowed=">= 1")
-    if isinstance(dataset, Dataset):
-        dataset = dataset.head(limit)
-    else:
-        dataset = load_dataset(dataset, split, data_dir, limit)
+    if not isinstance(dataset, Dataset):
+        dataset = load_dataset(dataset, split, data_dir)
+    dataset = dataset.head(limit)
     if not len(dataset):
         raise InputError(dataset.name, "holds no images; at least one is needed", code="data-empty")
     if dataset.labels is not None and dataset.labels.shape != (len(dataset),):

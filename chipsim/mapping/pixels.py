@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
     count = len(images)
     wanted = np.dtype(spec.dtype)
     axes, wanted_axes = ([n for n in shape if n > 1] for shape in (images.shape[1:], spec.shape))
-    if axes != wanted_axes:  # axes of length one, as of a grey channel, may be left out
+    flat = min(len(axes), len(wanted_axes)) <= 1 and math.prod(axes) == math.prod(wanted_axes)
+    # axes of length one, as of a grey channel, may be left out; a flat input takes any image of its size
+    if axes != wanted_axes and not flat:
         raise InputError(
             name,
             f"images have shape {images.shape[1:]}; the network takes {spec.shape}",

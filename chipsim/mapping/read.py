@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from chipsim import yaml
 from chipsim.errors import MappingError
 from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Population
-from chipsim.mapping.schema import Manifest
+from chipsim.mapping.schema import ArrayEntry, FileEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
 
@@ -107,8 +107,9 @@ def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, by
         raise _damaged(path, "its directory of arrays is not the format's")
     if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
         raise _damaged(path, "its directory of files is not what it holds")
-    listed = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
-    for name, entry in (*listed.items(), *manifest.files.items()):
+    listed: dict[str, ArrayEntry | FileEntry] = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
+    listed.update(manifest.files.items())
+    for name, entry in listed.items():
         content = members[name]
         if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
             raise _damaged(path, f"{name} is not the one that mapping.yaml lists")

@@ -30,7 +30,7 @@ def per_core_csv(result: RunResult) -> bytes:
 def outputs_npz(result: RunResult) -> bytes:
     """``predictions``, ``scores``, ``potentials`` and, where given, ``labels``."""
     buffer = io.BytesIO()
-    arrays = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
+    arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
     if result.labels is not None:
         arrays["labels"] = result.labels
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -48,10 +48,16 @@ def summary(result: RunResult) -> list[Any]:
         ("images", f"{result.images:,}"),
         ("accuracy", accuracy),
         ("ticks an image", str(result.ticks_per_image)),
-        ("spikes an image", f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder"),
+        (
+            "spikes an image",
+            f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder",
+        ),
         ("SOPs an image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
         ("axon events an image", f"{j['axon_events_per_image']:,.0f}"),
-        ("images a second", f"{result.images_per_second:,.0f} on {result.threads} threads ({result.load_seconds:.2f} s to load)"),
+        (
+            "images a second",
+            f"{result.images_per_second:,.0f} on {result.threads} threads ({result.load_seconds:.2f} s to load)",
+        ),
     ):
         head.add_row(name, value)
     return [head, "", _layers(result), "", _busiest(result)]
@@ -69,7 +75,10 @@ def _layers(result: RunResult) -> Table:
         table.add_column(name, justify="right")
     for layer in result.layers:
         table.add_row(
-            layer.name, f"{layer.neurons:,}", str(layer.cores), f"{layer.spikes / result.images:,.1f}",
+            layer.name,
+            f"{layer.neurons:,}",
+            str(layer.cores),
+            f"{layer.spikes / result.images:,.1f}",
             f"{layer.sops / result.images:,.0f}",
         )
     return table
@@ -83,7 +92,11 @@ def _busiest(result: RunResult) -> Table:
         table.add_column(name, justify="right")
     for core in sorted(result.cores, key=lambda core: -core.sops)[:BUSIEST]:
         table.add_row(
-            str(core.id), f"{core.x}, {core.y}", core.layer, f"{core.spikes / result.images:,.1f}",
-            f"{core.sops / result.images:,.0f}", f"{core.axon_events / result.images:,.1f}",
+            str(core.id),
+            f"{core.x}, {core.y}",
+            core.layer,
+            f"{core.spikes / result.images:,.1f}",
+            f"{core.sops / result.images:,.0f}",
+            f"{core.axon_events / result.images:,.1f}",
         )
     return table

@@ -14,6 +14,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError, MappingError, UsageError
 from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import prepare
 
 IMAGES = Dataset("hand", "test", np.array([[a, b] for a in range(3) for b in range(3)], np.float32), None)
 
@@ -133,3 +134,13 @@ def test_pixels_go_through_the_rule() -> None:
     assert chipsim.run(unit, Dataset("p", "test", pixels, None)).encoder_spikes == 1  # 255 / 255 = 1
     normal = dataclasses.replace(mapping, input=dataclasses.replace(mapping.input, pixels="normal", mean=(0.0,), std=(0.5,)))
     assert chipsim.run(normal, Dataset("p", "test", pixels, None)).encoder_spikes == 2  # (1 - 0) / 0.5 = 2
+
+
+def test_a_flat_input_takes_any_image_of_its_size() -> None:
+    pixels = np.array([[[2], [0]], [[2], [1]]], np.uint8)
+    assert chipsim.run(two_cores().build(), Dataset("p", "test", pixels, None)).potentials.tolist() == [[5, -1], [-2, 0]]
+    square = np.zeros((1, 8, 8), np.uint8)
+    spec = dataclasses.replace(two_cores().build().input, shape=(64,))
+    assert prepare(square, spec, "p").shape == (1, 64)
+    with pytest.raises(InputError):
+        prepare(square, dataclasses.replace(spec, shape=(4, 16)), "p")

@@ -57,17 +57,10 @@ def literal(m: Mapping, levels: np.ndarray) -> dict[str, np.ndarray]:
                 elif potential >= m.neuron_threshold[neuron]:
                     spikes[core] += 1
                     send(m.encoder_neurons + neuron, tick)
-    columns = int((sops * m.core_weight_bits).sum())
-    return dict(
-        spikes=spikes,
-        sops=sops,
-        events=events,
-        packets=packets,
-        paper=paper,
-        encoder=encoder,
-        potentials=potentials,
-        columns=columns,
-    )
+    return {
+        "spikes": spikes, "sops": sops, "events": events, "packets": packets, "paper": paper, "encoder": encoder,
+        "potentials": potentials, "columns": int((sops * m.core_weight_bits).sum()),
+    }  # fmt: skip
 
 
 def test_two_cores_by_hand() -> None:
