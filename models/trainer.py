@@ -99,7 +99,7 @@ class Trainer:
 
     def step(self) -> None:
         """Forward, backward and update on the images at ``self.index``."""
-        draw = torch.rand(BATCH, 6, device=self.device) * 2 - 1
+        draw = (torch.rand(BATCH, 6, device=self.device) * 2 - 1) * self.options.augment
         pixels = augment(self.data.images[self.index], draw)
         labels = self.data.labels[self.index]
         scores, activations = self.model(pixels)
@@ -170,8 +170,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(0)
         for _ in range(min(SETTLING, self.batches)):
             index = torch.randint(len(self.data.images), (BATCH,), generator=generator).to(self.device)
-            draw = (torch.rand(BATCH, 6, generator=generator) * 2 - 1).to(self.device)
-            self.average(augment(self.data.images[index], draw))
+            draw = (torch.rand(BATCH, 6, generator=generator) * 2 - 1) * self.options.augment
+            self.average(augment(self.data.images[index], draw.to(self.device)))
         self.average.eval()
 
     @torch.no_grad()

@@ -139,7 +139,5 @@ def _keep(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            str(path.parent), f"cannot be made: {error.strerror}; {ADVICE}", code="output-unwritable"
-        ) from None
+        raise InputError(str(path.parent), f"cannot be made: {error.strerror}; {ADVICE}", code="output-unwritable") from None
     write_atomically(path, content)

@@ -16,8 +16,21 @@ from chipsim.errors import InputError
 
 #: what NumPy and zipfile raise on damaged, encrypted or hostile files
 _UNREADABLE = (
-    OSError, ValueError, TypeError, SyntaxError, KeyError, IndexError, EOFError, MemoryError, OverflowError,
-    RuntimeError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError,
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    KeyError,
+    IndexError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
 )
 
 

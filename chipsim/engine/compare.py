@@ -93,22 +93,18 @@ def compare(
         images = prepare(dataset.images[first : first + BATCH], mapping.input, dataset.name)
         spikes, potentials = machine.step(host.spikes(images))
         expected = reference(images)
-        for entry, tensor in zip(watched, expected[1:], strict=True):
-            wrong = _levels_differ(mapping, machine, spikes, entry, tensor, first)
-            values += tensor.size
-            if wrong is not None:
-                return Comparison(first + wrong.image - first + 1, names, values, wrong, worst)
         scores = host.scores(potentials)
-        values += scores.size
-        error, where = _scores_differ(mapping, scores, expected[0])
+        values += scores.size + sum(tensor.size for tensor in expected[1:])
+        error, wrong_score = _scores_differ(mapping, scores, expected[0], first)
         worst = max(worst, error)
-        if where is not None:
-            image, output = where
-            flat = (expected[0].reshape(len(images), -1), scores.reshape(len(images), -1))
-            wrong = Difference(
-                first + image, mapping.output_tensor, output, float(flat[0][image, output]), float(flat[1][image, output])
-            )
-            return Comparison(first + image + 1, names, values, wrong, worst)
+        differences = [
+            _levels_differ(mapping, machine, spikes, entry, tensor, first)
+            for entry, tensor in zip(watched, expected[1:], strict=True)
+        ]
+        found = [wrong for wrong in (*differences, wrong_score) if wrong is not None]
+        if found:
+            earliest = min(found, key=lambda wrong: wrong.image)  # of one image, the first layer
+            return Comparison(earliest.image + 1, names, values, earliest, worst)
         if progress is not None:
             progress(min(first + BATCH, len(dataset)), len(dataset))
     return Comparison(len(dataset), names, values, None, worst)
@@ -209,17 +205,19 @@ def _sources_of(mapping: Mapping, entry: Population) -> tuple[npt.NDArray[np.int
 
 
 def _scores_differ(
-    mapping: Mapping, found: npt.NDArray[Any], expected: npt.NDArray[Any]
-) -> tuple[float, tuple[int, int] | None]:
-    """Largest error, and the first image and output beyond what is allowed."""
+    mapping: Mapping, found: npt.NDArray[Any], expected: npt.NDArray[Any], first: int
+) -> tuple[float, Difference | None]:
+    """Largest error, and the first score beyond what is allowed; a NaN equals only a NaN."""
     a, b = found.reshape(len(found), -1).astype(np.float64), expected.reshape(len(expected), -1).astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         error = np.where(same, 0.0, np.abs(a - b))
     allowed = 0.0 if mapping.exactness == "certified" else TOLERANCE * np.maximum(1.0, np.abs(b).max(axis=1, keepdims=True))
-    bad = ~(error <= allowed)  # a NaN where the other has none is a difference
+    bad = np.argwhere(~(error <= allowed))
     largest = float(error.max(initial=0.0))
-    if not bad.any():
+    if not len(bad):
         return largest, None
-    image, output = np.nonzero(bad)
-    return largest, (int(image[0]), int(output[0]))
+    image, output = bad[0].tolist()
+    return largest, Difference(
+        first + image, mapping.output_tensor, output, float(b[image, output]), float(a[image, output])
+    )

@@ -1,0 +1,36 @@
+# All that a newcomer needs: `make demo` and `make test`. Both need only python3 (3.11 or newer, with venv) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint mappings format clean
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qsnnc needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/qsnnc compile models/lenet.onnx -o demo.map
+	$(BIN)/chipsim run demo.map --dataset digits
+	$(BIN)/chipsim compare demo.map --model models/lenet.onnx --dataset digits
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mappings: $(VENV)/installed
+	$(BIN)/python mappings/make.py
+
+clean:
+	rm -rf $(VENV) demo.map
