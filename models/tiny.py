@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from chipsim.datasets import load_dataset
 from onnx import TensorProto, helper, numpy_helper
+
+from chipsim.datasets import load_dataset
 
 F64 = npt.NDArray[np.float64]
 LEVELS = 2

@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qsnnc.errors import DoesNotFit, ModelError, QsnncError, Violation
+    from qsnnc.explain.chips import chips
     from qsnnc.explain.inspect import inspect
     from qsnnc.pipeline import Compilation, check, compile_model
     from qsnnc.verification import Verification, verify
 
 __all__ = [
-    "Compilation", "DoesNotFit", "ModelError", "QsnncError", "Verification", "Violation", "check", "compile_model", "inspect",
-    "verify",
+    "Compilation", "DoesNotFit", "ModelError", "QsnncError", "Verification", "Violation", "check", "chips", "compile_model",
+    "inspect", "verify",
 ]  # fmt: skip
 
 _HOME = {
-    "Compilation": "qsnnc.pipeline", "check": "qsnnc.pipeline", "compile_model": "qsnnc.pipeline", "verify": "qsnnc.verification",
-    "Verification": "qsnnc.verification", "DoesNotFit": "qsnnc.errors", "ModelError": "qsnnc.errors", "QsnncError": "qsnnc.errors",
-    "Violation": "qsnnc.errors", "inspect": "qsnnc.explain.inspect",
-}  # fmt: skip
+    "qsnnc.errors": "DoesNotFit ModelError QsnncError Violation",
+    "qsnnc.explain.chips": "chips",
+    "qsnnc.explain.inspect": "inspect",
+    "qsnnc.pipeline": "Compilation check compile_model",
+    "qsnnc.verification": "Verification verify",
+}
 
 
 def __getattr__(name: str) -> Any:  # so that `import qsnnc` stays light
-    if name in _HOME:
-        import importlib
+    for module, names in _HOME.items():
+        if name in names.split():
+            import importlib
 
-        return getattr(importlib.import_module(_HOME[name]), name)
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'qsnnc' has no attribute {name!r}")

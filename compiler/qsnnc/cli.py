@@ -9,7 +9,10 @@ import typer
 from chipsim import terminal
 
 app = typer.Typer(
-    name="qsnnc", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+    name="qsnnc",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Compile a quantized network onto crossbar cores.\n\nExample: qsnnc compile lenet.onnx -o lenet.map",
 )  # fmt: skip
 

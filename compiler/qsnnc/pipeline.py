@@ -16,10 +16,10 @@ from qsnnc.frontend.integerize import integerize
 from qsnnc.frontend.read import Model, read_onnx
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
-from qsnnc.lower.neurons import NeuronLayer, lower
+from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.partition.cores import partition
 from qsnnc.place.assemble import assemble
-from qsnnc.place.positions import place, verify_placement
+from qsnnc.place.positions import Placement, place, verify_placement
 
 DEFAULT_CHIP = "xbar1152"
 
@@ -54,7 +54,7 @@ class Compilation:
     layers: tuple[CoreLayer, ...]
     mapping: Mapping | None
     violations: tuple[Violation, ...]
-    hops: int | None
+    placement: Placement | None
     seconds: dict[str, float]
 
     @property
@@ -96,6 +96,7 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
     model, graph, rule = front(path, pixels, stages)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec)
+        verify_neurons(neurons, graph)
     with stages.stage("partition"):
         cores, layers, more = partition(graph, neurons, spec)
         violations += more
@@ -109,7 +110,7 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
     with stages.stage("assemble"):
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
         validate_mapping(mapping)
-    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed.hops, stages.seconds)
+    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds)
 
 
 def compile_model(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None) -> Compilation:

@@ -38,8 +38,8 @@ class Mismatch:
     def __str__(self) -> str:
         why = "inside the float error bound" if self.attributed else "outside every float error bound: a defect"
         return (
-            f"{self.layer}: sample {self.sample}, channel {self.channel}, feature {self.element}: the model ({self.node}) has "
-            f"{self.expected:g}, the integer network {self.found:g}; {why}"
+            f"{self.layer}: sample {self.sample}, channel {self.channel}, feature {self.element}: "
+            f"the model ({self.node}) has {self.expected:g}, the integer network {self.found:g}; {why}"
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import chipsim
 import numpy as np
 import pytest
+
+import chipsim
 from chipsim.datasets import load_dataset
 from qsnnc.frontend.read import session
 

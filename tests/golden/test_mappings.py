@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from chipsim import read_mapping
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,4 +34,6 @@ def test_example_is_made_again(made: Path, name: str) -> None:
     for array in old.arrays:
         np.testing.assert_array_equal(old.arrays[array], new.arrays[array], err_msg=array)
     assert (old.layers, old.encoder, old.chip, old.model_sha256) == (new.layers, new.encoder, new.chip, new.model_sha256)
-    assert yaml.safe_load((ROOT / "mappings" / f"{name}.yaml").read_text()) == yaml.safe_load((made / f"{name}.yaml").read_text())
+    assert yaml.safe_load((ROOT / "mappings" / f"{name}.yaml").read_text()) == yaml.safe_load(
+        (made / f"{name}.yaml").read_text()
+    )

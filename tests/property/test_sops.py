@@ -16,7 +16,6 @@ from qsnnc.frontend.read import session
 
 def windows_sum(levels: np.ndarray, kernel: np.ndarray, strides, pads, group: int) -> int:
     """Sum over windows and output channels of the levels under non-zero weights: plain loops over the kernel."""
-    images, _, rows, columns = levels.shape
     padded = np.pad(levels, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
     out_rows = (padded.shape[2] - kernel.shape[2]) // strides[0] + 1
     out_columns = (padded.shape[3] - kernel.shape[3]) // strides[1] + 1

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipsim.chip import ChipSpec
+from chipsim.chip import ChipSpec, load_chip, preset_names
+
+
+def chips() -> dict[str, ChipSpec]:
+    """Return the presets by name."""
+    return {name: load_chip(name) for name in preset_names()}
 
 
 def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:

@@ -9,21 +9,16 @@ from qsnnc.pipeline import Compilation
 if TYPE_CHECKING:
     from rich.table import Table
 
-LAYER_KEYS = (
-    "name", "kind", "levels", "weight_bits", "fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound", "limiting",
-)  # fmt: skip
+LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
 
 def compilation_json(done: Compilation) -> dict[str, Any]:
     """Return the JSON of compile and check."""
-    layers = [
-        {
-            "name": entry.layer.name, "kind": entry.layer.kind, "levels": entry.layer.levels, "weight_bits": entry.weight_bits,
-            "fan_in": entry.fan_in, "fold": entry.fold, "neurons": entry.layer.neurons, "removed": 0, "synapses": entry.synapses,
-            "cores": entry.cores, "bound": entry.bound, "limiting": entry.limiting,
-        }
-        for entry in done.layers
-    ]  # fmt: skip
+    layers = []
+    for entry in done.layers:
+        ir = entry.layer
+        known = {"name": ir.name, "kind": ir.kind, "levels": ir.levels, "neurons": ir.neurons, "removed": 0}
+        layers.append({key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS})
     return {
         "schema": "qsnnc-compile/1",
         "model_sha256": done.model.sha256,
@@ -66,6 +61,10 @@ def compilation_tables(done: Compilation) -> list[Any]:
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
     lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
+    if done.mapping is not None and done.placement is not None:
+        entries = len(done.mapping.target_axon)
+        mean, plain = done.placement.hops / entries, done.placement.row_major_hops / entries
+        lines.append(f"placement: {mean:.1f} hops from a spike's source to an axon on average ({plain:.1f} row by row)")
     why = "" if done.graph.encoder_exact else f" (the sums of the encoder {done.graph.encoder.name} depend on their order)"
     lines.append(f"exactness: {j['exactness']}{why}")
     if done.chip.hypothetical:

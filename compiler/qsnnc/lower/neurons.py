@@ -132,6 +132,23 @@ def lower(graph: LayerGraph, chip: ChipSpec) -> tuple[tuple[NeuronLayer, ...], t
     return tuple(lowered), tuple(violations)
 
 
+def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph) -> None:
+    """Assert that every element is one neuron of one site, and every block holds sources that fire before."""
+    base = graph.encoder.neurons
+    fires = np.zeros(base, np.int64)  # tick of each source; a layer that is read out is none
+    for entry in neurons:
+        assert entry.base == base, entry.layer.name
+        elements = np.sort(entry.site_elements.reshape(-1))
+        assert (elements == np.arange(entry.layer.neurons)).all(), f"{entry.layer.name}: every neuron once"
+        assert entry.site_blocks.min() >= -1, entry.layer.name
+        assert entry.site_blocks.max() < len(entry.block_offset) - 1, entry.layer.name
+        assert entry.block_sources.min() >= 0, entry.layer.name
+        assert entry.block_sources.max() < base, f"{entry.layer.name}: a source comes before its reader"
+        assert (fires[entry.block_sources] < entry.tick).all(), f"{entry.layer.name}: a source fires before its reader"
+        fires = np.concatenate([fires, np.full(entry.layer.neurons, entry.tick)])
+        base += entry.layer.neurons
+
+
 def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     """Weights, potentials and thresholds against the chip's widths."""
     found = []
@@ -159,7 +176,8 @@ def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
                 "potential",
                 max(high, -low),
                 chip.potential_max,
-                f"its potentials reach {low} to {high}; chip '{chip.name}' holds {chip.potential_min} to {chip.potential_max}. "
+                f"its potentials reach {low} to {high}; chip '{chip.name}' holds {chip.potential_min} to "
+                f"{chip.potential_max}. "
                 "Use fewer levels, fewer weight bits or a smaller fan-in.",
             )
         )

@@ -1,7 +1,7 @@
 """How few cores a layer can take: columns, axons and target entries, each with its own proof.
 
-Columns: a core with fold f and weights of w bits holds at most c = columns // (f w) neurons. Axons: it holds f R of them, and
-whatever n sites it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
+Columns: a core with fold f and weights of w bits holds at most c = columns // (f w) neurons. Axons: it holds f R of them,
+and whatever n sites it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
 
 The two together: a site of M neurons may be cut over several cores. Let k cores share s sites and hang together by such
 cuts. That takes at least s + k - 1 pieces, and a core has at most n, so s <= (n - 1) k + 1; also s M <= k c. Hence no
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -146,7 +147,7 @@ def _line(span: list[int]) -> tuple[float, float]:
     """A line below the covered length: start + slope * windows <= span."""
     if len(span) == 1:
         return 0.0, float(span[0])
-    slope = min(b - a for a, b in zip(span, span[1:], strict=False))
+    slope = min(b - a for a, b in pairwise(span))
     return float(slope), float(span[0] - slope)
 
 

@@ -61,9 +61,10 @@ def partition(
                 "cores",
                 total,
                 chip.cores,
-                f"the network needs {'at least ' if None in fillings else ''}{total} cores, {name} alone {summaries[worst].bound} "
-                f"(limited by {summaries[worst].limiting}); chip '{chip.name}' has {chip.cores}. Use a chip file with a larger grid, "
-                f"fewer activation levels (each takes a neuron), or narrower weights, first in {name}.",
+                f"the network needs {'at least ' if None in fillings else ''}{total} cores, {name} alone "
+                f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); chip '{chip.name}' has {chip.cores}. "
+                "Use a chip file with a larger grid, fewer activation levels (each takes a neuron), or narrower weights, "
+                f"first in {name}.",
             )
         )
     if violations or any(filling is None for filling in fillings):
@@ -82,7 +83,8 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
             "axons",
             layer.fan_in,
             widest,
-            f"a neuron needs {layer.fan_in} axons; chip '{chip.name}' allows {widest} ({chip.axons} rows folded {chip.max_fold} times). "
+            f"a neuron needs {layer.fan_in} axons; chip '{chip.name}' allows {widest} ({chip.axons} rows "
+            f"folded {chip.max_fold} times). "
             "Use a chip with more axons, a smaller kernel, fewer input channels or fewer levels in the layers it reads.",
         )
     fold = next(f for f in chip.folds if f * chip.axons >= layer.fan_in)
@@ -93,8 +95,8 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
             "columns",
             fold * layer.weight_bits,
             chip.columns,
-            f"a neuron needs {fold * layer.weight_bits} columns (fold {fold} x {layer.weight_bits} bits); chip '{chip.name}' has "
-            f"{chip.columns}. Use narrower weights or a smaller fan-in.",
+            f"a neuron needs {fold * layer.weight_bits} columns (fold {fold} x {layer.weight_bits} bits); "
+            f"chip '{chip.name}' has {chip.columns}. Use narrower weights or a smaller fan-in.",
         )
     if asked.size and int(asked.max()) > chip.targets:
         return Violation(
@@ -103,7 +105,8 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
             "targets",
             int(asked.max()),
             chip.targets,
-            f"a neuron drives {int(asked.max())} axons; the target table of a core of chip '{chip.name}' has {chip.targets} entries. "
+            f"a neuron drives {int(asked.max())} axons; the target table of a core of chip '{chip.name}' has "
+            f"{chip.targets} entries. "
             "Use a chip with larger tables, or fewer output channels or a larger stride in the layer that reads it.",
         )
     return None

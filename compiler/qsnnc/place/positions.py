@@ -23,10 +23,11 @@ SWAP_EFFORT = 20_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """Position x, y of each core, int32 (cores, 2), and its cost in entry-hops."""
+    """Position x, y of each core, int32 (cores, 2), its cost in entry-hops, and that of cores placed row by row."""
 
     position: npt.NDArray[np.int32]
     hops: int
+    row_major_hops: int
 
 
 def place(graph: CoreGraph, chip: ChipSpec) -> Placement:
@@ -38,7 +39,8 @@ def place(graph: CoreGraph, chip: ChipSpec) -> Placement:
             if not field.improve():
                 break
     position = field.position.astype(np.int32)
-    return Placement(position, hops(graph, chip, position))
+    rows = np.stack(np.divmod(np.arange(graph.cores), chip.grid[0])[::-1], axis=1)
+    return Placement(position, hops(graph, chip, position), hops(graph, chip, rows))
 
 
 def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> None:
