@@ -66,18 +66,14 @@ class NeuronLayer:
             first += taps
         return total
 
-    def tile(self, kind: int, tap: int) -> npt.NDArray[np.int8]:
+    def tile(self, kind: int, tap: int, axons: int) -> npt.NDArray[np.int8]:
         """Weights (axons of a block, neurons of a site) at one tap."""
         for link in self.layer.connections:
             size = link.weights.shape[2] * link.weights.shape[3]
             if tap < size:
-                return _tile(link, self.layer, kind, tap, len(self.site_elements[0]), self._width(tap, kind))
+                return _tile(link, self.layer, kind, tap, self.site_elements.shape[1], axons)
             tap -= size
         raise AssertionError("no such tap")
-
-    def _width(self, tap: int, kind: int) -> int:
-        column = self.site_blocks[self.site_kind == kind, tap]
-        return int(self.block_width[column[column >= 0][0]])
 
 
 def _tile(link: Connection, layer: Layer, kind: int, tap: int, neurons: int, axons: int) -> npt.NDArray[np.int8]:

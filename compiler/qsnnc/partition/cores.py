@@ -220,7 +220,8 @@ def _crossbar(layer: NeuronLayer, core: tuple, blocks: Int, pattern: Int) -> npt
         size = piece.last - piece.first
         for tap in np.flatnonzero(taps >= 0).tolist():
             at = int(taps[tap])
-            tile = layer.tile(int(layer.site_kind[piece.site]), tap)
-            weights[offset[at] : offset[at + 1], column : column + size] += tile[:, piece.first : piece.last]
+            rows = slice(int(offset[at]), int(offset[at + 1]))
+            tile = layer.tile(int(layer.site_kind[piece.site]), tap, rows.stop - rows.start)
+            weights[rows, column : column + size] += tile[:, piece.first : piece.last]
         column += size
     return weights

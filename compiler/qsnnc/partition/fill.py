@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -85,66 +86,55 @@ def _best(
 
 
 class Sites:
-    """A layer's sites with their blocks as bit sets, so that a union costs one operation."""
+    """A layer's sites with their blocks, ready to be cut into cores in many orders."""
 
     def __init__(self, neurons: NeuronLayer, entries: Int) -> None:
         self.neurons = neurons
-        widths = neurons.block_width
-        self.masks = [_mask(row) for row in neurons.site_blocks.tolist()]
-        self.widths = [(int(w), _mask(np.flatnonzero(widths == w).tolist())) for w in np.unique(widths)]
+        self.width = neurons.block_width.tolist()
+        self.blocks = [[block for block in row if block >= 0] for row in neurons.site_blocks.tolist()]
         self.entries = entries[neurons.site_elements]  # (sites, neurons a site)
-        self.running = np.concatenate(
-            [np.zeros((len(self.entries), 1), np.int64), np.cumsum(self.entries, axis=1)], axis=1
-        ).tolist()
-
-    def axons(self, mask: int) -> int:
-        """Axons of a set of blocks."""
-        if len(self.widths) == 1:
-            return self.widths[0][0] * mask.bit_count()
-        return sum(width * (mask & blocks).bit_count() for width, blocks in self.widths)
+        first = np.zeros((len(self.entries), 1), np.int64)
+        self.running = np.concatenate([first, np.cumsum(self.entries, axis=1)], axis=1).tolist()
 
     def cut(self, order: list[int], fold: int, chip: ChipSpec) -> Filling:
         """Fill core after core, each until columns, axons or target entries are used up."""
         most_neurons = chip.columns // (fold * self.neurons.weight_bits)
         most_axons = fold * chip.axons
         per_site = self.neurons.site_elements.shape[1]
+        width, reader = self.width, [-1] * len(self.width)  # the last core that reads each block
         cores: list[tuple[Slice, ...]] = []
         total = 0
         here: list[Slice] = []
-        mask, room, table = 0, most_neurons, chip.targets
+        axons, room, table = 0, most_neurons, chip.targets
         for site in order:
+            blocks, running = self.blocks[site], self.running[site]
             first = 0
-            running = self.running[site]
             while first < per_site:
-                union = mask | self.masks[site]
+                core = len(cores)
+                fresh = [block for block in blocks if reader[block] != core]
+                more = sum([width[block] for block in fresh])
                 last = first
-                if room and self.axons(union) <= most_axons:
+                if room and axons + more <= most_axons:
                     last = min(per_site, first + room)
                     if running[last] - running[first] > table:
-                        last = first + int(np.searchsorted(running, running[first] + table, side="right")) - first - 1
+                        last = bisect_right(running, running[first] + table) - 1
                 if last > first:
                     here.append(Slice(site, first, last))
-                    mask = union
+                    for block in fresh:
+                        reader[block] = core
+                    axons += more
                     room -= last - first
                     table -= running[last] - running[first]
                     first = last
                 else:
                     assert here, "a neuron that fits no core must have been refused before"
                     cores.append(tuple(here))
-                    total += self.axons(mask)
-                    here, mask, room, table = [], 0, most_neurons, chip.targets
+                    total += axons
+                    here, axons, room, table = [], 0, most_neurons, chip.targets
         if here:
             cores.append(tuple(here))
-            total += self.axons(mask)
+            total += axons
         return Filling(fold, tuple(cores), total)
-
-
-def _mask(blocks: list[int]) -> int:
-    bits = 0
-    for block in blocks:
-        if block >= 0:
-            bits |= 1 << block
-    return bits
 
 
 def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:
