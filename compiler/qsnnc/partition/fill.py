@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,8 @@ def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Fi
         choices = [[int(fold) for fold in np.unique(least)]]
         apart = _best(sites, chip, choices, groups, bound, effort)
         best = min(best, apart, key=lambda filling: filling.rank)
+    if len(best.cores) > bound.cores and bound.limiting == "targets":
+        best = min([best, *(sites.spread(fold, chip) for fold in folds[:2])], key=lambda filling: filling.rank)
     return best
 
 
@@ -134,6 +137,56 @@ class Sites:
         if here:
             cores.append(tuple(here))
             total += axons
+        return Filling(fold, tuple(cores), total)
+
+    def spread(self, fold: int, chip: ChipSpec) -> Filling:
+        """Fill cores where the target table binds, each with an equal share of neurons and a full table.
+
+        A core begins with neurons that drive most axons, as many as leave room in the table for a fair number of the
+        lightest; then it takes those whose entries a neuron come closest to what is left of its share.
+        """
+        most_axons, most_neurons = fold * chip.axons, chip.columns // (fold * self.neurons.weight_bits)
+        per_site = self.neurons.site_elements.shape[1]
+        cost = np.array(self.running)  # (sites, neurons a site + 1): entries of the first n neurons
+        axons = np.array([sum(self.width[block] for block in blocks) for blocks in self.blocks])
+        done = np.zeros(len(cost), np.int64)  # neurons of each site that have a core
+        rows = np.arange(len(cost))
+        cores: list[tuple[Slice, ...]] = []
+        total = 0
+        while (done < per_site).any():
+            left = per_site - done
+            entries = cost[:, -1] - cost[rows, done]
+            rate = np.where(left > 0, entries / np.maximum(left, 1), np.nan)
+            share = min(most_neurons, ceil(left.sum() / ceil(max(1, entries.sum()) / chip.targets)))
+            lightest = float(np.nanmin(rate))
+            here: list[Slice] = []
+            read: set[int] = set()
+            held, taken, table = 0, 0, chip.targets
+            while taken < most_neurons:
+                open_ = (left > 0) & (held + axons <= most_axons) & ~np.isin(rows, [piece.site for piece in here])
+                budget = table - (0 if here else int(lightest * share))
+                fit = (cost <= (cost[rows, done] + max(0, budget))[:, None]).sum(axis=1) - 1 - done
+                if not here:
+                    fit = np.maximum(
+                        fit, (cost[rows, np.minimum(done + 1, per_site)] - cost[rows, done] <= table).astype(int)
+                    )
+                take = np.where(open_, np.minimum(np.minimum(fit, left), most_neurons - taken), 0)
+                if not (take > 0).any():
+                    break
+                wanted = np.inf if not here else table / max(1, share - taken)
+                off = -rate if not here else np.abs(rate - wanted)
+                site = int(np.argmin(np.where(take > 0, off, np.inf)))
+                here.append(Slice(site, int(done[site]), int(done[site] + take[site])))
+                fresh = set(self.blocks[site]) - read
+                read |= fresh
+                held += sum(self.width[block] for block in fresh)
+                table -= int(cost[site, done[site] + take[site]] - cost[site, done[site]])
+                taken += int(take[site])
+                done[site] += take[site]
+                left = per_site - done
+            assert here, "a neuron that fits no core must have been refused before"
+            cores.append(tuple(here))
+            total += held
         return Filling(fold, tuple(cores), total)
 
 
