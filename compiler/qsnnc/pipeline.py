@@ -103,7 +103,9 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
         if cores is not None and not violations:
             verify_cores(cores, spec)
     if cores is None or violations:
-        return Compilation(model, spec, graph, neurons, layers, None, violations, None, stages.seconds)
+        order = [layer.name for layer in graph.layers]
+        causes = sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer)))
+        return Compilation(model, spec, graph, neurons, layers, None, tuple(causes), None, stages.seconds)
     with stages.stage("place"):
         placed = place(cores, spec)
         verify_placement(cores, placed, spec)
