@@ -37,7 +37,6 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     except typer.Exit as error:
         code = error.exit_code
     except (typer.Abort, click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)  # noqa: T201
         code = INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
@@ -49,6 +48,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
         code = _usage(error) or _internal(error, program)
     if code == INTERRUPTED:
+        print("interrupted", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(code)  # worker threads may still be in a long product
     sys.exit(code)
 

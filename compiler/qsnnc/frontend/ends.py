@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def encoder(model: Model, population: Population) -> bytes:
             numpy_helper.from_array(np.array(population.scale, np.float64), "qsnnc.step"),
         ]
     )
-    chain: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
+    chain: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         ("Cast", [population.tensor], "qsnnc.value", {"to": TensorProto.DOUBLE}),
         ("Sub", ["qsnnc.value", "qsnnc.lowest"], "qsnnc.above", {}),
         ("Div", ["qsnnc.above", "qsnnc.step"], "qsnnc.steps", {}),
