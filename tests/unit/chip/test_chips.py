@@ -48,7 +48,9 @@ def test_a_base_is_overridden_key_by_key(tmp_path: Path) -> None:
 
 
 def test_unknown_presets() -> None:
-    with pytest.raises(UsageError, match=r"'xbar1125' is no chip; allowed: mini, xbar1152 .*did you mean xbar1152") as caught:
+    with pytest.raises(
+        UsageError, match=r"'xbar1125' is no chip; allowed: mini, xbar1152 .*did you mean xbar1152"
+    ) as caught:
         load_chip("xbar1125")
     assert (caught.value.exit_code, caught.value.code) == (2, "chip-unknown")
 

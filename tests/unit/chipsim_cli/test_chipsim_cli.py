@@ -55,7 +55,16 @@ def test_json_on_stdout_is_all_that_is_there(folder: Path) -> None:
 def test_files_and_summary(folder: Path, tmp_path: Path) -> None:
     names = [tmp_path / name for name in ("r.json", "cores.csv", "o.npz")]
     done = chipsim(
-        "run", folder / "m.map", "--dataset", folder / "nolabels.npz", "--json", names[0], "--per-core", names[1], "--outputs", names[2]
+        "run",
+        folder / "m.map",
+        "--dataset",
+        folder / "nolabels.npz",
+        "--json",
+        names[0],
+        "--per-core",
+        names[1],
+        "--outputs",
+        names[2],
     )
     assert done.returncode == 0
     assert b"no labels" in done.stdout
@@ -83,7 +92,9 @@ def test_options_change_what_they_say(folder: Path) -> None:
     assert result("--limit", 2)["images"] == 2
     assert result("--noise", 1)["encoder_spikes_per_image"] == 0
     assert result("--threads", 2)["threads"] == 2
-    noisy = [result("--noise", 0.5, "--seed", seed, "--batch", 1 + seed % 2)["encoder_spikes_per_image"] for seed in range(4)]
+    noisy = [
+        result("--noise", 0.5, "--seed", seed, "--batch", 1 + seed % 2)["encoder_spikes_per_image"] for seed in range(4)
+    ]
     assert len({plain["encoder_spikes_per_image"], *noisy}) > 1
 
 
@@ -166,7 +177,9 @@ def test_help_is_light() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
-    with subprocess.Popen([*COMMAND, "data", "digits", "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*COMMAND, "data", "digits", "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

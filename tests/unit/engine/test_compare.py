@@ -30,7 +30,8 @@ def compiled(path: Path, *, batch: int | None = None) -> Mapping:
     mapping = two_cores().build(content)
     hidden, out = mapping.layers
     return dataclasses.replace(
-        mapping, layers=(dataclasses.replace(hidden, tensor="hidden"), out),
+        mapping,
+        layers=(dataclasses.replace(hidden, tensor="hidden"), out),
         encoder=dataclasses.replace(mapping.encoder, tensor=""),
     )
 
@@ -66,7 +67,11 @@ def test_a_removed_neuron_is_not_compared(tmp_path: Path) -> None:
 def test_scores_are_compared_by_tier(tmp_path: Path) -> None:
     mapping = compiled(tmp_path / "m.onnx")
     readout = onnx.load_model_from_string(mapping.readout_onnx)
-    for factor, exactness, equal in ((1 + 2**-20, "certified", False), (1 + 2**-20, "tested", True), (1.001, "tested", False)):
+    for factor, exactness, equal in (
+        (1 + 2**-20, "certified", False),
+        (1 + 2**-20, "tested", True),
+        (1.001, "tested", False),
+    ):
         readout.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32(0.5 * factor), "half"))
         changed = dataclasses.replace(mapping, readout_onnx=readout.SerializeToString(), exactness=exactness)
         found = chipsim.compare(changed, tmp_path / "m.onnx", IMAGES)
@@ -111,7 +116,8 @@ def test_data_that_does_not_suit(images: np.ndarray, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"noise": -0.1}, {"noise": 1.1}, {"noise": float("nan")}, {"threads": 0}, {"batch": 0}, {"limit": -1}, {"seed": -1}]
+    "options",
+    [{"noise": -0.1}, {"noise": 1.1}, {"noise": float("nan")}, {"threads": 0}, {"batch": 0}, {"limit": -1}, {"seed": -1}],
 )
 def test_options_that_mean_nothing(options: dict[str, float]) -> None:
     with pytest.raises(UsageError):
