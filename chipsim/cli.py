@@ -33,9 +33,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    pass
+    if quiet:  # before or after the verb
+        context.default_map = {verb: {"quiet": True} for verb in context.command.commands}  # type: ignore[attr-defined]
 
 
 @app.command()
