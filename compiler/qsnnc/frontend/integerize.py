@@ -321,7 +321,7 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
         Names the node that cannot be compiled and what to do.
     """
     producer = {name: node for node in model.nodes for name in node.outputs}
-    walk = Walk(model, Namer(), producer, host={model.input})
+    walk = Walk(model, Namer(model.origins), producer, host={model.input})
     for node in model.nodes:
         walk.visit(node)
     quantized = walk.resolve(model.output) if model.output not in walk.host else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from qsnnc.frontend.read import Node
 
@@ -10,19 +11,20 @@ from qsnnc.frontend.read import Node
 class Namer:
     """Gives each node one name: its own where a person wrote it, else its weights', else its operator's."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: Mapping[str, str]) -> None:
+        self._origins = origins
         self._taken: set[str] = set()
         self._given: dict[int, str] = {}
 
     def layer(self, node: Node) -> str:
         """Name of the layer that a node becomes; the same at every call."""
         if id(node) not in self._given:
-            self._given[id(node)] = self.text(readable(node))
+            self._given[id(node)] = self.text(readable(node, self._origins))
         return self._given[id(node)]
 
     def peek(self, node: Node) -> str:
         """Like `layer`, without taking the name."""
-        return self._given.get(id(node)) or readable(node)
+        return self._given.get(id(node)) or readable(node, self._origins)
 
     def text(self, wish: str) -> str:
         """A free name like the one wished for."""
@@ -34,7 +36,7 @@ class Namer:
         return name
 
 
-def readable(node: Node) -> str:
+def readable(node: Node, origins: Mapping[str, str]) -> str:
     """``/features/conv2/Conv`` is features.conv2; a generated name gives way to the weights' (``conv2.weight``)."""
     parts = [part for part in node.name.split("/") if part]
     while len(parts) > 1 and re.fullmatch(rf"{node.op}(_\d+)?", parts[-1]):
@@ -43,10 +45,10 @@ def readable(node: Node) -> str:
     generated = (
         not name
         or name in node.outputs
-        or re.fullmatch(rf"(node_)?({node.op}|{node.op.lower()}|conv\dd|linear)?_?\d*", name)
+        or re.fullmatch(rf"(node_)?_?({node.op}|{node.op.lower()}|conv\dd|linear|MatMul)?_?\d*", name)
     )
     if generated and len(node.inputs) > 1 and node.op in ("Conv", "Gemm", "MatMul"):
-        weights = re.sub(r"[._](weight|W|kernel).*$", "", node.inputs[1])
+        weights = re.sub(r"[._](weight|W|kernel).*$", "", origins.get(node.inputs[1], node.inputs[1]))
         if weights and not re.fullmatch(r"[\d_]*|onnx::.*|val_\d+", weights):
             return weights
     return name if name and name not in node.outputs else node.op.lower()

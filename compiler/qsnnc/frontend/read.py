@@ -50,6 +50,7 @@ class Model:
     metadata: Mapping[str, str]
     opsets: Mapping[str, int]
     ir_version: int
+    origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
@@ -146,6 +147,7 @@ def read_onnx(path: str | Path) -> Model:
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         opsets=opsets,
         ir_version=proto.ir_version,
+        origins={},
     )
     return _fold_constants(model)
 
@@ -255,4 +257,21 @@ def _fold_constants(model: Model) -> Model:
         ) from None
     from dataclasses import replace
 
-    return replace(model, nodes=tuple(kept), constants={**model.constants, **dict(zip(outputs, values, strict=True))})
+    return replace(
+        model,
+        nodes=tuple(kept),
+        constants={**model.constants, **dict(zip(outputs, values, strict=True))},
+        origins=_origins(model, folded),
+    )
+
+
+def _origins(model: Model, folded: list[Node]) -> dict[str, str]:
+    """Name the initializer with at least two axes that each folded constant was made from, if there is one."""
+    origins: dict[str, str] = {}
+    for node in folded:
+        for name in node.inputs:
+            origin = origins.get(name) or (name if name in model.constants and model.constants[name].ndim >= 2 else None)
+            if origin:
+                origins.update(dict.fromkeys(node.outputs, origin))
+                break
+    return origins
