@@ -23,7 +23,6 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
 
     0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
     """
-    import click
     import typer
 
     code = 0
@@ -36,7 +35,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
         code = error.exit_code
     except typer.Exit as error:
         code = error.exit_code
-    except (typer.Abort, click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
