@@ -100,6 +100,7 @@ class LeNet(nn.Module):
         super().__init__()
         self.quantization = quantization
         self.dropout = dropout
+        self.noise = 0.0  # training only
         self.prune = prune
         self.widths = tuple(widths)
         inputs = 1
@@ -130,6 +131,13 @@ class LeNet(nn.Module):
             return F.relu(x)
         return MedianQuantizer.apply(x, q.k, q.levels)  # type: ignore[no-any-return,no-untyped-call]
 
+    def lose(self, x: Tensor) -> Tensor:
+        """Encoder spikes lost with a probability of each image's own, up to ``noise``: the mean and spread that it gives."""
+        assert self.quantization is not None
+        share = torch.rand(len(x), 1, 1, 1, device=x.device) * self.noise
+        spread = torch.sqrt(x.detach() * share * (1 - share) / 2.0**self.quantization.k)
+        return x * (1 - share) + spread * torch.randn_like(x)
+
     def head(self) -> tuple[Tensor, Tensor]:
         """Classifier's weight and bias, on their grids."""
         q = self.quantization
@@ -147,6 +155,8 @@ class LeNet(nn.Module):
             x = F.conv2d(x, self.weight(name), stride=stride, padding=pad)
             x = self.activate(getattr(self, f"{name}_bn")(x))
             activations.append(x)
+            if name == "conv1" and self.noise and self.training:
+                x = self.lose(x)
         x = F.dropout(x.flatten(1), self.dropout, self.training)
         weight, bias = self.head()
         return F.linear(x, weight, bias), activations

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--augment", type=float, default=1.0, help="strength of the augmentation, 0 to 1")
+    p.add_argument("--noise", type=float, default=0.0, help="train for encoder spikes lost, up to this share")
     p.add_argument("--penalty", type=float, default=0.0, help="loss for a spike, weighted by layer")
     p.add_argument("--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more")
     p.add_argument("--data-dir", help="directory of the four MNIST files")

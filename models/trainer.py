@@ -62,6 +62,7 @@ class Trainer:
         self.data: Data = load(options.data_dir, self.device, limit=options.limit)
         torch.manual_seed(options.seed)
         self.model = self._first_network(q)
+        self.model.noise = options.noise
         self.average = LeNet(q, prune=options.prune, widths=self.model.widths).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
         self.teachers = [load_checkpoint(path).to(self.device) for path in options.teacher or []]
