@@ -161,6 +161,25 @@ class LeNet(nn.Module):
         weight, bias = self.head()
         return F.linear(x, weight, bias), activations
 
+    def requantize(self, quantization: Quantization) -> None:
+        """Take another k and B, with activations stretched so that their range fills the new one.
+
+        Levels stand for the same share of the range as before: with as many levels (k=1, B=2 and k=0, B=4 have
+        four) the network stays the same one.
+        """
+        assert self.quantization is not None
+        stretch = quantization.b / self.quantization.b
+        with torch.no_grad():
+            for number, (name, *_) in enumerate(PLAN):
+                norm = getattr(self, f"{name}_bn")
+                norm.weight.mul_(stretch)
+                norm.bias.mul_(stretch)
+                if number:  # the pixels stay
+                    norm.running_mean.mul_(stretch)
+                    norm.running_var.mul_(stretch**2)
+            self.fc.weight.div_(stretch)
+        self.quantization = quantization
+
     def clamp_masters(self) -> None:
         """Keep master weights where their quantizer can still move them."""
         if self.quantization is None:

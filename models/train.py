@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", default="runs")
     p.add_argument("--name", help="name of the run's files")
     p.add_argument("--device", default="auto")
+    p.add_argument("--threads", type=int, help="CPU threads; two runs of one each do as much as one run of two")
+    p.add_argument("--compile", action="store_true", help="fuse the step with torch.compile (needs a C++ compiler)")
     p.add_argument("--limit", type=int, help="use only so many MNIST images (for tests)")
     p.add_argument("--stop-after", type=int, help="stop after this epoch as if killed (for tests)")
     p.add_argument("--save-every", type=int, default=1, help="epochs between checkpoints")

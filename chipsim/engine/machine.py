@@ -87,7 +87,7 @@ class Machine:
         potentials = np.zeros((images, outputs), np.int64)
         encoder = self.mapping.encoder_neurons
         for bank in self.banks:
-            share = max(1, LATCHED // (bank.axon_source.shape[1] * images))
+            share = max(1, LATCHED // max(1, bank.axon_source.shape[1] * images))
             for start in range(0, len(bank.cores), share):
                 part = slice(start, start + share)
                 potential = bank.integrate(bank.latch(part, spikes))

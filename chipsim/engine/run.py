@@ -247,6 +247,11 @@ class _Counts:
     core_events: Int
 
 
+def _per_core(values: Int, offset: Int) -> Int:
+    """Sums of the values between the offsets; a core without axons has 0."""
+    return np.asarray(np.diff(np.concatenate([[0], np.cumsum(values)])[offset]), np.int64)
+
+
 def _count(m: Mapping, totals: Int) -> _Counts:
     """Every counter is linear in how often each source fired, so totals give them exactly."""
     arrivals = totals[m.axon_source]
@@ -259,9 +264,9 @@ def _count(m: Mapping, totals: Int) -> _Counts:
         encoder_spikes=int(totals[: m.encoder_neurons].sum()),
         paper_sops=2 * int(totals @ paper) if paper.any() else None,
         packets=int(totals @ np.diff(m.target_offset)),
-        core_spikes=np.add.reduceat(totals[m.encoder_neurons :], m.neuron_offset[:-1]),
-        core_sops=np.add.reduceat(arrivals * fanout[row], m.axon_offset[:-1]),
-        core_events=np.add.reduceat(arrivals, m.axon_offset[:-1]),
+        core_spikes=_per_core(totals[m.encoder_neurons :], m.neuron_offset),
+        core_sops=_per_core(arrivals * fanout[row], m.axon_offset),
+        core_events=_per_core(arrivals, m.axon_offset),
     )
 
 

@@ -50,7 +50,7 @@ def compile_(
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     keep_dead: Annotated[
-        bool, typer.Option("--keep-dead", help="Keep neurons that never change; none are removed yet.")
+        bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
     json: Json = None,
     time: Annotated[bool, typer.Option("--time", help="Print the seconds of each stage.")] = False,
@@ -69,7 +69,7 @@ def compile_(
     terminal.one_stdout(output, json)
     check_writable(output)
     check_writable(json)
-    done = compile_as_far_as_it_fits(model, chip, pixels)
+    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead)
     if done.mapping is not None:
         terminal.write_output(output, to_bytes(done.mapping))
     if json:

@@ -75,7 +75,9 @@ def front(path: str | Path, pixels: str | None = None, stages: Stages | None = N
     return model, graph, rule
 
 
-def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None) -> Compilation:
+def check(
+    path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None, *, keep_dead: bool = False
+) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
     Parameters
@@ -86,6 +88,8 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
         A preset, a chip YAML, or a chip.
     pixels : str, optional
         ``raw``, ``unit`` or ``MEAN,STD``; the model's own metadata goes first.
+    keep_dead : bool
+        Keep neurons that never fire, always fire or that nothing reads, and axons without a weight.
 
     Raises
     ------
@@ -95,10 +99,10 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
     spec = load_chip(chip) if isinstance(chip, str) else chip
     model, graph, rule = front(path, pixels, stages)
     with stages.stage("lower"):
-        neurons, violations = lower(graph, spec)
+        neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph)
     with stages.stage("partition"):
-        cores, layers, more = partition(graph, neurons, spec)
+        cores, layers, more = partition(graph, neurons, spec, keep_dead=keep_dead)
         violations += more
         if cores is not None and not violations:
             verify_cores(cores, spec)
@@ -115,7 +119,9 @@ def check(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | N
     return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds)
 
 
-def compile_model(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None) -> Compilation:
+def compile_model(
+    path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None, *, keep_dead: bool = False
+) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
     Raises
@@ -123,7 +129,7 @@ def compile_model(path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels:
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels)
+    done = check(path, chip, pixels, keep_dead=keep_dead)
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done

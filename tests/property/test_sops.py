@@ -72,7 +72,7 @@ def test_sops_equal_dense_recomputation(save, seed) -> None:
     recipe = Recipe(8, int(rng.integers(1, 4)), 1, int(rng.integers(1, 5)), tuple(rng.choice(kinds, 3)), 4, seed, odd=True)
     model = build(recipe)
     images = rng.integers(0, 256, (6, 8, 8)).astype(np.uint8)
-    done = compile_model(save(model))
+    done = compile_model(save(model), keep_dead=True)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
     assert result.sops == dense_sops(model, images, recipe.k, recipe.levels)
 
@@ -80,7 +80,7 @@ def test_sops_equal_dense_recomputation(save, seed) -> None:
 def test_sops_and_paper_sops_of_a_lenet(save) -> None:
     model = lenet(np.random.default_rng(1))
     images = np.random.default_rng(2).integers(0, 256, (3, 28, 28)).astype(np.uint8)
-    result = chipsim.run(compile_model(save(model)).mapping, Dataset("random", "test", images, None))
+    result = chipsim.run(compile_model(save(model), keep_dead=True).mapping, Dataset("random", "test", images, None))
     assert result.sops == dense_sops(model, images, 1, 4)
     dense = onnx.ModelProto()
     dense.CopyFrom(model)

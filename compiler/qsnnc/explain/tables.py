@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from qsnnc.ir.cores import CoreLayer
 from qsnnc.pipeline import Compilation
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
     layers = []
     for entry in done.layers:
         ir = entry.layer
-        known = {"name": ir.name, "kind": ir.kind, "levels": ir.levels, "neurons": ir.neurons, "removed": 0}
-        layers.append({key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS})
+        known = {"name": ir.name, "kind": ir.kind, "levels": ir.levels, "removed": entry.removed.neurons}
+        row = {key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS}
+        layers.append({**row, "removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows})
     return {
         "schema": "qsnnc-compile/1",
         "model_sha256": done.model.sha256,
@@ -39,14 +42,14 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     from rich.table import Table
 
     table = Table("layer", "kind", box=None, pad_edge=False)
-    for name in ("levels", "bits", "fan-in", "fold", "neurons", "synapses", "cores", "bound"):
+    for name in ("levels", "bits", "fan-in", "fold", "neurons", "removed", "synapses", "cores", "bound"):
         table.add_column(name, justify="right")
     table.add_column("limited by")
     if exact is not None:
         table.add_column("exactness")
     for layer in layers:
         row = [layer["name"], layer["kind"], str(layer["levels"] or "read out"), str(layer["weight_bits"])]
-        row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "synapses", "cores", "bound")]
+        row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")]
         row.append(layer["limiting"])
         table.add_row(*row, *([exact[layer["name"]]] if exact is not None else []))
     return table
@@ -61,6 +64,7 @@ def compilation_tables(done: Compilation) -> list[Any]:
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
     lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
+    lines += [_removed(entry) for entry in done.layers if entry.removed.neurons or entry.zero_rows]
     if done.mapping is not None and done.placement is not None:
         entries = len(done.mapping.target_axon)
         mean, plain = done.placement.hops / entries, done.placement.row_major_hops / entries
@@ -71,6 +75,16 @@ def compilation_tables(done: Compilation) -> list[Any]:
         lines.append(f"chip '{j['chip']}' is hypothetical: its core counts compare with no other chip's")
     lines += [str(violation) for violation in done.violations]
     return lines
+
+
+def _removed(entry: CoreLayer) -> str:
+    """What is not on the chip, and why."""
+    gone = entry.removed
+    reasons = ((gone.dead, "never fire"), (gone.constant, "always fire"), (gone.unread, "are read by nothing"))
+    parts = [f"{count:,} neurons that {why}" for count, why in reasons if count]
+    if entry.zero_rows:
+        parts.append(f"{entry.zero_rows:,} axons that their core has no weight for")
+    return f"{entry.layer.name}: removed {', '.join(parts)}"
 
 
 def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:

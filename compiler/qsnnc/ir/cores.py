@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     import networkx
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many neurons of a layer went, by the reason."""
+
+    dead: int = 0
+    constant: int = 0
+    unread: int = 0
+
+    @property
+    def neurons(self) -> int:
+        """All of them."""
+        return self.dead + self.constant + self.unread
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CoreLayer:
     """What became of a layer."""
@@ -24,6 +38,9 @@ class CoreLayer:
     weight_bits: int
     fan_in: int
     fold: int
+    neurons: int
+    removed: Removed
+    zero_rows: int  # axons left out because all weights of a core's row are zero
     cores: int  # of the filling; of the bound where there is none
     synapses: int
     bound: int
@@ -88,10 +105,11 @@ def verify_cores(graph: CoreGraph, chip: ChipSpec) -> None:
     shapes = np.array([crossbar.shape for crossbar in graph.crossbars])[graph.core_crossbar]
     assert (shapes == np.stack([axons, neurons], axis=1)).all(), "crossbars"
     entries = np.bincount(graph.axon_source, minlength=graph.encoder_neurons + len(graph.neuron_element))
-    per_core = np.add.reduceat(entries[graph.encoder_neurons :], graph.neuron_offset[:-1])
+    running = np.concatenate([[0], np.cumsum(entries[graph.encoder_neurons :])])
+    per_core = np.diff(running[graph.neuron_offset])
     assert (per_core <= chip.targets).all(), "targets"
     assert graph.cores <= chip.cores, "cores"
     for number, entry in enumerate(graph.layers):
-        mine = np.repeat(graph.core_layer == number, neurons)
-        elements = np.sort(graph.neuron_element[mine])
-        assert (elements == np.arange(entry.layer.neurons)).all(), f"{entry.layer.name}: every neuron once"
+        elements = graph.neuron_element[np.repeat(graph.core_layer == number, neurons)]
+        assert len(np.unique(elements)) == len(elements) == entry.neurons, f"{entry.layer.name}: every neuron once"
+        assert ((elements >= 0) & (elements < entry.layer.neurons)).all(), entry.layer.name

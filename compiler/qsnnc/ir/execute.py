@@ -15,10 +15,10 @@ def potentials(layer: Layer, levels: dict[str, Int]) -> Int:
         source = levels[link.source]
         if link.level_wise:
             fired = source[..., None] > np.arange(layer.levels)
-            parts = [_convolve(link, fired[..., i].astype(np.int64), layer.shape) for i in range(layer.levels)]
+            parts = [convolve(link, fired[..., i].astype(np.int64), layer.shape) for i in range(layer.levels)]
             part = np.stack(parts, axis=-1)
         else:
-            part = _convolve(link, source, layer.shape)
+            part = convolve(link, source, layer.shape)
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -51,7 +51,7 @@ def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[
     return levels
 
 
-def _convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
+def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
     """One linear map; float64 products, exact because every potential is far below 2**53."""
     images = len(levels)
     channels, rows, columns = shape

@@ -16,80 +16,88 @@ import numpy.typing as npt
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
 from qsnnc.frontend.weights import width
+from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.lower.removal import Survivors, keep_all, survivors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronLayer:
     """One layer's neurons, as sites that read blocks of sources.
 
-    ``site_blocks[s, t]`` is the block at tap t of site s, -1 in the padding; ``site_kind[s]`` says which sites have equal
-    weights at equal taps (the group). Block b holds the sources ``block_sources[block_offset[b] : block_offset[b + 1]]``.
+    ``site_blocks[s, t]`` is the block at tap t of site s, -1 in the padding. Sites run position by position, and in a
+    position group by group; those of one group have equal weights at equal taps. Site s holds the elements
+    ``site_elements[site_offset[s] : site_offset[s + 1]]``, block b the sources ``block_sources[block_offset[b] :
+    block_offset[b + 1]]``: fewer than the others, or none, where neurons were removed.
     """
 
     layer: Layer
     tick: int
     weight_bits: int
     fan_in: int  # axons of the widest site
-    site_elements: Int  # (sites, neurons a site): which element of the layer each neuron is
+    groups: int
+    site_offset: Int  # (sites + 1,)
+    site_elements: Int  # which element of the layer each neuron is
     site_blocks: Int  # (sites, taps)
-    site_kind: Int  # (sites,)
     block_offset: Int  # (blocks + 1,)
     block_sources: Int  # global element numbers: the population's base + element
+    block_rows: Int  # input channel in its group that each of them belongs to
+    link_offset: Int  # (connections + 1,): each connection's blocks
     base: int  # global number of the layer's first element
+    thresholds: Int  # (elements,)
+    removed: Removed
+    synapses: int
 
     @property
     def neurons(self) -> int:
-        """Neurons of the layer."""
-        return int(self.site_elements.size)
+        """Neurons that are left."""
+        return len(self.site_elements)
+
+    @property
+    def site_size(self) -> Int:
+        """Neurons of each site."""
+        return np.diff(self.site_offset)
 
     @property
     def block_width(self) -> Int:
         """Axons of each block."""
         return np.diff(self.block_offset)
 
-    @property
-    def synapses(self) -> int:
-        """Non-zero weights, one for each axon and neuron that they join."""
-        levels = max(self.layer.levels, 1)
-        total, first = 0, 0
-        for link in self.layer.connections:
-            taps = link.weights.shape[2] * link.weights.shape[3]
-            blocks = self.site_blocks[:, first : first + taps]
-            if link.level_wise:
-                total += int((blocks >= 0).sum())
-            else:
-                per_axon = int(self.block_width[blocks[blocks >= 0][0]]) // link.weights.shape[1]
-                full = np.count_nonzero(link.weights.reshape(*link.weights.shape[:2], -1), axis=(0, 1))
-                windows = (blocks >= 0).sum(axis=0) // (len(blocks) // (self.layer.shape[1] * self.layer.shape[2]))
-                total += int(full @ windows) * per_axon * levels
-            first += taps
-        return total
+    def elements(self, site: int, first: int, last: int) -> Int:
+        """Elements of some of a site's neurons."""
+        start = int(self.site_offset[site])
+        return self.site_elements[start + first : start + last]
 
-    def tile(self, kind: int, tap: int, axons: int) -> npt.NDArray[np.int8]:
-        """Weights (axons of a block, neurons of a site) at one tap."""
+    def channels(self, elements: Int) -> Int:
+        """Output channel of each element."""
+        return elements // (self.layer.neurons // self.layer.shape[0])
+
+    def rows(self, block: int) -> Int:
+        """Input channel of each axon of a block."""
+        return self.block_rows[self.block_offset[block] : self.block_offset[block + 1]]
+
+    def tile(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
+        """Weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
         for link in self.layer.connections:
             size = link.weights.shape[2] * link.weights.shape[3]
             if tap < size:
-                return _tile(link, self.layer, kind, tap, self.site_elements.shape[1], axons)
+                if link.level_wise:
+                    return np.ones((len(rows), len(channels)), np.int8)
+                kernel = link.weights[:, :, tap // link.weights.shape[3], tap % link.weights.shape[3]]
+                return kernel[channels[None, :], rows[:, None]].astype(np.int8)
             tap -= size
         raise AssertionError("no such tap")
 
 
-def _tile(link: Connection, layer: Layer, kind: int, tap: int, neurons: int, axons: int) -> npt.NDArray[np.int8]:
-    if link.level_wise:
-        return np.ones((axons, neurons), np.int8)
-    channels = layer.shape[0]
-    levels = max(layer.levels, 1)
-    mine = neurons // levels
-    first = kind * mine
-    kernel = link.weights.reshape(channels, link.weights.shape[1], -1)[first : first + mine, :, tap]
-    per_channel = axons // kernel.shape[1]
-    return np.repeat(np.repeat(kernel.T, per_channel, axis=0), levels, axis=1).astype(np.int8)
-
-
-def lower(graph: LayerGraph, chip: ChipSpec) -> tuple[tuple[NeuronLayer, ...], tuple[Violation, ...]]:
+def lower(
+    graph: LayerGraph, chip: ChipSpec, *, keep_dead: bool = False
+) -> tuple[tuple[NeuronLayer, ...], tuple[Violation, ...]]:
     """Turn every layer's features into neurons, and check what does not depend on how cores are filled.
+
+    Parameters
+    ----------
+    keep_dead : bool
+        Keep the neurons that never fire, always fire, or that nothing reads.
 
     Returns
     -------
@@ -101,6 +109,9 @@ def lower(graph: LayerGraph, chip: ChipSpec) -> tuple[tuple[NeuronLayer, ...], t
     ticks: dict[str, int] = {graph.encoder.name: 0}
     populations: dict[str, Population] = {graph.encoder.name: graph.encoder}
     base = graph.encoder.neurons
+    left = keep_all(graph) if keep_dead else survivors(graph)
+    kept = {name: entry.kept for name, entry in left.items()}
+    kept[graph.encoder.name] = np.ones((*graph.encoder.shape, graph.encoder.levels), bool)
     lowered: list[NeuronLayer] = []
     violations: list[Violation] = []
     for layer in graph.layers:
@@ -122,27 +133,32 @@ def lower(graph: LayerGraph, chip: ChipSpec) -> tuple[tuple[NeuronLayer, ...], t
         violations += _ranges(layer, chip)
         need = max(width(link.weights) for link in layer.connections)
         bits = next((b for b in sorted(chip.weight_bits) if b >= need), max(chip.weight_bits))
-        lowered.append(_layer(layer, tick, bits, populations, bases, base))
+        lowered.append(_layer(layer, tick, bits, populations, bases, base, kept, left[layer.name]))
         bases[layer.name], ticks[layer.name], populations[layer.name] = base, tick, layer
         base += layer.neurons
     return tuple(lowered), tuple(violations)
 
 
 def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph) -> None:
-    """Assert that every element is one neuron of one site, and every block holds sources that fire before."""
+    """Assert that every element is at most one neuron of one site, and every block holds sources that fire before."""
     base = graph.encoder.neurons
     fires = np.zeros(base, np.int64)  # tick of each source; a layer that is read out is none
+    there = np.ones(base, bool)  # what was removed is no source
     for entry in neurons:
         assert entry.base == base, entry.layer.name
-        elements = np.sort(entry.site_elements.reshape(-1))
-        assert (elements == np.arange(entry.layer.neurons)).all(), f"{entry.layer.name}: every neuron once"
+        total = entry.layer.neurons
+        assert entry.neurons + entry.removed.neurons == total, entry.layer.name
+        hits = np.bincount(entry.site_elements, minlength=total)
+        assert len(hits) == total, entry.layer.name
+        assert hits.max() <= 1, f"{entry.layer.name}: no neuron twice"
         assert entry.site_blocks.min() >= -1, entry.layer.name
         assert entry.site_blocks.max() < len(entry.block_offset) - 1, entry.layer.name
-        assert entry.block_sources.min() >= 0, entry.layer.name
-        assert entry.block_sources.max() < base, f"{entry.layer.name}: a source comes before its reader"
+        assert ((entry.block_sources >= 0) & (entry.block_sources < base)).all(), f"{entry.layer.name}: reads before it"
+        assert there[entry.block_sources].all(), f"{entry.layer.name}: reads a neuron that was removed"
         assert (fires[entry.block_sources] < entry.tick).all(), f"{entry.layer.name}: a source fires before its reader"
-        fires = np.concatenate([fires, np.full(entry.layer.neurons, entry.tick)])
-        base += entry.layer.neurons
+        fires = np.concatenate([fires, np.full(total, entry.tick)])
+        there = np.concatenate([there, hits > 0])
+        base += total
 
 
 def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
@@ -195,7 +211,14 @@ def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
 
 
 def _layer(
-    layer: Layer, tick: int, bits: int, populations: dict[str, Population], bases: dict[str, int], base: int
+    layer: Layer,
+    tick: int,
+    bits: int,
+    populations: dict[str, Population],
+    bases: dict[str, int],
+    base: int,
+    kept: dict[str, npt.NDArray[np.bool_]],
+    left: Survivors,
 ) -> NeuronLayer:
     channels, rows, columns = layer.shape
     levels = max(layer.levels, 1)
@@ -203,45 +226,76 @@ def _layer(
     groups = channels * levels if by_level else lcm(*(link.groups for link in layer.connections))
     elements = np.arange(channels * rows * columns * levels).reshape(channels, rows * columns, levels)
     if by_level:
-        site_elements = elements.transpose(1, 0, 2).reshape(-1, 1)  # (position, channel, level) sites of one neuron
+        sites = elements.transpose(1, 0, 2).reshape(-1, 1)  # (position, channel, level) sites of one neuron
     else:
         per = channels // groups
-        site_elements = elements.reshape(groups, per, rows * columns, levels).transpose(2, 0, 1, 3).reshape(-1, per * levels)
-    kinds = np.tile(np.arange(groups), rows * columns)
+        sites = elements.reshape(groups, per, rows * columns, levels).transpose(2, 0, 1, 3).reshape(-1, per * levels)
+    stays = left.kept.reshape(-1)[sites]
     taps: list[Int] = []
-    sources: list[Int] = []
+    blocks: list[Int] = []
+    block_rows: list[Int] = []
     widths: list[Int] = []
-    count = 0
+    link_offset = [0]
     for link in layer.connections:
         source = populations[link.source]
         taken = link.taps(source.shape[1:], (rows, columns))
         positions = source.shape[1] * source.shape[2]
-        own = np.arange(source.neurons).reshape(source.shape[0], positions, source.levels) + bases[link.source]
+        own = np.arange(source.neurons).reshape(source.shape[0], positions, source.levels)
         if by_level:
-            blocks = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a block
+            block = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a block
             link_groups = source.shape[0] * source.levels
         else:
             link_groups = link.groups
             by_group = own.reshape(link_groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
-            blocks = by_group.reshape(link_groups * positions, -1)
+            block = by_group.reshape(link_groups * positions, -1)
+        mine = kept[link.source].reshape(-1)[block]
         group = np.arange(groups) * link_groups // groups
-        block = taken[:, None, :] + (group * positions)[None, :, None] + count
-        taps.append(np.where(taken[:, None, :] >= 0, block, -1).reshape(-1, taken.shape[1]))
-        sources.append(blocks.reshape(-1))
-        widths.append(np.full(len(blocks), blocks.shape[1]))
-        count += len(blocks)
+        at = taken[:, None, :] + (group * positions)[None, :, None] + link_offset[-1]
+        taps.append(np.where(taken[:, None, :] >= 0, at, -1).reshape(-1, taken.shape[1]))
+        blocks.append(block[mine] + bases[link.source])
+        block_rows.append(block[mine] // (positions * source.levels) % link.weights.shape[1])
+        widths.append(mine.sum(axis=1))
+        link_offset.append(link_offset[-1] + len(block))
     site_blocks = np.concatenate(taps, axis=1)
     width_of = np.concatenate(widths)
+    # nothing is read by an empty site, nor from an empty block
+    site_blocks[~stays.any(axis=1)] = -1
+    site_blocks[np.where(site_blocks >= 0, width_of[site_blocks], 0) == 0] = -1
     read = np.where(site_blocks >= 0, width_of[site_blocks], 0).sum(axis=1)
     return NeuronLayer(
         layer=layer,
         tick=tick,
         weight_bits=bits,
         fan_in=int(read.max()),
-        site_elements=site_elements.astype(np.int64),
+        groups=groups,
+        site_offset=np.concatenate([[0], np.cumsum(stays.sum(axis=1))]),
+        site_elements=sites[stays].astype(np.int64),
         site_blocks=site_blocks,
-        site_kind=kinds,
         block_offset=np.concatenate([[0], np.cumsum(width_of)]),
-        block_sources=np.concatenate(sources),
+        block_sources=np.concatenate(blocks),
+        block_rows=np.concatenate(block_rows),
+        link_offset=np.array(link_offset),
         base=base,
+        thresholds=left.thresholds.reshape(-1),
+        removed=left.removed,
+        synapses=sum(_synapses(link, left.kept, kept[link.source]) for link in layer.connections),
     )
+
+
+def _synapses(link: Connection, kept: npt.NDArray[np.bool_], sources: npt.NDArray[np.bool_]) -> int:
+    """Non-zero weights, one for each axon and neuron that they join."""
+    channels, rows, columns, _ = kept.shape
+    taps = link.taps(sources.shape[1:3], (rows, columns))  # type: ignore[arg-type]
+    outputs, inputs = channels // link.groups, link.weights.shape[1]
+    neurons = (kept if link.level_wise else kept.sum(axis=-1, keepdims=True)).reshape(channels, rows * columns, -1)
+    axons = (sources if link.level_wise else sources.sum(axis=-1, keepdims=True)).astype(np.float64)
+    axons = axons.reshape(len(axons), -1, axons.shape[-1])
+    axons = np.concatenate([axons, np.zeros_like(axons[:, :1])], axis=1)  # index -1: the padding
+    total = 0
+    for group in range(link.groups):
+        mine = slice(group * outputs, (group + 1) * outputs)
+        there = (link.weights[mine] != 0).reshape(outputs, inputs, -1)
+        for tap in range(there.shape[2]):
+            read = axons[group * inputs : (group + 1) * inputs, taps[:, tap]].reshape(inputs, -1)
+            total += int((neurons[mine].reshape(outputs, -1) * (there[:, :, tap].astype(np.float64) @ read)).sum())
+    return total

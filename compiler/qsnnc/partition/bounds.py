@@ -8,6 +8,9 @@ cuts. That takes at least s + k - 1 pieces, and a core has at most n, so s <= (n
 core serves more than the largest of min(floor(k c / M), (n - 1) k + 1) / k sites. Small folds are open only to sites
 with few axons (at padded borders), so each site counts by the best fold among those wide enough for it.
 
+Where neurons were removed, M is the smallest site's size, and of the input positions those with the fewest axons count.
+A row that is zero for some neurons of a site and not for others counts as read by all of them.
+
 Targets: the entries that the consumers' cores ask for, over the entries of a table.
 """
 
@@ -53,25 +56,25 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
     entries : int
         Target entries that the layer's consumers ask for.
     """
-    size = neurons.site_elements.shape[1]
-    served: dict[int, tuple[Fraction, Fraction]] = {}  # fold: sites a core by columns alone, and by both
+    sizes = neurons.site_size
+    smallest = int(sizes[sizes > 0].min(initial=1 << 40))
+    least = _Least(neurons, populations)
+    served: dict[int, tuple[int, Fraction]] = {}  # fold: neurons a core by columns alone, and sites by both
     for fold in chip.folds:
         room = chip.columns // (fold * neurons.weight_bits)
-        if room and fold * chip.axons >= int(neurons.block_width.min()):
-            most = _most_sites(neurons, populations, fold * chip.axons)
-            served[fold] = Fraction(room, size), _sites_a_core(room, size, most)
-    needed = dict(
-        zip(*(part.tolist() for part in np.unique(smallest_folds(neurons, chip), return_counts=True)), strict=True)
-    )
+        if room:
+            served[fold] = room, _sites_a_core(room, smallest, least.most_sites(fold * chip.axons))
+    needed = smallest_folds(neurons, chip)[sizes > 0]
     columns, both = Fraction(0), Fraction(0)
-    for fold, sites in needed.items():
+    for fold in np.unique(needed).tolist():
+        mine = needed == fold
         open_ = [pair for f, pair in served.items() if f >= fold]
-        columns += sites / max(pair[0] for pair in open_)
-        both += sites / max(pair[1] for pair in open_)
+        columns += Fraction(int(sizes[sizes > 0][mine].sum()), max(pair[0] for pair in open_))
+        both += int(mine.sum()) / max(pair[1] for pair in open_)
     counts = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
     cores = max(counts.values())
     limiting = next(name for name, count in counts.items() if count == cores)
-    widest = max(needed)
+    widest = int(needed.max(initial=min(chip.folds)))
     fold = max((f for f in served if f >= widest), key=lambda f: (served[f][1], -f))
     return Bound(cores, limiting, fold)
 
@@ -86,37 +89,45 @@ def _sites_a_core(room: int, size: int, most: int) -> Fraction:
     return best
 
 
-def _most_sites(neurons: NeuronLayer, populations: dict[str, Population], axons: int) -> int:
-    """Most sites whose blocks can fit; bisection over a growing function."""
-    low, high = 0, len(neurons.site_elements)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _fewest_axons(neurons, populations, middle) <= axons:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+class _Least:
+    """The fewest axons that any n sites of a layer read."""
 
+    def __init__(self, neurons: NeuronLayer, populations: dict[str, Population]) -> None:
+        self.neurons = neurons
+        self.populations = populations
+        width = neurons.block_width
+        # any n blocks of a connection hold at least as many axons as its n narrowest
+        self.narrowest = [
+            np.concatenate([[0], np.cumsum(np.sort(width[a:b]))]) for a, b in pairwise(neurons.link_offset.tolist())
+        ]
 
-def _fewest_axons(neurons: NeuronLayer, populations: dict[str, Population], sites: int) -> int:
-    rows, columns = neurons.layer.shape[1:]
-    kinds = len(neurons.site_elements) // (rows * columns)
-    total, first_tap = 0, 0
-    for link in neurons.layer.connections:
-        taps = link.weights.shape[2] * link.weights.shape[3]
-        blocks = neurons.site_blocks[:, first_tap : first_tap + taps]
-        width = int(neurons.block_width[blocks[blocks >= 0][0]])
-        source = populations[link.source]
-        # sites of the connection's own groups read different channels; those of one group share positions
-        groups = source.shape[0] * source.levels if link.level_wise else link.groups
-        sharing = max(1, kinds // groups) * rows * columns
-        whole, rest = divmod(sites, sharing)
-        most = fewest_positions(link, source.shape[1:], (rows, columns), rows * columns)
-        part = -(-rest // max(1, kinds // groups))
-        least = fewest_positions(link, source.shape[1:], (rows, columns), part) if part else 0
-        total += width * (whole * most + least)
-        first_tap += taps
-    return total
+    def most_sites(self, axons: int) -> int:
+        """Most sites whose blocks can fit; bisection over a growing function."""
+        low, high = 0, len(self.neurons.site_blocks)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.axons(middle) <= axons:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def axons(self, sites: int) -> int:
+        """Fewest axons of so many sites."""
+        rows, columns = self.neurons.layer.shape[1:]
+        kinds = self.neurons.groups
+        total = 0
+        for link, narrowest in zip(self.neurons.layer.connections, self.narrowest, strict=True):
+            source = self.populations[link.source]
+            # sites of the connection's own groups read different channels; those of one group share positions
+            groups = source.shape[0] * source.levels if link.level_wise else link.groups
+            sharing = max(1, kinds // groups) * rows * columns
+            whole, rest = divmod(sites, sharing)
+            most = fewest_positions(link, source.shape[1:], (rows, columns), rows * columns)
+            part = -(-rest // max(1, kinds // groups))
+            least = fewest_positions(link, source.shape[1:], (rows, columns), part) if part else 0
+            total += int(narrowest[min(whole * most + least, len(narrowest) - 1)])
+        return total
 
 
 def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, int], sites: int) -> int:

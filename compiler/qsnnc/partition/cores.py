@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,13 +13,31 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
-from qsnnc.partition.fill import Filling, fill
+from qsnnc.partition.fill import Filling, Slice, fill
+
+Core = tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """The cores of a layer, to the last axon; a crossbar stands once for all cores that have the same one."""
+
+    sources: tuple[Int, ...]  # of each core's axons, global elements
+    elements: tuple[Int, ...]
+    crossbar: tuple[int, ...]  # index into
+    crossbars: tuple[npt.NDArray[np.int8], ...]
+    zero_rows: int
 
 
 def partition(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec
+    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec, *, keep_dead: bool = False
 ) -> tuple[CoreGraph | None, tuple[CoreLayer, ...], tuple[Violation, ...]]:
     """Fill cores, layer by layer from the last to the first.
+
+    Parameters
+    ----------
+    keep_dead : bool
+        Keep axons that no neuron of their core has a weight for.
 
     Returns
     -------
@@ -28,27 +48,27 @@ def partition(
     violations : tuple of Violation
     """
     populations = {population.name: population for population in (graph.encoder, *graph.layers)}
-    sources = neurons[-1].base + neurons[-1].neurons
-    entries = np.zeros(sources, np.int64)
-    fillings: list[Filling | None] = []
+    entries = np.zeros(_elements(neurons), np.int64)
+    written: list[Written | None] = []
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
     total = 0
     for layer in reversed(neurons):
-        asked = entries[layer.base : layer.base + layer.neurons]
+        asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
-        filling = None
+        filling, cores = None, None
         if found is None and bound is not None and bound.cores <= chip.cores:
             filling = fill(layer, chip, asked, bound)
-            for core in filling.cores:
-                np.add.at(entries, _axon_sources(layer, core), 1)
+            cores = _write(layer, filling, keep_zero_rows=keep_dead)
+            for sources in cores.sources:
+                entries[sources] += 1  # no source has two axons on a core
         if found is not None:
             violations.append(found)
-        fillings.append(filling)
-        summaries.append(_summary(layer, filling, bound, found))
+        written.append(cores)
+        summaries.append(_summary(layer, filling, bound, found, cores.zero_rows if cores else 0))
         total += summaries[-1].cores
-    fillings.reverse()
+    written.reverse()
     summaries.reverse()
     violations.reverse()
     if total > chip.cores:
@@ -61,15 +81,15 @@ def partition(
                 "cores",
                 total,
                 chip.cores,
-                f"the network needs {'at least ' if None in fillings else ''}{total} cores, {name} alone "
+                f"the network needs {'at least ' if None in written else ''}{total} cores, {name} alone "
                 f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); chip '{chip.name}' has {chip.cores}. "
                 "Use a chip file with a larger grid, fewer activation levels (each takes a neuron), or narrower weights, "
                 f"first in {name}.",
             )
         )
-    if violations or any(filling is None for filling in fillings):
+    if violations or any(cores is None for cores in written):
         return None, tuple(summaries), tuple(violations)
-    complete = [filling for filling in fillings if filling is not None]
+    complete = [cores for cores in written if cores is not None]
     return _assemble(graph, neurons, complete, tuple(summaries), chip), tuple(summaries), ()
 
 
@@ -112,13 +132,23 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
     return None
 
 
-def _summary(layer: NeuronLayer, filling: Filling | None, bound: Bound | None, violation: Violation | None) -> CoreLayer:
+def _elements(neurons: tuple[NeuronLayer, ...]) -> int:
+    """Elements of all populations, those that were removed among them."""
+    return neurons[-1].base + neurons[-1].layer.neurons
+
+
+def _summary(
+    layer: NeuronLayer, filling: Filling | None, bound: Bound | None, violation: Violation | None, zero_rows: int
+) -> CoreLayer:
     return CoreLayer(
         layer=layer.layer,
         tick=layer.tick,
         weight_bits=layer.weight_bits,
         fan_in=layer.fan_in,
         fold=filling.fold if filling else bound.fold if bound else 0,
+        neurons=layer.neurons,
+        removed=layer.removed,
+        zero_rows=zero_rows,
         cores=len(filling.cores) if filling else bound.cores if bound else 0,
         synapses=layer.synapses,
         bound=bound.cores if bound else 0,
@@ -126,102 +156,98 @@ def _summary(layer: NeuronLayer, filling: Filling | None, bound: Bound | None, v
     )
 
 
-def _axon_sources(layer: NeuronLayer, core: tuple) -> Int:  # type: ignore[type-arg]
-    return np.concatenate([_sources(layer, int(block)) for block in _blocks(layer, core)])
-
-
 def _sources(layer: NeuronLayer, block: int) -> Int:
     return layer.block_sources[layer.block_offset[block] : layer.block_offset[block + 1]]
 
 
-def _blocks(layer: NeuronLayer, core: tuple) -> Int:  # type: ignore[type-arg]
+def _blocks(layer: NeuronLayer, core: Core) -> Int:
     """Blocks that a core reads, each once, ascending."""
     blocks = np.unique(layer.site_blocks[[piece.site for piece in core]])
     return blocks[blocks >= 0]
 
 
+def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Written:
+    """Write the cores of a layer out."""
+    known: dict[tuple[object, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
+    crossbars: list[npt.NDArray[np.int8]] = []
+    sources, elements, index = [], [], []
+    zero_rows = 0
+    for core in filling.cores:
+        blocks = _blocks(layer, core)
+        pattern = _pattern(layer, core, blocks)
+        mine = [layer.elements(p.site, p.first, p.last) for p in core]
+        channels = [layer.channels(part) for part in mine]
+        rows = [layer.rows(int(block)) for block in blocks]
+        key = (
+            pattern.tobytes(),
+            tuple((p.site % layer.groups, part.tobytes()) for p, part in zip(core, channels, strict=True)),
+            tuple(part.tobytes() for part in rows),
+        )
+        if key not in known:
+            weights = _crossbar(layer, pattern, rows, channels)
+            wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
+            known[key] = len(crossbars), wanted
+            crossbars.append(weights[wanted])
+        number, wanted = known[key]
+        all_sources = np.concatenate([_sources(layer, int(b)) for b in blocks]) if len(blocks) else np.zeros(0, np.int64)
+        zero_rows += int((~wanted).sum())
+        sources.append(all_sources[wanted])
+        elements.append(np.concatenate(mine))
+        index.append(number)
+    return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
+
+
 def _assemble(
     graph: LayerGraph,
     neurons: tuple[NeuronLayer, ...],
-    fillings: list[Filling],
+    written: list[Written],
     summaries: tuple[CoreLayer, ...],
     chip: ChipSpec,
 ) -> CoreGraph:
-    """Write the cores out; a crossbar is written once for all cores that have the same one."""
-    core_layer, core_fold, core_crossbar = [], [], []
-    axons: list[Int] = []
-    elements: list[Int] = []
-    thresholds: list[Int] = []
-    crossbars: list[npt.NDArray[np.int8]] = []
-    index_of = np.full(neurons[-1].base + neurons[-1].neurons, -1, np.int64)  # global element to source
+    """Number cores, neurons and sources through."""
+    axons = [part for layer in written for part in layer.sources]
+    elements = [part for layer in written for part in layer.elements]
+    neuron_element = np.concatenate(elements)
+    neuron_layer = np.repeat(np.arange(len(written)), [sum(map(len, layer.elements)) for layer in written])
+    element = np.array([layer.base for layer in neurons])[neuron_layer] + neuron_element
+    index_of = np.full(_elements(neurons), -1, np.int64)  # global element to source
     index_of[: graph.encoder.neurons] = np.arange(graph.encoder.neurons)
-    source = graph.encoder.neurons
-    for number, (layer, filling) in enumerate(zip(neurons, fillings, strict=True)):
-        known: dict[tuple[object, ...], int] = {}
-        flat = _thresholds(layer)
-        for core in filling.cores:
-            blocks = _blocks(layer, core)
-            mine = np.concatenate([layer.site_elements[p.site, p.first : p.last] for p in core])
-            pattern = _pattern(layer, core, blocks)
-            key = (
-                pattern.tobytes(),
-                tuple((int(layer.site_kind[p.site]), p.first, p.last) for p in core),
-                layer.block_width[blocks].tobytes(),
-            )
-            if key not in known:
-                known[key] = len(crossbars)
-                crossbars.append(_crossbar(layer, core, blocks, pattern))
-            core_layer.append(number)
-            core_crossbar.append(known[key])
-            sources = np.concatenate([_sources(layer, int(b)) for b in blocks])
-            core_fold.append(next(f for f in chip.folds if f * chip.axons >= len(sources)))
-            axons.append(sources)
-            elements.append(mine)
-            thresholds.append(flat[mine])
-            index_of[layer.base + mine] = np.arange(source, source + len(mine))
-            source += len(mine)
+    index_of[element] = graph.encoder.neurons + np.arange(len(element))
     axon_source = index_of[np.concatenate(axons)]
     assert (axon_source >= 0).all()
+    thresholds = np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *(layer.thresholds for layer in neurons)])
+    first = np.concatenate([[0], np.cumsum([len(layer.crossbars) for layer in written])])
     return CoreGraph(
         layers=summaries,
         encoder_neurons=graph.encoder.neurons,
-        core_layer=np.array(core_layer, np.int32),
-        core_fold=np.array(core_fold, np.int32),
-        core_crossbar=np.array(core_crossbar, np.int32),
+        core_layer=np.repeat(np.arange(len(written)), [len(layer.sources) for layer in written]).astype(np.int32),
+        core_fold=np.array([next(f for f in chip.folds if f * chip.axons >= len(part)) for part in axons], np.int32),
+        core_crossbar=np.concatenate(
+            [first[i] + np.array(layer.crossbar, np.int64) for i, layer in enumerate(written)]
+        ).astype(np.int32),
         axon_offset=np.concatenate([[0], np.cumsum([len(part) for part in axons])]).astype(np.int64),
         axon_source=axon_source.astype(np.int32),
         neuron_offset=np.concatenate([[0], np.cumsum([len(part) for part in elements])]).astype(np.int64),
-        neuron_element=np.concatenate(elements).astype(np.int32),
-        neuron_threshold=np.concatenate(thresholds).astype(np.int32),
-        crossbars=tuple(crossbars),
+        neuron_element=neuron_element.astype(np.int32),
+        neuron_threshold=thresholds[element].astype(np.int32),
+        crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )
 
 
-def _thresholds(layer: NeuronLayer) -> Int:
-    """Threshold of each element of a layer, in element order; 0 where potentials are read out."""
-    ir = layer.layer
-    if ir.readout:
-        return np.zeros(ir.neurons, np.int64)
-    return ir.thresholds[ir.border].transpose(2, 0, 1, 3).reshape(-1)
-
-
-def _pattern(layer: NeuronLayer, core: tuple, blocks: Int) -> Int:  # type: ignore[type-arg]
+def _pattern(layer: NeuronLayer, core: Core, blocks: Int) -> Int:
     """Which block of the core stands at each tap of each of its sites, (sites, taps), -1 in the padding."""
     taps = layer.site_blocks[[piece.site for piece in core]]
     return np.where(taps >= 0, np.searchsorted(blocks, taps), -1)
 
 
-def _crossbar(layer: NeuronLayer, core: tuple, blocks: Int, pattern: Int) -> npt.NDArray[np.int8]:  # type: ignore[type-arg]
-    """Weights (axons, neurons) of a core."""
-    offset = np.concatenate([[0], np.cumsum(layer.block_width[blocks])])
-    weights = np.zeros((offset[-1], sum(p.last - p.first for p in core)), np.int8)
+def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:
+    """Weights (axons, neurons) of a core, by the input channels of each block and the output channels of each slice."""
+    offset = np.concatenate([[0], np.cumsum([len(part) for part in rows])]).astype(np.int64)
+    weights = np.zeros((offset[-1], sum(len(part) for part in channels)), np.int8)
     column = 0
-    for piece, taps in zip(core, pattern, strict=True):
-        size = piece.last - piece.first
+    for mine, taps in zip(channels, pattern, strict=True):
         for tap in np.flatnonzero(taps >= 0).tolist():
             at = int(taps[tap])
-            rows = slice(int(offset[at]), int(offset[at + 1]))
-            tile = layer.tile(int(layer.site_kind[piece.site]), tap, rows.stop - rows.start)
-            weights[rows, column : column + size] += tile[:, piece.first : piece.last]
-        column += size
+            weights[offset[at] : offset[at + 1], column : column + len(mine)] += layer.tile(tap, rows[at], mine)
+        column += len(mine)
     return weights

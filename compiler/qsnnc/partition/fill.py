@@ -95,7 +95,10 @@ class Sites:
         self.neurons = neurons
         self.width = neurons.block_width.tolist()
         self.blocks = [[block for block in row if block >= 0] for row in neurons.site_blocks.tolist()]
-        self.entries = entries[neurons.site_elements]  # (sites, neurons a site)
+        self.size = neurons.site_size
+        site, place = np.repeat(np.arange(len(self.size)), self.size), np.arange(neurons.neurons)
+        self.entries = np.zeros((len(self.size), int(self.size.max())), np.int64)  # (sites, neurons of the largest)
+        self.entries[site, place - neurons.site_offset[site]] = entries[neurons.site_elements]
         first = np.zeros((len(self.entries), 1), np.int64)
         self.running = np.concatenate([first, np.cumsum(self.entries, axis=1)], axis=1).tolist()
 
@@ -103,14 +106,13 @@ class Sites:
         """Fill core after core, each until columns, axons or target entries are used up."""
         most_neurons = chip.columns // (fold * self.neurons.weight_bits)
         most_axons = fold * chip.axons
-        per_site = self.neurons.site_elements.shape[1]
         width, reader = self.width, [-1] * len(self.width)  # the last core that reads each block
         cores: list[tuple[Slice, ...]] = []
         total = 0
         here: list[Slice] = []
         axons, room, table = 0, most_neurons, chip.targets
         for site in order:
-            blocks, running = self.blocks[site], self.running[site]
+            blocks, running, per_site = self.blocks[site], self.running[site], int(self.size[site])
             first = 0
             while first < per_site:
                 core = len(cores)
@@ -146,7 +148,7 @@ class Sites:
         lightest; then it takes those whose entries a neuron come closest to what is left of its share.
         """
         most_axons, most_neurons = fold * chip.axons, chip.columns // (fold * self.neurons.weight_bits)
-        per_site = self.neurons.site_elements.shape[1]
+        per_site = self.size
         cost = np.array(self.running)  # (sites, neurons a site + 1): entries of the first n neurons
         axons = np.array([sum(self.width[block] for block in blocks) for blocks in self.blocks])
         done = np.zeros(len(cost), np.int64)  # neurons of each site that have a core
@@ -199,7 +201,7 @@ def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:
     entries : ndarray, int64, (sites, neurons a site)
     """
     rows, columns = neurons.layer.shape[1:]
-    kinds = len(neurons.site_elements) // (rows * columns)
+    kinds = neurons.groups
     grid = np.arange(rows * columns).reshape(rows, columns)
     seen: set[bytes] = set()
     for height in (1, 2, 3, 4, 5, 6, 8, 12, 16):

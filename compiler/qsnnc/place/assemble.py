@@ -82,9 +82,9 @@ def assemble(
                 kind=entry.layer.kind,
                 weight_bits=entry.weight_bits,
                 fan_in=entry.fan_in,
-                fold=int(cores.core_fold[mine].max()),
-                neurons=entry.layer.neurons,
-                removed=0,
+                fold=int(cores.core_fold[mine].max(initial=0)),
+                neurons=entry.neurons,
+                removed=entry.removed.neurons,
                 synapses=entry.synapses,
                 cores=entry.cores,
                 bound=entry.bound,
@@ -121,15 +121,21 @@ def _population(population: IrPopulation, tick: int) -> dict[str, Any]:
 
 
 def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> Int:
-    """For the paper's count: windows of convolutions that a source lies in, times output channels, times their L."""
-    fanout = np.zeros(neurons[-1].base + neurons[-1].neurons, np.int64)
+    """For the paper's count: windows of convolutions that a source lies in, times their output channels, times their L.
+
+    A channel of which a window keeps no neuron does not count in it; removed levels of a channel do.
+    """
+    fanout = np.zeros(neurons[-1].base + neurons[-1].layer.neurons, np.int64)
     for entry in neurons:
         if entry.layer.kind != "convolution" or entry.layer.readout:
             continue
-        per_site = entry.site_elements.shape[1]
-        blocks = entry.site_blocks[entry.site_blocks >= 0]
-        windows = np.bincount(blocks, minlength=len(entry.block_offset) - 1)
-        np.add.at(fanout, entry.block_sources, np.repeat(windows, entry.block_width) * per_site)
+        site = np.repeat(np.arange(len(entry.site_blocks)), entry.site_size)
+        pair = np.unique(site * entry.layer.shape[0] + entry.channels(entry.site_elements))
+        channels = np.bincount(pair // entry.layer.shape[0], minlength=len(entry.site_blocks))
+        there = entry.site_blocks >= 0
+        windows = np.zeros(len(entry.block_width), np.int64)
+        np.add.at(windows, entry.site_blocks[there], np.repeat(channels, there.sum(axis=1)) * entry.layer.levels)
+        np.add.at(fanout, entry.block_sources, np.repeat(windows, entry.block_width))
     base = {entry.layer.name: entry.base for entry in neurons}
     layer_base = np.array([base[entry.layer.name] for entry in cores.layers])
     owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))

@@ -1,0 +1,145 @@
+"""Neurons that need not be on the chip: those that never fire, always fire, or that nothing reads.
+
+Forwards, each feature's level is bounded over all inputs, so that a neuron whose threshold no potential reaches is dead and
+one that every potential meets is constant. Backwards, a neuron stays if one that stays has a weight for it. What the
+constant ones that go would have added is taken off the thresholds of their consumers. Potentials that are read out have no
+threshold to take it off: a constant neuron that the read-out reads stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.ir.cores import Removed
+from qsnnc.ir.execute import convolve
+from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survivors:
+    """Which neurons of a population stay, and at which thresholds; both (channels, rows, columns, levels)."""
+
+    kept: Bool
+    thresholds: Int
+    removed: Removed
+
+
+def thresholds_of(layer: Layer) -> Int:
+    """Threshold of each neuron, int64 (channels, rows, columns, levels); zeros, one a feature, where it is read out."""
+    if layer.readout:
+        return np.zeros((*layer.shape, 1), np.int64)
+    return np.ascontiguousarray(layer.thresholds[layer.border].transpose(2, 0, 1, 3))
+
+
+def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
+    """Every neuron of every layer, as the network has it."""
+    found = {}
+    for layer in graph.layers:
+        thresholds = thresholds_of(layer)
+        found[layer.name] = Survivors(np.ones(thresholds.shape, bool), thresholds, Removed())
+    return found
+
+
+def survivors(graph: LayerGraph) -> dict[str, Survivors]:
+    """Find the neurons that decide anything; every score and every level that is left stays what it was."""
+    bounds = _potential_bounds(graph)
+    kept, constant = _read(graph, bounds)
+    found = {}
+    for layer in graph.layers:
+        thresholds, mine = thresholds_of(layer), kept[layer.name]
+        low, high = bounds[layer.name]
+        folded = np.zeros(thresholds.shape, np.int64)
+        for link in layer.connections:
+            gone = constant[link.source] & ~kept[link.source]
+            if gone.any():
+                folded += _sum(link, gone, layer)
+        if layer.readout:
+            assert not folded.any(), "a read-out has no threshold to fold into"
+            found[layer.name] = Survivors(mine, thresholds, Removed())
+            continue
+        never, always = thresholds > high, thresholds <= low
+        removed = Removed(int(never.sum()), int((always & ~mine).sum()), int((~mine & ~never & ~always).sum()))
+        # one that always fires but stays need not keep a threshold far below what it ever meets
+        found[layer.name] = Survivors(mine, np.where(always, low, thresholds) - folded, removed)
+    return found
+
+
+def _potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
+    """Smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
+    # whether each neuron fires on every input, and whether it fires on any
+    fires: dict[str, tuple[Bool, Bool]] = {}
+    source = graph.encoder
+    shape = (*source.shape, source.levels)
+    fires[source.name] = np.zeros(shape, bool), np.ones(shape, bool)
+    bounds = {}
+    for layer in graph.layers:
+        size = (*layer.shape, max(layer.levels, 1))
+        low, high = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        for link in layer.connections:
+            always, ever = fires[link.source]
+            rising = replace(link, weights=np.maximum(link.weights, 0))
+            falling = replace(link, weights=np.minimum(link.weights, 0))
+            low += _sum(rising, always, layer) + _sum(falling, ever, layer)
+            high += _sum(rising, ever, layer) + _sum(falling, always, layer)
+        bounds[layer.name] = low, high
+        if not layer.readout:
+            thresholds = thresholds_of(layer)
+            fires[layer.name] = thresholds <= low, thresholds <= high
+    return bounds
+
+
+def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[str, Bool], dict[str, Bool]]:
+    """Neurons that stay, from the last layer to the first, and those that always fire; the encoder's all stay."""
+    populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
+    sizes = {name: (*entry.shape, max(entry.levels, 1)) for name, entry in populations.items()}
+    read = {name: np.zeros(size, bool) for name, size in sizes.items()}
+    read_out = {name: np.zeros(size, bool) for name, size in sizes.items()}
+    kept = {graph.encoder.name: np.ones(sizes[graph.encoder.name], bool)}
+    constant = {graph.encoder.name: np.zeros(sizes[graph.encoder.name], bool)}
+    for layer in reversed(graph.layers):
+        name = layer.name
+        if layer.readout:
+            kept[name], constant[name] = np.ones(sizes[name], bool), np.zeros(sizes[name], bool)
+        else:
+            low, high = bounds[name]
+            thresholds = thresholds_of(layer)
+            constant[name] = thresholds <= low
+            kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
+        for link in layer.connections:
+            found = _readers(link, kept[name], populations[link.source])
+            read[link.source] |= found
+            if layer.readout:
+                read_out[link.source] |= found
+    return kept, constant
+
+
+def _sum(link: Connection, fired: Bool, layer: Layer) -> Int:
+    """What a map makes of spikes (channels, rows, columns, levels), for each neuron, or for all levels of a feature."""
+    if link.level_wise:
+        parts = [convolve(link, fired[None, ..., i].astype(np.int64), layer.shape)[0] for i in range(fired.shape[-1])]
+        return np.stack(parts, axis=-1)
+    return np.asarray(convolve(link, fired.sum(axis=-1)[None], layer.shape)[0][..., None])
+
+
+def _readers(link: Connection, kept: Bool, source: Population) -> Bool:
+    """Neurons of the source that at least one of the kept neurons has a weight for."""
+    channels, rows, columns, _ = kept.shape
+    groups = kept if link.level_wise else np.asarray(kept.any(axis=-1, keepdims=True))
+    taps = link.taps(source.shape[1:], (rows, columns))
+    positions = source.shape[1] * source.shape[2]
+    outputs, inputs = channels // link.groups, link.weights.shape[1]
+    found = np.zeros((source.shape[0], positions + 1, groups.shape[-1]), bool)  # the last: the padding
+    for group in range(link.groups):
+        mine = slice(group * outputs, (group + 1) * outputs)
+        weights = (link.weights[mine] != 0).reshape(outputs, inputs, -1).astype(np.float32)
+        there = groups[mine].reshape(outputs, -1).astype(np.float32)
+        for tap in range(weights.shape[2]):  # at one tap, no two windows read the same position
+            hit = (weights[:, :, tap].T @ there > 0).reshape(inputs, rows * columns, -1)
+            found[group * inputs : (group + 1) * inputs, taps[:, tap]] |= hit
+    shape = (*source.shape, found.shape[-1])
+    return np.broadcast_to(found[:, :positions].reshape(shape), (*source.shape, source.levels))
