@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from chipsim import terminal
+
+if TYPE_CHECKING:
+    from chipsim.datasets import Dataset
 
 app = typer.Typer(
     name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -55,25 +58,36 @@ def run(
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
     outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores, potentials.")] = None,
+    logs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Write accuracy.txt, spike_num.txt and sop_num.txt there: a number a batch of 200 images."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a data set through a mapping and count spikes and synaptic operations.
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
-    from chipsim.engine.run import check_options
+    from chipsim.engine.run import check_options, open_dataset
     from chipsim.engine.run import run as execute
     from chipsim.files import check_writable
+    from chipsim.report import logs as log_files
     from chipsim.report import tables
 
     terminal.one_stdout(json, per_core, outputs)
     check_options(threads, batch, noise, seed)
     for path in (json, per_core, outputs):
         check_writable(path)
+    images: str | Dataset = dataset
+    if logs:
+        images = open_dataset(dataset, split, data_dir, limit)
+        log_files.check(logs, images)
     with terminal.progress("images", quiet) as report:
         result = execute(
             file,
-            dataset,
+            images,
             split=split,
             data_dir=data_dir,
             limit=limit,
@@ -81,8 +95,11 @@ def run(
             batch=batch,
             noise=noise,
             seed=seed,
+            per_image=logs is not None,
             progress=report,
         )
+    if logs:
+        log_files.write(result, logs)
     if per_core:
         terminal.write_output(per_core, tables.per_core_csv(result))
     if outputs:
@@ -120,6 +137,32 @@ def compare(
             f"largest difference of a score {found.largest_score_error:g}"
         )
     return 0
+
+
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy", help="Which figure.")],
+    files: Annotated[list[str], typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="Where to draw; KIND.png without it.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw spikes, synaptic operations or accuracy of our networks beside the published ones; needs matplotlib.
+
+    Example: chipsim plot sops results/results.json -o sops.svg
+    """
+    import sys
+
+    from chipsim.files import check_writable
+    from chipsim.report import plots
+
+    target = output or f"{kind}.png"
+    plots.check(kind, target)
+    check_writable(target)
+    terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
+    if not quiet and target != "-":
+        print(f"{target}: {kind} of {len(files)} files", file=sys.stderr)  # noqa: T201
 
 
 @app.command()

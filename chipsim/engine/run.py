@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from chipsim.mapping.pixels import prepare
 
 Int = npt.NDArray[np.int64]
 DEFAULT_BATCH = 100
+#: sources whose spikes are held as floats at a time
+SHARE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class RunResult:
     scores: npt.NDArray[np.float32]
     potentials: Int
     labels: Int | None
+    image_spikes: Int | None = None  # (images,), the encoder's included; where asked for
+    image_paper_sops: Int | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -122,6 +126,7 @@ def run(
     batch: int = DEFAULT_BATCH,
     noise: float = 0.0,
     seed: int = 0,
+    per_image: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
     """Execute a mapping on a data set.
@@ -134,6 +139,8 @@ def run(
         All processors by default. Neither it nor ``batch`` changes any result.
     noise : float
         Probability with which each encoder spike is lost.
+    per_image : bool
+        Count spikes and the paper's SOPs of each image too.
     progress : callable, optional
         Called with (images done, images in all).
 
@@ -149,12 +156,14 @@ def run(
     dataset = open_dataset(dataset, split, data_dir, limit)
     workers = threads or os.cpu_count() or 1
     totals = np.zeros(machine.sources, np.int64)
+    by_image: list[tuple[Int, Int]] = []
     potentials: list[Int] = []
     scores: list[npt.NDArray[Any]] = []
     start = time.perf_counter()
     done = 0
-    for fired, read, out in _batches(machine, host, dataset, batch, workers, noise, seed):
+    for fired, each, read, out in _batches(machine, host, dataset, batch, workers, noise, seed, per_image):
         totals += fired
+        by_image += [each] if each is not None else []
         potentials.append(read)
         scores.append(out)
         done += len(read)
@@ -162,9 +171,13 @@ def run(
             progress(done, len(dataset))
     counted = _count(mapping, totals)
     seconds = time.perf_counter() - start
-    return _result(
+    result = _result(
         mapping, dataset, counted, np.concatenate(potentials), np.concatenate(scores), seconds, load_seconds, workers
     )
+    if not per_image:
+        return result
+    spikes, paper_sops = (np.concatenate(part) for part in zip(*by_image, strict=True))
+    return replace(result, image_spikes=spikes, image_paper_sops=paper_sops)
 
 
 def open_mapping(mapping: Mapping | str | Path) -> Mapping:
@@ -204,19 +217,24 @@ def check_options(threads: int | None, batch: int, noise: float, seed: int) -> N
             raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-range", found=found, allowed=allowed)
 
 
+#: spike totals a source; spikes and the paper's SOPs an image, if asked for; potentials; scores
+_Batch = tuple[Int, tuple[Int, Int] | None, Int, npt.NDArray[Any]]
+
+
 def _batches(
-    machine: Machine, host: Host, dataset: Dataset, batch: int, workers: int, noise: float, seed: int
-) -> Iterator[tuple[Int, Int, npt.NDArray[Any]]]:
-    """Spike totals, potentials and scores of each batch, in order; a few batches are under way at a time."""
+    machine: Machine, host: Host, dataset: Dataset, batch: int, workers: int, noise: float, seed: int, per_image: bool
+) -> Iterator[_Batch]:
+    """What each batch gives, in order; a few batches are under way at a time."""
     from threadpoolctl import threadpool_limits
 
-    def one(first: int) -> tuple[Int, Int, npt.NDArray[Any]]:
+    def one(first: int) -> _Batch:
         images = prepare(dataset.images[first : first + batch], machine.mapping.input, dataset.name)
         sent = host.spikes(images)
         if noise:
             sent = lose(sent, first, noise, seed)
         spikes, potentials = machine.step(sent)
-        return spikes.sum(axis=1, dtype=np.int64), potentials, host.scores(potentials)
+        each = _per_image(machine.mapping, spikes) if per_image else None
+        return spikes.sum(axis=1, dtype=np.int64), each, potentials, host.scores(potentials)
 
     starts = range(0, len(dataset), batch)
     with threadpool_limits(limits=1, user_api="blas"):
@@ -225,7 +243,7 @@ def _batches(
             return
         pool = ThreadPoolExecutor(workers)
         try:
-            waiting: list[Future[tuple[Int, Int, npt.NDArray[Any]]]] = []
+            waiting: list[Future[_Batch]] = []
             for first in starts:
                 waiting.append(pool.submit(one, first))
                 while len(waiting) > 2 * workers:
@@ -245,6 +263,15 @@ class _Counts:
     core_spikes: Int
     core_sops: Int
     core_events: Int
+
+
+def _per_image(m: Mapping, spikes: npt.NDArray[np.uint8]) -> tuple[Int, Int]:
+    """Spikes of all sources and the paper's SOPs of each image, a share of the sources at a time."""
+    paper = np.zeros(spikes.shape[1])
+    for start in range(0, len(spikes), SHARE):
+        part = slice(start, start + SHARE)
+        paper += m.dense_fanout[part].astype(np.float64) @ spikes[part].astype(np.float64)
+    return spikes.sum(axis=0, dtype=np.int64), 2 * paper.astype(np.int64)
 
 
 def _per_core(values: Int, offset: Int) -> Int:

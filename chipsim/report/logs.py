@@ -1,0 +1,62 @@
+"""The three logs of the authors' evaluation script: one number a batch of 200 images, a line each.
+
+Zou et al. 2021, doi 10.3389/fnins.2021.694170: accuracy.txt holds how many images of the batch were right, spike_num.txt
+the spikes of the batch, the encoder's included, and sop_num.txt its synaptic operations by the paper's count.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.datasets import Dataset
+from chipsim.engine.run import RunResult
+from chipsim.errors import InputError
+from chipsim.files import write_atomically
+
+BATCH = 200
+
+
+def batch_logs(result: RunResult) -> dict[str, list[int]]:
+    """Numbers of each log by its file name, of a run with labels that was counted by image; a last batch may be smaller."""
+    assert result.labels is not None
+    assert result.image_spikes is not None
+    assert result.image_paper_sops is not None
+    right = (result.predictions == result.labels).astype(np.int64)
+
+    def sums(values: npt.NDArray[np.int64]) -> list[int]:
+        return [int(values[first : first + BATCH].sum()) for first in range(0, len(values), BATCH)]
+
+    return {
+        "accuracy.txt": sums(right),
+        "spike_num.txt": sums(result.image_spikes),
+        "sop_num.txt": sums(result.image_paper_sops),
+    }
+
+
+def check(directory: str | Path, dataset: Dataset) -> None:
+    """Refuse, before the run, a place that cannot hold the logs, and images without labels to be right by."""
+    if dataset.labels is None:
+        raise InputError(
+            dataset.name, "has no labels, and accuracy.txt counts right answers; leave --logs out", code="data-labels"
+        )
+    path = Path(directory)
+    place = path if path.exists() else path.parent
+    if not place.is_dir():
+        raise InputError(
+            str(path), f"cannot be a directory: {place} is none; choose another place", code="output-unwritable"
+        )
+    if not os.access(place, os.W_OK):
+        raise InputError(str(path), "cannot be written: permission denied; choose another place", code="output-unwritable")
+
+
+def write(result: RunResult, directory: str | Path) -> None:
+    """Write the three files; the directory is made if it is not there."""
+    contents = batch_logs(result)
+    path = Path(directory)
+    path.mkdir(exist_ok=True)
+    for name, numbers in contents.items():
+        write_atomically(path / name, "".join(f"{number}\n" for number in numbers).encode())
