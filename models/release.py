@@ -1,6 +1,7 @@
 """Make a trained network one of this folder's models: ONNX file, card, and the log of test-set evaluations.
 
-``python -m models.release runs/k1b2 --name lenet --command "..." --hardware "..." --data-dir DIR``
+``python -m models.release runs/first runs/second --name lenet --hardware "..." --data-dir DIR``: the last run is
+released, and those before it are the ones that it started from. ``--tried runs`` writes the table of all runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,22 @@ def read_log(directory: Path) -> list[Facts]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def release(run: str, name: str, directory: Path, options: argparse.Namespace) -> Facts:
+def run_facts(run: str) -> Facts:
+    """What a run's log and command file say of it."""
+    log = [json.loads(line) for line in Path(f"{run}.log.jsonl").read_text().splitlines()]
+    command = Path(f"{run}.command")
+    judged = [which for entry in log for name, which in entry.items() if name in ("model", "average")]
+    return {
+        "run": Path(run).name,
+        "command": command.read_text().strip() if command.exists() else "",
+        "epochs": len(log),
+        "hours": sum(entry["seconds"] for entry in log) / 3600,
+        "validation": max(which[0] for which in judged),
+        "spikes": judged[-1][2],
+    }
+
+
+def release(runs: list[str], name: str, directory: Path, options: argparse.Namespace) -> Facts:
     """Export, certify, evaluate (the test sets once) and write everything down."""
     import torch
 
@@ -35,9 +51,10 @@ def release(run: str, name: str, directory: Path, options: argparse.Namespace) -
     from models.evaluate import evaluate, load, same_in_any_batch
     from models.export import build, load_checkpoint
 
-    model = load_checkpoint(f"{run}.best.pt")
-    training = [json.loads(line) for line in Path(f"{run}.log.jsonl").read_text().splitlines()]
-    metadata = {"seed": str(options.seed), "epochs": str(len(training)), "torch": torch.__version__}
+    model = load_checkpoint(f"{runs[-1]}.best.pt")
+    history = [run_facts(run) for run in runs]
+    epochs = sum(each["epochs"] for each in history)
+    metadata = {"seed": str(options.seed), "epochs": str(epochs), "torch": torch.__version__}
     proto = build(model, metadata)
     content = proto.SerializeToString(deterministic=True)
     if any(entry["sha256"] == hashlib.sha256(content).hexdigest() for entry in read_log(directory)):
@@ -57,11 +74,12 @@ def release(run: str, name: str, directory: Path, options: argparse.Namespace) -
         "digits_validation": held["digits"]["accuracy"],
         "widths": list(model.widths),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": options.command,
+        "command": history[-1]["command"],
         "seed": options.seed,
         "hardware": options.hardware,
-        "epochs": len(training),
-        "hours": sum(entry["seconds"] for entry in training) / 3600,
+        "epochs": epochs,
+        "hours": sum(each["hours"] for each in history),
+        "runs": history,
     }
     if model.quantization is not None:
         facts["margins"] = {m.name: [m.units, m.safety] for m in margins(proto)}
@@ -69,6 +87,27 @@ def release(run: str, name: str, directory: Path, options: argparse.Namespace) -
         file.write(json.dumps(facts) + "\n")
     (directory / f"{name}.md").write_text(card(name, facts))
     return facts
+
+
+def runs_table(runs: list[Facts]) -> str:
+    """Runs as Markdown."""
+    lines = ["| run | options | epochs | hours | best validation |", "| --- | --- | --- | --- | --- |"]
+    for run in runs:
+        options = run["command"].partition(f"--name {run['run']} ")[2] or run["command"]
+        cells = [run["run"], f"`{options.removeprefix('--out runs ')}`", str(run["epochs"]), f"{run['hours']:.2f}"]
+        lines.append(f"| {' | '.join([*cells, percent(run['validation'])])} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_tried(folder: Path, target: Path) -> None:
+    """Write the table of all runs of a folder, released or not, in the order in which they ended."""
+    logs = sorted(folder.glob("*.log.jsonl"), key=lambda path: path.stat().st_mtime)
+    runs = [run_facts(str(path).removesuffix(".log.jsonl")) for path in logs]
+    target.write_text(
+        "# Everything that was tried\n\nEvery training run, released or not; `python -m models.train` goes before the "
+        "options. Hours are wall clock, on\na machine that often did other things beside. Accuracies are those of 5,000 "
+        "validation images.\n\n" + runs_table(runs)
+    )
 
 
 def percent(fraction: float) -> str:
@@ -88,7 +127,7 @@ def card(name: str, facts: Facts) -> str:
         ("Seed", facts["seed"]),
         ("Command", f"`{facts['command']}`"),
         ("Hardware", facts["hardware"]),
-        ("Hours", f"{facts['hours']:.2f} for {facts['epochs']} epochs (a teacher's time not counted)"),
+        ("Hours", f"{facts['hours']:.2f} of wall clock for {facts['epochs']} epochs (a teacher's not counted)"),
         ("Validation accuracy", f"MNIST {percent(facts['validation'])}, "
                                 f"digits {percent(facts['digits_validation'])}"),
         ("Test accuracy", f"MNIST {percent(facts['accuracy'])}, digits {percent(facts['digits'])}"),
@@ -100,6 +139,11 @@ def card(name: str, facts: Facts) -> str:
             ("SOPs an image", f"{facts['sops']:,.0f}; by the paper's count {facts['paper_sops']:,.0f}"),
         ]
     text = f"# {name}\n\n| | |\n| --- | --- |\n" + "".join(f"| {key} | {value} |\n" for key, value in rows)
+    if len(facts["runs"]) > 1:
+        text += (
+            "\n## How it came about\n\nOne run after the other, each from the best weights of the one before. Within a "
+            f"run, validation\nchose the weights.\n\n{runs_table(facts['runs'])}"
+        )
     if "margins" in facts:
         text += "\n## Exactness\n\n"
         text += (
@@ -137,15 +181,21 @@ def write_table(directory: Path) -> None:
 def main() -> None:
     """Release one model."""
     p = argparse.ArgumentParser(prog="python -m models.release", description=__doc__)
-    p.add_argument("run", help="OUT/NAME of the training run, without suffix")
-    p.add_argument("--name", required=True, help="name of the ONNX file and its card")
-    p.add_argument("--command", required=True, help="the command that trained it, for the card")
-    p.add_argument("--hardware", required=True, help="what it was trained on, for the card")
+    p.add_argument("runs", nargs="*", help="OUT/NAME of the run, after those that it started from")
+    p.add_argument("--name", help="name of the ONNX file and its card")
+    p.add_argument("--hardware", default="", help="what it was trained on, for the card")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--data-dir")
     p.add_argument("--directory", type=Path, default=HERE)
+    p.add_argument("--tried", type=Path, metavar="OUT", help="write tried.md, the table of all runs in a folder")
     options = p.parse_args()
-    facts = release(options.run, options.name, options.directory, options)
+    if options.tried:
+        write_tried(options.tried, options.directory / "tried.md")
+    if not options.runs:
+        return
+    if not options.name:
+        p.error("--name is needed to release a run")
+    facts = release(options.runs, options.name, options.directory, options)
     if (options.directory / "README.md").exists():
         write_table(options.directory)
     print(json.dumps({key: facts[key] for key in ("model", "validation", "accuracy", "digits")}))

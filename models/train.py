@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 
 
@@ -56,7 +58,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.mode == "training":
         from models.trainer import Trainer
 
-        Trainer(options).run()
+        trainer = Trainer(options)
+        words = sys.argv[1:] if arguments is None else arguments
+        (trainer.out / f"{trainer.name}.command").write_text(f"python -m models.train {shlex.join(words)}\n")
+        trainer.run()
         return
     if options.model is None:
         raise SystemExit(f"--mode {options.mode} needs --model FILE.onnx")

@@ -151,6 +151,33 @@ def test_compile_inspect_and_verify(tmp_path, model) -> None:
     assert json.loads(verified.stdout)["equal"]
 
 
+def test_removed_neurons_are_reported_and_kept_on_request(tmp_path, save) -> None:
+    """Two of four channels never fire, one always does: 3 * 16 of 64 neurons go, 16 for being constant."""
+    net = Builder((1, 6, 6))
+    net.conv("stem", np.ones((2, 1, 3, 3)) / 32.0, pads=[1, 1, 1, 1])
+    net.quantize("stem/quant", 0, 1)
+    net.conv("middle", np.ones((4, 2, 3, 3)), np.array([-100.5, 100.5, -3.5, -100.5]))
+    net.quantize("middle/quant", 0, 1)
+    net.conv("last", np.ones((2, 4, 4, 4)), np.array([-20.5, -24.5]))
+    net.quantize("last/quant", 0, 1)
+    net.flatten()
+    net.gemm("head", np.array([[1, -1], [2, 0], [0, 1]]) / 4.0)
+    path = save(net.model())
+    found = {}
+    for option in ("", "--keep-dead"):
+        done = qsnnc(
+            "compile", path, "-o", tmp_path / "out.map", *option.split(), "--json", tmp_path / "c.json", cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        layers = json.loads((tmp_path / "c.json").read_text())["layers"]
+        found[option] = [(layer["neurons"], layer["removed"]) for layer in layers]
+        said = "middle: removed 32 neurons that never fire, 16 neurons that always fire" in done.stdout
+        assert said == (option == "")
+        if not option:
+            assert layers[0]["removed_as"] == {"dead": 32, "constant": 16, "unread": 0}
+    assert found == {"": [(16, 48), (2, 0), (3, 0)], "--keep-dead": [(64, 0), (2, 0), (3, 0)]}
+
+
 def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None:
     (tmp_path / "chip.yaml").write_text("base: mini\naxons: 8\nmax_fold: 1\ngrid: [1, 1]\n")
     done = qsnnc("compile", model, "-o", "net.map", "--chip", "chip.yaml", "--json", "out.json", cwd=tmp_path)
