@@ -45,7 +45,7 @@ def load(data_dir: str | None, device: torch.device, *, limit: int | None = None
     )
 
 
-def augment(images: Tensor, draw: Tensor) -> Tensor:
+def augment(images: Tensor, draw: Tensor, bend: Tensor | None = None) -> Tensor:
     """Rotate 12 degrees, scale 12 %, stretch 8 %, shear 0.15, shift 2.5 pixels at most.
 
     Bilinear, and rounded to whole pixels: the encoder's sums stay on their grid.
@@ -54,6 +54,8 @@ def augment(images: Tensor, draw: Tensor) -> Tensor:
     ----------
     images : Tensor, (N, 1, 28, 28)
     draw : Tensor, (N, 6), uniform in -1 .. 1
+    bend : Tensor, (N, 2, n, n), optional
+        Displacements in pixels on a coarse grid, by which strokes are bent smoothly.
     """
     angle = draw[:, 0] * np.deg2rad(12.0)
     scale = 1 + 0.12 * draw[:, 1]
@@ -69,4 +71,7 @@ def augment(images: Tensor, draw: Tensor) -> Tensor:
         dim=1,
     )
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    if bend is not None:
+        smooth = F.interpolate(bend, images.shape[2:], mode="bicubic", align_corners=True)
+        grid = grid + smooth.permute(0, 2, 3, 1) * (2 / images.shape[3])
     return torch.round(F.grid_sample(images, grid, align_corners=False))

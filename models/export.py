@@ -129,9 +129,32 @@ def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
 
 
 def load_checkpoint(path: str) -> LeNet:
-    """Rebuild the chosen network of a checkpoint file of `models.train`."""
+    """Rebuild a network: the chosen one of a checkpoint file of `models.train`, or an ONNX file of this folder.
+
+    An ONNX file holds weights as they act; a ternary master weight becomes 1/2 or nothing, which acts the same.
+    """
+    if path.endswith(".onnx"):
+        return _from_onnx(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     q = None if state["k"] is None else Quantization(state["k"], state["B"])
     model = LeNet(q, prune=state["prune"], widths=tuple(state.get("widths", WIDTHS)))
     model.load_state_dict(state["best"])
+    return model.eval()
+
+
+def _from_onnx(path: str) -> LeNet:
+    proto = onnx.load(path)
+    facts = {entry.key: entry.value for entry in proto.metadata_props}
+    values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in proto.graph.initializer}
+    q = Quantization(int(facts["k"]), int(facts["B"])) if "k" in facts else None
+    widths = tuple(len(values[f"{name}.weight"]) for name, *_ in PLAN)
+    model = LeNet(q, prune=float(facts.get("prune", 0.7)), widths=widths)
+    state = model.state_dict()
+    for name, *_ in PLAN:
+        weight = values[f"{name}.weight"]
+        state[f"{name}.weight"] = weight if q is None or name == "conv1" else weight / 2
+        for ours, theirs in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"), ("running_var", "var")):
+            state[f"{name}_bn.{ours}"] = values[f"{name}.bn.{theirs}"]
+    state["fc.weight"], state["fc.bias"] = values["fc.weight"], values["fc.bias"]
+    model.load_state_dict(state)
     return model.eval()

@@ -159,7 +159,8 @@ class LeNet(nn.Module):
                 x = self.lose(x)
         x = F.dropout(x.flatten(1), self.dropout, self.training)
         weight, bias = self.head()
-        return F.linear(x, weight, bias), activations
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), weight, bias), activations
 
     def requantize(self, quantization: Quantization) -> None:
         """Take another k and B, with activations stretched so that their range fills the new one.
@@ -193,7 +194,7 @@ class LeNet(nn.Module):
     def spikes(self, activations: list[Tensor]) -> list[Tensor]:
         """Spikes of each layer, one number an image: the sum of its levels."""
         scale = 1.0 if self.quantization is None else 2.0**self.quantization.k
-        return [a.flatten(1).sum(dim=1) * scale for a in activations]
+        return [a.flatten(1).sum(dim=1, dtype=torch.float32) * scale for a in activations]
 
     def sops(self, activations: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Synaptic operations of each image: real ones and the paper's count, (N,) each.

@@ -23,8 +23,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--epochs", type=int, default=100)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--resume", action="store_true")
-    p.add_argument("--teacher", nargs="+", help="checkpoints (.best.pt) to distill from: their mean")
-    p.add_argument("--init", help="checkpoint (.best.pt) to start from instead of random weights")
+    p.add_argument(
+        "--teacher", nargs="+", help="checkpoints (.best.pt) or ONNX files of this folder to distill from: their mean"
+    )
+    p.add_argument("--init", help="checkpoint (.best.pt) or ONNX file to start from instead of random weights")
     p.add_argument(
         "--remove-below",
         type=float,
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--augment", type=float, default=1.0, help="strength of the augmentation, 0 to 1")
+    p.add_argument("--elastic", type=float, default=0.0, help="bend strokes by so many pixels (standard deviation)")
     p.add_argument("--noise", type=float, default=0.0, help="train for encoder spikes lost, up to this share")
     p.add_argument("--penalty", type=float, default=0.0, help="loss for a spike, weighted by layer")
     p.add_argument("--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more")
@@ -42,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="auto")
     p.add_argument("--threads", type=int, help="CPU threads; two runs of one each do as much as one run of two")
     p.add_argument("--compile", action="store_true", help="fuse the step with torch.compile (needs a C++ compiler)")
+    p.add_argument("--bf16", action="store_true", help="convolve in bfloat16: a third faster on a CPU that has it")
     p.add_argument("--limit", type=int, help="use only so many MNIST images (for tests)")
     p.add_argument("--stop-after", type=int, help="stop after this epoch as if killed (for tests)")
     p.add_argument("--save-every", type=int, default=1, help="epochs between checkpoints")

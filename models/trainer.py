@@ -25,6 +25,7 @@ BATCH = 256
 PEAK_RATE = 2e-3
 WARM_UP = 0.15
 SMOOTHING = 0.03
+BENDS = 5  # points a side of the grid on which strokes are bent
 TEMPERATURE = 2.0
 AVERAGING = 0.998  # of the master weights, a step
 SETTLING = 20  # batches from which the averaged network's batch norms are estimated
@@ -111,10 +112,11 @@ class Trainer:
 
     def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy, distance from the teachers, and the price of the spikes, of a batch."""
-        scores, activations = self.model(pixels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            scores, activations = self.model(pixels)
         loss = F.cross_entropy(scores, labels, label_smoothing=SMOOTHING)
         if self.teachers:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
                 logits = torch.stack([teacher(pixels)[0] for teacher in self.teachers]).mean(0)
                 wanted = F.log_softmax(logits / TEMPERATURE, dim=1)
             given = F.log_softmax(scores / TEMPERATURE, dim=1)
@@ -129,7 +131,10 @@ class Trainer:
     def step(self) -> None:
         """Forward, backward and update on the images at ``self.index``."""
         draw = (torch.rand(BATCH, 6, device=self.device) * 2 - 1) * self.options.augment
-        pixels = augment(self.data.images[self.index], draw)
+        bend = None
+        if self.options.elastic:
+            bend = torch.randn(BATCH, 2, BENDS, BENDS, device=self.device) * self.options.elastic
+        pixels = augment(self.data.images[self.index], draw, bend)
         loss = self.forward(pixels, self.data.labels[self.index])
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
