@@ -18,6 +18,7 @@ from chipsim.engine.run import open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
+from chipsim.standard import rewrite
 
 #: images compared at a time
 BATCH = 100
@@ -126,7 +127,7 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = onnx.load(str(path))
+    proto = rewrite(onnx.load(str(path)))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]

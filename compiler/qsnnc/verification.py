@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
+from chipsim.standard import rewrite
 from qsnnc.frontend.read import Model, session
 from qsnnc.ir.execute import fire, potentials
 from qsnnc.ir.layers import Doubt, Int, Layer, LayerGraph, Population
@@ -182,7 +183,7 @@ class _Reference:
     def __init__(self, model: Model, tensors: list[str]) -> None:
         import onnx
 
-        proto = onnx.load(str(model.path))
+        proto = rewrite(onnx.load(str(model.path)))
         there = {value.name for value in proto.graph.output}
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
         self.wanted = [model.output, *tensors]

@@ -15,14 +15,15 @@ from qsnnc.frontend import ends, linear
 from qsnnc.frontend.linear import Accumulator, Quantized
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.read import Model, Node, session
-from qsnnc.frontend.region import Region, find_levels
+from qsnnc.frontend.region import MOST_LEVELS, Region, find_levels
 from qsnnc.frontend.thresholds import layer_of, readout_of
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population, reachable
 
 ELEMENTWISE = frozenset(
-    "Abs Add BatchNormalization Cast Ceil Clip DequantizeLinear Div Dropout Elu Equal Erf Exp Floor Greater GreaterOrEqual "
-    "HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log Max Min Mul Neg Not PRelu Pow QuantizeLinear Reciprocal "
-    "Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where And Or".split()
+    "Abs Add BatchNormalization Cast CastLike Ceil Clip DequantizeLinear Div Dropout Elu Equal Erf Exp Floor Greater "
+    "GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log Max Min Mul Neg Not PRelu Pow "
+    "QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where And "
+    "Or".split()
 )
 RELABEL = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout".split())
 WEIGHTED = frozenset("Conv Gemm MatMul".split())
@@ -37,6 +38,22 @@ class Pooled:
     node: Node
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reshaped:
+    """An unquantized tensor in another order or shape: moved behind the quantizer when that is found."""
+
+    before: str  # the operator's input tensor
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """Sums of a linear operator in another order or shape: what a matrix may read, and nothing else."""
+
+    sums: Accumulator
+    index: Int
+
+
 @dataclass(slots=True)
 class Walk:
     """What is known so far; lives for one call of `integerize`."""
@@ -44,7 +61,7 @@ class Walk:
     model: Model
     namer: Namer
     producer: dict[str, Node]
-    state: dict[str, Quantized | Accumulator | Pooled] = field(default_factory=dict)
+    state: dict[str, Quantized | Accumulator | Pooled | Reshaped] = field(default_factory=dict)
     host: set[str] = field(default_factory=set)  # tensors that only the host computes
     encoder: Population | None = None
     encoder_region: Region | None = None
@@ -79,6 +96,10 @@ class Walk:
         known = self.state.get(name)
         if isinstance(known, Quantized):
             return known
+        # close the region at a tensor that the reference has; what follows only moves and scales its levels
+        before = self._written(name)
+        if before is not None and self.resolve(before) is None:
+            return None
         region = self.region(name)
         if region is None:
             return None
@@ -89,11 +110,23 @@ class Walk:
             found = self._close(root, region, region.root)
         elif isinstance(root, Pooled):
             found = self._close_pooled(root, region)
+        elif isinstance(root, Reshaped):
+            found = self._close_reshaped(root, region)
         else:
             found = self._encode(region)
         if found is not None:
             self.state[name] = found
         return found
+
+    def _written(self, name: str) -> str | None:
+        """The nearest tensor before one of the spelling's own that stands in the file; None where this one does."""
+        first = name
+        while name not in self.model.written and name in self.producer and self.producer[name].op in ELEMENTWISE:
+            data = [n for n in self.producer[name].inputs if n and n not in self.model.constants]
+            if len(data) != 1:
+                return None
+            name = data[0]
+        return name if name != first and name in self.model.written else None
 
     def _encode(self, region: Region) -> Quantized | None:
         """The host's activation becomes the encoder population if it is quantized."""
@@ -134,16 +167,48 @@ class Walk:
         after = find_levels(region)
         if after is None:
             return None
-        from onnx import helper
-
-        through = helper.make_node("Identity", [pool.before], [pool.node.outputs[0]])
-        bridge = Node("", "Identity", (pool.before,), (pool.node.outputs[0],), {}, through)
-        joined = Region(self.model, before.root, region.end, (*before.nodes, bridge, *region.nodes), before.channels)
+        joined = self._joined(before, pool.node, region)
         inner = self._close(root, joined, before.root, internal=True)
         if inner is None:
             return None
         layer = self._max_pool(pool.node, inner, after.falling, region.end)
         return _whole(layer, self.model.shapes[pool.node.outputs[0]])
+
+    def _joined(self, before: Region, node: Node, after: Region) -> Region:
+        """Two regions as one, the operator between them stepped over."""
+        from onnx import helper
+
+        ends = before.end, node.outputs[0]
+        bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
+        return Region(self.model, before.root, after.end, (*before.nodes, bridge, *after.nodes), before.channels)
+
+    def _close_reshaped(self, moved: Reshaped, region: Region) -> Quantized | None:
+        """A quantizer with one scale for all commutes with an operator that only moves values."""
+        before = self.region(moved.before)
+        if before is None or find_levels(region) is None:
+            return None
+        constants = [n for node in region.nodes for n in node.inputs if n in self.model.constants]
+        if any(self.model.constants[name].size > 1 for name in constants):
+            raise ModelError(
+                moved.node.name,
+                f"{moved.node.op} stands between sums and a quantizer with a scale a channel; put the quantizer before it",
+                code="reshape-before-quantizer",
+                node=moved.node.name,
+            )
+        joined = self._joined(before, moved.node, region)
+        root = self.state.get(before.root)
+        if isinstance(root, Accumulator):
+            found = self._close(root, joined, before.root)
+        elif isinstance(root, Pooled):
+            found = self._close_pooled(root, joined)
+        else:
+            return None
+        if found is None:
+            return None
+        index = self._relabel(moved.node, found.index)
+        if not (index.reshape(-1) == np.arange(index.size)).all():  # the tensor has another order than the population
+            self.layers[-1] = replace(self.layers[-1], tensor="")
+        return replace(found, index=index)
 
     def _rescaled(self, root: Quantized, region: Region) -> Quantized | None:
         """Elementwise operators on levels that only move and scale them."""
@@ -175,6 +240,12 @@ class Walk:
             self.state[out] = self._on_levels(node, [t for t in tensors if t is not None])
         elif all(name in self.host for name in data):
             self.host.update(node.outputs)
+        elif node.op in RELABEL and self._is_ours(data[0]) and not self._leads_out(out):
+            self.state[out] = Reshaped(data[0], node)
+        elif node.op in ("Gemm", "MatMul") and (sums := self._sums(data[0])) is not None:
+            last = self._leads_out(out)
+            name = self.namer.layer(node)
+            self.state[out] = linear.matrix_of_sums(self.model, node, sums.sums, sums.index, name, last=last)
         elif node.op in ("MaxPool", "GlobalMaxPool") and self._accumulates(data[0]):
             self.state[out] = Pooled(data[0], node)
         elif node.op in WEIGHTED or node.op in POOLS or node.op == "Add":
@@ -182,7 +253,8 @@ class Walk:
                 return
             raise ModelError(
                 self.namer.peek(node),
-                f"reads {data[0]!r}, which is not quantized; put a quantizer (scale, round, clip) before it",
+                f"reads {data[0]!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer (scale, "
+                "round, clip) before it",
                 code="activation-not-quantized",
                 node=node.name,
             )
@@ -267,6 +339,20 @@ class Walk:
             raise ModelError(node.name, f"{node.op} moves the batch axis", code="batch-moved", node=node.name)
         return np.asarray(moved[0], np.int64)
 
+    def _sums(self, name: str) -> Moved | None:
+        """The sums that a tensor holds as they are, with no operator between that changes them."""
+        known = self.state.get(name)
+        if isinstance(known, Accumulator):
+            return Moved(known, np.arange(int(np.prod(known.shape))).reshape(self.model.shapes[name]))
+        if isinstance(known, Reshaped) and (inner := self._sums(known.before)) is not None:
+            return replace(inner, index=self._relabel(known.node, inner.index))
+        return None
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a tensor comes, elementwise, from a linear operator on levels."""
+        region = self.region(name)
+        return region is not None and isinstance(self.state.get(region.root), Accumulator | Pooled | Reshaped)
+
     def _adds_levels(self, node: Node) -> bool:
         """Whether an Add joins two branches instead of being elementwise on one."""
         data = [name for name in node.inputs if name not in self.model.constants]
@@ -332,11 +418,7 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
     else:
         readout, root = _last_accumulator(walk)
     if walk.encoder is None:
-        raise ModelError(
-            str(model.path),
-            "nothing in it is quantized; train with quantized activations (and weights on a grid), then export",
-            code="model-not-quantized",
-        )
+        raise _not_quantized(model)
     layer = readout_of(readout, root, model)
     layers = (*walk.layers, layer)
     return LayerGraph(
@@ -347,6 +429,27 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
         encoder_exact=ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
+    )
+
+
+def _not_quantized(model: Model) -> ModelError:
+    """Nothing quantized was found: say what there is instead."""
+    for node in model.nodes:
+        typed = model.constants.get(node.inputs[2]) if node.op == "QuantizeLinear" and len(node.inputs) > 2 else None
+        if typed is not None and np.iinfo(typed.dtype).bits > 8:
+            return ModelError(
+                node.name,
+                f"quantizes to {typed.dtype}, {1 << np.iinfo(typed.dtype).bits:,} levels; at most {MOST_LEVELS:,} are "
+                "supported, each level being a neuron: quantize activations to 8 bits or fewer",
+                code="levels-many",
+                node=node.name,
+                found=1 << np.iinfo(typed.dtype).bits,
+                allowed=MOST_LEVELS,
+            )
+    return ModelError(
+        str(model.path),
+        "nothing in it is quantized; train with quantized activations (and weights on a grid), then export",
+        code="model-not-quantized",
     )
 
 
@@ -372,11 +475,7 @@ def _last_accumulator(walk: Walk) -> tuple[Accumulator, str]:
         if isinstance(known, Accumulator):
             return known, root
     if walk.encoder is None:
-        raise ModelError(
-            str(model.path),
-            "nothing in it is quantized; train with quantized activations (and weights on a grid), then export",
-            code="model-not-quantized",
-        )
+        raise _not_quantized(model)
     raise ModelError(
         model.output,
         "the output does not come from one linear layer on quantized activations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -217,11 +217,30 @@ def convolution(model: Model, node: Node, tensor: Quantized, name: str) -> Accum
         **geometry,  # type: ignore[arg-type]
     )
     part = (tensor, link, weights.astype(np.float64).reshape(kernel), scales)
-    return accumulate(name, "convolution", node, out, [part], bias.astype(np.float64))
+    return _settled(model, accumulate(name, "convolution", node, out, [part], bias.astype(np.float64)))
 
 
 def matrix(model: Model, node: Node, tensor: Quantized, name: str, *, last: bool) -> Accumulator:
     """Gemm or MatMul with a constant matrix on a flat tensor; any relabelling before it becomes an order of columns."""
+    weights, bias = _matrix_of(model, node, tensor.index.ndim, tensor.index.shape)
+    integers, scales = integer_weights(name, node.name, weights, per_channel=not last)
+    full = np.zeros((len(weights), tensor.population.features), np.int64)
+    real = np.zeros(full.shape)
+    np.add.at(full.T, tensor.index, integers.T)
+    np.add.at(real.T, tensor.index, weights.T)
+    kernel = (len(weights), *tensor.population.shape)
+    link = Connection(tensor.population.name, full.reshape(kernel))
+    out = (len(weights),)
+    return _settled(model, accumulate(name, "dense", node, out, [(tensor, link, real.reshape(kernel), scales)], bias))
+
+
+def _settled(model: Model, sums: Accumulator) -> Accumulator:
+    """Sums of integers are exact, whatever their size."""
+    return replace(sums, exact=np.ones_like(sums.exact)) if sums.node.name in model.integral else sums
+
+
+def _matrix_of(model: Model, node: Node, axes: int, shape: tuple[int, ...]) -> tuple[F64, F64]:
+    """Weights (outputs, inputs) and bias (outputs,) of a Gemm or MatMul on a flat tensor."""
     weights = constant(model, node, 1).astype(np.float64)
     bias = np.zeros(())
     if node.op == "Gemm":
@@ -234,29 +253,88 @@ def matrix(model: Model, node: Node, tensor: Quantized, name: str, *, last: bool
             bias = constant(model, node, 2).astype(np.float64) * float(node.attributes.get("beta", 1.0))
     else:
         weights = weights.T
-    if tensor.index.ndim != 1 or weights.ndim != 2:
+    if axes != 1 or weights.ndim != 2:
         raise ModelError(
             node.name,
-            f"{node.op} on a tensor of shape {tensor.index.shape} per image; flatten it first",
+            f"{node.op} on a tensor of shape {shape} per image; flatten it first",
             code="matrix-rank",
             node=node.name,
         )
+    return weights, np.broadcast_to(bias.reshape(-1) if bias.size > 1 else bias, (len(weights),)).astype(np.float64)
+
+
+def matrix_of_sums(model: Model, node: Node, inner: Accumulator, index: Int, name: str, *, last: bool) -> Accumulator:
+    """A matrix on the sums of another linear operator (an average pool, say), with no quantizer between: one map.
+
+    Parameters
+    ----------
+    index : ndarray, int64
+        Which feature of ``inner`` stands where in the tensor that the matrix reads.
+    """
+    if len(inner.connections) != 1 or np.unique(inner.scale).size != 1:
+        raise ModelError(
+            node.name,
+            f"reads {inner.name}, whose sums have scales of their own; put a quantizer (scale, round, clip) between",
+            code="activation-not-quantized",
+            node=node.name,
+        )
+    weights, bias = _matrix_of(model, node, index.ndim, index.shape)
     integers, scales = integer_weights(name, node.name, weights, per_channel=not last)
-    full = np.zeros((len(weights), tensor.population.features), np.int64)
-    real = np.zeros(full.shape)
-    np.add.at(full.T, tensor.index, integers.T)
-    np.add.at(real.T, tensor.index, weights.T)
-    kernel = (len(weights), *tensor.population.shape)
-    link = Connection(tensor.population.name, full.reshape(kernel))
-    bias = np.broadcast_to(bias.reshape(-1) if bias.size > 1 else bias, (len(weights),)).astype(np.float64)
-    out = (len(weights),)
-    return accumulate(name, "dense", node, out, [(tensor, link, real.reshape(kernel), scales)], bias)
+    (link,), scale = inner.connections, float(inner.scale.flat[0])
+    source = inner.sources[link.source]
+    features = int(np.prod(inner.shape))
+    moved = np.zeros((len(weights), features), np.int64)
+    real = np.zeros(moved.shape)
+    np.add.at(moved.T, index.reshape(-1), integers.T)
+    np.add.at(real.T, index.reshape(-1), weights.T)
+    whole = _through(link, moved, inner.shape, source)
+    kernel = (len(weights), *source.shape)
+    joined = Connection(source.name, whole.reshape(kernel))
+    offsets = inner.offset[inner.border].transpose(2, 0, 1).reshape(-1)
+    largest = float(np.abs(scale * inner.reach).max() + np.abs(inner.offset).max())
+    unit = _power_of_two_or_none(scale) if not inner.offset.any() else None
+    exact = np.zeros(len(weights), bool)
+    if unit and inner.exact.all():
+        exact = sums_are_exact(weights, bias, unit, largest) & (integers * scales[:, None] == weights).all(axis=1)
+    return Accumulator(
+        name,
+        "dense",
+        node,
+        (len(weights), 1, 1),
+        (joined,),
+        (scales * scale)[None],
+        (bias + real @ offsets)[None],
+        np.zeros((1, 1), np.int64),
+        reachable((joined,), inner.sources, (len(weights), 1, 1)),
+        exact,
+        np.abs(bias) + np.abs(real).sum(axis=1) * max(largest, float(inner.magnitude.max())),
+        weights.shape[1] + inner.terms + 2,
+        inner.sources,
+    )
+
+
+def _through(link: Connection, outer: Int, shape: tuple[int, int, int], source: Population) -> Int:
+    """Weights (outputs, features of the source) of a matrix behind a connection."""
+    channels, rows, columns = shape
+    taps = link.taps(source.shape[1:], (rows, columns))
+    positions = source.shape[1] * source.shape[2]
+    per_group, outputs = link.weights.shape[1], channels // link.groups
+    outer = outer.reshape(len(outer), channels, rows * columns)
+    whole = np.zeros((len(outer), source.shape[0], positions + 1), np.int64)  # the last: the padding
+    kernel = link.weights.reshape(channels, per_group, -1)
+    for group in range(link.groups):
+        mine, theirs = slice(group * outputs, (group + 1) * outputs), slice(group * per_group, (group + 1) * per_group)
+        for tap in range(kernel.shape[2]):  # at one tap, no two windows read the same position
+            whole[:, theirs, taps[:, tap]] += np.einsum("kop,oi->kip", outer[:, mine], kernel[mine, :, tap])
+    return whole[:, :, :positions]
+
+
+def _power_of_two_or_none(value: float) -> float | None:
+    return value if float(2.0 ** np.round(np.log2(value))) == value else None
 
 
 def sum_pool(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulator:
     """AveragePool, GlobalAveragePool and ReduceMean over rows and columns: a sum, scaled."""
-    from dataclasses import replace
-
     _needs_canonical(node, tensor)
     channels = tensor.index.shape[0]
     space = tensor.index.shape[1:]
@@ -334,8 +412,6 @@ def addition(model: Model, node: Node, left: Quantized, right: Quantized, name: 
         scales = np.full(channels, unit / tensor.scale)
         parts.append((tensor, link, np.ones(weights.shape), scales))
     whole = accumulate(name, "add", node, model.shapes[node.outputs[0]], parts, np.zeros(parts[0][1].weights.shape[0]))
-    from dataclasses import replace
-
     from qsnnc.frontend.certify import EXACT_BELOW
 
     steps = [dyadic(tensor) for tensor in (left, right)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.errors import InputError
+from chipsim.standard import rewrite
 from qsnnc.errors import ModelError
+from qsnnc.frontend.spell import spell
 
 if TYPE_CHECKING:
     import onnx
@@ -51,6 +54,8 @@ class Model:
     opsets: Mapping[str, int]
     ir_version: int
     origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
+    integral: frozenset[str]  # nodes that stand for sums of integers, exact whatever their size
+    written: frozenset[str]  # tensors that the reference has, too
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
@@ -102,10 +107,16 @@ def read_onnx(path: str | Path) -> Model:
         The file is missing, is no ONNX, breaks the standard, or has no single input and output of known shape.
     """
     import onnx
-    from onnx import helper, shape_inference
+    from onnx import helper
 
     path = Path(path)
     proto, content = _load(path)
+    try:
+        proto = rewrite(proto)
+        written = frozenset(name for node in proto.graph.node for name in node.output)
+        proto, integral = spell(proto)
+    except InputError as error:
+        raise ModelError(error.subject, error.message, code=error.code, node=error.subject) from None
     _refuse_unknown(proto, path)
     graph = proto.graph
     initializers = {tensor.name: tensor for tensor in graph.initializer}
@@ -120,15 +131,7 @@ def read_onnx(path: str | Path) -> Model:
     for value in graph.output:
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = shape_inference.infer_shapes(proto, data_prop=True)
-    except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
-        raise _refuse(path, f"shapes do not agree: {error}", "model-shapes") from None
-    shapes = {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in [inputs[0], *inferred.graph.value_info, *inferred.graph.output]
-        if value.type.tensor_type.HasField("shape")
-    }
+    shapes, kinds = _infer(proto, path)
     try:
         constants = {name: onnx.numpy_helper.to_array(tensor) for name, tensor in initializers.items()}
     except Exception as error:  # noqa: BLE001
@@ -143,13 +146,39 @@ def read_onnx(path: str | Path) -> Model:
         output=graph.output[0].name,
         nodes=tuple(nodes),
         constants=constants,
-        shapes=MappingProxyType({name: shape[1:] for name, shape in shapes.items()}),
+        shapes=shapes,
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         opsets=opsets,
         ir_version=proto.ir_version,
         origins={},
+        integral=integral,
+        written=written,
     )
-    return _fold_constants(model)
+    while True:
+        folded = _fold_constants(model, kinds)
+        if len(folded.nodes) == len(model.nodes):
+            return folded
+        # what is constant now may fix the shape of a reshape
+        outer = {inputs[0].name: (inputs[0].type.tensor_type.elem_type, (1, *model.shapes[model.input]))}
+        shapes, kinds = _infer(folded.subgraph(outer, [model.output], folded.nodes), path)
+        model = replace(folded, shapes=MappingProxyType({**folded.shapes, **shapes}))
+
+
+def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
+    """Shapes of one image, and ONNX element types, of every tensor that can be told."""
+    from onnx import shape_inference
+
+    try:
+        inferred = shape_inference.infer_shapes(proto, data_prop=True)
+    except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
+        raise _refuse(path, f"shapes do not agree: {error}", "model-shapes") from None
+    values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+    shapes = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    }
+    return MappingProxyType(shapes), {value.name: value.type.tensor_type.elem_type for value in values}
 
 
 def _load(path: Path) -> tuple[onnx.ModelProto, bytes]:
@@ -235,8 +264,22 @@ def _node(proto: onnx.NodeProto) -> Node:
     return Node(proto.name or proto.output[0], proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
 
 
-def _fold_constants(model: Model) -> Model:
-    """Evaluate, with the reference, every node whose inputs are all constants."""
+def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
+    """Evaluate, with the reference, every node whose inputs are all constants; shapes are those of one image."""
+    from onnx import helper
+
+    known = {}
+    for node in model.nodes:
+        data = node.op == "Shape" and node.inputs[0] not in model.constants
+        shape = model.shapes.get(node.inputs[0]) if data else None
+        if shape is not None and all(size > 0 for size in shape):
+            bounds = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+            known[node.outputs[0]] = np.array((1, *shape)[bounds], np.int64)
+        if node.op == "CastLike" and node.inputs[0] in model.constants and kinds.get(node.inputs[1]):
+            dtype = helper.tensor_dtype_to_np_dtype(kinds[node.inputs[1]])
+            known[node.outputs[0]] = model.constants[node.inputs[0]].astype(dtype)
+    rest = tuple(node for node in model.nodes if node.outputs[0] not in known)
+    model = replace(model, nodes=rest, constants={**model.constants, **known})
     constant = set(model.constants)
     folded: list[Node] = []
     kept: list[Node] = []
@@ -255,8 +298,6 @@ def _fold_constants(model: Model) -> Model:
         raise _refuse(
             model.path, f"its constants cannot be computed: {' '.join(str(error).split())[:160]}", "model-invalid"
         ) from None
-    from dataclasses import replace
-
     return replace(
         model,
         nodes=tuple(kept),

@@ -18,8 +18,8 @@ from qsnnc.frontend.read import Model, Node, session
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 
-#: a quantizer with more values than this is taken for a continuous function
-MOST_LEVELS = 65_536
+#: a quantizer with more values than this is taken for a continuous function: each level is a neuron
+MOST_LEVELS = 4_096
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
 FAR = np.float32(2.0**40)
 
@@ -158,6 +158,10 @@ def _between_jumps(x: Float, value: npt.NDArray[np.float64]) -> Float:
 
 def _on_a_grid(region: Region, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
     """The finest spacing that all values share."""
+    count = len(values) - 1
+    scale = (values[-1] - values[0]) / count
+    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() < 0.01:  # every level is taken
+        return Levels(count, float(scale), float(np.round(values[0] / scale * 2**20) / 2**20), falling)
     gaps = np.diff(values)
     for parts in range(1, 257):
         scale = gaps.min() / parts

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Int
 
-MOST_BITS = 8
+#: an 8-bit weight less its zero point takes nine; a chip says whether it holds them
+MOST_BITS = 9
 #: float32 spellings of integer * scale stray by a few units in the last place
 TOLERANCE = 2.0**-20
 

@@ -1,0 +1,224 @@
+"""QONNX's operators spelled in those of the ONNX standard, so that onnxruntime runs them.
+
+Quant (IntQuant), BipolarQuant and Trunc of the domains ``qonnx.custom_op.general``, ``onnx.brevitas`` and
+``finn.custom_op.general``; semantics as qonnx 1.0 executes them, operation by operation in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = npt.NDArray[Any]
+
+DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+#: Round came with opset 11
+OLDEST = 11
+
+
+def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with every node of QONNX's replaced; the model itself where there is none.
+
+    Raises
+    ------
+    InputError
+        An operator, an attribute or a bit width that cannot be spelled.
+    """
+
+    if not any(node.domain in DOMAINS for node in model.graph.node):
+        return model
+    out = replace_nodes(model, lambda node: node.domain in DOMAINS, _WRITERS)
+    kept = [entry for entry in out.opset_import if entry.domain not in DOMAINS]
+    out.ClearField("opset_import")
+    out.opset_import.extend(kept)
+    return out
+
+
+def replace_nodes(
+    model: onnx.ModelProto, ours: Callable[[onnx.NodeProto], bool], writers: Mapping[str, Callable[[Spelling], None]]
+) -> onnx.ModelProto:
+    """Spell some nodes of a model in standard operators; ``writers`` has a function for each operator's name.
+
+    Raises
+    ------
+    InputError
+        There is none for an operator, or the model's opset is too old for what they write.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.domain == "" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    out.graph.ClearField("node")
+    for node in model.graph.node:
+        if not ours(node):
+            out.graph.node.append(node)
+            continue
+        label = node.name or node.output[0]
+        if opset < OLDEST:
+            raise InputError(
+                label,
+                f"{node.op_type} in opset {opset}; export with opset {OLDEST} or newer",
+                code="model-opset",
+                found=opset,
+            )
+        spelling = Spelling(node, label, constants)
+        write = writers.get(node.op_type)
+        if write is None:
+            raise InputError(
+                label,
+                f"operator {node.domain}:{node.op_type} is not supported; allowed of that domain: {', '.join(writers)}",
+                code="model-operator",
+                found=node.op_type,
+            )
+        write(spelling)
+        out.graph.node.extend(spelling.nodes)
+        out.graph.initializer.extend(spelling.initializers)
+    return out
+
+
+class Spelling:
+    """The standard nodes that one node becomes, written one after the other."""
+
+    def __init__(self, node: onnx.NodeProto, label: str, constants: dict[str, Array]) -> None:
+        from onnx import helper
+
+        self.node, self.label, self.known = node, label, constants
+        self.attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.used: set[str] = set()
+
+    def option(self, name: str, default: Any) -> Any:
+        """An attribute, or its default."""
+        self.used.add(name)
+        value = self.attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def all_read(self) -> None:
+        """Refuse attributes that nobody looked at."""
+        unknown = sorted(set(self.attributes) - self.used)
+        if unknown:
+            raise InputError(
+                self.label, f"{self.node.op_type} has no attribute {unknown[0]!r}", code="model-attribute", found=unknown
+            )
+
+    def constant(self, position: int, what: str) -> Array:
+        """A constant input's value."""
+        name = self.node.input[position] if position < len(self.node.input) else ""
+        if name not in self.known:
+            raise InputError(
+                self.label, f"its {what} must be a constant", code="quantizer-not-constant", found=name, allowed="a constant"
+            )
+        return self.known[name]
+
+    def put(self, op: str, *inputs: str, last: bool = False, **attributes: Any) -> str:
+        """Append an operator and return its output, the node's own where it is the last."""
+        from onnx import helper
+
+        number = len(self.nodes)
+        out = self.node.output[0] if last else f"{self.node.output[0]}/{op.lower()}_{number}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], name=f"{self.label}/{op}_{number}", **attributes))
+        return out
+
+    def value(self, name: str, value: Array | float) -> str:
+        """A constant of the spelling's own."""
+        from onnx import numpy_helper
+
+        full = f"{self.node.output[0]}/{name}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, np.float32), full))
+        return full
+
+
+def _quant(s: Spelling) -> None:
+    """(round(clamp(x / scale + zero)) - zero) * scale."""
+    x, scale, zero = s.node.input[:3]
+    bits = s.constant(3, "bit width").astype(np.float64)
+    signed, narrow = bool(s.option("signed", 1)), bool(s.option("narrow", 1))
+    mode = s.option("rounding_mode", "ROUND")
+    s.all_read()
+    here = s.put("Add", s.put("Div", x, scale), zero)
+    if signed and bits.size == 1 and float(bits.reshape(-1)[0]) == 1:
+        negative = s.put("Less", here, s.value("nought", 0.0))
+        here = s.put("Where", negative, s.value("minus", -1.0), s.value("plus", 1.0))
+    else:
+        here = _round(s, _clamp(s, here, bits, signed, narrow), mode)
+    s.put("Mul", s.put("Sub", here, zero), scale, last=True)
+
+
+def _bipolar(s: Spelling) -> None:
+    """Scale where x is not negative, and -scale elsewhere."""
+    x, scale = s.node.input[:2]
+    s.all_read()
+    negative = s.put("Less", x, s.value("nought", 0.0))
+    sign = s.put("Where", negative, s.value("minus", -1.0), s.value("plus", 1.0))
+    s.put("Mul", sign, scale, last=True)
+
+
+def _trunc(s: Spelling) -> None:
+    """Round to the input's grid, divide by a power of two, round that, and scale."""
+    x, scale, zero = s.node.input[:3]
+    mode = s.option("rounding_mode", "FLOOR")
+    here = s.put("Round", s.put("Add", s.put("Div", x, scale), zero))
+    if len(s.node.input) == 6:  # version 2: a scale of the output's own, and a clamp
+        signed, narrow = bool(s.option("signed", 1)), bool(s.option("narrow", 0))
+        s.all_read()
+        ratio = s.constant(4, "output scale").astype(np.float64) / s.constant(1, "scale").astype(np.float64)
+        power = s.value("power", 2.0 ** np.round(np.log2(ratio)))
+        bits = s.constant(5, "output bit width").astype(np.float64)
+        here = _round(s, _clamp(s, s.put("Div", here, power), bits, signed, narrow), mode)
+        s.put("Mul", s.put("Sub", here, s.put("Div", zero, power)), s.node.input[4], last=True)
+        return
+    s.all_read()
+    bits = s.constant(3, "input bit width").astype(np.float64) - s.constant(4, "output bit width").astype(np.float64)
+    here = _round(s, s.put("Div", here, s.value("power", 2.0**bits)), mode)
+    s.put("Mul", s.put("Sub", here, zero), scale, last=True)
+
+
+def _clamp(s: Spelling, x: str, bits: Array, signed: bool, narrow: bool) -> str:
+    """To the integers of so many bits."""
+    top = 2.0 ** (bits - 1) - 1 if signed else 2.0**bits - (2 if narrow else 1)
+    bottom = -(2.0 ** (bits - 1)) + (1 if narrow else 0) if signed else np.zeros_like(bits)
+    return s.put("Max", s.put("Min", x, s.value("highest", top)), s.value("lowest", bottom))
+
+
+def _round(s: Spelling, x: str, mode: str) -> str:
+    """By the mode's name."""
+    name = mode.upper()
+    if name in ("ROUND", "HALF_EVEN"):
+        return s.put("Round", x)
+    if name in ("CEIL", "FLOOR"):
+        return s.put(name.capitalize(), x)
+    size = s.put("Abs", x)
+    if name == "UP":
+        whole = s.put("Ceil", size)
+    elif name in ("DOWN", "ROUND_TO_ZERO"):
+        whole = s.put("Floor", size)
+    elif name == "HALF_UP":
+        whole = s.put("Floor", s.put("Add", size, s.value("half", 0.5)))
+    elif name == "HALF_DOWN":
+        whole = s.put("Ceil", s.put("Sub", size, s.value("half", 0.5)))
+    else:
+        raise InputError(s.label, f"rounding mode {mode!r} is unknown", code="model-attribute", found=mode)
+    return s.put("Mul", s.put("Sign", x), whole)
+
+
+_WRITERS: dict[str, Callable[[Spelling], None]] = {
+    "Quant": _quant,
+    "IntQuant": _quant,
+    "BipolarQuant": _bipolar,
+    "Trunc": _trunc,
+}
