@@ -1,5 +1,7 @@
 """Train, export or evaluate: ``python -m models.train --k 1 --B 2 --mode training --epochs 100 --seed 1``.
 
+``--k 1 --B 2 --mode inference`` evaluates the committed model.
+
 Training writes NAME.ckpt (to go on from), NAME.best.pt (the weights chosen on the validation images) and
 NAME.log.jsonl (a line an epoch) into --out.
 """
@@ -50,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--stop-after", type=int, help="stop after this epoch as if killed (for tests)")
     p.add_argument("--save-every", type=int, default=1, help="epochs between checkpoints")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
-    p.add_argument("--model", help="the ONNX file to write (export) or to evaluate (inference)")
+    p.add_argument(
+        "--model",
+        help="the ONNX file to write (export) or to evaluate (inference; without it: the committed one of this k and B)",
+    )
     p.add_argument("--dataset", default="mnist", help="inference: mnist, digits or an npz file")
     p.add_argument("--split", default="test", help="inference: test, train or validation")
     return p
@@ -67,9 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
         (trainer.out / f"{trainer.name}.command").write_text(f"python -m models.train {shlex.join(words)}\n")
         trainer.run()
         return
-    if options.model is None:
-        raise SystemExit(f"--mode {options.mode} needs --model FILE.onnx")
     if options.mode == "export":
+        if options.model is None:
+            raise SystemExit("--mode export needs --model FILE.onnx")
         from models.export import build, load_checkpoint
 
         name = options.name or ("fp32" if options.precision == "full" else f"k{options.k}b{options.B}")
@@ -79,7 +84,20 @@ def main(arguments: list[str] | None = None) -> None:
         return
     from models.evaluate import evaluate, load
 
-    print(json.dumps(evaluate(options.model, load(options.dataset, options.split, options.data_dir))))
+    model = options.model or committed(options)
+    print(json.dumps(evaluate(model, load(options.dataset, options.split, options.data_dir))))
+
+
+def committed(options: argparse.Namespace) -> Path:
+    """Return this folder's model of the precision, k and B that are asked for."""
+    if options.precision == "full":
+        name = "lenet-fp32"
+    else:
+        name = "lenet" if (options.k, options.B) == (1, 2) else f"lenet-k{options.k}b{options.B}"
+    path = Path(__file__).parent / f"{name}.onnx"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there; name a file with --model")
+    return path
 
 
 if __name__ == "__main__":
