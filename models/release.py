@@ -10,6 +10,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ def run_facts(run: str) -> Facts:
     }
 
 
+def started_from(command: str, directory: Path) -> Facts | None:
+    """Name, digest, epochs and hours of the committed network that a run's ``--init`` names."""
+    found = re.search(r"--init \S*?([^/\s]+\.onnx)", command)
+    entries = [entry for entry in read_log(directory) if found and entry["model"] == found[1]]
+    return {key: entries[-1][key] for key in ("model", "sha256", "epochs", "hours")} if entries else None
+
+
 def release(runs: list[str], name: str, directory: Path, options: argparse.Namespace) -> Facts:
     """Export, certify, evaluate (the test sets once) and write everything down."""
     import torch
@@ -53,7 +61,8 @@ def release(runs: list[str], name: str, directory: Path, options: argparse.Names
 
     model = load_checkpoint(f"{runs[-1]}.best.pt")
     history = [run_facts(run) for run in runs]
-    epochs = sum(each["epochs"] for each in history)
+    before = started_from(history[0]["command"], directory)
+    epochs = sum(each["epochs"] for each in history) + (before["epochs"] if before else 0)
     metadata = {"seed": str(options.seed), "epochs": str(epochs), "torch": torch.__version__}
     proto = build(model, metadata)
     content = proto.SerializeToString(deterministic=True)
@@ -78,8 +87,9 @@ def release(runs: list[str], name: str, directory: Path, options: argparse.Names
         "seed": options.seed,
         "hardware": options.hardware,
         "epochs": epochs,
-        "hours": sum(each["hours"] for each in history),
+        "hours": sum(each["hours"] for each in history) + (before["hours"] if before else 0),
         "runs": history,
+        "before": before,
     }
     if model.quantization is not None:
         facts["margins"] = {m.name: [m.units, m.safety] for m in margins(proto)}
@@ -139,11 +149,17 @@ def card(name: str, facts: Facts) -> str:
             ("SOPs an image", f"{facts['sops']:,.0f}; by the paper's count {facts['paper_sops']:,.0f}"),
         ]
     text = f"# {name}\n\n| | |\n| --- | --- |\n" + "".join(f"| {key} | {value} |\n" for key, value in rows)
-    if len(facts["runs"]) > 1:
+    before = facts.get("before")
+    if len(facts["runs"]) > 1 or before:
         text += (
             "\n## How it came about\n\nOne run after the other, each from the best weights of the one before. Within a "
-            f"run, validation\nchose the weights.\n\n{runs_table(facts['runs'])}"
+            "run, validation\nchose the weights."
         )
+        if before:
+            text += (
+                f" The first started from {before['model']} (`{before['sha256'][:12]}...`), {before['epochs']} epochs old."
+            )
+        text += f"\n\n{runs_table(facts['runs'])}"
     if "margins" in facts:
         text += "\n## Exactness\n\n"
         text += (
