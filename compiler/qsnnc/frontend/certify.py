@@ -8,10 +8,12 @@ times the sum of their magnitudes, in any order.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
 
 F64 = npt.NDArray[np.float64]
@@ -23,12 +25,18 @@ EXACT_BELOW = 2.0**24  # integers that float32 holds
 
 def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
     """Largest power of two that divides every value (1.0 if all are zero)."""
-    mantissa, exponent = np.frexp(np.unique(np.abs(values[values != 0]).astype(np.float64)))
-    if not len(mantissa):
-        return 1.0
+    found = float(dyadic_units(values.reshape(1, -1))[0])
+    return found if np.isfinite(found) else 1.0
+
+
+def dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
+    """Largest power of two that divides every value of a row; infinity where all are zero."""
+    mantissa, exponent = np.frexp(np.abs(rows.astype(np.float64)))
     whole = (mantissa * 2.0**53).astype(np.int64)
-    trailing = np.log2((whole & -whole).astype(np.float64))
-    return float(2.0 ** (exponent - 53 + trailing).min())
+    lowest = (whole & -whole).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        unit = np.where(lowest > 0, 2.0 ** (exponent - 53.0) * lowest, np.inf)
+    return np.asarray(unit.min(axis=1, initial=np.inf))
 
 
 def sums_are_exact(weights: F64, bias: F64, unit: float, largest: float) -> npt.NDArray[np.bool_]:
@@ -75,23 +83,44 @@ def propagate(region: Region, root: Interval) -> Interval | None:
         for name in node.inputs:
             if name in known:
                 arguments.append(known[name])
-            elif name in region.model.constants:
-                constant = region.model.constants[name]
-                if node.op == "BatchNormalization" or constant.size == 1 or constant.size == region.channels:
-                    row = constant.astype(np.float64).reshape(1, -1)
-                else:
-                    return None
-                arguments.append((row, row))
-            else:
+                continue
+            row = _row(region, node, name) if name else None
+            if name and row is None:
                 return None
+            if row is not None:
+                arguments.append((row, row))
         rule = _RULES.get(node.op)
         if rule is None or len(node.outputs) != 1:
             return None
-        result = rule(arguments, dict(node.attributes))
+        result = rule(arguments, {**node.attributes, "dtypes": _dtypes(region, node)})
         if result is None:
             return None
         known[node.outputs[0]] = result
-    return known[region.end]
+    return known.get(region.end)
+
+
+def _row(region: Region, node: Node, name: str) -> F64 | None:
+    """A constant as the region's columns see it: (1, columns) or (1, 1)."""
+    constant = region.model.constants.get(name)
+    if constant is None:
+        return None
+    value = constant.astype(np.float64)
+    if value.size == 1 or value.size == region.columns:
+        return value.reshape(1, -1)
+    sizes = region.model.shapes[region.root]
+    if value.ndim == 1 and node.op in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear"):
+        axis = 1 if node.op == "BatchNormalization" else int(node.attributes.get("axis", 1)) % (len(sizes) + 1)
+        value = value.reshape(*[1] * (axis - 1), -1, *[1] * (len(sizes) - axis))
+    full = tuple(size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1))
+    try:
+        return np.broadcast_to(value, (1, *full)).reshape(1, -1)
+    except ValueError:
+        return None
+
+
+def _dtypes(region: Region, node: Node) -> list[np.dtype[Any] | None]:
+    constants = region.model.constants
+    return [constants[name].dtype if name in constants else None for name in node.inputs]
 
 
 def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
@@ -127,9 +156,9 @@ def _powers_of_two(factor: Interval) -> bool:
     return factor[0] is factor[1] and bool((np.abs(np.frexp(factor[0])[0]) == 0.5).all())
 
 
-def _batch_norm(args: list[Interval], attributes: dict[str, object]) -> Interval:
+def _batch_norm(args: list[Interval], attributes: dict[str, Any]) -> Interval:
     x, (gamma, _), (beta, _), (mean, _), (var, _) = args
-    factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))  # type: ignore[arg-type]
+    factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))
     low, high = _extremes(x, (factor, factor), np.multiply)
     shift = beta - mean * factor
     # float32 computes the factor (3 roundings), two products and two sums, in one of two orders
@@ -137,14 +166,65 @@ def _batch_norm(args: list[Interval], attributes: dict[str, object]) -> Interval
     return _widen(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
 
 
-def _clip(args: list[Interval], attributes: dict[str, object]) -> Interval:
+def _clip(args: list[Interval], attributes: dict[str, Any]) -> Interval:
     low, high = args[0]
     bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
     top = args[2][0] if len(args) > 2 else attributes.get("max", np.inf)
-    return np.clip(low, bottom, top), np.clip(high, bottom, top)  # type: ignore[call-overload]
+    return np.clip(low, bottom, top), np.clip(high, bottom, top)
 
 
-_RULES: dict[str, Callable[[list[Interval], dict[str, object]], Interval | None]] = {
+def _quantize(args: list[Interval], attributes: dict[str, Any]) -> Interval | None:
+    """Saturate(round(x / scale) + zero point); of the type that the zero point has."""
+    if len(args) != 3:
+        return None
+    info = integer_range(attributes["dtypes"][2])
+    bounds = _quotient(args[:2], {})
+    if bounds is None or info is None:
+        return None
+    zero = args[2][0]
+    low, high = (np.clip(np.round(bound) + zero, *info) for bound in bounds)
+    return low, high
+
+
+def _dequantize(args: list[Interval], _: dict[str, Any]) -> Interval:
+    """(q - zero point) * scale."""
+    (low, high), (scale, _unused) = args[0], args[1]
+    zero = args[2][0] if len(args) > 2 else np.zeros((1, 1))
+    return _product([(low - zero, high - zero), (scale, scale)], {})
+
+
+def integer_range(dtype: np.dtype[Any] | None) -> tuple[float, float] | None:
+    """Ends of an integer type, the narrow ones included."""
+    import ml_dtypes
+
+    try:
+        info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None
+    return float(info.min), float(info.max)
+
+
+def _compared(test: Callable[[F64, F64], npt.NDArray[np.bool_]]) -> Callable[[list[Interval], dict[str, Any]], Interval]:
+    """A comparison that rises with its first argument."""
+    return lambda a, _: (test(a[0][0], a[1][1]).astype(np.float64), test(a[0][1], a[1][0]).astype(np.float64))
+
+
+def _cast(args: list[Interval], attributes: dict[str, Any]) -> Interval | None:
+    """To float32, whole numbers stay what they are."""
+    return args[0] if attributes.get("to") == 1 else None
+
+
+_RULES: dict[str, Callable[[list[Interval], dict[str, Any]], Interval | None]] = {
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "Greater": _compared(np.greater),
+    "GreaterOrEqual": _compared(np.greater_equal),
+    "Cast": _cast,
+    "Sign": lambda a, _: (np.sign(a[0][0]), np.sign(a[0][1])),
+    "Reshape": lambda a, _: a[0],
+    "Flatten": lambda a, _: a[0],
+    "Squeeze": lambda a, _: a[0],
+    "Unsqueeze": lambda a, _: a[0],
     "Identity": lambda a, _: a[0],
     "Dropout": lambda a, _: a[0],
     "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),

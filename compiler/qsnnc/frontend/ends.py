@@ -8,9 +8,9 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sums_are_exact
-from qsnnc.frontend.linear import Accumulator
 from qsnnc.frontend.read import Model, Node, session
-from qsnnc.frontend.region import Region
+from qsnnc.frontend.region import Region, free_batch
+from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Population
 
 if TYPE_CHECKING:
@@ -76,13 +76,19 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     shape = np.array([-1, *model.shapes[start]], np.int64)
     for name, value in (("qsnnc.scale", scale), ("qsnnc.offset", offset), ("qsnnc.shape", shape)):
         part.graph.initializer.append(numpy_helper.from_array(value, name))
+    order = "qsnnc.float"
+    if not root.canonical:
+        part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
+        order = "qsnnc.ordered"
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
         helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
         helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["qsnnc.float", "qsnnc.shape"], [start]),
+        helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
+    if not root.canonical:
+        chain.insert(-1, helper.make_node("Gather", ["qsnnc.float", "qsnnc.layout"], [order], axis=1))
     for node in reversed(chain):
         part.graph.node.insert(0, node)
     part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", len(scale))))
@@ -160,17 +166,9 @@ def _decisions_are_clear(
 
 def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
-    from onnx import numpy_helper
-
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
-    for number, node in enumerate(part.graph.node):
-        shape = model.constants.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is not None and len(shape) and shape[0] == 1:
-            rest = shape[1:]
-            free = np.array([0 if -1 in rest else -1, *rest], np.int64)
-            node.input[1] = f"qsnnc.shape_{number}"
-            part.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+    free_batch(part, model)
     return part
 
 

@@ -7,13 +7,17 @@ For an accumulator value x of channel c it is a monotone step function f_c. `ste
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.read import Model, Node, session
+
+if TYPE_CHECKING:
+    import onnx
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
@@ -26,32 +30,78 @@ FAR = np.float32(2.0**40)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """Nodes from one tensor (the root) to another (the end), elementwise and per channel."""
+    """Nodes from one tensor (the root) to another (the end), elementwise; f may differ along ``axes`` of the root."""
 
     model: Model
     root: str
     end: str
     nodes: tuple[Node, ...]
-    channels: int
+    axes: tuple[int, ...]  # the batch counted
+    moves: bool = False  # whether an operator that moves values stands among the nodes
+
+    @property
+    def columns(self) -> int:
+        """How many functions there are."""
+        return int(np.prod([self.model.shapes[self.root][axis - 1] for axis in self.axes]))
 
     def function(self, start: str | None = None) -> Callable[[Float], npt.NDArray[np.float64]]:
-        """Return f: float32 (points, channels) -> float64 (points, channels); ``start`` is an inner tensor."""
+        """Return f: float32 (points, columns) -> float64 (points, columns); ``start`` is an inner tensor."""
         from onnx import TensorProto
 
         start = start or self.root
-        rank = len(self.model.shapes[start])
         nodes = _between(self.nodes, start)
         if not nodes:
             return lambda x: x.astype(np.float64)
-        shape: tuple[int | str, ...] = ("P", self.channels, *([1] * (rank - 1)))
-        part = self.model.subgraph({start: (int(TensorProto.FLOAT), shape)}, [self.end], nodes)
+        sizes = self.model.shapes[start]
+        shape = tuple(size if axis in self.axes else 1 for axis, size in enumerate(sizes, start=1))
+        part = self.model.subgraph({start: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
+        if self.moves:
+            free_batch(part, self.model)
         run = session(part).run
+        columns = self.columns
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
-            (y,) = run([self.end], {start: x.reshape(len(x), self.channels, *([1] * (rank - 1)))})
-            return np.asarray(y, np.float64).reshape(len(x), self.channels)
+            (y,) = run([self.end], {start: x.reshape(len(x), *shape)})
+            return np.asarray(y, np.float64).reshape(len(x), columns)
 
         return evaluate
+
+    @property
+    def single(self) -> Region:
+        """The same with one function, where there is but one."""
+        varies = varying(self.model, self.nodes)
+        return self if varies or self.moves else replace(self, axes=())
+
+
+def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
+    """Axes, the batch counted, along which constants make elementwise nodes differ."""
+    axes: set[int] = set()
+    for node in nodes:
+        for name in node.inputs:
+            constant = model.constants.get(name)
+            if constant is None or constant.size <= 1:
+                continue
+            rank = len(model.shapes.get(node.outputs[0], ())) + 1
+            if node.op == "BatchNormalization":
+                axes.add(1)
+            elif node.op in ("QuantizeLinear", "DequantizeLinear"):
+                axes.add(int(node.attributes.get("axis", 1)) % rank)
+            else:
+                axes.update(rank - constant.ndim + d for d, size in enumerate(constant.shape) if size > 1)
+    return tuple(sorted(axes))
+
+
+def free_batch(part: onnx.ModelProto, model: Model) -> None:
+    """Let reshapes to a batch of one keep the batch that comes in."""
+    from onnx import numpy_helper
+
+    for number, node in enumerate(part.graph.node):
+        shape = model.constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is not None and len(shape) and shape[0] == 1:
+            rest = shape[1:]
+            free = np.array([0 if -1 in rest else -1, *rest], np.int64)
+            node.input[1] = f"qsnnc.shape_{number}"
+            part.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
 
 
 def _between(nodes: Sequence[Node], start: str) -> list[Node]:
@@ -72,7 +122,13 @@ class Levels:
     count: int
     scale: float
     zero_point: float
-    falling: npt.NDArray[np.bool_]  # (channels,): where f_c decreases
+    values: npt.NDArray[np.float64]  # (count + 1,): as the graph computes them
+    falling: npt.NDArray[np.bool_]  # (columns,): where f decreases
+
+    @property
+    def cuts(self) -> npt.NDArray[np.float64]:
+        """Between each level and the next."""
+        return np.asarray(self.scale * (np.arange(self.count) + 0.5 + self.zero_point))
 
 
 def find_levels(region: Region) -> Levels | None:
@@ -81,21 +137,22 @@ def find_levels(region: Region) -> Levels | None:
     A channel that is constant (gamma = 0) says nothing; where all of them are, the quantizer is read from the inner
     tensors of the region, walking towards its end.
     """
-    starts = [region.root, *(name for node in region.nodes for name in node.outputs if name != region.end)]
+    single = region.single
+    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.end]
     falling = None
-    for start in starts:
+    for start in (region.root, *inner):
         if start not in region.model.shapes:
             continue
-        f = region.function(start)
-        values = steps(f, region.channels)
+        f = single.function(start)
+        values = steps(f, single.columns, region.end)
         if values is None:
             return None
         if falling is None:
-            ends = f(np.stack([np.full(region.channels, -FAR), np.full(region.channels, FAR)]))
-            falling = ends[0] > ends[1]
+            ends = f(np.stack([np.full(single.columns, -FAR), np.full(single.columns, FAR)]))
+            falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
-            return _on_a_grid(region, union, falling)
+            return on_a_grid(region.end, union, falling)
     raise ModelError(
         region.end,
         "is constant whatever its input: nothing is left to compute; remove it from the model",
@@ -104,7 +161,9 @@ def find_levels(region: Region) -> Levels | None:
     )
 
 
-def steps(f: Callable[[Float], npt.NDArray[np.float64]], channels: int) -> list[npt.NDArray[np.float64]] | None:
+def steps(
+    f: Callable[[Float], npt.NDArray[np.float64]], channels: int, end: str = "activation"
+) -> list[npt.NDArray[np.float64]] | None:
     """Values of f over the real line, ascending, for each channel; None where they do not end.
 
     Every jump is bisected down to neighbouring floats, so no value of a monotone f is missed unless its step is
@@ -134,7 +193,10 @@ def steps(f: Callable[[Float], npt.NDArray[np.float64]], channels: int) -> list[
         moves = np.sign(np.diff(value))
         if (moves > 0).any() and (moves < 0).any():
             raise ModelError(
-                "activation", "rises and falls again: only monotone functions can become thresholds", code="not-monotone"
+                end,
+                "rises and falls again: only monotone functions can become thresholds; replace the activation before it",
+                code="not-monotone",
+                node=end,
             )
     return [np.unique(v) for v in values]
 
@@ -156,28 +218,46 @@ def _between_jumps(x: Float, value: npt.NDArray[np.float64]) -> Float:
     return back.astype(np.uint32).view(np.float32)
 
 
-def _on_a_grid(region: Region, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
-    """The finest spacing that all values share."""
+def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
+    """Levels at the finest spacing that all values share.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
     count = len(values) - 1
     scale = (values[-1] - values[0]) / count
-    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() < 0.01:  # every level is taken
-        return Levels(count, float(scale), float(np.round(values[0] / scale * 2**20) / 2**20), falling)
-    gaps = np.diff(values)
-    for parts in range(1, 257):
-        scale = gaps.min() / parts
-        ratio = gaps / scale
-        if np.all(np.abs(ratio - np.round(ratio)) < 1e-3 * np.maximum(1, 1e-3 * ratio)):
-            break
-    else:
-        raise ModelError(
-            region.end,
-            "has levels that are not equally spaced; use a uniform quantizer",
-            code="levels-uneven",
-            node=region.end,
-        )
-    count = round((values[-1] - values[0]) / scale)
-    scale = (values[-1] - values[0]) / count
-    return Levels(count, float(scale), float(np.round(values[0] / scale * 2**20) / 2**20), falling)
+    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= 0.01:  # some levels are not taken
+        gaps = np.diff(values)
+        for parts in range(1, 257):
+            scale = gaps.min() / parts
+            ratio = gaps / scale
+            if np.all(np.abs(ratio - np.round(ratio)) < 1e-3 * np.maximum(1, 1e-3 * ratio)):
+                break
+        else:
+            raise ModelError(
+                end,
+                "has levels that are not equally spaced; use a uniform quantizer with one scale for all channels",
+                code="levels-uneven",
+                node=end,
+            )
+        count = round((values[-1] - values[0]) / scale)
+        scale = (values[-1] - values[0]) / count
+        if count > MOST_LEVELS:
+            raise ModelError(
+                end,
+                f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported, each level being a neuron: quantize "
+                "activations to 8 bits or fewer",
+                code="levels-many",
+                node=end,
+                found=count + 1,
+                allowed=MOST_LEVELS,
+            )
+    zero = float(np.round(values[0] / scale * 2**20) / 2**20)
+    table = np.asarray(np.float32(scale) * (np.arange(count + 1) + zero), np.float32).astype(np.float64)
+    table[np.round((values - values[0]) / scale).astype(np.int64)] = values
+    return Levels(count, float(scale), zero, table, falling)
 
 
 def thresholds(
@@ -203,7 +283,7 @@ def thresholds(
         Between the smallest reachable potential (always) and the largest + 1 (never).
     """
     classes, channels, _ = reach.shape
-    cut = levels.scale * (np.arange(levels.count) + 0.5 + levels.zero_point)
+    cut = levels.cuts
     low = np.repeat(reach[..., :1], levels.count, axis=2)
     high = np.repeat(reach[..., 1:] + 1, levels.count, axis=2)
     while (low < high).any():

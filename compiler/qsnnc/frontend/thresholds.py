@@ -5,24 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
-from qsnnc.frontend.linear import Accumulator
 from qsnnc.frontend.read import Model
 from qsnnc.frontend.region import Levels, Region, thresholds
+from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Doubt, Int, Layer
 
 
-def layer_of(root: Accumulator, region: Region, levels: Levels, tensor: str, shape: tuple[int, ...]) -> Layer:
+def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tensor: str, shape: tuple[int, ...]) -> Layer:
     """A layer whose levels are those of the region's end.
 
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
-    rising = _turned(root, levels.falling)
-    f = region.function()
-    limits = thresholds(f, levels, rising.value, rising.reach)
+    spread = region.axes != (root.axis,)
+    if spread:  # f differs by position: every position is a border class of its own
+        root = _apart(root)
+    rising = _turned(root, _falling(root, region, levels, spread=spread))
+    columns = _by_column(rising) if spread else rising
+    limits = thresholds(region.function(), levels, columns.value, columns.reach)
+    found = doubts(columns, region, levels, limits)
+    if spread:
+        limits, found = _by_class(rising, limits, found)
     return Layer(
-        name=root.name,
+        name=name,
         tensor=tensor,
         tensor_shape=shape,
         shape=root.shape,
@@ -35,8 +43,58 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, tensor: str, sha
         border=rising.border,
         reach=rising.reach,
         exact_sums=bool(rising.exact.all()),
-        doubts=doubts(rising, region, levels, limits),
+        doubts=found,
     )
+
+
+def _apart(root: Accumulator) -> Accumulator:
+    """Every position in a class of its own."""
+    flat = root.border.reshape(-1)
+    return replace(
+        root,
+        border=np.arange(flat.size).reshape(root.border.shape),
+        scale=root.scale[flat],
+        offset=root.offset[flat],
+        reach=root.reach[flat],
+    )
+
+
+def _falling(root: Accumulator, region: Region, levels: Levels, *, spread: bool) -> npt.NDArray[np.bool_]:
+    """Channels whose f falls."""
+    if not spread:
+        return levels.falling
+    channel = root.layout.reshape(-1) // root.border.size
+    count = np.bincount(channel, levels.falling, root.shape[0])
+    if ((count > 0) & (count < root.border.size)).any():
+        raise ModelError(
+            region.end,
+            "rises at some positions of a channel and falls at others; one weight cannot do both",
+            code="not-monotone",
+            node=region.end,
+        )
+    return count > 0
+
+
+def _by_column(root: Accumulator) -> Accumulator:
+    """The same with a column for every element of the tensor, in its order, and one class."""
+    channel, position = np.divmod(root.layout.reshape(-1), root.border.size)
+    return replace(
+        root,
+        scale=root.scale[position, channel][None],
+        offset=root.offset[position, channel][None],
+        reach=root.reach[position, channel][None],
+        exact=root.exact[channel],
+        magnitude=root.magnitude[channel],
+    )
+
+
+def _by_class(root: Accumulator, limits: Int, found: tuple[Doubt, ...]) -> tuple[Int, tuple[Doubt, ...]]:
+    """Thresholds and doubts of every element back to (classes, channels)."""
+    channel, position = np.divmod(root.layout.reshape(-1), root.border.size)
+    back = np.zeros((root.border.size, root.shape[0], limits.shape[2]), np.int64)
+    back[position, channel] = limits[0]
+    moved = tuple(replace(d, channel=int(channel[d.channel]), border_class=int(position[d.channel])) for d in found)
+    return back, moved
 
 
 def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
@@ -59,7 +117,7 @@ def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
     )
 
 
-def _turned(root: Accumulator, falling: np.ndarray) -> Accumulator:  # type: ignore[type-arg]
+def _turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
     if not falling.any():
         return root
     sign = np.where(falling, -1, 1)
@@ -73,7 +131,7 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
     classes, channels, count = limits.shape
     error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude))
     error = np.where(np.isfinite(error), error, np.inf)
-    cut = levels.scale * (np.arange(count) + 0.5 + levels.zero_point)[:, None]
+    cut = levels.cuts[:, None]
     low, high = root.reach[..., :1], root.reach[..., 1:]
     found = np.zeros(limits.shape, bool)
     for potential, reachable, above in ((limits, limits <= high, True), (limits - 1, limits - 1 >= low, False)):

@@ -1,0 +1,252 @@
+"""Closing a region: the sums before it become a layer whose levels are the region's values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend import pools
+from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
+from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.region import Region, varying
+from qsnnc.frontend.relabel import move, moved_index
+from qsnnc.frontend.requantize import requantized
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, whole
+from qsnnc.frontend.thresholds import layer_of
+from qsnnc.frontend.walk import Gathered, Moved, Pooled, State, Walk
+from qsnnc.ir.layers import Population
+
+
+def resolve(walk: Walk, name: str) -> Quantized | None:
+    """The quantized tensor behind a name, closing its region if that is open; None if it is not quantized."""
+    known = walk.state.get(name)
+    if isinstance(known, Quantized):
+        return known
+    # close the region at a tensor that the reference has; what follows only moves and scales its levels
+    before = _written(walk, name)
+    if before is not None and resolve(walk, before) is None:
+        return None
+    region = walk.region(name)
+    if region is None:
+        return None
+    root = walk.state.get(region.root)
+    found: Quantized | None
+    if isinstance(root, Quantized):
+        found = requantized(walk, root, region) if region.nodes else root
+    elif root is None:
+        found = _encode(walk, region)
+    else:
+        found = close(walk, root, region)
+    if found is not None:
+        walk.state[name] = found
+    return found
+
+
+def _written(walk: Walk, name: str) -> str | None:
+    """The nearest tensor before one of the spelling's own that stands in the file; None where this one does."""
+    model, first = walk.model, name
+    while name not in model.written and name in walk.producer and walk.producer[name].op in ELEMENTWISE:
+        data = [n for n in walk.producer[name].inputs if n and n not in model.constants]
+        if len(data) != 1:
+            return None
+        name = data[0]
+    return name if name != first and name in model.written else None
+
+
+def _encode(walk: Walk, region: Region) -> Quantized | None:
+    """The host's activation becomes the encoder population if it is quantized."""
+    levels = walk.levels(region)
+    if levels is None:
+        return None
+    if walk.encoder is not None:
+        raise ModelError(
+            region.end,
+            f"the host would have to hand over two activations ({walk.encoder.tensor!r} and this one); "
+            "quantize the input once, before the branches",
+            code="two-encoders",
+            node=region.end,
+        )
+    walk.encoder_region = region
+    shape = walk.model.shapes[region.root]
+    source = walk.producer.get(region.root)
+    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
+    size = as_map(shape, source or walk.model.nodes[0])
+    walk.encoder = Population(name, region.end, shape, size, levels.count, levels.scale, levels.zero_point)
+    return whole(Part(walk.encoder, levels.scale, levels.zero_point, levels.values), shape)
+
+
+def close(walk: Walk, root: State, region: Region, *, internal: bool = False) -> Quantized | None:
+    """Turn what a region grows from into a layer; None where the region is continuous."""
+    if isinstance(root, Accumulator):
+        return _close_sums(walk, root, region, internal=internal)
+    if isinstance(root, Pooled):
+        return _close_pooled(walk, root, region)
+    if isinstance(root, Moved):
+        return _close_moved(walk, root, region, internal=internal)
+    if isinstance(root, Gathered):
+        return _close_gathered(walk, root, region)
+    return None
+
+
+def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
+    levels = walk.levels(region)
+    if levels is None:
+        return None
+    shape = walk.model.shapes[region.root]
+    own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
+    layer = layer_of(root, region, levels, walk.unused(root.name), region.end if own else "", shape if own else root.shape)
+    walk.add(layer)
+    part = Part(layer, levels.scale, levels.zero_point, levels.values)
+    return Quantized((part,), root.layout)
+
+
+def _close_pooled(walk: Walk, pool: Pooled, region: Region) -> Quantized | None:
+    """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
+    before = walk.region(pool.before)
+    root = walk.state.get(before.root) if before else None
+    if before is None or root is None or isinstance(root, Quantized):
+        return None
+    after = walk.levels(region)
+    if after is None:
+        return None
+    inner = close(walk, root, _joined(walk.model, before, pool.node, region), internal=True)
+    if inner is None:
+        return None
+    name = walk.namer.layer(pool.node)
+    falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
+    found, layers = pools.maximum(walk.model, pool.node, inner, falling, region.end, lambda: walk.unused(name))
+    for layer in layers:
+        walk.add(layer)
+    return found
+
+
+def _joined(model: Model, before: Region, node: Node, after: Region, *, real: bool = False) -> Region:
+    """Two regions as one, the operator between them stepped over, or kept where it is real."""
+    from onnx import helper
+
+    ends = before.end, after.root
+    bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
+    nodes = (*before.nodes, node if real else bridge, *after.nodes)
+    axes = before.axes
+    if not real and not set(varying(model, after.nodes)) <= set(axes):
+        axes = tuple(range(1, len(model.shapes[before.root]) + 1))
+    return Region(model, before.root, after.end, nodes, axes, moves=real)
+
+
+def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
+    """A quantizer that is the same at both places commutes with an operator that only moves values."""
+    before = walk.region(moved.before)
+    root = walk.state.get(before.root) if before else None
+    if before is None or root is None or walk.levels(region) is None:
+        return None
+    model = walk.model
+    varies = varying(model, region.nodes)
+    sizes = model.shapes[before.root]
+    node = moved.node
+    if not varies:
+        joined = _joined(model, before, node, region)
+    elif node.op == "Transpose" and len(varies) == 1 and node.attributes["perm"][varies[0]] == before.axes[0]:
+        joined = _joined(model, before, node, region, real=True)
+    elif _keeps_order(model, node, sizes) and isinstance(root, Accumulator):
+        joined = replace(_joined(model, before, node, region, real=True), axes=tuple(range(1, len(sizes) + 1)))
+    else:
+        raise ModelError(
+            node.name,
+            f"{node.op} stands between sums and a quantizer with a scale a channel; put the quantizer before it",
+            code="reshape-before-quantizer",
+            node=node.name,
+        )
+    found = close(walk, root, joined, internal=True)
+    if found is None:
+        return None
+    index = moved_index(model, node, found.index, moved.output)
+    if internal:
+        return replace(found, index=index)
+    layer = walk.layers[-1]
+    if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
+        walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
+        found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
+    return replace(found, index=index)
+
+
+def _keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
+    index = np.arange(int(np.prod(sizes))).reshape(sizes)
+    after = moved_index(model, node, index, node.outputs[0])
+    return after.size == index.size and bool((after.reshape(-1) == index.reshape(-1)).all())
+
+
+def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
+    """A Concat commutes with a quantizer, each arm having its own part of the constants."""
+    if walk.levels(region) is None:
+        return None
+    node, model = gathered.node, walk.model
+    rank = len(model.shapes[node.outputs[0]]) + 1
+    axis = int(node.attributes["axis"]) % rank
+    arms: list[Quantized | None] = []
+    start = 0
+    for name in node.inputs:
+        if name in model.constants:
+            raise ModelError(
+                node.name,
+                f"Concat of sums and the constant {name!r} before a quantizer; quantize each arm before the Concat",
+                code="activation-not-quantized",
+                node=node.name,
+            )
+        size = model.shapes[name][axis - 1]
+        after = _cut(region, axis, start, size)
+        start += size
+        before = walk.region(name)
+        root = walk.state.get(before.root) if before else None
+        if before is None or root is None:
+            return None
+        joined = _joined(after.model, before, node, after)
+        if isinstance(root, Quantized):
+            arms.append(requantized(walk, root, joined))
+        else:
+            arms.append(close(walk, root, joined, internal=True))
+        if arms[-1] is None:
+            return None
+    return move(model, node, arms)[0]
+
+
+def _cut(region: Region, axis: int, start: int, size: int) -> Region:
+    """The region that an arm of a Concat sees: constants cut along the axis, every inner tensor under a name of its own."""
+    from onnx import NodeProto
+
+    model = region.model
+    constants = dict(model.constants)
+    mark = f"[{start}]"
+    total = model.shapes[region.root][axis - 1]
+    own = {region.root: region.root + mark}
+    nodes = []
+    for node in region.nodes:
+        rank = len(model.shapes.get(node.outputs[0], model.shapes[region.root])) + 1
+        for name in node.inputs:
+            constant = constants.get(name)
+            if constant is None or constant.size <= 1:
+                continue
+            at = axis - (rank - constant.ndim)
+            if node.op in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear"):
+                at = 0
+            if 0 <= at < constant.ndim and constant.shape[at] == total:
+                own[name] = name + mark
+                constants[name + mark] = constant.take(range(start, start + size), axis=at)
+        own.update({name: name + mark for name in node.outputs if name})
+        proto = NodeProto()
+        proto.CopyFrom(node.proto)
+        inputs = tuple(own.get(name, name) for name in node.inputs)
+        outputs = tuple(own.get(name, name) for name in node.outputs)
+        del proto.input[:], proto.output[:]
+        proto.input.extend(inputs)
+        proto.output.extend(outputs)
+        nodes.append(replace(node, inputs=inputs, outputs=outputs, proto=proto))
+    shapes = {**model.shapes}
+    for name, new in own.items():
+        if name in model.shapes:
+            shape = list(model.shapes[name])
+            shape[axis - 1] = size
+            shapes[new] = tuple(shape)
+    cut = replace(model, constants=constants, shapes=shapes)
+    return Region(cut, own[region.root], own.get(region.end, region.end), tuple(nodes), region.axes)

@@ -1,0 +1,165 @@
+"""Add, Sub and Sum: arms of levels, of sums, or of both, that meet in one potential."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.certify import EXACT_BELOW
+from qsnnc.frontend.linear import Arm, Sums, classes, common_unit, convolve, span
+from qsnnc.frontend.read import Node
+from qsnnc.frontend.tensors import F64, Accumulator, Quantized, as_map, natural
+from qsnnc.frontend.views import POINT
+from qsnnc.ir.layers import reachable
+
+#: operator and the sign of each input
+SIGNS = {"Add": (1, 1), "Sub": (1, -1), "Sum": None}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """Sums behind an elementwise part that only scales and shifts them, by channel: value = factor * sum + shift."""
+
+    sums: Accumulator
+    factor: F64
+    shift: F64
+
+
+def signs(node: Node, arms: int) -> tuple[int, ...]:
+    """The sign of each input."""
+    return SIGNS[node.op] or (1,) * arms
+
+
+def add_levels(
+    node: Node,
+    tensors: Sequence[Quantized],
+    name: str,
+    factors: Sequence[int],
+    seen: tuple[int, int, int] | None = None,
+) -> Accumulator:
+    """Sum of quantized tensors: connections of one tap whose integer weights are the ratio of the scales.
+
+    ``seen`` is the shape as a map that the result must have.
+    """
+    shape = tensors[0].index.shape
+    for tensor in tensors[1:]:
+        if tensor.index.shape != shape:
+            raise ModelError(
+                node.name,
+                f"adds tensors of shapes {shape} and {tensor.index.shape}; only equal shapes are supported",
+                code="add-shapes",
+                node=node.name,
+                found=list(tensor.index.shape),
+                allowed=list(shape),
+            )
+    seen = seen or _seen(tensors, node)
+    channels = seen[0]
+    eye = np.ones((channels, 1, 1, 1))
+    arms = [Arm(tensor, seen, factor * eye, channels, POINT) for tensor, factor in zip(tensors, factors, strict=True)]
+    return convolve(Sums(name, "add", node, seen, natural(seen, shape)), arms, np.zeros(channels))
+
+
+def identity(node: Node, tensor: Quantized, name: str) -> Accumulator:
+    """The levels themselves as potentials: what reads out a network that ends in levels."""
+    return replace(add_levels(node, [tensor], name, (1,)), kind="identity")
+
+
+def _seen(tensors: Sequence[Quantized], node: Node) -> tuple[int, int, int]:
+    """The tensors' shape as a map; the population's own where it fits, so that flat tensors need no window."""
+    shape = tensors[0].index.shape
+    for part in (part for tensor in tensors for part in tensor.parts):
+        own = part.population.shape
+        if own[0] == shape[0] and int(np.prod(own)) == int(np.prod(shape)):
+            return own
+    for part in (part for tensor in tensors for part in tensor.parts):
+        own = part.population.shape
+        if int(np.prod(own)) == int(np.prod(shape)) and len(shape) == 1:
+            return own
+    if len(shape) > 3:
+        return shape[0], int(np.prod(shape[1:])), 1
+    return as_map(shape, node)
+
+
+def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
+    """Sum of the results of linear operators: all their connections, brought to one unit a channel.
+
+    Raises
+    ------
+    ModelError
+        The arms do not lie alike, or their units' ratios are no fractions of small integers.
+    """
+    first = arms[0].sums
+    for arm in arms:
+        other = arm.sums
+        alike = other.shape == first.shape and other.axis == first.axis and np.array_equal(other.layout, first.layout)
+        if not alike or (np.ptp(other.scale, axis=0) > 0).any():
+            raise ModelError(
+                node.name,
+                f"{node.op} of {first.name} and {other.name}, whose sums lie differently; put a quantizer (scale, round, "
+                f"clip) "
+                "on each arm",
+                code="activation-not-quantized",
+                node=node.name,
+            )
+    channels, (rows, columns) = first.shape[0], first.shape[1:]
+    units = np.stack([np.abs(arm.sums.scale[0] * arm.factor) for arm in arms])
+    turns = [np.sign(arm.sums.scale[0] * arm.factor).astype(np.int64) * sign for arm, sign in zip(arms, signs, strict=True)]
+    factors, unit = np.zeros(units.shape, np.int64), np.zeros(channels)
+    for pattern in np.unique(units, axis=1).T:
+        mine = (units == pattern[:, None]).all(axis=0)
+        found, base = common_unit(pattern.tolist(), node)
+        factors[:, mine] = np.array(found)[:, None]
+        unit[mine] = base
+    keys = np.stack([arm.sums.border.reshape(-1) for arm in arms], axis=1)
+    border, example = classes(keys, (rows, columns))
+    offset = np.zeros((len(example), channels))
+    links, sources = [], {}
+    magnitude, grid = np.zeros(channels), np.full(channels, np.inf)
+    exact, terms = np.ones(channels, bool), 1
+    for arm, sign, turn, factor in zip(arms, signs, turns, factors, strict=True):
+        sums = arm.sums
+        offset += sign * (arm.factor * sums.offset[sums.border.reshape(-1)[example]] + arm.shift)
+        weight = (turn * factor)[:, None, None, None]
+        links += [replace(link, weights=link.weights * weight) for link in sums.connections]
+        sources.update(sums.sources)
+        size = np.abs(arm.factor)
+        magnitude += size * sums.magnitude + np.abs(arm.shift)
+        grid = np.minimum(grid, np.where(_powers_of_two(size), size * sums.grid, 0.0))
+        exact &= sums.exact & (arm.shift == 0)
+        exact &= (factor * unit == size * np.abs(sums.scale[0])).all()
+        terms += sums.terms + 3
+    reach = reachable(tuple(links), sources, first.shape)
+    exact &= (grid > 0) & (magnitude < EXACT_BELOW * grid)
+    return Accumulator(
+        name=name,
+        kind="add",
+        node=node,
+        shape=first.shape,
+        connections=tuple(links),
+        scale=np.tile(unit, (len(example), 1)),
+        offset=offset,
+        border=border,
+        reach=span(reach, border),
+        exact=exact,
+        grid=grid,
+        magnitude=magnitude,
+        terms=terms,
+        sources=sources,
+        layout=first.layout,
+        axis=first.axis,
+    )
+
+
+def _powers_of_two(values: F64) -> np.ndarray:  # type: ignore[type-arg]
+    return np.asarray(np.abs(np.frexp(values)[0]) == 0.5)
+
+
+def as_sums(node: Node, tensor: Quantized, like: Accumulator, name: str) -> Accumulator:
+    """Levels as sums that lie like another operator's, so that both can be added."""
+    index = np.empty(like.layout.size, np.int64)
+    index[like.layout.reshape(-1)] = tensor.index.reshape(-1)
+    found = add_levels(node, [replace(tensor, index=index.reshape(like.shape))], name, (1,), like.shape)
+    return replace(found, layout=like.layout, axis=like.axis)

@@ -1,0 +1,265 @@
+"""Pools: averages are sums, scaled; a maximum of thermometer codes is ANY of them, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear import Arm, Sums, classes, convolve, span
+from qsnnc.frontend.matrices import constant
+from qsnnc.frontend.read import Model, Node, session
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, natural
+from qsnnc.frontend.views import View, Window, through, views
+from qsnnc.ir.layers import Int, Layer, reachable
+
+GLOBAL = frozenset("GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax ReduceSum".split())
+MAXIMUM = frozenset("MaxPool GlobalMaxPool ReduceMax".split())
+POOLS = GLOBAL | {"MaxPool", "AveragePool"}
+
+
+def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: tuple[int, ...]) -> Window:
+    """Strides, pads and dilations of a convolution or pool, in two dimensions.
+
+    Padding at the end is what the output's shape asks for, so that ``ceil_mode`` and ``auto_pad`` need no case of their own.
+    """
+    axes = len(kernel)
+    attributes = node.attributes
+    strides = tuple(attributes.get("strides", (1,) * axes))
+    dilations = tuple(attributes.get("dilations", (1,) * axes))
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    begin = list(attributes.get("pads", (0,) * (2 * axes)))[:axes]
+    if axes > 2:
+        raise ModelError(
+            node.name,
+            f"{node.op} over {axes} axes; one or two are supported",
+            code="tensor-rank",
+            node=node.name,
+            found=axes,
+            allowed=2,
+        )
+    end = []
+    for axis in range(axes):
+        reach = (kernel[axis] - 1) * dilations[axis] + 1
+        total = max(0, (out[axis] - 1) * strides[axis] + reach - space[axis])
+        if auto.startswith("SAME"):
+            begin[axis] = total // 2 if auto == "SAME_UPPER" else total - total // 2
+        elif auto == "VALID":
+            begin[axis] = 0
+        end.append(max(0, total - begin[axis]))
+    if axes == 1:
+        return Window((1, kernel[0]), (1, strides[0]), (0, begin[0], 0, end[0]), (1, dilations[0]))
+    return Window(
+        (kernel[0], kernel[1]), (strides[0], strides[1]), (begin[0], begin[1], end[0], end[1]), (dilations[0], dilations[1])
+    )
+
+
+def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
+    """Axes that an operator pools over altogether, the batch counted; () for a pool with a window.
+
+    Raises
+    ------
+    ModelError
+        The batch is among them.
+    """
+    if node.op in ("GlobalAveragePool", "GlobalMaxPool"):
+        return tuple(range(2, rank))
+    if not node.op.startswith("Reduce"):
+        return ()
+    axes = node.attributes.get("axes")
+    if axes is None and len(node.inputs) > 1 and node.inputs[1]:
+        axes = constant(model, node, 1).astype(np.int64).tolist()
+    if axes is None:
+        axes = [] if node.attributes.get("noop_with_empty_axes", 0) else list(range(rank))
+    found = tuple(sorted({int(axis) % rank for axis in axes}))
+    if 0 in found:
+        raise ModelError(
+            node.name,
+            f"{node.op} over the batch axis; leave axis 0 out",
+            code="batch-moved",
+            node=node.name,
+            found=list(axes),
+        )
+    return found
+
+
+class Pool:
+    """A pool's geometry: which tensor it sees as a map, and through which window."""
+
+    def __init__(self, model: Model, node: Node, tensor: Quantized) -> None:
+        rank = tensor.index.ndim + 1
+        out = model.shapes[node.outputs[0]]
+        axes = [axis - 1 for axis in reduced(model, node, rank)]
+        self.tensor, self.axis = tensor, 1
+        if not axes:
+            kernel = tuple(node.attributes["kernel_shape"])
+            self.seen = as_map(tensor.index.shape, node)
+            self.window = window_of(node, kernel, tensor.index.shape[1:], out[1:])
+            self.shape = as_map(out, node)
+            self.layout = natural(self.shape, out)
+            return
+        if len(axes) == tensor.index.ndim:
+            raise ModelError(node.name, f"{node.op} over every axis; keep the channels", code="tensor-rank", node=node.name)
+        # the first axis that stays holds the channels, whatever was summed over lies behind, and what else stays goes first
+        kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
+        index = tensor.index.transpose(*kept, *axes)
+        sizes = [tensor.index.shape[axis] for axis in kept]
+        over = int(np.prod([tensor.index.shape[axis] for axis in axes]))
+        if kept == [0]:
+            space = as_map(tensor.index.shape, node)[1:]
+        elif len(kept) == 1:
+            space = (1, over)
+        else:
+            space = (int(np.prod(sizes[1:])), over)
+        self.tensor = replace(tensor, index=index)
+        self.seen = (sizes[0], *space)
+        self.window = Window(space if len(kept) == 1 else (1, over))
+        self.shape = (sizes[0], 1, 1) if len(kept) == 1 else (sizes[0], space[0], 1)
+        self.layout = natural(self.shape, out)
+        self.axis = 1 + kept[0] if node.attributes.get("keepdims", 1) else 1
+
+
+def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulator:
+    """AveragePool, GlobalAveragePool, ReduceMean and ReduceSum: a sum, scaled by what the reference divides by."""
+    pool = Pool(model, node, tensor)
+    channels = pool.seen[0]
+    arm = Arm(pool.tensor, pool.seen, np.ones((channels, 1, *pool.window.kernel)), channels, pool.window)
+    counts = _divisors(model, node, pool)
+    uniform = len(np.unique(counts)) == 1
+    sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
+    found = convolve(sums, [arm], np.zeros(channels), apart=None if uniform else counts)
+    example = np.unique(found.border.reshape(-1), return_index=True)[1]
+    divisor = counts[example][:, None].astype(np.float64)
+    largest, smallest = float(counts.max()), float(counts.min())
+    clean = bool((counts & (counts - 1) == 0).all())
+    return replace(
+        found,
+        scale=found.scale / divisor,
+        offset=found.offset / divisor,
+        exact=found.exact & clean,
+        grid=found.grid / largest if clean else np.zeros(channels),
+        magnitude=found.magnitude / smallest,
+    )
+
+
+def _divisors(model: Model, node: Node, pool: Pool) -> Int:
+    """What the reference divides each window's sum by: int64 (positions,)."""
+    positions = pool.shape[1] * pool.shape[2]
+    if node.op == "ReduceSum":
+        return np.ones(positions, np.int64)
+    if node.op != "AveragePool":
+        return np.full(positions, pool.window.kernel[0] * pool.window.kernel[1], np.int64)
+    from onnx import TensorProto
+
+    shape = (1, 1, *pool.tensor.index.shape[1:])
+    part = model.subgraph({node.inputs[0]: (TensorProto.FLOAT, shape)}, [node.outputs[0]], [node])
+    (means,) = session(part).run(None, {node.inputs[0]: np.ones(shape, np.float32)})
+    inside = (pool.window.taps(pool.seen[1:], pool.shape[1:]) >= 0).sum(axis=1)
+    if not (np.isfinite(means).all() and (means > 0).all() and (inside > 0).all()):
+        raise ModelError(
+            node.name,
+            "AveragePool has windows that lie in the padding altogether; use less padding",
+            code="pool-divisor",
+            node=node.name,
+        )
+    return np.asarray(np.round(inside / means.reshape(-1).astype(np.float64)), np.int64)
+
+
+def maximum(
+    model: Model, node: Node, tensor: Quantized, falling: npt.NDArray[np.bool_], end: str, fresh: Callable[[], str]
+) -> tuple[Quantized, list[Layer]]:
+    """ANY neuron i of the window fired, or ALL of them where a falling map follows; one layer a population.
+
+    Parameters
+    ----------
+    falling : ndarray, bool, (channels of the tensor,)
+        Where what follows the pool falls.
+    end : str
+        The ONNX tensor that the result is.
+    fresh : callable
+        Gives a name for each layer.
+    """
+    pool = Pool(model, node, tensor)
+    layers: list[Layer] = []
+    parts: list[Part] = []
+    index = np.full((pool.shape[0], pool.shape[1] * pool.shape[2]), -1, np.int64)
+    start = 0
+    seen = views(pool.tensor, pool.seen, node)
+    for view in seen:
+        if view.part is None or ((view.fixed >= 0).any() and not _never_wins(view, pool.tensor)):
+            raise ModelError(
+                node.name,
+                f"{node.op} over padding or constants that could win; pad with a value that no level is below, or use its "
+                f"pads",
+                code="pad-value",
+                node=node.name,
+            )
+        layer = _any_of(node, pool, view, falling[view.channels], fresh(), end if _alone(seen, pool) else "")
+        layers.append(layer)
+        parts.append(replace(view.part, population=layer))
+        area = pool.shape[1] * pool.shape[2]
+        index[view.channels] = start + view.features[:, None] * area + np.arange(area)
+        start += layer.features
+    shown = index.reshape(-1)[pool.layout]
+    return Quantized(tuple(parts), shown), layers
+
+
+def _alone(seen: list[View], pool: Pool) -> bool:
+    return len(seen) == 1 and seen[0].whole(pool.seen[0]) and bool((np.diff(pool.layout.reshape(-1)) == 1).all())
+
+
+def _never_wins(view: View, tensor: Quantized) -> bool:
+    """Whether no constant is above the lowest level, so that padding it changes no maximum of a window with a level."""
+    assert view.part is not None
+    return bool((tensor.fixed[np.unique(view.fixed[view.fixed >= 0])] <= view.part.values[0]).all())
+
+
+def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], name: str, end: str) -> Layer:
+    """The pooled population, all of its channels."""
+    assert view.part is not None
+    source = view.part.population
+    moved = through(view, pool.window, pool.seen[1:], pool.shape[1:])
+    if moved is None:
+        raise ModelError(
+            node.name,
+            f"{node.op} after a reshape that reorders features is not supported; pool before it",
+            code="reshape-before-window",
+            node=node.name,
+        )
+    channels, (rows, columns) = source.shape[0], pool.shape[1:]
+    shape = (channels, rows, columns)
+    link = moved.connect(source.name, np.ones((channels, 1, *moved.kernel), np.int64), channels, level_wise=True)
+    inside = (link.taps(source.shape[1:], (rows, columns)) >= 0).sum(axis=1)
+    falls = np.zeros(channels, bool)
+    falls[view.features] = falling
+    both = np.zeros(channels, bool)
+    both[view.features] |= ~falling
+    if (falls & both).any() or (inside == 0).any():
+        raise ModelError(
+            node.name,
+            "MaxPool has windows that lie in the padding altogether, or a channel that is read both rising and falling",
+            code="pool-divisor",
+            node=node.name,
+        )
+    border, example = classes(inside[:, None] if falling.any() else np.zeros((len(inside), 1), np.int64), (rows, columns))
+    wanted = np.where(falls[None, :], inside[example][:, None], 1)
+    reach = span(reachable((link,), {source.name: source}, shape), border)
+    reach[..., 0] = 0
+    return Layer(
+        name=name,
+        tensor=end,
+        tensor_shape=tuple(pool.layout.shape),
+        shape=shape,
+        levels=source.levels,
+        scale=view.part.scale,
+        zero_point=view.part.zero_point,
+        kind="pool",
+        connections=(link,),
+        thresholds=np.repeat(wanted[..., None], source.levels, axis=2).astype(np.int64),
+        border=border,
+        reach=reach,
+        exact_sums=True,
+    )

@@ -1,0 +1,126 @@
+"""What is known of every tensor while the graph is walked, and the elementwise regions between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qsnnc.frontend.names import Namer
+from qsnnc.frontend.operators import ELEMENTWISE, WEIGHTED
+from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.region import Levels, Region, find_levels, varying
+from qsnnc.frontend.tensors import Accumulator, Quantized
+from qsnnc.ir.layers import Layer, Population
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pooled:
+    """Max pool of an unquantized accumulator: moved behind the quantizer when that is found."""
+
+    before: str  # the pool's input tensor
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """An unquantized tensor in another order or shape: moved behind the quantizer when that is found."""
+
+    before: str  # the operator's input tensor
+    node: Node
+    output: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """A Concat of unquantized tensors: moved behind the quantizer, arm by arm, when that is found."""
+
+    node: Node
+
+
+State = Quantized | Accumulator | Pooled | Moved | Gathered
+
+
+@dataclass(slots=True)
+class Walk:
+    """What is known so far; lives for one call of `integerize`."""
+
+    model: Model
+    namer: Namer
+    producer: dict[str, Node]
+    host: set[str]  # tensors that only the host computes
+    state: dict[str, State] = field(default_factory=dict)
+    encoder: Population | None = None
+    encoder_region: Region | None = None
+    layers: list[Layer] = field(default_factory=list)
+    _levels: dict[tuple[str, str], Levels | None] = field(default_factory=dict)
+
+    def region(self, end: str) -> Region | None:
+        """The elementwise region that ends in a tensor; None where it grows from two roots or from none."""
+        roots, inside = self.growth(end)
+        if len(roots) != 1:
+            return None
+        root = roots.pop()
+        if not self.model.shapes.get(root):
+            return None
+        nodes = tuple(node for node in self.model.nodes if id(node) in inside)
+        return Region(self.model, root, end, nodes, self._axes(root, nodes))
+
+    def growth(self, end: str) -> tuple[set[str], set[int]]:
+        """Roots of the elementwise part before a tensor, and the ids of its nodes."""
+        roots: set[str] = set()
+        inside: set[int] = set()
+        pending = [end]
+        while pending:
+            name = pending.pop()
+            node = self.producer.get(name)
+            if name in self.state or node is None or node.op not in ELEMENTWISE:
+                roots.add(name)
+            elif id(node) not in inside:
+                inside.add(id(node))
+                pending += [n for n in node.inputs if n and n not in self.model.constants]
+        return roots, inside
+
+    def _axes(self, root: str, nodes: tuple[Node, ...]) -> tuple[int, ...]:
+        """Along which axes f may differ: the channels', or all where constants say so."""
+        known = self.state.get(root)
+        rank = len(self.model.shapes[root])
+        axis = known.axis if isinstance(known, Accumulator) else 1
+        varies = varying(self.model, nodes)
+        if set(varies) <= {axis}:
+            return (axis,)
+        if len(varies) == 1 and not isinstance(known, Accumulator):
+            return varies
+        return tuple(range(1, rank + 1))
+
+    def levels(self, region: Region) -> Levels | None:
+        """`find_levels`, once a region."""
+        key = (region.root, region.end)
+        if key not in self._levels:
+            self._levels[key] = find_levels(region)
+        return self._levels[key]
+
+    def unused(self, wish: str) -> str:
+        """A layer's name: the wish, unless a layer has it already."""
+        taken = {layer.name for layer in self.layers} | ({self.encoder.name} if self.encoder else set())
+        return self.namer.text(wish) if wish in taken else wish
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer."""
+        assert all(layer.name != other.name for other in self.layers), layer.name
+        self.layers.append(layer)
+
+    def is_sum(self, name: str) -> bool:
+        """Whether a tensor comes, elementwise, from a linear operator on levels."""
+        region = self.region(name)
+        known = self.state.get(region.root) if region else None
+        return known is not None and not isinstance(known, Quantized)
+
+    def leads_out(self, name: str) -> bool:
+        """Whether no weighted operator reads what follows from a tensor, nor anything quantized."""
+        reached = {name}
+        for node in self.model.nodes:
+            if reached.intersection(node.inputs):
+                if node.op in WEIGHTED:
+                    return False
+                reached.update(node.outputs)
+        region = self.region(self.model.output)
+        return region is None or region.root != name or self.levels(region) is None
