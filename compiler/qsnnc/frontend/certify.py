@@ -7,17 +7,13 @@ times the sum of their magnitudes, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.intervals import F64, RULES, UNIT_ROUNDOFF, Interval
+from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
 
-F64 = npt.NDArray[np.float64]
-Interval = tuple[F64, F64]
-
-UNIT_ROUNDOFF = 2.0**-24
 EXACT_BELOW = 2.0**24  # integers that float32 holds
 
 
@@ -82,82 +78,34 @@ def propagate(region: Region, root: Interval) -> Interval | None:
                 else:
                     return None
                 arguments.append((row, row))
+            elif not name:  # left out: no bound
+                arguments.append((np.full((1, 1), -np.inf), np.full((1, 1), np.inf)))
             else:
                 return None
-        rule = _RULES.get(node.op)
+        rule = RULES.get(node.op)
         if rule is None or len(node.outputs) != 1:
             return None
-        result = rule(arguments, dict(node.attributes))
+        result = rule(arguments, {**node.attributes, **_types(region, node)})
         if result is None:
             return None
         known[node.outputs[0]] = result
     return known[region.end]
 
 
-def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
-    return low - slack, high + slack
+def _types(region: Region, node: Node) -> dict[str, object]:
+    """The ends of a quantizer's integer type: what its zero point says, or its attribute, or else uint8."""
+    if node.op != "QuantizeLinear":
+        return {}
+    import ml_dtypes
+    from onnx import helper
 
-
-def _rounded(low: F64, high: F64) -> Interval:
-    """One float32 operation's rounding, and as much again for a fused variant of it."""
-    return _widen(low, high, 2 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)) + 2.0**-149)
-
-
-def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
-    corners = [op(x, y) for x in a for y in b]
-    return np.minimum.reduce(corners), np.maximum.reduce(corners)
-
-
-def _product(args: list[Interval], _: object) -> Interval:
-    exact = _powers_of_two(args[1]) or _powers_of_two(args[0])
-    bounds = _extremes(args[0], args[1], np.multiply)
-    return bounds if exact else _rounded(*bounds)
-
-
-def _quotient(args: list[Interval], _: object) -> Interval | None:
-    low, high = args[1]
-    if (low * high <= 0).any():
-        return None
-    bounds = _extremes(args[0], args[1], np.divide)
-    return bounds if _powers_of_two(args[1]) else _rounded(*bounds)
-
-
-def _powers_of_two(factor: Interval) -> bool:
-    """Whether a constant factor only shifts the exponent: such a product is exact."""
-    return factor[0] is factor[1] and bool((np.abs(np.frexp(factor[0])[0]) == 0.5).all())
-
-
-def _batch_norm(args: list[Interval], attributes: dict[str, object]) -> Interval:
-    x, (gamma, _), (beta, _), (mean, _), (var, _) = args
-    factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))  # type: ignore[arg-type]
-    low, high = _extremes(x, (factor, factor), np.multiply)
-    shift = beta - mean * factor
-    # float32 computes the factor (3 roundings), two products and two sums, in one of two orders
-    size = np.maximum(np.abs(low), np.abs(high)) + 2 * np.abs(mean * factor) + np.abs(beta)
-    return _widen(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
-
-
-def _clip(args: list[Interval], attributes: dict[str, object]) -> Interval:
-    low, high = args[0]
-    bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
-    top = args[2][0] if len(args) > 2 else attributes.get("max", np.inf)
-    return np.clip(low, bottom, top), np.clip(high, bottom, top)  # type: ignore[call-overload]
-
-
-_RULES: dict[str, Callable[[list[Interval], dict[str, object]], Interval | None]] = {
-    "Identity": lambda a, _: a[0],
-    "Dropout": lambda a, _: a[0],
-    "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),
-    "Sub": lambda a, _: _rounded(a[0][0] - a[1][1], a[0][1] - a[1][0]),
-    "Mul": _product,
-    "Div": _quotient,
-    "Neg": lambda a, _: (-a[0][1], -a[0][0]),
-    "Relu": lambda a, _: (np.maximum(a[0][0], 0), np.maximum(a[0][1], 0)),
-    "Round": lambda a, _: (np.round(a[0][0]), np.round(a[0][1])),
-    "Floor": lambda a, _: (np.floor(a[0][0]), np.floor(a[0][1])),
-    "Ceil": lambda a, _: (np.ceil(a[0][0]), np.ceil(a[0][1])),
-    "Min": lambda a, _: (np.minimum(a[0][0], a[1][0]), np.minimum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Max": lambda a, _: (np.maximum(a[0][0], a[1][0]), np.maximum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Clip": _clip,
-    "BatchNormalization": _batch_norm,
-}
+    dtype = np.dtype(np.uint8)
+    if len(node.inputs) > 2 and node.inputs[2] in region.model.constants:
+        dtype = region.model.constants[node.inputs[2]].dtype
+    elif node.attributes.get("output_dtype"):
+        dtype = helper.tensor_dtype_to_np_dtype(node.attributes["output_dtype"])
+    try:
+        info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    except ValueError:  # a float8: its values are no integers
+        return {}
+    return {"lowest": float(info.min), "highest": float(info.max)}
