@@ -7,19 +7,15 @@ times the sum of their magnitudes, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.intervals import F64, RULES, UNIT_ROUNDOFF, Interval
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
 
-F64 = npt.NDArray[np.float64]
-Interval = tuple[F64, F64]
-
-UNIT_ROUNDOFF = 2.0**-24
 EXACT_BELOW = 2.0**24  # integers that float32 holds
 
 
@@ -84,15 +80,17 @@ def propagate(region: Region, root: Interval) -> Interval | None:
             if name in known:
                 arguments.append(known[name])
                 continue
-            row = _row(region, node, name) if name else None
-            if name and row is None:
+            if not name:  # left out: no bound
+                arguments.append((np.full((1, 1), -np.inf), np.full((1, 1), np.inf)))
+                continue
+            row = _row(region, node, name)
+            if row is None:
                 return None
-            if row is not None:
-                arguments.append((row, row))
-        rule = _RULES.get(node.op)
+            arguments.append((row, row))
+        rule = RULES.get(node.op)
         if rule is None or len(node.outputs) != 1:
             return None
-        result = rule(arguments, {**node.attributes, "dtypes": _dtypes(region, node)})
+        result = rule(arguments, {**node.attributes, **_types(region, node)})
         if result is None:
             return None
         known[node.outputs[0]] = result
@@ -118,79 +116,19 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
         return None
 
 
-def _dtypes(region: Region, node: Node) -> list[np.dtype[Any] | None]:
-    constants = region.model.constants
-    return [constants[name].dtype if name in constants else None for name in node.inputs]
+def _types(region: Region, node: Node) -> dict[str, object]:
+    """The ends of a quantizer's integer type: what its zero point says, or its attribute, or else uint8."""
+    if node.op != "QuantizeLinear":
+        return {}
+    from onnx import helper
 
-
-def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
-    return low - slack, high + slack
-
-
-def _rounded(low: F64, high: F64) -> Interval:
-    """One float32 operation's rounding, and as much again for a fused variant of it."""
-    return _widen(low, high, 2 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)) + 2.0**-149)
-
-
-def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
-    corners = [op(x, y) for x in a for y in b]
-    return np.minimum.reduce(corners), np.maximum.reduce(corners)
-
-
-def _product(args: list[Interval], _: object) -> Interval:
-    exact = _powers_of_two(args[1]) or _powers_of_two(args[0])
-    bounds = _extremes(args[0], args[1], np.multiply)
-    return bounds if exact else _rounded(*bounds)
-
-
-def _quotient(args: list[Interval], _: object) -> Interval | None:
-    low, high = args[1]
-    if (low * high <= 0).any():
-        return None
-    bounds = _extremes(args[0], args[1], np.divide)
-    return bounds if _powers_of_two(args[1]) else _rounded(*bounds)
-
-
-def _powers_of_two(factor: Interval) -> bool:
-    """Whether a constant factor only shifts the exponent: such a product is exact."""
-    return factor[0] is factor[1] and bool((np.abs(np.frexp(factor[0])[0]) == 0.5).all())
-
-
-def _batch_norm(args: list[Interval], attributes: dict[str, Any]) -> Interval:
-    x, (gamma, _), (beta, _), (mean, _), (var, _) = args
-    factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))
-    low, high = _extremes(x, (factor, factor), np.multiply)
-    shift = beta - mean * factor
-    # float32 computes the factor (3 roundings), two products and two sums, in one of two orders
-    size = np.maximum(np.abs(low), np.abs(high)) + 2 * np.abs(mean * factor) + np.abs(beta)
-    return _widen(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
-
-
-def _clip(args: list[Interval], attributes: dict[str, Any]) -> Interval:
-    low, high = args[0]
-    bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
-    top = args[2][0] if len(args) > 2 else attributes.get("max", np.inf)
-    return np.clip(low, bottom, top), np.clip(high, bottom, top)
-
-
-def _quantize(args: list[Interval], attributes: dict[str, Any]) -> Interval | None:
-    """Saturate(round(x / scale) + zero point); of the type that the zero point has."""
-    if len(args) != 3:
-        return None
-    info = integer_range(attributes["dtypes"][2])
-    bounds = _quotient(args[:2], {})
-    if bounds is None or info is None:
-        return None
-    zero = args[2][0]
-    low, high = (np.clip(np.round(bound) + zero, *info) for bound in bounds)
-    return low, high
-
-
-def _dequantize(args: list[Interval], _: dict[str, Any]) -> Interval:
-    """(q - zero point) * scale."""
-    (low, high), (scale, _unused) = args[0], args[1]
-    zero = args[2][0] if len(args) > 2 else np.zeros((1, 1))
-    return _product([(low - zero, high - zero), (scale, scale)], {})
+    dtype: np.dtype[Any] | None = np.dtype(np.uint8)
+    if len(node.inputs) > 2 and node.inputs[2] in region.model.constants:
+        dtype = region.model.constants[node.inputs[2]].dtype
+    elif node.attributes.get("output_dtype"):
+        dtype = helper.tensor_dtype_to_np_dtype(node.attributes["output_dtype"])
+    ends = integer_range(dtype)
+    return {} if ends is None else {"lowest": ends[0], "highest": ends[1]}  # none: a float8, whose values are no integers
 
 
 def integer_range(dtype: np.dtype[Any] | None) -> tuple[float, float] | None:
@@ -202,42 +140,3 @@ def integer_range(dtype: np.dtype[Any] | None) -> tuple[float, float] | None:
     except ValueError:
         return None
     return float(info.min), float(info.max)
-
-
-def _compared(test: Callable[[F64, F64], npt.NDArray[np.bool_]]) -> Callable[[list[Interval], dict[str, Any]], Interval]:
-    """A comparison that rises with its first argument."""
-    return lambda a, _: (test(a[0][0], a[1][1]).astype(np.float64), test(a[0][1], a[1][0]).astype(np.float64))
-
-
-def _cast(args: list[Interval], attributes: dict[str, Any]) -> Interval | None:
-    """To float32, whole numbers stay what they are."""
-    return args[0] if attributes.get("to") == 1 else None
-
-
-_RULES: dict[str, Callable[[list[Interval], dict[str, Any]], Interval | None]] = {
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
-    "Greater": _compared(np.greater),
-    "GreaterOrEqual": _compared(np.greater_equal),
-    "Cast": _cast,
-    "Sign": lambda a, _: (np.sign(a[0][0]), np.sign(a[0][1])),
-    "Reshape": lambda a, _: a[0],
-    "Flatten": lambda a, _: a[0],
-    "Squeeze": lambda a, _: a[0],
-    "Unsqueeze": lambda a, _: a[0],
-    "Identity": lambda a, _: a[0],
-    "Dropout": lambda a, _: a[0],
-    "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),
-    "Sub": lambda a, _: _rounded(a[0][0] - a[1][1], a[0][1] - a[1][0]),
-    "Mul": _product,
-    "Div": _quotient,
-    "Neg": lambda a, _: (-a[0][1], -a[0][0]),
-    "Relu": lambda a, _: (np.maximum(a[0][0], 0), np.maximum(a[0][1], 0)),
-    "Round": lambda a, _: (np.round(a[0][0]), np.round(a[0][1])),
-    "Floor": lambda a, _: (np.floor(a[0][0]), np.floor(a[0][1])),
-    "Ceil": lambda a, _: (np.ceil(a[0][0]), np.ceil(a[0][1])),
-    "Min": lambda a, _: (np.minimum(a[0][0], a[1][0]), np.minimum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Max": lambda a, _: (np.maximum(a[0][0], a[1][0]), np.maximum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Clip": _clip,
-    "BatchNormalization": _batch_norm,
-}

@@ -41,7 +41,9 @@ def readable(node: Node, origins: Mapping[str, str]) -> str:
     parts = [part for part in node.name.split("/") if part]
     while len(parts) > 1 and re.fullmatch(rf"{node.op}(_\d+)?", parts[-1]):
         parts.pop()
-    name = ".".join(parts)
+    # torch writes a nested module as /block/block.0: the inner name holds the outer one
+    inner = [part for part, after in zip(parts, [*parts[1:], ""], strict=False) if not after.startswith(f"{part}.")]
+    name = ".".join(inner)
     generated = (
         not name
         or name in node.outputs
