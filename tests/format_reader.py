@@ -36,6 +36,9 @@ class Counts:
     encoder_spikes: int
     paper_sops: int
     packets: int
+    relay_spikes: int = 0
+    relay_sops: int = 0
+    column_operations: int = 0
     levels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -117,14 +120,23 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
                 bits = ring[tick, p.axon_offset[core] : p.axon_offset[core + 1]]
                 potential = bits @ crossbars[core]
                 out.core_events[core] += int(bits.sum())
-                out.core_sops[core] += int(np.count_nonzero(crossbars[core][bits]))
+                relay = layers[p.core_layer[core]]["kind"] == "relay"
+                sops = int(np.count_nonzero(crossbars[core][bits]))
+                out.column_operations += sops * int(p.core_weight_bits[core])
+                if relay:
+                    out.relay_sops += sops
+                else:
+                    out.core_sops[core] += sops
                 first = int(p.neuron_offset[core])
                 for n, value in enumerate(potential):
                     if layers[p.core_layer[core]]["levels"] == 0:
                         read[int(p.neuron_element[first + n])] = int(value)
                     elif value >= p.neuron_threshold[first + n]:
                         firing[tick].append(size + first + n)
-                        out.core_spikes[core] += 1
+                        if relay:
+                            out.relay_spikes += 1
+                        else:
+                            out.core_spikes[core] += 1
             for source in firing[tick]:
                 out.paper_sops += 2 * int(p.dense_fanout[source])
                 for entry in range(p.target_offset[source], p.target_offset[source + 1]):

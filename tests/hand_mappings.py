@@ -29,7 +29,9 @@ class HandCore:
 
 @dataclass
 class HandMap:
-    """A mapping to be: ``layers`` are (name, features, levels, tick); ``features`` thermometer-coded by the encoder."""
+    """A mapping to be: ``layers`` are (name, features, levels, tick), one called relay... a relay; ``features``
+    thermometer-coded by the encoder.
+    """
 
     features: int
     levels: int
@@ -107,7 +109,7 @@ class HandMap:
             scale=self.scale,
             zero_point=0.0,
             tick=tick,
-            kind="dense",
+            kind="relay" if name.startswith("relay") else "dense",
             weight_bits=mine[0].bits,
             fan_in=max(len(core.sources) for core in mine),
             fold=max(core.fold for core in mine),
@@ -171,6 +173,26 @@ def two_cores() -> HandMap:
             HandCore(1, [[3, -1], [2, 0], [-5, 1]], [4, 5, 2], [0, 0], [0, 1], bits=4),
         ],
         fanout=[3, 3, 3, 3, 7, 7, 0, 0],
+    )
+
+
+def relayed() -> HandMap:
+    """Three cores: ``relay`` (tick 1) repeats three of the encoder's four neurons, the last of them in another order.
+
+    Encoder: sources 0 to 3 (2 features, 2 levels). Core 0, ``hidden`` (tick 1): one neuron, source 4, that fires when 0 and 1
+    do. Core 1, ``relay`` (tick 1): sources 5, 6, 7 repeat 0, 3, 2. Core 2, ``out`` (tick 2), reads 4, 5, 6, 7 with the weights
+    1, 1, 2, 4.
+    """
+    return HandMap(
+        features=2,
+        levels=2,
+        layers=[("hidden", 1, 1, 1), ("relay", 2, 2, 1), ("out", 1, 0, 2)],
+        cores=[
+            HandCore(0, [[1], [1]], [0, 1], [2], [0]),
+            HandCore(1, [[1, 0, 0], [0, 0, 1], [0, 1, 0]], [0, 2, 3], [1, 1, 1], [0, 3, 2], bits=1),
+            HandCore(2, [[1], [1], [2], [4]], [4, 5, 6, 7], [0], [0], bits=4),
+        ],
+        fanout=[1, 1, 1, 1, 1, 0, 0, 0, 0],
     )
 
 

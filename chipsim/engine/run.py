@@ -266,12 +266,14 @@ class _Counts:
 
 
 def _per_image(m: Mapping, spikes: npt.NDArray[np.uint8]) -> tuple[Int, Int]:
-    """Spikes of all sources and the paper's SOPs of each image, a share of the sources at a time."""
+    """Spikes of all sources but relays, and the paper's SOPs of each image, a share of the sources at a time."""
     paper = np.zeros(spikes.shape[1])
     for start in range(0, len(spikes), SHARE):
         part = slice(start, start + SHARE)
         paper += m.dense_fanout[part].astype(np.float64) @ spikes[part].astype(np.float64)
-    return spikes.sum(axis=0, dtype=np.int64), 2 * paper.astype(np.int64)
+    counted = spikes.sum(axis=0, dtype=np.int64)
+    relays = m.encoder_neurons + np.flatnonzero(np.repeat(m.relay_cores, np.diff(m.neuron_offset)))
+    return counted - spikes[relays].sum(axis=0, dtype=np.int64), 2 * paper.astype(np.int64)
 
 
 def _per_core(values: Int, offset: Int) -> Int:
@@ -314,15 +316,17 @@ def _result(
     if dataset.labels is not None:
         accuracy = float((predictions == dataset.labels).mean())
     names = [layer.name for layer in m.layers]
+    # a relay's spikes and SOPs are the mapping's, not the network's: in no other count
+    spikes, sops = (np.where(m.relay_cores, 0, counts) for counts in (c.core_spikes, c.core_sops))
     cores = tuple(
         CoreCount(i, int(x), int(y), names[layer], int(s), int(o), int(e))
         for i, ((x, y), layer, s, o, e) in enumerate(
-            zip(m.core_position, m.core_layer.tolist(), c.core_spikes, c.core_sops, c.core_events, strict=True)
+            zip(m.core_position, m.core_layer.tolist(), spikes, sops, c.core_events, strict=True)
         )
     )
     mine = [m.core_layer == number for number in range(len(m.layers))]
     layers = tuple(
-        LayerCount(layer.name, layer.neurons, layer.cores, int(c.core_spikes[own].sum()), int(c.core_sops[own].sum()))
+        LayerCount(layer.name, layer.neurons, layer.cores, int(spikes[own].sum()), int(sops[own].sum()))
         for layer, own in zip(m.layers, mine, strict=True)
     )
     return RunResult(
@@ -331,15 +335,15 @@ def _result(
         images=len(dataset),
         accuracy=accuracy,
         ticks_per_image=m.ticks,
-        spikes=int(c.core_spikes.sum()),
+        spikes=int(spikes.sum()),
         encoder_spikes=c.encoder_spikes,
         paper_sops=c.paper_sops,
-        sops=int(c.core_sops.sum()),
+        sops=int(sops.sum()),
         axon_events=int(c.core_events.sum()),
         column_operations=int((c.core_sops * m.core_weight_bits).sum()),
         packets=c.packets,
-        relay_spikes=0,
-        relay_sops=0,
+        relay_spikes=int((c.core_spikes - spikes).sum()),
+        relay_sops=int((c.core_sops - sops).sum()),
         run_seconds=seconds,
         load_seconds=load_seconds,
         threads=workers,

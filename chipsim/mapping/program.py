@@ -15,6 +15,9 @@ from chipsim.chip import ChipSpec
 
 IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
 
+#: kind of a layer whose neurons pass on the spikes of another population: in no count but those of relays
+RELAY = "relay"
+
 #: every array of a mapping with its dtype; shapes stand in ``FORMAT.md``
 ARRAYS: dict[str, str] = {
     "core_layer": "int32",
@@ -77,7 +80,7 @@ class Layer(Population):
     ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires.
     """
 
-    kind: str  # convolution, dense, pool, add, ...: for the reader; nothing is derived from it
+    kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` has a meaning
     weight_bits: int
     fan_in: int  # axons of its widest neuron
     fold: int  # the largest of its cores
@@ -125,6 +128,11 @@ class Mapping:
     def neurons(self) -> int:
         """N: neurons on the chip, read-out neurons included."""
         return len(self.arrays["neuron_element"])
+
+    @property
+    def relay_cores(self) -> npt.NDArray[np.bool_]:
+        """Which cores hold relays, bool (C,)."""
+        return np.asarray(np.array([layer.kind == RELAY for layer in self.layers], bool)[self.arrays["core_layer"]])
 
     def __getattr__(self, name: str) -> npt.NDArray[Any]:  # mapping.axon_source
         try:

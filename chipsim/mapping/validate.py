@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import MappingError
-from chipsim.mapping.program import ARRAYS, Mapping
+from chipsim.mapping.program import ARRAYS, RELAY, Layer, Mapping, Population
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
 
 #: a frame whose sources, axons or neurons are more than this many is refused before anything is allocated for it
@@ -37,6 +37,7 @@ def validate_mapping(mapping: Mapping) -> None:
     _targets(mapping)
     _time(mapping)
     _elements(mapping)
+    _relays(mapping)
     _repeated(mapping)
 
 
@@ -264,6 +265,58 @@ def _elements(m: Mapping) -> None:
             refuse(entry.name, "a read-out neuron has a threshold", "map-readout")
         if entry.levels == 0 and np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
             refuse(entry.name, "a read-out neuron has targets", "map-readout")
+
+
+def _relays(m: Mapping) -> None:
+    """A relay repeats a population neuron by neuron and does nothing else: its spikes are left out of the counts."""
+    population, element = _population_of_sources(m)
+    for number, entry in enumerate(m.layers):
+        if entry.kind != RELAY:
+            continue
+        if entry.levels == 0 or entry.removed:
+            refuse(entry.name, "is a relay that is read out, or that says that it removed neurons", "map-relay")
+        cores = np.flatnonzero(m.core_layer == number)
+        pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}
+        for core in cores.tolist():
+            _relay_core(m, core, pairs[m.core_crossbar[core]], population, element)
+
+
+def _paired(weights: npt.NDArray[np.int8], core: int) -> npt.NDArray[np.int64]:
+    """The one axon of each neuron of a relay's crossbar."""
+    paired = weights.shape[0] == weights.shape[1] and ((weights == 0) | (weights == 1)).all()
+    if not paired or (weights.sum(axis=0) != 1).any() or (weights.sum(axis=1) != 1).any():
+        refuse(f"core {core}", "a relay has one axon of its own, of weight 1", "map-relay")
+    return np.asarray(weights.argmax(axis=0))
+
+
+def _relay_core(
+    m: Mapping,
+    core: int,
+    axon: npt.NDArray[np.int64],
+    population: npt.NDArray[np.int64],
+    element: npt.NDArray[np.int64],
+) -> None:
+    """Threshold 1, and the source is the neuron of the same number of a population like this one."""
+    neurons = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
+    if (m.neuron_threshold[neurons] != 1).any():
+        refuse(f"core {core}", "a relay's threshold is 1", "map-relay")
+    if m.dense_fanout[m.encoder_neurons :][neurons].any():
+        refuse(f"core {core}", "a relay has a dense fan-out; its source has it", "map-relay")
+    sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]][axon]
+    mine = m.layers[m.core_layer[core]]
+    populations: tuple[Population | Layer, ...] = (m.encoder, *m.layers)
+    others = [populations[index] for index in np.unique(population[sources])]
+    if len(others) != 1 or (others[0].shape, others[0].levels) != (mine.shape, mine.levels):
+        refuse(f"core {core}", "a relay's sources are one population of its own shape and levels", "map-relay")
+    if (element[sources] != m.neuron_element[neurons]).any():
+        refuse(f"core {core}", "a relay repeats another neuron than the one of its own number", "map-relay")
+
+
+def _population_of_sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Population of each source (0: the encoder, else 1 + its layer), and which of its elements the source is."""
+    _, layer = _sources(m)
+    own = np.arange(m.encoder_neurons)
+    return np.concatenate([np.zeros_like(own), 1 + layer]), np.concatenate([own, m.neuron_element.astype(np.int64)])
 
 
 def _repeated(m: Mapping) -> None:

@@ -60,6 +60,9 @@ def summary(result: RunResult) -> list[Any]:
         ),
     ):
         head.add_row(name, value)
+    if result.relay_spikes:
+        counts = f"{j['relay_spikes_per_image']:,.1f} spikes, {j['relay_sops_per_image']:,.0f} SOPs, in no other count"
+        head.add_row("relays an image", counts)
     return [head, "", _layers(result), "", _busiest(result)]
 
 

@@ -100,14 +100,14 @@ def check(
     model, graph, rule = front(path, pixels, stages)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
-        verify_neurons(neurons, graph)
+        verify_neurons(neurons, graph, spec)
     with stages.stage("partition"):
         cores, layers, more = partition(graph, neurons, spec, keep_dead=keep_dead)
         violations += more
         if cores is not None and not violations:
             verify_cores(cores, spec)
     if cores is None or violations:
-        order = [layer.name for layer in graph.layers]
+        order = [entry.layer.name for entry in neurons]
         causes = sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer)))
         return Compilation(model, spec, graph, neurons, layers, None, tuple(causes), None, stages.seconds)
     with stages.stage("place"):

@@ -49,12 +49,12 @@ def chips(draw: st.DrawFn) -> ChipSpec:
     return load_chip("mini").model_copy(update=changes)
 
 
-def compiled(model: onnx.ModelProto, chip: ChipSpec) -> Compilation:
+def compiled(model: onnx.ModelProto, chip: ChipSpec, *, keep_dead: bool = False) -> Compilation:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "net.onnx"
         path.write_bytes(model.SerializeToString())
         try:
-            return check(path, chip)
+            return check(path, chip, keep_dead=keep_dead)
         except ModelError as error:  # every channel of a layer may come out dead
             assume(error.code != "constant-activation")
             raise

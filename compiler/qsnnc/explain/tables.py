@@ -51,7 +51,7 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
         row = [layer["name"], layer["kind"], str(layer["levels"] or "read out"), str(layer["weight_bits"])]
         row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")]
         row.append(layer["limiting"])
-        table.add_row(*row, *([exact[layer["name"]]] if exact is not None else []))
+        table.add_row(*row, *([exact.get(layer["name"], "")] if exact is not None else []))
     return table
 
 

@@ -18,6 +18,7 @@ from qsnnc.errors import Violation
 from qsnnc.frontend.weights import width
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.lower.relays import schedule
 from qsnnc.lower.removal import Survivors, keep_all, survivors
 
 
@@ -102,63 +103,71 @@ def lower(
     Returns
     -------
     layers : tuple of NeuronLayer
+        Those of the graph, and the relays that carry spikes further than the chip can delay them.
     violations : tuple of Violation
         Weights, potentials or thresholds that the chip cannot hold; such layers are lowered at the chip's widest weights.
     """
+    left = keep_all(graph) if keep_dead else survivors(graph)
+    timed = schedule(graph, left, chip.max_delay, keep_dead=keep_dead)
     bases: dict[str, int] = {graph.encoder.name: 0}
-    ticks: dict[str, int] = {graph.encoder.name: 0}
     populations: dict[str, Population] = {graph.encoder.name: graph.encoder}
     base = graph.encoder.neurons
-    left = keep_all(graph) if keep_dead else survivors(graph)
-    kept = {name: entry.kept for name, entry in left.items()}
+    kept = {name: entry.kept for name, entry in timed.left.items()}
     kept[graph.encoder.name] = np.ones((*graph.encoder.shape, graph.encoder.levels), bool)
     lowered: list[NeuronLayer] = []
     violations: list[Violation] = []
-    for layer in graph.layers:
-        tick = 1 + max(ticks[link.source] for link in layer.connections)
-        for link in layer.connections:
-            delay = tick - ticks[link.source]
-            if delay > chip.max_delay:
-                violations.append(
-                    Violation(
-                        "delay",
-                        layer.name,
-                        "cores",
-                        delay,
-                        chip.max_delay,
-                        f"its arms differ by {delay} ticks; chip '{chip.name}' delays a spike by {chip.max_delay} at most. "
-                        "Use a chip with longer delays or arms of more equal depth.",
-                    )
-                )
+    for layer in timed.layers:
         violations += _ranges(layer, chip)
         need = max(width(link.weights) for link in layer.connections)
         bits = next((b for b in sorted(chip.weight_bits) if b >= need), max(chip.weight_bits))
-        lowered.append(_layer(layer, tick, bits, populations, bases, base, kept, left[layer.name]))
-        bases[layer.name], ticks[layer.name], populations[layer.name] = base, tick, layer
+        tick, stays = timed.ticks[layer.name], timed.left[layer.name]
+        lowered.append(_layer(layer, tick, bits, populations, bases, base, kept, stays))
+        bases[layer.name], populations[layer.name] = base, layer
         base += layer.neurons
     return tuple(lowered), tuple(violations)
 
 
-def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph) -> None:
-    """Assert that every element is at most one neuron of one site, and every block holds sources that fire before."""
+def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: ChipSpec) -> None:
+    """Assert that every element is at most one neuron of one site, that blocks hold sources that are there, and that all
+    axons of a neuron carry the same frame: a spike of tick t waits the rest of the way to its reader's tick, and can.
+    """
     base = graph.encoder.neurons
     fires = np.zeros(base, np.int64)  # tick of each source; a layer that is read out is none
     there = np.ones(base, bool)  # what was removed is no source
     for entry in neurons:
-        assert entry.base == base, entry.layer.name
-        total = entry.layer.neurons
-        assert entry.neurons + entry.removed.neurons == total, entry.layer.name
+        name, total = entry.layer.name, entry.layer.neurons
+        assert entry.base == base, name
         hits = np.bincount(entry.site_elements, minlength=total)
-        assert len(hits) == total, entry.layer.name
-        assert hits.max() <= 1, f"{entry.layer.name}: no neuron twice"
-        assert entry.site_blocks.min() >= -1, entry.layer.name
-        assert entry.site_blocks.max() < len(entry.block_offset) - 1, entry.layer.name
-        assert ((entry.block_sources >= 0) & (entry.block_sources < base)).all(), f"{entry.layer.name}: reads before it"
-        assert there[entry.block_sources].all(), f"{entry.layer.name}: reads a neuron that was removed"
-        assert (fires[entry.block_sources] < entry.tick).all(), f"{entry.layer.name}: a source fires before its reader"
+        assert len(hits) == total, name
+        assert hits.max() <= 1, f"{name}: no neuron twice"
+        assert entry.site_blocks.min() >= -1, name
+        assert entry.site_blocks.max() < len(entry.block_offset) - 1, name
+        assert ((entry.block_sources >= 0) & (entry.block_sources < base)).all(), f"{name}: reads before it"
+        delay = entry.tick - fires[entry.block_sources]
+        assert ((delay >= 1) & (delay <= chip.max_delay)).all(), f"{name}: a spike comes in the tick of its reader"
+        assert there[entry.block_sources].all(), f"{name}: reads a neuron that is not there"
+        if entry.layer.kind == "relay":
+            _verify_relay(entry)
+        else:
+            assert entry.neurons + entry.removed.neurons == total, name
         fires = np.concatenate([fires, np.full(total, entry.tick)])
         there = np.concatenate([there, hits > 0])
         base += total
+
+
+def _verify_relay(entry: NeuronLayer) -> None:
+    """Assert that each neuron repeats, one for one, the neuron of the same number of the population that it reads."""
+    name = entry.layer.name
+    assert not entry.removed.neurons, name
+    assert (entry.thresholds[entry.site_elements] == 1).all(), f"{name}: a relay's threshold is 1"
+    sites = np.flatnonzero(entry.site_size)
+    assert (entry.site_size[sites] == 1).all(), name
+    blocks = entry.site_blocks[sites]
+    assert blocks.shape[1] == 1, f"{name}: a relay has one axon"
+    assert (entry.block_width[blocks[:, 0]] == 1).all(), f"{name}: a relay has one axon"
+    elements = entry.site_elements[entry.site_offset[sites]]
+    source = entry.block_sources[entry.block_offset[blocks[:, 0]]]
+    assert len(np.unique(source - elements)) <= 1, f"{name}: repeats another neuron than its own"
 
 
 def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:

@@ -111,7 +111,7 @@ def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[s
             constant[name] = thresholds <= low
             kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
         for link in layer.connections:
-            found = _readers(link, kept[name], populations[link.source])
+            found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found
             if layer.readout:
                 read_out[link.source] |= found
@@ -126,7 +126,7 @@ def _sum(link: Connection, fired: Bool, layer: Layer) -> Int:
     return np.asarray(convolve(link, fired.sum(axis=-1)[None], layer.shape)[0][..., None])
 
 
-def _readers(link: Connection, kept: Bool, source: Population) -> Bool:
+def readers(link: Connection, kept: Bool, source: Population) -> Bool:
     """Neurons of the source that at least one of the kept neurons has a weight for."""
     channels, rows, columns, _ = kept.shape
     groups = kept if link.level_wise else np.asarray(kept.any(axis=-1, keepdims=True))

@@ -47,7 +47,7 @@ def partition(
         What is known of each layer, fitting or not.
     violations : tuple of Violation
     """
-    populations = {population.name: population for population in (graph.encoder, *graph.layers)}
+    populations = {graph.encoder.name: graph.encoder, **{entry.layer.name: entry.layer for entry in neurons}}
     entries = np.zeros(_elements(neurons), np.int64)
     written: list[Written | None] = []
     summaries: list[CoreLayer] = []

@@ -123,20 +123,27 @@ def _population(population: IrPopulation, tick: int) -> dict[str, Any]:
 def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> Int:
     """For the paper's count: windows of convolutions that a source lies in, times their output channels, times their L.
 
-    A channel of which a window keeps no neuron does not count in it; removed levels of a channel do.
+    A channel of which a window keeps no neuron does not count in it; removed levels of a channel do. Relays are none of the
+    network's neurons: what they drive counts for the source.
     """
+    entries = {entry.layer.name: entry for entry in neurons}
+    base = {graph.encoder.name: 0, **{name: entry.base for name, entry in entries.items()}}
     fanout = np.zeros(neurons[-1].base + neurons[-1].layer.neurons, np.int64)
-    for entry in neurons:
-        if entry.layer.kind != "convolution" or entry.layer.readout:
+    for layer in graph.layers:
+        if layer.kind != "convolution" or layer.readout:
             continue
-        site = np.repeat(np.arange(len(entry.site_blocks)), entry.site_size)
-        pair = np.unique(site * entry.layer.shape[0] + entry.channels(entry.site_elements))
-        channels = np.bincount(pair // entry.layer.shape[0], minlength=len(entry.site_blocks))
-        there = entry.site_blocks >= 0
-        windows = np.zeros(len(entry.block_width), np.int64)
-        np.add.at(windows, entry.site_blocks[there], np.repeat(channels, there.sum(axis=1)) * entry.layer.levels)
-        np.add.at(fanout, entry.block_sources, np.repeat(windows, entry.block_width))
-    base = {entry.layer.name: entry.base for entry in neurons}
+        channels, rows, columns = layer.shape
+        stays = np.zeros(layer.neurons, bool)
+        stays[entries[layer.name].site_elements] = True
+        counted = layer.levels * stays.reshape(channels, rows * columns, -1).any(axis=2)
+        for link in layer.connections:
+            source = graph.population(link.source)
+            per_group = counted.reshape(link.groups, -1, rows * columns).sum(axis=1)
+            windows = np.zeros((link.groups, source.shape[1] * source.shape[2] + 1), np.int64)  # the last: the padding
+            for at in link.taps(source.shape[1:], (rows, columns)).T:  # at one tap, no two windows read the same position
+                windows[:, at] += per_group
+            each = np.repeat(windows[:, :-1], link.weights.shape[1], axis=0).reshape(-1)
+            fanout[base[source.name] : base[source.name] + source.neurons] += np.repeat(each, source.levels)
     layer_base = np.array([base[entry.layer.name] for entry in cores.layers])
     owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
     return np.concatenate([fanout[: graph.encoder.neurons], fanout[layer_base[owner] + cores.neuron_element]])
