@@ -14,6 +14,7 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend import ends, linear
 from qsnnc.frontend.linear import Accumulator, Quantized
 from qsnnc.frontend.names import Namer
+from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node, session
 from qsnnc.frontend.region import MOST_LEVELS, Region, find_levels
 from qsnnc.frontend.thresholds import layer_of, readout_of
@@ -408,8 +409,10 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
     """
     producer = {name: node for node in model.nodes for name in node.outputs}
     walk = Walk(model, Namer(model.origins), producer, host={model.input})
+    problems = Problems()
     for node in model.nodes:
-        walk.visit(node)
+        problems.visit(walk, node)
+    problems.raise_any()
     quantized = walk.resolve(model.output) if model.output not in walk.host else None
     if quantized is not None:
         node = producer[model.output]
