@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.errors import UsageError
-from chipsim.mapping import InputSpec, Mapping, validate_mapping
-from qsnnc.errors import DoesNotFit, Violation
+from chipsim.mapping import InputSpec, validate_mapping
+from chipsim.mapping import Mapping as Program
+from qsnnc.errors import DoesNotFit, ModelError, Violation
 from qsnnc.frontend.integerize import integerize
+from qsnnc.frontend.limit import limits_of
 from qsnnc.frontend.read import Model, read_onnx
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
@@ -52,7 +54,7 @@ class Compilation:
     graph: LayerGraph
     neurons: tuple[NeuronLayer, ...]
     layers: tuple[CoreLayer, ...]
-    mapping: Mapping | None
+    mapping: Program | None
     violations: tuple[Violation, ...]
     placement: Placement | None
     seconds: dict[str, float]
@@ -63,20 +65,39 @@ class Compilation:
         return sum(entry.bound for entry in self.layers)
 
 
-def front(path: str | Path, pixels: str | None = None, stages: Stages | None = None) -> tuple[Model, LayerGraph, InputSpec]:
+def front(
+    path: str | Path,
+    pixels: str | None = None,
+    stages: Stages | None = None,
+    *,
+    output: str | None = None,
+    levels: Mapping[str, int] | None = None,
+) -> tuple[Model, LayerGraph, InputSpec]:
     """Read a model and integerize it: what `compile_model`, `check` and `verify` share."""
     stages = stages or Stages()
     with stages.stage("read"):
-        model = read_onnx(path)
+        model = read_onnx(path, output)
     rule = pixel_rule(model, pixels)
     with stages.stage("integerize"):
         graph = integerize(model, rule.pixels)
-        verify_layers(graph)
+    limits = limits_of(model, graph, levels or {})
+    if limits:  # the same again, with a Clip at each of them
+        with stages.stage("read"):
+            model = read_onnx(path, output, limits)
+        with stages.stage("integerize"):
+            graph = integerize(model, rule.pixels)
+    verify_layers(graph)
     return model, graph, rule
 
 
 def check(
-    path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None, *, keep_dead: bool = False
+    path: str | Path,
+    chip: str | ChipSpec = DEFAULT_CHIP,
+    pixels: str | None = None,
+    *,
+    keep_dead: bool = False,
+    output: str | None = None,
+    levels: Mapping[str, int] | None = None,
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -90,14 +111,21 @@ def check(
         ``raw``, ``unit`` or ``MEAN,STD``; the model's own metadata goes first.
     keep_dead : bool
         Keep neurons that never fire, always fire or that nothing reads, and axons without a weight.
+    output : str, optional
+        Which output of the graph, where it has several.
+    levels : dict, optional
+        Activations, by the name of their layer, node or tensor, that never go beyond so many levels: what is compiled is
+        the network with a Clip there.
 
     Raises
     ------
-    ModelError, UsageError, InputError
+    ModelError
+        Its ``problems`` are all that stands against the model.
+    UsageError, InputError
     """
     stages = Stages()
     spec = load_chip(chip) if isinstance(chip, str) else chip
-    model, graph, rule = front(path, pixels, stages)
+    model, graph, rule = front(path, pixels, stages, output=output, levels=levels)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph, spec)
@@ -120,7 +148,13 @@ def check(
 
 
 def compile_model(
-    path: str | Path, chip: str | ChipSpec = DEFAULT_CHIP, pixels: str | None = None, *, keep_dead: bool = False
+    path: str | Path,
+    chip: str | ChipSpec = DEFAULT_CHIP,
+    pixels: str | None = None,
+    *,
+    keep_dead: bool = False,
+    output: str | None = None,
+    levels: Mapping[str, int] | None = None,
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -129,7 +163,7 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead)
+    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels)
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done
@@ -137,7 +171,8 @@ def compile_model(
 
 def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
     """What becomes of uint8 pixels: the model's metadata, else the option, else ``unit``."""
-    text = model.metadata.get("qsnnc.pixels") or pixels or "unit"
+    own = model.metadata.get("qsnnc.pixels")
+    text = own or pixels or "unit"
     shape = model.shapes[model.input]
     if text in ("raw", "unit"):
         return InputSpec(model.input, model.input_dtype, shape, text)
@@ -146,9 +181,8 @@ def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
         if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
             raise ValueError
     except ValueError:
-        raise UsageError(
-            "--pixels",
-            f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)",
-            code="pixels-invalid",
-        ) from None
+        said = f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)"
+        if own:
+            raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {said}", code="pixels-invalid") from None
+        raise UsageError("--pixels", said, code="pixels-invalid") from None
     return InputSpec(model.input, model.input_dtype, shape, "normal", (mean,), (std,))

@@ -15,6 +15,7 @@ from qsnnc.frontend.convolution import convolution
 from qsnnc.frontend.diagnosis import not_quantized, why_not
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import FAR
 from qsnnc.frontend.relabel import move, moved_index
@@ -56,9 +57,11 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
 
 
 def run(walk: Walk) -> None:
-    """Visit every node, in order."""
+    """Visit every node, in order; raise what stands against any of them, all at once."""
+    problems = Problems(visit)
     for node in walk.model.nodes:
-        visit(walk, node)
+        problems.visit(walk, node)
+    problems.raise_any()
 
 
 def visit(walk: Walk, node: Node) -> None:

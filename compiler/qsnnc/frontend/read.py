@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,16 +16,15 @@ import numpy.typing as npt
 
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
-from qsnnc.errors import ModelError
+from qsnnc.errors import ModelError, together
+from qsnnc.frontend.limit import clip
+from qsnnc.frontend.load import MOST_VALUES, first_line, label, load, refuse
 from qsnnc.frontend.spell import spell
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
-
-#: opsets that were tried; the attribute tables of `onnx` cover more
-OPSETS = range(7, 29)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,7 @@ class Model:
     origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
     integral: frozenset[str]  # nodes that stand for sums of integers, exact whatever their size
     written: frozenset[str]  # tensors that the reference has, too
+    reference: onnx.ModelProto  # what every result is held against: the file, QONNX's operators in standard ones
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
@@ -86,82 +88,148 @@ class Model:
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
 
 
-def session(model: onnx.ModelProto | bytes) -> Any:
-    """Return an onnxruntime session with every graph optimisation off: the reference."""
+class Session:
+    """An onnxruntime session with every graph optimisation off: the reference. What it refuses is an error of the model."""
+
+    def __init__(self, content: bytes) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+            raise _not_run(error) from None
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+        """Values of the outputs."""
+        try:
+            return list(self._session.run(outputs, dict(feeds)))
+        except Exception as error:  # noqa: BLE001
+            raise _not_run(error) from None
+
+    def get_inputs(self) -> list[Any]:
+        """As onnxruntime describes them."""
+        return list(self._session.get_inputs())
+
+
+def session(model: onnx.ModelProto | bytes) -> Session:
+    """Return the reference for a model."""
+    return Session(model if isinstance(model, bytes) else model.SerializeToString())
+
+
+def _not_run(error: Exception) -> ModelError:
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    content = model if isinstance(model, bytes) else model.SerializeToString()
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    named = re.search(r"[Nn]ame:'([^']+)'|[Nn]ode ?\((?:'|)([^)']+)", str(error))
+    node = next((part for part in named.groups() if part), None) if named else None
+    text = f"onnxruntime {ort.__version__} does not run it: {first_line(error)}"
+    return ModelError(node or "model", text, code="reference-refuses", node=node)
 
 
-def read_onnx(path: str | Path) -> Model:
+def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, float] | None = None) -> Model:
     """Read, check and normalise an ONNX file.
+
+    Parameters
+    ----------
+    path : path
+    output : str, optional
+        Which of several outputs.
+    limits : dict, optional
+        Largest value of a tensor, by its name: the network read is the one with a Clip there.
 
     Raises
     ------
     ModelError
         The file is missing, is no ONNX, breaks the standard, or has no single input and output of known shape.
+    UsageError
+        There is no such output.
     """
-    import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
     path = Path(path)
-    proto, content = _load(path)
+    loaded, content = load(path, output)
     try:
-        proto = rewrite(proto)
-        written = frozenset(name for node in proto.graph.node for name in node.output)
-        proto, integral = spell(proto)
+        reference = clip(rewrite(loaded), limits or {})
+        written = frozenset(name for node in reference.graph.node for name in node.output)
+        proto, integral = spell(rewrite(loaded))
     except InputError as error:
-        raise ModelError(error.subject, error.message, code=error.code, node=error.subject) from None
-    _refuse_unknown(proto, path)
+        raise ModelError(
+            error.subject, error.message, code=error.code, node=error.subject, found=error.fields["found"]
+        ) from None
+    proto = clip(proto, limits or {})
     graph = proto.graph
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initializers]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise _refuse(
-            path,
-            f"the graph has {len(inputs)} inputs and {len(graph.output)} outputs; one of each can be compiled",
-            "model-ends",
-        )
-    _set_batch_to_one(inputs[0], path)
-    for value in graph.output:
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.ClearField("shape")
-    shapes, kinds = _infer(proto, path)
+    (value,) = graph.input
+    outer = {value.name: (value.type.tensor_type.elem_type, (1, *_axes(value)))}
     try:
-        constants = {name: onnx.numpy_helper.to_array(tensor) for name, tensor in initializers.items()}
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # noqa: BLE001
-        raise _refuse(path, f"an initializer cannot be read: {error}", "model-corrupt") from None
-    nodes = [_node(node) for node in graph.node]
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+        raise refuse(path, f"an initializer cannot be read: {first_line(error)}", "model-corrupt") from None
     model = Model(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
-        input=inputs[0].name,
-        input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))),
+        input=value.name,
+        input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))),
         output=graph.output[0].name,
-        nodes=tuple(nodes),
+        nodes=tuple(_node(node) for node in graph.node),
         constants=constants,
-        shapes=shapes,
+        shapes={},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
-        opsets=opsets,
+        opsets={entry.domain: entry.version for entry in proto.opset_import},
         ir_version=proto.ir_version,
         origins={},
         integral=integral,
         written=written,
+        reference=reference,
     )
-    while True:
-        folded = _fold_constants(model, kinds)
-        if len(folded.nodes) == len(model.nodes):
-            return folded
-        # what is constant now may fix the shape of a reshape
-        outer = {inputs[0].name: (inputs[0].type.tensor_type.elem_type, (1, *model.shapes[model.input]))}
-        shapes, kinds = _infer(folded.subgraph(outer, [model.output], folded.nodes), path)
-        model = replace(folded, shapes=MappingProxyType({**folded.shapes, **shapes}))
+    count = -1
+    while count != len(model.nodes):  # what is constant now may fix the shape of a reshape
+        count = len(model.nodes)
+        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), path)
+        shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
+        model = _fold_constants(replace(model, shapes=MappingProxyType(shapes)), kinds)
+    _refuse_nan(model)
+    return model
+
+
+class Shapes(dict[str, tuple[int, ...]]):
+    """Shapes of one image; asking for one that is not known is an error of the model."""
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        raise ModelError(
+            name, "its shape cannot be told before there is data; export with fixed shapes", code="model-shapes", node=name
+        )
+
+
+def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Shape of one image."""
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+
+
+def _refuse_nan(model: Model) -> None:
+    """Refuse constants that are no numbers; infinity only bounds (Clip, Min, Max), it is no weight."""
+    found = []
+    for node in model.nodes:
+        for name in node.inputs:
+            value = model.constants.get(name)
+            if value is None or value.dtype.kind != "f" or np.isfinite(value).all():
+                continue
+            if np.isnan(value).any() or node.op in ("Conv", "Gemm", "MatMul", "BatchNormalization", "ConvTranspose"):
+                what = "NaN" if np.isnan(value).any() else "infinity"
+                found.append(
+                    ModelError(
+                        node.name,
+                        f"its constant {name!r} holds {what}; finite numbers are needed: train or export again",
+                        code="model-not-finite",
+                        node=node.name,
+                        found=what,
+                        allowed="finite numbers",
+                    )
+                )
+    if found:
+        raise together(found)
 
 
 def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
@@ -171,97 +239,22 @@ def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, 
     try:
         inferred = shape_inference.infer_shapes(proto, data_prop=True)
     except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
-        raise _refuse(path, f"shapes do not agree: {error}", "model-shapes") from None
+        raise refuse(path, f"shapes do not agree: {first_line(error)}", "model-shapes") from None
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
-    shapes = {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
-        for value in values
-        if value.type.tensor_type.HasField("shape")
-    }
-    return MappingProxyType(shapes), {value.name: value.type.tensor_type.elem_type for value in values}
-
-
-def _load(path: Path) -> tuple[onnx.ModelProto, bytes]:
-    import onnx
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _refuse(path, f"cannot be read: {error.strerror}", "model-unreadable") from None
-    try:
-        proto = onnx.load_model_from_string(content)
-        if not proto.graph.node:
-            raise ValueError("no graph in it")
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except Exception as error:  # noqa: BLE001  # protobuf, onnx and the file system each raise their own
-        reason = " ".join(str(error).split())[:120]
-        raise _refuse(path, f"is not a readable ONNX model ({reason})", "model-corrupt") from None
-    try:
-        onnx.checker.check_model(proto)
-    except Exception as error:  # noqa: BLE001
-        reason = " ".join(str(error).split("==> Context")[0].split())[:160]
-        raise _refuse(path, f"breaks the ONNX standard: {reason}", "model-invalid") from None
-    return proto, content
-
-
-def _refuse(path: Path, text: str, code: str) -> ModelError:
-    return ModelError(str(path), text, code=code)
-
-
-def _refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse operators, attributes and opsets that nobody here knows: nothing is ignored."""
-    import onnx
-
-    version = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
-    if version is None or version not in OPSETS:
-        raise _refuse(path, f"uses opset {version}; {OPSETS.start} to {OPSETS.stop - 1} are supported", "model-opset")
-    for node in proto.graph.node:
-        label = node.name or node.output[0]
-        if node.domain not in ("", "ai.onnx"):
-            raise ModelError(
-                label,
-                f"operator {node.domain}:{node.op_type} is not supported; export with standard ONNX operators",
-                code="model-operator",
-                node=label,
-            )
-        try:
-            schema = onnx.defs.get_schema(node.op_type, version, "")
-        except onnx.defs.SchemaError:
-            raise ModelError(
-                label, f"operator {node.op_type} is unknown in opset {version}", code="model-operator", node=label
-            ) from None
-        for attribute in node.attribute:
-            if attribute.name not in schema.attributes:
-                raise ModelError(
-                    label, f"{node.op_type} has no attribute {attribute.name!r}", code="model-attribute", node=label
-                )
-            if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-                raise ModelError(
-                    label,
-                    f"{node.op_type} holds a sub-graph; only plain graphs can be compiled",
-                    code="model-subgraph",
-                    node=label,
-                )
-
-
-def _set_batch_to_one(value: onnx.ValueInfoProto, path: Path) -> None:
-    """Fix the batch axis to one; every other axis must be known."""
-    tensor = value.type.tensor_type
-    dims = tensor.shape.dim
-    if not dims or any(dim.dim_value <= 0 for dim in dims[1:]):
-        raise _refuse(path, f"input {value.name!r} needs a batch axis and fixed other axes", "model-shapes")
-    if dims[0].dim_value > 1:
-        raise _refuse(
-            path, f"input {value.name!r} has a fixed batch of {dims[0].dim_value}; export it as 1 or dynamic", "model-shapes"
-        )
-    dims[0].dim_value = 1
+    for value in values:  # before anything allocates it
+        size = math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if size > MOST_VALUES:
+            text = f"would have {size:,} values; at most {MOST_VALUES:,} can be compiled"
+            raise ModelError(value.name, text, code="model-shapes", node=value.name, found=size, allowed=MOST_VALUES)
+    shapes = {value.name: _axes(value) for value in values if value.type.tensor_type.HasField("shape")}
+    return shapes, {value.name: value.type.tensor_type.elem_type for value in values}
 
 
 def _node(proto: onnx.NodeProto) -> Node:
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
-    return Node(proto.name or proto.output[0], proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
+    return Node(label(proto), proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
 
 
 def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
@@ -292,17 +285,12 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     if not folded:
         return model
     outputs = [name for node in folded for name in node.outputs if name]
-    try:
-        values = session(model.subgraph({}, outputs, folded)).run(outputs, {})
-    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        raise _refuse(
-            model.path, f"its constants cannot be computed: {' '.join(str(error).split())[:160]}", "model-invalid"
-        ) from None
+    values = session(model.subgraph({}, outputs, folded)).run(outputs, {})
     return replace(
         model,
         nodes=tuple(kept),
         constants={**model.constants, **dict(zip(outputs, values, strict=True))},
-        origins=_origins(model, folded),
+        origins={**model.origins, **_origins(model, folded)},
     )
 
 

@@ -1,4 +1,8 @@
-"""The layer graph, executed on integers in NumPy: the specification that `verify` and the chip are held against."""
+"""The layer graph, executed on integers in NumPy: the specification that `verify` and the chip are held against.
+
+Products run through float BLAS, which is exact as long as no sum of magnitudes reaches the first integer that the format
+cannot hold: 2**24 in float32, 2**53 in float64.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,11 @@ import numpy.typing as npt
 
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph
 
+#: bytes of the windows that are laid out at a time
+CHUNK = 1 << 26
+#: levels beyond which thresholds are searched instead of compared one by one
+FEW = 16
+
 
 def potentials(layer: Layer, levels: dict[str, Int]) -> Int:
     """Potentials of a layer, int64 (N, channels, rows, columns), or (N, channels, rows, columns, levels) level-wise."""
@@ -14,22 +23,43 @@ def potentials(layer: Layer, levels: dict[str, Int]) -> Int:
     for link in layer.connections:
         source = levels[link.source]
         if link.level_wise:
-            fired = source[..., None] > np.arange(layer.levels)
-            parts = [convolve(link, fired[..., i].astype(np.int64), layer.shape) for i in range(layer.levels)]
+            parts = [convolve(link, (source > i).astype(np.int64), layer.shape) for i in range(layer.levels)]
             part = np.stack(parts, axis=-1)
         else:
             part = convolve(link, source, layer.shape)
-        total = part if total is None else total + part
+        if total is None:
+            total = part
+        else:
+            total += part
     assert total is not None
     return total
 
 
 def fire(layer: Layer, potential: Int) -> Int:
     """Levels, int64 (N, channels, rows, columns): how many of a feature's neurons fire."""
-    if potential.ndim == 4:
-        potential = potential[..., None]
-    threshold = layer.thresholds[layer.border].transpose(2, 0, 1, 3)  # (channels, rows, columns, levels)
-    return np.asarray((potential >= threshold).sum(axis=-1), np.int64)
+    if potential.ndim == 5:  # a neuron of a feature has a potential of its own
+        return np.asarray((potential >= layer.thresholds[layer.border].transpose(2, 0, 1, 3)).sum(axis=-1), np.int64)
+    out = np.zeros(potential.shape, np.int64)
+    if layer.levels <= FEW:
+        for level in range(layer.levels):
+            out += potential >= layer.thresholds[:, :, level][layer.border].transpose(2, 0, 1)
+        return out
+    border = layer.border.reshape(-1)
+    flat, found = (array.reshape(*potential.shape[:2], -1) for array in (potential, out))
+    for number in np.unique(border).tolist():
+        here = np.flatnonzero(border == number)
+        for channel, limits in enumerate(layer.thresholds[number]):  # ascending
+            found[:, channel, here] = np.searchsorted(limits, flat[:, channel, here], side="right")
+    return out
+
+
+def run(layer: Layer, levels: dict[str, Int]) -> Int:
+    """Levels of a layer, or its potentials where they are read out; a max pool by its windows' order, not level by level."""
+    first = layer.thresholds[..., :1]
+    if not layer.readout and all(link.level_wise for link in layer.connections) and (layer.thresholds == first).all():
+        return _ranked(layer, levels)
+    potential = potentials(layer, levels)
+    return potential if layer.readout else fire(layer, potential)
 
 
 def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[str, Int]:
@@ -46,26 +76,74 @@ def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[
     """
     levels = {graph.encoder.name: encoder_levels.reshape(-1, *graph.encoder.shape).astype(np.int64)}
     for layer in graph.layers:
-        potential = potentials(layer, levels)
-        levels[layer.name] = potential if layer.readout else fire(layer, potential)
+        levels[layer.name] = run(layer, levels)
     return levels
 
 
+def _ranked(layer: Layer, levels: dict[str, Int]) -> Int:
+    """Neuron i fires iff at least T neurons i of the window do: so the level is the T-th largest of the window's."""
+    windows = []
+    for link in layer.connections:
+        taps = link.taps(levels[link.source].shape[2:], layer.shape[1:])  # type: ignore[arg-type]
+        windows.append(_padded(levels[link.source], np.dtype(np.int64))[:, :, taps])
+    window = np.concatenate(windows, axis=-1)  # (N, channels, positions, taps); padding never fires: level 0
+    wanted = layer.thresholds[layer.border.reshape(-1), :, 0].T[None, :, :, None]
+    size = window.shape[-1]
+    if (wanted == 1).all():
+        return np.asarray(window.max(axis=-1).reshape(len(window), *layer.shape))
+    window.sort(axis=-1)
+    at = np.broadcast_to(np.clip(size - wanted, 0, size - 1), (*window.shape[:3], 1))
+    level = np.take_along_axis(window, at, axis=-1)
+    level = np.where(wanted <= 0, layer.levels, np.where(wanted > size, 0, level))
+    return np.asarray(level.reshape(len(window), *layer.shape))
+
+
+def _padded(levels: Int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+    """Levels (N, channels, positions + 1); the last, that index -1 reads, is the padding."""
+    images, channels = levels.shape[:2]
+    out = np.zeros((images, channels, int(np.prod(levels.shape[2:])) + 1), dtype)
+    out[..., :-1] = levels.reshape(images, channels, -1)
+    return out
+
+
 def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
-    """One linear map; float64 products, exact because every potential is far below 2**53."""
-    images = len(levels)
+    """One linear map, in the narrowest float format that holds every partial sum."""
     channels, rows, columns = shape
-    per_group = link.weights.shape[1]
+    images, positions = len(levels), rows * columns
+    out = np.empty((images, channels, positions), np.int64)
+    if not out.size:
+        return out.reshape(images, *shape)
+    kernel = link.weights.reshape(channels, link.weights.shape[1], -1)
+    largest = int(np.abs(kernel).sum(axis=(1, 2)).max()) * max(1, int(np.abs(levels).max(initial=0)))
+    assert largest < 2**53, "potentials beyond what float64 holds"
+    dtype = np.dtype(np.float32 if largest < 2**24 else np.float64)
+    flat = _padded(levels, dtype)
     taps = link.taps(levels.shape[2:], (rows, columns))  # type: ignore[arg-type]
-    flat = levels.reshape(images, levels.shape[1], -1).astype(np.float64)
-    flat = np.concatenate([flat, np.zeros((*flat.shape[:2], 1))], axis=2)  # index -1: the padding
-    out = np.empty((images, channels, rows * columns))
-    outputs = channels // link.groups
-    for group in range(link.groups):
-        block = flat[:, group * per_group : (group + 1) * per_group]
-        window = block[:, :, taps]  # (N, channels in, positions, taps)
-        kernel = link.weights[group * outputs : (group + 1) * outputs].reshape(outputs, per_group, -1)
-        out[:, group * outputs : (group + 1) * outputs] = np.einsum(
-            "nipt,oit->nop", window, kernel.astype(np.float64), optimize=True
-        )
-    return out.astype(np.int64).reshape(images, channels, rows, columns)
+    if link.groups == channels and kernel.shape[1] == 1:
+        _depthwise(kernel[:, 0].astype(dtype), flat, taps, out)
+    else:
+        _grouped(kernel.astype(dtype), flat, taps, link.groups, out)
+    return out.reshape(images, *shape)
+
+
+def _depthwise(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], taps: Int, out: Int) -> None:
+    """Each channel by itself: tap by tap."""
+    for image, whole in zip(flat, out, strict=True):
+        total = np.zeros(whole.shape, kernel.dtype)
+        for tap in range(taps.shape[1]):
+            total += kernel[:, tap, None] * image[:, taps[:, tap]]
+        whole[:] = total
+
+
+def _grouped(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], taps: Int, groups: int, out: Int) -> None:
+    """Windows laid out as columns of a matrix, some positions at a time."""
+    outputs, inputs = len(kernel) // groups, kernel.shape[1]
+    step = max(1, CHUNK // (inputs * taps.shape[1] * kernel.itemsize))
+    kernel = kernel.reshape(groups, outputs, -1)
+    for image, whole in zip(flat, out, strict=True):
+        for group in range(groups):
+            block = image[group * inputs : (group + 1) * inputs]
+            for first in range(0, len(taps), step):
+                window = block[:, taps[first : first + step].T]  # (inputs, taps, positions)
+                product = kernel[group] @ window.reshape(kernel.shape[2], -1)
+                whole[group * outputs : (group + 1) * outputs, first : first + step] = product

@@ -191,7 +191,7 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
 
 
 def test_interrupt_exits_130(tmp_path) -> None:
-    slow = "import qsnnc.pipeline as p, time\np.read_onnx = lambda path: (print('here', flush=True), time.sleep(60))\n"
+    slow = "import qsnnc.pipeline as p, time\np.read_onnx = lambda *rest: (print('here', flush=True), time.sleep(60))\n"
     code = slow + "from qsnnc.cli import main\nimport sys\nsys.argv = ['qsnnc', 'check', 'x.onnx']\nmain()"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

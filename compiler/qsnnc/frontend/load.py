@@ -1,0 +1,356 @@
+"""An ONNX file as a checked model with one input and one output: what can be said before anything is interpreted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipsim.errors import UsageError
+from chipsim.standard import DOMAINS
+from qsnnc.errors import ModelError, together
+from qsnnc.frontend.spell import MICROSOFT, REFUSED
+
+if TYPE_CHECKING:
+    import onnx
+
+#: opsets that were tried; the attribute tables of `onnx` cover more
+OPSETS = range(7, 29)
+#: protobuf's own limit
+MOST_BYTES = (1 << 31) - 1
+#: values of one tensor for one image; each would be at least one neuron
+MOST_VALUES = 1 << 27
+STANDARD = ("", "ai.onnx")
+
+
+def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]:
+    """Read an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
+
+    Parameters
+    ----------
+    path : Path
+    output : str, optional
+        Which of several outputs.
+
+    Returns
+    -------
+    model : ModelProto
+        With one input, whose batch axis is free unless it is one, and one output.
+    content : bytes
+        Of the file itself.
+
+    Raises
+    ------
+    ModelError
+        All problems at once where there are several of one kind.
+    UsageError
+        There is no such output.
+    """
+    import onnx
+
+    content = _read(path)
+    try:
+        proto = onnx.load_model_from_string(content)
+    except Exception as error:  # noqa: BLE001  # protobuf and onnx each raise their own
+        raise refuse(path, f"is not a readable ONNX model ({first_line(error)})", "model-corrupt") from None
+    if not proto.graph.node:
+        raise refuse(path, "is not a readable ONNX model (no graph in it)", "model-corrupt")
+    _load_external(proto, path)
+    _check(proto, path)
+    proto = _inlined(proto, path)
+    _choose_output(proto, path, output)
+    _remove_unused(proto)
+    _one_input(proto, path, cut=output is not None)
+    refuse_unknown(proto, path)
+    return proto, content
+
+
+def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
+    """An error of the file as a whole."""
+    return ModelError(str(path), text, code=code, **fields)
+
+
+def first_line(error: Exception, most: int = 160) -> str:
+    """What another library says, in one line."""
+    text = " ".join(str(error).split("==> Context")[0].split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def label(node: onnx.NodeProto) -> str:
+    """How a node is named to people."""
+    return node.name or next((name for name in node.output if name), "") or node.op_type
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a nought in the name
+        raise refuse(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", "model-unreadable") from None
+    if not content:
+        raise refuse(path, "is empty; an ONNX model is needed", "model-corrupt")
+    if len(content) > MOST_BYTES:
+        raise refuse(path, "is larger than 2 GB, which no ONNX file can be; keep weights as external data", "model-large")
+    return content
+
+
+# -- tensors ---------------------------------------------------------------------------------------------------
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and the tensors of attributes, of the main graph and of functions."""
+    yield from proto.graph.initializer
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _load_external(proto: onnx.ModelProto, path: Path) -> None:
+    """Read weights that lie in files beside the model, after looking whether they are all there."""
+    import onnx
+
+    total = 0
+    for tensor in _tensors(proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            total += _external_size(tensor, path)
+    if total > MOST_BYTES:
+        raise refuse(path, f"has {total / 1e9:.1f} GB of weights; at most 2 GB can be compiled", "model-large", found=total)
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as error:  # noqa: BLE001
+        raise refuse(path, f"its external data cannot be read ({first_line(error)})", "model-external") from None
+
+
+def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
+    """Bytes of a tensor in another file."""
+    where = {entry.key: entry.value for entry in tensor.external_data}
+    place = where.get("location", "")
+    inside = Path(place)
+    if not place or inside.is_absolute() or ".." in inside.parts:
+        text = f"the data of tensor {tensor.name!r} lies in {place!r}; it must be a file beside the model"
+        raise refuse(path, text, "model-external", found=place)
+    try:
+        size = (path.parent / inside).stat().st_size
+        offset = int(where.get("offset", 0))
+        length = int(where.get("length", size - offset))
+    except OSError:
+        raise refuse(
+            path, f"the data of tensor {tensor.name!r} lies in {place!r}, which is not there; keep both files together",
+            "model-external", found=place,
+        ) from None  # fmt: skip
+    except ValueError:
+        raise refuse(path, f"tensor {tensor.name!r} has no readable place in {place!r}", "model-external") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise refuse(
+            path, f"{place!r} is cut short: tensor {tensor.name!r} ends at byte {offset + length:,}, the file at {size:,}",
+            "model-external", found=size, allowed=offset + length,
+        )  # fmt: skip
+    return length
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    """Whether the standard is kept, and every tensor holds numbers, as many as its shape says."""
+    import onnx
+
+    if proto.graph.sparse_initializer:
+        name = proto.graph.sparse_initializer[0].values.name
+        raise refuse(path, f"initializer {name!r} is sparse; store it dense", "model-sparse")
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.STRING:
+            raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-text")
+        if math.prod(tensor.dims) > MOST_BYTES:
+            raise refuse(path, f"initializer {tensor.name!r} claims shape {tuple(tensor.dims)}", "model-corrupt")
+    if proto.ByteSize() > MOST_BYTES:
+        raise refuse(path, "has more than 2 GB of weights; at most 2 GB can be compiled", "model-large")
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:  # noqa: BLE001
+        raise refuse(path, f"breaks the ONNX standard: {first_line(error)}", "model-invalid") from None
+
+
+# -- the graph -------------------------------------------------------------------------------------------------
+
+
+def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Local functions, written out where they are called."""
+    if not proto.functions:
+        return proto
+    bodies = {(function.domain, function.name): function for function in proto.functions}
+    calls = {key: {(n.domain, n.op_type) for n in body.node} & bodies.keys() for key, body in bodies.items()}
+    while calls:  # take away those that call none that is left
+        leaves = [key for key, called in calls.items() if not called & calls.keys()]
+        if not leaves:
+            _, name = next(iter(calls))
+            raise refuse(path, f"function {name!r} calls itself; export without recursion", "model-function")
+        for key in leaves:
+            del calls[key]
+    try:
+        from onnx import inliner
+
+        return inliner.inline_local_functions(proto)
+    except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
+        name = proto.functions[0].name
+        raise refuse(path, f"function {name!r} cannot be written out ({first_line(error)})", "model-function") from None
+
+
+def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> None:
+    graph = proto.graph
+    names = [value.name for value in graph.output]
+    listed = ", ".join(map(repr, names))
+    if wanted is not None and wanted not in names:
+        raise UsageError(
+            "--output", f"{wanted!r} is no output of {path}; allowed: {', '.join(names) or 'it has none'}",
+            code="output-unknown", found=wanted, allowed=names,
+        )  # fmt: skip
+    if len(names) != 1 and wanted is None:
+        text = f"has {len(names)} outputs ({listed}); choose one with --output NAME" if names else "has no output"
+        raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
+    chosen = wanted or names[0]
+    if all(chosen not in node.output for node in graph.node):
+        raise refuse(path, f"no node computes the output {chosen!r}", "model-ends", found=chosen)
+    kept = next(value for value in graph.output if value.name == chosen)
+    if kept.type.WhichOneof("value") not in (None, "tensor_type"):
+        raise refuse(path, f"the output {chosen!r} is no tensor", "model-ends", found=chosen)
+    del graph.output[:]
+    graph.output.append(kept)
+
+
+def _remove_unused(proto: onnx.ModelProto) -> None:
+    """Leave out nodes that the output does not need."""
+    graph = proto.graph
+    needed = {graph.output[0].name}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    kept.reverse()
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+
+
+def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
+    """One input of numbers whose axes are known but for the batch, which is set free."""
+    graph = proto.graph
+    initial = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initial]
+    read = {name for node in graph.node for name in node.input}
+    if cut:  # other outputs may have had inputs of their own
+        inputs = [value for value in inputs if value.name in read]
+    if len(inputs) != 1:
+        names = [value.name for value in inputs]
+        if names:
+            text = (
+                f"has {len(names)} inputs ({', '.join(map(repr, names))}); one can be compiled: make the others initializers"
+            )
+        else:
+            text = "has no input that its output depends on; one image is needed"
+        raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
+    for value in list(graph.input):
+        if value.name != inputs[0].name:
+            graph.input.remove(value)
+    _free_batch(proto, path)
+
+
+def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
+    """Let the batch axis be one or free; every other axis must be known."""
+    from onnx import helper
+
+    (value,) = proto.graph.input
+    kind = value.type.tensor_type.elem_type
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise refuse(path, f"input {value.name!r} is no tensor", "model-input")
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+    except Exception:  # noqa: BLE001  # an element type that onnx does not know
+        dtype = None
+    if dtype is None or dtype.kind not in "iuf":
+        text = f"input {value.name!r} holds {dtype or 'an unknown type'}; allowed: float32 or integers"
+        raise refuse(path, text, "model-input", found=str(dtype), allowed="float32 or integers")
+    dims = value.type.tensor_type.shape.dim
+    if not dims:
+        raise refuse(path, f"input {value.name!r} has no batch axis and no shape; export it as (N, ...)", "model-shapes")
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+    rest = [size if isinstance(size, int) else 0 for size in shape[1:]]
+    if any(size <= 0 for size in rest):
+        shown = ", ".join(map(str, shape))
+        text = f"input {value.name!r} has shape ({shown}); every axis but the first, the batch, needs a fixed size"
+        raise refuse(path, text, "model-shapes", found=[str(size) for size in shape])
+    if math.prod(rest) > MOST_VALUES:
+        text = f"input {value.name!r} has {math.prod(rest):,} values an image; at most {MOST_VALUES:,} can be compiled"
+        raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
+    if shape[0] == 1:
+        return
+    dims[0].dim_param = "N"
+    if isinstance(shape[0], int) and shape[0] > 1:
+        _free_reshapes(proto, shape[0])
+        del proto.graph.value_info[:]
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+
+
+def _free_reshapes(proto: onnx.ModelProto, batch: int) -> None:
+    """Reshapes to a fixed batch keep the batch that comes in."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    known = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            known[node.output[0]] = node.attribute[0].t
+    for number, node in enumerate(proto.graph.node):
+        tensor = known.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
+        shape = numpy_helper.to_array(tensor).reshape(-1) if tensor is not None else np.zeros(0, np.int64)
+        if len(shape) and shape[0] == batch:
+            free = np.array([0 if -1 in shape[1:] else -1, *shape[1:]], np.int64)
+            node.input[1] = f"qsnnc.batch_{number}"
+            proto.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+
+
+def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse operators, attributes and opsets that nobody here knows, all of them at once: nothing is ignored."""
+    version = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), None)
+    if version is None or version not in OPSETS:
+        raise refuse(
+            path, f"uses opset {version}; {OPSETS.start} to {OPSETS.stop - 1} are supported", "model-opset",
+            found=version, allowed=[OPSETS.start, OPSETS.stop - 1],
+        )  # fmt: skip
+    found = [error for node in proto.graph.node if (error := _unknown(node, version)) is not None]
+    if found:
+        raise together(found)
+
+
+def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
+    """What nobody knows about a node."""
+    import onnx
+
+    name, op = label(node), node.op_type
+
+    def error(text: str, code: str, found: object) -> ModelError:
+        return ModelError(name, text, code=code, node=name, found=found)
+
+    if any(entry.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for entry in node.attribute):
+        return error(
+            f"{op} holds a sub-graph; only plain graphs can be compiled: export without control flow", "model-subgraph", op
+        )
+    if op in REFUSED:
+        return error(f"{op}: {REFUSED[op]}", "not-static", op)
+    if node.domain not in (*STANDARD, *DOMAINS, MICROSOFT):
+        return error(
+            f"operator {node.domain}:{op} is not supported; export with standard ONNX operators", "model-operator", op
+        )
+    if node.domain not in STANDARD:
+        return None  # their own spelling knows their attributes
+    try:
+        schema = onnx.defs.get_schema(op, version, "")
+    except onnx.defs.SchemaError:
+        return error(f"operator {op} is unknown in opset {version}", "model-operator", op)
+    for entry in node.attribute:
+        if entry.name not in schema.attributes:
+            known = ", ".join(sorted(schema.attributes)) or "none"
+            return error(f"{op} has no attribute {entry.name!r}; allowed: {known}", "model-attribute", entry.name)
+    return None

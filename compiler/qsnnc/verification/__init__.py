@@ -1,0 +1,7 @@
+"""The integer network against the ONNX model, layer by layer, before there is any chip."""
+
+from qsnnc.verification.compare import Verification, inexact, random_images, verify
+from qsnnc.verification.explain import Mismatch
+from qsnnc.verification.reproduce import Reproduction
+
+__all__ = ["Mismatch", "Reproduction", "Verification", "inexact", "random_images", "verify"]

@@ -1,0 +1,293 @@
+"""Hold the layer graph against onnxruntime, layer by layer: each is given the levels that the model itself has before it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+from chipsim.mapping import InputSpec
+from chipsim.mapping.pixels import prepare
+from qsnnc.errors import ModelError
+from qsnnc.frontend.read import Model, session
+from qsnnc.ir.execute import run
+from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
+from qsnnc.pipeline import front
+from qsnnc.verification.explain import Doubts, Mismatch
+from qsnnc.verification.reproduce import Reproduction, reproduce
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = npt.NDArray[Any]
+
+#: samples at a time, fewer where an image has many features
+BATCH = 50
+#: features of all samples of a batch together
+MOST_FEATURES = 1 << 24
+#: a tested (not certified) network may miss a score by this, relative to the largest
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """What was compared, and what differs."""
+
+    model_sha256: str
+    exactness: str
+    samples: int
+    values: int
+    doubts: dict[str, tuple[Doubt, ...]]
+    thresholds: dict[str, int]  # of each layer that fires: how many there are, doubtful or not
+    inexact: tuple[str, ...]  # layers whose float sums depend on their order
+    mismatches: tuple[Mismatch, ...]  # at most one a layer, in the order of the layers
+    reproduction: Reproduction | None = field(default=None)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every level and score was equal."""
+        return not self.mismatches
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        return {
+            "schema": "qsnnc-verify/1",
+            "model_sha256": self.model_sha256,
+            "exactness": self.exactness,
+            "equal": self.equal,
+            "samples": self.samples,
+            "values": self.values,
+            "inexact_sums": list(self.inexact),
+            "thresholds": self.thresholds,
+            "doubts": {name: [asdict(doubt) for doubt in doubts] for name, doubts in self.doubts.items()},
+            "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
+            "reproduction": None if self.reproduction is None else asdict(self.reproduction),
+        }
+
+
+def verify(
+    path: str | Path,
+    images: Array | None = None,
+    *,
+    pixels: str | None = None,
+    samples: int = 100,
+    seed: int = 0,
+    name: str = "images",
+    output: str | None = None,
+    levels: Mapping[str, int] | None = None,
+    repro: str | Path | None = None,
+) -> Verification:
+    """Hold the layer graph against onnxruntime (optimisation off) on every level and score.
+
+    Each layer is given the levels that the model itself has before it, so a difference is found where it arises.
+
+    Parameters
+    ----------
+    path : path
+        The ONNX file.
+    images : ndarray, optional
+        (N, ...), of the model's dtype or uint8 pixels; random ones without it.
+    samples, seed : int
+        How many random images, from which seed.
+    output : str, optional
+        Which output of the graph, where it has several.
+    levels : dict, optional
+        Activations that never go beyond so many levels; the reference is the model with a Clip at each of them.
+    repro : path, optional
+        Directory for ``MODEL.repro.onnx`` and ``.npz`` where something differs.
+
+    Raises
+    ------
+    ModelError, InputError, UsageError
+    """
+    model, graph, rule = front(path, pixels, output=output, levels=levels)
+    if images is None:
+        images = random_images(rule, samples, seed)
+    held = Comparison(model, graph)
+    size = max(1, min(BATCH, MOST_FEATURES // held.features))
+    for first in range(0, len(images), size):
+        held.add(prepare(images[first : first + size], rule, name), first)
+    order = [entry.name for entry in (graph.encoder, *graph.layers)]
+    mismatches = sorted(held.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order))
+    written = None
+    if mismatches and repro is not None:
+        written = held.write(mismatches[0].layer, Path(repro) / f"{model.path.stem}.repro")
+    return Verification(
+        model.sha256,
+        "certified" if graph.certified else "tested",
+        len(images),
+        held.values,
+        {layer.name: layer.doubts for layer in graph.layers if layer.doubts},
+        {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
+        inexact(graph),
+        tuple(mismatches),
+        written,
+    )
+
+
+class Comparison:
+    """The two networks side by side, a batch at a time."""
+
+    def __init__(self, model: Model, graph: LayerGraph) -> None:
+        self.model, self.graph = model, graph
+        self.watched = [entry for entry in (graph.encoder, *graph.layers) if entry.tensor and entry.levels]
+        self.features = sum(entry.features for entry in (graph.encoder, *graph.layers))
+        self.reference = Reference(model, [entry.tensor for entry in self.watched])
+        self.encoder, self.readout = session(graph.encoder_onnx), session(graph.readout_onnx)
+        self.doubts = Doubts(graph)
+        self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
+        self.values = 0
+        self.found: dict[str, Mismatch] = {}
+        self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
+
+    def add(self, batch: Array, first: int) -> None:
+        """Compare a batch; ``first`` is the number of its first sample."""
+        scores, *tensors = self.reference(batch)
+        theirs = {entry.tensor: tensor for entry, tensor in zip(self.watched, tensors, strict=True)}
+        theirs[self.model.input] = batch
+        expected = {entry.name: _levels(entry, theirs[entry.tensor]) for entry in self.watched}
+        (levels,) = self.encoder.run(["levels"], {self.model.input: batch})
+        own = {self.graph.encoder.name: levels.astype(np.int64).reshape(len(batch), *self.graph.encoder.shape)}
+        given = dict(expected)
+        self._compare(self.graph.encoder, given, own, expected, theirs, first)
+        for layer in self.graph.layers:
+            own[layer.name] = run(layer, {**own, **given})
+            self._compare(layer, {**own, **given}, own, expected, theirs, first)
+        potentials = own[self.graph.layers[-1].name].reshape(len(batch), -1)
+        (mine,) = self.readout.run(None, {"potentials": potentials})
+        self._compare_scores(mine, scores, theirs, first)
+
+    def write(self, layer: str, place: Path) -> Reproduction | None:
+        """Write a difference down."""
+        tensor, values, found = self._samples[layer]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return reproduce(self.model.reference, tensor, values, found, place)
+
+    def _compare(
+        self,
+        entry: Population,
+        given: dict[str, Int],
+        own: dict[str, Int],
+        expected: dict[str, Int],
+        theirs: dict[str, Array],
+        first: int,
+    ) -> None:
+        if entry.name not in expected:
+            return
+        mine, right = own[entry.name], expected[entry.name]
+        self.values += right.size
+        known = self.found.get(entry.name)
+        if (mine == right).all() or (known is not None and not known.attributed):
+            return
+        where, explained = self.doubts.first(entry, given, mine, right)
+        if known is not None and explained:
+            return
+        sample, channel, *_ = where.tolist()
+        self.found[entry.name] = Mismatch(
+            layer=entry.name,
+            node=self.made.get(entry.tensor, entry.tensor),
+            tensor=entry.tensor,
+            sample=first + sample,
+            channel=channel,
+            element=int(np.ravel_multi_index(tuple(where[1:]), entry.shape)),
+            expected=float(right[tuple(where)]),
+            found=float(mine[tuple(where)]),
+            attributed=explained,
+            differences=int((mine != right).sum()),
+        )
+        values = {name: array[sample : sample + 1] for name, array in theirs.items()}
+        value = entry.scale * (mine[sample : sample + 1].reshape(values[entry.tensor].shape) + entry.zero_point)
+        self._samples[entry.name] = entry.tensor, values, value.astype(values[entry.tensor].dtype)
+
+    def _compare_scores(self, mine: Array, scores: Array, theirs: dict[str, Array], first: int) -> None:
+        self.values += scores.size
+        wrong = np.argwhere(_score_errors(mine, scores, self.graph.certified))
+        name = self.model.output
+        if not len(wrong) or name in self.found:
+            return
+        sample, *rest = wrong[0].tolist()
+        self.found[name] = Mismatch(
+            layer=name,
+            node=self.made.get(name, name),
+            tensor=name,
+            sample=first + sample,
+            channel=rest[0] if rest else 0,
+            element=int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
+            expected=float(scores[tuple(wrong[0])]),
+            found=float(mine[tuple(wrong[0])]),
+            attributed=False,
+            differences=len(wrong),
+        )
+        values = {key: array[sample : sample + 1] for key, array in theirs.items()}
+        values[name] = scores[sample : sample + 1]
+        self._samples[name] = name, values, mine[sample : sample + 1]
+
+
+def _levels(entry: Population, tensor: Array) -> Int:
+    """The levels that a tensor's values stand for."""
+    level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
+    return level.astype(np.int64).reshape(len(tensor), *entry.shape)
+
+
+def inexact(graph: LayerGraph) -> tuple[str, ...]:
+    """Populations whose float sums depend on their order."""
+    names = [] if graph.encoder_exact else [graph.encoder.name]
+    return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
+
+
+def random_images(rule: InputSpec, samples: int, seed: int) -> Array:
+    """Random pixels: a third each of all values, of few bright ones, and of flat grey with a little noise."""
+    rng = np.random.default_rng(seed)
+    shape = (samples, *rule.shape)
+    dtype = np.dtype(rule.dtype)
+    if dtype.kind in "iu" and dtype != np.uint8:
+        low, high = max(np.iinfo(dtype).min, -128), min(np.iinfo(dtype).max, 255)
+        return rng.integers(low, high + 1, shape).astype(dtype)
+    noise = rng.integers(0, 256, shape)
+    kind = np.arange(samples).reshape(-1, *([1] * len(rule.shape))) % 3
+    sparse = np.where(rng.random(shape) < 0.15, noise, 0)
+    flat = np.clip(rng.integers(0, 256, kind.shape) + noise // 16 - 8, 0, 255)
+    return np.choose(np.broadcast_to(kind, shape), [noise, sparse, flat]).astype(np.uint8)
+
+
+class Reference:
+    """The model with more outputs, one batch at a time or, where it takes single images only, image by image."""
+
+    def __init__(self, model: Model, tensors: list[str]) -> None:
+        import onnx
+
+        proto = type(model.reference)()
+        proto.CopyFrom(model.reference)
+        there = {value.name for value in proto.graph.output}
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(tensors) if name not in there)
+        self.wanted = [model.output, *tensors]
+        self.run = session(proto)
+        self.input = model.input
+        self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+    def __call__(self, images: Array) -> list[Array]:
+        """The output, then the tensors."""
+        if not self.single:
+            try:
+                found = self.run.run(self.wanted, {self.input: images})
+                if all(len(value) == len(images) for value in found):
+                    return found
+            except ModelError:  # a reshape to one image, say
+                if len(images) == 1:
+                    raise
+            self.single = True
+        parts = [self.run.run(self.wanted, {self.input: images[i : i + 1]}) for i in range(len(images))]
+        if any(np.ndim(value) == 0 or len(value) != 1 for part in parts for value in part):
+            raise InputError(self.input, "a tensor of the model has no batch axis", code="batch-moved")
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+def _score_errors(found: Array, expected: Array, certified: bool) -> npt.NDArray[np.bool_]:
+    if certified or expected.dtype.kind != "f":
+        return np.asarray(found != expected)
+    largest = np.abs(expected.reshape(len(expected), -1)).max(axis=1).reshape(-1, *([1] * (expected.ndim - 1)))
+    return np.asarray(np.abs(found - expected) > TOLERANCE * np.maximum(1.0, largest))

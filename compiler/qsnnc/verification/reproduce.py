@@ -1,0 +1,117 @@
+"""A difference as a small ONNX file with its input: the nodes from the last equal activations to the first different one."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.files import write_atomically
+from qsnnc.frontend.read import session
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = npt.NDArray[Any]
+
+#: in the npz, beside the inputs by their own names
+EXPECTED, FOUND = "qsnnc.expected", "qsnnc.found"
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Where it was written, and whether the cut reproduces the model's value bit for bit."""
+
+    model: str
+    data: str
+    inputs: tuple[str, ...]
+    output: str
+    nodes: int
+    same: bool
+
+    def __str__(self) -> str:
+        how = "the same" if self.same else "not the same (the value depends on the order of summation)"
+        return (
+            f"{self.model}: {self.nodes} nodes from {', '.join(self.inputs)} to {self.output}; {self.data} holds their "
+            f"input, the model's value (run alone: {how}) and the integer network's"
+        )
+
+
+def reproduce(
+    reference: onnx.ModelProto,
+    output: str,
+    values: Mapping[str, Array],
+    found: Array,
+    place: Path,
+) -> Reproduction:
+    """Cut the reference between equal and different, and write it with one sample.
+
+    Parameters
+    ----------
+    reference : ModelProto
+        What the integer network was held against.
+    output : str
+        The tensor that differs.
+    values : dict
+        Of one sample: every activation that was compared, the input, and the output itself, as the reference has them.
+    found : ndarray
+        What the integer network has in place of the output.
+    place : Path
+        Files are called ``place`` + ``.onnx`` and ``.npz``.
+    """
+    stops = {name for name in values if name != output}
+    part, inputs = cut(reference, stops, output, values)
+    content = part.SerializeToString(deterministic=True)
+    feeds = {name: values[name] for name in inputs}
+    (again,) = session(content).run([output], feeds)
+    same = bool(np.array_equal(again, values[output]))
+    model, npz = Path(f"{place}.onnx"), Path(f"{place}.npz")
+    write_atomically(model, content)
+    write_atomically(npz, npz_of({**feeds, EXPECTED: values[output], FOUND: found}))
+    return Reproduction(str(model), str(npz), tuple(inputs), output, len(part.graph.node), same)
+
+
+def npz_of(arrays: Mapping[str, Array]) -> bytes:
+    """As `numpy.savez_compressed`, for any names."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+    return whole.getvalue()
+
+
+def cut(
+    model: onnx.ModelProto, stops: set[str], output: str, values: Mapping[str, Array]
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The nodes that compute a tensor from others, as a model of its own, and the names of those."""
+    import onnx
+    from onnx import helper
+
+    needed, kept = {output}, []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output) - stops:
+            kept.append(node)
+            needed.update(name for name in node.input if name)
+    kept.reverse()
+    made = {name for node in kept for name in node.output}
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    known = {tensor.name for tensor in constants}
+    inputs = sorted(name for name in needed & stops if name not in made | known)
+    described = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values[name].dtype), values[name].shape)
+        for name in inputs
+    ]
+    graph = helper.make_graph(kept, "reproduction", described, [onnx.ValueInfoProto(name=output)], constants)
+    out = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+    graph_output = out.graph.output[0]
+    graph_output.CopyFrom(
+        helper.make_tensor_value_info(output, helper.np_dtype_to_tensor_dtype(values[output].dtype), values[output].shape)
+    )
+    return out, inputs
