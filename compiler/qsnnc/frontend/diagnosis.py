@@ -60,8 +60,8 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
         if len({frozenset(walk.growth(n)[0]) for n in reads}) > 1:
             return ModelError(
                 walk.namer.peek(node),
-                f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; only "
-                "Add, Sub and Sum join branches, each arm quantized or straight from its weights",
+                f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; "
+                "only Add, Sub and Sum join branches, each arm quantized or straight from its weights",
                 code="two-activations",
                 node=node.name,
                 found=node.op,

@@ -215,7 +215,7 @@ def _read_out(walk: Walk) -> tuple[Accumulator, str]:
         return known, root
     if isinstance(known, Quantized):
         node = walk.producer[root]
-        return joins.identity(node, known, walk.namer.text("levels")), root
+        return joins.read_levels(node, known, walk.namer.text("levels")), root
     raise ModelError(
         model.output,
         "the output does not come from one linear layer on quantized activations",

@@ -24,8 +24,16 @@ def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
 
 
 def _rounded(low: F64, high: F64) -> Interval:
-    """One float32 operation's rounding, and as much again for a fused variant of it."""
-    return _widen(low, high, 2 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)) + 2.0**-149)
+    """One float32 operation's rounding, and as much again for a fused variant of it.
+
+    Rounding never turns an order round, so a bound that float32 holds is not moved by it.
+    """
+    return low - _slack(low), high + _slack(high)
+
+
+def _slack(bound: F64) -> F64:
+    held = bound.astype(np.float32) == bound
+    return np.where(held, 0.0, 2 * UNIT_ROUNDOFF * np.abs(bound) + 2.0**-149)
 
 
 def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
@@ -132,6 +140,11 @@ def _sum(args: list[Interval], _: Attributes) -> Interval:
 
 
 RULES: dict[str, Callable[[list[Interval], Attributes], Interval | None]] = {
+    "Transpose": lambda a, _: a[0],  # these where the columns keep their order
+    "Reshape": lambda a, _: a[0],
+    "Flatten": lambda a, _: a[0],
+    "Squeeze": lambda a, _: a[0],
+    "Unsqueeze": lambda a, _: a[0],
     "Identity": lambda a, _: a[0],
     "Dropout": lambda a, _: a[0],
     "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),

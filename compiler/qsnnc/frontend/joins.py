@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.certify import EXACT_BELOW
-from qsnnc.frontend.linear import Arm, Sums, classes, common_unit, convolve, span
+from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, convolve, span
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import F64, Accumulator, Quantized, as_map, natural
-from qsnnc.frontend.views import POINT
+from qsnnc.frontend.views import POINT, Window
 from qsnnc.ir.layers import reachable
 
 #: operator and the sign of each input
@@ -62,9 +62,36 @@ def add_levels(
     return convolve(Sums(name, "add", node, seen, natural(seen, shape)), arms, np.zeros(channels))
 
 
-def identity(node: Node, tensor: Quantized, name: str) -> Accumulator:
-    """The levels themselves as potentials: what reads out a network that ends in levels."""
-    return replace(add_levels(node, [tensor], name, (1,)), kind="identity")
+def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:
+    """The levels themselves as potentials: what reads out a network that ends in levels.
+
+    The populations that the tensor shows are read channel by channel, or, where they differ in rows and columns, feature
+    by feature; the layout says where each stands in the tensor.
+    """
+    parts = tensor.parts
+    spaces = {part.population.shape[1:] for part in parts}
+    features = int(tensor.starts[-1])
+    whole = np.arange(features)
+    if len(spaces) == 1 and not (tensor.index < 0).any():
+        (space,) = spaces
+        shape = (features // (space[0] * space[1]), *space)
+        arm = Arm(Quantized(parts, whole.reshape(shape)), shape, np.ones((shape[0], 1, 1, 1)), shape[0], POINT)
+        found = convolve(Sums(name, "identity", node, shape, whole.reshape(shape)), [arm], np.zeros(shape[0]))
+        return replace(found, layout=tensor.index)
+    outputs = features + len(tensor.fixed)
+    offset = np.concatenate([np.zeros(features), tensor.fixed])
+    pieces = []
+    for start, part in zip(tensor.starts[:-1], parts, strict=True):
+        own = part.population
+        kernel = np.zeros((outputs, own.features), np.int64)
+        kernel[start + np.arange(own.features), np.arange(own.features)] = 1
+        offset[start : start + own.features] = part.scale * part.zero_point
+        square = kernel.reshape(outputs, *own.shape)
+        pieces.append(Piece(part, square.astype(np.float64), square, 1, Window(own.shape[1:])))
+    offsets = Offsets(np.zeros((1, 1), np.int64), offset[None], np.abs(offset), dyadic_units(offset[:, None]))
+    shape = (outputs, 1, 1)
+    found = accumulate(Sums(name, "identity", node, shape, natural(shape, shape)), pieces, np.ones(outputs), offsets)
+    return replace(found, layout=np.where(tensor.index < 0, features - 1 - tensor.index, tensor.index))
 
 
 def _seen(tensors: Sequence[Quantized], node: Node) -> tuple[int, int, int]:

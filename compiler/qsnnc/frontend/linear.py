@@ -170,7 +170,7 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
     kept: list[Piece] = []
     for piece in pieces:
         for number, other in enumerate(kept):
-            if other.part is piece.part and (other.window, other.groups) == (piece.window, piece.groups):
+            if (other.part.key, other.window, other.groups) == (piece.part.key, piece.window, piece.groups):
                 kept[number] = Piece(
                     piece.part, other.real + piece.real, other.whole + piece.whole, piece.groups, piece.window
                 )
@@ -318,8 +318,8 @@ def common_unit(scales: Sequence[float], node: Node) -> tuple[list[int], float]:
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
             raise ModelError(
                 node.name,
-                f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of integers up "
-                f"to {MOST_RATIO}; give its inputs one scale",
+                f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
+                f"integers up to {MOST_RATIO}; give its inputs one scale",
                 code="add-scales" if node.op in ("Add", "Sub", "Sum") else "concat-scales",
                 node=node.name,
                 found=float(scale / scales[0]),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.joins import identity
+from qsnnc.frontend.joins import read_levels
 from qsnnc.frontend.region import Levels, Region, on_a_grid
 from qsnnc.frontend.tensors import F64, Part, Quantized, whole
 from qsnnc.frontend.walk import Walk
@@ -143,7 +143,7 @@ def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Lay
     """A layer of its own that reads the levels and fires at the second quantizer's."""
     source = part.population
     node = walk.model.nodes[0]
-    sums = identity(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
+    sums = read_levels(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
     falls = (np.diff(table, axis=0) < 0).any(axis=0)
     (link,) = sums.connections
     sign = np.where(falls, -1, 1)

@@ -29,6 +29,11 @@ class Part:
         return float(np.abs(self.values).max())
 
     @property
+    def key(self) -> tuple[str, float, float]:
+        """Equal where two parts show the same."""
+        return self.population.name, self.scale, self.zero_point
+
+    @property
     def step(self) -> float:
         """Power of two that divides every value, or 0 where a value is not what its level says, to the last bit."""
         from qsnnc.frontend.certify import dyadic_unit
@@ -80,7 +85,7 @@ def together(tensors: list[Quantized]) -> tuple[tuple[Part, ...], F64, list[Int]
     for tensor in tensors:
         shift = np.zeros(len(tensor.parts), np.int64)
         for i, part in enumerate(tensor.parts):
-            key = (part.population.name, part.scale, part.zero_point)
+            key = part.key
             if key not in known:
                 known[key] = len(parts)
                 parts.append(part)

@@ -12,7 +12,7 @@ from qsnnc.frontend.tensors import Part, Quantized
 from qsnnc.ir.layers import Connection, Int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Window:
     """Kernel size and movement of a convolution or pool, in two dimensions."""
 
@@ -78,8 +78,7 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
             raise ModelError(
                 node.name,
                 f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors: a reshape or transpose before "
-                f"it "
-                "reorders features; move that to where a matrix reads it",
+                "it reorders features; move that to where a matrix reads it",
                 code="reshape-before-window",
                 node=node.name,
             )

@@ -51,6 +51,7 @@ class Walk:
     encoder: Population | None = None
     encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
     _levels: dict[tuple[str, str], Levels | None] = field(default_factory=dict)
 
     def region(self, end: str) -> Region | None:
@@ -99,9 +100,10 @@ class Walk:
         return self._levels[key]
 
     def unused(self, wish: str) -> str:
-        """A layer's name: the wish, unless a layer has it already."""
-        taken = {layer.name for layer in self.layers} | ({self.encoder.name} if self.encoder else set())
-        return self.namer.text(wish) if wish in taken else wish
+        """A layer's name: the wish, unless a layer was called so already."""
+        name = self.namer.text(wish) if wish in self._names else wish
+        self._names.add(name)
+        return name
 
     def add(self, layer: Layer) -> None:
         """Append a layer."""

@@ -1,0 +1,266 @@
+"""Operators that move values: concatenated, sliced, padded, transposed and split tensors, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from against_reference import equal, head, stem, ternary
+from networks import Builder
+from onnx import helper
+
+from qsnnc import ModelError
+
+
+def branch(net: Builder, name: str, start: str, channels: int, inputs: int, rng, k: int = 1, levels: int = 3) -> str:
+    """A convolution of one tap and a quantizer on an earlier tensor."""
+    net.here = start
+    net.conv(name, ternary(rng, channels, inputs, 1, 1))
+    net.quantize(f"{name}/quant", k, levels)
+    return net.here
+
+
+def ints(net: Builder, name: str, *values: int) -> str:
+    return net.const(name, np.array(values, np.int64))
+
+
+def finish(net: Builder, shape: tuple[int, ...]) -> None:
+    net.shape = shape
+    net.flatten()
+    head(net, int(np.prod(shape)))
+
+
+def joined(rng, kinds=((2, 1, 3), (3, 1, 3))) -> Builder:
+    """Two quantized branches, concatenated on channels."""
+    net = stem(channels=3)
+    start, shape = net.here, net.shape
+    arms = []
+    for number, (channels, k, levels) in enumerate(kinds):
+        net.shape = shape
+        arms.append(branch(net, f"arm{number}", start, channels, 3, rng, k, levels))
+    net.here = arms[0]
+    net.node("Concat", "cat", *arms[1:], axis=1)
+    net.shape = (sum(kind[0] for kind in kinds), *shape[1:])
+    return net
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_concat_before_a_convolution(save, groups) -> None:
+    rng = np.random.default_rng(1)
+    net = joined(rng)
+    net.conv("conv", ternary(rng, 5, 5 // groups, 3, 3), pads=[1] * 4, group=groups)
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    done, _ = equal(net, save)
+    conv = next(layer for layer in done.graph.layers if layer.name == "conv")
+    assert [link.source for link in conv.connections] == ["arm0", "arm1"]
+
+
+def test_concat_of_different_scales_and_levels(save) -> None:
+    rng = np.random.default_rng(2)
+    net = joined(rng, ((2, 1, 3), (2, 2, 5)))
+    net.conv("conv", ternary(rng, 3, 4, 2, 2))
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    done, _ = equal(net, save)
+    conv = next(layer for layer in done.graph.layers if layer.name == "conv")
+    assert [int(np.abs(link.weights).max()) for link in conv.connections] == [2, 1]
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_concat_before_a_pool(save, op) -> None:
+    rng = np.random.default_rng(3)
+    net = joined(rng, ((2, 1, 3), (1, 1, 2), (2, 1, 3)))
+    net.node(op, "pool", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (5, 3, 3)
+    if op == "AveragePool":
+        net.quantize("q", 1, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_concat_of_sums_before_a_quantizer_with_a_scale_a_channel(save) -> None:
+    rng = np.random.default_rng(4)
+    net = stem(channels=3)
+    start = net.here
+    net.conv("a", ternary(rng, 2, 3, 1, 1))
+    left = net.here
+    net.here = start
+    net.shape = (3, 6, 6)
+    net.conv("b", ternary(rng, 3, 3, 1, 1))
+    right = net.here
+    net.here = left
+    net.node("Concat", "cat", right, axis=1)
+    net.shape = (5, 6, 6)
+    net.batch_norm("bn", [0.5, -0.5, 0.25, 1, 2], np.zeros(5), [0.1, 0.2, 0.3, 0, 0], np.ones(5))
+    net.quantize("q", 1, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_concat_then_batch_norm_then_quantizer_as_dense_nets_do(save) -> None:
+    rng = np.random.default_rng(5)
+    net = joined(rng)
+    net.batch_norm("bn", [0.5, 0.7, 0.25, 1, -2], np.array([0, 0.1, 0.2, 0, 2]), np.zeros(5), np.ones(5))
+    net.node("Relu", "relu")
+    net.quantize("q", 1, 3)
+    net.conv("conv", ternary(rng, 3, 5, 2, 2))
+    net.quantize("q2", 0, 3)
+    finish(net, net.shape)
+    equal(net, save, certified=False)
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_slices(save, axis) -> None:
+    rng = np.random.default_rng(6)
+    net = stem(channels=4)
+    net.node("Slice", "cut", ints(net, "from", 1), ints(net, "to", 100), ints(net, "axes", axis), ints(net, "steps", 2))
+    shape = [4, 6, 6]
+    shape[axis - 1] = len(range(1, shape[axis - 1], 2))
+    net.shape = tuple(shape)
+    net.conv("conv", ternary(rng, 3, shape[0], 2, 2), pads=[1, 1, 1, 1] if axis == 1 else [0, 0, 0, 0])
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_split_and_shuffle_of_channels(save) -> None:
+    """As ShuffleNet does: groups, channels dealt out anew, and a depthwise convolution on half of them."""
+    rng = np.random.default_rng(7)
+    net = stem(channels=4)
+    net.node("Reshape", "deal", ints(net, "deal.shape", 0, 2, 2, 6, 6))
+    net.node("Transpose", "swap", perm=[0, 2, 1, 3, 4])
+    net.node("Reshape", "back", ints(net, "back.shape", 0, 4, 6, 6))
+    net.nodes.append(
+        helper.make_node("Split", [net.here, ints(net, "sizes", 2, 2)], ["left", "right"], axis=1, name="split")
+    )
+    net.here, net.shape = "left", (2, 6, 6)
+    net.conv("depthwise", ternary(rng, 2, 1, 3, 3), pads=[1] * 4, group=2)
+    net.quantize("q", 1, 3)
+    net.node("Concat", "cat", "right", axis=1)
+    net.shape = (4, 6, 6)
+    net.conv("conv", ternary(rng, 3, 4, 1, 1))
+    net.quantize("q2", 0, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_gather_reorders_channels(save) -> None:
+    rng = np.random.default_rng(8)
+    net = stem(channels=4)
+    net.node("Gather", "pick", ints(net, "pick.at", 3, 0, 0), axis=1)
+    net.shape = (3, 6, 6)
+    net.conv("conv", ternary(rng, 3, 3, 2, 2))
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.75, -1.0])
+@pytest.mark.parametrize("opset", [10, 17])
+def test_pad_with_any_constant_before_a_convolution(save, value, opset) -> None:
+    rng = np.random.default_rng(9)
+    net = Builder((1, 6, 6))
+    net.conv("stem", rng.integers(-20, 30, (3, 1, 1, 1)) / 4096.0)
+    net.node("Floor", "floor")
+    if opset == 10:
+        net.node("Clip", "clip", min=0.0, max=2.0)
+        net.node("Pad", "pad", pads=[0, 0, 1, 2, 0, 0, 0, 1], value=value)
+    else:
+        net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(2)))
+        net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 2, 0, 0, 0, 1), net.const("value", np.float32(value)))
+    net.shape = (3, 7, 9)
+    net.conv("conv", ternary(rng, 3, 3, 3, 3), pads=[1] * 4)
+    net.node("Floor", "floor2")
+    bounds = {"min": 0.0, "max": 2.0} if opset == 10 else {}
+    extra = [] if opset == 10 else [net.const("low2", np.float32(0)), net.const("high2", np.float32(2))]
+    net.node("Clip", "clip2", *extra, **bounds)
+    finish(net, net.shape)
+    done, _ = equal(net, save, opset=opset)
+    conv = next(layer for layer in done.graph.layers if layer.name == "conv")
+    assert (len(np.unique(conv.border)) == 1) == (value == 0.0)
+
+
+def test_pad_before_a_max_pool_must_not_win(save) -> None:
+    for value, code in ((0.0, ""), (-3.0, ""), (0.5, "pad-value")):
+        net = stem(channels=2)
+        net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), net.const("value", np.float32(value)))
+        net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+        net.shape = (2, 4, 4)
+        finish(net, net.shape)
+        if code:
+            with pytest.raises(ModelError) as caught:
+                equal(net, save)
+            assert caught.value.code == code
+        else:
+            equal(net, save)
+
+
+def test_space_to_depth_before_a_convolution(save) -> None:
+    rng = np.random.default_rng(10)
+    net = stem(channels=2)
+    net.node("SpaceToDepth", "fold", blocksize=2)
+    net.shape = (8, 3, 3)
+    net.conv("conv", ternary(rng, 3, 8, 2, 2), pads=[1] * 4)
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_quantizer_with_a_scale_a_channel_behind_a_transpose(save) -> None:
+    rng = np.random.default_rng(11)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 4, 3, 2, 2))
+    net.node("Transpose", "last", perm=[0, 2, 3, 1])
+    net.node("Add", "shift", net.const("shift.value", np.float32([0.5, -0.5, 0, 1])))
+    net.quantize("q", 0, 3)
+    net.node("Transpose", "first", perm=[0, 3, 1, 2])
+    net.shape = (4, 5, 5)
+    net.conv("conv2", ternary(rng, 2, 4, 2, 2))
+    net.quantize("q2", 0, 3)
+    finish(net, net.shape)
+    equal(net, save)
+
+
+def test_constants_that_differ_by_position_before_a_quantizer(save) -> None:
+    rng = np.random.default_rng(12)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 2, 3, 1, 1))
+    net.node("Add", "place", net.const("place.value", (rng.integers(-4, 5, (1, 2, 6, 6)) / 2).astype(np.float32)))
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    done, _ = equal(net, save)
+    conv = next(layer for layer in done.graph.layers if layer.name == "conv")
+    assert len(np.unique(conv.border)) == 36
+
+
+def test_constants_by_feature_behind_a_flatten(save) -> None:
+    rng = np.random.default_rng(13)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 2, 3, 1, 1))
+    net.flatten()
+    net.node("Mul", "scale", net.const("scale.value", rng.choice(np.float32([0.25, 0.5, 1]), 72)))
+    net.quantize("q", 0, 3)
+    head(net, 72)
+    equal(net, save)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge"])
+def test_a_reflection_before_a_window_is_refused_with_what_to_do(save, mode) -> None:
+    net = stem(channels=2)
+    net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode=mode)
+    net.shape = (2, 8, 8)
+    net.conv("conv", np.ones((1, 2, 3, 3)))
+    net.quantize("q", 0, 3)
+    finish(net, net.shape)
+    with pytest.raises(ModelError) as caught:
+        equal(net, save)
+    assert caught.value.code == "reshape-before-window"
+
+
+def test_reflection_before_a_matrix_is_an_order_of_columns(save) -> None:
+    net = stem(channels=2)
+    net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+    net.shape = (2, 8, 8)
+    net.flatten()
+    head(net, 128)
+    equal(net, save)
