@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsnnc.frontend.linear import Arm, Sums, convolve
+from qsnnc.frontend.convolve import convolve
+from qsnnc.frontend.linear import Arm, Sums
 from qsnnc.frontend.matrices import constant, settled
 from qsnnc.frontend.pools import window_of
 from qsnnc.frontend.read import Model, Node

@@ -193,8 +193,10 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
     root = walk.state.get(region.root) if region else None
     if region is None or not isinstance(root, Accumulator) or region.axes != (root.axis,):
         return None
-    f = region.function()
     channels = root.shape[0]
+    if channels != region.columns:
+        return None
+    f = region.function()
     points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
     found = f(np.repeat(points, channels, axis=1).astype(np.float32))
     shift = found[0]

@@ -9,7 +9,8 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
-from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, convolve, span
+from qsnnc.frontend.convolve import convolve
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, span
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import F64, Accumulator, Quantized, as_map, natural
 from qsnnc.frontend.views import POINT, Window

@@ -8,10 +8,11 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
-from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, convolve
+from qsnnc.frontend.convolve import convolve
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.tensors import F64, Accumulator, Quantized, natural
-from qsnnc.frontend.views import POINT, Window
+from qsnnc.frontend.views import POINT, Window, space_of
 from qsnnc.frontend.weights import integer_weights
 from qsnnc.ir.layers import Connection, Int, Population, reachable
 
@@ -138,23 +139,13 @@ def _along(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str
     index = np.moveaxis(tensor.index, axis, 0)
     rest = index.shape[1:]
     outputs = len(found.weights)
-    space = _space(tensor, index)
+    space = space_of(tensor, index)
     moved = replace(tensor, index=index)
     arm = Arm(moved, (len(index), *space), found.weights[:, :, None, None], 1, POINT)
     shape = (outputs, *space)
     layout = np.moveaxis(natural(shape, (outputs, *rest)), 0, axis)
     sums = Sums(name, "dense", node, shape, np.ascontiguousarray(layout), found.out_axis)
     return settled(model, convolve(sums, [arm], found.bias, per_channel=not last))
-
-
-def _space(tensor: Quantized, index: Int) -> tuple[int, int]:
-    """Rows and columns of the positions: the population's own where it has as many, so that they need not be moved."""
-    positions = index[0].size
-    for part in tensor.parts:
-        rows, columns = part.population.shape[1:]
-        if rows * columns == positions:
-            return rows, columns
-    return (1, positions) if index.ndim != 3 else (index.shape[1], index.shape[2])
 
 
 def settled(model: Model, sums: Accumulator) -> Accumulator:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear import Arm, Sums, classes, convolve, span
+from qsnnc.frontend.convolve import convolve
+from qsnnc.frontend.linear import Arm, Sums, classes, span
 from qsnnc.frontend.matrices import constant
 from qsnnc.frontend.read import Model, Node, session
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, natural
-from qsnnc.frontend.views import View, Window, through, views
+from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
 GLOBAL = frozenset("GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax ReduceSum".split())
@@ -103,21 +104,23 @@ class Pool:
             return
         if len(axes) == tensor.index.ndim:
             raise ModelError(node.name, f"{node.op} over every axis; keep the channels", code="tensor-rank", node=node.name)
-        # the first axis that stays holds the channels, whatever was summed over lies behind, and what else stays goes first
         kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
-        index = tensor.index.transpose(*kept, *axes)
-        sizes = [tensor.index.shape[axis] for axis in kept]
-        over = int(np.prod([tensor.index.shape[axis] for axis in axes]))
-        if kept == [0]:
-            space = as_map(tensor.index.shape, node)[1:]
-        elif len(kept) == 1:
-            space = (1, over)
-        else:
-            space = (int(np.prod(sizes[1:])), over)
-        self.tensor = replace(tensor, index=index)
-        self.seen = (sizes[0], *space)
-        self.window = Window(space if len(kept) == 1 else (1, over))
-        self.shape = (sizes[0], 1, 1) if len(kept) == 1 else (sizes[0], space[0], 1)
+        if kept[0] == 0 and tensor.index.ndim <= 3:
+            self.seen = as_map(tensor.index.shape, node)
+            first = 4 - tensor.index.ndim  # the first of its spatial axes, in the map
+            over = {axis - 1 + first for axis in axes}
+            self.window = Window(tuple(size if axis in over else 1 for axis, size in enumerate(self.seen[1:], start=1)))  # type: ignore[arg-type]
+            self.shape = (self.seen[0], *(1 if axis in over else self.seen[axis] for axis in (1, 2)))  # type: ignore[assignment]
+        else:  # the channels first, then what else stays, and what goes behind it
+            index = tensor.index.transpose(*kept, *axes)
+            self.tensor = replace(tensor, index=index)
+            if len(kept) == 1:
+                space = space_of(tensor, index)
+                self.seen, self.window, self.shape = (len(index), *space), Window(space), (len(index), 1, 1)
+            else:
+                rest = int(np.prod(index.shape[1 : len(kept)]))
+                gone = int(np.prod(index.shape[len(kept) :]))
+                self.seen, self.window, self.shape = (len(index), rest, gone), Window((1, gone)), (len(index), rest, 1)
         self.layout = natural(self.shape, out)
         self.axis = 1 + kept[0] if node.attributes.get("keepdims", 1) else 1
 
@@ -131,8 +134,11 @@ def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulat
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
     found = convolve(sums, [arm], np.zeros(channels), apart=None if uniform else counts)
-    example = np.unique(found.border.reshape(-1), return_index=True)[1]
-    divisor = counts[example][:, None].astype(np.float64)
+    if found.shape == pool.shape:
+        example = np.unique(found.border.reshape(-1), return_index=True)[1]
+        divisor = counts[example][:, None].astype(np.float64)
+    else:  # written out, feature by feature
+        divisor = np.tile(counts, channels)[None].astype(np.float64)
     largest, smallest = float(counts.max()), float(counts.min())
     clean = bool((counts & (counts - 1) == 0).all())
     return replace(
@@ -140,7 +146,7 @@ def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulat
         scale=found.scale / divisor,
         offset=found.offset / divisor,
         exact=found.exact & clean,
-        grid=found.grid / largest if clean else np.zeros(channels),
+        grid=found.grid / largest if clean else np.zeros_like(found.grid),
         magnitude=found.magnitude / smallest,
     )
 

@@ -20,6 +20,9 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
 
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
+    sizes = region.model.shapes[region.root]
+    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:  # a channel for every element
+        levels, region = _everywhere(levels, region)
     spread = region.axes != (root.axis,)
     if spread:  # f differs by position: every position is a border class of its own
         root = _apart(root)
@@ -45,6 +48,22 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
         exact_sums=bool(rising.exact.all()),
         doubts=found,
     )
+
+
+def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
+    """A function for every element of the tensor."""
+    if region.moves:
+        raise ModelError(
+            region.end,
+            "is quantized behind a transpose whose sums were reordered before; put the quantizer before the transpose",
+            code="reshape-before-quantizer",
+            node=region.end,
+        )
+    sizes = region.model.shapes[region.root]
+    (axis,) = region.axes
+    falling = levels.falling.reshape([size if a == axis else 1 for a, size in enumerate(sizes, start=1)])
+    every = np.broadcast_to(falling, sizes).reshape(-1)
+    return replace(levels, falling=every), replace(region, axes=tuple(range(1, len(sizes) + 1)))
 
 
 def _apart(root: Accumulator) -> Accumulator:

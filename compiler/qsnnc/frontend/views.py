@@ -137,3 +137,13 @@ def _affine(view: View, space: tuple[int, int], source: tuple[int, int], axis: i
         rise, run = int(along[step] - first), int(where[step] - where[0])
         factor = rise // run if rise % run == 0 else 0
     return factor, int(first - factor * where[0])
+
+
+def space_of(tensor: Quantized, index: Int) -> tuple[int, int]:
+    """Rows and columns of the positions: the population's own where it has as many, so that they need not be moved."""
+    positions = index[0].size
+    for part in tensor.parts:
+        rows, columns = part.population.shape[1:]
+        if rows * columns == positions:
+            return rows, columns
+    return (1, positions) if index.ndim != 3 else (index.shape[1], index.shape[2])

@@ -244,16 +244,15 @@ def test_constants_by_feature_behind_a_flatten(save) -> None:
     equal(net, save)
 
 
-@pytest.mark.parametrize("mode", ["reflect", "edge"])
-def test_a_reflection_before_a_window_is_refused_with_what_to_do(save, mode) -> None:
-    net = stem(channels=2)
-    net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode=mode)
-    net.shape = (2, 8, 8)
-    net.conv("conv", np.ones((1, 2, 3, 3)))
+def test_a_reflection_that_would_take_too_many_weights_is_refused_with_what_to_do(save) -> None:
+    net = stem(shape=(1, 40, 40), channels=4)
+    net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+    net.shape = (4, 42, 42)
+    net.conv("conv", np.ones((4, 4, 3, 3)))
     net.quantize("q", 0, 3)
     finish(net, net.shape)
-    with pytest.raises(ModelError) as caught:
-        equal(net, save)
+    with pytest.raises(ModelError, match="where a matrix reads it") as caught:
+        equal(net, save, shape=(1, 40, 40))
     assert caught.value.code == "reshape-before-window"
 
 

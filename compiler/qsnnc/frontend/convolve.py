@@ -1,0 +1,151 @@
+"""Sums over windows: each population that a tensor shows becomes a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.certify import dyadic_units
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes
+from qsnnc.frontend.spread import fits, spread, ungrouped
+from qsnnc.frontend.tensors import F64, Accumulator
+from qsnnc.frontend.views import View, through, views
+from qsnnc.frontend.weights import integer_weights
+from qsnnc.ir.layers import Int
+
+T = TypeVar("T", bound=np.generic)
+
+
+def convolve(
+    sums: Sums,
+    arms: Sequence[Arm],
+    bias: F64,
+    *,
+    per_channel: bool = True,
+    apart: Int | None = None,
+) -> Accumulator:
+    """Sum of convolutions.
+
+    Parameters
+    ----------
+    bias : ndarray, float64, (channels,)
+    per_channel : bool
+        Whether a weight scale a channel is preferred where that makes weights narrower.
+    apart : ndarray, int64, (rows * columns,), optional
+        Positions with different numbers get border classes of their own.
+    """
+    rows = np.concatenate([arm.kernel.reshape(len(arm.kernel), -1) for arm in arms], axis=1)
+    whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
+    cuts = np.cumsum([arm.kernel[0].size for arm in arms])[:-1]
+    integers = [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)]
+    try:
+        seen = [
+            (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
+        ]
+        pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
+    except ModelError as error:
+        if error.code != "reshape-before-window" or not fits(sums, arms):
+            raise
+        return spread(sums, arms, integers, scales, bias)
+    offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
+    return accumulate(sums, _merged(pieces), scales, offsets)
+
+
+def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
+    moved = through(view, arm.window, arm.shape[1:], sums.shape[1:])
+    assert view.part is not None
+    if moved is None:
+        raise ModelError(
+            sums.node.name,
+            f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
+            f"reflection "
+            "or crop before it moves them); move that to where a matrix reads it",
+            code="reshape-before-window",
+            node=sums.node.name,
+        )
+    channels = arm.shape[0]
+    if view.whole(channels):
+        return Piece(view.part, arm.kernel, whole, arm.groups, moved)
+    source = view.part.population.shape[0]
+    real = _placed(ungrouped(arm.kernel, arm.groups, channels), view, source)
+    integers = _placed(ungrouped(whole, arm.groups, channels), view, source)
+    groups = _most_groups(real, arm.groups)
+    return Piece(view.part, grouped(real, groups), grouped(integers, groups), groups, moved)
+
+
+def _placed(kernel: npt.NDArray[T], view: View, source: int) -> npt.NDArray[T]:
+    """The kernel's weights where the population has the channels that the tensor shows."""
+    full = np.zeros((source, len(kernel), *kernel.shape[2:]), kernel.dtype)
+    np.add.at(full, view.features, kernel[:, view.channels].swapaxes(0, 1))  # type: ignore[arg-type]
+    return np.ascontiguousarray(full.swapaxes(0, 1))
+
+
+def grouped(kernel: npt.NDArray[T], groups: int) -> npt.NDArray[T]:
+    """Leave out what no group reads; the opposite of `ungrouped`."""
+    if groups == 1:
+        return kernel
+    outputs, channels = kernel.shape[:2]
+    parts = kernel.reshape(groups, outputs // groups, groups, channels // groups, *kernel.shape[2:])
+    mine = np.stack([parts[group, :, group] for group in range(groups)])
+    return np.ascontiguousarray(mine.reshape(outputs, channels // groups, *kernel.shape[2:]))
+
+
+def _most_groups(kernel: F64, wish: int) -> int:
+    """The largest number of groups, up to the wish, that the kernel falls into."""
+    outputs, channels = kernel.shape[:2]
+    there = np.argwhere(kernel.reshape(outputs, channels, -1).any(axis=2))
+    most = gcd(outputs, channels)
+    for groups in (n for n in range(min(wish, most), 1, -1) if most % n == 0):
+        if (there[:, 0] // (outputs // groups) == there[:, 1] // (channels // groups)).all():
+            return groups
+    return 1
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Add up pieces that read the same levels through the same window: a tensor added to itself, say."""
+    kept: list[Piece] = []
+    for piece in pieces:
+        for number, other in enumerate(kept):
+            if (other.part.key, other.window, other.groups) == (piece.part.key, piece.window, piece.groups):
+                kept[number] = Piece(
+                    piece.part, other.real + piece.real, other.whole + piece.whole, piece.groups, piece.window
+                )
+                break
+        else:
+            kept.append(piece)
+    return kept
+
+
+def _offsets(seen: list[tuple[Arm, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:
+    """Zero points and constants under every window, told apart where the border cuts them off."""
+    channels, positions = len(bias), out[0] * out[1]
+    keys: list[npt.NDArray[Any]] = [] if apart is None else [apart.reshape(positions, 1)]
+    parts: list[tuple[F64, F64]] = []  # what each tap adds at each position, and its weight in each channel
+    magnitude, grid = np.abs(bias), dyadic_units(bias[:, None])
+    for arm, view in seen:
+        level = view.part.scale * view.part.zero_point if view.part is not None else 0.0
+        constant = np.array([level, *arm.tensor.fixed])[1 + view.fixed]  # by position of the tensor
+        if not constant.any():
+            continue
+        flat = arm.window.taps(arm.shape[1:], out)
+        value = np.where(flat >= 0, constant[flat], 0.0)
+        kernel = np.asarray(ungrouped(arm.kernel, arm.groups, arm.shape[0])[:, view.channels], np.float64)
+        keys.append(np.unique(value, return_inverse=True)[1].reshape(value.shape))
+        parts.append((value, kernel.sum(axis=1).reshape(channels, -1)))
+        if (view.fixed >= 0).any():
+            others = arm.tensor.fixed[np.unique(view.fixed[view.fixed >= 0])]
+            size = np.abs(kernel).reshape(channels, -1)
+            magnitude = magnitude + size.sum(axis=1) * np.abs(others).max()
+            grid = np.minimum(grid, dyadic_units(size) * dyadic_units(others[None])[0])
+    if not keys:
+        return Offsets(np.zeros(out, np.int64), bias[None].copy(), magnitude, grid)
+    border, example = classes(np.concatenate(keys, axis=1), out)
+    values = np.tile(bias, (len(example), 1))
+    for value, per_tap in parts:
+        values += value[example] @ per_tap.T
+    return Offsets(border, values, magnitude, grid)
