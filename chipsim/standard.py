@@ -60,8 +60,9 @@ def replace_nodes(
     out.CopyFrom(model)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.domain == "" and node.attribute[0].name == "value":
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        value = _constant(node)
+        if value is not None:
+            constants[node.output[0]] = value
     out.graph.ClearField("node")
     for node in model.graph.node:
         if not ours(node):
@@ -75,7 +76,7 @@ def replace_nodes(
                 code="model-opset",
                 found=opset,
             )
-        spelling = Spelling(node, label, constants)
+        spelling = Spelling(node, label, constants, opset)
         write = writers.get(node.op_type)
         if write is None:
             raise InputError(
@@ -90,13 +91,28 @@ def replace_nodes(
     return out
 
 
+def _constant(node: onnx.NodeProto) -> Array | None:
+    """What a Constant holds; None for every other node."""
+    from onnx import helper, numpy_helper
+
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+        return None
+    (entry,) = node.attribute
+    if entry.name == "value":
+        return numpy_helper.to_array(entry.t)
+    kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if entry.name not in kinds:
+        return None
+    return np.asarray(helper.get_attribute_value(entry), kinds[entry.name])
+
+
 class Spelling:
     """The standard nodes that one node becomes, written one after the other."""
 
-    def __init__(self, node: onnx.NodeProto, label: str, constants: dict[str, Array]) -> None:
+    def __init__(self, node: onnx.NodeProto, label: str, constants: dict[str, Array], opset: int) -> None:
         from onnx import helper
 
-        self.node, self.label, self.known = node, label, constants
+        self.node, self.label, self.known, self.opset = node, label, constants, opset
         self.attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -135,11 +151,19 @@ class Spelling:
         return out
 
     def value(self, name: str, value: Array | float) -> str:
-        """A constant of the spelling's own."""
+        """A constant of the spelling's own, in float32."""
+        return self._initializer(name, np.asarray(value, np.float32))
+
+    def integers(self, name: str, value: list[int]) -> str:
+        """A constant of the spelling's own, in int64."""
+        return self._initializer(name, np.asarray(value, np.int64))
+
+    def _initializer(self, name: str, value: Array) -> str:
         from onnx import numpy_helper
 
         full = f"{self.node.output[0]}/{name}"
-        self.initializers.append(numpy_helper.from_array(np.asarray(value, np.float32), full))
+        assert all(tensor.name != full for tensor in self.initializers), full
+        self.initializers.append(numpy_helper.from_array(value, full))
         return full
 
 

@@ -145,7 +145,7 @@ def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulat
         found,
         scale=found.scale / divisor,
         offset=found.offset / divisor,
-        exact=found.exact & clean,
+        exact=(found.exact | (node.name in model.integral)) & clean,
         grid=found.grid / largest if clean else np.zeros_like(found.grid),
         magnitude=found.magnitude / smallest,
     )

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from chipsim.errors import InputError
 from chipsim.standard import Spelling, replace_nodes
+from qsnnc.frontend import microsoft
+from qsnnc.frontend.spelling import along, ends, geometry, number, requantize, shifted, summed
 
 if TYPE_CHECKING:
     import onnx
-
-Array = npt.NDArray[Any]
 
 MICROSOFT = "com.microsoft"
 #: of the standard's own domain
@@ -55,11 +54,12 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         "QLinearMatMul": partial(_matmul, exact),
         "MatMulInteger": partial(_matmul_integer, exact),
         "QGemm": partial(_gemm, exact),
+        **microsoft.writers(exact),
     }
     for node in model.graph.node:
         reason = REFUSED.get(node.op_type)
         blocks = [entry.i for entry in node.attribute if entry.name == "block_size"]
-        if node.op_type == "DequantizeLinear" and any(blocks):
+        if node.op_type in ("DequantizeLinear", "QuantizeLinear") and any(blocks):
             reason = REFUSED["MatMulNBits"]
         if reason:
             label = node.name or node.output[0]
@@ -73,43 +73,15 @@ def _ours(node: onnx.NodeProto) -> bool:
     return node.domain == MICROSOFT or (node.domain in ("", "ai.onnx") and node.op_type in INTEGER)
 
 
-def _number(s: Spelling, position: int, what: str) -> Array:
-    """A constant input in float32; nought where it is left out."""
-    inputs = s.node.input
-    if position >= len(inputs) or not inputs[position]:
-        return np.zeros((), np.float32)
-    return s.constant(position, what).astype(np.float32)
-
-
-def _along(value: Array, axis: int, rank: int) -> Array:
-    """A number a channel, ready to broadcast."""
-    if value.size == 1:
-        return value.reshape(())
-    shape = [1] * rank
-    shape[axis] = value.size
-    return value.reshape(shape)
-
-
-def _range(zero: Array) -> tuple[float, float]:
-    """Ends of an integer type."""
-    import ml_dtypes
-
-    info = ml_dtypes.iinfo(zero.dtype)  # type: ignore[no-untyped-call]
-    return float(info.min), float(info.max)
-
-
 def _quantize(s: Spelling) -> None:
     """Saturate round(x / scale) + zero; the result stays a whole float."""
-    if s.node.input[2:] == []:
-        raise InputError(
-            s.label, "QuantizeLinear without a zero point; give it one, which says its type", code="model-operator"
-        )
     s.option("axis", 1)
     s.all_read()
-    scale, typed = _number(s, 1, "scale"), s.constant(2, "zero point")
+    typed = s.constant(2, "zero point") if len(s.node.input) > 2 and s.node.input[2] else np.zeros((), np.uint8)
+    scale = number(s, 1, "scale")
     if scale.size > 1:
         raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
-    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), _range(typed)
+    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed)
     whole = s.put(
         "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
     )
@@ -120,11 +92,11 @@ def _dequantize(s: Spelling) -> None:
     """(q - zero) * scale; a constant becomes one."""
     axis = int(s.option("axis", 1))
     s.all_read()
-    scale, zero = _number(s, 1, "scale"), _number(s, 2, "zero point")
+    scale, zero = number(s, 1, "scale"), number(s, 2, "zero point")
     name = s.node.input[0]
     if name in s.known:
         q = s.known[name].astype(np.float32)
-        value = (q - _along(zero, axis, q.ndim)) * _along(scale, axis, q.ndim)
+        value = (q - along(zero, axis, q.ndim)) * along(scale, axis, q.ndim)
         s.put("Identity", s.value("whole", value), last=True)
         return
     if scale.size > 1:
@@ -133,58 +105,24 @@ def _dequantize(s: Spelling) -> None:
     s.put("Mul", s.put("Sub", here, s.value("zero", zero.reshape(()))), s.value("scale", scale.reshape(())), last=True)
 
 
-def _shifted(s: Spelling, position: int, zero: Array) -> str:
-    """An activation's whole numbers, the zero point taken off."""
-    return s.put("Sub", s.put("Cast", s.node.input[position], to=1), s.value("x_zero", zero.reshape(())))
-
-
-def _requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
-    """Round the scaled sums onto the output's type, that of its zero point."""
-    from onnx import helper
-
-    typed = s.constant(position, "output zero point")
-    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), _range(typed)
-    scaled = s.put("Mul", sums, s.value("factor", factor))
-    bounded = s.put("Clip", scaled, s.value("low", low - zero), s.value("high", high - zero))
-    moved = s.put("Add", s.put("Round", bounded), s.value("zero", zero))
-    s.put("Cast", moved, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
-
-
-def _geometry(s: Spelling) -> dict[str, Any]:
-    """Attributes of a convolution, as they are."""
-    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    found = {name: s.attributes[name] for name in names if name in s.attributes}
-    s.used.update(names)
-    s.all_read()
-    return found
-
-
-def _sum(s: Spelling, exact: set[str], op: str, *inputs: str, **attributes: Any) -> str:
-    """The operator whose sums are integers'."""
-    out = s.put(op, *inputs, **attributes)
-    s.nodes[-1].name = s.label
-    exact.add(s.label)
-    return out
-
-
 def _convolution(exact: set[str], s: Spelling) -> None:
     """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
-    geometry = _geometry(s)
+    moves = geometry(s)
     w = s.constant(3, "weight").astype(np.float32)
-    w = w - _along(_number(s, 5, "weight zero point"), 0, w.ndim)
-    factor = _number(s, 1, "scale").reshape(()) * _number(s, 4, "weight scale") / _number(s, 6, "output scale").reshape(())
-    inputs = [_shifted(s, 0, _number(s, 2, "zero point")), s.value("weight", w)]
+    w = w - along(number(s, 5, "weight zero point"), 0, w.ndim)
+    factor = number(s, 1, "scale").reshape(()) * number(s, 4, "weight scale") / number(s, 6, "output scale").reshape(())
+    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w)]
     if len(s.node.input) > 8 and s.node.input[8]:
-        inputs.append(s.value("bias", _number(s, 8, "bias")))
-    _requantize(s, _sum(s, exact, "Conv", *inputs, **geometry), _along(factor, 1, w.ndim), 7)
+        inputs.append(s.value("bias", number(s, 8, "bias")))
+    requantize(s, summed(s, exact, "Conv", *inputs, **moves), along(factor, 1, w.ndim), 7)
 
 
 def _convolution_integer(exact: set[str], s: Spelling) -> None:
     """ConvInteger: x, w, x zero, w zero."""
-    geometry = _geometry(s)
+    moves = geometry(s)
     w = s.constant(1, "weight").astype(np.float32)
-    w = w - _along(_number(s, 3, "weight zero point"), 0, w.ndim)
-    sums = _sum(s, exact, "Conv", _shifted(s, 0, _number(s, 2, "zero point")), s.value("weight", w), **geometry)
+    w = w - along(number(s, 3, "weight zero point"), 0, w.ndim)
+    sums = summed(s, exact, "Conv", shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w), **moves)
     s.put("Cast", sums, last=True, to=6)
 
 
@@ -192,19 +130,19 @@ def _matmul(exact: set[str], s: Spelling) -> None:
     """QLinearMatMul: a, a scale, a zero, b, b scale, b zero, y scale, y zero."""
     s.all_read()
     w = s.constant(3, "matrix").astype(np.float32)
-    w = w - _along(_number(s, 5, "matrix zero point"), w.ndim - 1, w.ndim)
-    factor = _number(s, 1, "scale").reshape(()) * _number(s, 4, "matrix scale") / _number(s, 6, "output scale").reshape(())
-    sums = _sum(s, exact, "MatMul", _shifted(s, 0, _number(s, 2, "zero point")), s.value("matrix", w))
-    _requantize(s, sums, _along(factor, 1, 2), 7)
+    w = w - along(number(s, 5, "matrix zero point"), w.ndim - 1, w.ndim)
+    factor = number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale") / number(s, 6, "output scale").reshape(())
+    sums = summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w))
+    requantize(s, sums, along(factor, 1, 2), 7)
 
 
 def _matmul_integer(exact: set[str], s: Spelling) -> None:
     """MatMulInteger: a, b, a zero, b zero."""
     s.all_read()
     w = s.constant(1, "matrix").astype(np.float32)
-    w = w - _along(_number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
+    w = w - along(number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
     s.put(
-        "Cast", _sum(s, exact, "MatMul", _shifted(s, 0, _number(s, 2, "zero point")), s.value("matrix", w)), last=True, to=6
+        "Cast", summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)), last=True, to=6
     )
 
 
@@ -215,13 +153,13 @@ def _gemm(exact: set[str], s: Spelling) -> None:
         raise InputError(s.label, "QGemm with transA is not supported", code="gemm-transposed")
     s.all_read()
     w = s.constant(3, "matrix").astype(np.float32)
-    w = w - _along(_number(s, 5, "matrix zero point"), 0 if turned else 1, w.ndim)
-    factor = alpha * _number(s, 1, "scale").reshape(()) * _number(s, 4, "matrix scale")
-    inputs = [_shifted(s, 0, _number(s, 2, "zero point")), s.value("matrix", w)]
+    w = w - along(number(s, 5, "matrix zero point"), 0 if turned else 1, w.ndim)
+    factor = alpha * number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale")
+    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)]
     if len(s.node.input) > 6 and s.node.input[6]:
-        inputs.append(s.value("bias", _number(s, 6, "bias")))
-    sums = _sum(s, exact, "Gemm", *inputs, transB=turned)
+        inputs.append(s.value("bias", number(s, 6, "bias")))
+    sums = summed(s, exact, "Gemm", *inputs, transB=turned)
     if len(s.node.input) < 9 or not s.node.input[8]:
-        s.put("Mul", sums, s.value("factor", _along(factor, 1, 2)), last=True)
+        s.put("Mul", sums, s.value("factor", along(factor, 1, 2)), last=True)
         return
-    _requantize(s, sums, _along(factor / _number(s, 7, "output scale").reshape(()), 1, 2), 8)
+    requantize(s, sums, along(factor / number(s, 7, "output scale").reshape(()), 1, 2), 8)

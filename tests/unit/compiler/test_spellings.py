@@ -1,0 +1,217 @@
+"""Integer operators and com.microsoft's: each spelling held against onnxruntime's own kernel, and networks made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import chipsim
+from chipsim.datasets import Dataset
+from chipsim.errors import InputError
+from qsnnc import compile_model, verify
+from qsnnc.frontend.read import session
+from qsnnc.frontend.spell import spell
+
+MICROSOFT = "com.microsoft"
+TYPES = [np.uint8, np.int8]
+
+
+def model(nodes, inputs, output, constants, opset: int = 17) -> onnx.ModelProto:
+    kinds = {name: helper.np_dtype_to_tensor_dtype(np.dtype(dtype)) for name, (_, dtype) in inputs.items()}
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info(name, kinds[name], shape) for name, (shape, _) in inputs.items()],
+        [
+            helper.make_tensor_value_info(
+                output[0], helper.np_dtype_to_tensor_dtype(np.dtype(output[1])), list(output[2:]) or None
+            )
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+class Draw:
+    """Random 8-bit data, zero points and scales, half of them powers of two."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.dtype = TYPES[seed % 2]
+        self.ends = np.iinfo(self.dtype)
+
+    def data(self, *shape: int) -> np.ndarray:
+        return self.rng.integers(self.ends.min, self.ends.max + 1, shape).astype(self.dtype)
+
+    def zero(self) -> np.ndarray:
+        return np.array(self.rng.integers(self.ends.min, self.ends.max + 1), self.dtype)
+
+    def scale(self) -> np.float32:
+        return np.float32(self.rng.choice([self.rng.uniform(0.001, 0.2), 2.0 ** -self.rng.integers(1, 6)]))
+
+    def scales(self, *names: str) -> dict[str, np.ndarray]:
+        return {name: self.scale() if name.endswith("s") else self.zero() for name in names}
+
+
+ONE = ("as", "az", "ys", "yz")
+TWO = ("as", "az", "bs", "bz", "ys", "yz")
+OPERATORS = {
+    "QLinearAdd": (["a", "as", "az", "b", "bs", "bz", "ys", "yz"], TWO, {}),
+    "QLinearMul": (["a", "as", "az", "w", "bs", "bz", "ys", "yz"], TWO, {}),
+    "QLinearConcat": (["ys", "yz", "a", "as", "az", "b", "bs", "bz"], TWO, {"axis": 1}),
+    "QLinearGlobalAveragePool": (["a", "as", "az", "ys", "yz"], ONE, {"channels_last": 0}),
+    "QLinearLeakyRelu": (["a", "as", "az", "ys", "yz"], ONE, {"alpha": 0.1}),
+    "QLinearSigmoid": (["a", "as", "az", "ys", "yz"], ONE, {}),
+}
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_spelling_equals_the_kernel(op) -> None:
+    inputs, names, attributes = OPERATORS[op]
+    for seed in range(20):
+        draw = Draw(seed)
+        shape = (1, 3, *draw.rng.integers(2, 9, 2).tolist())
+        data = {name: (shape, draw.dtype) for name in ("a", "b") if name in inputs}
+        constants = draw.scales(*names) | ({"w": draw.data(3, 1, 1)} if "w" in inputs else {})
+        node = helper.make_node(op, inputs, ["y"], name="n", domain=MICROSOFT, **attributes)
+        whole = model([node], data, ("y", draw.dtype), constants)
+        images = {name: draw.data(*shape) for name in data}
+        (wanted,) = session(whole).run(None, images)
+        (found,) = session(spell(whole)[0]).run(None, images)
+        np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("include", [0, 1])
+def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
+    for seed in range(20):
+        draw = Draw(seed)
+        constants = {"as": np.float32(2.0**-3), "az": draw.zero(), "ys": np.float32(2.0**-2), "yz": draw.zero()}
+        attributes = {"kernel_shape": [2, 2], "strides": [2, 1], "pads": [1, 0, 1, 1], "count_include_pad": include}
+        inputs = OPERATORS["QLinearGlobalAveragePool"][0]
+        node = helper.make_node("QLinearAveragePool", inputs, ["y"], name="n", domain=MICROSOFT, **attributes)
+        whole = model([node], {"a": ((1, 2, 6, 7), draw.dtype)}, ("y", draw.dtype), constants)
+        image = {"a": draw.data(1, 2, 6, 7)}
+        (wanted,) = session(whole).run(None, image)
+        (found,) = session(spell(whole)[0]).run(None, image)
+        np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "code"),
+    [
+        ("QLinearGlobalAveragePool", {"channels_last": 1}, "model-attribute"),
+        ("QLinearLeakyRelu", {"alpha": 0.1, "beta": 3.0}, "model-attribute"),
+        ("QLinearMul", {}, "two-activations"),
+        ("QLinearSoftmax", {}, "model-operator"),
+        ("DynamicQuantizeMatMul", {}, "not-static"),
+    ],
+)
+def test_what_is_refused(op, attributes, code) -> None:
+    inputs = ["a", "as", "az", "b", "bs", "bz", "ys", "yz"] if op == "QLinearMul" else ["a", "as", "az", "ys", "yz"]
+    node = helper.make_node(op, inputs, ["y"], name="n", domain=MICROSOFT, **attributes)
+    draw = Draw(0)
+    shape = ((1, 3, 4, 4), draw.dtype)
+    with pytest.raises(InputError, match=r"^n: ") as caught:
+        spell(model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO)))
+    assert caught.value.code == code
+
+
+def q_operators(rng: np.random.Generator, last: str) -> onnx.ModelProto:
+    """A residual network of QLinear operators at two to three bits, as quantize_static writes them at eight."""
+    half, whole = np.float32(0.5), np.float32(0.25)
+    zero = np.uint8(0)
+    constants = {
+        "x.s": np.float32(0.5), "half": half, "whole": whole, "zero": zero, "low": np.float32(0), "high": np.float32(1.5),
+        "w1": rng.integers(-1, 2, (2, 1, 3, 3)).astype(np.int8), "w2": rng.integers(-2, 3, (2, 2, 3, 3)).astype(np.int8),
+        "w3": rng.integers(-3, 4, (4, 2 if last == "pool" else 72)).astype(np.int8), "wz": np.int8(1), "b": np.array([1, -2], np.int32),
+        "bias": np.array([1, 0, -3, 2], np.int32), "up": np.float32(2.0), "m": rng.integers(-3, 4, (4, 3)).astype(np.int8),
+    }  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("Mul", ["image", "x.s"], ["scaled"], name="scale"),
+        node("Clip", ["scaled", "low", "high"], ["cut"], name="cut"),
+        node("QuantizeLinear", ["cut", "half", "zero"], ["q0"], name="quantize"),
+        node(
+            "QLinearConv", ["q0", "half", "zero", "w1", "half", "wz", "up", "zero", "b"], ["q1"], name="conv1", pads=[1] * 4
+        ),
+        node("Clip", ["q1", "u0", "u3"], ["q1c"], name="clip1"),
+        node("QLinearConv", ["q1c", "up", "zero", "w2", "whole", "wz", "up", "zero"], ["q2"], name="conv2", pads=[1] * 4),
+        node("Clip", ["q2", "u0", "u3"], ["q2c"], name="clip2"),
+        node("QLinearAdd", ["q2c", "up", "zero", "q1c", "up", "zero", "up", "zero"], ["q3"], name="add", domain=MICROSOFT),
+    ]
+    constants |= {"u0": np.uint8(0), "u3": np.uint8(3)}
+    if last == "pool":
+        pool = ["q3", "up", "zero", "half", "zero"]
+        nodes.append(node("QLinearGlobalAveragePool", pool, ["q4"], name="pool", domain=MICROSOFT, channels_last=0))
+        nodes.append(node("Clip", ["q4", "u0", "u9"], ["q4c"], name="clip4"))
+        nodes.append(node("Flatten", ["q4c"], ["flat"], name="flat"))
+        constants["u9"] = np.uint8(9)
+    else:
+        nodes.append(node("Flatten", ["q3"], ["flat"], name="flat"))
+    gemm = ["flat", "up", "zero", "w3", "half", "wz", "bias"]
+    nodes.append(node("QGemm", gemm, ["y"], name="fc", domain=MICROSOFT, transB=1))
+    constants["q9"] = np.uint8(0)
+    return model(nodes, {"image": (("N", 1, 6, 6), np.float32)}, ("y", np.float32, "N", "M"), constants)
+
+
+@pytest.mark.parametrize("last", ["pool", "flat"])
+def test_residual_network_of_q_operators(save, last) -> None:
+    path = save(q_operators(np.random.default_rng(3), last))
+    images = np.random.default_rng(0).integers(0, 5, (20, 1, 6, 6)).astype(np.float32)
+    assert verify(path, images).equal
+    done = compile_model(path)
+    result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
+    np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
+
+
+@pytest.mark.parametrize("op", ["MatMulInteger", "ConvInteger"])
+def test_integer_sums_with_constant_zero_points(save, op) -> None:
+    rng = np.random.default_rng(4)
+    node = helper.make_node
+    shape = (8, 4) if op == "MatMulInteger" else (3, 2, 2, 2)
+    constants = {
+        "s": np.float32(1.0), "z": np.uint8(2), "w": rng.integers(0, 9, shape).astype(np.uint8), "wz": np.uint8(4),
+        "lo": np.float32(-2), "hi": np.float32(3),
+    }  # fmt: skip
+    size = ("N", 8) if op == "MatMulInteger" else ("N", 2, 5, 5)
+    nodes = [
+        node("Clip", ["image", "lo", "hi"], ["cut"], name="cut"),
+        node("QuantizeLinear", ["cut", "s", "z"], ["q"], name="quantize"),
+        node(op, ["q", "w", "z", "wz"], ["i"], name="sums"),
+        node("Cast", ["i"], ["y"], name="cast", to=TensorProto.FLOAT),
+    ]
+    out = ("N", "M") if len(size) == 2 else ("N", "C", "H", "W")
+    path = save(model(nodes, {"image": (size, np.float32)}, ("y", np.float32, *out), constants))
+    images = rng.integers(-4, 6, (30, *size[1:])).astype(np.float32)
+    assert verify(path, images).equal
+    result = chipsim.run(compile_model(path).mapping, Dataset("random", "test", images, None))
+    np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
+
+
+@pytest.mark.parametrize("op", ["FusedConv", "FusedGemm", "FusedMatMul"])
+def test_fused_operators(save, op) -> None:
+    rng = np.random.default_rng(5)
+    node = helper.make_node
+    constants = {"lo": np.float32(0), "hi": np.float32(3), "w": rng.integers(-1, 2, (4, 8)).astype(np.float32)}
+    size = ("N", 8)
+    attributes: dict[str, object] = {"activation": "Relu", "transB": 1} if op == "FusedGemm" else {"transB": 1, "alpha": 0.5}
+    if op == "FusedConv":
+        size = ("N", 2, 5, 5)
+        constants["w"] = rng.integers(-1, 2, (4, 2, 3, 3)).astype(np.float32)
+        attributes = {"activation": "Clip", "activation_params": [0.0, 3.0], "pads": [1] * 4}
+    nodes = [
+        node("Round", ["image"], ["round"], name="round"),
+        node("Clip", ["round", "lo", "hi"], ["cut"], name="cut"),
+        node(op, ["cut", "w"], ["sum"], name="sums", domain=MICROSOFT, **attributes),
+        node("Round", ["sum"], ["round2"], name="round2"),
+        node("Clip", ["round2", "lo", "hi"], ["y"], name="cut2"),
+    ]
+    out = ("N", "M") if len(size) == 2 else ("N", "C", "H", "W")
+    path = save(model(nodes, {"image": (size, np.float32)}, ("y", np.float32, *out), constants))
+    images = rng.integers(-4, 6, (30, *size[1:])).astype(np.float32)
+    assert verify(path, images).equal
+    result = chipsim.run(compile_model(path).mapping, Dataset("random", "test", images, None))
+    np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
