@@ -81,10 +81,11 @@ def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec)
     for entry in layers:
         name, widest = entry.layer.name, chip.max_fold * chip.axons
         if entry.fan_in > widest:
+            sources = " and ".join(link.source for link in entry.layer.connections)
             text = (
                 f"a neuron needs {entry.fan_in:,} axons; chip '{chip.name}' allows {widest:,} ({chip.axons:,} rows folded "
-                f"{chip.max_fold} times). Use a chip with more axons, a smaller kernel, fewer input channels or fewer levels "
-                f"in {' and '.join(link.source for link in entry.layer.connections)}."
+                f"{chip.max_fold} times). Use a chip with more axons, a smaller kernel, fewer input channels or fewer "
+                f"levels in {sources}."
             )
             found.append(Violation("fan-in", name, "axons", entry.fan_in, widest, text))
         elif entry.fold * entry.weight_bits > chip.columns:
