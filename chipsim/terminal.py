@@ -111,12 +111,13 @@ def write_json(path: str, value: Any) -> None:
 
 
 def show(*tables: Any) -> None:
-    """Print tables and lines on standard output; wide enough for a table where that is no terminal."""
+    """Print tables and lines on standard output; where that is no terminal, a table is wide and a line is one line."""
     from rich.console import Console
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, markup=False, width=None if terminal else 200)
     for table in tables:
-        console.print(table)
+        console.print(table, soft_wrap=isinstance(table, str) and not terminal)
 
 
 @contextmanager

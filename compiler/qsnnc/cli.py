@@ -21,6 +21,11 @@ Chip = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsn
 Pixels = Annotated[
     str | None, typer.Option(metavar="raw|unit|MEAN,STD", help="What becomes of uint8 pixels, where the model does not say.")
 ]
+Graph = Annotated[str | None, typer.Option("--output", metavar="NAME", help="Which output, where the graph has several.")]
+Levels = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="The activation of this layer, node or tensor never exceeds N levels. Repeatable."),
+]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
@@ -46,9 +51,11 @@ def _main(
 @app.command("compile")
 def compile_(
     model: ModelFile,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.map|-", help="Where to write the mapping.")],
+    file: Annotated[str, typer.Option("-o", metavar="OUT.map|-", help="Where to write the mapping.")],
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
+    output: Graph = None,
+    levels: Levels = None,
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
@@ -66,17 +73,17 @@ def compile_(
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
-    terminal.one_stdout(output, json)
-    check_writable(output)
+    terminal.one_stdout(file, json)
+    check_writable(file)
     check_writable(json)
-    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead)
+    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead, output=output, levels=_levels(levels))
     if done.mapping is not None:
-        terminal.write_output(output, to_bytes(done.mapping))
+        terminal.write_output(file, to_bytes(done.mapping))
     if json:
         terminal.write_json(json, tables.compilation_json(done))
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
-    if not quiet and "-" not in (output, json):
+    if not quiet and "-" not in (file, json):
         terminal.show(*tables.compilation_tables(done))
     if time:
         _print_times(done.seconds)
@@ -84,17 +91,39 @@ def compile_(
 
 
 @app.command()
-def check(model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json: Json = None, quiet: Quiet = False) -> int:
-    """Say whether a network fits, what each layer takes and every limit that it breaks; exit code 4 if it does not fit.
+def check(
+    model: ModelFile,
+    chip: Chip = "xbar1152",
+    pixels: Pixels = None,
+    output: Graph = None,
+    levels: Levels = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Say whether a network fits, what each layer takes and all that stands against it.
+
+    Exit code 3 if it cannot be compiled at all, 4 if it does not fit.
 
     Example: qsnnc check lenet.onnx --chip mini
     """
+    import sys
+
+    from chipsim.chip import load_chip
     from chipsim.files import check_writable
+    from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
     check_writable(json)
-    done = judge(model, chip, pixels)
+    spec = load_chip(chip)
+    try:
+        done = judge(model, spec, pixels, output=output, levels=_levels(levels))
+    except ModelError as error:
+        if json:
+            terminal.write_json(json, tables.problems_json(error, model, spec))
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return error.exit_code
     if json:
         terminal.write_json(json, tables.compilation_json(done))
     if not quiet and json != "-":
@@ -110,6 +139,11 @@ def verify(
     samples: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
     pixels: Pixels = None,
+    output: Graph = None,
+    levels: Levels = None,
+    repro: Annotated[
+        str, typer.Option(metavar="DIR", help="Where MODEL.repro.onnx and .npz are written if something differs.")
+    ] = ".",
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -120,6 +154,7 @@ def verify(
     import sys
 
     from chipsim.files import check_writable
+    from qsnnc.explain import tables
     from qsnnc.verification import verify as hold
 
     check_writable(json)
@@ -128,20 +163,16 @@ def verify(
         from chipsim.datasets import load_dataset
 
         images, name = load_dataset(dataset, data_dir=data_dir, limit=samples).images, dataset
-    found = hold(model, images, pixels=pixels, samples=samples, seed=seed, name=name)
+    found = hold(
+        model, images, pixels=pixels, samples=samples, seed=seed, name=name, output=output, levels=_levels(levels),
+        repro=repro,
+    )  # fmt: skip
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
-        verdict = "equal" if found.equal else "different"
-        print(f"{verdict}: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}")  # noqa: T201
-        if found.inexact:
-            print(f"float sums depend on their order in: {', '.join(found.inexact)}")  # noqa: T201
-        for layer, doubts in found.doubts.items():
-            channels = sorted({doubt.channel for doubt in doubts})
-            listed = ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
-            print(f"{layer}: {len(doubts)} thresholds lie inside the float error bound (channels {listed})")  # noqa: T201
-    for mismatch in found.mismatches:
-        print(mismatch, file=sys.stderr)  # noqa: T201
+        terminal.show(*tables.verification_lines(found, name))
+    for line in (*found.mismatches, *([found.reproduction] if found.reproduction else [])):
+        print(line, file=sys.stderr)  # noqa: T201
     return 0 if found.equal else 1
 
 
@@ -205,6 +236,19 @@ def chips(
     from qsnnc.explain.chips import chip_tables
 
     terminal.show(*chip_tables(chosen, detailed=name is not None))
+
+
+def _levels(given: list[str] | None) -> dict[str, int]:
+    """NAME=N, any number of them."""
+    from chipsim.errors import UsageError
+
+    found = {}
+    for text in given or []:
+        name, _, count = text.rpartition("=")
+        if not name or not count.isdecimal():
+            raise UsageError("--levels", f"{text!r} is not NAME=N, as in conv1=4", code="levels-invalid", found=text)
+        found[name] = int(count)
+    return found
 
 
 def _print_times(seconds: dict[str, float]) -> None:

@@ -18,8 +18,10 @@ from qsnnc.frontend.limit import limits_of
 from qsnnc.frontend.read import Model, read_onnx
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
-from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
+from qsnnc.lower.neurons import NeuronLayer, lower, ranges, verify_neurons
 from qsnnc.partition.cores import partition
+from qsnnc.partition.estimate import cores_violation, too_large
+from qsnnc.partition.estimate import violations as violations_of
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 
@@ -126,6 +128,11 @@ def check(
     stages = Stages()
     spec = load_chip(chip) if isinstance(chip, str) else chip
     model, graph, rule = front(path, pixels, stages, output=output, levels=levels)
+    with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
+        estimated = too_large(graph, spec)
+    if estimated is not None:
+        found = (*(v for layer in graph.layers for v in ranges(layer, spec)), *violations_of(estimated, graph, spec))
+        return Compilation(model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph, spec)
@@ -135,9 +142,8 @@ def check(
         if cores is not None and not violations:
             verify_cores(cores, spec)
     if cores is None or violations:
-        order = [entry.layer.name for entry in neurons]
-        causes = sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer)))
-        return Compilation(model, spec, graph, neurons, layers, None, tuple(causes), None, stages.seconds)
+        violations = tuple(cores_violation(layers, graph, spec, about=False) if v.code == "cores" else v for v in violations)
+        return Compilation(model, spec, graph, neurons, layers, None, _causes(violations, layers), None, stages.seconds)
     with stages.stage("place"):
         placed = place(cores, spec)
         verify_placement(cores, placed, spec)
@@ -145,6 +151,12 @@ def check(
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
         validate_mapping(mapping)
     return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds)
+
+
+def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
+    """In the order of the layers; that the cores do not suffice follows from the rest."""
+    order = [entry.layer.name for entry in layers]
+    return tuple(sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer))))
 
 
 def compile_model(

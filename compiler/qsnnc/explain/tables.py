@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.chip import ChipSpec
+from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.pipeline import Compilation
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qsnnc.ir.layers import Doubt
+    from qsnnc.verification import Verification
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
@@ -30,10 +37,32 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
         "cores": sum(entry.cores for entry in done.layers),
         "cores_bound": done.cores_bound,
         "cores_available": done.chip.cores,
+        "estimated": not done.neurons,
         "layers": layers,
         "exactness": "certified" if done.graph.certified else "tested",
         "violations": [violation.to_json() for violation in done.violations],
         "seconds": done.seconds,
+    }
+
+
+def problems_json(error: ModelError, path: str, chip: ChipSpec) -> dict[str, Any]:
+    """The JSON of check where the model itself cannot be compiled: no layers, and every problem among the violations."""
+    try:
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        digest = None
+    return {
+        "schema": "qsnnc-compile/1",
+        "model_sha256": digest,
+        "chip": chip.name,
+        "fits": False,
+        "cores": None,
+        "cores_bound": None,
+        "cores_available": chip.cores,
+        "layers": [],
+        "exactness": None,
+        "violations": [problem.to_json() for problem in error.problems],
+        "seconds": {},
     }
 
 
@@ -63,7 +92,10 @@ def compilation_tables(done: Compilation) -> list[Any]:
     }
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
-    lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
+    if j["estimated"]:
+        lines.append(f"about {share}: estimated, for the network is far too large to be laid out")
+    else:
+        lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
     lines += [_removed(entry) for entry in done.layers if entry.removed.neurons or entry.zero_rows]
     if done.mapping is not None and done.placement is not None:
         entries = len(done.mapping.target_axon)
@@ -111,3 +143,41 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
     for core in cores[:most]:
         table.add_row(*(str(core[name]) for name in names))
     return table
+
+
+def verification_lines(found: Verification, name: str) -> list[str]:
+    """What was compared, how sure it is, and the thresholds that float rounding can move."""
+    verdict = "equal" if found.equal else "different"
+    lines = [f"{verdict}: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}"]
+    if found.exactness == "certified":
+        lines.append("certified: equal on every input, whatever the order in which the floats are summed")
+    if found.inexact:
+        lines.append(f"float sums depend on their order in: {', '.join(found.inexact)}")
+    for layer, doubts in found.doubts.items():
+        inside = (
+            f"{len(doubts):,} of {found.thresholds.get(layer, len(doubts)):,} thresholds lie inside the float error bound"
+        )
+        lines.append(f"{layer}: {inside}: {_by_channel(doubts)}")
+    return lines
+
+
+def _by_channel(doubts: tuple[Doubt, ...], most: int = 6) -> str:
+    """Doubtful thresholds, channel by channel."""
+    channels: dict[int, set[int]] = {}
+    for doubt in doubts:
+        channels.setdefault(doubt.channel, set()).add(doubt.level)
+    parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
+    rest = len(channels) - most
+    return ", ".join(parts) + (f" and {rest:,} channels more: --json lists them" if rest > 0 else "")
+
+
+def _runs(numbers: list[int]) -> str:
+    """1, 2, 3, 7 as 1-3, 7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    text = ", ".join("-".join(map(str, part)) for part in parts[:6])
+    return text + (", ..." if len(parts) > 6 else "")

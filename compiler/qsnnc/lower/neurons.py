@@ -117,7 +117,7 @@ def lower(
     lowered: list[NeuronLayer] = []
     violations: list[Violation] = []
     for layer in timed.layers:
-        violations += _ranges(layer, chip)
+        violations += ranges(layer, chip)
         need = max(width(link.weights) for link in layer.connections)
         bits = next((b for b in sorted(chip.weight_bits) if b >= need), max(chip.weight_bits))
         tick, stays = timed.ticks[layer.name], timed.left[layer.name]
@@ -170,7 +170,7 @@ def _verify_relay(entry: NeuronLayer) -> None:
     assert len(np.unique(source - elements)) <= 1, f"{name}: repeats another neuron than its own"
 
 
-def _ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
+def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     """Weights, potentials and thresholds against the chip's widths."""
     found = []
     need = max(width(link.weights) for link in layer.connections)

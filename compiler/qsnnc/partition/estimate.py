@@ -1,0 +1,234 @@
+"""What a network takes, from shapes and level ranges alone: for networks too large to write their neurons out.
+
+Each feature's level is bounded over all inputs, which says how many of its neurons can change; a core with fold f and
+weights of w bits holds columns // (f w) of them. Features that nothing reads are left out. Nothing here has one entry a
+neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from chipsim.chip import ChipSpec
+from qsnnc.errors import Violation
+from qsnnc.frontend.weights import width
+from qsnnc.ir.cores import CoreLayer, Removed
+from qsnnc.ir.execute import convolve, fire, run
+from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+
+#: neurons from which on a network is judged by its estimate, if that is beyond doubt
+LARGE = 500_000
+#: times the chip's cores that leave no doubt
+CLEARLY = 2
+#: what 4-bit and 2-bit activations have
+NARROWER = (15, 3)
+
+
+def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
+    """Estimates of all layers, where the network takes more than twice the chip's cores; else None.
+
+    Networks of few neurons are left to the partition, which is exact.
+    """
+    if sum(layer.neurons for layer in graph.layers) < LARGE or sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores:
+        return None
+    found = estimate(graph, chip)
+    return found if sum(entry.cores for entry in found) > CLEARLY * chip.cores else None
+
+
+def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
+    """What each layer takes, by the neurons that can change and the axons that their sites read."""
+    ranges = _ranges(graph)
+    live = _live(graph, ranges)
+    found = []
+    ticks = {graph.encoder.name: 0}
+    for layer in graph.layers:
+        ticks[layer.name] = 1 + max(ticks[link.source] for link in layer.connections)
+        low, high = ranges[layer.name]
+        kept = live[layer.name]
+        bits = weight_bits(layer, chip)
+        axons = _axons(layer, live)
+        folds = np.array(chip.folds)
+        fold = folds[np.minimum(np.searchsorted(folds * chip.axons, axons), len(folds) - 1)]  # (channels, rows, columns)
+        room = np.maximum(1, chip.columns // (fold * bits))
+        cores = int(np.ceil((kept / room).sum()))
+        dead, gone = int((max(1, layer.levels) - high).sum()), int((high - kept).sum())
+        constant = int(np.minimum(low, high - kept).sum())
+        found.append(
+            CoreLayer(
+                layer=layer,
+                tick=ticks[layer.name],
+                weight_bits=bits,
+                fan_in=int(axons.max()),
+                fold=int(fold.max()),
+                neurons=int(kept.sum()),
+                removed=Removed(dead, constant, gone - constant),
+                zero_rows=0,
+                cores=cores,
+                synapses=_synapses(layer, live),
+                bound=cores,
+                limiting="axons" if int(axons.max()) > chip.max_fold * chip.axons else "columns",
+            )
+        )
+    return tuple(found)
+
+
+def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec) -> tuple[Violation, ...]:
+    """What stands against an estimate: single neurons that fit no core, then the sum."""
+    found = []
+    for entry in layers:
+        name, widest = entry.layer.name, chip.max_fold * chip.axons
+        if entry.fan_in > widest:
+            sources = " and ".join(link.source for link in entry.layer.connections)
+            text = (
+                f"a neuron needs {entry.fan_in:,} axons; chip '{chip.name}' allows {widest:,} ({chip.axons:,} rows folded "
+                f"{chip.max_fold} times). Use a chip with more axons, a smaller kernel, fewer input channels or fewer "
+                f"levels in {sources}."
+            )
+            found.append(Violation("fan-in", name, "axons", entry.fan_in, widest, text))
+        elif entry.fold * entry.weight_bits > chip.columns:
+            need = entry.fold * entry.weight_bits
+            text = (
+                f"a neuron needs {need:,} columns (fold {entry.fold} x {entry.weight_bits} bits); chip '{chip.name}' has "
+                f"{chip.columns:,}. Use narrower weights or a smaller fan-in."
+            )
+            found.append(Violation("columns", name, "columns", need, chip.columns, text))
+    return (*found, cores_violation(layers, graph, chip))
+
+
+def cores_violation(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, about: bool = True) -> Violation:
+    """Too many cores: how many, where, and what would help most."""
+    total = sum(entry.cores for entry in layers)
+    worst = max(layers, key=lambda entry: entry.cores)
+    name = worst.layer.name
+    text = (
+        f"the network needs {'about' if about else 'at least'} {total:,} cores, {name} alone {worst.cores:,} (limited by "
+        f"{worst.limiting}); chip '{chip.name}' has {chip.cores:,}. {advice(graph, chip)}"
+    )
+    return Violation("cores", name, "cores", total, chip.cores, text)
+
+
+def advice(graph: LayerGraph, chip: ChipSpec) -> str:
+    """What fewer levels would bring, in which activation first, and the grid that would do."""
+    populations = [entry for entry in (graph.encoder, *graph.layers) if entry.levels]
+    now = sum(sizes(graph, chip).values())
+    parts = []
+    for levels in NARROWER:
+        if any(entry.levels > levels for entry in populations):
+            then = sum(sizes(graph, chip, dict.fromkeys((entry.name for entry in populations), levels)).values())
+            parts.append(f"about {then:,} with {levels} levels ({(levels + 1).bit_length() - 1} bits) an activation")
+    gains = {}
+    for entry in populations:
+        fewer = min(entry.levels, next((n for n in NARROWER if n < entry.levels), 1))
+        gains[entry.name] = now - sum(sizes(graph, chip, _tied(graph, entry.name, fewer)).values())
+    first = max(gains, key=lambda name: gains[name])
+    wanted = "Use fewer activation levels (each is a neuron a feature, and an axon for every reader)"
+    if parts:
+        wanted += f": {', '.join(parts)}"
+    if gains[first] > 0:
+        wanted += f"; first those of {first}"
+    return f"{wanted}. Or narrower weights, or a chip file with a larger grid."
+
+
+def _tied(graph: LayerGraph, name: str, levels: int) -> dict[str, int]:
+    """An activation's levels, and those of the max pools that pass it on."""
+    tied = {name: levels}
+    for layer in graph.layers:
+        if layer.connections[0].level_wise and layer.connections[0].source in tied:
+            tied[layer.name] = levels
+    return tied
+
+
+def sizes(graph: LayerGraph, chip: ChipSpec, levels: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Cores of each layer by shapes alone: every neuron there, every site with all its axons.
+
+    Parameters
+    ----------
+    levels : dict, optional
+        Populations that would have no more than so many levels.
+    """
+    most = levels or {}
+    count = {entry.name: min(entry.levels, most.get(entry.name, entry.levels)) for entry in (graph.encoder, *graph.layers)}
+    found = {}
+    for layer in graph.layers:
+        axons = 0
+        for link in layer.connections:
+            per_group, rows, columns = link.weights.shape[1:]
+            axons += rows * columns * (1 if link.level_wise else per_group * count[link.source])
+        fold = next((f for f in chip.folds if f * chip.axons >= axons), chip.max_fold)
+        room = max(1, chip.columns // (fold * weight_bits(layer, chip)))
+        found[layer.name] = -(-layer.features * max(1, count[layer.name]) // room)
+    return found
+
+
+def weight_bits(layer: Layer, chip: ChipSpec) -> int:
+    """Columns that a weight of the layer takes."""
+    need = max(width(link.weights) for link in layer.connections)
+    return next((bits for bits in sorted(chip.weight_bits) if bits >= need), max(chip.weight_bits))
+
+
+def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
+    """Smallest and largest level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 where read out."""
+    source = graph.encoder
+    known = {source.name: (np.zeros(source.shape, np.int64), np.full(source.shape, source.levels, np.int64))}
+    for layer in graph.layers:
+        if layer.readout:
+            known[layer.name] = np.zeros(layer.shape, np.int64), np.ones(layer.shape, np.int64)
+            continue
+        if all(link.level_wise for link in layer.connections):
+            low, high = (run(layer, {name: pair[side][None] for name, pair in known.items()})[0] for side in (0, 1))
+            known[layer.name] = low, high
+            continue
+        low, high = np.zeros((1, *layer.shape), np.int64), np.zeros((1, *layer.shape), np.int64)
+        for link in layer.connections:
+            bottom, top = (end[None] for end in known[link.source])
+            rising = replace(link, weights=np.maximum(link.weights, 0))
+            falling = replace(link, weights=np.minimum(link.weights, 0))
+            low += convolve(rising, bottom, layer.shape) + convolve(falling, top, layer.shape)
+            high += convolve(rising, top, layer.shape) + convolve(falling, bottom, layer.shape)
+        known[layer.name] = fire(layer, low)[0], fire(layer, high)[0]
+    return known
+
+
+def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, Int]:
+    """Neurons of each feature that can change and that something which can change reads."""
+    from qsnnc.lower.removal import readers
+
+    populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
+    live = {name: high - low for name, (low, high) in ranges.items()}
+    read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
+    for layer in reversed(graph.layers):
+        if not layer.readout:
+            live[layer.name] = np.where(read[layer.name], live[layer.name], 0)
+        changes = (live[layer.name] > 0)[..., None]
+        for link in layer.connections:
+            found = readers(link, changes, populations[link.source])[..., 0]
+            read[link.source] |= found
+            if layer.readout:  # no threshold takes a constant neuron's part
+                live[link.source] = np.where(found, ranges[link.source][1], live[link.source])
+    return live
+
+
+def _axons(layer: Layer, live: dict[str, Int]) -> Int:
+    """Axons that the site of each feature reads, (channels, rows, columns)."""
+    total = np.zeros(layer.shape, np.int64)
+    for link in layer.connections:
+        per_group, rows, columns = link.weights.shape[1:]
+        ones = np.ones((link.groups, per_group, rows, columns), np.int64)
+        count = np.minimum(live[link.source], 1) if link.level_wise else live[link.source]
+        window = Connection(link.source, ones, link.strides, link.pads, link.dilations, link.groups)
+        read = convolve(window, count[None], (link.groups, *layer.shape[1:]))[0]
+        total += np.repeat(read, layer.shape[0] // link.groups, axis=0)
+    return total
+
+
+def _synapses(layer: Layer, live: dict[str, Int]) -> int:
+    """Non-zero weights, one for each axon and neuron that they join."""
+    total = 0
+    for link in layer.connections:
+        there = replace(link, weights=(link.weights != 0).astype(np.int64))
+        count = np.minimum(live[link.source], 1) if link.level_wise else live[link.source]
+        total += int((convolve(there, count[None], layer.shape)[0] * live[layer.name]).sum())
+    return total
