@@ -50,7 +50,7 @@ def readable(node: Node, origins: Mapping[str, str]) -> str:
         or re.fullmatch(rf"(node_)?_?({node.op}|{node.op.lower()}|conv\dd|linear|MatMul)?_?\d*", name)
     )
     if generated and len(node.inputs) > 1 and node.op in ("Conv", "Gemm", "MatMul"):
-        weights = re.sub(r"[._](weight|W|kernel).*$", "", origins.get(node.inputs[1], node.inputs[1]))
+        weights = re.sub(r"[._/](weight|W|kernel).*$", "", origins.get(node.inputs[1], node.inputs[1])).strip("/")
         if weights and not re.fullmatch(r"[\d_]*|onnx::.*|val_\d+", weights):
             return weights
     return name if name and name not in node.outputs else node.op.lower()

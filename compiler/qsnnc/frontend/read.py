@@ -262,8 +262,9 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     from onnx import helper
 
     known = {}
+    of_images = _after_input(model)
     for node in model.nodes:
-        data = node.op == "Shape" and node.inputs[0] not in model.constants
+        data = node.op == "Shape" and node.inputs[0] in of_images
         shape = model.shapes.get(node.inputs[0]) if data else None
         if shape is not None and all(size > 0 for size in shape):
             bounds = slice(node.attributes.get("start", 0), node.attributes.get("end"))
@@ -292,6 +293,15 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
         constants={**model.constants, **dict(zip(outputs, values, strict=True))},
         origins={**model.origins, **_origins(model, folded)},
     )
+
+
+def _after_input(model: Model) -> set[str]:
+    """Tensors that depend on the images: only they have a batch axis."""
+    reached = {model.input}
+    for node in model.nodes:
+        if reached.intersection(node.inputs):
+            reached.update(node.outputs)
+    return reached
 
 
 def _origins(model: Model, folded: list[Node]) -> dict[str, str]:

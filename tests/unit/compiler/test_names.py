@@ -25,6 +25,7 @@ from qsnnc.frontend.read import Node
         ("node_Conv_19", "Conv", "conv1.weight_DequantizeLinear_Output", "conv1"),
         ("node_linear_1", "Gemm", "fc2.weight", "fc2"),
         ("node_Conv_19", "Conv", "0.weight", "node_Conv_19"),  # a number says less than the node does
+        ("/5/Conv", "Conv", "/5/weight_quant/export_handler/Constant_1_output_0", "5"),  # Brevitas
         ("", "MatMul", "onnx::MatMul_12", "matmul"),
     ],
 )
