@@ -40,6 +40,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--elastic", type=float, default=0.0, help="bend strokes by so many pixels (standard deviation)")
     p.add_argument("--noise", type=float, default=0.0, help="train for encoder spikes lost, up to this share")
     p.add_argument("--penalty", type=float, default=0.0, help="loss for a spike, weighted by layer")
+    p.add_argument(
+        "--costs",
+        type=float,
+        nargs=6,
+        default=(1.3, 1.0, 1.5, 1.0, 1.2, 0.8),
+        help="how much a spike of each layer costs: one for itself, and more where it meets many synapses",
+    )
     p.add_argument("--prune", type=float, default=0.7, help="ternary threshold over mean|w|: larger prunes more")
     p.add_argument("--data-dir", help="directory of the four MNIST files")
     p.add_argument("--out", default="runs")

@@ -29,8 +29,6 @@ BENDS = 5  # points a side of the grid on which strokes are bent
 TEMPERATURE = 2.0
 AVERAGING = 0.998  # of the master weights, a step
 SETTLING = 20  # batches from which the averaged network's batch norms are estimated
-#: how much a spike of each layer costs: one for itself, and more where it meets many synapses
-SPIKE_COST = (1.3, 1.0, 1.5, 1.0, 1.2, 0.8)
 
 
 def rate(step: int, steps: int, peak: float = PEAK_RATE) -> float:
@@ -124,7 +122,7 @@ class Trainer:
             loss = 0.3 * loss + 0.7 * distance
         if self.options.penalty:
             spikes = self.model.spikes(activations)
-            cost = sum(c * s.mean() for c, s in zip(SPIKE_COST, spikes, strict=True))
+            cost = sum(c * s.mean() for c, s in zip(self.options.costs, spikes, strict=True))
             loss = loss + self.options.penalty * cost
         return loss
 
