@@ -21,6 +21,10 @@ Chip = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsn
 Pixels = Annotated[
     str | None, typer.Option(metavar="raw|unit|MEAN,STD", help="What becomes of uint8 pixels, where the model does not say.")
 ]
+Encoder = Annotated[
+    str,
+    typer.Option(metavar="host|chip", help="Where the first layer is computed: with chip the pixels themselves enter it."),
+]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
@@ -49,6 +53,7 @@ def compile_(
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.map|-", help="Where to write the mapping.")],
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
+    encoder: Encoder = "host",
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
@@ -69,7 +74,7 @@ def compile_(
     terminal.one_stdout(output, json)
     check_writable(output)
     check_writable(json)
-    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead)
+    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead, encoder=encoder)
     if done.mapping is not None:
         terminal.write_output(output, to_bytes(done.mapping))
     if json:
@@ -84,7 +89,14 @@ def compile_(
 
 
 @app.command()
-def check(model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json: Json = None, quiet: Quiet = False) -> int:
+def check(
+    model: ModelFile,
+    chip: Chip = "xbar1152",
+    pixels: Pixels = None,
+    encoder: Encoder = "host",
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
     """Say whether a network fits, what each layer takes and every limit that it breaks; exit code 4 if it does not fit.
 
     Example: qsnnc check lenet.onnx --chip mini
@@ -94,7 +106,7 @@ def check(model: ModelFile, chip: Chip = "xbar1152", pixels: Pixels = None, json
     from qsnnc.pipeline import check as judge
 
     check_writable(json)
-    done = judge(model, chip, pixels)
+    done = judge(model, chip, pixels, encoder=encoder)
     if json:
         terminal.write_json(json, tables.compilation_json(done))
     if not quiet and json != "-":
@@ -110,6 +122,7 @@ def verify(
     samples: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
     pixels: Pixels = None,
+    encoder: Encoder = "host",
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -128,7 +141,7 @@ def verify(
         from chipsim.datasets import load_dataset
 
         images, name = load_dataset(dataset, data_dir=data_dir, limit=samples).images, dataset
-    found = hold(model, images, pixels=pixels, samples=samples, seed=seed, name=name)
+    found = hold(model, images, pixels=pixels, samples=samples, seed=seed, name=name, encoder=encoder)
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":

@@ -18,12 +18,16 @@ from qsnnc.frontend.limit import limits_of
 from qsnnc.frontend.read import Model, read_onnx
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
+from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.partition.cores import partition
+from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 
 DEFAULT_CHIP = "xbar1152"
+#: where the network's first linear operator is computed
+ENCODERS = ("host", "chip")
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class Compilation:
     violations: tuple[Violation, ...]
     placement: Placement | None
     seconds: dict[str, float]
+    code: Code | None = None  # of the image's pixels, where they enter the chip
 
     @property
     def cores_bound(self) -> int:
@@ -72,20 +77,26 @@ def front(
     *,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> tuple[Model, LayerGraph, InputSpec]:
     """Read a model and integerize it: what `compile_model`, `check` and `verify` share."""
     stages = stages or Stages()
+    if encoder not in ENCODERS:
+        raise UsageError(
+            "--encoder", f"{encoder!r} is no place for the encoder; allowed: {', '.join(ENCODERS)}", code="encoder-invalid"
+        )
     with stages.stage("read"):
         model = read_onnx(path, output)
     rule = pixel_rule(model, pixels)
+    entering = rule if encoder == "chip" else None
     with stages.stage("integerize"):
-        graph = integerize(model, rule.pixels)
+        graph = integerize(model, rule.pixels, entering)
     limits = limits_of(model, graph, levels or {})
     if limits:  # the same again, with a Clip at each of them
         with stages.stage("read"):
             model = read_onnx(path, output, limits)
         with stages.stage("integerize"):
-            graph = integerize(model, rule.pixels)
+            graph = integerize(model, rule.pixels, entering)
     verify_layers(graph)
     return model, graph, rule
 
@@ -98,6 +109,7 @@ def check(
     keep_dead: bool = False,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -116,6 +128,9 @@ def check(
     levels : dict, optional
         Activations, by the name of their layer, node or tensor, that never go beyond so many levels: what is compiled is
         the network with a Clip there.
+    encoder : str
+        ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
+        fewest cores.
 
     Raises
     ------
@@ -125,7 +140,12 @@ def check(
     """
     stages = Stages()
     spec = load_chip(chip) if isinstance(chip, str) else chip
-    model, graph, rule = front(path, pixels, stages, output=output, levels=levels)
+    model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
+    code = None
+    if encoder == "chip":
+        with stages.stage("encoder"):
+            graph, code = choose(graph, spec)
+            verify_layers(graph)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph, spec)
@@ -137,14 +157,14 @@ def check(
     if cores is None or violations:
         order = [entry.layer.name for entry in neurons]
         causes = sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer)))
-        return Compilation(model, spec, graph, neurons, layers, None, tuple(causes), None, stages.seconds)
+        return Compilation(model, spec, graph, neurons, layers, None, tuple(causes), None, stages.seconds, code)
     with stages.stage("place"):
         placed = place(cores, spec)
         verify_placement(cores, placed, spec)
     with stages.stage("assemble"):
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
         validate_mapping(mapping)
-    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds)
+    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds, code)
 
 
 def compile_model(
@@ -155,6 +175,7 @@ def compile_model(
     keep_dead: bool = False,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -163,7 +184,7 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels)
+    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder)
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done
