@@ -16,6 +16,9 @@ from chipsim.mapping import Mapping
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
 
+#: what an encoder gives for a value that it does not take
+NO_LEVEL = np.iinfo(np.int32).min
+
 #: onnxruntime's names of the dtypes that differ from NumPy's
 ORT_TYPES = {
     name: f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"
@@ -83,6 +86,14 @@ class Host:
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = _run(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
+        if (levels == NO_LEVEL).any():
+            bad = int(np.argmax((levels == NO_LEVEL).reshape(len(images), -1).any(axis=1)))
+            raise InputError(
+                "images",
+                f"number {bad} of a batch holds values that are no whole pixels, and the network takes pixels as they are; "
+                "give uint8 images, or compile with --encoder host",
+                code="data-not-pixels",
+            )
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)

@@ -26,6 +26,10 @@ Levels = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=N", help="The activation of this layer, node or tensor never exceeds N levels. Repeatable."),
 ]
+Encoder = Annotated[
+    str,
+    typer.Option(metavar="host|chip", help="Where the first layer is computed: with chip the pixels themselves enter it."),
+]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
@@ -56,6 +60,7 @@ def compile_(
     pixels: Pixels = None,
     output: Graph = None,
     levels: Levels = None,
+    encoder: Encoder = "host",
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
@@ -76,7 +81,9 @@ def compile_(
     terminal.one_stdout(file, json)
     check_writable(file)
     check_writable(json)
-    done = compile_as_far_as_it_fits(model, chip, pixels, keep_dead=keep_dead, output=output, levels=_levels(levels))
+    done = compile_as_far_as_it_fits(
+        model, chip, pixels, keep_dead=keep_dead, output=output, levels=_levels(levels), encoder=encoder
+    )
     if done.mapping is not None:
         terminal.write_output(file, to_bytes(done.mapping))
     if json:
@@ -97,6 +104,7 @@ def check(
     pixels: Pixels = None,
     output: Graph = None,
     levels: Levels = None,
+    encoder: Encoder = "host",
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -117,7 +125,7 @@ def check(
     check_writable(json)
     spec = load_chip(chip)
     try:
-        done = judge(model, spec, pixels, output=output, levels=_levels(levels))
+        done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))
@@ -141,6 +149,7 @@ def verify(
     pixels: Pixels = None,
     output: Graph = None,
     levels: Levels = None,
+    encoder: Encoder = "host",
     repro: Annotated[
         str, typer.Option(metavar="DIR", help="Where MODEL.repro.onnx and .npz are written if something differs.")
     ] = ".",
@@ -165,7 +174,7 @@ def verify(
         images, name = load_dataset(dataset, data_dir=data_dir, limit=samples).images, dataset
     found = hold(
         model, images, pixels=pixels, samples=samples, seed=seed, name=name, output=output, levels=_levels(levels),
-        repro=repro,
+        encoder=encoder, repro=repro,
     )  # fmt: skip
     if json:
         terminal.write_json(json, found.to_json())

@@ -18,14 +18,18 @@ from qsnnc.frontend.limit import limits_of
 from qsnnc.frontend.read import Model, read_onnx
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
+from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer, lower, ranges, verify_neurons
 from qsnnc.partition.cores import partition
 from qsnnc.partition.estimate import cores_violation, too_large
 from qsnnc.partition.estimate import violations as violations_of
+from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 
 DEFAULT_CHIP = "xbar1152"
+#: where the network's first linear operator is computed
+ENCODERS = ("host", "chip")
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class Compilation:
     violations: tuple[Violation, ...]
     placement: Placement | None
     seconds: dict[str, float]
+    code: Code | None = None  # of the image's pixels, where they enter the chip
 
     @property
     def cores_bound(self) -> int:
@@ -74,20 +79,26 @@ def front(
     *,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> tuple[Model, LayerGraph, InputSpec]:
     """Read a model and integerize it: what `compile_model`, `check` and `verify` share."""
     stages = stages or Stages()
+    if encoder not in ENCODERS:
+        raise UsageError(
+            "--encoder", f"{encoder!r} is no place for the encoder; allowed: {', '.join(ENCODERS)}", code="encoder-invalid"
+        )
     with stages.stage("read"):
         model = read_onnx(path, output)
     rule = pixel_rule(model, pixels)
+    entering = rule if encoder == "chip" else None
     with stages.stage("integerize"):
-        graph = integerize(model, rule.pixels)
+        graph = integerize(model, rule.pixels, entering)
     limits = limits_of(model, graph, levels or {})
     if limits:  # the same again, with a Clip at each of them
         with stages.stage("read"):
             model = read_onnx(path, output, limits)
         with stages.stage("integerize"):
-            graph = integerize(model, rule.pixels)
+            graph = integerize(model, rule.pixels, entering)
     verify_layers(graph)
     return model, graph, rule
 
@@ -100,6 +111,7 @@ def check(
     keep_dead: bool = False,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -118,6 +130,9 @@ def check(
     levels : dict, optional
         Activations, by the name of their layer, node or tensor, that never go beyond so many levels: what is compiled is
         the network with a Clip there.
+    encoder : str
+        ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
+        fewest cores.
 
     Raises
     ------
@@ -127,12 +142,17 @@ def check(
     """
     stages = Stages()
     spec = load_chip(chip) if isinstance(chip, str) else chip
-    model, graph, rule = front(path, pixels, stages, output=output, levels=levels)
+    model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
+    code = None
+    if encoder == "chip":
+        with stages.stage("encoder"):
+            graph, code = choose(graph, spec)
+            verify_layers(graph)
     with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
         estimated = too_large(graph, spec)
     if estimated is not None:
         found = (*(v for layer in graph.layers for v in ranges(layer, spec)), *violations_of(estimated, graph, spec))
-        return Compilation(model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds)
+        return Compilation(model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds, code)
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph, spec)
@@ -143,14 +163,16 @@ def check(
             verify_cores(cores, spec)
     if cores is None or violations:
         violations = tuple(cores_violation(layers, graph, spec, about=False) if v.code == "cores" else v for v in violations)
-        return Compilation(model, spec, graph, neurons, layers, None, _causes(violations, layers), None, stages.seconds)
+        return Compilation(
+            model, spec, graph, neurons, layers, None, _causes(violations, layers), None, stages.seconds, code
+        )
     with stages.stage("place"):
         placed = place(cores, spec)
         verify_placement(cores, placed, spec)
     with stages.stage("assemble"):
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
         validate_mapping(mapping)
-    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds)
+    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds, code)
 
 
 def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
@@ -167,6 +189,7 @@ def compile_model(
     keep_dead: bool = False,
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
+    encoder: str = "host",
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -175,7 +198,7 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels)
+    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder)
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done

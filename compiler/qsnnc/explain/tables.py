@@ -40,6 +40,11 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
         "estimated": not done.neurons,
         "layers": layers,
         "exactness": "certified" if done.graph.certified else "tested",
+        "encoder": {
+            "at": "chip" if done.code else "host",
+            "neurons": done.graph.encoder.neurons,
+            "code": str(done.code or ""),
+        },
         "violations": [violation.to_json() for violation in done.violations],
         "seconds": done.seconds,
     }
@@ -101,6 +106,8 @@ def compilation_tables(done: Compilation) -> list[Any]:
         entries = len(done.mapping.target_axon)
         mean, plain = done.placement.hops / entries, done.placement.row_major_hops / entries
         lines.append(f"placement: {mean:.1f} hops from a spike's source to an axon on average ({plain:.1f} row by row)")
+    if done.code:
+        lines.append(f"the image enters the chip: {done.code}")
     why = "" if done.graph.encoder_exact else f" (the sums of the encoder {done.graph.encoder.name} depend on their order)"
     lines.append(f"exactness: {j['exactness']}{why}")
     if done.chip.hypothetical:

@@ -57,9 +57,9 @@ def _written(walk: Walk, name: str) -> str | None:
 
 def _encode(walk: Walk, region: Region) -> Quantized | None:
     """The host's activation becomes the encoder population if it is quantized."""
-    levels = walk.levels(region)
+    levels = walk.levels(region) if walk.pixels is None or not walk.pixels.whole else None
     if levels is None:
-        return None
+        return _enter(walk, region)
     if walk.encoder is not None:
         raise ModelError(
             region.end,
@@ -75,6 +75,23 @@ def _encode(walk: Walk, region: Region) -> Quantized | None:
     size = as_map(shape, source or walk.model.nodes[0])
     walk.encoder = Population(name, region.end, shape, size, levels.count, levels.scale, levels.zero_point)
     return whole(Part(walk.encoder, levels.scale, levels.zero_point, levels.values), shape)
+
+
+def _enter(walk: Walk, region: Region) -> Quantized | None:
+    """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
+    if walk.pixels is None or region.root != walk.model.input:
+        return None
+    if walk.encoder is None:
+        walk.encoder = walk.pixels.population(walk.namer.text(region.root))
+    if walk.encoder.tensor:
+        raise ModelError(
+            region.end,
+            f"the image would enter the chip both as it is and quantized ({walk.encoder.tensor!r}); quantize it once, "
+            "before the branches",
+            code="two-encoders",
+            node=region.end,
+        )
+    return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)
 
 
 def close(walk: Walk, root: State, region: Region, *, internal: bool = False) -> Quantized | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend import ends, joins, matrices, pools
 from qsnnc.frontend.closing import resolve
@@ -15,6 +16,8 @@ from qsnnc.frontend.convolution import convolution
 from qsnnc.frontend.diagnosis import not_quantized, why_not
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.pixels import Pixels
+from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import FAR
@@ -25,7 +28,7 @@ from qsnnc.frontend.walk import Gathered, Moved, Pooled, Walk
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
 
-def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
+def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = None) -> LayerGraph:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
@@ -33,6 +36,8 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
     model : Model
     pixels : str
         The pixel rule, which decides whether the encoder's sums are exact on uint8 images: they can be for ``"raw"``.
+    entering : InputSpec, optional
+        Given where the image itself enters the chip, so that the first linear operator is a layer on it.
 
     Raises
     ------
@@ -40,17 +45,19 @@ def integerize(model: Model, pixels: str = "unit") -> LayerGraph:
         Names the node that cannot be compiled and what to do.
     """
     producer = {name: node for node in model.nodes for name in node.outputs}
-    walk = Walk(model, Namer(model.origins), producer, {model.input})
+    entry = Pixels(model, entering) if entering else None
+    walk = Walk(model, Namer(model.origins), producer, set() if entry else {model.input}, pixels=entry)
     run(walk)
     sums, root = _read_out(walk)
     assert walk.encoder is not None
     layer = readout_of(sums, root if sums.canonical else "", model)
+    raw = entry is not None and not walk.encoder.tensor
     return LayerGraph(
         encoder=walk.encoder,
         layers=_used((*walk.layers, layer)),
-        encoder_onnx=ends.encoder(model, walk.encoder),
+        encoder_onnx=encoder_of_pixels(entry.rule) if entry and raw else ends.encoder(model, walk.encoder),
         readout_onnx=ends.readout(model, sums, root),
-        encoder_exact=ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
+        encoder_exact=raw or ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
     )

@@ -110,7 +110,7 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         links.append(piece.window.connect(piece.part.population.name, weights, piece.groups))
         grid = np.minimum(grid, np.where(rows.any(axis=1), dyadic_units(rows) * piece.part.step, np.inf))
         magnitude += np.abs(rows).sum(axis=1) * piece.part.largest
-        terms += rows.shape[1]
+        terms += rows.shape[1] + piece.part.roundings
         # integers times scales must be the very floats of the graph
         exact &= (weights.reshape(rows.shape) * (unit / piece.part.scale)[:, None] == rows).all(axis=1)
     sources = {piece.part.population.name: piece.part.population for piece in pieces}

@@ -38,8 +38,18 @@ class Part:
         """Power of two that divides every value, or 0 where a value is not what its level says, to the last bit."""
         from qsnnc.frontend.certify import dyadic_unit
 
-        said = self.scale * (np.arange(len(self.values)) + self.zero_point)
-        return dyadic_unit(said) if (said == self.values).all() else 0.0
+        return dyadic_unit(self.said) if (self.said == self.values).all() else 0.0
+
+    @property
+    def said(self) -> F64:
+        """What each level says of its value."""
+        return np.asarray(self.scale * (np.arange(len(self.values)) + self.zero_point), np.float64)
+
+    @property
+    def roundings(self) -> int:
+        """How many float32 roundings of the largest value hold the distance of any value to what its level says."""
+        unit = 2.0**-24 * self.largest
+        return int(np.ceil(np.abs(self.said - self.values).max() / unit)) if unit else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

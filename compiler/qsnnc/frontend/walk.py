@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, WEIGHTED
+from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import Levels, Region, find_levels, varying
 from qsnnc.frontend.tensors import Accumulator, Quantized
@@ -52,6 +53,7 @@ class Walk:
     encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
+    pixels: Pixels | None = None  # where the image itself is to enter the chip
     _levels: dict[tuple[str, str], Levels | None] = field(default_factory=dict)
 
     def region(self, end: str) -> Region | None:

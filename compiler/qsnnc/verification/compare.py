@@ -80,6 +80,7 @@ def verify(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     repro: str | Path | None = None,
+    encoder: str = "host",
 ) -> Verification:
     """Hold the layer graph against onnxruntime (optimisation off) on every level and score.
 
@@ -99,12 +100,14 @@ def verify(
         Activations that never go beyond so many levels; the reference is the model with a Clip at each of them.
     repro : path, optional
         Directory for ``MODEL.repro.onnx`` and ``.npz`` where something differs.
+    encoder : str
+        ``host``, or ``chip`` where the pixels themselves are to enter it.
 
     Raises
     ------
     ModelError, InputError, UsageError
     """
-    model, graph, rule = front(path, pixels, output=output, levels=levels)
+    model, graph, rule = front(path, pixels, output=output, levels=levels, encoder=encoder)
     if images is None:
         images = random_images(rule, samples, seed)
     held = Comparison(model, graph)

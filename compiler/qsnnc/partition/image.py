@@ -1,0 +1,40 @@
+"""Which code brings an image into the chip at the least cost."""
+
+from __future__ import annotations
+
+from chipsim.chip import ChipSpec
+from qsnnc.ir.layers import LayerGraph
+from qsnnc.lower.codes import Code, codes, encode
+from qsnnc.lower.neurons import lower
+from qsnnc.partition.bounds import layer_bound
+
+
+def choose(graph: LayerGraph, chip: ChipSpec) -> tuple[LayerGraph, Code]:
+    """The code that takes the fewest cores for the layers that read the image; of equal ones the one with fewest neurons.
+
+    A code that breaks no limit goes before one that does, so that what is said of a network that does not fit is said of
+    its best.
+    """
+    best: tuple[tuple[bool, int, int], LayerGraph, Code] | None = None
+    for code in codes(graph, chip):
+        coded = encode(graph, code)
+        rank = _rank(coded, chip, code)
+        if best is None or rank < best[0]:
+            best = rank, coded, code
+    assert best is not None
+    return best[1], best[2]
+
+
+def _rank(graph: LayerGraph, chip: ChipSpec, code: Code) -> tuple[bool, int, int]:
+    readers = {layer.name for layer in graph.layers if any(link.source == graph.encoder.name for link in layer.connections)}
+    neurons, violations = lower(graph, chip, keep_dead=True)
+    populations = {graph.encoder.name: graph.encoder, **{entry.layer.name: entry.layer for entry in neurons}}
+    broken, cores = any(v.layer in readers for v in violations), 0
+    for entry in neurons:
+        if entry.layer.name in readers:
+            fold = next((f for f in chip.folds if f * chip.axons >= entry.fan_in), 0)
+            if fold and fold * entry.weight_bits <= chip.columns:
+                cores += layer_bound(entry, populations, chip, 0).cores
+            else:
+                broken, cores = True, cores + entry.fan_in
+    return broken, cores, code.neurons
