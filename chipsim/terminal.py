@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from chipsim.errors import ReportedError, UsageError
 
@@ -101,6 +101,17 @@ def write_output(path: str, content: bytes) -> None:
         sys.stdout.buffer.flush()
     else:
         write_atomically(path, content)
+
+
+def write_stream(path: str, write: Callable[[IO[bytes]], object]) -> None:
+    """Like `write_output`, for a product that is not held in memory as a whole."""
+    from chipsim.files import stream_atomically
+
+    if path == "-":
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    else:
+        stream_atomically(path, write)
 
 
 def write_json(path: str, value: Any) -> None:

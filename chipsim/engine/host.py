@@ -82,7 +82,7 @@ class Host:
                 raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
-        levels = _run(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
+        levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
@@ -90,7 +90,7 @@ class Host:
     def scores(self, potentials: npt.NDArray[np.int64]) -> Array:
         """Map potentials (images, outputs) to the model's output, (images, *shape)."""
         shape = (len(potentials), *self.mapping.output_shape)
-        return _run(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
+        return run_model(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
 
 
 def load_host(mapping: Mapping) -> Host:
@@ -127,7 +127,8 @@ def _keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
             )
 
 
-def _run(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
+def run_model(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
+    """Run a model on images, one at a time where its batch axis is 1; the result has ``shape`` or is refused."""
     fixed = model.get_inputs()[0].shape[0] == 1 and len(value) > 1
     try:
         if fixed:

@@ -1,0 +1,214 @@
+"""From a mapping to values and matrices, by what the mapping alone proves.
+
+A *value* is a set of sources whose spikes nobody tells apart: they share an accumulator (equal columns of one core; for
+the encoder one feature), each core that listens to one of them listens to all of them, by axons with equal rows, and the
+paper's count weighs them alike. What arrives is then the number of them that fired, a sum of bits that is formed before it
+is multiplied. Nothing is taken from the geometry of a layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping import Mapping
+
+Int = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.int32]
+
+#: sources in one value; a value is held in a signed byte where it is added up
+LARGEST_VALUE = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """The partition of all sources that can fire into values."""
+
+    of_source: Int  # (sources,): value of each source, -1 for a read-out neuron
+    size: Int  # (values,): sources in it
+    member: Int  # (sources that fire,): sources, value by value
+    offset: Int  # (values + 1,) into member
+    producer: Int  # (values,): encoder feature, or features + the number of a core's accumulator over all cores
+    encoder: int  # values of the encoder come first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What equal cores share: a matrix of values by accumulators, and the bound of each value."""
+
+    matrix: Matrix  # (rows, accumulators)
+    bound: Int  # (rows,): largest value
+
+    @property
+    def largest(self) -> int:
+        """No partial sum of an accumulator is larger in magnitude, in whatever order it is summed."""
+        weighed = self.matrix.astype(np.int64) * self.bound[:, None]
+        high, low = np.maximum(weighed, 0).sum(axis=0), np.minimum(weighed, 0).sum(axis=0)
+        return int(max(high.max(initial=0), -low.min(initial=0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedCore:
+    """One core: which values its rows take, what a spike on a row counts, and what fires from its accumulators."""
+
+    core: int
+    form: int  # index of its `Form`
+    rows: Int  # (rows,): value
+    events: Int  # (rows,): axons that one spike of the value arrives at
+    sops: Int  # (rows,): synapses that it meets there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """A mapping after merging."""
+
+    values: Values
+    forms: tuple[Form, ...]
+    cores: tuple[MergedCore, ...]  # in the order of their ticks
+    accumulator: Int  # (neurons,): accumulator of each neuron in its core
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Classes:
+    """A distinct crossbar: classes of equal rows and of equal columns."""
+
+    row: Int  # (axons,): class, the first axon that has this row
+    synapses: Int  # (axons,): non-zero weights
+    column: Int  # (neurons,): number of the accumulator
+    first: Int  # (accumulators,): first neuron
+
+
+def merge(m: Mapping) -> Merged:
+    """Find values and forms."""
+    classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
+    accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
+    values = _values(m, classes, accumulator)
+    forms, cores = _cores(m, classes, values)
+    return Merged(values, forms, cores, accumulator)
+
+
+def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
+    def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
+        seen: dict[bytes, int] = {}
+        first: list[int] = []
+        number = np.empty(len(lines), np.int64)
+        for i, line in enumerate(lines):
+            number[i] = n = seen.setdefault(line.tobytes(), len(seen))
+            if n == len(first):
+                first.append(i)
+        return number, np.array(first, np.int64)
+
+    row, first_row = numbered(crossbar)
+    column, first = numbered(np.ascontiguousarray(crossbar.T))
+    return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, first)
+
+
+def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
+    encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
+    sources = encoder + m.neurons
+    accumulators = np.array([len(classes[k].first) for k in m.core_crossbar], np.int64)
+    base = features + np.concatenate([[0], np.cumsum(accumulators)[:-1]])
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
+    mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
+    alike = _alike(m, classes, producer, sources)
+    order = np.lexsort((np.arange(sources), alike, producer))
+    order = order[~mute[order]]
+    new = np.ones(len(order), bool)
+    new[1:] = (alike[order[1:]] != alike[order[:-1]]) | (producer[order[1:]] != producer[order[:-1]])
+    start = np.flatnonzero(new)
+    rank = np.arange(len(order)) - np.repeat(start, np.diff([*start, len(order)]))
+    new |= rank % LARGEST_VALUE == 0
+    start = np.flatnonzero(new)
+    of_source = np.full(sources, -1)
+    of_source[order] = np.cumsum(new) - 1
+    return Values(
+        of_source=of_source,
+        size=np.diff([*start, len(order)]),
+        member=order,
+        offset=np.array([*start, len(order)], np.int64),
+        producer=producer[order[start]],
+        encoder=int((order[start] < encoder).sum()),
+    )
+
+
+def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> Int:
+    """Number sources so that those of one producer with one number arrive at the same rows and have one fan-out.
+
+    The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
+    """
+    row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
+    row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
+    order = np.lexsort((row, m.axon_source))
+    keys = row[order]
+    count = np.bincount(m.axon_source, minlength=sources)
+    offset = np.concatenate([[0], np.cumsum(count)])
+    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(keys.astype(np.uint64)))])
+    digest = running[offset[1:]] - running[offset[:-1]]
+    digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
+    by = np.lexsort((np.arange(sources), digest, producer))
+    new = np.ones(sources, bool)
+    new[1:] = (digest[by[1:]] != digest[by[:-1]]) | (producer[by[1:]] != producer[by[:-1]])
+    first = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
+    leader = np.empty(sources, np.int64)
+    leader[by] = first
+    same = (count == count[leader]) & (m.dense_fanout == m.dense_fanout[leader])
+    owner = m.axon_source[order]
+    rank = np.arange(len(keys)) - offset[owner]
+    theirs = offset[leader[owner]] + np.minimum(rank, np.maximum(count[leader[owner]] - 1, 0))
+    wrong = np.zeros(sources, bool)
+    if len(keys):
+        wrong[owner[keys != keys[np.minimum(theirs, len(keys) - 1)]]] = True
+    return np.where(same & ~wrong, leader, np.arange(sources))
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finaliser: a bijection that spreads."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def _cores(m: Mapping, classes: list[_Classes], values: Values) -> tuple[tuple[Form, ...], tuple[MergedCore, ...]]:
+    """Reduce each core to its values; cores that reduce alike share a form."""
+    leader = values.member[values.offset[:-1]]  # one source speaks for its value
+    speaks = np.zeros(len(values.of_source), bool)
+    speaks[leader] = True
+    forms: list[Form] = []
+    by_shape: dict[tuple[int, bytes, bytes, bytes], int] = {}
+    by_content: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
+    merged = []
+    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
+    for core in range(m.cores):
+        k = int(m.core_crossbar[core])
+        sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]]
+        axons = np.flatnonzero(speaks[sources])
+        value = values.of_source[sources[axons]]
+        rows, first, row = np.unique(value, return_index=True, return_inverse=True)
+        by_axon = np.argsort(first)  # rows in the order of their first axon, not of the values
+        position = np.empty(len(rows), np.int64)
+        position[by_axon] = np.arange(len(rows))
+        rows, row = rows[by_axon], position[row]
+        bound = values.size[rows]
+        shape = (k, axons.tobytes(), row.tobytes(), bound.tobytes())
+        if shape not in by_shape:
+            form = Form(_matrix(m.crossbar(k)[:, classes[k].first], axons, row, len(rows)), bound)
+            content = (form.matrix.tobytes(), bound.tobytes(), form.matrix.shape)
+            by_shape[shape] = by_content.setdefault(content, len(forms))
+            if by_shape[shape] == len(forms):
+                forms.append(form)
+        sops = np.bincount(row, classes[k].synapses[axons], len(rows)).astype(np.int64)
+        merged.append(MergedCore(core, by_shape[shape], rows, np.bincount(row, minlength=len(rows)), sops))
+    merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
+    return tuple(forms), tuple(merged)
+
+
+def _matrix(crossbar: npt.NDArray[Any], axons: Int, row: Int, rows: int) -> Matrix:
+    """Rows of axons of one value, added up: a source may hold several axons of a core."""
+    matrix = np.zeros((rows, crossbar.shape[1]), np.int32)
+    np.add.at(matrix, row, crossbar[axons].astype(np.int32))
+    return matrix
