@@ -9,7 +9,6 @@ is multiplied. Nothing is taken from the geometry of a layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,13 +40,16 @@ class Form:
 
     matrix: Matrix  # (rows, accumulators)
     bound: Int  # (rows,): largest value
+    largest: int  # no partial sum of an accumulator is larger in magnitude, in whatever order it is summed
 
-    @property
-    def largest(self) -> int:
-        """No partial sum of an accumulator is larger in magnitude, in whatever order it is summed."""
-        weighed = self.matrix.astype(np.int64) * self.bound[:, None]
-        high, low = np.maximum(weighed, 0).sum(axis=0), np.minimum(weighed, 0).sum(axis=0)
-        return int(max(high.max(initial=0), -low.min(initial=0)))
+
+def make_form(matrix: Matrix, bound: Int) -> Form:
+    """Make a form and find its bound."""
+    most = np.abs(matrix).sum(axis=0).max(initial=0) * bound.max(initial=0)
+    if most >= 1 << 14:  # look closer: signs and single bounds matter
+        weighed = matrix.astype(np.int64) * bound[:, None]
+        most = max(np.maximum(weighed, 0).sum(axis=0).max(initial=0), -np.minimum(weighed, 0).sum(axis=0).min(initial=0))
+    return Form(matrix, bound, int(most))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,7 @@ class _Classes:
     row: Int  # (axons,): class, the first axon that has this row
     synapses: Int  # (axons,): non-zero weights
     column: Int  # (neurons,): number of the accumulator
-    first: Int  # (accumulators,): first neuron
+    weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
 
 def merge(m: Mapping) -> Merged:
@@ -92,24 +94,23 @@ def merge(m: Mapping) -> Merged:
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
+        if not lines.size:
+            return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
         seen: dict[bytes, int] = {}
-        first: list[int] = []
-        number = np.empty(len(lines), np.int64)
-        for i, line in enumerate(lines):
-            number[i] = n = seen.setdefault(line.tobytes(), len(seen))
-            if n == len(first):
-                first.append(i)
-        return number, np.array(first, np.int64)
+        content = lines.view(np.dtype((np.void, lines.shape[1]))).reshape(-1).tolist()
+        number = np.array([seen.setdefault(line, len(seen)) for line in content], np.int64)
+        before = np.concatenate([[-1], np.maximum.accumulate(number)[:-1]])
+        return number, np.flatnonzero(number > before)
 
-    row, first_row = numbered(crossbar)
+    row, first_row = numbered(np.ascontiguousarray(crossbar))
     column, first = numbered(np.ascontiguousarray(crossbar.T))
-    return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, first)
+    return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, crossbar[:, first])
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
     encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
     sources = encoder + m.neurons
-    accumulators = np.array([len(classes[k].first) for k in m.core_crossbar], np.int64)
+    accumulators = np.array([classes[k].weights.shape[1] for k in m.core_crossbar], np.int64)
     base = features + np.concatenate([[0], np.cumsum(accumulators)[:-1]])
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
@@ -142,10 +143,12 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> 
     """
     row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
     row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
-    order = np.lexsort((row, m.axon_source))
-    keys = row[order]
-    count = np.bincount(m.axon_source, minlength=sources)
-    offset = np.concatenate([[0], np.cumsum(count)])
+    order, offset = m.target_axon, m.target_offset  # axons, source by source
+    keys, count = row[order], np.diff(offset)
+    owner = np.repeat(np.arange(sources), count)
+    if ((keys[1:] < keys[:-1]) & (owner[1:] == owner[:-1])).any():
+        order = np.lexsort((row, m.axon_source))
+        keys = row[order]
     running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(keys.astype(np.uint64)))])
     digest = running[offset[1:]] - running[offset[:-1]]
     digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
@@ -156,7 +159,6 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> 
     leader = np.empty(sources, np.int64)
     leader[by] = first
     same = (count == count[leader]) & (m.dense_fanout == m.dense_fanout[leader])
-    owner = m.axon_source[order]
     rank = np.arange(len(keys)) - offset[owner]
     theirs = offset[leader[owner]] + np.minimum(rank, np.maximum(count[leader[owner]] - 1, 0))
     wrong = np.zeros(sources, bool)
@@ -188,15 +190,11 @@ def _cores(m: Mapping, classes: list[_Classes], values: Values) -> tuple[tuple[F
         sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]]
         axons = np.flatnonzero(speaks[sources])
         value = values.of_source[sources[axons]]
-        rows, first, row = np.unique(value, return_index=True, return_inverse=True)
-        by_axon = np.argsort(first)  # rows in the order of their first axon, not of the values
-        position = np.empty(len(rows), np.int64)
-        position[by_axon] = np.arange(len(rows))
-        rows, row = rows[by_axon], position[row]
+        rows, row = _rows(value)
         bound = values.size[rows]
         shape = (k, axons.tobytes(), row.tobytes(), bound.tobytes())
         if shape not in by_shape:
-            form = Form(_matrix(m.crossbar(k)[:, classes[k].first], axons, row, len(rows)), bound)
+            form = make_form(_matrix(classes[k], axons, row, len(rows)), bound)
             content = (form.matrix.tobytes(), bound.tobytes(), form.matrix.shape)
             by_shape[shape] = by_content.setdefault(content, len(forms))
             if by_shape[shape] == len(forms):
@@ -207,8 +205,23 @@ def _cores(m: Mapping, classes: list[_Classes], values: Values) -> tuple[tuple[F
     return tuple(forms), tuple(merged)
 
 
-def _matrix(crossbar: npt.NDArray[Any], axons: Int, row: Int, rows: int) -> Matrix:
+def _rows(value: Int) -> tuple[Int, Int]:
+    """Distinct values in the order of their first axon, and the row of each axon."""
+    in_order = np.sort(value)
+    if (in_order[1:] != in_order[:-1]).all():
+        return value, np.arange(len(value))
+    rows, first, row = np.unique(value, return_index=True, return_inverse=True)
+    by_axon = np.argsort(first)
+    position = np.empty(len(rows), np.int64)
+    position[by_axon] = np.arange(len(rows))
+    return rows[by_axon], position[row]
+
+
+def _matrix(classes: _Classes, axons: Int, row: Int, rows: int) -> Matrix:
     """Rows of axons of one value, added up: a source may hold several axons of a core."""
-    matrix = np.zeros((rows, crossbar.shape[1]), np.int32)
-    np.add.at(matrix, row, crossbar[axons].astype(np.int32))
+    taken = classes.weights[axons].astype(np.int32)
+    if len(axons) == rows:
+        return taken
+    matrix = np.zeros((rows, taken.shape[1]), np.int32)
+    np.add.at(matrix, row, taken)
     return matrix
