@@ -23,8 +23,8 @@ ORT_TYPES = {
 }
 
 
-def session(content: bytes, what: str) -> Any:
-    """Return an onnxruntime session on one thread, every graph optimisation off.
+def session(content: bytes, what: str, plain: bool = True) -> Any:
+    """Return an onnxruntime session on one thread, every graph optimisation off unless it is not to be ``plain``.
 
     Raises
     ------
@@ -43,7 +43,8 @@ def session(content: bytes, what: str) -> Any:
         if _reaches_out(proto):
             raise MappingError(what, "reaches for external data; a .map holds all of its own", code="map-onnx")
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.host import Array, Host, session
+from chipsim.engine.fast.exact import quick_session
+from chipsim.engine.host import Host, session
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping
 
@@ -48,6 +49,7 @@ class Encoder:
     """
 
     linear: Any
+    quick: Any  # the same bits sooner, on images that are pixels; None where that is not proved
     source: str
     tensor: str
     shape: tuple[int, ...]  # of the graded tensor, one image
@@ -64,9 +66,9 @@ def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
     whole = np.full((levels, features), np.nan, np.float32)
     whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
     if m.encoder_onnx is None:
-        return Encoder(None, m.input.name, "", m.input.shape, False, whole, signs, False)
+        return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs, False)
     single = host.encoder.get_inputs()[0].shape[0] == 1
-    given = Encoder(host.encoder, m.input.name, "levels", m.encoder.shape, single, whole, signs, False)
+    given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs, False)
     if levels * count > MOST or m.input.dtype != "float32":
         return given
     try:
@@ -82,7 +84,8 @@ def _split(m: Mapping, single: bool, features: int) -> Encoder | None:
     proto = onnx.load_model_from_string(m.encoder_onnx)
     levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
     for tensor in _cuts(proto.graph, m.input.name):
-        linear = None if tensor == m.input.name else session(_part(proto, [m.input.name], [tensor]), "encoder.onnx")
+        part = _part(proto, [m.input.name], [tensor])
+        linear = None if tensor == m.input.name else session(part, "encoder.onnx")
         if linear is not None and linear.get_outputs()[0].type != "tensor(float)":
             continue
         probe = np.zeros((1, *m.input.shape), np.float32)
@@ -99,7 +102,8 @@ def _split(m: Mapping, single: bool, features: int) -> Encoder | None:
         thresholds = np.full((levels, features), np.nan, np.float32)
         signs = np.zeros(features, np.uint32)
         thresholds[:, :count], signs[:count] = found
-        return Encoder(linear, m.input.name, tensor, shape[1:], single, thresholds, signs, True)
+        quick = None if linear is None or single else quick_session(part, m.input.name, linear, m.input.shape)
+        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, True)
     return None
 
 
@@ -156,6 +160,10 @@ def _part(proto: Any, inputs: list[str], outputs: list[str], shape: tuple[int, .
         axes = ["N", *(size if axis == 1 else f"axis{axis}" for axis, size in enumerate(shape[1:], 1))]
         part.graph.input.append(onnx.helper.make_tensor_value_info(inputs[0], kind, axes))
         del part.graph.value_info[:]
+    read = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in part.graph.initializer if tensor.name in read]
+    del part.graph.initializer[:]
+    part.graph.initializer.extend(kept)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     return bytes(part.SerializeToString())
 

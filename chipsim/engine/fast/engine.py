@@ -14,6 +14,7 @@ from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import Worker
 from chipsim.engine.fast import kernels
 from chipsim.engine.fast.encoder import AT_ONCE, Encoder, find_encoder
+from chipsim.engine.fast.exact import are_pixels
 from chipsim.engine.fast.kernels import LANES
 from chipsim.engine.fast.merge import Int, merge
 from chipsim.engine.fast.native import Code
@@ -29,7 +30,7 @@ _P, _N = ctypes.c_void_p, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "run": (_P, _N, _N),
     "tally": (_P, _P, _N, _P),
-    "count_rows": (_P, _N, _N, _P, _P),
+    "count_rows": (_P, _P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     **{f"encode{n or ''}": (_P, _N, _N, _N, _P, _P, _P) for n in (*kernels.UNROLLED, 0)},
 }
@@ -62,7 +63,7 @@ class FastEngine:
         spikes = np.zeros(m.cores, np.int64)
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
-        arrivals = totals[t.row_value]
+        arrivals = totals[t.row_offset // LANES]
         core = np.repeat(t.cores[:, kernels.CORE.index("core")], t.cores[:, kernels.CORE.index("rows")])
         sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
         np.add.at(sops, core, arrivals * t.row_sops)
@@ -107,7 +108,7 @@ class FastWorker:
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
         arrays: dict[str, Any] = {
             "values": self.values, "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask,
-            "totals": self.totals, "cores": t.cores, "row_value": t.row_value, "fires": t.fires,
+            "totals": self.totals, "cores": t.cores, "row_offset": t.row_offset, "fires": t.fires,
             "thresholds": t.thresholds, "lists": t.lists, "potentials": self.potentials, "row_events": t.row_events,
             "row_sops": t.row_sops,
         }  # fmt: skip
@@ -171,8 +172,8 @@ class FastWorker:
         if weights.wide is not None:
             return np.asarray(weights.wide @ self.values.astype(np.float64)).astype(np.int64)
         call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
-        before = _address(self.values) - LANES  # its rows begin with the second
-        call(before, len(self.values), weights.chunk, _address(weights.narrow), _address(out))
+        place = (self.values, weights.offsets, len(self.values), weights.chunk, weights.narrow, out)
+        call(*map(_address, place))
         return out.astype(np.int64)
 
 
@@ -183,6 +184,7 @@ class _Weights:
         weights = np.zeros(t.slots, np.int64)
         weights[t.slot] = of_value
         size = t.merged.values.size
+        self.offsets = np.arange(0, LANES * t.slots, LANES, dtype=np.uint32)
         self.narrow = weights.astype(np.int32)
         self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
         # a sum that 32 bits might not hold is left to doubles, exact below 2**53
@@ -198,7 +200,11 @@ class _Encoding:
         self.graded = aligned((AT_ONCE, engine.tables.features), np.float32)
         name = f"encode{len(engine.encoder.thresholds) if len(engine.encoder.thresholds) in kernels.UNROLLED else ''}"
         self.function = engine.function[name]
-        self.bound = self._binding() if self.count == engine.tables.features else None
+        given = self.given = aligned((AT_ONCE, *engine.mapping.input.shape), np.dtype(engine.mapping.input.dtype))
+        straight = self.count == engine.tables.features and not engine.encoder.single
+        self.plain, self.quick = (
+            self._binding(model, given) if straight else None for model in (engine.encoder.linear, engine.encoder.quick)
+        )
 
     def run(self, images: Array) -> None:
         """Put the levels of up to 64 images into the values."""
@@ -212,10 +218,12 @@ class _Encoding:
     def _grade(self, images: Array) -> None:
         """What thresholds are compared with, float32 (images, features)."""
         e = self.engine.encoder
-        if self.bound is not None and len(images) == AT_ONCE:
-            binding, given = self.bound
-            given[...] = images
-            e.linear.run_with_iobinding(binding)
+        if self.plain is not None and len(images) == AT_ONCE:
+            self.given[...] = images
+            if self.quick is not None and are_pixels(images):
+                e.quick.run_with_iobinding(self.quick)
+            else:
+                e.linear.run_with_iobinding(self.plain)
             return
         if e.linear is None:
             if not e.split and not np.isin(images, (0, 1)).all():
@@ -227,20 +235,19 @@ class _Encoding:
             found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
         self.graded[: len(images), : self.count] = found.reshape(len(images), -1)
 
-    def _binding(self) -> tuple[Any, Array] | None:
-        """Memory that onnxruntime reads and writes itself, for a full group."""
-        e = self.engine.encoder
-        if e.linear is None or e.single or e.linear.get_outputs()[0].type != "tensor(float)":
+    def _binding(self, model: Any, given: Array) -> Any:
+        """Let onnxruntime read and write this memory itself, for a full group; None where it will not."""
+        if model is None or model.get_outputs()[0].type != "tensor(float)":
             return None
-        given = aligned((AT_ONCE, *self.engine.mapping.input.shape), np.dtype(self.engine.mapping.input.dtype))
-        binding = e.linear.io_binding()
+        e = self.engine.encoder
+        binding = model.io_binding()
         binding.bind_input(e.source, "cpu", 0, given.dtype, given.shape, given.ctypes.data)
         binding.bind_output(e.tensor, "cpu", 0, np.float32, (AT_ONCE, *e.shape), self.graded.ctypes.data)
         try:
-            e.linear.run_with_iobinding(binding)
+            model.run_with_iobinding(binding)
         except Exception:  # noqa: BLE001  # onnxruntime raises several types of its own; the other way says what is wrong
             return None
-        return binding, given
+        return binding
 
 
 def _address(value: Any) -> int:

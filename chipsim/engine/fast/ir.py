@@ -34,8 +34,9 @@ class Value:
 class Function:
     """A function being written; every argument is i64 or ptr and nothing is returned."""
 
-    def __init__(self, name: str, **arguments: str) -> None:
-        self.head = f"define void @{name}({', '.join(f'{kind} %{arg}' for arg, kind in arguments.items())})"
+    def __init__(self, name: str, apart: bool = False, **arguments: str) -> None:
+        listed = ", ".join(f"{kind} %{arg}" for arg, kind in arguments.items())
+        self.head = f"define void @{name}({listed})" + " noinline" * apart
         self.arguments = {arg: Value(self, kind, f"%{arg}") for arg, kind in arguments.items()}
         self.entry: list[str] = []
         self.lines: list[str] = []

@@ -14,7 +14,7 @@ BYTES, HALVES, WORDS = (f"<64 x i{bits}>" for bits in (8, 16, 32))
 
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
-    "values", "rows", "accumulators", "mask", "totals", "cores", "row_value", "fires", "thresholds", "lists",
+    "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
     "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events",
 )  # fmt: skip
 #: fields of a core's record, int64
@@ -27,7 +27,7 @@ UNROLLED = (1, 2, 3, 4)
 
 def module() -> str:
     """Return all of it."""
-    parts = [_run(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
+    parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _read(bits)]
     parts += [_encode(levels) for levels in (*UNROLLED, 0)]
@@ -42,12 +42,11 @@ def _run() -> str:
     with f.loop(a["begin"], a["end"]) as number:
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
-        taken = f.at(c["row_value"], core["row"], 4)
-        with f.loop(0, core["rows"]) as r:
-            value = f.load(BYTES, f.at(c["values"], f.index(taken, r), LANES), 64)
-            f.store(value, f.at(c["rows"], r + 1, LANES), 64)
+        taken = f.at(c["row_offset"], core["row"], 4)
         with f.when(core["code"]):
-            f.call(f.cast("inttoptr", core["code"], "ptr"), c["rows"], c["accumulators"])
+            f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, c["accumulators"])
+        with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
+            f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
         fires = f.at(c["fires"], core["fire"], 16)
         for bits, kind in ((16, "narrow"), (32, "wide")):
             with f.when(core[kind]):
@@ -64,7 +63,7 @@ def _run() -> str:
                 f.call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
             for weights, out in (("row_sops", "core_sops"), ("row_events", "core_events")):
                 weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
-                f.call("count_rows", c["rows"], core["rows"], core["chunk"], weight, target)
+                f.call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
     return f.text()
 
 
@@ -157,7 +156,7 @@ def _tally(name: str = "tally") -> str:
 
 def _count_rows() -> str:
     """Sum of the rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
-    f = Function("count_rows", rows="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
+    f = Function("count_rows", apart=True, values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
     a = f.arguments
     total = f.variable(WORDS, "zeroinitializer")
     start = f.variable("i64", "0")
@@ -170,12 +169,12 @@ def _count_rows() -> str:
             f.store(f.zero(HALVES), part, 64)
             with f.loop(first, last) as r:
                 weight = f.cast("trunc", f.load("i32", f.at(a["weights"], r, 4), 4), "i16")
-                row = f.cast("zext", f.load(BYTES, f.at(a["rows"], r + 1, LANES), 64), HALVES)
+                row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), HALVES)
                 f.add_to(part, row * f.splat(weight, LANES))
             f.add_to(total, f.cast("zext", f.load(HALVES, part, 64), WORDS))
             f.store(last, start, 8)
     with f.loop(f.load("i64", start, 8), a["count"]) as r:
-        row = f.cast("zext", f.load(BYTES, f.at(a["rows"], r + 1, LANES), 64), WORDS)
+        row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), WORDS)
         f.add_to(total, row * f.splat(f.load("i32", f.at(a["weights"], r, 4), 4), LANES))
     f.store(f.load(WORDS, total, 64), a["out"], 64)
     return "declare i64 @llvm.smin.i64(i64, i64)\n" + f.text()
@@ -232,11 +231,19 @@ def _encode(levels: int) -> str:
                         f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
                 byte = f.cast("trunc", f.load("<16 x i32>", level, 64), "<16 x i8>")
                 f.store(byte, f.at(scratch, image * 64 + 16 * part), 16)
-        lines = [f.load(BYTES, f.at(scratch, 64 * i), 64) for i in range(16)]
-        for part, line in enumerate(_transposed(f, lines)):
-            for lane in range(4):
-                piece = f.shuffle(line, line, list(range(16 * lane, 16 * lane + 16)))
-                f.store(piece, f.at(a["out"], first + (16 * lane + part), LANES), 16)
+        f.call("turn", scratch, f.at(a["out"], first, LANES))
+    return f.text()
+
+
+def _turn() -> str:
+    """Store 16 images of 64 features, bytes, as 64 features of 16 images, ``LANES`` bytes apart."""
+    f = Function("turn", apart=True, images="ptr", out="ptr")
+    a = f.arguments
+    lines = [f.load(BYTES, f.at(a["images"], 64 * i), 64) for i in range(16)]
+    for part, line in enumerate(_transposed(f, lines)):
+        for lane in range(4):
+            piece = f.shuffle(line, line, list(range(16 * lane, 16 * lane + 16)))
+            f.store(piece, f.at(a["out"], 16 * lane + part, LANES), 16)
     return f.text()
 
 

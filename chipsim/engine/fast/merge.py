@@ -8,7 +8,9 @@ is multiplied. Nothing is taken from the geometry of a layer.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -88,8 +90,8 @@ def merge(m: Mapping) -> Merged:
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
     values = _values(m, classes, accumulator)
-    forms, cores = _cores(m, classes, values)
-    return Merged(values, forms, cores, accumulator)
+    forms, cores, placed = _cores(m, classes, values, accumulator)
+    return Merged(values, forms, cores, placed)
 
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
@@ -97,7 +99,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
         if not lines.size:
             return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
         seen: dict[bytes, int] = {}
-        content = lines.view(np.dtype((np.void, lines.shape[1]))).reshape(-1).tolist()
+        content = cast(list[bytes], lines.view(np.dtype((np.void, lines.shape[1]))).reshape(-1).tolist())
         number = np.array([seen.setdefault(line, len(seen)) for line in content], np.int64)
         before = np.concatenate([[-1], np.maximum.accumulate(number)[:-1]])
         return number, np.flatnonzero(number > before)
@@ -175,34 +177,64 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def _cores(m: Mapping, classes: list[_Classes], values: Values) -> tuple[tuple[Form, ...], tuple[MergedCore, ...]]:
-    """Reduce each core to its values; cores that reduce alike share a form."""
+def _cores(
+    m: Mapping, classes: list[_Classes], values: Values, accumulator: Int
+) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
+    """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
     leader = values.member[values.offset[:-1]]  # one source speaks for its value
     speaks = np.zeros(len(values.of_source), bool)
     speaks[leader] = True
-    forms: list[Form] = []
-    by_shape: dict[tuple[int, bytes, bytes, bytes], int] = {}
-    by_content: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
-    merged = []
-    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
+    alike: dict[tuple[int, bytes, bytes, bytes], list[tuple[int, Int, Int]]] = defaultdict(list)
+    taken = []
     for core in range(m.cores):
-        k = int(m.core_crossbar[core])
         sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]]
         axons = np.flatnonzero(speaks[sources])
-        value = values.of_source[sources[axons]]
-        rows, row = _rows(value)
-        bound = values.size[rows]
-        shape = (k, axons.tobytes(), row.tobytes(), bound.tobytes())
-        if shape not in by_shape:
-            form = make_form(_matrix(classes[k], axons, row, len(rows)), bound)
-            content = (form.matrix.tobytes(), bound.tobytes(), form.matrix.shape)
-            by_shape[shape] = by_content.setdefault(content, len(forms))
-            if by_shape[shape] == len(forms):
-                forms.append(form)
-        sops = np.bincount(row, classes[k].synapses[axons], len(rows)).astype(np.int64)
-        merged.append(MergedCore(core, by_shape[shape], rows, np.bincount(row, minlength=len(rows)), sops))
+        rows, row = _rows(values.of_source[sources[axons]])
+        taken.append(axons)
+        shape = (int(m.core_crossbar[core]), axons.tobytes(), row.tobytes(), values.size[rows].tobytes())
+        alike[shape].append((core, rows, row))
+    forms: list[Form] = []
+    known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
+    merged = []
+    placed = np.empty_like(accumulator)
+    for (k, *_), cores in alike.items():
+        first, rows, row = cores[0]
+        axons, bound = taken[first], values.size[rows]
+        matrix = _matrix(classes[k], axons, row, len(rows))
+        # putting lines in order costs time, and pays where code is shared
+        by_row, by_column = _in_order(matrix, bound) if len(cores) > 1 else (np.arange(n) for n in matrix.shape)
+        matrix, bound = np.ascontiguousarray(matrix[by_row][:, by_column]), bound[by_row]
+        form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape), len(forms))
+        if form == len(forms):
+            forms.append(make_form(matrix, bound))
+        events = np.bincount(row, minlength=len(rows))[by_row]
+        sops = np.bincount(row, classes[k].synapses[axons], len(rows)).astype(np.int64)[by_row]
+        rank = np.argsort(by_column)
+        for core, rows, _ in cores:
+            merged.append(MergedCore(core, form, rows[by_row], events, sops))
+            own = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
+            placed[own] = rank[accumulator[own]]
+    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
     merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
-    return tuple(forms), tuple(merged)
+    return tuple(forms), tuple(merged), placed
+
+
+def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
+    """Orders of rows and columns that depend on what is in them, not on where they stand.
+
+    Lines are told apart by what they hold, then by what the lines hold that they cross (Weisfeiler and Leman's refinement).
+    Lines that stay alike keep their order; then matrices that could be put in one order may stay apart, and nothing is lost.
+    """
+    weights = [w for w in np.unique(matrix).tolist() if w]
+    mark = _mix(np.array(weights, np.int64).astype(np.uint64))
+    row, column = _mix(bound.astype(np.uint64)), np.zeros(matrix.shape[1], np.uint64)
+    planes = [matrix == w for w in weights]
+    for _ in range(3):
+        for one, plane in zip(mark, planes, strict=True):
+            column = column + _mix(row ^ one) @ plane
+        for one, plane in zip(mark, planes, strict=True):
+            row = row + plane @ _mix(column ^ one)
+    return np.argsort(row, kind="stable"), np.argsort(column, kind="stable")
 
 
 def _rows(value: Int) -> tuple[Int, Int]:

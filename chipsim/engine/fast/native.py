@@ -165,7 +165,7 @@ class Code:
 
     def _compile(self, text: str, optimise: bool) -> bytes:
         module = self._llvm.parse_assembly(text)
-        machine = self._machine(2 if optimise else 1)
+        machine = self._machine(2 if optimise else 0)
         if optimise:
             options = self._llvm.create_pipeline_tuning_options(speed_level=2)
             options.loop_vectorization = options.slp_vectorization = False  # it is in vectors already

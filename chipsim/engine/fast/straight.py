@@ -25,7 +25,7 @@ def size(form: Form) -> int:
 
 
 def write(form: Form, name: str, registers: int) -> str:
-    """Return a function of LLVM's language: ``void name(rows, accumulators)``."""
+    """Return a function of LLVM's language: ``void name(values, offsets of the rows, accumulators)``."""
     return _Writer(form, registers).function(name)
 
 
@@ -65,7 +65,9 @@ class _Writer:
         for silent in sorted(set(range(self.accumulators)) - self.stored):
             self._store("zeroinitializer", silent)
         body = "\n".join(self.lines)
-        return f"define void @{name}(ptr noalias %rows, ptr noalias %acc) {{\n{body}\n  ret void\n}}\n"
+        return (
+            f"define void @{name}(ptr noalias %values, ptr noalias %offsets, ptr noalias %acc) {{\n{body}\n  ret void\n}}\n"
+        )
 
     def _block(self, groups: list[tuple[int, ...]]) -> None:
         partial: dict[Class, tuple[str, int, int]] = {}  # name, lowest and highest value so far
@@ -116,9 +118,15 @@ class _Writer:
                 self._store(first, accumulator)
 
     def _load(self, row: int) -> str:
-        place, value = self._name(), self._name()
-        self.lines.append(f"  {place} = getelementptr i8, ptr %rows, i64 {64 * (row + 1)}")
-        self.lines.append(f"  {value} = load <64 x i8>, ptr {place}, align 64")
+        """Load a row from where its value lies; it is not copied first."""
+        entry, offset, place, value = (self._name() for _ in range(4))
+        self.lines += [
+            f"  {entry} = getelementptr i32, ptr %offsets, i64 {row}",
+            f"  {offset} = load i32, ptr {entry}, align 4",
+            f"  {offset}.wide = zext i32 {offset} to i64",
+            f"  {place} = getelementptr i8, ptr %values, i64 {offset}.wide",
+            f"  {value} = load <64 x i8>, ptr {place}, align 64",
+        ]
         return value
 
     def _store(self, value: str, accumulator: int) -> None:

@@ -33,7 +33,7 @@ class Tables:
     slots: int
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
-    row_value: Word  # (all rows,): slot
+    row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot
     row_events: npt.NDArray[np.int32]
     row_sops: npt.NDArray[np.int32]
     fires: Word  # (values of cores and read-out neurons, 4)
@@ -82,7 +82,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         slots=slots,
         cores=records,
         cost=sizes[[core.form for core in merged.cores]],
-        row_value=rows([slot[c.rows] for c in merged.cores], np.uint32),
+        row_offset=rows([LANES * slot[c.rows] for c in merged.cores], np.uint32),
         row_events=rows([c.events for c in merged.cores], np.int32),
         row_sops=rows([c.sops for c in merged.cores], np.int32),
         fires=fires,
