@@ -68,14 +68,18 @@ class ReferenceEngine:
 
 class _ReferenceWorker:
     def __init__(self, machine: Machine, host: Host, noise: float, seed: int, per_image: bool) -> None:
+        from threadpoolctl import ThreadpoolController
+
         self.machine, self.host, self.noise, self.seed, self.per_image = machine, host, noise, seed, per_image
         self.totals = np.zeros(machine.sources, np.int64)
+        self.limits = ThreadpoolController()
 
     def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
         sent = self.host.spikes(images)
         if self.noise:
             sent = lose(sent, first, self.noise, self.seed)
-        spikes, potentials = self.machine.step(sent)
+        with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
+            spikes, potentials = self.machine.step(sent)
         self.totals += spikes.sum(axis=1, dtype=np.int64)
         return potentials, count_images(self.machine.mapping, spikes) if self.per_image else None
 

@@ -252,8 +252,6 @@ _Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 def _batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[_Batch]:
     """What each batch gives, in order; a few batches are under way at a time."""
-    from threadpoolctl import threadpool_limits
-
     stop = Event()
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in crew:
@@ -270,23 +268,22 @@ def _batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> It
         return potentials, scores, _predictions(scores), each
 
     starts = range(0, len(dataset), batch)
-    with threadpool_limits(limits=1, user_api="blas"):
-        if len(crew) == 1 or len(starts) == 1:
-            for first in starts:
-                yield one(dataset.images[first : first + batch], first)
-            return
-        pool = ThreadPoolExecutor(len(crew))
-        try:
-            waiting: deque[Future[_Batch]] = deque()
-            for first in starts:  # images are read here, in order: they may come from a stream
-                waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
-                if len(waiting) > 2 * len(crew):
-                    yield waiting.popleft().result()
-            while waiting:
+    if len(crew) == 1 or len(starts) == 1:
+        for first in starts:
+            yield one(dataset.images[first : first + batch], first)
+        return
+    pool = ThreadPoolExecutor(len(crew))
+    waiting: deque[Future[_Batch]] = deque()
+    try:
+        for first in starts:  # images are read here, in order: they may come from a stream
+            waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
+            if len(waiting) > 2 * len(crew):
                 yield waiting.popleft().result()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=not waiting, cancel_futures=True)  # who was interrupted does not wait for what is under way
 
 
 def _predictions(scores: npt.NDArray[Any]) -> Int:

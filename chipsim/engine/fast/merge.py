@@ -18,7 +18,7 @@ import numpy.typing as npt
 from chipsim.mapping import Mapping
 
 Int = npt.NDArray[np.int64]
-Matrix = npt.NDArray[np.int32]
+Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
 
 #: sources in one value; a value is held in a signed byte where it is added up
 LARGEST_VALUE = 127
@@ -47,7 +47,9 @@ class Form:
 
 def make_form(matrix: Matrix, bound: Int) -> Form:
     """Make a form and find its bound."""
-    most = np.abs(matrix).sum(axis=0).max(initial=0) * bound.max(initial=0)
+    if matrix.size and max(matrix.max(), -int(matrix.min())) <= 127:
+        matrix = matrix.astype(np.int8)
+    most = np.abs(matrix).sum(axis=0, dtype=np.int64).max(initial=0) * bound.max(initial=0)
     if most >= 1 << 14:  # look closer: signs and single bounds matter
         weighed = matrix.astype(np.int64) * bound[:, None]
         most = max(np.maximum(weighed, 0).sum(axis=0).max(initial=0), -np.minimum(weighed, 0).sum(axis=0).min(initial=0))
