@@ -107,7 +107,7 @@ def open_stream(path: Path) -> ImageStream | None:
 
 def _open(path: Path) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
     """Open the member behind its header; no shape where it cannot be streamed."""
-    file = zipfile.ZipFile(path).open(MEMBER)
+    file = zipfile.ZipFile(path).open(MEMBER)  # noqa: SIM115  # it stays open for the next part
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(file)

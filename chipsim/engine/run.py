@@ -81,12 +81,7 @@ class RunResult:
     labels: Int | None
     engine: str = "reference"
     by_image: ImageCounts | None = None  # where asked for
-
-    @property
-    def image_spikes(self) -> Int | None:
-        """Spikes of each image, the encoder's included; where asked for."""
-        each = self.by_image
-        return None if each is None else each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64)
+    image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
 
     @property
     def image_paper_sops(self) -> Int | None:
@@ -180,6 +175,7 @@ def run(
     size = batch or chosen.batch
     crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
+    counts_as_spike = (~mapping.relay_cores).astype(np.int64)
     start = time.perf_counter()
     done = 0
     for potentials, scores, predictions, each in _batches(crew, host, dataset, size):
@@ -188,6 +184,8 @@ def run(
         spools["predictions"].add(predictions)
         for name in IMAGE_COUNTS if each is not None else ():
             spools[name].add(getattr(each, name))
+        if each is not None:
+            spools["image"].add(each.encoder_spikes + each.spikes @ counts_as_spike)
         done += len(potentials)
         if progress is not None:
             progress(done, len(dataset))
@@ -200,7 +198,8 @@ def run(
     )  # fmt: skip
     if not per_image:
         return result
-    return replace(result, by_image=ImageCounts(**{name: found[name] for name in IMAGE_COUNTS}))
+    by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
+    return replace(result, by_image=by_image, image_spikes=found["image"])
 
 
 def _warn(text: str) -> None:

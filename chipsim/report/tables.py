@@ -40,7 +40,7 @@ def write_outputs(result: RunResult, file: IO[bytes]) -> None:
 
 
 def write_per_image(result: RunResult, file: IO[bytes]) -> None:
-    """Write an npz file of ``spikes``, ``sops`` and ``axon_events``, int32 (images, cores), and ``encoder_spikes``, int64 (images,).
+    """Write ``spikes``, ``sops`` and ``axon_events``, int32 (images, cores), and ``encoder_spikes``, int64, as an npz file.
 
     Columns are the cores in the order of the run's ``cores``. Nothing is compressed: it would take longer than the run.
     """
@@ -91,7 +91,8 @@ def summary(result: RunResult) -> list[Any]:
         ("axon events an image", f"{j['axon_events_per_image']:,.0f}"),
         (
             "images a second",
-            f"{result.images_per_second:,.0f} on {result.threads} threads, engine {result.engine} ({result.load_seconds:.2f} s to load)",
+            f"{result.images_per_second:,.0f} on {result.threads} threads, engine {result.engine} "
+            f"({result.load_seconds:.2f} s to load)",
         ),
     ):
         head.add_row(name, value)

@@ -3,9 +3,10 @@
 ``encoder.onnx`` ends in a chain of operators that act on each element alone and never fall (or never rise): scale, batch
 norm, round, clip and the like. Each of them is monotone in floating point too, because rounding is. So the level of a
 feature is how many thresholds its input reaches, and a threshold is found by bisection over all float32 numbers, on
-onnxruntime's own chain with optimisation off and at the feature's own place in the tensor. What is found is then tried at
-and just below every threshold, at other batch sizes, and at the ends of the number line. Where any of this fails, where the chain is
-longer than a float32 tensor reaches back, or has an operator that is not on the list, the whole encoder is run.
+onnxruntime's own chain with optimisation off, at one place of each channel. What is found is then tried at every feature's
+own place: at and just below every threshold, at other batch sizes, and at the ends of the number line. Where that fails the
+search is made at every place; where it fails again, or the chain has an operator that is not on the list, the whole
+encoder is run.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -261,7 +262,7 @@ def _slices(cost: Int) -> list[tuple[int, int]]:
     """Ranges of cores, each of about `SLICE`."""
     number = (np.cumsum(cost) - cost) // SLICE
     edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(cost)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _joined(parts: list[ImageCounts]) -> ImageCounts:
