@@ -2,7 +2,7 @@
 
 ``encoder.onnx`` ends in a chain of operators that act on each element alone and never fall (or never rise): scale, batch
 norm, round, clip and the like. Each of them is monotone in floating point too, because rounding is. So the level of a
-feature is how many thresholds its input reaches, and a threshold is found by bisection over all float32 numbers, on
+feature is how many thresholds its input reaches, and a threshold is found by bisection over all finite float32 numbers, on
 onnxruntime's own chain with optimisation off, at one place of each channel. What is found is then tried at every feature's
 own place: at and just below every threshold, at other batch sizes, and at the ends of the number line. Where that fails the
 search is made at every place; where it fails again, or the chain has an operator that is not on the list, the whole
@@ -57,7 +57,12 @@ class Encoder:
     single: bool  # the model takes one image only
     thresholds: Floats  # (levels, features filled up)
     signs: npt.NDArray[np.uint32]  # (features filled up,): the sign bit or 0
-    split: bool  # whether the chain was cut
+    whole: Encoder | None = None  # where the chain was cut: the encoder as it is, for what is not a finite number
+
+    @property
+    def split(self) -> bool:
+        """Whether the chain was cut."""
+        return self.whole is not None
 
 
 def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
@@ -67,23 +72,23 @@ def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
     whole = np.full((levels, features), np.nan, np.float32)
     whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
     if m.encoder_onnx is None:
-        return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs, False)
+        return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs)
     single = host.encoder.get_inputs()[0].shape[0] == 1
-    given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs, False)
+    given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs)
     if levels * count > MOST or m.input.dtype != "float32":
         return given
     try:
-        return _split(m, single, features) or given
+        return _split(m, given) or given
     except MappingError:  # a part that onnxruntime does not take alone
         return given
 
 
-def _split(m: Mapping, single: bool, features: int) -> Encoder | None:
+def _split(m: Mapping, whole: Encoder) -> Encoder | None:
     assert m.encoder_onnx is not None
     import onnx
 
     proto = onnx.load_model_from_string(m.encoder_onnx)
-    levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
+    levels, count, single = m.encoder.levels, m.encoder_neurons // m.encoder.levels, whole.single
     for tensor in _cuts(proto.graph, m.input.name):
         part = _part(proto, [m.input.name], [tensor])
         linear = None if tensor == m.input.name else session(part, "encoder.onnx")
@@ -100,11 +105,10 @@ def _split(m: Mapping, single: bool, features: int) -> Encoder | None:
             found = _thresholds(chain, levels, count)
             if not _holds(chain, *found):
                 return None
-        thresholds = np.full((levels, features), np.nan, np.float32)
-        signs = np.zeros(features, np.uint32)
+        thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
         thresholds[:, :count], signs[:count] = found
         quick = None if linear is None or single else quick_session(part, m.input.name, linear, m.input.shape)
-        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, True)
+        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole)
     return None
 
 
@@ -215,18 +219,18 @@ def _by_channel(
     return np.repeat(found, places, axis=1), np.repeat(signs, places)
 
 
-INFINITY = 0x7F800000
+LARGEST = 0x7F7FFFFF  # key of the largest finite number
 
 
 def _thresholds(chain: Chain, levels: int, count: int) -> tuple[Floats, npt.NDArray[np.uint32]]:
-    ends = np.repeat(_number(np.array([-INFINITY, INFINITY]))[:, None], count, axis=1)
+    ends = np.repeat(_number(np.array([-LARGEST, LARGEST]))[:, None], count, axis=1)
     low, high = chain(ends, AT_ONCE)
     falls = high < low
     direction = np.where(falls, -1, 1)
     least, most = np.minimum(low, high), np.maximum(low, high)
     level = np.arange(levels)[:, None]
-    below = np.full((levels, count), -INFINITY, np.int64)  # does not reach the level, or nothing does less
-    above = np.full((levels, count), INFINITY, np.int64)  # reaches it, or nothing does
+    below = np.full((levels, count), -LARGEST, np.int64)  # does not reach the level, or nothing does less
+    above = np.full((levels, count), LARGEST, np.int64)  # reaches it, or nothing does
     while (above - below > 1).any():
         middle = (above + below) // 2
         reached = chain(_number(middle * direction), AT_ONCE) > level
@@ -241,15 +245,14 @@ def _holds(chain: Chain, thresholds: Floats, signs: npt.NDArray[np.uint32]) -> b
     """Whether chain and thresholds agree at and just below each threshold, and far from them, at several batch sizes."""
     levels, count = thresholds.shape
     sign = np.where(signs > 0, np.float32(-1), np.float32(1))
-    at = np.nan_to_num(thresholds, nan=0.0, posinf=np.inf, neginf=-np.inf).astype(np.float32)
-    before = _number(np.maximum(_key(at) - 1, -INFINITY))
+    at = np.nan_to_num(thresholds, nan=0.0).astype(np.float32)  # always: the least number there is
+    before = _number(np.maximum(_key(at) - 1, -LARGEST))
     far = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-45, -1e-45, 255.0, 2.0**31, -(2.0**31), 1e10, -1e10, 1e20, -1e20, 3e38, -3e38]
     spread = np.random.Generator(np.random.PCG64(0)).standard_normal((3, count)).astype(np.float32)
     scale = np.float32(np.median(np.abs(at[np.isfinite(at)]))) if np.isfinite(at).any() else np.float32(1)
-    lines = [at * sign, before * sign, np.repeat(np.array([*far, np.inf, -np.inf], np.float32)[:, None], count, axis=1)]
-    lines += [spread * (1 + 2 * scale), np.full((1, count), np.nan, np.float32)]
+    lines = [at * sign, before * sign, np.repeat(np.array(far, np.float32)[:, None], count, axis=1)]
+    lines.append(spread * (1 + 2 * scale))
     x = np.concatenate(lines).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        mine = ((x * sign)[:, None] >= thresholds[None]).sum(axis=1)
+    mine = ((x * sign)[:, None] >= thresholds[None]).sum(axis=1)
     near = 2 * levels
     return np.array_equal(chain(x, AT_ONCE), mine) and np.array_equal(chain(x[:near], 1), mine[:near])

@@ -209,23 +209,30 @@ class _Encoding:
 
     def run(self, images: Array) -> None:
         """Put the levels of up to 64 images into the values."""
-        e = self.engine.encoder
         for group, first in enumerate(range(0, len(images), AT_ONCE)):
             part = images[first : first + AT_ONCE]
-            self._grade(part)
+            e = self._grade(part)
             place = (self.graded, len(part), self.engine.tables.features, len(e.thresholds), e.thresholds, e.signs)
             self.function(*map(_address, place), _address(self.values) + AT_ONCE * group)
 
-    def _grade(self, images: Array) -> None:
-        """What thresholds are compared with, float32 (images, features)."""
+    def _grade(self, images: Array) -> Encoder:
+        """Make what thresholds are compared with, float32 (images, features); return whose thresholds."""
         e = self.engine.encoder
-        if self.plain is not None and len(images) == AT_ONCE:
+        finite = self._linear(e, images)
+        if finite or e.whole is None or e.linear is None:
+            return e
+        self._linear(e.whole, images)  # infinity and what is no number: the chain itself says what becomes of it
+        return e.whole
+
+    def _linear(self, e: Encoder, images: Array) -> bool:
+        """Run one of the encoders; whether all of it is finite."""
+        if self.plain is not None and len(images) == AT_ONCE and e is self.engine.encoder:
             self.given[...] = images
             if self.quick is not None and are_pixels(images):
                 e.quick.run_with_iobinding(self.quick)
-            else:
-                e.linear.run_with_iobinding(self.plain)
-            return
+                return True  # it is proved
+            e.linear.run_with_iobinding(self.plain)
+            return _finite(self.graded)
         if e.linear is None:
             if not e.split and not np.isin(images, (0, 1)).all():
                 raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
@@ -234,7 +241,9 @@ class _Encoding:
             found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
         else:
             found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
-        self.graded[: len(images), : self.count] = found.reshape(len(images), -1)
+        graded = self.graded[: len(images), : self.count]
+        graded[...] = found.reshape(len(images), -1)
+        return _finite(graded)
 
     def _binding(self, model: Any, given: Array) -> Any:
         """Let onnxruntime read and write this memory itself, for a full group; None where it will not."""
@@ -249,6 +258,12 @@ class _Encoding:
         except Exception:  # noqa: BLE001  # onnxruntime raises several types of its own; the other way says what is wrong
             return None
         return binding
+
+
+def _finite(values: npt.NDArray[np.float32]) -> bool:
+    """Whether all values are finite, and not so large that their sum is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def _address(value: Any) -> int:
