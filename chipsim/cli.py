@@ -52,11 +52,17 @@ def run(
     data_dir: DataDir = None,
     limit: Limit = None,
     threads: Annotated[int | None, typer.Option(help="Threads; all processors by default.")] = None,
-    batch: Annotated[int, typer.Option(help="Images at a time; changes no result.")] = 100,
+    batch: Annotated[int | None, typer.Option(help="Images at a time; changes no result.")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")
+    ] = "fast",
     noise: Annotated[float, typer.Option(help="Probability with which each encoder spike is lost.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
+    per_image: Annotated[
+        str | None, typer.Option(metavar="FILE.npz", help="Write spikes, SOPs and axon events of each core for each image.")
+    ] = None,
     outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores, potentials.")] = None,
     logs: Annotated[
         str | None,
@@ -76,9 +82,9 @@ def run(
     from chipsim.report import logs as log_files
     from chipsim.report import tables
 
-    terminal.one_stdout(json, per_core, outputs)
+    terminal.one_stdout(json, per_core, per_image, outputs)
     check_options(threads, batch, noise, seed)
-    for path in (json, per_core, outputs):
+    for path in (json, per_core, per_image, outputs):
         check_writable(path)
     images: str | Dataset = dataset
     if logs:
@@ -95,18 +101,21 @@ def run(
             batch=batch,
             noise=noise,
             seed=seed,
-            per_image=logs is not None,
+            per_image=logs is not None or per_image is not None,
+            engine=engine,
             progress=report,
         )
     if logs:
         log_files.write(result, logs)
     if per_core:
         terminal.write_output(per_core, tables.per_core_csv(result))
+    if per_image:
+        terminal.write_stream(per_image, lambda file: tables.write_per_image(result, file))
     if outputs:
-        terminal.write_output(outputs, tables.outputs_npz(result))
+        terminal.write_stream(outputs, lambda file: tables.write_outputs(result, file))
     if json:
         terminal.write_json(json, result.to_json())
-    if not quiet and "-" not in (json, per_core, outputs):
+    if not quiet and "-" not in (json, per_core, per_image, outputs):
         terminal.show(*tables.summary(result))
 
 

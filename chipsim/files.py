@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from chipsim.errors import InputError
 
@@ -17,12 +19,17 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     InputError
         The target cannot be written; nothing is left behind and an older file stays as it was.
     """
+    stream_atomically(path, lambda file: file.write(content))
+
+
+def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
+    """`write_atomically` for what is not held in memory as a whole: ``write`` is given the file."""
     path = Path(path)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            write(file)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:

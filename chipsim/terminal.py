@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from chipsim.errors import ReportedError, UsageError
 
@@ -26,6 +26,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     import typer
 
     code = 0
+    interrupted = _watch_interrupts()
     try:
         result = typer.main.get_command(app)(prog_name=program, standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -45,11 +46,27 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
             code = 0
             _drop_stdout()
     except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
-        code = _usage(error) or _internal(error, program)
+        code = INTERRUPTED if interrupted else _usage(error) or _internal(error, program)
     if code == INTERRUPTED:
         print("interrupted", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(code)  # worker threads may still be in a long product
     sys.exit(code)
+
+
+def _watch_interrupts() -> list[int]:
+    """Note interrupts in a list: one that strikes while a library is loading surfaces as that library's own error."""
+    import signal
+    import threading
+
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> NoReturn:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, note)
+    return seen
 
 
 def _drop_stdout() -> None:
@@ -101,6 +118,17 @@ def write_output(path: str, content: bytes) -> None:
         sys.stdout.buffer.flush()
     else:
         write_atomically(path, content)
+
+
+def write_stream(path: str, write: Callable[[IO[bytes]], object]) -> None:
+    """Like `write_output`, for a product that is not held in memory as a whole."""
+    from chipsim.files import stream_atomically
+
+    if path == "-":
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    else:
+        stream_atomically(path, write)
 
 
 def write_json(path: str, value: Any) -> None:

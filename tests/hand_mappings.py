@@ -232,6 +232,50 @@ def random_map(rng: np.random.Generator) -> HandMap:
     return HandMap(features, levels, layers, cores, fanout=fanout)
 
 
+def wide_map(rng: np.random.Generator, levels: int | None = None, bits: int | None = None, plain: bool = False) -> HandMap:
+    """Cores as a compiler makes them: the levels of a feature on equal rows, neurons that differ in their threshold only,
+    many cores with one crossbar; and, unless ``plain``, what spoils it: rows shuffled, single weights changed, a source on
+    two axons, neurons that are missing, readers of one level alone, fan-outs that differ.
+    """
+    chip = load_chip("xbar1152")
+    levels = int(rng.integers(1, 6)) if levels is None else levels
+    bits = int(rng.choice([1, 2, 4, 8])) if bits is None else bits
+    low, high = (0, 2) if bits == 1 else (-(1 << (bits - 1)), 1 << (bits - 1))
+    features = int(rng.integers(4, 70))
+    reads, makes, copies = int(rng.integers(2, 40)), int(rng.integers(1, 7)), int(rng.integers(2, 5))
+    kernel = rng.integers(low, high, (reads, makes))
+    cores: list[HandCore] = []
+    for copy in range(copies):
+        taken = rng.choice(features, reads)
+        weights = np.repeat(np.repeat(kernel, levels, axis=0), levels, axis=1)
+        sources = (taken[:, None] * levels + np.arange(levels)).reshape(-1)
+        elements = np.arange(makes * levels) + copy * makes * levels
+        reach = int(np.abs(kernel).sum()) * levels // (2 * makes) + 1
+        thresholds = rng.integers(-reach, reach + 1, makes * levels)
+        if not plain:
+            for _ in range(int(rng.integers(0, 4))):
+                weights[rng.integers(len(weights)), rng.integers(weights.shape[1])] = rng.integers(low, high)
+            if rng.random() < 0.5:
+                order = rng.permutation(len(sources))
+                weights, sources = weights[order], sources[order]
+            if rng.random() < 0.5:
+                kept = np.sort(rng.permutation(len(elements))[: max(1, len(elements) - 3)])
+                weights, elements, thresholds = weights[:, kept], elements[kept], thresholds[kept]
+        cores.append(HandCore(0, weights, sources.tolist(), thresholds.tolist(), elements.tolist(), bits))
+    hidden = sum(len(core.elements) for core in cores)
+    first = features * levels
+    heard = np.arange(hidden) if plain else rng.choice(hidden, min(hidden, int(rng.integers(1, 60))), replace=True)
+    rows = rng.integers(-8, 8, (len(heard), 3))
+    if plain:
+        rows = np.repeat(rng.integers(1, 8, (-(-hidden // levels), 3)), levels, axis=0)[:hidden]
+    cores.append(HandCore(1, rows, (first + heard).tolist(), [0, 0, 0], rng.permutation(3).tolist(), 4))
+    layers = [("hidden", copies * makes, levels, 1), ("out", 3, 0, 2)]
+    fanout = None
+    if not plain and rng.random() < 0.5:
+        fanout = rng.choice([0, 3, 70_000], first + hidden + 3).tolist()
+    return HandMap(features, levels, layers, cores, chip, fanout)
+
+
 def two_cores_model() -> onnx.ModelProto:
     """The network that `two_cores` is, as ONNX: image [N, 2] of levels 0..2 to scores [N, 2]."""
     constant = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from chipsim.datasets import Dataset
+from chipsim.datasets.stream import open_stream
 from chipsim.errors import InputError
 
 #: what NumPy and zipfile raise on damaged, encrypted or hostile files
@@ -43,11 +44,12 @@ def read_npz(path: Path) -> Dataset:
         The file is missing or no npz; an array is missing, of objects or not finite; labels do not match.
     """
     try:
+        stream = open_stream(path)
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             names = list(file.files)
-            images = file["images"] if "images" in names else None
+            images = stream or (file["images"] if "images" in names else None)
             labels = file["labels"] if "labels" in names else None
     except FileNotFoundError:
         raise InputError(str(path), "there is no such file", code="data-missing") from None
@@ -71,7 +73,8 @@ def read_npz(path: Path) -> Dataset:
         )
     if images.dtype.kind not in "uifb":
         raise InputError(str(path), f"images has dtype {images.dtype}; numbers are needed", code="data-dtype")
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
+    # a stream is looked at as it is read
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError(str(path), "images holds NaN or infinity", code="data-not-finite")
     if labels is not None:
         if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
@@ -85,4 +88,4 @@ def read_npz(path: Path) -> Dataset:
         if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
             raise InputError(str(path), "labels exceeds int64", code="data-labels")
         labels = labels.astype(np.int64)
-    return Dataset(path.name, "all", images, labels)
+    return Dataset(path.name, "all", images, labels)  # type: ignore[arg-type]

@@ -26,8 +26,8 @@ ORT_TYPES = {
 }
 
 
-def session(content: bytes, what: str) -> Any:
-    """Return an onnxruntime session on one thread, every graph optimisation off.
+def session(content: bytes, what: str, plain: bool = True) -> Any:
+    """Return an onnxruntime session on one thread, every graph optimisation off unless it is not to be ``plain``.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def session(content: bytes, what: str) -> Any:
         if _reaches_out(proto):
             raise MappingError(what, "reaches for external data; a .map holds all of its own", code="map-onnx")
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
@@ -85,7 +86,7 @@ class Host:
                 raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
-        levels = _run(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
+        levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
         if (levels == NO_LEVEL).any():
             bad = int(np.argmax((levels == NO_LEVEL).reshape(len(images), -1).any(axis=1)))
             raise InputError(
@@ -101,7 +102,7 @@ class Host:
     def scores(self, potentials: npt.NDArray[np.int64]) -> Array:
         """Map potentials (images, outputs) to the model's output, (images, *shape)."""
         shape = (len(potentials), *self.mapping.output_shape)
-        return _run(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
+        return run_model(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
 
 
 def load_host(mapping: Mapping) -> Host:
@@ -138,7 +139,8 @@ def _keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
             )
 
 
-def _run(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
+def run_model(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
+    """Run a model on images, one at a time where its batch axis is 1; the result has ``shape`` or is refused."""
     fixed = model.get_inputs()[0].shape[0] == 1 and len(value) > 1
     try:
         if fixed:

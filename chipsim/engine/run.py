@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset, load_dataset
-from chipsim.engine.host import Host, load_host, lose
-from chipsim.engine.machine import Machine, load
+from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
+from chipsim.engine.engines import Worker, load_engine
+from chipsim.engine.host import Host, load_host
+from chipsim.engine.spool import Spool
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import Mapping, read_mapping, validate_mapping
 from chipsim.mapping.pixels import prepare
 
 Int = npt.NDArray[np.int64]
-DEFAULT_BATCH = 100
-#: sources whose spikes are held as floats at a time
-SHARE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,14 @@ class RunResult:
     scores: npt.NDArray[np.float32]
     potentials: Int
     labels: Int | None
-    image_spikes: Int | None = None  # (images,), the encoder's included; where asked for
-    image_paper_sops: Int | None = None
+    engine: str = "reference"
+    by_image: ImageCounts | None = None  # where asked for
+    image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
+
+    @property
+    def image_paper_sops(self) -> Int | None:
+        """The paper's SOPs of each image; where asked for."""
+        return None if self.by_image is None else self.by_image.paper_sops
 
     @property
     def images_per_second(self) -> float:
@@ -110,6 +118,7 @@ class RunResult:
             "images_per_second": self.images_per_second,
             "load_seconds": self.load_seconds,
             "threads": self.threads,
+            "engine": self.engine,
             "layers": [asdict(layer) for layer in self.layers],
             "cores": [asdict(core) for core in self.cores],
         }
@@ -123,10 +132,12 @@ def run(
     data_dir: str | Path | None = None,
     limit: int | None = None,
     threads: int | None = None,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     noise: float = 0.0,
     seed: int = 0,
     per_image: bool = False,
+    engine: str = "fast",
+    warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
     """Execute a mapping on a data set.
@@ -136,11 +147,16 @@ def run(
     mapping : Mapping or path
     dataset : Dataset, name or path
     threads : int, optional
-        All processors by default. Neither it nor ``batch`` changes any result.
+        All processors by default. Neither it nor ``batch`` nor ``engine`` changes any result.
+    batch : int, optional
+        Images at a time; by default what the engine likes.
     noise : float
         Probability with which each encoder spike is lost.
     per_image : bool
-        Count spikes and the paper's SOPs of each image too.
+        Count each image too, a core at a time: `RunResult.by_image`.
+    engine : {"fast", "reference"}
+    warn : callable, optional
+        Told in one line where the fast engine cannot be had and the reference engine runs; standard error by default.
     progress : callable, optional
         Called with (images done, images in all).
 
@@ -151,33 +167,45 @@ def run(
     check_options(threads, batch, noise, seed)
     start = time.perf_counter()
     mapping = open_mapping(mapping)
-    machine, host = load(mapping), load_host(mapping)
+    host = load_host(mapping)
+    chosen = load_engine(engine, mapping, host, warn or _warn)
     load_seconds = time.perf_counter() - start
     dataset = open_dataset(dataset, split, data_dir, limit)
     workers = threads or os.cpu_count() or 1
-    totals = np.zeros(machine.sources, np.int64)
-    by_image: list[tuple[Int, Int]] = []
-    potentials: list[Int] = []
-    scores: list[npt.NDArray[Any]] = []
+    size = batch or chosen.batch
+    crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
+    spools: dict[str, Spool] = defaultdict(Spool)
+    counts_as_spike = (~mapping.relay_cores).astype(np.int64)
     start = time.perf_counter()
     done = 0
-    for fired, each, read, out in _batches(machine, host, dataset, batch, workers, noise, seed, per_image):
-        totals += fired
-        by_image += [each] if each is not None else []
-        potentials.append(read)
-        scores.append(out)
-        done += len(read)
+    for potentials, scores, predictions, each in _batches(crew, host, dataset, size):
+        spools["potentials"].add(potentials)
+        spools["scores"].add(scores.astype(np.float32))
+        spools["predictions"].add(predictions)
+        for name in IMAGE_COUNTS if each is not None else ():
+            spools[name].add(getattr(each, name))
+        if each is not None:
+            spools["image"].add(each.encoder_spikes + each.spikes @ counts_as_spike)
+        done += len(potentials)
         if progress is not None:
             progress(done, len(dataset))
-    counted = _count(mapping, totals)
+    counted = chosen.counts(crew)
     seconds = time.perf_counter() - start
+    found = {name: spool.array() for name, spool in spools.items()}
     result = _result(
-        mapping, dataset, counted, np.concatenate(potentials), np.concatenate(scores), seconds, load_seconds, workers
-    )
+        mapping, dataset, counted, found["potentials"], found["scores"], found["predictions"], chosen.name, seconds,
+        load_seconds, workers,
+    )  # fmt: skip
     if not per_image:
         return result
-    spikes, paper_sops = (np.concatenate(part) for part in zip(*by_image, strict=True))
-    return replace(result, image_spikes=spikes, image_paper_sops=paper_sops)
+    by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
+    return replace(result, by_image=by_image, image_spikes=found["image"])
+
+
+def _warn(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def open_mapping(mapping: Mapping | str | Path) -> Mapping:
@@ -204,11 +232,11 @@ def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path
     return dataset
 
 
-def check_options(threads: int | None, batch: int, noise: float, seed: int) -> None:
+def check_options(threads: int | None, batch: int | None, noise: float, seed: int) -> None:
     """Refuse options that mean nothing."""
     limits = (
         ("--threads", threads is None or threads >= 1, threads, ">= 1"),
-        ("--batch", batch >= 1, batch, ">= 1"),
+        ("--batch", batch is None or batch >= 1, batch, ">= 1"),
         ("--noise", 0.0 <= noise <= 1.0, noise, "0 to 1"),
         ("--seed", 0 <= seed < 1 << 63, seed, "0 to 2**63 - 1"),
     )
@@ -217,101 +245,65 @@ def check_options(threads: int | None, batch: int, noise: float, seed: int) -> N
             raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-range", found=found, allowed=allowed)
 
 
-#: spike totals a source; spikes and the paper's SOPs an image, if asked for; potentials; scores
-_Batch = tuple[Int, tuple[Int, Int] | None, Int, npt.NDArray[Any]]
+#: potentials, scores, predictions; counts by image where asked for
+_Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 
-def _batches(
-    machine: Machine, host: Host, dataset: Dataset, batch: int, workers: int, noise: float, seed: int, per_image: bool
-) -> Iterator[_Batch]:
+def _batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[_Batch]:
     """What each batch gives, in order; a few batches are under way at a time."""
-    from threadpoolctl import threadpool_limits
+    stop = Event()
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in crew:
+        idle.put(worker)
 
-    def one(first: int) -> _Batch:
-        images = prepare(dataset.images[first : first + batch], machine.mapping.input, dataset.name)
-        sent = host.spikes(images)
-        if noise:
-            sent = lose(sent, first, noise, seed)
-        spikes, potentials = machine.step(sent)
-        each = _per_image(machine.mapping, spikes) if per_image else None
-        return spikes.sum(axis=1, dtype=np.int64), each, potentials, host.scores(potentials)
+    def one(images: npt.NDArray[Any], first: int) -> _Batch:
+        given = prepare(images, host.mapping.input, dataset.name)
+        worker = idle.get()
+        try:
+            potentials, each = worker.batch(given, first, stop.is_set)
+        finally:
+            idle.put(worker)
+        scores = host.scores(potentials)
+        return potentials, scores, _predictions(scores), each
 
     starts = range(0, len(dataset), batch)
-    with threadpool_limits(limits=1, user_api="blas"):
-        if workers == 1 or len(starts) == 1:
-            yield from map(one, starts)
-            return
-        pool = ThreadPoolExecutor(workers)
-        try:
-            waiting: list[Future[_Batch]] = []
-            for first in starts:
-                waiting.append(pool.submit(one, first))
-                while len(waiting) > 2 * workers:
-                    wait(waiting[:1], return_when=FIRST_COMPLETED)
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    if len(crew) == 1 or len(starts) == 1:
+        for first in starts:
+            yield one(dataset.images[first : first + batch], first)
+        return
+    pool = ThreadPoolExecutor(len(crew))
+    waiting: deque[Future[_Batch]] = deque()
+    try:
+        for first in starts:  # images are read here, in order: they may come from a stream
+            waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
+            if len(waiting) > 2 * len(crew):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=not waiting, cancel_futures=True)  # who was interrupted does not wait for what is under way
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counts:
-    encoder_spikes: int
-    paper_sops: int | None
-    packets: int
-    core_spikes: Int
-    core_sops: Int
-    core_events: Int
-
-
-def _per_image(m: Mapping, spikes: npt.NDArray[np.uint8]) -> tuple[Int, Int]:
-    """Spikes of all sources but relays, and the paper's SOPs of each image, a share of the sources at a time."""
-    paper = np.zeros(spikes.shape[1])
-    for start in range(0, len(spikes), SHARE):
-        part = slice(start, start + SHARE)
-        paper += m.dense_fanout[part].astype(np.float64) @ spikes[part].astype(np.float64)
-    counted = spikes.sum(axis=0, dtype=np.int64)
-    relays = m.encoder_neurons + np.flatnonzero(np.repeat(m.relay_cores, np.diff(m.neuron_offset)))
-    return counted - spikes[relays].sum(axis=0, dtype=np.int64), 2 * paper.astype(np.int64)
-
-
-def _per_core(values: Int, offset: Int) -> Int:
-    """Sums of the values between the offsets; a core without axons has 0."""
-    return np.asarray(np.diff(np.concatenate([[0], np.cumsum(values)])[offset]), np.int64)
-
-
-def _count(m: Mapping, totals: Int) -> _Counts:
-    """Every counter is linear in how often each source fired, so totals give them exactly."""
-    arrivals = totals[m.axon_source]
-    fanout = np.concatenate([np.count_nonzero(m.crossbar(k), axis=1) for k in range(len(m.crossbar_shape))])
-    first = np.concatenate([[0], np.cumsum(m.crossbar_shape[:, 0])])[m.core_crossbar]
-    core = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
-    row = np.arange(len(arrivals)) - m.axon_offset[core] + first[core]
-    paper = m.dense_fanout.astype(np.int64)
-    return _Counts(
-        encoder_spikes=int(totals[: m.encoder_neurons].sum()),
-        paper_sops=2 * int(totals @ paper) if paper.any() else None,
-        packets=int(totals @ np.diff(m.target_offset)),
-        core_spikes=_per_core(totals[m.encoder_neurons :], m.neuron_offset),
-        core_sops=_per_core(arrivals * fanout[row], m.axon_offset),
-        core_events=_per_core(arrivals, m.axon_offset),
-    )
+def _predictions(scores: npt.NDArray[Any]) -> Int:
+    """An output that is already a class number is its own prediction; else the largest score, ties to the lowest index."""
+    flat = scores.reshape(len(scores), -1)
+    found = flat[:, 0] if flat.shape[1] == 1 and flat.dtype.kind == "i" else flat.argmax(axis=1)
+    return found.astype(np.int64)
 
 
 def _result(
     m: Mapping,
     dataset: Dataset,
-    c: _Counts,
+    c: Counts,
     potentials: Int,
     scores: npt.NDArray[Any],
+    predictions: Int,
+    engine: str,
     seconds: float,
     load_seconds: float,
     workers: int,
 ) -> RunResult:
-    flat = scores.reshape(len(scores), -1)
-    # an output that is already a class number is its own prediction; otherwise the largest score, ties to the lowest index
-    predictions = flat[:, 0] if flat.shape[1] == 1 and flat.dtype.kind == "i" else flat.argmax(axis=1)
     accuracy = None
     if dataset.labels is not None:
         accuracy = float((predictions == dataset.labels).mean())
@@ -349,8 +341,9 @@ def _result(
         threads=workers,
         layers=layers,
         cores=cores,
-        predictions=predictions.astype(np.int64),
-        scores=scores.astype(np.float32),
+        engine=engine,
+        predictions=predictions,
+        scores=scores,
         potentials=potentials,
         labels=dataset.labels,
     )

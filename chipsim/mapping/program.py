@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -155,8 +156,14 @@ def pack_crossbar(weights: npt.NDArray[np.int8], bits: int) -> npt.NDArray[np.ui
 
 def unpack_crossbar(packed: npt.NDArray[np.uint8], axons: int, neurons: int, bits: int) -> npt.NDArray[np.int8]:
     """Undo `pack_crossbar`; 1 bit is {0, 1}, more bits are two's complement."""
-    planes = np.unpackbits(packed, count=axons * neurons * bits, bitorder="little").reshape(-1, bits)
+    return _weights_of_bytes(bits)[packed].view(np.int8)[: axons * neurons].reshape(axons, neurons)
+
+
+@cache
+def _weights_of_bytes(bits: int) -> npt.NDArray[Any]:
+    """The 8 / ``bits`` int8 weights that each byte holds, as one number of so many bytes."""
+    planes = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").reshape(256, -1, bits)
     weight = np.left_shift(1, np.arange(bits), dtype=np.int16)
     if bits > 1:
         weight[-1] = -weight[-1]
-    return (planes @ weight).astype(np.int8).reshape(axons, neurons)
+    return (planes @ weight).astype(np.int8).view(f"u{8 // bits}").reshape(256)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import mmap
+import zipfile
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BUSIEST = 5
+#: bytes of an array that are written at a time
+PART = 1 << 22
 
 
 def per_core_csv(result: RunResult) -> bytes:
@@ -27,14 +31,45 @@ def per_core_csv(result: RunResult) -> bytes:
     return text.getvalue().encode()
 
 
-def outputs_npz(result: RunResult) -> bytes:
-    """``predictions``, ``scores``, ``potentials`` and, where given, ``labels``."""
-    buffer = io.BytesIO()
+def write_outputs(result: RunResult, file: IO[bytes]) -> None:
+    """``predictions``, ``scores``, ``potentials`` and, where given, ``labels``, as an npz file."""
     arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
     if result.labels is not None:
         arrays["labels"] = result.labels
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
+    _write_npz(file, arrays, zipfile.ZIP_DEFLATED)
+
+
+def write_per_image(result: RunResult, file: IO[bytes]) -> None:
+    """Write ``spikes``, ``sops`` and ``axon_events``, int32 (images, cores), and ``encoder_spikes``, int64, as an npz file.
+
+    Columns are the cores in the order of the run's ``cores``. Nothing is compressed: it would take longer than the run.
+    """
+    each = result.by_image
+    assert each is not None
+    arrays = {"spikes": each.spikes, "sops": each.sops, "axon_events": each.events, "encoder_spikes": each.encoder_spikes}
+    _write_npz(file, arrays, zipfile.ZIP_STORED)
+
+
+def _write_npz(file: IO[bytes], arrays: dict[str, Any], compression: int) -> None:
+    """Write an array at a time, and of each a part at a time: what lies in a temporary file stays there."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = compression
+            with archive.open(entry, "w", force_zip64=True) as member:
+                header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                rows = max(1, PART // max(1, array[:1].nbytes))
+                for first in range(0, len(array), rows):
+                    member.write(np.ascontiguousarray(array[first : first + rows]).data)
+                    _let_go(array)
+
+
+def _let_go(array: Any) -> None:
+    """Pages of a mapped file that were read need not stay in memory."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def summary(result: RunResult) -> list[Any]:
@@ -56,7 +91,8 @@ def summary(result: RunResult) -> list[Any]:
         ("axon events an image", f"{j['axon_events_per_image']:,.0f}"),
         (
             "images a second",
-            f"{result.images_per_second:,.0f} on {result.threads} threads ({result.load_seconds:.2f} s to load)",
+            f"{result.images_per_second:,.0f} on {result.threads} threads, engine {result.engine} "
+            f"({result.load_seconds:.2f} s to load)",
         ),
     ):
         head.add_row(name, value)

@@ -1,0 +1,120 @@
+"""Images that stay in their npz file: read a part at a time, in order."""
+
+from __future__ import annotations
+
+import math
+import threading
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+
+#: arrays of images above this many bytes are streamed
+LARGE = 96 << 20
+MEMBER = "images.npy"
+
+
+@dataclass(slots=True, eq=False)
+class ImageStream:
+    """An array ``images`` of an npz file, for reading in slices that follow one another.
+
+    A slice that lies before the place that was read last starts again at the beginning of the file.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    _file: IO[bytes] | None = None
+    _next: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, the images' own included."""
+        return len(self.shape)
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any] | ImageStream:
+        """Read the images of a slice; a slice from the first one that is itself large stays a stream."""
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise IndexError("a stream is read one image after the other")
+        count = max(0, stop - start)
+        if start == 0 and count * self._size > LARGE:
+            return replace(self, shape=(count, *self.shape[1:]), _file=None, _next=0, _lock=threading.Lock())
+        with self._lock:
+            return self._read(start, count)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Read everything."""
+        with self._lock:
+            return self._read(0, len(self)).astype(dtype or self.dtype, copy=False)
+
+    @property
+    def _size(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def _read(self, start: int, count: int) -> npt.NDArray[Any]:
+        try:
+            if self._file is None or start < self._next:
+                self._file, _, _ = _open(self.path)
+                self._next = 0
+            while self._next < start:
+                step = min(start - self._next, max(1, (1 << 22) // max(1, self._size)))
+                self._take(step)
+            return np.frombuffer(self._take(count), self.dtype).reshape(count, *self.shape[1:])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise _corrupt(self.path, error) from None
+        except Exception as error:  # zlib.error and its kin, one for each method of compression
+            if type(error).__module__ in ("zlib", "_lzma", "lzma", "_bz2"):
+                raise _corrupt(self.path, error) from None
+            raise
+
+    def _take(self, count: int) -> bytes:
+        assert self._file is not None
+        content = self._file.read(count * self._size)
+        if len(content) != count * self._size:
+            raise EOFError("it ends too early")
+        self._next += count
+        return content
+
+
+def open_stream(path: Path) -> ImageStream | None:
+    """Return the images of an npz file as a stream, if they are many and lie in the order of the axes."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if MEMBER not in archive.namelist():
+            return None
+        size = archive.getinfo(MEMBER).file_size
+    if size <= LARGE:
+        return None
+    file, shape, dtype = _open(path)
+    header = file.tell()
+    file.close()
+    if shape is None or size != header + math.prod(shape) * dtype.itemsize:
+        return None  # np.load says what is wrong with it
+    return ImageStream(path, shape, dtype)
+
+
+def _open(path: Path) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
+    """Open the member behind its header; no shape where it cannot be streamed."""
+    file = zipfile.ZipFile(path).open(MEMBER)  # noqa: SIM115  # it stays open for the next part
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    good = not fortran and not dtype.hasobject and len(shape) > 0
+    return file, (tuple(shape) if good else None), dtype
+
+
+def _corrupt(path: Path, error: BaseException) -> InputError:
+    said = str(error).split("\n")[0][:120] or "damaged"
+    return InputError(str(path), f"is not a readable npz file ({said})", code="data-corrupt")

@@ -1,0 +1,93 @@
+"""Counters: every one of them is linear in how often each source fired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping import Mapping
+
+Int = npt.NDArray[np.int64]
+Counts32 = npt.NDArray[np.int32]
+#: sources whose spikes are held as floats at a time
+SHARE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Totals over a run."""
+
+    encoder_spikes: int
+    paper_sops: int | None  # None where no source drives a convolution
+    packets: int
+    core_spikes: Int  # (cores,)
+    core_sops: Int
+    core_events: Int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageCounts:
+    """Counts of each image of a batch."""
+
+    encoder_spikes: Int  # (images,)
+    paper_sops: Int  # (images,)
+    spikes: Counts32  # (images, cores)
+    sops: Counts32
+    events: Counts32
+
+
+IMAGE_COUNTS = tuple(entry.name for entry in fields(ImageCounts))
+
+
+def count(m: Mapping, totals: Int) -> Counts:
+    """Count a run from how often each source fired."""
+    arrivals = totals[m.axon_source]
+    paper = m.dense_fanout.astype(np.int64)
+    return Counts(
+        encoder_spikes=int(totals[: m.encoder_neurons].sum()),
+        paper_sops=2 * int(totals @ paper) if paper.any() else None,
+        packets=int(totals @ np.diff(m.target_offset)),
+        core_spikes=sums(totals[m.encoder_neurons :], m.neuron_offset),
+        core_sops=sums(arrivals * synapses(m), m.axon_offset),
+        core_events=sums(arrivals, m.axon_offset),
+    )
+
+
+def count_images(m: Mapping, spikes: npt.NDArray[np.uint8]) -> ImageCounts:
+    """Count each image from the spikes (sources, images), a core at a time."""
+    images = spikes.shape[1]
+    fired, sops, events = (np.zeros((images, m.cores), np.int32) for _ in range(3))
+    weight = synapses(m).astype(np.int32)
+    for core in range(m.cores):
+        neurons = slice(*(m.encoder_neurons + m.neuron_offset[core : core + 2]).tolist())
+        axons = slice(*m.axon_offset[core : core + 2].tolist())
+        arrived = spikes[m.axon_source[axons]].astype(np.int32)
+        fired[:, core] = spikes[neurons].sum(axis=0)
+        sops[:, core] = weight[axons] @ arrived
+        events[:, core] = arrived.sum(axis=0)
+    encoder = spikes[: m.encoder_neurons].sum(axis=0, dtype=np.int64)
+    return ImageCounts(encoder, paper_sops(m.dense_fanout, spikes), fired, sops, events)
+
+
+def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.uint8]) -> Int:
+    """Count the paper's SOPs of each image, a share of the sources (or values) at a time."""
+    paper = np.zeros(fired.shape[1])
+    for start in range(0, len(fired), SHARE):
+        part = slice(start, start + SHARE)
+        paper += fanout[part].astype(np.float64) @ fired[part].astype(np.float64)
+    return np.asarray(2 * paper.astype(np.int64))
+
+
+def synapses(m: Mapping) -> Int:
+    """Non-zero weights in the row of each axon."""
+    rows = np.concatenate([np.count_nonzero(m.crossbar(k), axis=1) for k in range(len(m.crossbar_shape))])
+    first = np.concatenate([[0], np.cumsum(m.crossbar_shape[:, 0])])[m.core_crossbar]
+    core = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    return np.asarray(rows[np.arange(len(m.axon_source)) - m.axon_offset[core] + first[core]], np.int64)
+
+
+def sums(values: Int, offset: Int) -> Int:
+    """Sums of the values between the offsets; a core without axons has 0."""
+    return np.asarray(np.diff(np.concatenate([[0], np.cumsum(values)])[offset]), np.int64)

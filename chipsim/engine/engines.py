@@ -1,0 +1,122 @@
+"""Which engine runs a mapping: both give the same potentials and counts, one of them many times sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from chipsim.engine.count import Counts, ImageCounts, Int, count, count_images
+from chipsim.engine.host import Array, Host, lose
+from chipsim.engine.machine import Machine, load
+from chipsim.errors import UsageError
+from chipsim.mapping import Mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = ("fast", "reference")
+
+
+class Worker(Protocol):
+    """One thread's share of an engine."""
+
+    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
+        """Potentials (images, outputs) of images, the data set's from ``first``, and counts by image where asked for.
+
+        ``stop`` is asked now and then; if it says yes the batch may be left unfinished.
+        """
+
+
+class Engine(Protocol):
+    """A chip with a mapping loaded, by one of the two engines."""
+
+    @property
+    def name(self) -> str:
+        """As the command line calls it."""
+
+    @property
+    def batch(self) -> int:
+        """Images that it likes to get at a time."""
+
+    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
+        """Return a share for one thread."""
+
+    def counts(self, workers: Sequence[Worker]) -> Counts:
+        """Count what all workers did."""
+
+
+class ReferenceEngine:
+    """The plain one, `chipsim.engine.machine`: it reads like the data sheet, and the other one is held against it."""
+
+    name = "reference"
+    batch = 100
+
+    def __init__(self, mapping: Mapping, host: Host) -> None:
+        self.machine, self.host = load(mapping), host
+
+    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
+        """Return a share for one thread."""
+        return _ReferenceWorker(self.machine, self.host, noise, seed, per_image)
+
+    def counts(self, workers: Sequence[Worker]) -> Counts:
+        """Count what all workers did."""
+        totals = [worker.totals for worker in workers if isinstance(worker, _ReferenceWorker)]
+        return count(self.machine.mapping, np.sum(totals, axis=0))
+
+
+class _ReferenceWorker:
+    def __init__(self, machine: Machine, host: Host, noise: float, seed: int, per_image: bool) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        self.machine, self.host, self.noise, self.seed, self.per_image = machine, host, noise, seed, per_image
+        self.totals = np.zeros(machine.sources, np.int64)
+        self.limits = ThreadpoolController()
+
+    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
+        sent = self.host.spikes(images)
+        if self.noise:
+            sent = lose(sent, first, self.noise, self.seed)
+        with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
+            spikes, potentials = self.machine.step(sent)
+        self.totals += spikes.sum(axis=1, dtype=np.int64)
+        return potentials, count_images(self.machine.mapping, spikes) if self.per_image else None
+
+
+def load_engine(name: str, mapping: Mapping, host: Host, warn: Callable[[str], None]) -> Engine:
+    """Load an engine; where the fast one cannot be had, say so and load the other.
+
+    Raises
+    ------
+    UsageError
+        There is no engine of that name.
+    """
+    if name not in NAMES:
+        raise UsageError(
+            "--engine", f"{name!r} is no engine; allowed: {', '.join(NAMES)}", code="engine-unknown", found=name
+        )
+    if name == "fast":
+        found = _fast(mapping, host)
+        if not isinstance(found, str):
+            return found
+        warn(f"engine fast: {found}; the reference engine runs instead: the same results, many times slower")
+    return ReferenceEngine(mapping, host)
+
+
+def _fast(mapping: Mapping, host: Host) -> Engine | str:
+    """The fast engine, or why there is none."""
+    try:
+        import llvmlite.binding as llvm
+    except (ImportError, OSError) as error:
+        return f"llvmlite cannot be imported ({' '.join(str(error).split())[:80]}); pip install 'llvmlite>=0.45'"
+    if llvm.llvm_version_info < (20,):
+        return "llvmlite is older than 0.45; pip install 'llvmlite>=0.45'"
+    from chipsim.engine.fast.engine import load_fast
+    from chipsim.engine.fast.native import Code
+
+    try:
+        code = Code()
+    except (RuntimeError, OSError) as error:
+        return f"LLVM has no code generator here ({' '.join(str(error).split())[:80]})"
+    return load_fast(mapping, host, code) or "a potential of this mapping needs more than 32 bits"

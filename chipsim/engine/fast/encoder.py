@@ -1,0 +1,258 @@
+"""The encoder without its elementwise end: onnxruntime computes what is linear, thresholds do the rest.
+
+``encoder.onnx`` ends in a chain of operators that act on each element alone and never fall (or never rise): scale, batch
+norm, round, clip and the like. Each of them is monotone in floating point too, because rounding is. So the level of a
+feature is how many thresholds its input reaches, and a threshold is found by bisection over all finite float32 numbers, on
+onnxruntime's own chain with optimisation off, at one place of each channel. What is found is then tried at every feature's
+own place: at and just below every threshold, at other batch sizes, and at the ends of the number line. Where that fails the
+search is made at every place; where it fails again, or the chain has an operator that is not on the list, the whole
+encoder is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.exact import quick_session
+from chipsim.engine.host import Host, session
+from chipsim.errors import MappingError
+from chipsim.mapping import Mapping
+
+Floats = npt.NDArray[np.float32]
+
+#: images that onnxruntime is given at a time: its result then stays near the processor
+AT_ONCE = 16
+#: thresholds that are worth the search
+MOST = 1 << 23
+
+#: operators whose other inputs are constant and that are monotone in the one that is not
+_MONOTONE = {
+    "Add", "Sub", "Mul", "BatchNormalization", "Round", "Floor", "Ceil", "Clip", "Relu", "LeakyRelu", "Min", "Max", "Neg",
+    "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "QuantizeLinear", "DequantizeLinear", "Sign",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Div",
+}  # fmt: skip
+_FIRST_ONLY = {"Div", "BatchNormalization", "Clip", "QuantizeLinear", "DequantizeLinear", "Reshape", "Squeeze", "Unsqueeze"}
+_CASTS = {"FLOAT", "DOUBLE", "INT32", "INT64", "BOOL"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoder:
+    """Levels as thresholds on what onnxruntime gives.
+
+    ``linear`` is the session that makes the graded tensor, None where the images are it; level of feature j is how many
+    of ``thresholds[:, j]`` the tensor's element, its sign flipped where ``signs[j]`` says so, reaches.
+    """
+
+    linear: Any
+    quick: Any  # the same bits sooner, on images that are pixels; None where that is not proved
+    source: str
+    tensor: str
+    shape: tuple[int, ...]  # of the graded tensor, one image
+    single: bool  # the model takes one image only
+    thresholds: Floats  # (levels, features filled up)
+    signs: npt.NDArray[np.uint32]  # (features filled up,): the sign bit or 0
+    whole: Encoder | None = None  # where the chain was cut: the encoder as it is, for what is not a finite number
+
+    @property
+    def split(self) -> bool:
+        """Whether the chain was cut."""
+        return self.whole is not None
+
+
+def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
+    """Split the encoder if that is proved equal, else take the whole of it."""
+    levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
+    signs = np.zeros(features, np.uint32)
+    whole = np.full((levels, features), np.nan, np.float32)
+    whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
+    if m.encoder_onnx is None:
+        return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs)
+    single = host.encoder.get_inputs()[0].shape[0] == 1
+    given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs)
+    if levels * count > MOST or m.input.dtype != "float32":
+        return given
+    try:
+        return _split(m, given) or given
+    except MappingError:  # a part that onnxruntime does not take alone
+        return given
+
+
+def _split(m: Mapping, whole: Encoder) -> Encoder | None:
+    assert m.encoder_onnx is not None
+    import onnx
+
+    proto = onnx.load_model_from_string(m.encoder_onnx)
+    levels, count, single = m.encoder.levels, m.encoder_neurons // m.encoder.levels, whole.single
+    for tensor in _cuts(proto.graph, m.input.name):
+        part = _part(proto, [m.input.name], [tensor])
+        linear = None if tensor == m.input.name else session(part, "encoder.onnx")
+        if linear is not None and linear.get_outputs()[0].type != "tensor(float)":
+            continue
+        probe = np.zeros((1, *m.input.shape), np.float32)
+        shape = (probe if linear is None else linear.run([tensor], {m.input.name: probe})[0]).shape
+        if shape[0] != 1 or math.prod(shape) != count:
+            continue
+        end = session(_part(proto, [tensor], ["levels"], shape), "encoder.onnx")
+        chain = _chain(end, tensor, shape, levels, single)
+        found = _by_channel(end, tensor, shape, levels, single)
+        if found is None or not _holds(chain, *found):
+            found = _thresholds(chain, levels, count)
+            if not _holds(chain, *found):
+                return None
+        thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
+        thresholds[:, :count], signs[:count] = found
+        quick = None if linear is None or single else quick_session(part, m.input.name, linear, m.input.shape)
+        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole)
+    return None
+
+
+def _cuts(graph: Any, source: str) -> list[str]:
+    """Tensors on the chain before ``levels``, the earliest first."""
+    made = {name: node for node in graph.node for name in node.output}
+    constant = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:  # in order: what has only constant inputs is constant
+        if all(name in constant or not name for name in node.input) and node.op_type != "RandomNormal":
+            constant.update(node.output)
+    path, tensor = ["levels"], "levels"
+    while tensor in made and _monotone(made[tensor], constant):
+        tensor = next(name for name in made[tensor].input if name and name not in constant)
+        path.append(tensor)
+    return [name for name in reversed(path) if name != "levels"]
+
+
+def _monotone(node: Any, constant: set[str]) -> bool:
+    import onnx
+
+    varying = [i for i, name in enumerate(node.input) if name and name not in constant]
+    if len(varying) != 1 or node.op_type not in _MONOTONE or node.domain not in ("", "ai.onnx"):
+        return False
+    if len(node.output) != 1 or (node.op_type in _FIRST_ONLY and varying != [0]):
+        return False
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Cast":
+        return onnx.TensorProto.DataType.Name(attributes["to"]) in _CASTS
+    return node.op_type != "LeakyRelu" or float(attributes.get("alpha", 0.01)) >= 0
+
+
+def _part(proto: Any, inputs: list[str], outputs: list[str], shape: tuple[int, ...] | None = None) -> bytes:
+    """The nodes between some tensors; the input is float32 of ``shape`` where it is not the model's own."""
+    import onnx
+
+    part = onnx.ModelProto()
+    part.CopyFrom(proto)
+    made = {name: node for node in proto.graph.node for name in node.output}
+    needed: set[int] = set()
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop()
+        node = made.get(name)
+        if name in inputs or node is None or id(node) in needed:
+            continue
+        needed.add(id(node))
+        waiting += list(node.input)
+    nodes = [node for node in proto.graph.node if id(node) in needed]
+    del part.graph.node[:], part.graph.output[:]
+    part.graph.node.extend(nodes)
+    if shape is not None:
+        del part.graph.input[:]
+        kind = onnx.TensorProto.FLOAT
+        axes = ["N", *(size if axis == 1 else f"axis{axis}" for axis, size in enumerate(shape[1:], 1))]
+        part.graph.input.append(onnx.helper.make_tensor_value_info(inputs[0], kind, axes))
+        del part.graph.value_info[:]
+    read = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in part.graph.initializer if tensor.name in read]
+    del part.graph.initializer[:]
+    part.graph.initializer.extend(kept)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return bytes(part.SerializeToString())
+
+
+#: levels (rows, features), cut to 0 .. L, of inputs (rows, features), so many rows at a time
+Chain = Callable[[Floats, int], npt.NDArray[np.int64]]
+
+
+def _chain(end: Any, tensor: str, shape: tuple[int, ...], levels: int, single: bool) -> Chain:
+    def run(x: Floats, at_once: int) -> npt.NDArray[np.int64]:
+        step = 1 if single else at_once
+        out = []
+        for first in range(0, len(x), step):
+            part = np.ascontiguousarray(x[first : first + step]).reshape(-1, *shape[1:])
+            try:
+                found = end.run(["levels"], {tensor: part})[0]
+            except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+                raise MappingError("encoder.onnx", f"cannot be run ({str(error)[:80]})", code="map-onnx") from None
+            out.append(found.reshape(len(part), -1))
+        return np.clip(np.concatenate(out).astype(np.int64), 0, levels)
+
+    return run
+
+
+def _number(key: npt.NDArray[np.int64]) -> Floats:
+    """The float32 of a key; keys are ordered as the numbers are, -0 and 0 are one."""
+    bits = np.abs(key).astype(np.uint32) | np.where(key < 0, np.uint32(1 << 31), np.uint32(0))
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def _key(value: Floats) -> npt.NDArray[np.int64]:
+    bits = value.view(np.uint32).astype(np.int64)
+    return np.where(bits >> 31 == 1, -(bits & 0x7FFFFFFF), bits)
+
+
+def _by_channel(
+    end: Any, tensor: str, shape: tuple[int, ...], levels: int, single: bool
+) -> tuple[Floats, npt.NDArray[np.uint32]] | None:
+    """Thresholds of a chain that treats all places of a channel alike, found at one place: a guess that is quick."""
+    small = (1, shape[1], *(1 for _ in shape[2:])) if len(shape) > 2 else shape
+    if small == shape:
+        return None
+    try:
+        found, signs = _thresholds(_chain(end, tensor, small, levels, single), levels, shape[1])
+    except (MappingError, ValueError):  # other shapes do not fit its constants
+        return None
+    places = math.prod(shape[2:])
+    return np.repeat(found, places, axis=1), np.repeat(signs, places)
+
+
+LARGEST = 0x7F7FFFFF  # key of the largest finite number
+
+
+def _thresholds(chain: Chain, levels: int, count: int) -> tuple[Floats, npt.NDArray[np.uint32]]:
+    ends = np.repeat(_number(np.array([-LARGEST, LARGEST]))[:, None], count, axis=1)
+    low, high = chain(ends, AT_ONCE)
+    falls = high < low
+    direction = np.where(falls, -1, 1)
+    least, most = np.minimum(low, high), np.maximum(low, high)
+    level = np.arange(levels)[:, None]
+    below = np.full((levels, count), -LARGEST, np.int64)  # does not reach the level, or nothing does less
+    above = np.full((levels, count), LARGEST, np.int64)  # reaches it, or nothing does
+    while (above - below > 1).any():
+        middle = (above + below) // 2
+        reached = chain(_number(middle * direction), AT_ONCE) > level
+        above, below = np.where(reached, middle, above), np.where(reached, below, middle)
+    found = _number(above)
+    found[np.broadcast_to(least > level, found.shape)] = -np.inf  # always
+    found[np.broadcast_to(most <= level, found.shape)] = np.nan  # never
+    return found, np.where(falls, np.uint32(1 << 31), np.uint32(0))
+
+
+def _holds(chain: Chain, thresholds: Floats, signs: npt.NDArray[np.uint32]) -> bool:
+    """Whether chain and thresholds agree at and just below each threshold, and far from them, at several batch sizes."""
+    levels, count = thresholds.shape
+    sign = np.where(signs > 0, np.float32(-1), np.float32(1))
+    at = np.nan_to_num(thresholds, nan=0.0).astype(np.float32)  # always: the least number there is
+    before = _number(np.maximum(_key(at) - 1, -LARGEST))
+    far = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-45, -1e-45, 255.0, 2.0**31, -(2.0**31), 1e10, -1e10, 1e20, -1e20, 3e38, -3e38]
+    spread = np.random.Generator(np.random.PCG64(0)).standard_normal((3, count)).astype(np.float32)
+    scale = np.float32(np.median(np.abs(at[np.isfinite(at)]))) if np.isfinite(at).any() else np.float32(1)
+    lines = [at * sign, before * sign, np.repeat(np.array(far, np.float32)[:, None], count, axis=1)]
+    lines.append(spread * (1 + 2 * scale))
+    x = np.concatenate(lines).astype(np.float32)
+    mine = ((x * sign)[:, None] >= thresholds[None]).sum(axis=1)
+    near = 2 * levels
+    return np.array_equal(chain(x, AT_ONCE), mine) and np.array_equal(chain(x[:near], 1), mine[:near])

@@ -1,0 +1,286 @@
+"""A mapping as machine code and tables, and a worker's memory to run it in."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
+from chipsim.engine.engines import Worker
+from chipsim.engine.fast import kernels
+from chipsim.engine.fast.encoder import AT_ONCE, Encoder, find_encoder
+from chipsim.engine.fast.exact import are_pixels
+from chipsim.engine.fast.kernels import LANES
+from chipsim.engine.fast.merge import Int, merge
+from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.tables import Tables, aligned, build
+from chipsim.engine.host import Array, Host, lose, run_model
+from chipsim.errors import InputError
+from chipsim.mapping import Mapping
+
+#: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
+SLICE = 1 << 25
+
+_P, _N = ctypes.c_void_p, ctypes.c_int64
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "run": (_P, _N, _N),
+    "tally": (_P, _P, _N, _P),
+    "count_rows": (_P, _P, _N, _N, _P, _P),
+    "split": (_P, _N, _P, _P, _P, _P, _P),
+    **{f"encode{n or ''}": (_P, _N, _N, _N, _P, _P, _P) for n in (*kernels.UNROLLED, 0)},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FastEngine:
+    """What all workers share; nothing in it changes."""
+
+    mapping: Mapping
+    host: Host
+    tables: Tables
+    encoder: Encoder
+    function: dict[str, Callable[..., None]]
+    code: Code  # holds the machine code
+    name: str = "fast"
+    batch: int = 4 * LANES
+
+    def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False) -> Worker:
+        """Return memory for one thread."""
+        return FastWorker(self, noise, seed, per_image)
+
+    def counts(self, workers: Sequence[Worker]) -> Counts:
+        """Count what all workers did."""
+        m, t = self.mapping, self.tables
+        values = t.merged.values
+        totals = np.sum([worker.totals for worker in workers if isinstance(worker, FastWorker)], axis=0)
+        fired = totals[t.slot]
+        lead = values.member[values.offset[:-1]]
+        spikes = np.zeros(m.cores, np.int64)
+        core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+        np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
+        arrivals = totals[t.row_offset // LANES]
+        core = np.repeat(t.cores[:, kernels.CORE.index("core")], t.cores[:, kernels.CORE.index("rows")])
+        sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
+        np.add.at(sops, core, arrivals * t.row_sops)
+        np.add.at(events, core, arrivals * t.row_events)
+        fanout = m.dense_fanout[lead].astype(np.int64)
+        return Counts(
+            encoder_spikes=int(fired[: values.encoder].sum()),
+            paper_sops=2 * int(fired @ fanout) if m.dense_fanout.any() else None,
+            packets=int(fired @ np.diff(m.target_offset)[lead]),
+            core_spikes=spikes,
+            core_sops=sops,
+            core_events=events,
+        )
+
+
+def load_fast(m: Mapping, host: Host, code: Code) -> FastEngine | None:
+    """Merge, lay out and compile; None where a potential does not fit 32 bits."""
+    merged = merge(m)
+    if max(form.largest for form in merged.forms) >= 1 << 31:
+        return None
+    tables = build(m, merged, code)
+    addresses = code.add(b"kernels", lambda _: kernels.module(), tuple(_SIGNATURES), optimise=True)
+    function: dict[str, Callable[..., None]] = {
+        name: ctypes.CFUNCTYPE(None, *_SIGNATURES[name])(address)
+        for name, address in zip(_SIGNATURES, addresses, strict=True)
+    }
+    return FastEngine(m, host, tables, find_encoder(m, host, tables.features), function, code)
+
+
+class FastWorker:
+    """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
+
+    def __init__(self, engine: FastEngine, noise: float, seed: int, per_image: bool) -> None:
+        self.engine, self.noise, self.seed = engine, noise, seed
+        t, m = engine.tables, engine.mapping
+        self.values = aligned((t.slots, LANES), np.uint8)
+        self.mask = aligned((LANES,), np.uint8)
+        self.totals = np.zeros(t.slots, np.int64)
+        self.potentials = aligned((t.outputs, LANES), np.int32)
+        self.rows = aligned((t.most_rows + 1, LANES), np.uint8)  # row 0 stays zero
+        self.accumulators = aligned((t.most_accumulators, LANES), np.int32)
+        self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
+        arrays: dict[str, Any] = {
+            "values": self.values, "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask,
+            "totals": self.totals, "cores": t.cores, "row_offset": t.row_offset, "fires": t.fires,
+            "thresholds": t.thresholds, "lists": t.lists, "potentials": self.potentials, "row_events": t.row_events,
+            "row_sops": t.row_sops,
+        }  # fmt: skip
+        if self.per_core is not None:
+            arrays.update(zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True))
+        self.context = np.array([_address(arrays.get(name)) for name in kernels.CONTEXT], np.int64)
+        self.slices = _slices(t.cost)
+        self.encoding = _Encoding(engine, self.values)
+        values = t.merged.values
+        fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
+        self.weights = [
+            _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
+        ]
+
+    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
+        """Run images, which are the data set's from ``first``; potentials (images, outputs) and counts by image.
+
+        ``stop`` is asked now and then; if it says yes the batch is left unfinished.
+        """
+        potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
+        counted = []
+        for start in range(0, len(images), LANES):
+            part = images[start : start + LANES]
+            self.mask[: len(part)], self.mask[len(part) :] = 255, 0
+            self._encode(part, first + start)
+            for begin, end in self.slices:
+                if stop():
+                    return potentials, None
+                self.engine.function["run"](self.context.ctypes.data, begin, end)
+            potentials[start : start + LANES] = self.potentials.T[: len(part)]
+            if self.per_core is not None:
+                counted.append(self._count(len(part)))
+        return potentials, _joined(counted) if counted else None
+
+    def _encode(self, images: Array, first: int) -> None:
+        """Values of the encoder, and how often each fired."""
+        m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
+        call = self.engine.function
+        parts = len(t.splits)
+        if self.noise or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
+            sent = self.engine.host.spikes(images)
+            if self.noise:
+                sent = lose(sent, first, self.noise, self.seed)
+            fired = np.add.reduceat(sent[values.member[: values.offset[values.encoder]]], values.offset[: values.encoder])
+            self.values[t.slot[: values.encoder], : len(images)] = fired
+            call["tally"](*map(_address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))
+        else:
+            self.encoding.run(images)
+            place = (t.splits, parts, self.values, self.values, self.mask, self.totals, t.split_thresholds)
+            call["split"](*map(_address, place))
+        call["tally"](*map(_address, (self.values, self.mask, m.encoder_neurons // m.encoder.levels, self.totals)))
+
+    def _count(self, images: int) -> ImageCounts:
+        assert self.per_core is not None
+        encoder, paper = (self._weighed(weights)[:images] for weights in self.weights)
+        spikes, sops, events = (np.ascontiguousarray(part[:, :images].T) for part in self.per_core)
+        return ImageCounts(encoder, 2 * paper, spikes, sops, events)
+
+    def _weighed(self, weights: _Weights) -> Int:
+        """Sum of all values, each times its weight, by image."""
+        if weights.wide is not None:
+            return np.asarray(weights.wide @ self.values.astype(np.float64)).astype(np.int64)
+        call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
+        place = (self.values, weights.offsets, len(self.values), weights.chunk, weights.narrow, out)
+        call(*map(_address, place))
+        return out.astype(np.int64)
+
+
+class _Weights:
+    """One weight for each slot."""
+
+    def __init__(self, t: Tables, of_value: Int) -> None:
+        weights = np.zeros(t.slots, np.int64)
+        weights[t.slot] = of_value
+        size = t.merged.values.size
+        self.offsets = np.arange(0, LANES * t.slots, LANES, dtype=np.uint32)
+        self.narrow = weights.astype(np.int32)
+        self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
+        # a sum that 32 bits might not hold is left to doubles, exact below 2**53
+        self.wide = weights.astype(np.float64) if int(of_value @ size) >= 1 << 31 else None
+
+
+class _Encoding:
+    """The encoder's memory: what onnxruntime gives for a few images, and where their levels go."""
+
+    def __init__(self, engine: FastEngine, values: npt.NDArray[np.uint8]) -> None:
+        self.engine, self.values = engine, values
+        self.count = engine.mapping.encoder_neurons // engine.mapping.encoder.levels
+        self.graded = aligned((AT_ONCE, engine.tables.features), np.float32)
+        name = f"encode{len(engine.encoder.thresholds) if len(engine.encoder.thresholds) in kernels.UNROLLED else ''}"
+        self.function = engine.function[name]
+        given = self.given = aligned((AT_ONCE, *engine.mapping.input.shape), np.dtype(engine.mapping.input.dtype))
+        straight = self.count == engine.tables.features and not engine.encoder.single
+        self.plain, self.quick = (
+            self._binding(model, given) if straight else None for model in (engine.encoder.linear, engine.encoder.quick)
+        )
+
+    def run(self, images: Array) -> None:
+        """Put the levels of up to 64 images into the values."""
+        for group, first in enumerate(range(0, len(images), AT_ONCE)):
+            part = images[first : first + AT_ONCE]
+            e = self._grade(part)
+            place = (self.graded, len(part), self.engine.tables.features, len(e.thresholds), e.thresholds, e.signs)
+            self.function(*map(_address, place), _address(self.values) + AT_ONCE * group)
+
+    def _grade(self, images: Array) -> Encoder:
+        """Make what thresholds are compared with, float32 (images, features); return whose thresholds."""
+        e = self.engine.encoder
+        finite = self._linear(e, images)
+        if finite or e.whole is None or e.linear is None:
+            return e
+        self._linear(e.whole, images)  # infinity and what is no number: the chain itself says what becomes of it
+        return e.whole
+
+    def _linear(self, e: Encoder, images: Array) -> bool:
+        """Run one of the encoders; whether all of it is finite."""
+        if self.plain is not None and len(images) == AT_ONCE and e is self.engine.encoder:
+            self.given[...] = images
+            if self.quick is not None and are_pixels(images):
+                e.quick.run_with_iobinding(self.quick)
+                return True  # it is proved
+            e.linear.run_with_iobinding(self.plain)
+            return _finite(self.graded)
+        if e.linear is None:
+            if not e.split and not np.isin(images, (0, 1)).all():
+                raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
+            found = images
+        elif e.single:
+            found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
+        else:
+            found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
+        graded = self.graded[: len(images), : self.count]
+        graded[...] = found.reshape(len(images), -1)
+        return _finite(graded)
+
+    def _binding(self, model: Any, given: Array) -> Any:
+        """Let onnxruntime read and write this memory itself, for a full group; None where it will not."""
+        if model is None or model.get_outputs()[0].type != "tensor(float)":
+            return None
+        e = self.engine.encoder
+        binding = model.io_binding()
+        binding.bind_input(e.source, "cpu", 0, given.dtype, given.shape, given.ctypes.data)
+        binding.bind_output(e.tensor, "cpu", 0, np.float32, (AT_ONCE, *e.shape), self.graded.ctypes.data)
+        try:
+            model.run_with_iobinding(binding)
+        except Exception:  # noqa: BLE001  # onnxruntime raises several types of its own; the other way says what is wrong
+            return None
+        return binding
+
+
+def _finite(values: npt.NDArray[np.float32]) -> bool:
+    """Whether all values are finite, and not so large that their sum is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
+def _address(value: Any) -> int:
+    """Address of an array, 0 of none; a number is itself."""
+    if value is None:
+        return 0
+    return int(value.ctypes.data) if isinstance(value, np.ndarray) else int(value)
+
+
+def _slices(cost: Int) -> list[tuple[int, int]]:
+    """Ranges of cores, each of about `SLICE`."""
+    number = (np.cumsum(cost) - cost) // SLICE
+    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(cost)]
+    return list(pairwise(edges))
+
+
+def _joined(parts: list[ImageCounts]) -> ImageCounts:
+    if len(parts) == 1:
+        return parts[0]
+    return ImageCounts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in IMAGE_COUNTS})

@@ -1,0 +1,259 @@
+"""The machine code that every mapping shares: a core from latch to fire, the encoder's levels, the counters.
+
+Everything is done for 64 images at a time: a row of any table is 64 lanes, one an image. The tables are those of
+`chipsim.engine.fast.tables`, by the names that stand there.
+"""
+
+from __future__ import annotations
+
+from chipsim.engine.fast.ir import Function, Value
+from chipsim.engine.fast.plan import STRIDE
+
+LANES = 64
+BYTES, HALVES, WORDS = (f"<64 x i{bits}>" for bits in (8, 16, 32))
+
+#: fields of `run`'s context, addresses in this order
+CONTEXT = (
+    "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
+    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events",
+)  # fmt: skip
+#: fields of a core's record, int64
+CORE = (
+    "code", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
+)  # fmt: skip
+#: encoders of so many levels have their thresholds in registers
+UNROLLED = (1, 2, 3, 4)
+
+
+def module() -> str:
+    """Return all of it."""
+    parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
+    for bits in (16, 32):
+        parts += [_list(bits), _fire(f"fire{bits}", bits), _read(bits)]
+    parts += [_encode(levels) for levels in (*UNROLLED, 0)]
+    return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
+
+
+def _run() -> str:
+    """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for."""
+    f = Function("run", context="ptr", begin="i64", end="i64")
+    a = f.arguments
+    c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
+    with f.loop(a["begin"], a["end"]) as number:
+        record = f.at(c["cores"], number, 8 * len(CORE))
+        core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
+        taken = f.at(c["row_offset"], core["row"], 4)
+        with f.when(core["code"]):
+            f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, c["accumulators"])
+        with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
+            f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
+        fires = f.at(c["fires"], core["fire"], 16)
+        for bits, kind in ((16, "narrow"), (32, "wide")):
+            with f.when(core[kind]):
+                with f.when(core["list"]):
+                    program = f.at(c["lists"], core["list"], 4)
+                    f.call(f"list{bits}", program, c["rows"], c["accumulators"], core["accumulators"])
+                with f.when(core["spiking"]):
+                    place = (c["accumulators"], c["values"], c["mask"], c["totals"])
+                    f.call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
+                with f.when(core["readout"]):
+                    f.call(f"read{bits}", fires, core["fires"], c["accumulators"], c["potentials"])
+        with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
+            with f.when(core["spiking"]):
+                f.call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
+            for weights, out in (("row_sops", "core_sops"), ("row_events", "core_events")):
+                weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
+                f.call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
+    return f.text()
+
+
+def _list(bits: int) -> str:
+    """Walk the program of `plan.lists`."""
+    f = Function(f"list{bits}", program="ptr", rows="ptr", accumulators="ptr", count="i64")
+    a = f.arguments
+    wide = f"<64 x i{bits}>"
+    size = LANES * bits // 8
+    with f.loop(0, a["count"]) as j:
+        f.store(f.zero(wide), f.at(a["accumulators"], j, size), 64)
+    cursor = f.variable("i64", "1")
+    with f.loop(0, f.index(a["program"], 0)):
+        at = f.load("i64", cursor, 8)
+        adds, subs, accumulator, factor = (f.index(a["program"], at + i) for i in range(4))
+        total = f.variable(BYTES, "zeroinitializer")
+        middle = at + 4 + adds * STRIDE
+        end = middle + subs * STRIDE
+        for start, stop, sign in ((at + 4, middle, 1), (middle, end, -1)):
+            with f.loop(start, stop, STRIDE) as i:
+                taken = [f.load(BYTES, f.at(a["rows"], f.index(a["program"], i + s)), 64) for s in range(STRIDE)]
+                part = (taken[0] + taken[1]) + (taken[2] + taken[3])
+                before = f.load(BYTES, total, 64)
+                f.store(before + part if sign > 0 else before - part, total, 64)
+        scaled = f.cast("sext", f.load(BYTES, total, 64), wide) * f.splat(f.cast("trunc", factor, f"i{bits}"), LANES)
+        f.add_to(f.at(a["accumulators"], accumulator, size), scaled)
+        f.store(end, cursor, 8)
+    return f.text()
+
+
+def _fire(name: str, bits: int) -> str:
+    """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
+
+    With 8 bits the accumulators are the encoder's levels, which are not negative.
+    """
+    f = Function(
+        name, fires="ptr", count="i64", accumulators="ptr", values="ptr", mask="ptr", totals="ptr", thresholds="ptr"
+    )
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        accumulator, value, first, many = _fire_record(f, a["fires"], i)
+        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
+        fired = f.variable(BYTES, "zeroinitializer")
+        with f.loop(first, first + many) as t:
+            threshold = f.load("i32", f.at(a["thresholds"], t, 4), 4)
+            if bits < 32:
+                threshold = f.cast("trunc", threshold, f"i{bits}")
+            reached = f.compare("sge" if bits > 8 else "uge", potential, f.splat(threshold, LANES))
+            f.add_to(fired, f.cast("zext", reached, BYTES))
+        result = f.load(BYTES, fired, 64)
+        f.store(result, f.at(a["values"], value, LANES), 64)
+        _add_total(f, a["totals"], value, result & mask)
+    return f.text()
+
+
+def _fire_record(f: Function, fires: Value, i: Value) -> list[Value]:
+    record = f.at(fires, i, 16)
+    return [f.index(record, field) for field in range(4)]
+
+
+def _add_total(f: Function, totals: Value, value: Value, fired: Value) -> None:
+    wide = f.cast("zext", fired, HALVES)
+    total = f.emit("i16", f"call i16 @llvm.vector.reduce.add.v64i16({wide.type} {wide.name})")
+    place = f.at(totals, value, 8)
+    f.store(f.load("i64", place, 8) + f.cast("zext", total, "i64"), place, 8)
+
+
+def _read(bits: int) -> str:
+    """Potentials of a read-out core: record (accumulator, output)."""
+    f = Function(f"read{bits}", fires="ptr", count="i64", accumulators="ptr", potentials="ptr")
+    a = f.arguments
+    with f.loop(0, a["count"]) as i:
+        accumulator, output, _, _ = _fire_record(f, a["fires"], i)
+        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
+        wide = potential if bits == 32 else f.cast("sext", potential, WORDS)
+        f.store(wide, f.at(a["potentials"], output, 4 * LANES), 64)
+    return f.text()
+
+
+def _tally(name: str = "tally") -> str:
+    """Totals of values that lie one after the other."""
+    f = Function(name, values="ptr", mask="ptr", count="i64", totals="ptr")
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        _add_total(f, a["totals"], i, f.load(BYTES, f.at(a["values"], i, LANES), 64) & mask)
+    return f.text()
+
+
+def _count_rows() -> str:
+    """Sum of the rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
+    f = Function("count_rows", apart=True, values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
+    a = f.arguments
+    total = f.variable(WORDS, "zeroinitializer")
+    start = f.variable("i64", "0")
+    with f.when(a["chunk"]):
+        steps = f.emit("i64", f"udiv i64 {(a['count'] + a['chunk'] - 1).name}, {a['chunk'].name}")
+        with f.loop(0, steps):
+            first = f.load("i64", start, 8)
+            last = f.emit("i64", f"call i64 @llvm.smin.i64(i64 {(first + a['chunk']).name}, i64 {a['count'].name})")
+            part = f.variable(HALVES, "")
+            f.store(f.zero(HALVES), part, 64)
+            with f.loop(first, last) as r:
+                weight = f.cast("trunc", f.load("i32", f.at(a["weights"], r, 4), 4), "i16")
+                row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), HALVES)
+                f.add_to(part, row * f.splat(weight, LANES))
+            f.add_to(total, f.cast("zext", f.load(HALVES, part, 64), WORDS))
+            f.store(last, start, 8)
+    with f.loop(f.load("i64", start, 8), a["count"]) as r:
+        row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), WORDS)
+        f.add_to(total, row * f.splat(f.load("i32", f.at(a["weights"], r, 4), 4), LANES))
+    f.store(f.load(WORDS, total, 64), a["out"], 64)
+    return "declare i64 @llvm.smin.i64(i64, i64)\n" + f.text()
+
+
+def _count_spikes() -> str:
+    """Spikes of a core by image."""
+    f = Function("count_spikes", fires="ptr", count="i64", values="ptr", out="ptr")
+    a = f.arguments
+    total = f.variable(HALVES, "zeroinitializer")
+    wide = f.variable(WORDS, "zeroinitializer")
+    with f.loop(0, a["count"]) as i:
+        value = _fire_record(f, a["fires"], i)[1]
+        f.add_to(total, f.cast("zext", f.load(BYTES, f.at(a["values"], value, LANES), 64), HALVES))
+        full = f.emit("i64", f"and i64 {i.name}, 255")  # 256 values of at most 127
+        with f.when(f.cast("zext", f.emit("i1", f"icmp eq i64 {full.name}, 255"), "i64")):
+            f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
+            f.store(f.zero(HALVES), total, 64)
+    f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
+    f.store(f.load(WORDS, wide, 64), a["out"], 64)
+    return f.text()
+
+
+def _encode(levels: int) -> str:
+    """Levels of up to 16 images (images, features) as bytes, features by images, at images 16 * group of the 64.
+
+    A level is how many thresholds of its feature ``value ^ sign`` reaches, compared as float32. Thresholds lie level by
+    level, features filled up to a multiple of 64, and so are those of ``images``.
+    """
+    f = Function(
+        f"encode{levels or ''}", images="ptr", count="i64", features="i64", levels="i64", thresholds="ptr", signs="ptr",
+        out="ptr",
+    )  # fmt: skip
+    a = f.arguments
+    scratch = f.variable("[1024 x i8]", "zeroinitializer")
+    with f.loop(0, a["features"], 64) as first:
+        for part in range(4):
+            feature = first + 16 * part
+            sign = f.load("<16 x i32>", f.at(a["signs"], feature, 4), 4)
+            bounds = [
+                f.load("<16 x float>", f.at(a["thresholds"], a["features"] * i + feature, 4), 4) for i in range(levels)
+            ]
+            with f.loop(0, a["count"]) as image:
+                place = f.at(a["images"], image * a["features"] + feature, 4)
+                x = f.cast("bitcast", f.load("<16 x i32>", place, 4) ^ sign, "<16 x float>")
+                level = f.variable("<16 x i32>", "")
+                f.store(f.zero("<16 x i32>"), level, 64)
+                if levels:
+                    for bound in bounds:
+                        f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
+                else:
+                    with f.loop(0, a["levels"]) as i:
+                        bound = f.load("<16 x float>", f.at(a["thresholds"], a["features"] * i + feature, 4), 4)
+                        f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
+                byte = f.cast("trunc", f.load("<16 x i32>", level, 64), "<16 x i8>")
+                f.store(byte, f.at(scratch, image * 64 + 16 * part), 16)
+        f.call("turn", scratch, f.at(a["out"], first, LANES))
+    return f.text()
+
+
+def _turn() -> str:
+    """Store 16 images of 64 features, bytes, as 64 features of 16 images, ``LANES`` bytes apart."""
+    f = Function("turn", apart=True, images="ptr", out="ptr")
+    a = f.arguments
+    lines = [f.load(BYTES, f.at(a["images"], 64 * i), 64) for i in range(16)]
+    for part, line in enumerate(_transposed(f, lines)):
+        for lane in range(4):
+            piece = f.shuffle(line, line, list(range(16 * lane, 16 * lane + 16)))
+            f.store(piece, f.at(a["out"], 16 * lane + part, LANES), 16)
+    return f.text()
+
+
+def _transposed(f: Function, lines: list[Value]) -> list[Value]:
+    """16 lines of 4 x 16 bytes, each 16 x 16 block transposed: four rounds of interleaving line i with line i + 8."""
+    for _ in range(4):
+        new = []
+        for i in range(8):
+            for half in (0, 8):
+                lanes = [16 * block + half + j // 2 + 64 * (j % 2) for block in range(4) for j in range(16)]
+                new.append(f.shuffle(lines[i], lines[i + 8], lanes))
+        lines = new
+    return lines

@@ -1,0 +1,261 @@
+"""From a mapping to values and matrices, by what the mapping alone proves.
+
+A *value* is a set of sources whose spikes nobody tells apart: they share an accumulator (equal columns of one core; for
+the encoder one feature), each core that listens to one of them listens to all of them, by axons with equal rows, and the
+paper's count weighs them alike. What arrives is then the number of them that fired, a sum of bits that is formed before it
+is multiplied. Nothing is taken from the geometry of a layer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping import Mapping
+
+Int = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
+
+#: sources in one value; a value is held in a signed byte where it is added up
+LARGEST_VALUE = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """The partition of all sources that can fire into values."""
+
+    of_source: Int  # (sources,): value of each source, -1 for a read-out neuron
+    size: Int  # (values,): sources in it
+    member: Int  # (sources that fire,): sources, value by value
+    offset: Int  # (values + 1,) into member
+    producer: Int  # (values,): encoder feature, or features + the number of a core's accumulator over all cores
+    encoder: int  # values of the encoder come first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What equal cores share: a matrix of values by accumulators, and the bound of each value."""
+
+    matrix: Matrix  # (rows, accumulators)
+    bound: Int  # (rows,): largest value
+    largest: int  # no partial sum of an accumulator is larger in magnitude, in whatever order it is summed
+
+
+def make_form(matrix: Matrix, bound: Int) -> Form:
+    """Make a form and find its bound."""
+    if matrix.size and max(matrix.max(), -int(matrix.min())) <= 127:
+        matrix = matrix.astype(np.int8)
+    most = np.abs(matrix).sum(axis=0, dtype=np.int64).max(initial=0) * bound.max(initial=0)
+    if most >= 1 << 14:  # look closer: signs and single bounds matter
+        weighed = matrix.astype(np.int64) * bound[:, None]
+        most = max(np.maximum(weighed, 0).sum(axis=0).max(initial=0), -np.minimum(weighed, 0).sum(axis=0).min(initial=0))
+    return Form(matrix, bound, int(most))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedCore:
+    """One core: which values its rows take, what a spike on a row counts, and what fires from its accumulators."""
+
+    core: int
+    form: int  # index of its `Form`
+    rows: Int  # (rows,): value
+    events: Int  # (rows,): axons that one spike of the value arrives at
+    sops: Int  # (rows,): synapses that it meets there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """A mapping after merging."""
+
+    values: Values
+    forms: tuple[Form, ...]
+    cores: tuple[MergedCore, ...]  # in the order of their ticks
+    accumulator: Int  # (neurons,): accumulator of each neuron in its core
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Classes:
+    """A distinct crossbar: classes of equal rows and of equal columns."""
+
+    row: Int  # (axons,): class, the first axon that has this row
+    synapses: Int  # (axons,): non-zero weights
+    column: Int  # (neurons,): number of the accumulator
+    weights: npt.NDArray[np.int8]  # (axons, accumulators)
+
+
+def merge(m: Mapping) -> Merged:
+    """Find values and forms."""
+    classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
+    accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
+    values = _values(m, classes, accumulator)
+    forms, cores, placed = _cores(m, classes, values, accumulator)
+    return Merged(values, forms, cores, placed)
+
+
+def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
+    def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
+        if not lines.size:
+            return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
+        seen: dict[bytes, int] = {}
+        content = cast(list[bytes], lines.view(np.dtype((np.void, lines.shape[1]))).reshape(-1).tolist())
+        number = np.array([seen.setdefault(line, len(seen)) for line in content], np.int64)
+        before = np.concatenate([[-1], np.maximum.accumulate(number)[:-1]])
+        return number, np.flatnonzero(number > before)
+
+    row, first_row = numbered(np.ascontiguousarray(crossbar))
+    column, first = numbered(np.ascontiguousarray(crossbar.T))
+    return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, crossbar[:, first])
+
+
+def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
+    encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
+    sources = encoder + m.neurons
+    accumulators = np.array([classes[k].weights.shape[1] for k in m.core_crossbar], np.int64)
+    base = features + np.concatenate([[0], np.cumsum(accumulators)[:-1]])
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
+    mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
+    alike = _alike(m, classes, producer, sources)
+    order = np.lexsort((np.arange(sources), alike, producer))
+    order = order[~mute[order]]
+    new = np.ones(len(order), bool)
+    new[1:] = (alike[order[1:]] != alike[order[:-1]]) | (producer[order[1:]] != producer[order[:-1]])
+    start = np.flatnonzero(new)
+    rank = np.arange(len(order)) - np.repeat(start, np.diff([*start, len(order)]))
+    new |= rank % LARGEST_VALUE == 0
+    start = np.flatnonzero(new)
+    of_source = np.full(sources, -1)
+    of_source[order] = np.cumsum(new) - 1
+    return Values(
+        of_source=of_source,
+        size=np.diff([*start, len(order)]),
+        member=order,
+        offset=np.array([*start, len(order)], np.int64),
+        producer=producer[order[start]],
+        encoder=int((order[start] < encoder).sum()),
+    )
+
+
+def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> Int:
+    """Number sources so that those of one producer with one number arrive at the same rows and have one fan-out.
+
+    The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
+    """
+    row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
+    row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
+    order, offset = m.target_axon, m.target_offset  # axons, source by source
+    keys, count = row[order], np.diff(offset)
+    owner = np.repeat(np.arange(sources), count)
+    if ((keys[1:] < keys[:-1]) & (owner[1:] == owner[:-1])).any():
+        order = np.lexsort((row, m.axon_source))
+        keys = row[order]
+    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(keys.astype(np.uint64)))])
+    digest = running[offset[1:]] - running[offset[:-1]]
+    digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
+    by = np.lexsort((np.arange(sources), digest, producer))
+    new = np.ones(sources, bool)
+    new[1:] = (digest[by[1:]] != digest[by[:-1]]) | (producer[by[1:]] != producer[by[:-1]])
+    first = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
+    leader = np.empty(sources, np.int64)
+    leader[by] = first
+    same = (count == count[leader]) & (m.dense_fanout == m.dense_fanout[leader])
+    rank = np.arange(len(keys)) - offset[owner]
+    theirs = offset[leader[owner]] + np.minimum(rank, np.maximum(count[leader[owner]] - 1, 0))
+    wrong = np.zeros(sources, bool)
+    if len(keys):
+        wrong[owner[keys != keys[np.minimum(theirs, len(keys) - 1)]]] = True
+    return np.where(same & ~wrong, leader, np.arange(sources))
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finaliser: a bijection that spreads."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def _cores(
+    m: Mapping, classes: list[_Classes], values: Values, accumulator: Int
+) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
+    """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
+    leader = values.member[values.offset[:-1]]  # one source speaks for its value
+    speaks = np.zeros(len(values.of_source), bool)
+    speaks[leader] = True
+    alike: dict[tuple[int, bytes, bytes, bytes], list[tuple[int, Int, Int]]] = defaultdict(list)
+    taken = []
+    for core in range(m.cores):
+        sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]]
+        axons = np.flatnonzero(speaks[sources])
+        rows, row = _rows(values.of_source[sources[axons]])
+        taken.append(axons)
+        shape = (int(m.core_crossbar[core]), axons.tobytes(), row.tobytes(), values.size[rows].tobytes())
+        alike[shape].append((core, rows, row))
+    forms: list[Form] = []
+    known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
+    merged = []
+    placed = np.empty_like(accumulator)
+    for (k, *_), cores in alike.items():
+        first, rows, row = cores[0]
+        axons, bound = taken[first], values.size[rows]
+        matrix = _matrix(classes[k], axons, row, len(rows))
+        # putting lines in order costs time, and pays where code is shared
+        by_row, by_column = _in_order(matrix, bound) if len(cores) > 1 else (np.arange(n) for n in matrix.shape)
+        matrix, bound = np.ascontiguousarray(matrix[by_row][:, by_column]), bound[by_row]
+        form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape), len(forms))
+        if form == len(forms):
+            forms.append(make_form(matrix, bound))
+        events = np.bincount(row, minlength=len(rows))[by_row]
+        sops = np.bincount(row, classes[k].synapses[axons], len(rows)).astype(np.int64)[by_row]
+        rank = np.argsort(by_column)
+        for core, rows, _ in cores:
+            merged.append(MergedCore(core, form, rows[by_row], events, sops))
+            own = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
+            placed[own] = rank[accumulator[own]]
+    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
+    merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
+    return tuple(forms), tuple(merged), placed
+
+
+def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
+    """Orders of rows and columns that depend on what is in them, not on where they stand.
+
+    Lines are told apart by what they hold, then by what the lines hold that they cross (Weisfeiler and Leman's refinement).
+    Lines that stay alike keep their order; then matrices that could be put in one order may stay apart, and nothing is lost.
+    """
+    weights = [w for w in np.unique(matrix).tolist() if w]
+    mark = _mix(np.array(weights, np.int64).astype(np.uint64))
+    row, column = _mix(bound.astype(np.uint64)), np.zeros(matrix.shape[1], np.uint64)
+    planes = [matrix == w for w in weights]
+    for _ in range(3):
+        for one, plane in zip(mark, planes, strict=True):
+            column = column + _mix(row ^ one) @ plane
+        for one, plane in zip(mark, planes, strict=True):
+            row = row + plane @ _mix(column ^ one)
+    return np.argsort(row, kind="stable"), np.argsort(column, kind="stable")
+
+
+def _rows(value: Int) -> tuple[Int, Int]:
+    """Distinct values in the order of their first axon, and the row of each axon."""
+    in_order = np.sort(value)
+    if (in_order[1:] != in_order[:-1]).all():
+        return value, np.arange(len(value))
+    rows, first, row = np.unique(value, return_index=True, return_inverse=True)
+    by_axon = np.argsort(first)
+    position = np.empty(len(rows), np.int64)
+    position[by_axon] = np.arange(len(rows))
+    return rows[by_axon], position[row]
+
+
+def _matrix(classes: _Classes, axons: Int, row: Int, rows: int) -> Matrix:
+    """Rows of axons of one value, added up: a source may hold several axons of a core."""
+    taken = classes.weights[axons].astype(np.int32)
+    if len(axons) == rows:
+        return taken
+    matrix = np.zeros((rows, taken.shape[1]), np.int32)
+    np.add.at(matrix, row, taken)
+    return matrix

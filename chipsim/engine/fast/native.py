@@ -1,0 +1,174 @@
+"""Machine code: LLVM makes it from text, and a directory of the user's keeps it for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+#: the directory is emptied of what was used longest ago when it holds more than this
+CACHE_BYTES = 64 << 20
+_SOURCES = ("ir.py", "kernels.py", "native.py", "plan.py", "straight.py")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor, as LLVM describes it."""
+
+    cpu: str
+    features: str  # "+avx2,-avx512f,..."
+
+    @property
+    def registers(self) -> int:
+        """How many bytes-by-64 partial sums the vector registers hold, with some left for the rows."""
+        for feature, count in (("+avx512bw", 24), ("+avx2", 6), ("+neon", 6)):
+            if feature in self.features.split(","):
+                return count
+        return 4
+
+
+def host() -> Target:
+    """Return this machine's processor."""
+    import llvmlite.binding as llvm
+
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # not known for every processor
+        features = ""
+    return Target(llvm.get_host_cpu_name(), features)
+
+
+def cache_directory() -> Path:
+    """Return where this user's machine code is kept."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home())
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "chipsim" / "code"
+
+
+class Cache:
+    """Compiled code by content. Whatever goes wrong with the directory, code is made anew and nobody hears of it."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory if directory is not None and _ours(directory) else None
+
+    def get(self, key: str) -> bytes | None:
+        """Return what was put under the key, if it is there and whole."""
+        if self.directory is None:
+            return None
+        path = self.directory / key
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+
+    def put(self, key: str, code: bytes) -> None:
+        """Keep code, if it can be kept."""
+        if self.directory is None:
+            return
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(code).digest() + code)
+            os.replace(temporary, self.directory / key)
+            self._prune()
+        except OSError:
+            return
+
+    def _prune(self) -> None:
+        assert self.directory is not None
+        files = sorted(((path, path.stat()) for path in self.directory.iterdir()), key=lambda one: -one[1].st_mtime)
+        total = 0
+        for path, status in files:
+            total += status.st_size
+            if total > CACHE_BYTES:
+                path.unlink(missing_ok=True)
+
+
+def _ours(directory: Path) -> bool:
+    """Whether code in a directory can be trusted: it belongs to this user, and only they can write there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+    except (OSError, RuntimeError):  # no home directory
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+class Code:
+    """The code of one program, in this process."""
+
+    def __init__(self, target: Target | None = None, directory: Path | None = None, cached: bool = True) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self._llvm = llvm
+        self.target = target or host()
+        self.cache = Cache((directory or cache_directory()) if cached else None)
+        self.made = 0  # how many functions were compiled, not found in the cache
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine(2))
+        self._symbols: set[str] = set()
+
+    def add(
+        self, what: bytes, write: Callable[[str], str], names: tuple[str, ...] = (), optimise: bool = False
+    ) -> list[int]:
+        """Add functions and return their addresses.
+
+        Parameters
+        ----------
+        what : bytes
+            All that the text depends on besides the sources of this package.
+        write : callable
+            Makes the text; it is given the name of the function where there are no `names`.
+        optimise : bool
+            Whether the text goes through LLVM's passes, or to the code generator as it is.
+        """
+        key = hashlib.sha256(b"\0".join([self._stamp, repr((names, optimise)).encode(), what])).hexdigest()
+        symbols = names or (f"form_{key[:32]}",)
+        if key not in self._symbols:
+            code = self.cache.get(key)
+            if code is None:
+                code = self._compile(write(symbols[0]), optimise)
+                self.made += 1
+                self.cache.put(key, code)
+            self._engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
+            self._symbols.add(key)
+        self._engine.finalize_object()
+        return [self._engine.get_function_address(symbol) for symbol in symbols]
+
+    @cached_property
+    def _stamp(self) -> bytes:
+        """Whatever changes the code of a text."""
+        here = Path(__file__).parent
+        sources = hashlib.sha256(b"".join((here / name).read_bytes() for name in _SOURCES)).digest()
+        return sources + repr((self._llvm.llvm_version_info, self.target)).encode()
+
+    def _machine(self, effort: int) -> Any:
+        return self._llvm.Target.from_default_triple().create_target_machine(
+            cpu=self.target.cpu, features=self.target.features, opt=effort, jit=True
+        )
+
+    def _compile(self, text: str, optimise: bool) -> bytes:
+        module = self._llvm.parse_assembly(text)
+        machine = self._machine(2 if optimise else 0)
+        if optimise:
+            options = self._llvm.create_pipeline_tuning_options(speed_level=2)
+            options.loop_vectorization = options.slp_vectorization = False  # it is in vectors already
+            passes = self._llvm.create_pass_builder(machine, options)
+            passes.getModulePassManager().run(module, passes)
+        return bytes(machine.emit_object(module))

@@ -1,0 +1,86 @@
+"""A form as additions and subtractions of rows.
+
+A weight of several bits is written in signed binary digits, as few as there can be (canonical signed digit: 7 = 8 - 1), so
+that any matrix becomes ternary *strands*: one for each accumulator and digit, to be added up in signed bytes, widened
+before a byte can overflow, and shifted into the accumulator. A ternary matrix is its own single strand a column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.merge import Form, Int
+
+#: a partial sum in a byte stays in -BYTE .. BYTE
+BYTE = 127
+#: rows are taken this many at a time from a list; lists are filled up with the row of zeros
+STRIDE = 4
+#: accumulators that stay below this, in magnitude, are held in 16 bits
+NARROW = (1 << 15) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strand:
+    """Strands of a form, one a column."""
+
+    digits: npt.NDArray[np.int8]  # (rows, strands): -1, 0, +1
+    accumulator: Int  # (strands,): rising
+    shift: Int  # (strands,)
+
+
+def strands(form: Form) -> Strand:
+    """Write a form's weights in signed digits; strands without a digit are left out."""
+    rest = form.matrix.astype(np.int64)
+    planes = []
+    while rest.any():
+        odd = rest & 1
+        digit = np.where(odd == 1, 2 - (rest & 3), 0)  # +1 where the rest is 1 modulo 4, -1 where it is 3
+        planes.append(digit.astype(np.int8))
+        rest = (rest - digit) >> 1
+    if not planes:
+        return Strand(np.zeros((len(form.matrix), 0), np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    digits = np.stack(planes, axis=2).reshape(len(form.matrix), -1)
+    used = np.flatnonzero(digits.any(axis=0))
+    return Strand(np.ascontiguousarray(digits[:, used]), used // len(planes), used % len(planes))
+
+
+def narrow(form: Form) -> bool:
+    """Whether 16 bits hold the accumulators; thresholds beyond the bound are cut to it."""
+    return form.largest < NARROW
+
+
+def lists(form: Form) -> npt.NDArray[np.uint32]:
+    """Return the program that the list kernel walks.
+
+    First the number of segments; then for each: how many times STRIDE rows to add, how many to subtract, the accumulator,
+    the factor, and the rows, as byte offsets into the latched rows (row r lies at 64 * (r + 1); at 0 there are zeros).
+    """
+    parts = strands(form)
+    at_once = max(1, BYTE // int(form.bound.max(initial=1)))
+    column, row = np.nonzero(parts.digits.T)
+    minus = (parts.digits.T[column, row] < 0).astype(np.int64)
+    order = np.lexsort((row, minus, column))
+    column, row, minus = column[order], row[order], minus[order]
+    run = column * 2 + minus
+    rank = np.arange(len(run)) - np.searchsorted(run, run)
+    segment = np.stack([column, rank // at_once], axis=1)  # a segment adds and subtracts at most `at_once` rows
+    key = segment[:, 0] * (int(segment[:, 1].max(initial=0)) + 1) + segment[:, 1]
+    _, first, number = np.unique(key, return_index=True, return_inverse=True)
+    count = np.zeros((len(first), 2), np.int64)
+    np.add.at(count, (number, minus), 1)
+    steps = -(-count // STRIDE)
+    length = 4 + STRIDE * steps.sum(axis=1)
+    start = 1 + np.concatenate([[0], np.cumsum(length)])
+    program = np.zeros(start[-1], np.int64)
+    program[0] = len(first)
+    at = start[:-1]
+    program[at], program[at + 1] = steps[:, 0], steps[:, 1]
+    owner = column[first]
+    program[at + 2] = parts.accumulator[owner]
+    program[at + 3] = 1 << parts.shift[owner]
+    place = at[number] + 4 + np.where(minus == 1, STRIDE * steps[number, 0], 0) + rank % at_once
+    program[place] = 64 * (row + 1)
+    return program.astype(np.uint32)

@@ -1,0 +1,173 @@
+"""What the machine code reads: one table for each thing that a core is told, all of them plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast import plan, straight
+from chipsim.engine.fast.kernels import CORE, LANES
+from chipsim.engine.fast.merge import Form, Int, Merged
+from chipsim.engine.fast.native import Code
+from chipsim.mapping import Mapping
+
+#: cores that must share a form before it is worth code of its own
+SHARED = 3
+#: additions that are written out as code in all; compiling takes some 30 microseconds for each
+WRITTEN = 60_000
+#: the encoder's features are filled up to a multiple of this
+FEATURES = 64
+
+Word = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """Records and lists of `kernels`. Values lie in *slots*: first one for each feature of the encoder, then the others."""
+
+    merged: Merged
+    slot: Int  # (values,)
+    slots: int
+    cores: Int  # (cores, fields of CORE)
+    cost: Int  # (cores,): vector additions, about
+    row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot
+    row_events: npt.NDArray[np.int32]
+    row_sops: npt.NDArray[np.int32]
+    fires: Word  # (values of cores and read-out neurons, 4)
+    thresholds: npt.NDArray[np.int32]
+    lists: Word
+    splits: Word  # (encoder's values that are not whole features, 4): records of ``split``
+    split_thresholds: npt.NDArray[np.int32]
+    features: int  # of the encoder, filled up
+    outputs: int
+    most_rows: int
+    most_accumulators: int
+
+
+def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
+    """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists."""
+    slot, slots, features = _slots(m, merged)
+    fires, thresholds, fire_offset = _fires(m, merged, slot)
+    written = _written(merged, code)
+    programs = [
+        np.zeros(0, np.uint32) if number in written else plan.lists(form) for number, form in enumerate(merged.forms)
+    ]
+    list_offset = 1 + np.concatenate([[0], np.cumsum([len(p) for p in programs])])  # 0 is no list
+    row_offset = np.concatenate([[0], np.cumsum([len(c.rows) for c in merged.cores])])
+    narrow = [plan.narrow(form) for form in merged.forms]
+    records = np.zeros((len(merged.cores), len(CORE)), np.int64)
+    for number, core in enumerate(merged.cores):
+        form = merged.forms[core.form]
+        readout = m.layers[m.core_layer[core.core]].levels == 0
+        at, until = fire_offset[core.core], fire_offset[core.core + 1]
+        weight = int((form.bound * np.maximum(core.sops, core.events)).max(initial=1))
+        records[number] = [
+            written.get(core.form, 0),
+            0 if core.form in written else list_offset[core.form],
+            row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
+            narrow[core.form], not narrow[core.form], not readout, readout, core.core, 65535 // max(weight, 1),
+        ]  # fmt: skip
+    sizes = np.array([straight.size(form) + 2 * len(form.matrix) + 100 for form in merged.forms], np.int64)
+    features_encoded, split_thresholds = _splits(m, merged, slot)
+
+    def rows(values: list[Any], kind: Any) -> Any:
+        return np.concatenate([np.zeros(0, kind), *values]).astype(kind)
+
+    return Tables(
+        merged=merged,
+        slot=slot,
+        slots=slots,
+        cores=records,
+        cost=sizes[[core.form for core in merged.cores]],
+        row_offset=rows([LANES * slot[c.rows] for c in merged.cores], np.uint32),
+        row_events=rows([c.events for c in merged.cores], np.int32),
+        row_sops=rows([c.sops for c in merged.cores], np.int32),
+        fires=fires,
+        thresholds=thresholds,
+        lists=np.concatenate([np.zeros(1, np.uint32), *programs]),
+        splits=features_encoded,
+        split_thresholds=split_thresholds,
+        features=features,
+        outputs=next(int(np.prod(e.shape, dtype=np.int64)) for e in m.layers if e.levels == 0),
+        most_rows=max(len(c.rows) for c in merged.cores),
+        most_accumulators=max(form.matrix.shape[1] for form in merged.forms),
+    )
+
+
+def _slots(m: Mapping, merged: Merged) -> tuple[Int, int, int]:
+    """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own."""
+    values, levels = merged.values, m.encoder.levels
+    count = m.encoder_neurons // levels
+    features = -(-count // FEATURES) * FEATURES
+    whole = np.zeros(len(values.size), bool)
+    whole[: values.encoder] = values.size[: values.encoder] == levels
+    slot = np.empty(len(values.size), np.int64)
+    slot[whole] = values.producer[whole]
+    slot[~whole] = features + np.arange(int((~whole).sum()))
+    return slot, features + int((~whole).sum()), features
+
+
+def _splits(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.int32]]:
+    """Records of the encoder's values that are parts of a feature: neuron i fires where the level reaches i + 1."""
+    values = merged.values
+    part = np.flatnonzero(values.size[: values.encoder] != m.encoder.levels)
+    size = values.size[part]
+    first = np.concatenate([[0], np.cumsum(size)[:-1]]) if len(part) else np.zeros(0, np.int64)
+    inside = np.concatenate([np.zeros(0, np.int64), *(values.member[values.offset[v] : values.offset[v + 1]] for v in part)])
+    records = np.stack([values.producer[part], slot[part], first, size], axis=1)
+    return records.astype(np.uint32), (inside % m.encoder.levels + 1).astype(np.int32)
+
+
+def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.int32], Int]:
+    """Records of each core: its values with their thresholds, or its read-out neurons with their outputs."""
+    values = merged.values
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    mute = np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]
+    limit = np.empty(m.cores, np.int64)
+    for core in merged.cores:
+        limit[core.core] = merged.forms[core.form].largest + 1
+    # thresholds beyond what a potential reaches are cut to just beyond it: the same spikes, in 16 bits
+    threshold = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of]).astype(np.int32)
+    fired = values.member[values.offset[values.encoder] :] - m.encoder_neurons
+    first = values.offset[values.encoder : -1] - values.offset[values.encoder]
+    own = np.arange(values.encoder, len(values.size))
+    lead = fired[first]
+    spiking = np.stack([merged.accumulator[lead], slot[own], first, values.size[own]], axis=1)
+    read = np.flatnonzero(mute)
+    zeros = np.zeros(len(read), np.int64)
+    reading = np.stack([merged.accumulator[read], m.neuron_element[read].astype(np.int64), zeros, zeros], axis=1)
+    owner = np.concatenate([core_of[lead], core_of[read]])
+    order = np.argsort(owner, kind="stable")
+    offset = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=m.cores))])
+    return np.concatenate([spiking, reading])[order].astype(np.uint32), threshold[fired], offset
+
+
+def _written(merged: Merged, code: Code | None) -> dict[int, int]:
+    """Addresses of the forms that become code: those that save most, as long as there is room."""
+    if code is None:
+        return {}
+    uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
+    shared = np.flatnonzero(uses >= SHARED)
+    sizes = {int(number): straight.size(merged.forms[number]) for number in shared}
+    room, out = WRITTEN, {}
+    for number in sorted(sizes, key=lambda n: -sizes[n] * int(uses[n])):
+        if sizes[number] <= room:
+            room -= sizes[number]
+            out[number] = _address(merged.forms[number], code)
+    return out
+
+
+def _address(form: Form, code: Code) -> int:
+    what = b"\0".join([repr(form.matrix.shape).encode(), form.matrix.tobytes(), form.bound.tobytes()])
+    return code.add(what, lambda name: straight.write(form, name, code.target.registers))[0]
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Zeros that begin at a multiple of 64 bytes."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LANES, np.uint8)
+    start = -raw.ctypes.data % LANES
+    return np.asarray(raw[start : start + size].view(dtype).reshape(shape))

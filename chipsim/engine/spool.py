@@ -1,0 +1,58 @@
+"""Arrays of one row an image that may outgrow memory: beyond a size they lie in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+
+#: bytes of one array that are kept in memory
+IN_MEMORY = 64 << 20
+
+
+class Spool:
+    """Collects rows in order."""
+
+    def __init__(self) -> None:
+        self._parts: list[npt.NDArray[Any]] = []
+        self._held = 0
+        self._rows = 0
+        self._file: IO[bytes] | None = None
+        self._shape: tuple[int, ...] = ()
+        self._dtype: np.dtype[Any] = np.dtype(np.int64)
+
+    def add(self, rows: npt.NDArray[Any]) -> None:
+        """Append rows; all have one shape and dtype."""
+        self._shape, self._dtype = rows.shape[1:], rows.dtype
+        self._rows += len(rows)
+        self._held += rows.nbytes
+        self._parts.append(rows)
+        if self._held > IN_MEMORY:
+            self._spill()
+
+    def array(self) -> npt.NDArray[Any]:
+        """Return all rows; of a file they are mapped, not read."""
+        if self._file is None:
+            return np.concatenate(self._parts)
+        self._spill()
+        shape = (self._rows, *self._shape)
+        return np.memmap(self._file, self._dtype, "r", 0, shape)  # type: ignore[call-overload,no-any-return]
+
+    def _spill(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="chipsim-")  # noqa: SIM115  # it lives as long as its rows
+            for part in self._parts:
+                self._file.write(np.ascontiguousarray(part).data)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                tempfile.gettempdir(),
+                f"cannot hold the results of so many images: {error.strerror}; free some space, or set TMPDIR",
+                code="output-unwritable",
+            ) from None
+        self._parts, self._held = [], 0

@@ -1,0 +1,160 @@
+"""The fast engine is the reference engine: every potential, every counter, of the run and of each image."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hand_mappings import HandCore, HandMap, encoder_onnx, random_map, wide_map
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chipsim.chip import load_chip
+from chipsim.engine.count import Counts, ImageCounts
+from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast import tables
+from chipsim.engine.fast.engine import FastEngine, load_fast
+from chipsim.engine.fast.native import Code, Target
+from chipsim.engine.host import load_host
+from chipsim.mapping import Mapping, validate_mapping
+
+
+def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, parts: list[int]):
+    """What an engine gives when two workers share the images in parts of the given sizes."""
+    workers = [engine.worker(noise, 5, True) for _ in range(2)]
+    potentials, each, first = [], [], 0
+    for number, size in enumerate(parts):
+        found, counts = workers[number % 2].batch(images[first : first + size], first, lambda: False)
+        potentials.append(found)
+        each.append(counts)
+        first += size
+    return np.concatenate(potentials), each, engine.counts(workers)
+
+
+def check_equal(mapping: Mapping, images: np.ndarray, noise: float = 0.0, target: Target | None = None) -> FastEngine:
+    validate_mapping(mapping)
+    host = load_host(mapping)
+    fast = load_fast(mapping, host, Code(target))
+    assert fast is not None
+    reference = ReferenceEngine(mapping, host)
+    parts = [len(images) // 3, len(images) - len(images) // 3]
+    parts = [size for size in parts if size]
+    want, want_each, want_counts = ran(reference, images, noise, parts)
+    got, got_each, got_counts = ran(fast, images, noise, parts)
+    np.testing.assert_array_equal(got, want)
+    for entry in fields(Counts):
+        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
+    for mine, theirs in zip(got_each, want_each, strict=True):
+        for entry in fields(ImageCounts):
+            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+    return fast
+
+
+def images_for(hand: HandMap, rng: np.random.Generator, count: int) -> np.ndarray:
+    return rng.integers(-1, hand.levels + 2, (count, hand.features)).astype(np.float32)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3]), st.integers(1, 140))
+@settings(max_examples=40)
+def test_random_mappings(seed: int, noise: float, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    hand = random_map(rng)
+    check_equal(hand.build(), images_for(hand, rng, count), noise)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3]), st.booleans())
+@settings(max_examples=40)
+def test_mappings_with_much_to_merge(seed: int, noise: float, written: bool) -> None:
+    # levels of a feature on equal rows, several thresholds a column, cores with equal crossbars, weights of any width;
+    # as code (three cores share a form) and as lists
+    rng = np.random.default_rng(seed)
+    hand = wide_map(rng)
+    before = tables.SHARED
+    tables.SHARED = 2 if written else 10**9
+    try:
+        check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise)
+    finally:
+        tables.SHARED = before
+
+
+def test_merging_finds_what_is_there() -> None:
+    hand = wide_map(np.random.default_rng(3), levels=4, bits=2, plain=True)
+    mapping = hand.build()
+    fast = check_equal(mapping, images_for(hand, np.random.default_rng(0), 70))
+    merged = fast.tables.merged
+    assert set(merged.values.size.tolist()) == {4}, "every feature is one value"
+    assert len(merged.forms) == 2, "the hidden cores are one form, the read-out another"
+    assert fast.code.target.registers >= 4
+
+
+@pytest.mark.parametrize("levels", [127, 128, 200, 255, 256, 300])
+def test_many_levels(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    chip = load_chip("xbar1152")
+    weights = rng.integers(-2, 2, (2, 3)).repeat(levels, axis=0)
+    hand = HandMap(
+        features=2,
+        levels=levels,
+        layers=[("hidden", 3, 1, 1), ("out", 1, 0, 2)],
+        chip=chip,
+        cores=[
+            HandCore(0, weights, list(range(2 * levels)), [levels // 2, 0, -levels], [0, 1, 2]),
+            HandCore(1, [[1], [1], [-1]], [2 * levels, 2 * levels + 1, 2 * levels + 2], [0], [0]),
+        ],
+    )
+    check_equal(hand.build(), images_for(hand, rng, 66))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("extreme", [False, True])
+def test_wide_sums(bits: int, extreme: bool) -> None:
+    # a fold of 64 reaches beyond 16 bits; extreme: every weight the lowest there is
+    rng = np.random.default_rng(bits)
+    chip = load_chip("xbar1152")
+    low, high = (0, 2) if bits == 1 else (-(1 << (bits - 1)), 1 << (bits - 1))
+    features, levels, rows = 300, 2, 1200
+    weights = np.full((rows, 2), low if bits > 1 else 1) if extreme else rng.integers(low, high, (rows, 2))
+    total = int(weights.sum(axis=0).min()) // 2
+    hand = HandMap(
+        features=features,
+        levels=levels,
+        layers=[("hidden", 2, 1, 1), ("out", 1, 0, 2)],
+        chip=chip,
+        cores=[
+            HandCore(0, weights, rng.integers(0, features * levels, rows).tolist(), [total, -total], [0, 1], bits, 2),
+            HandCore(1, [[1], [-1]], [600, 601], [0], [0]),
+        ],
+    )
+    check_equal(hand.build(), images_for(hand, rng, 70))
+
+
+TARGETS = {"sse2": "+sse2", "avx": "+avx,-avx2", "avx2": "+avx2,-avx512f"}
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors have other features")
+@pytest.mark.parametrize("name", TARGETS)
+def test_older_processors(name: str) -> None:
+    rng = np.random.default_rng(7)
+    hand = wide_map(rng)
+    check_equal(hand.build(), images_for(hand, rng, 70), target=Target("x86-64", TARGETS[name]))
+
+
+def test_an_input_of_spikes() -> None:
+    rng = np.random.default_rng(8)
+    for levels in (1, 3):
+        hand = wide_map(rng, levels=levels)
+        mapping = hand.build()
+        sources = mapping.encoder_neurons
+        spec = replace(mapping.input, shape=(sources,))
+        spikes = replace(mapping, encoder_onnx=None, input=spec)
+        for noise in (0.0, 0.4):
+            check_equal(spikes, rng.integers(0, 2, (70, sources)).astype(np.float32), noise)
+
+
+def test_an_encoder_for_one_image_at_a_time() -> None:
+    rng = np.random.default_rng(9)
+    hand = wide_map(rng)
+    mapping = replace(hand.build(), encoder_onnx=encoder_onnx(hand.features, 1))
+    check_equal(mapping, images_for(hand, rng, 20))
