@@ -22,14 +22,17 @@ def small() -> Builder:
 
 
 def test_a_bias_shaped_like_weights_that_are_made_in_the_graph(save) -> None:
-    """torch's dynamo exporter, unoptimised: Expand(0, Shape(weights)[0:1]); weights have no batch axis."""
+    """torch's dynamo exporter, unoptimised, asks weights for their shape; they have no batch axis."""
     net = small()
     net.constants = [tensor for tensor in net.constants if tensor.name != "conv.bias"]
+    nought, one = net.const("nought", np.int64(0)), net.const("one", np.int64(1))
     made = [
-        helper.make_node("Mul", ["conv.weight", net.const("one", np.float32(1))], ["made"], "make"),
+        helper.make_node("Mul", ["conv.weight", net.const("unit", np.float32(1))], ["made"], "make"),
         helper.make_node("Shape", ["made"], ["many"], "shape", start=0, end=1),
-        helper.make_node("CastLike", [net.const("half", np.float32(0.5)), "made"], ["value"], "like"),
-        helper.make_node("Expand", ["value", "many"], ["conv.bias"], "expand"),
+        helper.make_node("Squeeze", ["many"], ["channels"], "squeeze"),
+        helper.make_node("Range", [nought, "channels", one], ["number"], "range"),
+        helper.make_node("Cast", ["number"], ["float"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", net.const("half", np.float32(0.5))], ["conv.bias"], "bias"),
     ]
     for node in net.nodes:
         if node.name == "conv":
