@@ -91,7 +91,9 @@ def mobilenet(size: int = 224, seed: int = 0) -> onnx.ModelProto:
     return w.finish(here, channels, size)
 
 
-def quantized(model: onnx.ModelProto, path: Path, size: int = 224, calibration: int = 2, seed: int = 1) -> Path:
+def quantized(
+    model: onnx.ModelProto, path: Path, size: int = 224, calibration: int = 2, seed: int = 1, arms_tied: bool = True
+) -> Path:
     """Quantize statically to QDQ with uint8 activations and int8 weights; the arms of an Add get one scale."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -110,7 +112,8 @@ def quantized(model: onnx.ModelProto, path: Path, size: int = 224, calibration: 
             str(plain), str(path), Random(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )  # fmt: skip
-    onnx.save(tied(onnx.load(str(path))), str(path))
+    if arms_tied:
+        onnx.save(tied(onnx.load(str(path))), str(path))
     return path
 
 

@@ -120,7 +120,8 @@ def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound,
     found = verify(path, samples=100)
     assert not found.equal  # a difference is a difference
     (mismatch,) = found.mismatches
-    assert mismatch.attributed == explained
+    assert mismatch.attributed == found.explained == explained
+    assert found.differences >= mismatch.differences > 0
 
 
 def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
