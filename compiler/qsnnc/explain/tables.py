@@ -154,8 +154,11 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
 
 def verification_lines(found: Verification, name: str) -> list[str]:
     """What was compared, how sure it is, and the thresholds that float rounding can move."""
-    verdict = "equal" if found.equal else "different"
-    lines = [f"{verdict}: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}"]
+    lines = [f"equal: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}"]
+    if not found.equal:
+        why = "all inside the float error bound" if found.explained else "not all inside the float error bound: a defect"
+        lines[0] = lines[0].replace("equal:", "different:", 1)
+        lines.append(f"{found.differences:,} of {found.values:,} differ, {why}")
     if found.exactness == "certified":
         lines.append("certified: equal on every input, whatever the order in which the floats are summed")
     if found.inexact:

@@ -56,13 +56,21 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
         raise refuse(path, f"is not a readable ONNX model ({first_line(error)})", "model-corrupt") from None
     if not proto.graph.node:
         raise refuse(path, "is not a readable ONNX model (no graph in it)", "model-corrupt")
+    if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf hands over as bytes what is no UTF-8
+        raise refuse(path, "is not a readable ONNX model (a name in it is no UTF-8)", "model-corrupt")
     _load_external(proto, path)
-    _check(proto, path)
-    proto = _inlined(proto, path)
+    _check_tensors(proto, path)
+    if proto.functions:
+        _check(proto, path)
+        proto = _inlined(proto, path)
     _choose_output(proto, path, output)
     _remove_unused(proto)
-    _one_input(proto, path, cut=output is not None)
     refuse_unknown(proto, path)
+    _check(proto, path)
+    _one_input(proto, path, cut=output is not None)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")  # what it really has is inferred
+    _name_apart(proto)
+    proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
     return proto, content
 
 
@@ -109,6 +117,27 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield from attribute.tensors
 
 
+def _texts(proto: onnx.ModelProto) -> Iterator[object]:
+    """Every name that is read."""
+    for entry in proto.opset_import:
+        yield entry.domain
+    for entry in proto.metadata_props:
+        yield from (entry.key, entry.value)
+    graph = proto.graph
+    for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        yield value.name
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in _tensors(proto):
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for nodes in (graph.node, *(function.node for function in proto.functions)):
+        for node in nodes:
+            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+    for function in proto.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+
+
 def _load_external(proto: onnx.ModelProto, path: Path) -> None:
     """Read weights that lie in files beside the model, after looking whether they are all there."""
     import onnx
@@ -152,8 +181,8 @@ def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
     return length
 
 
-def _check(proto: onnx.ModelProto, path: Path) -> None:
-    """Whether the standard is kept, and every tensor holds numbers, as many as its shape says."""
+def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
+    """Whether every tensor holds numbers, as many as its shape says and no more than protobuf can hold."""
     import onnx
 
     if proto.graph.sparse_initializer:
@@ -166,6 +195,15 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
             raise refuse(path, f"initializer {tensor.name!r} claims shape {tuple(tensor.dims)}", "model-corrupt")
     if proto.ByteSize() > MOST_BYTES:
         raise refuse(path, "has more than 2 GB of weights; at most 2 GB can be compiled", "model-large")
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    """Whether the standard is kept."""
+    import onnx
+
+    for value in proto.graph.output:
+        if value.type.WhichOneof("value") == "tensor_type":  # the checker wants a shape, exporters may leave it out
+            value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except Exception as error:  # noqa: BLE001
@@ -177,8 +215,6 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
 
 def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Local functions, written out where they are called."""
-    if not proto.functions:
-        return proto
     bodies = {(function.domain, function.name): function for function in proto.functions}
     calls = {key: {(n.domain, n.op_type) for n in body.node} & bodies.keys() for key, body in bodies.items()}
     while calls:  # take away those that call none that is left
@@ -251,6 +287,9 @@ def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
         else:
             text = "has no input that its output depends on; one image is needed"
         raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
+    if inputs[0].name not in read:
+        text = f"the output {graph.output[0].name!r} does not depend on the input {inputs[0].name!r}"
+        raise refuse(path, text, "model-ends", found=inputs[0].name)
     for value in list(graph.input):
         if value.name != inputs[0].name:
             graph.input.remove(value)
@@ -290,7 +329,6 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
     if isinstance(shape[0], int) and shape[0] > 1:
         _free_reshapes(proto, shape[0])
         del proto.graph.value_info[:]
-    proto.graph.output[0].type.tensor_type.ClearField("shape")
 
 
 def _free_reshapes(proto: onnx.ModelProto, batch: int) -> None:
@@ -309,6 +347,16 @@ def _free_reshapes(proto: onnx.ModelProto, batch: int) -> None:
             free = np.array([0 if -1 in shape[1:] else -1, *shape[1:]], np.int64)
             node.input[1] = f"qsnnc.batch_{number}"
             proto.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+
+
+def _name_apart(proto: onnx.ModelProto) -> None:
+    """Give nodes of one name names of their own, which onnxruntime insists on."""
+    taken: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if node.name in taken:
+            node.name = f"{node.name}/{number}"
+        if node.name:
+            taken.add(node.name)
 
 
 def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:

@@ -152,13 +152,16 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     path = Path(path)
     loaded, content = load(path, output)
     try:
-        reference = clip(rewrite(loaded), limits or {})
-        written = frozenset(name for node in reference.graph.node for name in node.output)
-        proto, integral = spell(rewrite(loaded))
+        standard = rewrite(loaded)
+        reference = clip(standard, limits or {})
+        proto, integral = spell(standard)
     except InputError as error:
-        raise ModelError(
-            error.subject, error.message, code=error.code, node=error.subject, found=error.fields["found"]
-        ) from None
+        found = error.fields["found"]
+        raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # of domains whose operators no checker knows
+        text = f"holds an operator of another domain that lacks inputs or whose shapes do not agree ({first_line(error)})"
+        raise refuse(path, text, "model-invalid") from None
+    written = frozenset(name for node in reference.graph.node for name in node.output)
     proto = clip(proto, limits or {})
     graph = proto.graph
     (value,) = graph.input
@@ -191,6 +194,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes)), kinds)
     _refuse_nan(model)
+    _try(model)
     return model
 
 
@@ -212,24 +216,35 @@ def _refuse_nan(model: Model) -> None:
     """Refuse constants that are no numbers; infinity only bounds (Clip, Min, Max), it is no weight."""
     found = []
     for node in model.nodes:
-        for name in node.inputs:
+        for position, name in enumerate(node.inputs):
             value = model.constants.get(name)
-            if value is None or value.dtype.kind != "f" or np.isfinite(value).all():
-                continue
-            if np.isnan(value).any() or node.op in ("Conv", "Gemm", "MatMul", "BatchNormalization", "ConvTranspose"):
-                what = "NaN" if np.isnan(value).any() else "infinity"
+            what = _amiss(value, node, position) if value is not None and value.dtype.kind == "f" else ""
+            if what:
+                text = f"its constant {name!r} holds {what}; finite numbers are needed: train or export again"
                 found.append(
                     ModelError(
-                        node.name,
-                        f"its constant {name!r} holds {what}; finite numbers are needed: train or export again",
-                        code="model-not-finite",
-                        node=node.name,
-                        found=what,
-                        allowed="finite numbers",
+                        node.name, text, code="model-not-finite", node=node.name, found=what, allowed="finite numbers"
                     )
                 )
     if found:
         raise together(found)
+
+
+def _amiss(value: Array, node: Node, position: int) -> str:
+    """What no weight, scale or variance may be."""
+    if node.op == "BatchNormalization" and position == 4 and (value < 0).any():
+        return "negative variances"
+    if np.isfinite(value).all():
+        return ""
+    if np.isnan(value).any():
+        return "NaN"
+    return "infinity" if node.op in ("Conv", "Gemm", "MatMul", "BatchNormalization") else ""
+
+
+def _try(model: Model) -> None:
+    """See that the reference runs at all: shape inference lets some contradictions pass."""
+    blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
+    session(model.reference).run([model.output], {model.input: blank})
 
 
 def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
@@ -237,7 +252,7 @@ def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, 
     from onnx import shape_inference
 
     try:
-        inferred = shape_inference.infer_shapes(proto, data_prop=True)
+        inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
         raise refuse(path, f"shapes do not agree: {first_line(error)}", "model-shapes") from None
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import lcm
 
 import numpy as np
 
@@ -221,7 +222,10 @@ def _axons(layer: Layer, live: dict[str, Int]) -> Int:
         window = Connection(link.source, ones, link.strides, link.pads, link.dilations, link.groups)
         read = convolve(window, count[None], (link.groups, *layer.shape[1:]))[0]
         total += np.repeat(read, layer.shape[0] // link.groups, axis=0)
-    return total
+    # a site without neurons reads nothing; the channels of one group share their sites
+    groups = layer.shape[0] if layer.connections[0].level_wise else lcm(*(link.groups for link in layer.connections))
+    there = (live[layer.name] > 0).reshape(groups, -1, *layer.shape[1:]).any(axis=1)
+    return np.where(np.repeat(there, layer.shape[0] // groups, axis=0), total, 0)
 
 
 def _synapses(layer: Layer, live: dict[str, Int]) -> int:

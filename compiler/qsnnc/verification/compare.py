@@ -45,12 +45,18 @@ class Verification:
     thresholds: dict[str, int]  # of each layer that fires: how many there are, doubtful or not
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
     mismatches: tuple[Mismatch, ...]  # at most one a layer, in the order of the layers
+    differences: int  # levels and scores that differ, all layers and samples
     reproduction: Reproduction | None = field(default=None)
 
     @property
     def equal(self) -> bool:
         """Whether every level and score was equal."""
         return not self.mismatches
+
+    @property
+    def explained(self) -> bool:
+        """Whether float rounding explains every difference."""
+        return all(mismatch.attributed for mismatch in self.mismatches)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
@@ -59,6 +65,8 @@ class Verification:
             "model_sha256": self.model_sha256,
             "exactness": self.exactness,
             "equal": self.equal,
+            "differences": self.differences,
+            "explained": self.explained,
             "samples": self.samples,
             "values": self.values,
             "inexact_sums": list(self.inexact),
@@ -128,6 +136,7 @@ def verify(
         {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
         inexact(graph),
         tuple(mismatches),
+        held.differences,
         written,
     )
 
@@ -143,7 +152,7 @@ class Comparison:
         self.encoder, self.readout = session(graph.encoder_onnx), session(graph.readout_onnx)
         self.doubts = Doubts(graph)
         self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
-        self.values = 0
+        self.values = self.differences = 0
         self.found: dict[str, Mismatch] = {}
         self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
 
@@ -183,8 +192,9 @@ class Comparison:
             return
         mine, right = own[entry.name], expected[entry.name]
         self.values += right.size
-        known = self.found.get(entry.name)
-        if (mine == right).all() or (known is not None and not known.attributed):
+        known, differences = self.found.get(entry.name), int((mine != right).sum())
+        self.differences += differences
+        if not differences or (known is not None and not known.attributed):
             return
         where, explained = self.doubts.first(entry, given, mine, right)
         if known is not None and explained:
@@ -200,7 +210,7 @@ class Comparison:
             expected=float(right[tuple(where)]),
             found=float(mine[tuple(where)]),
             attributed=explained,
-            differences=int((mine != right).sum()),
+            differences=differences,
         )
         values = {name: array[sample : sample + 1] for name, array in theirs.items()}
         value = entry.scale * (mine[sample : sample + 1].reshape(values[entry.tensor].shape) + entry.zero_point)
@@ -209,6 +219,7 @@ class Comparison:
     def _compare_scores(self, mine: Array, scores: Array, theirs: dict[str, Array], first: int) -> None:
         self.values += scores.size
         wrong = np.argwhere(_score_errors(mine, scores, self.graph.certified))
+        self.differences += len(wrong)
         name = self.model.output
         if not len(wrong) or name in self.found:
             return

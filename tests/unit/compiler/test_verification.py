@@ -1,0 +1,203 @@
+"""verify: a defect is found where it arises and can be run again alone; only rounding explains a difference."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from networks import Recipe, build
+from onnx import helper
+
+from qsnnc.frontend.read import session
+from qsnnc.ir.layers import Doubt, LayerGraph
+from qsnnc.pipeline import front
+from qsnnc.verification import compare, verify
+
+RECIPE = Recipe(8, 3, 1, 3, ("conv", "maxpool", "conv"), 4, seed=5, odd=False)
+
+
+@pytest.fixture
+def path(save) -> Path:
+    return save(build(RECIPE), "net.onnx")
+
+
+def with_layer(graph: LayerGraph, name: str, **changes: object) -> LayerGraph:
+    layers = tuple(replace(layer, **changes) if layer.name == name else layer for layer in graph.layers)
+    return replace(graph, layers=layers)
+
+
+def shifted(graph: LayerGraph, name: str, channel: int, level: int, by: int) -> LayerGraph:
+    """A defect: one threshold of one channel is wrong."""
+    layer = graph.population(name)
+    thresholds = layer.thresholds.copy()
+    thresholds[:, channel, level] += by
+    return with_layer(graph, name, thresholds=np.sort(thresholds, axis=2))
+
+
+@pytest.fixture
+def inject(monkeypatch):
+    """Let verify see another layer graph."""
+
+    def use(change) -> None:
+        def other(*arguments: object, **options: object):
+            model, graph, rule = front(*arguments, **options)
+            return model, change(graph), rule
+
+        monkeypatch.setattr(compare, "front", other)
+
+    return use
+
+
+def run(path: Path) -> tuple[onnx.ModelProto, np.ndarray, dict[str, np.ndarray]]:
+    """Run a reproduction by what lies in its two files alone."""
+    data = dict(np.load(f"{path}.npz"))
+    model = onnx.load(f"{path}.onnx")
+    feeds = {value.name: data[value.name] for value in model.graph.input}
+    (value,) = session(model).run(None, feeds)
+    return model, value, data
+
+
+@pytest.mark.parametrize(("layer", "channel"), [("conv0", 1), ("conv2", 1)])
+def test_a_defect_is_named_and_reproduced(path, tmp_path, inject, layer, channel) -> None:
+    inject(lambda graph: shifted(graph, layer, channel, 1, 2))
+    found = verify(path, samples=40, repro=tmp_path / "out")
+    assert not found.equal
+    (mismatch,) = found.mismatches
+    assert (mismatch.layer, mismatch.channel, mismatch.attributed) == (layer, channel, False)
+    model, value, data = run(tmp_path / "out" / "net.repro")
+    assert np.array_equal(value, data["qsnnc.expected"])
+    assert found.reproduction.same
+    flat = [data[f"qsnnc.{side}"].reshape(-1)[mismatch.element] for side in ("expected", "found")]
+    step = front(path)[1].population(layer).scale
+    assert flat == [mismatch.expected * step, mismatch.found * step]
+    # nothing but what stands between the last equal activation and the first different one
+    operators = [node.op_type for node in model.graph.node]
+    assert operators == ["Conv", "BatchNormalization", "Mul", "Round", "Clip", "Mul"]
+    assert len(model.graph.input) == 1
+    assert {tensor.name for tensor in model.graph.initializer} <= {n for node in model.graph.node for n in node.input}
+
+
+def test_a_wrong_weight_of_the_last_layer_is_reproduced_from_its_input(path, tmp_path, inject) -> None:
+    def change(graph: LayerGraph) -> LayerGraph:
+        head = graph.layers[-1]
+        weights = head.connections[0].weights.copy()
+        weights[2, 0, 0, 0] += 1
+        return with_layer(graph, head.name, connections=(replace(head.connections[0], weights=weights),))
+
+    inject(change)
+    found = verify(path, samples=40, repro=tmp_path)
+    (mismatch,) = found.mismatches
+    assert mismatch.channel == 2
+    model, value, data = run(tmp_path / "net.repro")
+    assert np.array_equal(value, data["qsnnc.expected"])
+    assert [node.op_type for node in model.graph.node] == ["Flatten", "Gemm"]
+
+
+def test_the_first_layer_in_order_comes_first(path, inject) -> None:
+    inject(lambda graph: shifted(shifted(graph, "conv2", 0, 1, 2), "conv0", 0, 1, 2))
+    assert [mismatch.layer for mismatch in verify(path, samples=60).mismatches] == ["conv0", "conv2"]
+
+
+@pytest.mark.parametrize(
+    ("by", "bound", "explained"),
+    [(1, 0.0, True), (4, 0.0, False), (4, 4.0, True)],
+)
+def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound, explained) -> None:
+    """A doubt about a threshold does not excuse a potential that is far from it."""
+
+    def change(graph: LayerGraph) -> LayerGraph:
+        moved = shifted(graph, "conv2", 1, 2, by)
+        doubts = tuple(Doubt(1, 0, level, bound) for level in range(3))
+        return with_layer(moved, "conv2", doubts=doubts)
+
+    inject(change)
+    found = verify(path, samples=100)
+    assert not found.equal  # a difference is a difference
+    (mismatch,) = found.mismatches
+    assert mismatch.attributed == found.explained == explained
+    assert found.differences >= mismatch.differences > 0
+
+
+def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
+    inject(
+        lambda graph: with_layer(
+            shifted(graph, "conv2", 1, 1, 1), "conv2", doubts=tuple(Doubt(0, 0, level, 9.0) for level in range(3))
+        )
+    )
+    (mismatch,) = verify(path, samples=100).mismatches
+    assert not mismatch.attributed
+
+
+def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inject) -> None:
+    """Where the pool stands before the quantizer, the graph has only the pool's levels."""
+    path = save(build(Recipe(8, 3, 1, 3, ("latepool",), 4, seed=5, odd=False)))
+    graph = front(path)[1]
+    inner = next(layer for layer in graph.layers if not layer.tensor and layer.levels)
+
+    def moved(graph: LayerGraph, by: int, bound: float) -> LayerGraph:
+        doubts = tuple(Doubt(1, 0, level, bound) for level in range(3))
+        return with_layer(shifted(graph, inner.name, 1, 1, by), inner.name, doubts=doubts)
+
+    for by, bound, explained in ((1, 0.0, True), (4, 0.0, False)):
+        inject(lambda graph, by=by, bound=bound: moved(graph, by, bound))
+        (mismatch,) = verify(path, samples=100).mismatches
+        assert mismatch.attributed == explained
+
+
+def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
+    found = verify(path, samples=20, repro=tmp_path / "out")
+    assert found.equal
+    assert found.reproduction is None
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+from test_verification import shifted
+from qsnnc.verification import compare
+front = compare.front
+def other(*arguments, **options):
+    model, graph, rule = front(*arguments, **options)
+    return model, shifted(graph, "conv2", 1, 1, 2), rule
+compare.front = other
+from qsnnc.cli import main
+main()
+"""
+    run = [sys.executable, "-c", code, "verify", str(path), "--samples", "40"]
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    done = subprocess.run([*run, "--json", "v.json"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "conv2: sample" in done.stderr
+    assert "net.repro.onnx" in done.stderr
+    assert sorted(file.name for file in folder.iterdir()) == ["net.repro.npz", "net.repro.onnx", "v.json"]
+    said = json.loads((folder / "v.json").read_text())
+    assert said["mismatches"][0]["channel"] == 1
+    assert said["reproduction"]["model"] == "net.repro.onnx"
+    assert said["reproduction"]["same"]
+    subprocess.run([*run, "--repro", "deep/down", "-q"], cwd=folder, capture_output=True, check=False)
+    assert (folder / "deep" / "down" / "net.repro.npz").exists()
+
+
+def test_a_tensor_of_any_name_can_be_written(save, tmp_path, inject) -> None:
+    model = build(RECIPE)
+    rename = {name: f"file/{name} é" for node in model.graph.node for name in (*node.input, *node.output)}
+    rename["image"] = "file"
+    for node in model.graph.node:
+        node.input[:] = [rename.get(name, name) for name in node.input]
+        node.output[:] = [rename.get(name, name) for name in node.output]
+    for value in (*model.graph.initializer, *model.graph.input, *model.graph.output):
+        value.name = rename.get(value.name, value.name)
+    helper.set_model_props(model, {"qsnnc.pixels": "raw"})
+    inject(lambda graph: shifted(graph, graph.layers[0].name, 1, 1, 2))
+    verify(save(model), samples=40, repro=tmp_path)
+    _, value, data = run(tmp_path / "model.repro")
+    assert np.array_equal(value, data["qsnnc.expected"])
