@@ -1,6 +1,6 @@
 """QONNX's operators spelled in those of the ONNX standard, so that onnxruntime runs them.
 
-Quant (IntQuant), BipolarQuant and Trunc of the domains ``qonnx.custom_op.general``, ``onnx.brevitas`` and
+Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``, ``onnx.brevitas`` and
 ``finn.custom_op.general``; semantics as qonnx 1.0 executes them, operation by operation in float32.
 """
 
@@ -212,6 +212,30 @@ def _trunc(s: Spelling) -> None:
     s.put("Mul", s.put("Sub", here, zero), scale, last=True)
 
 
+def _multi_threshold(s: Spelling) -> None:
+    """FINN's count of the thresholds that x reaches: scale * count + bias."""
+    scale, bias = float(s.option("out_scale", 1.0)), float(s.option("out_bias", 0.0))
+    layout = s.option("data_layout", "")
+    s.option("out_dtype", "")
+    s.all_read()
+    table = s.constant(1, "table of thresholds").astype(np.float32)
+    behind = {"": 0, "NC": 0, "NWC": 0, "NHWC": 0, "NCW": 1, "NCHW": 2}.get(layout)
+    if behind is None or (not layout and len(table) > 1):
+        raise InputError(
+            s.label,
+            f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none and one row",
+            code="model-attribute",
+            found=layout,
+        )
+    total = ""
+    for number, column in enumerate(table.T):
+        row = s.value(f"threshold_{number}", column.reshape(-1, *[1] * behind) if len(column) > 1 else column.reshape(()))
+        one = s.put("Cast", s.put("GreaterOrEqual", s.node.input[0], row), to=1)
+        total = s.put("Add", total, one) if total else one
+    scaled = s.put("Mul", total, s.value("scale", scale))
+    s.put("Add", scaled, s.value("bias", bias), last=True)
+
+
 def _clamp(s: Spelling, x: str, bits: Array, signed: bool, narrow: bool) -> str:
     """To the integers of so many bits."""
     top = 2.0 ** (bits - 1) - 1 if signed else 2.0**bits - (2 if narrow else 1)
@@ -245,4 +269,5 @@ _WRITERS: dict[str, Callable[[Spelling], None]] = {
     "IntQuant": _quant,
     "BipolarQuant": _bipolar,
     "Trunc": _trunc,
+    "MultiThreshold": _multi_threshold,
 }
