@@ -87,14 +87,7 @@ class Host:
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
-        if (levels == NO_LEVEL).any():
-            bad = int(np.argmax((levels == NO_LEVEL).reshape(len(images), -1).any(axis=1)))
-            raise InputError(
-                "images",
-                f"number {bad} of a batch holds values that are no whole pixels, and the network takes pixels as they are; "
-                "give uint8 images, or compile with --encoder host",
-                code="data-not-pixels",
-            )
+        refuse_no_level(levels)
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
@@ -103,6 +96,23 @@ class Host:
         """Map potentials (images, outputs) to the model's output, (images, *shape)."""
         shape = (len(potentials), *self.mapping.output_shape)
         return run_model(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
+
+
+def refuse_no_level(levels: Array) -> None:
+    """Refuse images of which the encoder says that a value is no pixel (FORMAT.md).
+
+    Raises
+    ------
+    InputError
+    """
+    if levels.dtype.kind == "i" and (levels == NO_LEVEL).any():
+        bad = int(np.argmax((levels == NO_LEVEL).reshape(len(levels), -1).any(axis=1)))
+        raise InputError(
+            "images",
+            f"number {bad} of a batch holds values that are no whole pixels, and the network takes pixels as they are; "
+            "give uint8 images, or compile with --encoder host",
+            code="data-not-pixels",
+        )
 
 
 def load_host(mapping: Mapping) -> Host:

@@ -20,7 +20,7 @@ from chipsim.engine.fast.kernels import LANES
 from chipsim.engine.fast.merge import Int, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.tables import Tables, aligned, build
-from chipsim.engine.host import Array, Host, lose, run_model
+from chipsim.engine.host import Array, Host, lose, refuse_no_level, run_model
 from chipsim.errors import InputError
 from chipsim.mapping import Mapping
 
@@ -241,6 +241,7 @@ class _Encoding:
             found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
         else:
             found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
+        refuse_no_level(found)
         graded = self.graded[: len(images), : self.count]
         graded[...] = found.reshape(len(images), -1)
         return _finite(graded)
