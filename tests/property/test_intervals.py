@@ -81,7 +81,7 @@ def region(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("chain") / "chain.onnx"
     path.write_bytes(CHAINS[request.param].SerializeToString())
     model = read_onnx(path)
-    return Region(model, model.input, model.output, model.nodes, CHANNELS)
+    return Region(model, model.input, model.output, model.nodes, (1,))
 
 
 @settings(max_examples=40)
@@ -108,4 +108,4 @@ def test_a_float8_is_no_interval_of_integers(tmp_path):
     path.write_bytes(chain(("QuantizeLinear", {"x": 0, "scale": f32(0.3), "zero": zero})).SerializeToString())
     model = read_onnx(path)
     bounds = np.zeros((1, CHANNELS)), np.ones((1, CHANNELS))
-    assert propagate(Region(model, model.input, model.output, model.nodes, CHANNELS), bounds) is None
+    assert propagate(Region(model, model.input, model.output, model.nodes, (1,)), bounds) is None
