@@ -9,6 +9,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend import pools
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
+from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import Region, varying
 from qsnnc.frontend.relabel import move, moved_index
@@ -98,6 +99,8 @@ def close(walk: Walk, root: State, region: Region, *, internal: bool = False) ->
     """Turn what a region grows from into a layer; None where the region is continuous."""
     if isinstance(root, Accumulator):
         return _close_sums(walk, root, region, internal=internal)
+    if isinstance(root, Pair):
+        return _close_pair(walk, root, region, internal=internal)
     if isinstance(root, Pooled):
         return _close_pooled(walk, root, region)
     if isinstance(root, Moved):
@@ -111,12 +114,32 @@ def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool
     levels = walk.levels(region)
     if levels is None:
         return None
+    pair = walk.pairs.get(region.root)
+    if pair is not None and (found := _close_pair(walk, pair, region, internal=internal)) is not None:
+        return found
     shape = walk.model.shapes[region.root]
     own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
     layer = layer_of(root, region, levels, walk.unused(root.name), region.end if own else "", shape if own else root.shape)
     walk.add(layer)
     part = Part(layer, levels.scale, levels.zero_point, levels.values)
     return Quantized((part,), root.layout)
+
+
+def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Quantized | None:
+    """By enumeration; raise what stands against the sum where that fails and nothing else will do."""
+    levels = walk.levels(region)
+    if levels is None:
+        return None
+    shape = walk.model.shapes[region.root]
+    own = not internal and shape == walk.model.shapes.get(region.end, shape)
+    found = layer_of_pair(pair, region, levels, region.end if own else "", shape)
+    if found is None and pair.refusal is not None:
+        raise pair.refusal
+    if found is None:
+        return None
+    layer = replace(found[0], name=walk.unused(pair.name))
+    walk.add(layer)
+    return Quantized((Part(layer, levels.scale, levels.zero_point, levels.values),), found[1])
 
 
 def _close_pooled(walk: Walk, pool: Pooled, region: Region) -> Quantized | None:

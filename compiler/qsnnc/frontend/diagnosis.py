@@ -5,10 +5,11 @@ from __future__ import annotations
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import integer_range
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import MOST_LEVELS
 from qsnnc.frontend.tensors import Quantized
-from qsnnc.frontend.walk import Walk
+from qsnnc.frontend.walk import Moved, Pooled, Walk
 
 
 def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
@@ -48,6 +49,11 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
     """An operator before a tensor that no threshold can stand for: a product of two activations, or an unknown one."""
     roots, inside = walk.growth(name)
     for root in sorted(roots):
+        known = walk.state.get(root)
+        if isinstance(known, Pair) and known.refusal is not None:
+            return known.refusal
+        if isinstance(known, Moved | Pooled) and (blocked := _blocked(walk, known.before)) is not None:
+            return blocked
         maker = walk.producer.get(root)
         if maker is not None and root not in walk.state and maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
             return why_not(walk, maker, [])

@@ -16,6 +16,7 @@ from qsnnc.frontend.convolution import convolution
 from qsnnc.frontend.diagnosis import not_quantized, why_not
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.pairs import Pair, pair_of
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
@@ -161,7 +162,7 @@ def _joins(walk: Walk, data: list[str]) -> bool:
     return len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data)
 
 
-def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator:
+def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
     """Branches of levels, of sums or of both."""
     if len(data) != sum(1 for name in node.inputs if name):
         raise ModelError(
@@ -175,7 +176,7 @@ def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator:
     tensors = [resolve(walk, entry) for entry in data]
     levels = [tensor for tensor in tensors if tensor is not None]
     if len(levels) == len(tensors):
-        return joins.add_levels(node, levels, name, signs)
+        return _join_levels(walk, node, levels, name, signs)
     sums = {entry: _scaled_sums(walk, entry) for entry, tensor in zip(data, tensors, strict=True) if tensor is None}
     if any(found is None for found in sums.values()):
         raise why_not(walk, node, data)
@@ -192,6 +193,20 @@ def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator:
             assert arm is not None
             arms.append(arm)
     return joins.add_sums(node, arms, signs, name)
+
+
+def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
+    """By the ratio of the scales; two arms whose float sum is not exact by enumeration, when their quantizer is found."""
+    try:
+        found = joins.add_levels(node, levels, name, signs)
+    except ModelError as refusal:
+        pair = pair_of(node, levels, signs, name, refusal) if refusal.code == "add-scales" else None
+        if pair is None or walk.leads_out(node.outputs[0]):
+            raise
+        return pair
+    if not found.exact.all() and (pair := pair_of(node, levels, signs, name)) is not None:
+        walk.pairs[node.outputs[0]] = pair
+    return found
 
 
 def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:

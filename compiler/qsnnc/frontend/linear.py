@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 from typing import Any, TypeVar
 
 import numpy as np
@@ -171,14 +171,18 @@ def common_unit(scales: Sequence[float], node: Node) -> tuple[list[int], float]:
     ModelError
         Their ratios are no fractions of small integers.
     """
+    if all(float(scale).is_integer() and scale < EXACT_BELOW for scale in scales):
+        step = gcd(*map(int, scales))
+        return [int(scale) // step for scale in scales], float(step)
+    joins = node.op in ("Add", "Sub", "Sum")
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
     for scale, ratio in zip(scales, ratios, strict=True):
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
             raise ModelError(
                 node.name,
                 f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
-                f"integers up to {MOST_RATIO}; give its inputs one scale",
-                code="add-scales" if node.op in ("Add", "Sub", "Sum") else "concat-scales",
+                f"integers up to {MOST_RATIO}; give its inputs one scale{', or quantize the sum' if joins else ''}",
+                code="add-scales" if joins else "concat-scales",
                 node=node.name,
                 found=float(scale / scales[0]),
                 allowed=f"n / m with n, m <= {MOST_RATIO}",

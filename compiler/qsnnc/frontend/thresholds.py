@@ -26,7 +26,7 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     spread = region.axes != (root.axis,)
     if spread:  # f differs by position: every position is a border class of its own
         root = _apart(root)
-    rising = _turned(root, _falling(root, region, levels, spread=spread))
+    rising = turned(root, _falling(root, region, levels, spread=spread))
     columns = _by_column(rising) if spread else rising
     limits = thresholds(region.function(), levels, columns.value, columns.reach)
     found = doubts(columns, region, levels, limits)
@@ -136,7 +136,8 @@ def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
     )
 
 
-def _turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
+def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
+    """The same with the weights of some channels negated."""
     if not falling.any():
         return root
     sign = np.where(falling, -1, 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, WEIGHTED
+from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import Levels, Region, find_levels, varying
@@ -37,7 +38,7 @@ class Gathered:
     node: Node
 
 
-State = Quantized | Accumulator | Pooled | Moved | Gathered
+State = Quantized | Accumulator | Pair | Pooled | Moved | Gathered
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Walk:
     producer: dict[str, Node]
     host: set[str]  # tensors that only the host computes
     state: dict[str, State] = field(default_factory=dict)
+    pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
     encoder: Population | None = None
     encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)

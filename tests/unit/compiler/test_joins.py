@@ -109,16 +109,21 @@ def test_levels_that_are_known_already_added_to_themselves(save) -> None:
     assert [int(link.weights.max()) for link in join.connections] == [2]
 
 
-def test_arms_whose_scales_have_no_small_ratio_are_refused(save) -> None:
+@pytest.mark.parametrize("quantized", [True, False])
+def test_arms_whose_scales_have_no_small_ratio_need_a_quantizer_behind(save, quantized) -> None:
     net = stem(channels=2)
     trunk = net.here
     net.conv("a", np.ones((2, 2, 1, 1)))
     net.quantize("a/q", 0, 3)
     net.node("Mul", "odd", net.const("odd.value", np.float32(0.3141)))
     net.node("Add", "join", trunk)
-    net.quantize("q", 1, 5)
+    if quantized:
+        net.quantize("q", 1, 5)
     finish(net)
-    with pytest.raises(ModelError, match="give its inputs one scale") as caught:
+    if quantized:
+        equal(net, save, certified=False)
+        return
+    with pytest.raises(ModelError, match="give its inputs one scale, or quantize the sum") as caught:
         equal(net, save)
     assert caught.value.code == "add-scales"
 
