@@ -258,12 +258,14 @@ def _elements(m: Mapping) -> None:
         twice[first] = False
         refuse(f"core {core_of[_first(twice)]}", "a neuron's element stands on another core already", "map-element")
     for number, entry in enumerate(m.layers):
+        if entry.levels:
+            continue
         mine = layer == number
-        if entry.levels == 0 and int(mine.sum()) != sizes[number]:
+        if int(mine.sum()) != sizes[number]:
             refuse(entry.name, f"has {int(mine.sum())} read-out neurons; needed: {sizes[number]}", "map-readout")
-        if entry.levels == 0 and m.neuron_threshold[mine].any():
+        if m.neuron_threshold[mine].any():
             refuse(entry.name, "a read-out neuron has a threshold", "map-readout")
-        if entry.levels == 0 and np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
+        if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
             refuse(entry.name, "a read-out neuron has targets", "map-readout")
 
 

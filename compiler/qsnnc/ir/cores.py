@@ -109,7 +109,9 @@ def verify_cores(graph: CoreGraph, chip: ChipSpec) -> None:
     per_core = np.diff(running[graph.neuron_offset])
     assert (per_core <= chip.targets).all(), "targets"
     assert graph.cores <= chip.cores, "cores"
+    first = graph.neuron_offset[np.searchsorted(graph.core_layer, np.arange(len(graph.layers) + 1))]
+    assert (np.diff(graph.core_layer) >= 0).all(), "cores in the order of the layers"
     for number, entry in enumerate(graph.layers):
-        elements = graph.neuron_element[np.repeat(graph.core_layer == number, neurons)]
+        elements = graph.neuron_element[first[number] : first[number + 1]]
         assert len(np.unique(elements)) == len(elements) == entry.neurons, f"{entry.layer.name}: every neuron once"
         assert ((elements >= 0) & (elements < entry.layer.neurons)).all(), entry.layer.name

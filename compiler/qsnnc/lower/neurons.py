@@ -132,8 +132,9 @@ def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: Ch
     axons of a neuron carry the same frame: a spike of tick t waits the rest of the way to its reader's tick, and can.
     """
     base = graph.encoder.neurons
-    fires = np.zeros(base, np.int64)  # tick of each source; a layer that is read out is none
-    there = np.ones(base, bool)  # what was removed is no source
+    size = base + sum(entry.layer.neurons for entry in neurons)
+    fires = np.zeros(size, np.int64)  # tick of each source; a layer that is read out is none
+    there = np.ones(size, bool)  # what was removed is no source
     for entry in neurons:
         name, total = entry.layer.name, entry.layer.neurons
         assert entry.base == base, name
@@ -150,8 +151,8 @@ def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: Ch
             _verify_relay(entry)
         else:
             assert entry.neurons + entry.removed.neurons == total, name
-        fires = np.concatenate([fires, np.full(total, entry.tick)])
-        there = np.concatenate([there, hits > 0])
+        fires[base : base + total] = entry.tick
+        there[base : base + total] = hits > 0
         base += total
 
 

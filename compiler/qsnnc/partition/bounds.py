@@ -140,6 +140,7 @@ def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, i
     """
     best = None
     spans = [_covered(link, axis, shape[axis], out[axis]) for axis in (0, 1)]
+    slope, start = _line(spans[1])
     for rows in range(1, out[0] + 1):
         full = -(-sites // rows)
         if full > out[1]:
@@ -147,7 +148,6 @@ def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, i
         # rows - 1 of them may be shorter: total cells = sites; the first row is the longest
         first, more = spans[0][0], spans[0][rows - 1] - spans[0][0]
         rest = sites - full
-        slope, start = _line(spans[1])
         covered = first * spans[1][full - 1] + (more / max(1, rows - 1)) * (start * (rows - 1) + slope * rest)
         best = covered if best is None else min(best, covered)
     assert best is not None

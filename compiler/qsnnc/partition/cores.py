@@ -13,9 +13,7 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
-from qsnnc.partition.fill import Filling, Slice, fill
-
-Core = tuple[Slice, ...]
+from qsnnc.partition.fill import Filling, fill
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,45 +154,58 @@ def _summary(
     )
 
 
-def _sources(layer: NeuronLayer, block: int) -> Int:
-    return layer.block_sources[layer.block_offset[block] : layer.block_offset[block + 1]]
-
-
-def _blocks(layer: NeuronLayer, core: Core) -> Int:
-    """Blocks that a core reads, each once, ascending."""
-    blocks = np.unique(layer.site_blocks[[piece.site for piece in core]])
-    return blocks[blocks >= 0]
-
-
 def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Written:
     """Write the cores of a layer out."""
-    known: dict[tuple[object, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
+    known: dict[tuple[bytes, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
     crossbars: list[npt.NDArray[np.int8]] = []
     sources, elements, index = [], [], []
     zero_rows = 0
+    kind, width = _kinds(layer), layer.block_width
+    channel = layer.channels(layer.site_elements)
     for core in filling.cores:
-        blocks = _blocks(layer, core)
-        pattern = _pattern(layer, core, blocks)
-        mine = [layer.elements(p.site, p.first, p.last) for p in core]
-        channels = [layer.channels(part) for part in mine]
-        rows = [layer.rows(int(block)) for block in blocks]
-        key = (
-            pattern.tobytes(),
-            tuple((p.site % layer.groups, part.tobytes()) for p, part in zip(core, channels, strict=True)),
-            tuple(part.tobytes() for part in rows),
-        )
+        site, first, last = np.array([(piece.site, piece.first, piece.last) for piece in core], np.int64).T
+        taps = layer.site_blocks[site]
+        blocks = np.unique(taps)
+        blocks = blocks[blocks >= 0]
+        # which block of the core stands at each tap of each of its sites, -1 in the padding
+        pattern = np.where(taps >= 0, np.searchsorted(blocks, taps), -1)
+        neurons = _spans(layer.site_offset[site] + first, last - first)
+        axons = _spans(layer.block_offset[blocks], width[blocks])
+        parts = pattern, site % layer.groups, last - first, channel[neurons], kind[blocks]
+        key = tuple(part.tobytes() for part in parts)
         if key not in known:
+            rows = np.split(layer.block_rows[axons], np.cumsum(width[blocks])[:-1])
+            channels = np.split(channel[neurons], np.cumsum(last - first)[:-1])
             weights = _crossbar(layer, pattern, rows, channels)
             wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
             known[key] = len(crossbars), wanted
             crossbars.append(weights[wanted])
         number, wanted = known[key]
-        all_sources = np.concatenate([_sources(layer, int(b)) for b in blocks]) if len(blocks) else np.zeros(0, np.int64)
         zero_rows += int((~wanted).sum())
-        sources.append(all_sources[wanted])
-        elements.append(np.concatenate(mine))
+        sources.append(layer.block_sources[axons][wanted])
+        elements.append(layer.site_elements[neurons])
         index.append(number)
     return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
+
+
+def _spans(start: Int, length: Int) -> Int:
+    """All numbers from each start on, as many as each length says, one after the other."""
+    before = np.cumsum(length) - length
+    return np.asarray(np.repeat(start - before, length) + np.arange(int(length.sum())), np.int64)
+
+
+def _kinds(layer: NeuronLayer) -> Int:
+    """Number of each block's sequence of input channels: equal ones have one number."""
+    width = layer.block_width
+    kind = np.zeros(len(width), np.int64)
+    count = 0
+    for size in np.unique(width).tolist():
+        mine = np.flatnonzero(width == size)
+        rows = layer.block_rows[layer.block_offset[mine][:, None] + np.arange(size)]
+        _, number = np.unique(rows, axis=0, return_inverse=True) if size else (None, np.zeros(len(mine), np.int64))
+        kind[mine] = count + number.reshape(-1)
+        count += int(kind[mine].max()) + 1 - count
+    return kind
 
 
 def _assemble(
@@ -232,12 +243,6 @@ def _assemble(
         neuron_threshold=thresholds[element].astype(np.int32),
         crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )
-
-
-def _pattern(layer: NeuronLayer, core: Core, blocks: Int) -> Int:
-    """Which block of the core stands at each tap of each of its sites, (sites, taps), -1 in the padding."""
-    taps = layer.site_blocks[[piece.site for piece in core]]
-    return np.where(taps >= 0, np.searchsorted(blocks, taps), -1)
 
 
 def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:

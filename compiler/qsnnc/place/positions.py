@@ -1,11 +1,13 @@
 """Cores to grid positions, so that cores that talk lie close.
 
 Cost: hops, the sum over pairs of connected cores of target entries times Manhattan distance, the host's ports included. For
-one core it is separable in x and y, so that the cost of every position is two small sums and one outer addition.
+one core and one port it is the sum of a convex function of x and one of y. So the best free place of a column is the first
+free one above or below the minimum in y, and of the whole grid the best of its columns: no search over the grid.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +18,13 @@ from qsnnc.ir.cores import CoreGraph
 
 F64 = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+Traffic = tuple[Int, Int, Int]  # sender (-1: the host), receiver, entries
+#: rounds in which every core is offered better places
 ROUNDS = 4
-#: swaps are tried while cores x positions of a round stay below this; larger chips keep the greedy placement
-SWAP_EFFORT = 20_000_000
+#: places that are tried for a core in a round
+TRIES = 8
+#: equal costs go to the place nearest to a port
+TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,15 +38,15 @@ class Placement:
 
 def place(graph: CoreGraph, chip: ChipSpec) -> Placement:
     """Greedy from the strongest connections on, then swaps that lower the cost; deterministic."""
-    field = _Field(graph, chip)
+    traffic = graph.traffic()
+    field = _Field(traffic, graph.cores, chip)
     field.greedy()
-    if graph.cores * chip.cores * ROUNDS <= SWAP_EFFORT:
-        for _ in range(ROUNDS):
-            if not field.improve():
-                break
+    for _ in range(ROUNDS):
+        if not field.improve():
+            break
     position = field.position.astype(np.int32)
     rows = np.stack(np.divmod(np.arange(graph.cores), chip.grid[0])[::-1], axis=1)
-    return Placement(position, hops(graph, chip, position), hops(graph, chip, rows))
+    return Placement(position, _hops(traffic, chip, position), _hops(traffic, chip, rows))
 
 
 def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> None:
@@ -52,7 +58,11 @@ def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> Non
 
 def hops(graph: CoreGraph, chip: ChipSpec, position: npt.NDArray[np.integer]) -> int:
     """Entry-hops of a placement; the host enters through the port nearest to the receiver."""
-    sender, receiver, entries = graph.traffic()
+    return _hops(graph.traffic(), chip, position)
+
+
+def _hops(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer]) -> int:
+    sender, receiver, entries = traffic
     ports = np.array(chip.ports)
     host = np.abs(position[:, None, :] - ports[None]).sum(axis=2).min(axis=1)
     between = np.abs(position[sender] - position[receiver]).sum(axis=1)
@@ -60,11 +70,10 @@ def hops(graph: CoreGraph, chip: ChipSpec, position: npt.NDArray[np.integer]) ->
 
 
 class _Field:
-    """Working state: neighbours of each core, positions, and who stands where."""
+    """Working state: neighbours of each core, positions, who stands where, and the next free place up and down."""
 
-    def __init__(self, graph: CoreGraph, chip: ChipSpec) -> None:
-        sender, receiver, entries = graph.traffic()
-        cores = graph.cores
+    def __init__(self, traffic: Traffic, cores: int, chip: ChipSpec) -> None:
+        sender, receiver, entries = traffic
         inner = sender >= 0
         ends = np.concatenate([sender[inner], receiver[inner]])
         other = np.concatenate([receiver[inner], sender[inner]])
@@ -75,71 +84,131 @@ class _Field:
         self.host = np.zeros(cores)
         np.add.at(self.host, receiver[~inner], entries[~inner])
         self.width, self.height = chip.grid
-        self.distance_x = np.abs(np.arange(self.width)[:, None] - np.arange(self.width)[None]).astype(np.float64)
-        self.distance_y = np.abs(np.arange(self.height)[:, None] - np.arange(self.height)[None]).astype(np.float64)
-        ports = np.array(chip.ports)
-        grid = np.stack(np.meshgrid(np.arange(self.width), np.arange(self.height), indexing="ij"), axis=-1)
-        self.to_port = np.abs(grid[:, :, None, :] - ports).sum(axis=-1).min(axis=-1).astype(np.float64)
+        self.ports = np.array(chip.ports)
+        self.away = [(np.abs(np.arange(self.width) - x), np.abs(np.arange(self.height) - y)) for x, y in chip.ports]
         self.position = np.full((cores, 2), -1, np.int64)
         self.owner = np.full((self.width, self.height), -1, np.int64)
+        self.restless = np.ones(cores, bool)
+        # for each place the free one nearest at or above it (height: none) and at or below it (-1: none)
+        self.above = np.tile(np.arange(self.height), (self.width, 1))
+        self.below = self.above.copy()
 
-    def cost(self, core: int) -> F64:
-        """Cost of every position for a core, its placed neighbours where they are, (width, height)."""
+    def along(self, core: int) -> tuple[F64, F64]:
+        """Cost of each column and of each row for a core, its placed neighbours where they are; without the host."""
         part = slice(self.start[core], self.start[core + 1])
-        other, weight = self.other[part], self.weight[part]
-        x, y = self.position[other].T
-        there = x >= 0
-        x, y, weight = x[there], y[there], weight[there]
-        along_x = np.bincount(x, weight, self.width) @ self.distance_x
-        along_y = np.bincount(y, weight, self.height) @ self.distance_y
-        return np.asarray(along_x[:, None] + along_y[None, :] + self.host[core] * self.to_port)
+        x, y = self.position[self.other[part]].T
+        weight = np.where(x >= 0, self.weight[part], 0.0)
+        return _distances(x, weight, self.width), _distances(y, weight, self.height)
+
+    def at(self, core: int, *places: tuple[int, int]) -> list[float]:
+        """Cost of some places for a core."""
+        part = slice(self.start[core], self.start[core + 1])
+        where = np.array(places)
+        apart = np.abs(self.position[self.other[part]] - where[:, None]).sum(axis=2)
+        port = np.abs(self.ports - where[:, None]).sum(axis=2).min(axis=1)
+        return (apart @ self.weight[part] + self.host[core] * port).tolist()  # type: ignore[no-any-return]
 
     def greedy(self) -> None:
         """Place the core with the strongest connection to those already placed, where it costs least."""
         pull = self.host.copy()
+        queue = [(-strength, core) for core, strength in enumerate(pull.tolist())]
+        heapq.heapify(queue)
         placed = np.zeros(len(pull), bool)
-        # equal costs go to the free position nearest to a port
-        tie = self.to_port * 1e-9
-        for _ in range(len(pull)):
-            core = int(np.argmax(np.where(placed, -1.0, pull)))
-            cost = np.where(self.owner < 0, self.cost(core) + tie, np.inf)
-            x, y = divmod(int(np.argmin(cost)), self.height)
-            self._put(core, x, y)
+        while queue:
+            strength, core = heapq.heappop(queue)
+            if placed[core] or -strength != pull[core]:
+                continue  # it has a stronger entry
+            self._put(core, *self._best_free(core))
             placed[core] = True
             part = slice(self.start[core], self.start[core + 1])
-            np.add.at(pull, self.other[part], self.weight[part])
+            near = self.other[part]
+            np.add.at(pull, near, self.weight[part])
+            for other in np.unique(near[~placed[near]]).tolist():
+                heapq.heappush(queue, (-float(pull[other]), other))
+
+    def _best_free(self, core: int) -> tuple[int, int]:
+        """The free place of the least cost; of equal ones the one nearest to a port, then the first."""
+        along_x, along_y = self.along(core)
+        columns = np.arange(self.width)
+        best = (np.inf, -1, -1)
+        for away_x, away_y in self.away:
+            cost_x = along_x + (self.host[core] + TIE) * away_x
+            cost_y = np.append(along_y + (self.host[core] + TIE) * away_y, np.inf)  # the last: no place
+            lowest = int(np.argmin(cost_y))
+            up = self.above[:, lowest]
+            down = self.below[:, lowest - 1] if lowest else np.full(self.width, -1)
+            y = np.where(cost_y[down] <= cost_y[up], down, up)
+            cost = cost_x + cost_y[y]
+            x = int(columns[np.argmin(cost)])
+            best = min(best, (float(cost[x]), x, int(y[x])))
+        return best[1], best[2]
 
     def improve(self) -> bool:
-        """Try for each core the swap with its best position; keep what lowers the cost."""
-        better = False
-        for core in range(len(self.position)):
+        """Try for each core whose neighbourhood has moved the swap with its best positions; keep what lowers the cost."""
+        moved = False
+        for core in np.flatnonzero(self.restless).tolist():
+            self.restless[core] = False
             here = int(self.position[core, 0]), int(self.position[core, 1])
-            cost = self.cost(core)
-            gain = cost[here] - cost
-            for flat in np.argsort(-gain, axis=None)[:4].tolist():
-                there = divmod(flat, self.height)
-                if gain[there] <= 0:
+            (now,) = self.at(core, here)
+            for cost, there in self._best(core):
+                if now - cost <= 0:
                     break
                 resident = int(self.owner[there])
-                if self._swap_gain(core, resident, here, there, float(gain[there])) > 1e-6:
-                    self._put(core, *there)
-                    self.owner[here] = -1
-                    if resident >= 0:
-                        self._put(resident, *here)
-                    better = True
+                if self._swap_gain(core, resident, here, there, now - cost) > 1e-6:
+                    self._swap(core, resident, here, there)
+                    moved = True
                     break
-        return better
+        return moved
 
-    def _swap_gain(self, core: int, resident: int, here: tuple[int, int], there: tuple[int, int], gain: float) -> float:  # type: ignore[type-arg]
+    def _best(self, core: int) -> list[tuple[float, tuple[int, int]]]:
+        """The places of the least cost, free or not, the best first."""
+        along_x, along_y = self.along(core)
+        costs, places = [], []
+        for away_x, away_y in self.away:
+            cost_x, cost_y = along_x + self.host[core] * away_x, along_y + self.host[core] * away_y
+            few_x, few_y = (np.argsort(cost, kind="stable")[:TRIES] for cost in (cost_x, cost_y))
+            costs.append((cost_x[few_x, None] + cost_y[few_y]).reshape(-1))
+            places.append((few_x[:, None] * self.height + few_y).reshape(-1))
+        cost, flat = np.concatenate(costs), np.concatenate(places)
+        order = np.lexsort((flat, cost))[: TRIES * len(self.away)]
+        found: dict[tuple[int, int], float] = {}  # a place is as good as its best port
+        for number, value in zip(flat[order].tolist(), cost[order].tolist(), strict=True):
+            found.setdefault(divmod(number, self.height), value)
+        return [(value, there) for there, value in found.items()][:TRIES]
+
+    def _swap_gain(self, core: int, resident: int, here: tuple[int, int], there: tuple[int, int], gain: float) -> float:
         if resident < 0:
             return gain
-        cost = self.cost(resident)
         part = slice(self.start[core], self.start[core + 1])
         mutual = float(self.weight[part][self.other[part] == resident].sum())
         # both fields count their mutual distance as falling to zero; it stays what it was
-        apart = abs(int(here[0]) - int(there[0])) + abs(int(here[1]) - int(there[1]))
-        return gain + float(cost[there] - cost[here]) - 2 * mutual * apart
+        apart = abs(here[0] - there[0]) + abs(here[1] - there[1])
+        now, then = self.at(resident, there, here)
+        return gain + now - then - 2 * mutual * apart
+
+    def _swap(self, core: int, resident: int, here: tuple[int, int], there: tuple[int, int]) -> None:
+        """Let a core and whoever stands at its new place change; neighbours of both may want to move now."""
+        self.position[core], self.owner[there] = there, core
+        self.owner[here] = resident
+        if resident >= 0:
+            self.position[resident] = here
+        for one in (core, resident):
+            if one >= 0:
+                self.restless[self.other[self.start[one] : self.start[one + 1]]] = True
+                self.restless[one] = True
 
     def _put(self, core: int, x: int, y: int) -> None:
         self.position[core] = x, y
         self.owner[x, y] = core
+        above, below = self.above[x], self.below[x]
+        above[above == y] = above[y + 1] if y + 1 < self.height else self.height
+        below[below == y] = below[y - 1] if y else -1
+
+
+def _distances(at: Int, weight: F64, size: int) -> F64:
+    """Sum of weight * |place - at| for each place of an axis, by running sums."""
+    mass = np.bincount(np.maximum(at, 0), weight, size)
+    left = np.cumsum(mass)
+    steps = 2 * left[:-1] - left[-1]  # from a place to the next: what lies behind goes away, the rest comes near
+    first = float(mass @ np.arange(size))
+    return np.concatenate([[first], first + np.cumsum(steps)])

@@ -1,0 +1,104 @@
+"""Seconds of each stage of `compile` on networks of growing size: ``python benchmarks/compile_scale.py``.
+
+The networks are chains of ternary convolutions at four levels, wider and deeper with the size, on xbar1152's rules with a
+grid that they fill. The exponent is the slope between neighbouring rows in log seconds over log cores: 1 is linear,
+n log n is 1.1 to 1.2 at these sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from chipsim.chip import load_chip
+from chipsim.mapping import read_mapping, write_mapping
+from qsnnc import check
+
+STAGES = ("read", "integerize", "lower", "partition", "place", "assemble", "write", "open")
+
+
+def network(side: int, depth: int, channels: int = 16, levels: int = 4, seed: int = 0) -> onnx.ModelProto:
+    """Convolutions 3 x 3 on a map of ``side`` x ``side``, an average pool, and a classifier."""
+    rng = np.random.default_rng(seed)
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, np.ndarray] = {"low": np.float32(0), "high": np.float32(levels)}
+
+    def conv(name: str, source: str, weights: np.ndarray, down: float) -> str:
+        constants[f"{name}.weight"] = weights.astype(np.float32)
+        constants[f"{name}.down"] = np.float32(down)
+        nodes.append(helper.make_node("Conv", [source, f"{name}.weight"], [f"{name}.sum"], name=name, pads=[1] * 4))
+        nodes.append(helper.make_node("Mul", [f"{name}.sum", f"{name}.down"], [f"{name}.small"]))
+        nodes.append(helper.make_node("Round", [f"{name}.small"], [f"{name}.round"]))
+        nodes.append(helper.make_node("Clip", [f"{name}.round", "low", "high"], [f"{name}.level"]))
+        return f"{name}.level"
+
+    here = conv("stem", "image", rng.integers(-8, 9, (channels, 1, 3, 3)), 1 / 256)
+    for number in range(depth):
+        here = conv(f"conv{number}", here, rng.integers(-1, 2, (channels, channels, 3, 3)), 1 / 16)
+    constants["head.weight"] = rng.integers(-1, 2, (channels, 10)).astype(np.float32)
+    size = side // 8
+    nodes += [
+        helper.make_node("MaxPool", [here], ["pooled"], name="pool", kernel_shape=[size, size], strides=[size, size]),
+        helper.make_node("GlobalAveragePool", ["pooled"], ["mean"], name="mean"),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head.weight"], ["scores"], name="head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "scale",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, side, side])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def seconds(side: int, depth: int) -> tuple[int, int, int, dict[str, float]]:
+    """Cores, neurons and axons of a network, and what each stage took."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, out = Path(directory) / "net.onnx", Path(directory) / "net.map"
+        path.write_bytes(network(side, depth).SerializeToString())
+        need = depth * side * side // 4
+        width = math.ceil(math.sqrt(need * 1.3)) + 4
+        chip = load_chip("xbar1152").model_copy(update={"grid": (width, width)})
+        done = check(path, chip)
+        assert done.mapping is not None, str(done.violations[0])
+        spent = dict(done.seconds)
+        for name, call in (("write", lambda: write_mapping(done.mapping, out)), ("open", lambda: read_mapping(out))):
+            start = time.perf_counter()
+            call()
+            spent[name] = time.perf_counter() - start
+        return done.mapping.cores, done.mapping.neurons, len(done.mapping.axon_source), spent
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--sizes", default="16x2,32x2,48x3,64x4,88x5", help="side x depth, comma separated")
+    options = p.parse_args()
+    print("| cores | neurons | axons | " + " | ".join(STAGES) + " | all | exponent | peak GB |")
+    print("|" + " --- |" * (len(STAGES) + 6))
+    before: tuple[int, float] | None = None
+    for size in options.sizes.split(","):
+        side, depth = (int(part) for part in size.split("x"))
+        cores, neurons, axons, spent = seconds(side, depth)
+        total = sum(spent.values())
+        slope = "" if before is None else f"{math.log(total / before[1]) / math.log(cores / before[0]):.2f}"
+        before = cores, total
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+        row = [f"{spent[stage]:.2f}" for stage in STAGES]
+        print(
+            f"| {cores:,} | {neurons:,} | {axons:,} | {' | '.join(row)} | {total:.2f} | {slope} | {peak:.2f} |", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
