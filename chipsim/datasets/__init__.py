@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.datasets.stream import ImageStream
 from chipsim.errors import UsageError
 
 NAMES = ("mnist", "digits")
@@ -24,7 +25,7 @@ class Dataset:
 
     name: str
     split: str
-    images: npt.NDArray[Any]
+    images: npt.NDArray[Any] | ImageStream
     labels: npt.NDArray[np.int64] | None
 
     def __len__(self) -> int:
@@ -36,7 +37,8 @@ class Dataset:
         if limit is None:
             return self
         labels = None if self.labels is None else self.labels[:limit]
-        return replace(self, images=self.images[:limit], labels=labels)
+        images = self.images.head(limit) if isinstance(self.images, ImageStream) else self.images[:limit]
+        return replace(self, images=images, labels=labels)
 
 
 def load_dataset(

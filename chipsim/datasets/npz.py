@@ -88,4 +88,4 @@ def read_npz(path: Path) -> Dataset:
         if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
             raise InputError(str(path), "labels exceeds int64", code="data-labels")
         labels = labels.astype(np.int64)
-    return Dataset(path.name, "all", images, labels)  # type: ignore[arg-type]
+    return Dataset(path.name, "all", images, labels)

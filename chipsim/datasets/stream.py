@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,16 +42,20 @@ class ImageStream:
         """Number of axes, the images' own included."""
         return len(self.shape)
 
-    def __getitem__(self, part: slice) -> npt.NDArray[Any] | ImageStream:
-        """Read the images of a slice; a slice from the first one that is itself large stays a stream."""
+    def head(self, limit: int) -> npt.NDArray[Any] | ImageStream:
+        """Return the first images; where they are many, as a stream."""
+        count = min(limit, len(self))
+        if count * self._size <= LARGE:
+            return self[:count]
+        return ImageStream(self.path, (count, *self.shape[1:]), self.dtype)
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        """Read the images of a slice."""
         start, stop, step = part.indices(len(self))
         if step != 1:
             raise IndexError("a stream is read one image after the other")
-        count = max(0, stop - start)
-        if start == 0 and count * self._size > LARGE:
-            return replace(self, shape=(count, *self.shape[1:]), _file=None, _next=0, _lock=threading.Lock())
         with self._lock:
-            return self._read(start, count)
+            return self._read(start, max(0, stop - start))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Read everything."""

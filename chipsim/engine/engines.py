@@ -22,10 +22,13 @@ NAMES = ("fast", "reference")
 class Worker(Protocol):
     """One thread's share of an engine."""
 
-    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
+    def batch(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
         """Potentials (images, outputs) of images, the data set's from ``first``, and counts by image where asked for.
 
-        ``stop`` is asked now and then; if it says yes the batch may be left unfinished.
+        ``stop`` is asked now and then; if it says yes the batch may be left unfinished. ``pixels``: the images hold nothing
+        but whole numbers from 0 to 255.
         """
 
 
@@ -74,7 +77,9 @@ class _ReferenceWorker:
         self.totals = np.zeros(machine.sources, np.int64)
         self.limits = ThreadpoolController()
 
-    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
+    def batch(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
         sent = self.host.spikes(images)
         if self.noise:
             sent = lose(sent, first, self.noise, self.seed)

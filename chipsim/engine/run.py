@@ -257,10 +257,12 @@ def _batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> It
         idle.put(worker)
 
     def one(images: npt.NDArray[Any], first: int) -> _Batch:
-        given = prepare(images, host.mapping.input, dataset.name)
+        spec = host.mapping.input
+        given = prepare(images, spec, dataset.name)
+        pixels = images.dtype == np.uint8 and spec.pixels == "raw"
         worker = idle.get()
         try:
-            potentials, each = worker.batch(given, first, stop.is_set)
+            potentials, each = worker.batch(given, first, stop.is_set, pixels)
         finally:
             idle.put(worker)
         scores = host.scores(potentials)

@@ -169,9 +169,11 @@ def verify(
     check_writable(json)
     images, name = None, "random images"
     if dataset is not None:
+        import numpy as np
+
         from chipsim.datasets import load_dataset
 
-        images, name = load_dataset(dataset, data_dir=data_dir, limit=samples).images, dataset
+        images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=samples).images), dataset
     found = hold(
         model, images, pixels=pixels, samples=samples, seed=seed, name=name, output=output, levels=_levels(levels),
         encoder=encoder, repro=repro,

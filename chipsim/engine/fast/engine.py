@@ -9,19 +9,17 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import Worker
 from chipsim.engine.fast import kernels
-from chipsim.engine.fast.encoder import AT_ONCE, Encoder, find_encoder
-from chipsim.engine.fast.exact import are_pixels
+from chipsim.engine.fast.encoder import Encoder, find_encoder
+from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.kernels import LANES
 from chipsim.engine.fast.merge import Int, merge
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.tables import Tables, aligned, build
-from chipsim.engine.host import Array, Host, lose, refuse_no_level, run_model
-from chipsim.errors import InputError
+from chipsim.engine.fast.tables import Tables, address, aligned, build
+from chipsim.engine.host import Array, Host, lose
 from chipsim.mapping import Mapping
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
@@ -115,36 +113,36 @@ class FastWorker:
         }  # fmt: skip
         if self.per_core is not None:
             arrays.update(zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True))
-        self.context = np.array([_address(arrays.get(name)) for name in kernels.CONTEXT], np.int64)
+        self.context = np.array([address(arrays.get(name)) for name in kernels.CONTEXT], np.int64)
         self.slices = _slices(t.cost)
-        self.encoding = _Encoding(engine, self.values)
+        self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values)
         values = t.merged.values
         fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
         self.weights = [
             _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
         ]
 
-    def batch(self, images: Array, first: int, stop: Callable[[], bool]) -> tuple[Int, ImageCounts | None]:
-        """Run images, which are the data set's from ``first``; potentials (images, outputs) and counts by image.
-
-        ``stop`` is asked now and then; if it says yes the batch is left unfinished.
-        """
+    def batch(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
+        """Run images: see `chipsim.engine.engines.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
         counted = []
+        run, context = self.engine.function["run"], address(self.context)
         for start in range(0, len(images), LANES):
             part = images[start : start + LANES]
             self.mask[: len(part)], self.mask[len(part) :] = 255, 0
-            self._encode(part, first + start)
+            self._encode(part, first + start, pixels)
             for begin, end in self.slices:
                 if stop():
                     return potentials, None
-                self.engine.function["run"](self.context.ctypes.data, begin, end)
+                run(context, begin, end)
             potentials[start : start + LANES] = self.potentials.T[: len(part)]
             if self.per_core is not None:
                 counted.append(self._count(len(part)))
         return potentials, _joined(counted) if counted else None
 
-    def _encode(self, images: Array, first: int) -> None:
+    def _encode(self, images: Array, first: int, pixels: bool) -> None:
         """Values of the encoder, and how often each fired."""
         m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
         call = self.engine.function
@@ -155,12 +153,12 @@ class FastWorker:
                 sent = lose(sent, first, self.noise, self.seed)
             fired = np.add.reduceat(sent[values.member[: values.offset[values.encoder]]], values.offset[: values.encoder])
             self.values[t.slot[: values.encoder], : len(images)] = fired
-            call["tally"](*map(_address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))
+            call["tally"](*map(address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))
         else:
-            self.encoding.run(images)
+            self.encoding.run(images, pixels)
             place = (t.splits, parts, self.values, self.values, self.mask, self.totals, t.split_thresholds)
-            call["split"](*map(_address, place))
-        call["tally"](*map(_address, (self.values, self.mask, m.encoder_neurons // m.encoder.levels, self.totals)))
+            call["split"](*map(address, place))
+        call["tally"](*map(address, (self.values, self.mask, m.encoder_neurons // m.encoder.levels, self.totals)))
 
     def _count(self, images: int) -> ImageCounts:
         assert self.per_core is not None
@@ -174,7 +172,7 @@ class FastWorker:
             return np.asarray(weights.wide @ self.values.astype(np.float64)).astype(np.int64)
         call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
         place = (self.values, weights.offsets, len(self.values), weights.chunk, weights.narrow, out)
-        call(*map(_address, place))
+        call(*map(address, place))
         return out.astype(np.int64)
 
 
@@ -190,88 +188,6 @@ class _Weights:
         self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
         # a sum that 32 bits might not hold is left to doubles, exact below 2**53
         self.wide = weights.astype(np.float64) if int(of_value @ size) >= 1 << 31 else None
-
-
-class _Encoding:
-    """The encoder's memory: what onnxruntime gives for a few images, and where their levels go."""
-
-    def __init__(self, engine: FastEngine, values: npt.NDArray[np.uint8]) -> None:
-        self.engine, self.values = engine, values
-        self.count = engine.mapping.encoder_neurons // engine.mapping.encoder.levels
-        self.graded = aligned((AT_ONCE, engine.tables.features), np.float32)
-        name = f"encode{len(engine.encoder.thresholds) if len(engine.encoder.thresholds) in kernels.UNROLLED else ''}"
-        self.function = engine.function[name]
-        given = self.given = aligned((AT_ONCE, *engine.mapping.input.shape), np.dtype(engine.mapping.input.dtype))
-        straight = self.count == engine.tables.features and not engine.encoder.single
-        self.plain, self.quick = (
-            self._binding(model, given) if straight else None for model in (engine.encoder.linear, engine.encoder.quick)
-        )
-
-    def run(self, images: Array) -> None:
-        """Put the levels of up to 64 images into the values."""
-        for group, first in enumerate(range(0, len(images), AT_ONCE)):
-            part = images[first : first + AT_ONCE]
-            e = self._grade(part)
-            place = (self.graded, len(part), self.engine.tables.features, len(e.thresholds), e.thresholds, e.signs)
-            self.function(*map(_address, place), _address(self.values) + AT_ONCE * group)
-
-    def _grade(self, images: Array) -> Encoder:
-        """Make what thresholds are compared with, float32 (images, features); return whose thresholds."""
-        e = self.engine.encoder
-        finite = self._linear(e, images)
-        if finite or e.whole is None or e.linear is None:
-            return e
-        self._linear(e.whole, images)  # infinity and what is no number: the chain itself says what becomes of it
-        return e.whole
-
-    def _linear(self, e: Encoder, images: Array) -> bool:
-        """Run one of the encoders; whether all of it is finite."""
-        if self.plain is not None and len(images) == AT_ONCE and e is self.engine.encoder:
-            self.given[...] = images
-            if self.quick is not None and are_pixels(images):
-                e.quick.run_with_iobinding(self.quick)
-                return True  # it is proved
-            e.linear.run_with_iobinding(self.plain)
-            return _finite(self.graded)
-        if e.linear is None:
-            if not e.split and not np.isin(images, (0, 1)).all():
-                raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
-            found = images
-        elif e.single:
-            found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
-        else:
-            found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
-        refuse_no_level(found)
-        graded = self.graded[: len(images), : self.count]
-        graded[...] = found.reshape(len(images), -1)
-        return _finite(graded)
-
-    def _binding(self, model: Any, given: Array) -> Any:
-        """Let onnxruntime read and write this memory itself, for a full group; None where it will not."""
-        if model is None or model.get_outputs()[0].type != "tensor(float)":
-            return None
-        e = self.engine.encoder
-        binding = model.io_binding()
-        binding.bind_input(e.source, "cpu", 0, given.dtype, given.shape, given.ctypes.data)
-        binding.bind_output(e.tensor, "cpu", 0, np.float32, (AT_ONCE, *e.shape), self.graded.ctypes.data)
-        try:
-            model.run_with_iobinding(binding)
-        except Exception:  # noqa: BLE001  # onnxruntime raises several types of its own; the other way says what is wrong
-            return None
-        return binding
-
-
-def _finite(values: npt.NDArray[np.float32]) -> bool:
-    """Whether all values are finite, and not so large that their sum is not."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(values.sum()))
-
-
-def _address(value: Any) -> int:
-    """Address of an array, 0 of none; a number is itself."""
-    if value is None:
-        return 0
-    return int(value.ctypes.data) if isinstance(value, np.ndarray) else int(value)
 
 
 def _slices(cost: Int) -> list[tuple[int, int]]:

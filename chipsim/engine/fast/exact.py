@@ -87,9 +87,3 @@ def _exact(sums: npt.NDArray[np.float64], weights: list[Array]) -> bool:
     whole = np.abs(fraction * 2.0**_DIGITS).astype(np.int64)
     lowest = exponent - _DIGITS + np.log2((whole & -whole).astype(np.float64)).astype(np.int64)
     return bool(sums.max() < 2.0 ** (_DIGITS + int(lowest.min())))
-
-
-def are_pixels(images: Array) -> bool:
-    """Whether float32 images hold nothing but whole numbers from 0 to 255."""
-    with np.errstate(invalid="ignore"):
-        return bool((images.astype(np.uint8) == images).all())

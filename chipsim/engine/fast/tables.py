@@ -171,3 +171,10 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
     raw = np.zeros(size + LANES, np.uint8)
     start = -raw.ctypes.data % LANES
     return np.asarray(raw[start : start + size].view(dtype).reshape(shape))
+
+
+def address(value: Any) -> int:
+    """Address of an array, 0 of none; a number is itself."""
+    if value is None:
+        return 0
+    return int(value.ctypes.data) if isinstance(value, np.ndarray) else int(value)

@@ -1,0 +1,74 @@
+"""--engine and --per-image; an interrupt ends a run at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_mappings import wide_map
+
+from chipsim.mapping import write_mapping
+
+RUN = [sys.executable, "-c", "from chipsim.cli import main; main()", "run"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mapping and images for it."""
+    path = tmp_path_factory.mktemp("run")
+    hand = wide_map(np.random.default_rng(4), levels=2)
+    write_mapping(hand.build(), path / "m.map")
+    images = np.random.default_rng(5).integers(0, 3, (90, hand.features)).astype(np.float32)
+    np.savez(path / "x.npz", images=images)
+    return path
+
+
+def run(place: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*RUN, "m.map", "--dataset", "x.npz", *words], cwd=place, capture_output=True, timeout=120)
+
+
+def test_engines_write_the_same_files(place: Path) -> None:
+    found = []
+    for engine in ("fast", "reference"):
+        names = [f"{engine}.{end}" for end in ("json", "csv", "each.npz", "out.npz")]
+        options = ("--json", "--per-core", "--per-image", "--outputs")
+        done = run(place, "--engine", engine, *(word for pair in zip(options, names, strict=True) for word in pair))
+        assert done.returncode == 0, done.stderr
+        result = json.loads((place / names[0]).read_text())
+        assert result["engine"] == engine
+        each = np.load(place / names[2])
+        assert each["spikes"].shape == each["sops"].shape == each["axon_events"].shape == (90, len(result["cores"]))
+        assert each["sops"].sum(axis=0).tolist() == [core["sops"] for core in result["cores"]]
+        assert each["encoder_spikes"].sum() / 90 == pytest.approx(result["encoder_spikes_per_image"])
+        found.append([(place / name).read_bytes() for name in names[1:]])
+    assert found[0] == found[1]
+
+
+def test_an_unknown_engine_is_a_usage_error(place: Path) -> None:
+    done = run(place, "--engine", "quick")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"--engine: 'quick' is no engine; allowed: fast, reference")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("engine", "threads"), [("fast", "1"), ("fast", "2"), ("reference", "2")])
+def test_an_interrupt_ends_a_run_at_once(place: Path, engine: str, threads: str) -> None:
+    features = np.load(place / "x.npz")["images"].shape[1]
+    np.savez(place / "long.npz", images=np.ones((3_000_000 // features * 20, features), np.float32))
+    words = ["m.map", "--dataset", "long.npz", "--engine", engine, "--threads", threads]
+    process = subprocess.Popen([*RUN, *words], cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    time.sleep(4)  # it is running by now; were it still loading, it would have to end as well
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert said == b"interrupted\n"
+    assert time.monotonic() - start < 5
