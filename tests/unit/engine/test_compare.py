@@ -156,7 +156,6 @@ def test_a_flat_input_takes_any_image_of_its_size() -> None:
 def test_models_of_any_batch(save, batch) -> None:
     from networks import Recipe, build
 
-    from chipsim.datasets import Dataset
     from qsnnc import compile_model
 
     model = build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))
@@ -164,7 +163,7 @@ def test_models_of_any_batch(save, batch) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = batch
     path = save(model)
     images = np.random.default_rng(0).integers(0, 256, (9, 6, 6)).astype(np.uint8)
-    found = compare(compile_model(path).mapping, path, Dataset("random", "test", images, None))
+    found = chipsim.compare(compile_model(path).mapping, path, Dataset("random", "test", images, None))
     assert found.equal
     assert found.images == 9
 
@@ -172,7 +171,6 @@ def test_models_of_any_batch(save, batch) -> None:
 def test_a_model_that_reshapes_to_one_image_is_run_image_by_image(save) -> None:
     from networks import Builder
 
-    from chipsim.datasets import Dataset
     from qsnnc import compile_model
 
     rng = np.random.default_rng(0)
@@ -184,4 +182,4 @@ def test_a_model_that_reshapes_to_one_image_is_run_image_by_image(save) -> None:
     net.gemm("head", rng.integers(-2, 3, (3, 32)) / 2.0)
     path = save(net.model())
     images = rng.integers(0, 256, (5, 6, 6)).astype(np.uint8)
-    assert compare(compile_model(path).mapping, path, Dataset("random", "test", images, None)).equal
+    assert chipsim.compare(compile_model(path).mapping, path, Dataset("random", "test", images, None)).equal
