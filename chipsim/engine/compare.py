@@ -134,16 +134,32 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
     if missing:
         raise InputError(str(path), f"has no tensor {missing[0]!r}, which the mapping names", code="model-differs")
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
-    runner = session(proto.SerializeToString(), str(path))
     wanted = [mapping.output_tensor, *tensors]
     name = mapping.input.name
-    single = runner.get_inputs()[0].shape[0] == 1
+    axis = next(value for value in proto.graph.input if value.name == name).type.tensor_type.shape.dim[0]
+    size = axis.dim_value if axis.HasField("dim_value") else 0
+    if size <= 0:
+        axis.dim_param = "N"
+    runner = session(proto.SerializeToString(), str(path))
+
+    def parts(images: npt.NDArray[Any], step: int) -> list[npt.NDArray[Any]]:
+        """So many images at a time, the last ones filled up."""
+        found = []
+        for first in range(0, len(images), step):
+            part = images[first : first + step]
+            filled = np.concatenate([part, np.repeat(part[:1], step - len(part), axis=0)])
+            found.append([value[: len(part)] for value in runner.run(wanted, {name: filled})])
+        return [np.concatenate(columns) for columns in zip(*found, strict=True)]
 
     def call(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        if not single:
-            return list(runner.run(wanted, {name: images}))
-        each = [runner.run(wanted, {name: images[i : i + 1]}) for i in range(len(images))]
-        return [np.concatenate(parts) for parts in zip(*each, strict=True)]
+        try:
+            return parts(images, size if size > 0 else len(images))
+        except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+            if size > 0 or len(images) == 1:
+                raise InputError(
+                    str(path), f"onnxruntime does not run it ({' '.join(str(error).split())[:160]})", code="model-run"
+                ) from None
+        return parts(images, 1)  # a reshape to one image, say
 
     return call
 

@@ -150,3 +150,36 @@ def test_a_flat_input_takes_any_image_of_its_size() -> None:
     assert prepare(square, spec, "p").shape == (1, 64)
     with pytest.raises(InputError):
         prepare(square, dataclasses.replace(spec, shape=(4, 16)), "p")
+
+
+@pytest.mark.parametrize("batch", [-1, 0, 1, 4])
+def test_models_of_any_batch(save, batch) -> None:
+    from networks import Recipe, build
+
+    from qsnnc import compile_model
+
+    model = build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    path = save(model)
+    images = np.random.default_rng(0).integers(0, 256, (9, 6, 6)).astype(np.uint8)
+    found = chipsim.compare(compile_model(path).mapping, path, Dataset("random", "test", images, None))
+    assert found.equal
+    assert found.images == 9
+
+
+def test_a_model_that_reshapes_to_one_image_is_run_image_by_image(save) -> None:
+    from networks import Builder
+
+    from qsnnc import compile_model
+
+    rng = np.random.default_rng(0)
+    net = Builder((1, 6, 6))
+    net.conv("stem", rng.integers(-20, 21, (2, 1, 3, 3)) / 32.0)
+    net.quantize("q", 1, 2)
+    net.node("Reshape", "flat", net.const("shape", np.array([1, -1], np.int64)))
+    net.shape = (32,)
+    net.gemm("head", rng.integers(-2, 3, (3, 32)) / 2.0)
+    path = save(net.model())
+    images = rng.integers(0, 256, (5, 6, 6)).astype(np.uint8)
+    assert chipsim.compare(compile_model(path).mapping, path, Dataset("random", "test", images, None)).equal
