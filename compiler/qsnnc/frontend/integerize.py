@@ -110,7 +110,7 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
         walk.state[out] = found
     elif node.op in POOLS:
         walk.state[out] = pools.average(model, node, tensors[0], name)
-    elif not walk.leads_out(out):
+    elif walk.feeds_weights(out):
         raise why_not(walk, node, [])
 
 
@@ -208,8 +208,7 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
 def _read_out(walk: Walk) -> tuple[Accumulator, str]:
     """The potentials that the output is computed from, and the tensor that they stand for."""
     model = walk.model
-    ours = model.output not in walk.host
-    root = model.output if ours and resolve(walk, model.output) is not None else _frontier(walk)
+    root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
     known = walk.state.get(root)
     if walk.encoder is None:
         raise not_quantized(model)
