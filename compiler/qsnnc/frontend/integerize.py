@@ -217,16 +217,26 @@ def _read_out(walk: Walk) -> tuple[Accumulator, str]:
     if isinstance(known, Quantized):
         node = walk.producer[root]
         return joins.read_levels(node, known, walk.namer.text("levels")), root
+    several = sorted(_frontier_of(walk))
     raise ModelError(
         model.output,
-        "the output does not come from one linear layer on quantized activations",
+        f"the output is computed from {len(several)} tensors "
+        f"({', '.join(repr(name) for name in several[:4])}), not from one linear "
+        "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
         code="readout-unclear",
         node=model.output,
+        found=several,
     )
 
 
 def _frontier(walk: Walk) -> str:
     """The one tensor of ours that the host computes the output from; '' where there is none or several."""
+    roots = _frontier_of(walk)
+    return roots.pop() if len(roots) == 1 else ""
+
+
+def _frontier_of(walk: Walk) -> set[str]:
+    """Tensors of ours, and inputs, that the output is computed from."""
     needed: set[str] = set()
     pending = [walk.model.output]
     roots: set[str] = set()
@@ -239,7 +249,7 @@ def _frontier(walk: Walk) -> str:
             roots.add(name)
             continue
         pending += [n for n in walk.producer[name].inputs if n]
-    return roots.pop() if len(roots) == 1 else ""
+    return roots
 
 
 def _used(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
