@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile(
     "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+settings.register_profile("many", parent=settings.get_profile("ci"), derandomize=False, max_examples=10_000)
 settings.register_profile("long", parent=settings.get_profile("ci"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -37,7 +37,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     if isinstance(root, Quantized):
         found = requantized(walk, root, region) if region.nodes else root
     elif root is None:
-        found = _encode(walk, region)
+        found = _encode(walk, region) if region.root in walk.host else None
     else:
         found = close(walk, root, region)
     if found is not None:
@@ -102,7 +102,7 @@ def close(walk: Walk, root: State, region: Region, *, internal: bool = False) ->
     if isinstance(root, Pair):
         return _close_pair(walk, root, region, internal=internal)
     if isinstance(root, Pooled):
-        return _close_pooled(walk, root, region)
+        return _close_pooled(walk, root, region, internal=internal)
     if isinstance(root, Moved):
         return _close_moved(walk, root, region, internal=internal)
     if isinstance(root, Gathered):
@@ -142,7 +142,7 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
     return Quantized((Part(layer, levels.scale, levels.zero_point, levels.values),), found[1])
 
 
-def _close_pooled(walk: Walk, pool: Pooled, region: Region) -> Quantized | None:
+def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:
     """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
     before = walk.region(pool.before)
     root = walk.state.get(before.root) if before else None
@@ -156,7 +156,8 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region) -> Quantized | None:
         return None
     name = walk.namer.layer(pool.node)
     falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
-    found, layers = pools.maximum(walk.model, pool.node, inner, falling, region.end, lambda: walk.unused(name))
+    end = "" if internal else region.end
+    found, layers = pools.maximum(walk.model, pool.node, inner, falling, end, lambda: walk.unused(name))
     for layer in layers:
         walk.add(layer)
     return found

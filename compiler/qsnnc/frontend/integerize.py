@@ -118,7 +118,7 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
         walk.state[out] = found
     elif node.op in POOLS:
         walk.state[out] = pools.average(model, node, tensors[0], name)
-    elif not walk.leads_out(out):
+    elif walk.feeds_weights(out):
         raise why_not(walk, node, [])
 
 
@@ -230,8 +230,7 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
 def _read_out(walk: Walk) -> tuple[Accumulator, str]:
     """The potentials that the output is computed from, and the tensor that they stand for."""
     model = walk.model
-    ours = model.output not in walk.host
-    root = model.output if ours and resolve(walk, model.output) is not None else _frontier(walk)
+    root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
     known = walk.state.get(root)
     if walk.encoder is None:
         raise not_quantized(model)
@@ -240,16 +239,26 @@ def _read_out(walk: Walk) -> tuple[Accumulator, str]:
     if isinstance(known, Quantized):
         node = walk.producer[root]
         return joins.read_levels(node, known, walk.namer.text("levels")), root
+    several = sorted(_frontier_of(walk))
     raise ModelError(
         model.output,
-        "the output does not come from one linear layer on quantized activations",
+        f"the output is computed from {len(several)} tensors "
+        f"({', '.join(repr(name) for name in several[:4])}), not from one linear "
+        "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
         code="readout-unclear",
         node=model.output,
+        found=several,
     )
 
 
 def _frontier(walk: Walk) -> str:
     """The one tensor of ours that the host computes the output from; '' where there is none or several."""
+    roots = _frontier_of(walk)
+    return roots.pop() if len(roots) == 1 else ""
+
+
+def _frontier_of(walk: Walk) -> set[str]:
+    """Tensors of ours, and inputs, that the output is computed from."""
     needed: set[str] = set()
     pending = [walk.model.output]
     roots: set[str] = set()
@@ -262,7 +271,7 @@ def _frontier(walk: Walk) -> str:
             roots.add(name)
             continue
         pending += [n for n in walk.producer[name].inputs if n]
-    return roots.pop() if len(roots) == 1 else ""
+    return roots
 
 
 def _used(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -45,17 +45,20 @@ def add_levels(
 
     ``seen`` is the shape as a map that the result must have.
     """
-    shape = tensors[0].index.shape
-    for tensor in tensors[1:]:
-        if tensor.index.shape != shape:
-            raise ModelError(
-                node.name,
-                f"adds tensors of shapes {shape} and {tensor.index.shape}; only equal shapes are supported",
-                code="add-shapes",
-                node=node.name,
-                found=list(tensor.index.shape),
-                allowed=list(shape),
-            )
+    try:
+        shape = np.broadcast_shapes(*(tensor.index.shape for tensor in tensors))
+    except ValueError:
+        shape = ()
+    if any(tensor.index.ndim != len(shape) for tensor in tensors):
+        raise ModelError(
+            node.name,
+            f"{node.op} of tensors of shapes {', '.join(str(tensor.index.shape) for tensor in tensors)}; they "
+            f"must have as many "
+            "axes, and equal sizes but for ones",
+            code="add-shapes",
+            node=node.name,
+        )
+    tensors = [replace(tensor, index=np.broadcast_to(tensor.index, shape)) for tensor in tensors]
     seen = seen or _seen(tensors, node)
     channels = seen[0]
     eye = np.ones((channels, 1, 1, 1))

@@ -17,9 +17,7 @@ from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, natural
 from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
-GLOBAL = frozenset("GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax ReduceSum".split())
 MAXIMUM = frozenset("MaxPool GlobalMaxPool ReduceMax".split())
-POOLS = GLOBAL | {"MaxPool", "AveragePool"}
 
 
 def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: tuple[int, ...]) -> Window:

@@ -13,12 +13,6 @@ from qsnnc.frontend.read import Model, Node, session
 from qsnnc.frontend.tensors import Quantized, together
 from qsnnc.ir.layers import Int
 
-#: of one tensor, its values in another order or shape, some left out or repeated
-MOVES = frozenset(
-    "Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout Slice Split Gather Pad Expand Tile DepthToSpace "
-    "SpaceToDepth".split()
-)
-RELABEL = MOVES | {"Concat"}
 #: whose kernels the reference has for floating point only
 FLOATING = frozenset(("DepthToSpace", "SpaceToDepth"))
 

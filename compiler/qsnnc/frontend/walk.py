@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from qsnnc.errors import ModelError
 from qsnnc.frontend.names import Namer
-from qsnnc.frontend.operators import ELEMENTWISE, WEIGHTED
+from qsnnc.frontend.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
@@ -56,7 +57,7 @@ class Walk:
     layers: list[Layer] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
     pixels: Pixels | None = None  # where the image itself is to enter the chip
-    _levels: dict[tuple[str, str], Levels | None] = field(default_factory=dict)
+    _levels: dict[tuple[str, str, tuple[int, ...]], Levels | None] = field(default_factory=dict)
 
     def region(self, end: str) -> Region | None:
         """The elementwise region that ends in a tensor; None where it grows from two roots or from none."""
@@ -98,7 +99,7 @@ class Walk:
 
     def levels(self, region: Region) -> Levels | None:
         """`find_levels`, once a region."""
-        key = (region.root, region.end)
+        key = (region.root, region.end, region.axes)
         if key not in self._levels:
             self._levels[key] = find_levels(region)
         return self._levels[key]
@@ -120,13 +121,38 @@ class Walk:
         known = self.state.get(region.root) if region else None
         return known is not None and not isinstance(known, Quantized)
 
-    def leads_out(self, name: str) -> bool:
-        """Whether no weighted operator reads what follows from a tensor, nor anything quantized."""
+    def feeds_weights(self, name: str) -> bool:
+        """Whether a weighted operator reads what follows from a tensor."""
         reached = {name}
         for node in self.model.nodes:
             if reached.intersection(node.inputs):
                 if node.op in WEIGHTED:
-                    return False
+                    return True
                 reached.update(node.outputs)
-        region = self.region(self.model.output)
-        return region is None or region.root != name or self.levels(region) is None
+        return False
+
+    def leads_out(self, name: str) -> bool:
+        """Whether what follows from a tensor is the host's: no weighted operator reads it, nor is it quantized again."""
+        if self.feeds_weights(name):
+            return False
+        reached = {name}
+        ends = [self.model.output]
+        for node in self.model.nodes:
+            read = reached.intersection(node.inputs)
+            if not read:
+                continue
+            if node.op not in ELEMENTWISE:
+                ends += read
+            if node.op in ELEMENTWISE | POOLS | RELABEL:
+                reached.update(node.outputs)
+        return not any(end in reached and self._is_quantized(end) for end in ends)
+
+    def _is_quantized(self, end: str) -> bool:
+        """Whether the elementwise part before a tensor is a quantizer, or a constant."""
+        region = self.region(end)
+        if region is None:
+            return False
+        try:
+            return self.levels(region) is not None
+        except ModelError as error:
+            return error.code == "constant-activation"

@@ -1,0 +1,87 @@
+"""The law on random networks from the whole set of operators: chipsim(compile(net))(x) == onnxruntime(net)(x), to the bit.
+
+The networks are exact by construction, so nothing is forgiven. A thousand are drawn here; `HYPOTHESIS_PROFILE=many` draws ten
+thousand. `onnx.reference.ReferenceEvaluator` is the second oracle.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
+from random_graphs import STEPS, Plan, build
+
+import chipsim
+from chipsim.chip import load_chip
+from chipsim.datasets import Dataset
+from qsnnc import ModelError, check
+from qsnnc.frontend.read import session
+from qsnnc.pipeline import Compilation
+
+CHIP = load_chip("xbar1152").model_copy(update={"grid": (60, 60)})
+
+plans = st.builds(
+    Plan,
+    size=st.tuples(st.integers(2, 6), st.integers(2, 6)),
+    channels=st.integers(1, 4),
+    steps=st.lists(st.sampled_from(STEPS), max_size=5).map(tuple),
+    levels=st.integers(1, 5),
+    signed=st.booleans(),
+    ending=st.sampled_from(["scores", "levels", "argmax"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+def compiled(model: onnx.ModelProto) -> Compilation:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "net.onnx"
+        path.write_bytes(model.SerializeToString())
+        try:
+            return check(path, CHIP)
+        except ModelError as error:  # all channels of a layer may come out dead; all else that is drawn must compile
+            assume(error.code != "constant-activation")
+            raise
+
+
+def images_of(plan: Plan, count: int = 4) -> np.ndarray:
+    return np.random.default_rng(plan.seed).integers(0, 256, (count, 1, *plan.size)).astype(np.uint8)
+
+
+@settings(max_examples=settings().max_examples if settings().max_examples > 1000 else 1000)
+@given(plans)
+def test_random_network_of_any_operators(plan: Plan) -> None:
+    model = build(plan)
+    done = compiled(model)
+    assert done.mapping is not None, done.violations
+    images = images_of(plan)
+    result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
+    (wanted,) = session(model).run(None, {"image": images.astype(np.float32)})
+    np.testing.assert_array_equal(result.scores.reshape(wanted.shape), wanted)
+
+
+@settings(max_examples=60)
+@given(plans)
+def test_the_references_agree(plan: Plan) -> None:
+    """Where they do not, neither could be a reference: they differ on no network that is exact by construction."""
+    model = build(plan)
+    feed = {"image": images_of(plan, 2).astype(np.float32)}
+    (one,) = session(model).run(None, feed)
+    (two,) = ReferenceEvaluator(model).run(None, feed)
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_leaves_its_mark(step) -> None:
+    """A step that builds nothing would test nothing."""
+    plain = Plan((5, 5), 4, (), 3, False, "scores", 7)
+    other = Plan((5, 5), 4, ("conv", step, step), 3, False, "scores", 7)
+    count = len(build(Plan((5, 5), 4, ("conv",), 3, False, "scores", 7)).graph.node)
+    assert len(build(plain).graph.node) < count
+    longer = [len(build(Plan((5, 5), 4, ("conv", step, step), 3, False, "scores", seed)).graph.node) for seed in range(9)]
+    assert max(longer) > count, other

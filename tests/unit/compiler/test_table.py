@@ -1,0 +1,46 @@
+"""The table of operators: what it says is what the code does, and docs/onnx.md is what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from chipsim import standard
+from qsnnc.frontend import microsoft, operators
+from qsnnc.frontend.operators import ELEMENTWISE, MICROSOFT, POOLS, QONNX, RELABEL, TABLE, WEIGHTED
+from qsnnc.frontend.spell import INTEGER, REFUSED
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "onnx.md"
+START, END = "<!-- operators -->\n", "<!-- end of operators -->"
+
+
+def names(role: str, domain: str) -> set[str]:
+    return {name for row in TABLE if row.role == role and row.domain == domain for name in row.names.split()}
+
+
+def test_the_page_holds_the_table(request) -> None:
+    text = PAGE.read_text()
+    before, rest = text.split(START)
+    after = rest.split(END)[1]
+    wanted = f"{before}{START}\n{operators.markdown()}\n{END}{after}"
+    if request.config.getoption("--update-golden"):
+        PAGE.write_text(wanted)
+    assert PAGE.read_text() == wanted, "pytest tests/unit/compiler/test_table.py --update-golden writes it"
+
+
+def test_every_spelling_has_a_row_and_every_row_a_spelling() -> None:
+    assert names("spelled", QONNX) == set(standard._WRITERS)
+    assert names("spelled", "") == INTEGER
+    assert names("spelled", MICROSOFT) == {"QuantizeLinear", "DequantizeLinear", "QGemm", *microsoft.writers(set())}
+    assert names("refused", "") | names("refused", MICROSOFT) == {*REFUSED, "If", "Loop", "Scan"}
+
+
+@pytest.mark.parametrize("name", sorted(ELEMENTWISE | POOLS | RELABEL | WEIGHTED))
+def test_every_name_is_an_operator_of_the_standard(name) -> None:
+    assert onnx.defs.has(name), name
+
+
+def test_every_row_has_a_role() -> None:
+    assert {row.role for row in TABLE} == set(operators.ROLES)
