@@ -79,25 +79,55 @@ def seconds(side: int, depth: int) -> tuple[int, int, int, dict[str, float]]:
         return done.mapping.cores, done.mapping.neurons, len(done.mapping.axon_source), spent
 
 
+def slope(before: tuple[int, float], after: tuple[int, float]) -> float:
+    """Exponent between two sizes."""
+    return math.log(after[1] / before[1]) / math.log(after[0] / before[0])
+
+
+def plot(rows: list[tuple[int, dict[str, float]]], path: str) -> None:
+    """Draw seconds over cores, both in logarithms, beside n log n."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "compile-time", "font.size": 9})
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    cores = np.array([n for n, _ in rows])
+    for stage in ("all", "partition", "place", "assemble", "lower", "open", "write", "integerize"):
+        axes.loglog(cores, [spent[stage] for _, spent in rows], "o-", label=stage, linewidth=2.5 if stage == "all" else 1)
+    line = cores * np.log(cores)
+    axes.loglog(cores, line * rows[-1][1]["all"] / line[-1], "k:", label="n log n")
+    axes.set(xlabel="cores", ylabel="seconds")
+    axes.legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
-    """Print a table in Markdown."""
+    """Print a table in Markdown, and the exponent of each stage between the middle and the last size."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--sizes", default="16x2,32x2,48x3,64x4,88x5", help="side x depth, comma separated")
+    p.add_argument("--sizes", default="16x2,32x2,48x3,64x4,88x5,124x5", help="side x depth, comma separated")
+    p.add_argument("--plot", metavar="FILE.svg", help="draw the curve")
     options = p.parse_args()
     print("| cores | neurons | axons | " + " | ".join(STAGES) + " | all | exponent | peak GB |")
     print("|" + " --- |" * (len(STAGES) + 6))
-    before: tuple[int, float] | None = None
+    rows: list[tuple[int, dict[str, float]]] = []
     for size in options.sizes.split(","):
         side, depth = (int(part) for part in size.split("x"))
         cores, neurons, axons, spent = seconds(side, depth)
-        total = sum(spent.values())
-        slope = "" if before is None else f"{math.log(total / before[1]) / math.log(cores / before[0]):.2f}"
-        before = cores, total
+        spent["all"] = sum(spent.values())
+        rows.append((cores, spent))
+        grown = "" if len(rows) < 2 else f"{slope((rows[-2][0], rows[-2][1]['all']), (cores, spent['all'])):.2f}"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
-        row = [f"{spent[stage]:.2f}" for stage in STAGES]
-        print(
-            f"| {cores:,} | {neurons:,} | {axons:,} | {' | '.join(row)} | {total:.2f} | {slope} | {peak:.2f} |", flush=True
-        )
+        row = [f"{count:,}" for count in (cores, neurons, axons)] + [f"{spent[stage]:.2f}" for stage in (*STAGES, "all")]
+        print(f"| {' | '.join(row)} | {grown} | {peak:.2f} |", flush=True)
+    if options.plot:
+        plot(rows, options.plot)
+    (few, first), (many, last) = rows[len(rows) // 2 - 1 if len(rows) > 1 else 0], rows[-1]
+    if few < many:
+        grown = ", ".join(f"{stage} {slope((few, first[stage]), (many, last[stage])):.2f}" for stage in STAGES)
+        allowed = 1 + math.log(math.log(many) / math.log(few)) / math.log(many / few)
+        print(f"\nexponents from {few:,} to {many:,} cores: {grown}; n log n is {allowed:.2f}")
 
 
 if __name__ == "__main__":
