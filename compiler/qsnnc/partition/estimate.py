@@ -119,7 +119,7 @@ def advice(graph: LayerGraph, chip: ChipSpec) -> str:
     for levels in NARROWER:
         if any(entry.levels > levels for entry in populations):
             then = sum(sizes(graph, chip, dict.fromkeys((entry.name for entry in populations), levels)).values())
-            parts.append(f"about {then:,} with {levels} levels ({(levels + 1).bit_length() - 1} bits) an activation")
+            parts.append(f"{then:,} with {levels} levels ({(levels + 1).bit_length() - 1} bits) an activation")
     gains = {}
     for entry in populations:
         fewer = min(entry.levels, next((n for n in NARROWER if n < entry.levels), 1))
@@ -127,7 +127,7 @@ def advice(graph: LayerGraph, chip: ChipSpec) -> str:
     first = max(gains, key=lambda name: gains[name])
     wanted = "Use fewer activation levels (each is a neuron a feature, and an axon for every reader)"
     if parts:
-        wanted += f": {', '.join(parts)}"
+        wanted += f": by shapes alone about {now:,} cores as it is, {', '.join(parts)}"
     if gains[first] > 0:
         wanted += f"; first those of {first}"
     return f"{wanted}. Or narrower weights, or a chip file with a larger grid."

@@ -210,3 +210,64 @@ def test_help_has_an_example_and_is_light() -> None:
     code = "import sys, qsnnc.cli; print([m for m in ('numpy', 'onnx', 'onnxruntime', 'pydantic') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def broken() -> onnx.ModelProto:
+    """Weights off the grid, an activation that is not quantized, and weights off the grid again."""
+    rng = np.random.default_rng(0)
+    net = Builder((1, 8, 8))
+    net.conv("stem", rng.integers(-20, 21, (2, 1, 3, 3)) / 32, pads=[1] * 4)
+    net.quantize("stem/quant", 1, 4)
+    net.conv("first", rng.normal(size=(3, 2, 3, 3)))
+    net.quantize("first/quant", 1, 4)
+    net.conv("second", rng.integers(-1, 2, (3, 3, 3, 3)).astype(float))
+    net.node("Relu", "relu")
+    net.conv("third", rng.integers(-1, 2, (3, 3, 3, 3)).astype(float))
+    net.quantize("third/quant", 1, 4)
+    net.flatten()
+    net.gemm("fc", rng.normal(size=(4, 12)))
+    return net.model()
+
+
+def test_check_lists_every_problem_of_a_model_and_compile_the_first(tmp_path, save) -> None:
+    path = save(broken())
+    line = refused(qsnnc("compile", path, "-o", "out.map", cwd=tmp_path), 3, "first: the weights of channel 0")
+    assert "2 more: qsnnc check lists them" in line
+    done = qsnnc("check", path, "--json", "-", cwd=tmp_path)
+    assert done.returncode == 3
+    assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["first", "third", "fc"]
+    found = json.loads(done.stdout)
+    assert not found["fits"]
+    assert found["chip"] == "xbar1152"
+    assert found["cores_available"] == 1024
+    assert len(found["model_sha256"]) == 64
+    assert [violation["code"] for violation in found["violations"]] == [
+        "weights-not-quantized", "activation-not-quantized", "weights-not-quantized",
+    ]  # fmt: skip
+    assert [violation["layer"] for violation in found["violations"]] == ["first", "third", "fc"]
+    for violation in found["violations"]:
+        assert set(violation) == {"code", "layer", "node", "limit", "found", "allowed", "advice"}
+        assert violation["allowed"]
+        assert violation["advice"]
+
+
+def test_check_of_what_is_no_model_writes_its_json_as_well(tmp_path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    refused(qsnnc("check", "bad.onnx", "--json", "c.json", cwd=tmp_path), 3, "bad.onnx: is not a readable ONNX model")
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert [violation["code"] for violation in found["violations"]] == ["model-corrupt"]
+
+
+def test_one_of_several_outputs_is_chosen(tmp_path, save) -> None:
+    model = build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))
+    first = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("Relu", [first], ["other"], name="more"))
+    model.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, ["N", 3]))
+    path = save(model)
+    line = refused(qsnnc("verify", path, cwd=tmp_path), 3, str(path))
+    assert f"{first!r}, 'other'" in line
+    assert "--output NAME" in line
+    assert qsnnc("verify", path, "--output", "other", "--samples", 9, cwd=tmp_path).returncode == 0
+    assert qsnnc("compile", path, "--output", "other", "-o", "o.map", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "o.map").exists()
+    assert "allowed" in refused(qsnnc("check", path, "--output", "none", cwd=tmp_path), 2, "--output: 'none'")
