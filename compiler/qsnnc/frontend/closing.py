@@ -59,6 +59,10 @@ def _written(walk: Walk, name: str) -> str | None:
 
 def _encode(walk: Walk, region: Region) -> Quantized | None:
     """The host's activation becomes the encoder population if it is quantized."""
+    model = walk.model
+    whole_numbers = region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None
+    if whole_numbers and any(region.root in node.inputs and node.op != "Cast" for node in region.nodes):
+        return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
     levels = walk.levels(region) if walk.pixels is None or not walk.pixels.whole else None
     if levels is None:
         return _enter(walk, region)

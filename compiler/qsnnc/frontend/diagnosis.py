@@ -34,9 +34,8 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
             return blocked
         return ModelError(
             label,
-            f"reads {name!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer (scale, round, "
-            f"clip) "
-            "before it",
+            f"reads {name!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer (scale, "
+            "round, clip) before it",
             code="activation-not-quantized",
             node=node.name,
         )
@@ -55,8 +54,15 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
         if isinstance(known, Moved | Pooled) and (blocked := _blocked(walk, known.before)) is not None:
             return blocked
         maker = walk.producer.get(root)
-        if maker is not None and root not in walk.state and maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
+        if maker is None or root in walk.state or root in walk.host:
+            continue
+        if maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
             return why_not(walk, maker, [])
+        if maker.op in POOLS | RELABEL:  # it could not be looked through: what stands before it says why
+            for before in (n for n in maker.inputs if n and n not in walk.model.constants):
+                found = _blocked(walk, before)
+                if found is not None:
+                    return found
     if len(roots) < 2:
         return None
     for node in walk.model.nodes:

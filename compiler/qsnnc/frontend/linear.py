@@ -108,7 +108,8 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         rows = piece.real.reshape(len(piece.real), -1)
         weights = piece.whole * factor[:, None, None, None]
         links.append(piece.window.connect(piece.part.population.name, weights, piece.groups))
-        grid = np.minimum(grid, np.where(rows.any(axis=1), dyadic_units(rows) * piece.part.step, np.inf))
+        used = rows.any(axis=1)
+        grid[used] = np.minimum(grid[used], dyadic_units(rows[used]) * piece.part.step)
         magnitude += np.abs(rows).sum(axis=1) * piece.part.largest
         terms += rows.shape[1] + piece.part.roundings
         # integers times scales must be the very floats of the graph

@@ -123,7 +123,7 @@ def _convolution_integer(exact: set[str], s: Spelling) -> None:
     w = s.constant(1, "weight").astype(np.float32)
     w = w - along(number(s, 3, "weight zero point"), 0, w.ndim)
     sums = summed(s, exact, "Conv", shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w), **moves)
-    s.put("Cast", sums, last=True, to=6)
+    _whole(s, sums)
 
 
 def _matmul(exact: set[str], s: Spelling) -> None:
@@ -141,9 +141,13 @@ def _matmul_integer(exact: set[str], s: Spelling) -> None:
     s.all_read()
     w = s.constant(1, "matrix").astype(np.float32)
     w = w - along(number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
-    s.put(
-        "Cast", summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)), last=True, to=6
-    )
+    _whole(s, summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)))
+
+
+def _whole(s: Spelling, sums: str) -> None:
+    """End in int32; a float beyond its ends, which no sum is, must not turn its sign."""
+    bounded = s.put("Clip", sums, s.value("lowest", -(2.0**31)), s.value("highest", 2.0**31 - 128))
+    s.put("Cast", bounded, last=True, to=6)
 
 
 def _gemm(exact: set[str], s: Spelling) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.names import Namer
@@ -111,9 +111,10 @@ class Walk:
         return name
 
     def add(self, layer: Layer) -> None:
-        """Append a layer."""
+        """Append a layer; a tensor that only a spelling has is none that the reference could be asked for."""
         assert all(layer.name != other.name for other in self.layers), layer.name
-        self.layers.append(layer)
+        known = not layer.tensor or layer.tensor in self.model.written
+        self.layers.append(layer if known else replace(layer, tensor=""))
 
     def is_sum(self, name: str) -> bool:
         """Whether a tensor comes, elementwise, from a linear operator on levels."""
