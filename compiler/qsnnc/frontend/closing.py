@@ -37,7 +37,8 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     if isinstance(root, Quantized):
         found = requantized(walk, root, region) if region.nodes else root
     elif root is None:
-        found = _encode(walk, region) if region.root in walk.host else None
+        outside = region.root in walk.host or region.root == walk.model.input
+        found = _encode(walk, region) if outside else None
     else:
         found = close(walk, root, region)
     if found is not None:
