@@ -37,8 +37,8 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     if isinstance(root, Quantized):
         found = requantized(walk, root, region) if region.nodes else root
     elif root is None:
-        enters = walk.pixels is not None and region.root == walk.model.input
-        found = _encode(walk, region) if enters or region.root in walk.host else None
+        outside = region.root in walk.host or region.root == walk.model.input
+        found = _encode(walk, region) if outside else None
     else:
         found = close(walk, root, region)
     if found is not None:
