@@ -171,7 +171,7 @@ def run(
     chosen = load_engine(engine, mapping, host, warn or _warn)
     load_seconds = time.perf_counter() - start
     dataset = open_dataset(dataset, split, data_dir, limit)
-    workers = threads or os.cpu_count() or 1
+    workers = threads or processors()
     size = batch or chosen.batch
     crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
@@ -230,6 +230,12 @@ def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path
             dataset.name, f"labels have shape {dataset.labels.shape}; needed: ({len(dataset)},)", code="data-labels"
         )
     return dataset
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def check_options(threads: int | None, batch: int | None, noise: float, seed: int) -> None:
