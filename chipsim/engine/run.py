@@ -175,7 +175,7 @@ def run(
     size = batch or chosen.batch
     crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
-    counts_as_spike = (~mapping.relay_cores).astype(np.int64)
+    relays = np.flatnonzero(mapping.relay_cores)
     start = time.perf_counter()
     done = 0
     for potentials, scores, predictions, each in _batches(crew, host, dataset, size):
@@ -185,7 +185,8 @@ def run(
         for name in IMAGE_COUNTS if each is not None else ():
             spools[name].add(getattr(each, name))
         if each is not None:
-            spools["image"].add(each.encoder_spikes + each.spikes @ counts_as_spike)
+            relayed = each.spikes[:, relays].sum(axis=1, dtype=np.int64)
+            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64) - relayed)
         done += len(potentials)
         if progress is not None:
             progress(done, len(dataset))
