@@ -124,4 +124,4 @@ def _fast(mapping: Mapping, host: Host) -> Engine | str:
         code = Code()
     except (RuntimeError, OSError) as error:
         return f"LLVM has no code generator here ({' '.join(str(error).split())[:80]})"
-    return load_fast(mapping, host, code) or "a potential of this mapping needs more than 32 bits"
+    return load_fast(mapping, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"

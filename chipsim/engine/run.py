@@ -171,11 +171,11 @@ def run(
     chosen = load_engine(engine, mapping, host, warn or _warn)
     load_seconds = time.perf_counter() - start
     dataset = open_dataset(dataset, split, data_dir, limit)
-    workers = threads or os.cpu_count() or 1
+    workers = threads or processors()
     size = batch or chosen.batch
     crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
-    counts_as_spike = (~mapping.relay_cores).astype(np.int64)
+    relays = np.flatnonzero(mapping.relay_cores)
     start = time.perf_counter()
     done = 0
     for potentials, scores, predictions, each in _batches(crew, host, dataset, size):
@@ -185,7 +185,8 @@ def run(
         for name in IMAGE_COUNTS if each is not None else ():
             spools[name].add(getattr(each, name))
         if each is not None:
-            spools["image"].add(each.encoder_spikes + each.spikes @ counts_as_spike)
+            relayed = each.spikes[:, relays].sum(axis=1, dtype=np.int64)
+            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64) - relayed)
         done += len(potentials)
         if progress is not None:
             progress(done, len(dataset))
@@ -230,6 +231,12 @@ def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path
             dataset.name, f"labels have shape {dataset.labels.shape}; needed: ({len(dataset)},)", code="data-labels"
         )
     return dataset
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def check_options(threads: int | None, batch: int | None, noise: float, seed: int) -> None:

@@ -79,9 +79,9 @@ class FastEngine:
 
 
 def load_fast(m: Mapping, host: Host, code: Code) -> FastEngine | None:
-    """Merge, lay out and compile; None where a potential does not fit 32 bits."""
+    """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits."""
     merged = merge(m)
-    if max(form.largest for form in merged.forms) >= 1 << 31:
+    if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
     addresses = code.add(b"kernels", lambda _: kernels.module(), tuple(_SIGNATURES), optimise=True)

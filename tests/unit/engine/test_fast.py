@@ -236,3 +236,33 @@ def test_both_engines_give_one_result() -> None:
         assert result.by_image.events.sum(axis=0).tolist() == [core.axon_events for core in result.cores]
         assert result.by_image.spikes.sum(axis=0).tolist() == [core.spikes for core in result.cores]
     assert seen[0] == seen[1]
+
+
+def test_infinite_sums_go_through_the_encoder_itself() -> None:
+    rng = np.random.default_rng(3)
+    hand = wide_map(rng, levels=2)
+    size = hand.features
+    constants = {
+        "w": rng.choice([0.0, 1e30, 0.25], (size, size)).astype(np.float32),
+        "zero": np.float32(0.0),
+        "top": np.float32(2.0),
+        "third": np.float32(1 / 3),
+    }
+    nodes = [
+        N("MatMul", ["image", "w"], ["a"]),
+        N("Mul", ["a", "third"], ["b"]),
+        N("Clip", ["b", "zero", "top"], ["c"]),
+        N("Round", ["c"], ["d"]),
+        N("Cast", ["d"], ["levels"], to=TensorProto.INT32),
+    ]
+    mapping = replace(hand.build(), encoder_onnx=encoder(nodes, constants, (size,)))
+    host = load_host(mapping)
+    assert find_encoder(mapping, host, 128).split
+    images = rng.integers(0, 4, (70, size)).astype(np.float32)
+    images[20] = 1e20
+    images[65, 0] = 3e38
+    data = Dataset("test", "test", images, None)
+    fast, reference = (chipsim.run(mapping, data, engine=engine) for engine in ("fast", "reference"))
+    assert fast.encoder_spikes == reference.encoder_spikes > 0
+    assert fast.cores == reference.cores
+    assert fast.potentials.tolist() == reference.potentials.tolist()
