@@ -187,6 +187,15 @@ main()
     assert (folder / "deep" / "down" / "net.repro.npz").exists()
 
 
+def test_a_difference_is_told_where_no_reproduction_can_be_written(path, tmp_path, inject) -> None:
+    inject(lambda graph: shifted(graph, "conv2", 1, 1, 2))
+    (tmp_path / "file").write_text("in the way")
+    found = verify(path, samples=40, repro=tmp_path / "file")
+    assert not found.equal
+    assert found.reproduction is None
+    assert "no reproduction is written" in found.unwritten
+
+
 def test_a_tensor_of_any_name_can_be_written(save, tmp_path, inject) -> None:
     model = build(RECIPE)
     rename = {name: f"file/{name} é" for node in model.graph.node for name in (*node.input, *node.output)}
