@@ -91,10 +91,8 @@ def mobilenet(size: int = 224, seed: int = 0) -> onnx.ModelProto:
     return w.finish(here, channels, size)
 
 
-def quantized(
-    model: onnx.ModelProto, path: Path, size: int = 224, calibration: int = 2, seed: int = 1, arms_tied: bool = True
-) -> Path:
-    """Quantize statically to QDQ with uint8 activations and int8 weights; the arms of an Add get one scale."""
+def quantized(model: onnx.ModelProto, path: Path, size: int = 224, calibration: int = 2, seed: int = 1) -> Path:
+    """Quantize statically to QDQ with uint8 activations and int8 weights."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Random(CalibrationDataReader):
@@ -112,32 +110,7 @@ def quantized(
             str(plain), str(path), Random(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )  # fmt: skip
-    if arms_tied:
-        onnx.save(tied(onnx.load(str(path))), str(path))
     return path
-
-
-def tied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give all that an Add reads, and all that a MaxPool passes on, one scale: the coarsest of them."""
-    graph = model.graph
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    read = {name: node for node in graph.node for name in node.input}
-
-    def scale_of(tensor: str) -> str:
-        """The scale's name of the (de)quantizer next to a tensor."""
-        node = made[tensor] if made[tensor].op_type == "DequantizeLinear" else read[tensor]
-        return str(node.input[1])
-
-    groups = [[scale_of(name) for name in node.input] for node in graph.node if node.op_type == "Add"]
-    groups += [[scale_of(node.input[0]), scale_of(node.output[0])] for node in graph.node if node.op_type == "MaxPool"]
-    value = {name: numpy_helper.to_array(known[name]) for group in groups for name in group}
-    for _ in groups:
-        for group in groups:
-            value.update(dict.fromkeys(group, max(value[name] for name in group)))
-    for name, scale in value.items():
-        known[name].CopyFrom(numpy_helper.from_array(np.asarray(scale, np.float32), name))
-    return model
 
 
 def main() -> None:

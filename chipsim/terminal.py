@@ -23,8 +23,12 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
 
     0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
     """
+    import warnings
+
     import typer
 
+    if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
+        warnings.simplefilter("ignore")
     code = 0
     interrupted = _watch_interrupts()
     try:

@@ -182,7 +182,7 @@ def verify(
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
         terminal.show(*tables.verification_lines(found, name))
-    for line in (*found.mismatches, *([found.reproduction] if found.reproduction else [])):
+    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten))):
         print(line, file=sys.stderr)  # noqa: T201
     return 0 if found.equal else 1
 

@@ -15,9 +15,11 @@ from qsnnc.errors import ModelError, together
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.walk import Walk
+from qsnnc.frontend.weights import integer_weights
 
 #: operators that leave values as they are
 PLAIN = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout".split())
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 class Problems:
@@ -33,6 +35,7 @@ class Problems:
         """Advance a walk over a node, recording what stands against it."""
         if self._unknown.intersection(node.inputs):
             self._unknown.update(node.outputs)
+            self._record_weights(walk, node)
             return
         blind = bool(self._stand_ins.intersection(node.inputs))
         try:
@@ -40,6 +43,7 @@ class Problems:
         except ModelError as error:
             if not blind:
                 self._record(error)
+            self._record_weights(walk, node)
             self._stand_in(walk, node)
         else:
             if blind and node.op in PLAIN:
@@ -53,6 +57,21 @@ class Problems:
     def _record(self, error: ModelError) -> None:
         if all(str(error) != str(known) for known in self.found):  # two branches may read one bad tensor
             self.found.append(error)
+
+    def _record_weights(self, walk: Walk, node: Node) -> None:
+        """What a node's own weights are does not depend on what it reads."""
+        weights = walk.model.constants.get(node.inputs[1]) if node.op in WEIGHTED and len(node.inputs) > 1 else None
+        if weights is None or weights.ndim < 2 or not weights.size:
+            return
+        if node.op == "MatMul" or (node.op == "Gemm" and not node.attributes.get("transB", 0)):
+            weights = np.swapaxes(weights, -1, -2).reshape(-1, weights.shape[-2])
+        name = walk.namer.peek(node)
+        if any(error.code == "weights-not-quantized" and error.subject == name for error in self.found):
+            return
+        try:
+            integer_weights(name, node.name, weights)
+        except ModelError as error:
+            self._record(error)
 
     def _stand_in(self, walk: Walk, node: Node) -> None:
         out = node.outputs[0]

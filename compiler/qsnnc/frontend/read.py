@@ -17,8 +17,9 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
+from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.limit import clip
-from qsnnc.frontend.load import MOST_VALUES, first_line, label, load, refuse
+from qsnnc.frontend.load import MOST_VALUES, label, load
 from qsnnc.frontend.spell import spell
 
 if TYPE_CHECKING:

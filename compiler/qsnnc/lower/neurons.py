@@ -177,6 +177,10 @@ def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     need = max(width(link.weights) for link in layer.connections)
     widest = max(chip.weight_bits)
     if need > widest:
+        if layer.kind == "add":
+            advice = "It brings tensors together whose scales have no small ratio: give them one scale."
+        else:
+            advice = "Quantize them to fewer bits (a falling activation negates its weights: -128 has no 8-bit negative)."
         found.append(
             Violation(
                 "weight-bits",
@@ -184,8 +188,7 @@ def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
                 "columns",
                 need,
                 widest,
-                f"its weights need {need} bits; chip '{chip.name}' has {widest} at most. Quantize them to fewer bits "
-                "(a falling activation negates its weights, and -128 has no 8-bit negative).",
+                f"its weights need {need} bits; chip '{chip.name}' has {widest} at most. {advice}",
             )
         )
     low, high = int(layer.reach[..., 0].min()), int(layer.reach[..., 1].max())

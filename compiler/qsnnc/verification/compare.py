@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,8 @@ class Verification:
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
     mismatches: tuple[Mismatch, ...]  # at most one a layer, in the order of the layers
     differences: int  # levels and scores that differ, all layers and samples
-    reproduction: Reproduction | None = field(default=None)
+    reproduction: Reproduction | None = None
+    unwritten: str = ""  # why there is none, where one was wanted
 
     @property
     def equal(self) -> bool:
@@ -124,9 +125,12 @@ def verify(
         held.add(prepare(images[first : first + size], rule, name), first)
     order = [entry.name for entry in (graph.encoder, *graph.layers)]
     mismatches = sorted(held.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order))
-    written = None
+    written, unwritten = None, ""
     if mismatches and repro is not None:
-        written = held.write(mismatches[0].layer, Path(repro) / f"{model.path.stem}.repro")
+        try:
+            written = held.write(mismatches[0].layer, Path(repro) / f"{model.path.stem}.repro")
+        except (OSError, InputError) as error:  # what was found is worth more
+            unwritten = f"{repro}: no reproduction is written there: {' '.join(str(error).split())}"
     return Verification(
         model.sha256,
         "certified" if graph.certified else "tested",
@@ -138,6 +142,7 @@ def verify(
         tuple(mismatches),
         held.differences,
         written,
+        unwritten,
     )
 
 
@@ -173,7 +178,7 @@ class Comparison:
         (mine,) = self.readout.run(None, {"potentials": potentials})
         self._compare_scores(mine, scores, theirs, first)
 
-    def write(self, layer: str, place: Path) -> Reproduction | None:
+    def write(self, layer: str, place: Path) -> Reproduction:
         """Write a difference down."""
         tensor, values, found = self._samples[layer]
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from networks import Builder
+from onnx import helper
 
 from qsnnc.errors import ModelError, ModelErrors
 from qsnnc.frontend.integerize import integerize
@@ -63,6 +66,24 @@ def test_an_unquantized_activation_hides_nothing_behind_it(save, rng) -> None:
     ]
 
 
+def test_a_node_may_have_two_problems(save, rng) -> None:
+    """Its input is not quantized, and its own weights lie off the grid."""
+    assert problems_of(save(network(rng, "quantizer", "last").model())) == [
+        ("activation-not-quantized", "last"),
+        ("weights-not-quantized", "last"),
+    ]
+
+
+def test_weights_behind_an_unknown_operator_are_looked_at_as_well(save, rng) -> None:
+    net = network(rng, "fc")
+    model = net.model()
+    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
+    before = flatten.input[0]
+    flatten.input[0] = "turned"
+    model.graph.node.insert(list(model.graph.node).index(flatten), helper.make_node("Sin", [before], ["turned"], name="sin"))
+    assert problems_of(save(model)) == [("model-operator", "sin"), ("weights-not-quantized", "fc")]
+
+
 def test_what_reads_sums_that_cannot_be_had_is_no_problem_of_its_own(save, rng) -> None:
     """A matrix on the bare sums of an average pool is fine; behind a broken pool it is not blamed."""
     net = Builder((1, 8, 8))
@@ -111,3 +132,55 @@ def test_every_problem_says_what_is_allowed_and_what_to_do(save, rng) -> None:
         assert said["allowed"]
         assert said["node"]
         assert said["advice"]
+
+
+def branching(rng: np.random.Generator, bad: set[str]) -> Builder:
+    """A residual sum, a concatenation and a pooled end; ``bad`` names weights off the grid and quantizers left out."""
+
+    def weights(name: str, *shape: int) -> np.ndarray:
+        return off_grid(rng, *shape) if name in bad else rng.integers(-1, 2, shape).astype(float)
+
+    def quantizer(name: str, levels: int = 4) -> None:
+        if name not in bad:
+            net.quantize(name, 1, levels)
+
+    net = Builder((1, 8, 8))
+    net.conv("stem", rng.integers(-20, 21, (4, 1, 3, 3)) / 32, pads=[1] * 4)
+    net.quantize("stem/quant", 1, 4)
+    start = net.here
+    net.conv("arm1", weights("arm1", 4, 4, 3, 3), pads=[1] * 4)
+    quantizer("arm1/quant")
+    net.conv("arm2", weights("arm2", 4, 4, 3, 3), pads=[1] * 4)
+    net.quantize("arm2/quant", 1, 4)
+    net.node("Add", "sum", start)
+    quantizer("sum/quant", 8)
+    trunk = net.here
+    net.conv("side", weights("side", 2, 4, 1, 1))
+    net.quantize("side/quant", 1, 4)
+    net.node("Concat", "cat", trunk, axis=1)
+    net.shape = (6, 8, 8)
+    net.conv("last", weights("last", 3, 6, 3, 3))
+    net.quantize("last/quant", 1, 4)
+    net.node("GlobalAveragePool", "pool")
+    net.shape = (3, 1, 1)
+    net.flatten()
+    net.gemm("fc", weights("fc", 5, 3))
+    return net
+
+
+#: who complains of a quantizer that is left out
+READERS = {"arm1/quant": ("arm2",), "sum/quant": ("side", "last")}
+
+
+@settings(max_examples=30)
+@given(st.sets(st.sampled_from(["arm1", "arm2", "side", "last", "fc", *READERS]), min_size=1), st.integers(0, 99))
+def test_exactly_what_was_broken_is_reported(tmp_path_factory, bad, seed) -> None:
+    path = tmp_path_factory.mktemp("broken") / "net.onnx"
+    path.write_bytes(branching(np.random.default_rng(seed), bad).model().SerializeToString())
+    expected = {("weights-not-quantized", name) for name in bad - READERS.keys()}
+    expected |= {("activation-not-quantized", name) for left in bad & READERS.keys() for name in READERS[left]}
+    if "arm1" in bad:  # arm2 reads sums that cannot be had: what it says of them follows from that
+        expected.discard(("activation-not-quantized", "arm2"))
+    found = problems_of(path)
+    assert len(found) == len(set(found))
+    assert set(found) == expected

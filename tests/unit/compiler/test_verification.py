@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Recipe, build
+from networks import Builder, Recipe, build
 from onnx import helper
 
 from qsnnc.frontend.read import session
 from qsnnc.ir.layers import Doubt, LayerGraph
-from qsnnc.pipeline import front
+from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify
 
 RECIPE = Recipe(8, 3, 1, 3, ("conv", "maxpool", "conv"), 4, seed=5, odd=False)
@@ -187,6 +187,15 @@ main()
     assert (folder / "deep" / "down" / "net.repro.npz").exists()
 
 
+def test_a_difference_is_told_where_no_reproduction_can_be_written(path, tmp_path, inject) -> None:
+    inject(lambda graph: shifted(graph, "conv2", 1, 1, 2))
+    (tmp_path / "file").write_text("in the way")
+    found = verify(path, samples=40, repro=tmp_path / "file")
+    assert not found.equal
+    assert found.reproduction is None
+    assert "no reproduction is written" in found.unwritten
+
+
 def test_a_tensor_of_any_name_can_be_written(save, tmp_path, inject) -> None:
     model = build(RECIPE)
     rename = {name: f"file/{name} é" for node in model.graph.node for name in (*node.input, *node.output)}
@@ -201,3 +210,46 @@ def test_a_tensor_of_any_name_can_be_written(save, tmp_path, inject) -> None:
     verify(save(model), samples=40, repro=tmp_path)
     _, value, data = run(tmp_path / "model.repro")
     assert np.array_equal(value, data["qsnnc.expected"])
+
+
+def arms(ratio: float, levels: int = 15) -> onnx.ModelProto:
+    """A residual sum whose two arms have scales of their own."""
+    rng = np.random.default_rng(3)
+    net = Builder((2, 6, 6))
+    net.quantize("image", 0, 31)
+
+    def arm(name: str, scale: float) -> None:
+        net.conv(name, rng.integers(-2, 3, (4, 2, 3, 3)).astype(float))
+        net.node("Mul", f"{name}/up", net.const(f"{name}.up", np.float32(0.05 / scale)))
+        net.node("Round", f"{name}/round")
+        bounds = [net.const(f"{name}.low", np.float32(0)), net.const(f"{name}.high", np.float32(levels))]
+        net.node("Clip", f"{name}/clip", *bounds)
+        net.node("Mul", f"{name}/level", net.const(f"{name}.down", np.float32(scale)))
+
+    start, shape = net.here, net.shape
+    arm("left", 0.1)
+    left = net.here
+    net.here, net.shape = start, shape
+    arm("right", float(np.float32(0.1 * ratio)))
+    net.node("Add", "sum", left)
+    net.node("Mul", "sum/up", net.const("sum.up", np.float32(4.0)))
+    net.quantize("sum/quant", 0, levels)
+    net.flatten()
+    net.gemm("head", rng.integers(-3, 4, (3, 64)) / 2)
+    return net.model()
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.5, 0.437865, 2.71828, 0.9173])
+def test_arms_of_any_two_scales_are_verified(save, ratio) -> None:
+    path = save(arms(ratio))
+    found = verify(path, samples=60)
+    assert found.equal or found.explained, found.mismatches
+    assert found.differences <= found.values / 10_000
+
+
+def test_wide_weights_of_a_sum_say_that_its_arms_need_one_scale(save) -> None:
+    done = check(save(arms(0.437865, 255)))
+    (found,) = [violation for violation in done.violations if violation.code == "weight-bits"]
+    assert found.layer == "sum"
+    assert found.found > found.allowed == 8
+    assert "give them one scale" in found.advice
