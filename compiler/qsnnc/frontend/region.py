@@ -143,7 +143,12 @@ def find_levels(region: Region) -> Levels | None:
     for start in (region.root, *inner):
         if start not in region.model.shapes:
             continue
-        f = single.function(start)
+        try:
+            f = single.function(start)
+        except ModelError:
+            if start == region.root:
+                raise
+            continue  # an inner tensor of whole numbers, which no float can be put into
         values = steps(f, single.columns, region.end)
         if values is None:
             return None
