@@ -101,17 +101,17 @@ def build(plan: Plan) -> onnx.ModelProto:
     for step in plan.steps:
         globals()[f"_step_{step}"](net)
     if plan.ending == "levels" and net.here == net.earlier[-1][0]:
-        return net.model(opset=18)
+        return net.model(opset=19)
     if len(net.shape) != 1:
         net.flatten()
     weights = net.rng.integers(-7, 8, (3, net.shape[0])).astype(float)
     net.gemm("head", weights, net.rng.integers(-4, 5, 3) / 2.0)
     if plan.ending == "argmax":
         net.node("ArgMax", "end", axis=1, keepdims=0)
-        model = net.model(opset=18)
+        model = net.model(opset=19)
         model.graph.output[0].CopyFrom(helper.make_tensor_value_info(net.here, TensorProto.INT64, ["N"]))
         return model
-    return net.model(opset=18)
+    return net.model(opset=19)
 
 
 def _conv(net: Growth, kernel: int = 2, groups: int = 1, outputs: int = 0, **options: object) -> None:

@@ -32,6 +32,8 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     region = walk.region(name)
     if region is None:
         return None
+    if _branches(walk, region):
+        return resolve(walk, name)
     root = walk.state.get(region.root)
     found: Quantized | None
     if isinstance(root, Quantized):
@@ -44,6 +46,16 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     if found is not None:
         walk.state[name] = found
     return found
+
+
+def _branches(walk: Walk, region: Region) -> bool:
+    """Resolve what something else reads inside a region, so that both start from the same levels; whether there is any."""
+    inside = {id(node) for node in region.nodes}
+    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+        others = (node for node in walk.model.nodes if id(node) not in inside and name in node.inputs)
+        if any(others) and resolve(walk, name) is not None:
+            return True
+    return False
 
 
 def _written(walk: Walk, name: str) -> str | None:

@@ -58,7 +58,12 @@ class Model:
     origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
     integral: frozenset[str]  # nodes that stand for sums of integers, exact whatever their size
     written: frozenset[str]  # tensors that the reference has, too
+    kinds: Mapping[str, int]  # ONNX element type of every tensor that can be told
     reference: onnx.ModelProto  # what every result is held against: the file, QONNX's operators in standard ones
+
+    def whole(self, name: str) -> bool:
+        """Whether a tensor inside the graph has another type than a float's; what is not known is one."""
+        return name != self.input and self.kinds.get(name, 1) not in (0, 1)
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
@@ -186,6 +191,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
         origins={},
         integral=integral,
         written=written,
+        kinds={},
         reference=reference,
     )
     count = -1
@@ -193,7 +199,8 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
         count = len(model.nodes)
         shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), path)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
-        model = _fold_constants(replace(model, shapes=MappingProxyType(shapes)), kinds)
+        known = MappingProxyType({**model.kinds, **kinds})
+        model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
     _refuse_nan(model)
     _try(model)
     return model

@@ -50,7 +50,7 @@ class Region:
 
     def function(self, start: str | None = None) -> Callable[[Float], npt.NDArray[np.float64]]:
         """Return f: float32 (points, columns) -> float64 (points, columns); ``start`` is an inner tensor."""
-        from onnx import TensorProto
+        from onnx import TensorProto, helper
 
         start = start or self.root
         nodes = _between(self.nodes, start)
@@ -58,14 +58,20 @@ class Region:
             return lambda x: x.astype(np.float64)
         sizes = self.model.shapes[start]
         shape = tuple(size if axis in self.axes else 1 for axis, size in enumerate(sizes, start=1))
-        part = self.model.subgraph({start: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
+        given = start
+        if self.model.whole(start):  # of an integer type: levels are put in as floats, and cast
+            given = "qsnnc.start"
+            kind = self.model.kinds[start]
+            cast = helper.make_node("Cast", [given], [start], to=kind)
+            nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
+        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
         if self.moves:
             free_batch(part, self.model)
         run = session(part).run
         columns = self.columns
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
-            (y,) = run([self.end], {start: x.reshape(len(x), *shape)})
+            (y,) = run([self.end], {given: x.reshape(len(x), *shape)})
             return np.asarray(y, np.float64).reshape(len(x), columns)
 
         return evaluate
@@ -147,6 +153,8 @@ def find_levels(region: Region) -> Levels | None:
     for start in (region.root, *inner):
         if start not in region.model.shapes:
             continue
+        if start != region.root and region.model.whole(start):
+            continue  # no float can be put into it
         f = single.function(start)
         far = FAR
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.names import Namer
-from qsnnc.frontend.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
@@ -59,9 +59,12 @@ class Walk:
     pixels: Pixels | None = None  # where the image itself is to enter the chip
     _levels: dict[tuple[str, str, tuple[int, ...]], Levels | None] = field(default_factory=dict)
 
-    def region(self, end: str) -> Region | None:
-        """The elementwise region that ends in a tensor; None where it grows from two roots or from none."""
-        roots, inside = self.growth(end)
+    def region(self, end: str, stops: frozenset[str] = frozenset()) -> Region | None:
+        """The elementwise region that ends in a tensor; None where it grows from two roots or from none.
+
+        ``stops`` are tensors that it must not grow beyond, whatever they will turn out to be.
+        """
+        roots, inside = self.growth(end, stops)
         if len(roots) != 1:
             return None
         root = roots.pop()
@@ -70,7 +73,7 @@ class Walk:
         nodes = tuple(node for node in self.model.nodes if id(node) in inside)
         return Region(self.model, root, end, nodes, self._axes(root, nodes))
 
-    def growth(self, end: str) -> tuple[set[str], set[int]]:
+    def growth(self, end: str, stops: frozenset[str] = frozenset()) -> tuple[set[str], set[int]]:
         """Roots of the elementwise part before a tensor, and the ids of its nodes."""
         roots: set[str] = set()
         inside: set[int] = set()
@@ -78,7 +81,7 @@ class Walk:
         while pending:
             name = pending.pop()
             node = self.producer.get(name)
-            if name in self.state or node is None or node.op not in ELEMENTWISE:
+            if name in self.state or name in stops or node is None or node.op not in ELEMENTWISE:
                 roots.add(name)
             elif id(node) not in inside:
                 inside.add(id(node))
@@ -136,21 +139,23 @@ class Walk:
         """Whether what follows from a tensor is the host's: no weighted operator reads it, nor is it quantized again."""
         if self.feeds_weights(name):
             return False
-        reached = {name}
+        reached, stops = {name}, {name}
         ends = [self.model.output]
         for node in self.model.nodes:
             read = reached.intersection(node.inputs)
             if not read:
                 continue
+            if node.op in JOINS and sum(n not in self.model.constants for n in node.inputs if n) > 1:
+                stops.update(node.outputs)
             if node.op not in ELEMENTWISE:
                 ends += read
             if node.op in ELEMENTWISE | POOLS | RELABEL:
                 reached.update(node.outputs)
-        return not any(end in reached and self._is_quantized(end) for end in ends)
+        return not any(end in reached and self._is_quantized(end, frozenset(stops)) for end in ends)
 
-    def _is_quantized(self, end: str) -> bool:
+    def _is_quantized(self, end: str, stops: frozenset[str]) -> bool:
         """Whether the elementwise part before a tensor is a quantizer, or a constant."""
-        region = self.region(end)
+        region = self.region(end, stops)
         if region is None:
             return False
         try:
