@@ -1,4 +1,4 @@
-"""Random networks whose arms meet again at different depths: residual additions of anything with anything."""
+"""Random networks whose arms meet again at different depths: residual additions and concatenations of anything with anything."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Branches:
     size: int
     channels: int
     levels: int
-    steps: tuple[tuple[str, int, int], ...]  # (conv | point | pool | add, the tensor read, the other of an addition)
+    steps: tuple[tuple[str, int, int], ...]  # (conv | point | pool | add | cat, the tensor read, the other of two)
     seed: int
     odd: bool
 
 
 def branching(recipe: Branches) -> onnx.ModelProto:
-    """Build a recipe; an addition of a tensor with itself becomes a convolution."""
+    """Build a recipe; what would join a tensor with itself becomes a convolution."""
     rng = np.random.default_rng(recipe.seed)
     net = Builder((1, recipe.size, recipe.size))
 
@@ -40,6 +40,11 @@ def branching(recipe: Branches) -> onnx.ModelProto:
         if kind == "add" and left != right:
             net.node("Add", name, right)
             quantizer(name, 1.0)
+        elif kind == "cat" and left != right:
+            net.node("Concat", name, right, axis=1)
+            weights = rng.integers(-1, 2, (recipe.channels, 2 * recipe.channels, 1, 1)).astype(float)
+            net.conv(f"{name}/mix", weights)
+            quantizer(name, max(1.0, np.sqrt(weights[0].size * recipe.levels) * 0.3))
         elif kind == "pool":
             net.node("MaxPool", name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
         else:

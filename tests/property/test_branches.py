@@ -23,7 +23,7 @@ from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from qsnnc import compile_model
 
-steps = st.tuples(st.sampled_from(["conv", "point", "pool", "add", "add"]), st.integers(0, 1), st.integers(0, 6))
+steps = st.tuples(st.sampled_from(["conv", "point", "pool", "add", "add", "cat"]), st.integers(0, 1), st.integers(0, 6))
 networks = st.builds(
     Branches,
     size=st.integers(3, 5),
