@@ -21,7 +21,7 @@ from qsnnc.frontend.certify import propagate
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import Levels, Region
+from qsnnc.frontend.region import Levels, Region, not_monotone
 from qsnnc.frontend.tensors import Accumulator, Quantized
 from qsnnc.frontend.thresholds import turned
 from qsnnc.ir.layers import Doubt, Int, Layer
@@ -136,12 +136,7 @@ def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.ND
     moves = np.diff(found, axis=0)
     falling = np.asarray((moves < 0).any(axis=0))
     if (falling & (moves > 0).any(axis=0)).any():
-        raise ModelError(
-            region.end,
-            "rises and falls again: only monotone functions can become thresholds; replace the activation before it",
-            code="not-monotone",
-            node=region.end,
-        )
+        raise not_monotone(region.end)
     steps = np.arange(levels.count)
     reached = np.empty((columns, levels.count), np.int64)
     for column in range(columns):

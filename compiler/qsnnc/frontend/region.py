@@ -26,6 +26,10 @@ Int = npt.NDArray[np.int64]
 MOST_LEVELS = 4_096
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
 FAR = np.float32(2.0**40)
+#: functions that are too many for a close look each
+MANY = 512
+#: where to look instead if f rises and falls at FAR: |x| - |x - a| is rounding noise there
+NEAR = np.float32(2.0**14)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,11 +148,16 @@ def find_levels(region: Region) -> Levels | None:
         if start not in region.model.shapes:
             continue
         f = single.function(start)
-        values = steps(f, single.columns, region.end)
+        far = FAR
+        try:
+            values = steps(f, single.columns, region.end)
+        except ModelError:
+            far = NEAR
+            values = steps(f, single.columns, region.end, far)
         if values is None:
             return None
         if falling is None:
-            ends = f(np.stack([np.full(single.columns, -FAR), np.full(single.columns, FAR)]))
+            ends = f(np.stack([np.full(single.columns, -far), np.full(single.columns, far)]))
             falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
@@ -162,14 +171,16 @@ def find_levels(region: Region) -> Levels | None:
 
 
 def steps(
-    f: Callable[[Float], npt.NDArray[np.float64]], channels: int, end: str = "activation"
+    f: Callable[[Float], npt.NDArray[np.float64]], channels: int, end: str = "activation", far: np.float32 = FAR
 ) -> list[npt.NDArray[np.float64]] | None:
-    """Values of f over the real line, ascending, for each channel; None where they do not end.
+    """Values of f from -far to far, ascending, for each channel; None where they do not end.
 
     Every jump is bisected down to neighbouring floats, so no value of a monotone f is missed unless its step is
-    narrower than a float.
+    narrower than a float. The points to begin with are dense enough to see a dip such as that of SiLU.
     """
-    grid = np.concatenate([[-FAR], -np.logspace(5, -7, 9), [0], np.logspace(-7, 5, 9), [FAR]]).astype(np.float32)
+    sizes = np.logspace(-7, 5, 97 if channels <= MANY else 9)
+    grid = np.concatenate([-sizes[::-1], [0], sizes]).astype(np.float32)
+    grid = np.concatenate([[-far], grid[np.abs(grid) < far], [far]]).astype(np.float32)
     points = [grid] * channels
     values = list(f(np.repeat(grid[:, None], channels, axis=1)).T)
     while True:
@@ -192,13 +203,18 @@ def steps(
     for value in values:
         moves = np.sign(np.diff(value))
         if (moves > 0).any() and (moves < 0).any():
-            raise ModelError(
-                end,
-                "rises and falls again: only monotone functions can become thresholds; replace the activation before it",
-                code="not-monotone",
-                node=end,
-            )
+            raise not_monotone(end)
     return [np.unique(v) for v in values]
+
+
+def not_monotone(end: str) -> ModelError:
+    """What to raise for an activation that both rises and falls."""
+    return ModelError(
+        end,
+        "rises and falls again: only monotone functions can become thresholds; replace the activation before it",
+        code="not-monotone",
+        node=end,
+    )
 
 
 def _looks_continuous(points: list[Float], values: list[npt.NDArray[np.float64]]) -> bool:

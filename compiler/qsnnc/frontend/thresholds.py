@@ -10,9 +10,12 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.read import Model
-from qsnnc.frontend.region import Levels, Region, thresholds
+from qsnnc.frontend.region import Levels, Region, not_monotone, thresholds
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Doubt, Int, Layer
+
+#: potentials, of all channels together, that a layer's thresholds are held against
+HELD = 1 << 17
 
 
 def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tensor: str, shape: tuple[int, ...]) -> Layer:
@@ -29,6 +32,7 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     rising = turned(root, _falling(root, region, levels, spread=spread))
     columns = _by_column(rising) if spread else rising
     limits = thresholds(region.function(), levels, columns.value, columns.reach)
+    _hold(region, levels, columns, limits)
     found = doubts(columns, region, levels, limits)
     if spread:
         limits, found = _by_class(rising, limits, found)
@@ -48,6 +52,27 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
         exact_sums=bool(rising.exact.all()),
         doubts=found,
     )
+
+
+def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
+    """Hold the thresholds against f on every reachable potential, or on so many that no dip of an activation hides.
+
+    Raises
+    ------
+    ModelError
+        f is no step function that rises, whatever the search for its levels has seen.
+    """
+    classes, channels, _ = root.reach.shape
+    low, high = root.reach[..., :1], root.reach[..., 1:]
+    most = max(16, HELD // (classes * channels))
+    points = min(most, int((high - low).max()) + 1)
+    share = np.arange(points) / max(1, points - 1)
+    potential = low + np.round(share * (high - low)).astype(np.int64)  # (classes, channels, points)
+    x = root.value(potential).transpose(0, 2, 1).reshape(-1, channels)
+    found = np.searchsorted(levels.cuts, region.function()(x)).reshape(classes, points, channels)
+    for k, channel in np.ndindex(classes, channels):
+        if (found[k, :, channel] != np.searchsorted(limits[k, channel], potential[k, channel], side="right")).any():
+            raise not_monotone(region.end)
 
 
 def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from networks import Builder
-from onnx import TensorProto, helper
+from typing import Any
 
+import numpy as np
+import pytest
+from networks import Builder
+from onnx import TensorProto, helper, numpy_helper
+
+from qsnnc import ModelError
 from qsnnc.verification import verify
 
 
@@ -61,3 +65,48 @@ def test_shape_of_images_still_has_the_batch_axis(save) -> None:
     model = net.model()
     assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
     assert verify(save(model), samples=10).equal
+
+
+def activated(*nodes: tuple[str, tuple[list[str], list[str]], dict[str, Any]]) -> Builder:
+    """A convolution behind which an activation stands that is spelled in several nodes on one tensor, then a quantizer."""
+    net = small()
+    at = next(i for i, node in enumerate(net.nodes) if node.name == "quant/mul")
+    before, after = net.nodes[:at], net.nodes[at:]
+    after[0].input[0] = "activated"
+    net.nodes = [*before, *(helper.make_node(op, *ends, **options) for op, ends, options in nodes), *after]
+    return net
+
+
+def test_pact_as_it_was_published(save) -> None:
+    """0.5 * (|x| - |x - a| + a): rounding noise far from the origin, a clamp where sums can be."""
+    net = activated(
+        ("Abs", (["conv_out"], ["size"]), {}),
+        ("Sub", (["conv_out", "alpha"], ["shifted"]), {}),
+        ("Abs", (["shifted"], ["other"]), {}),
+        ("Sub", (["size", "other"], ["parted"]), {}),
+        ("Add", (["parted", "alpha"], ["twice"]), {}),
+        ("Mul", (["twice", "half"], ["activated"]), {}),
+    )
+    net.const("alpha", np.float32(1.7))
+    net.const("half", np.float32(0.5))
+    assert verify(save(net.model()), samples=20).equal
+
+
+@pytest.mark.parametrize("low", [-3.0, 0.0])
+def test_a_dip_is_seen_where_a_level_shows_it(save, low) -> None:
+    """x * hardsigmoid(x) falls below zero and rises again: refused with levels below zero, compiled without."""
+    net = activated(
+        ("HardSigmoid", (["conv_out"], ["gate"]), {"alpha": 1 / 6, "beta": 0.5}),
+        ("Mul", (["conv_out", "gate"], ["activated"]), {}),
+    )
+    for tensor in net.constants:
+        if tensor.name == "quant.low":
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(low), "quant.low"))
+        if tensor.name == "quant.up":  # a step of 0.6: only between -2.4 and -0.7 is there a level below zero
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(1.0 / 0.6), "quant.up"))
+    path = save(net.model())
+    if low == 0:
+        assert verify(path, samples=20).equal
+        return
+    with pytest.raises(ModelError, match="rises and falls again"):
+        verify(path, samples=20)
