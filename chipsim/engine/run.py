@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset, load_dataset
+from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
-from chipsim.engine.engines import Worker, load_engine
-from chipsim.engine.host import Host, load_host
+from chipsim.engine.engines import load_engine
+from chipsim.engine.host import load_host
 from chipsim.engine.spool import Spool
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import Mapping, read_mapping, validate_mapping
-from chipsim.mapping.pixels import prepare
 
 Int = npt.NDArray[np.int64]
 
@@ -172,13 +168,13 @@ def run(
     load_seconds = time.perf_counter() - start
     dataset = open_dataset(dataset, split, data_dir, limit)
     workers = threads or processors()
-    size = batch or chosen.batch
+    size = batch or batch_size(chosen.batch, mapping.input)
     crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     relays = np.flatnonzero(mapping.relay_cores)
     start = time.perf_counter()
     done = 0
-    for potentials, scores, predictions, each in _batches(crew, host, dataset, size):
+    for potentials, scores, predictions, each in batches(crew, host, dataset, size):
         spools["potentials"].add(potentials)
         spools["scores"].add(scores.astype(np.float32))
         spools["predictions"].add(predictions)
@@ -233,12 +229,6 @@ def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path
     return dataset
 
 
-def processors() -> int:
-    """Count the processors that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
 def check_options(threads: int | None, batch: int | None, noise: float, seed: int) -> None:
     """Refuse options that mean nothing."""
     limits = (
@@ -250,55 +240,6 @@ def check_options(threads: int | None, batch: int | None, noise: float, seed: in
     for option, good, found, allowed in limits:
         if not good:
             raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-range", found=found, allowed=allowed)
-
-
-#: potentials, scores, predictions; counts by image where asked for
-_Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
-
-
-def _batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[_Batch]:
-    """What each batch gives, in order; a few batches are under way at a time."""
-    stop = Event()
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    for worker in crew:
-        idle.put(worker)
-
-    def one(images: npt.NDArray[Any], first: int) -> _Batch:
-        spec = host.mapping.input
-        given = prepare(images, spec, dataset.name)
-        pixels = images.dtype == np.uint8 and spec.pixels == "raw"
-        worker = idle.get()
-        try:
-            potentials, each = worker.batch(given, first, stop.is_set, pixels)
-        finally:
-            idle.put(worker)
-        scores = host.scores(potentials)
-        return potentials, scores, _predictions(scores), each
-
-    starts = range(0, len(dataset), batch)
-    if len(crew) == 1 or len(starts) == 1:
-        for first in starts:
-            yield one(dataset.images[first : first + batch], first)
-        return
-    pool = ThreadPoolExecutor(len(crew))
-    waiting: deque[Future[_Batch]] = deque()
-    try:
-        for first in starts:  # images are read here, in order: they may come from a stream
-            waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
-            if len(waiting) > 2 * len(crew):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        stop.set()
-        pool.shutdown(wait=not waiting, cancel_futures=True)  # who was interrupted does not wait for what is under way
-
-
-def _predictions(scores: npt.NDArray[Any]) -> Int:
-    """An output that is already a class number is its own prediction; else the largest score, ties to the lowest index."""
-    flat = scores.reshape(len(scores), -1)
-    found = flat[:, 0] if flat.shape[1] == 1 and flat.dtype.kind == "i" else flat.argmax(axis=1)
-    return found.astype(np.int64)
 
 
 def _result(

@@ -251,7 +251,7 @@ def _holds(chain: Chain, thresholds: Floats, signs: npt.NDArray[np.uint32]) -> b
     spread = np.random.Generator(np.random.PCG64(0)).standard_normal((3, count)).astype(np.float32)
     scale = np.float32(np.median(np.abs(at[np.isfinite(at)]))) if np.isfinite(at).any() else np.float32(1)
     lines = [at * sign, before * sign, np.repeat(np.array(far, np.float32)[:, None], count, axis=1)]
-    lines.append(spread * (1 + 2 * scale))
+    lines.append(spread * np.float32(1 + 2 * min(float(scale), 1e30)))
     x = np.concatenate(lines).astype(np.float32)
     mine = ((x * sign)[:, None] >= thresholds[None]).sum(axis=1)
     near = 2 * levels

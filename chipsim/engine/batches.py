@@ -1,0 +1,87 @@
+"""A data set in batches, by one thread or several, in order."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.datasets import Dataset
+from chipsim.engine.count import ImageCounts, Int
+from chipsim.engine.engines import Worker
+from chipsim.engine.host import Host
+from chipsim.mapping import InputSpec
+from chipsim.mapping.pixels import prepare
+
+#: bytes of images that are worked on at a time, unless they are fewer than so many images
+BATCH_BYTES, FEWEST = 1 << 23, 64
+
+#: potentials, scores, predictions; counts by image where asked for
+Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
+
+
+def batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[Batch]:
+    """What each batch gives, in order; a few batches are under way at a time."""
+    stop = Event()
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in crew:
+        idle.put(worker)
+
+    def one(images: npt.NDArray[Any], first: int) -> Batch:
+        spec = host.mapping.input
+        given = prepare(images, spec, dataset.name)
+        pixels = images.dtype == np.uint8 and spec.pixels == "raw"
+        worker = idle.get()
+        try:
+            potentials, each = worker.batch(given, first, stop.is_set, pixels)
+        finally:
+            idle.put(worker)
+        scores = host.scores(potentials)
+        return potentials, scores, _predictions(scores), each
+
+    starts = range(0, len(dataset), batch)
+    if len(crew) == 1 or len(starts) == 1:
+        for first in starts:
+            yield one(dataset.images[first : first + batch], first)
+        return
+    pool = ThreadPoolExecutor(len(crew))
+    waiting: deque[Future[Batch]] = deque()
+    try:
+        for first in starts:  # images are read here, in order: they may come from a stream
+            waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
+            if len(waiting) > 4 * len(crew):  # so many that a slow processor does not keep the others waiting
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=not waiting, cancel_futures=True)  # who was interrupted does not wait for what is under way
+
+
+def _predictions(scores: npt.NDArray[Any]) -> Int:
+    """An output that is already a class number is its own prediction; else the largest score, ties to the lowest index."""
+    flat = scores.reshape(len(scores), -1)
+    found = flat[:, 0] if flat.shape[1] == 1 and flat.dtype.kind == "i" else flat.argmax(axis=1)
+    return found.astype(np.int64)
+
+
+def batch_size(most: int, spec: InputSpec) -> int:
+    """As many images as an engine likes; fewer where they are large."""
+    size, each = most, math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+    while size > FEWEST and size * each > BATCH_BYTES:
+        size //= 2
+    return size
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
