@@ -114,6 +114,16 @@ def free_batch(part: onnx.ModelProto, model: Model) -> None:
             part.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
 
 
+def _cuts(region: Region, start: str) -> bool:
+    """Whether all that leads to the end of a region passes through one of its tensors."""
+    known = {start}
+    for node in _between(region.nodes, start):
+        if any(name and name not in known and name not in region.model.constants for name in node.inputs):
+            return False
+        known.update(node.outputs)
+    return True
+
+
 def _between(nodes: Sequence[Node], start: str) -> list[Node]:
     """Those nodes that depend on ``start``."""
     reached = {start}
@@ -153,8 +163,8 @@ def find_levels(region: Region) -> Levels | None:
     for start in (region.root, *inner):
         if start not in region.model.shapes:
             continue
-        if start != region.root and region.model.whole(start):
-            continue  # no float can be put into it
+        if start != region.root and (region.model.whole(start) or not _cuts(region, start)):
+            continue  # no float can be put into it, or another branch passes it by
         f = single.function(start)
         far = FAR
         try:
