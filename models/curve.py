@@ -44,7 +44,7 @@ def draw(points: list[dict[str, Any]], target: str) -> None:
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlim(min(sops) * 0.8, max(sops) * 2.2)
     axes.margins(y=0.25)
-    axes.set_xlabel("synaptic operations an image, millions (log scale); dashed: the limit that was set")
+    axes.set_xlabel("synaptic operations an image, millions (log scale; dashed: the goal)")
     axes.set_ylabel("accuracy on 5,000 validation images, %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, metadata={"Date": None} if target.endswith("svg") else None)

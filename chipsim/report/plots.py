@@ -240,7 +240,8 @@ def _sops(axes: Axes, slots: list[tuple[Network | None, Network | None]]) -> Non
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("synaptic operations an image, millions (log scale)")
     axes.yaxis.set_minor_formatter("")
-    axes.set_ylim(1, axes.get_ylim()[1] * 1.5)
+    smallest = min(bar.get_height() for bar in axes.patches)  # type: ignore[attr-defined]
+    axes.set_ylim(min(1.0, smallest / 2), axes.get_ylim()[1] * 1.5)
 
 
 def _accuracy(axes: Axes, slots: list[tuple[Network | None, Network | None]]) -> None:
