@@ -72,6 +72,16 @@ class Region:
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
             (y,) = run([self.end], {given: x.reshape(len(x), *shape)})
+            if y.size != len(x) * columns:  # a constant with an axis of its own: a comparison with a list of bounds, say
+                raise ModelError(
+                    self.end,
+                    f"makes {y.size // len(x)} values of {columns}; an activation keeps its shape: compare with one bound "
+                    "after the other and add, or round and clip",
+                    code="activation-widened",
+                    node=self.end,
+                    found=y.size // len(x),
+                    allowed=columns,
+                )
             return np.asarray(y, np.float64).reshape(len(x), columns)
 
         return evaluate

@@ -205,6 +205,17 @@ def two_heads() -> Builder:
     return net
 
 
+def bounds_along_an_axis_of_their_own() -> Builder:
+    """What torch.bucketize becomes."""
+    net = stem(channels=2)
+    net.conv("conv", ternary(np.random.default_rng(8), 2, 2, 2, 2))
+    net.node("Unsqueeze", "wide", ints(net, "axis", -1))
+    net.node("Less", "below", net.const("bounds", np.array([0.5, 1.5, 2.5], np.float32)))
+    net.node("Cast", "ones", to=TensorProto.FLOAT)
+    net.node("ReduceSum", "level", ints(net, "last axis", -1), keepdims=0)
+    return refused(net, "Identity", "same")
+
+
 def a_valley() -> Builder:
     net = stem(channels=3)
     net.conv("conv", ternary(np.random.default_rng(8), 2, 3, 2, 2))
@@ -219,6 +230,7 @@ def a_valley() -> Builder:
         (product_of_a_tensor_and_its_own_mean, "excite", "two-activations"),
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
         (two_heads, "cat_out", "readout-unclear"),
+        (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
         (a_valley, "last/level_out", "not-monotone"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
