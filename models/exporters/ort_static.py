@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -68,6 +69,14 @@ def quantize(source: str, target: str) -> None:
     )  # fmt: skip
 
 
+def forget_notes(path: str) -> None:
+    """Take out what torch's exporter notes at each node: where in whose folders the source stood."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    onnx.save(model, path)
+
+
 def main(path: str) -> None:
     """Train, export in float32, quantize."""
     torch.manual_seed(SEED)
@@ -79,6 +88,7 @@ def main(path: str) -> None:
             dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},), external_data=False,
         )  # fmt: skip
         quantize(plain, path)
+    forget_notes(path)
 
 
 if __name__ == "__main__":
