@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from chipsim.errors import InputError
+
+#: bytes of an array that are written at a time
+PART = 1 << 22
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -40,6 +43,41 @@ def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) ->
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> None:
+    """Write arrays of any names, one after the other and each a part at a time: what lies in a temporary file stays there.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray, at least one axis each
+    compression : int
+        One of `zipfile`'s.
+    """
+    import zipfile
+
+    import numpy as np
+
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = compression
+            with archive.open(entry, "w", force_zip64=True) as member:
+                header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                rows = max(1, PART // max(1, array[:1].nbytes))
+                for first in range(0, len(array), rows):
+                    member.write(array[first : first + rows].tobytes())
+                    _let_go(array)
+
+
+def _let_go(array: Any) -> None:
+    """Pages of a mapped file that were read need not stay in memory."""
+    import mmap
+
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def check_writable(path: str | Path | None) -> None:

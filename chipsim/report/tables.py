@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import mmap
 import zipfile
 from dataclasses import asdict, fields
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from chipsim.engine.run import CoreCount, RunResult
+from chipsim.files import write_npz
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 BUSIEST = 5
-#: bytes of an array that are written at a time
-PART = 1 << 22
 
 
 def per_core_csv(result: RunResult) -> bytes:
@@ -36,7 +32,7 @@ def write_outputs(result: RunResult, file: IO[bytes]) -> None:
     arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
     if result.labels is not None:
         arrays["labels"] = result.labels
-    _write_npz(file, arrays, zipfile.ZIP_DEFLATED)
+    write_npz(file, arrays, zipfile.ZIP_DEFLATED)
 
 
 def write_per_image(result: RunResult, file: IO[bytes]) -> None:
@@ -47,29 +43,7 @@ def write_per_image(result: RunResult, file: IO[bytes]) -> None:
     each = result.by_image
     assert each is not None
     arrays = {"spikes": each.spikes, "sops": each.sops, "axon_events": each.events, "encoder_spikes": each.encoder_spikes}
-    _write_npz(file, arrays, zipfile.ZIP_STORED)
-
-
-def _write_npz(file: IO[bytes], arrays: dict[str, Any], compression: int) -> None:
-    """Write an array at a time, and of each a part at a time: what lies in a temporary file stays there."""
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = compression
-            with archive.open(entry, "w", force_zip64=True) as member:
-                header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
-                np.lib.format.write_array_header_1_0(member, header)
-                rows = max(1, PART // max(1, array[:1].nbytes))
-                for first in range(0, len(array), rows):
-                    member.write(np.ascontiguousarray(array[first : first + rows]).data)
-                    _let_go(array)
-
-
-def _let_go(array: Any) -> None:
-    """Pages of a mapped file that were read need not stay in memory."""
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+    write_npz(file, arrays, zipfile.ZIP_STORED)
 
 
 def summary(result: RunResult) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.files import write_atomically
+from chipsim.files import stream_atomically, write_atomically, write_npz
 from qsnnc.frontend.read import session
 
 if TYPE_CHECKING:
@@ -73,18 +72,9 @@ def reproduce(
     same = bool(np.array_equal(again, values[output]))
     model, npz = Path(f"{place}.onnx"), Path(f"{place}.npz")
     write_atomically(model, content)
-    write_atomically(npz, npz_of({**feeds, EXPECTED: values[output], FOUND: found}))
+    arrays = {**feeds, EXPECTED: values[output], FOUND: found}
+    stream_atomically(npz, lambda file: write_npz(file, arrays, zipfile.ZIP_DEFLATED))
     return Reproduction(str(model), str(npz), tuple(inputs), output, len(part.graph.node), same)
-
-
-def npz_of(arrays: Mapping[str, Array]) -> bytes:
-    """As `numpy.savez_compressed`, for any names."""
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, array in arrays.items():
-            with file.open(f"{name}.npy", "w") as entry:
-                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
-    return whole.getvalue()
 
 
 def cut(
