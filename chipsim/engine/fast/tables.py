@@ -51,7 +51,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists."""
     slot, slots, features = _slots(m, merged)
     fires, thresholds, fire_offset = _fires(m, merged, slot)
-    written = _written(merged, code)
+    written, sizes = _written(merged, code)
     programs = [
         np.zeros(0, np.uint32) if number in written else plan.lists(form) for number, form in enumerate(merged.forms)
     ]
@@ -70,7 +70,8 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
             row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
             narrow[core.form], not narrow[core.form], not readout, readout, core.core, 65535 // max(weight, 1),
         ]  # fmt: skip
-    sizes = np.array([straight.size(form) + 2 * len(form.matrix) + 100 for form in merged.forms], np.int64)
+    # a list names about as many rows as it adds
+    cost = [sizes.get(n, len(programs[n])) + 2 * len(form.matrix) + 100 for n, form in enumerate(merged.forms)]
     features_encoded, split_thresholds = _splits(m, merged, slot)
 
     def rows(values: list[Any], kind: Any) -> Any:
@@ -81,7 +82,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         slot=slot,
         slots=slots,
         cores=records,
-        cost=sizes[[core.form for core in merged.cores]],
+        cost=np.array(cost, np.int64)[[core.form for core in merged.cores]],
         row_offset=rows([LANES * slot[c.rows] for c in merged.cores], np.uint32),
         row_events=rows([c.events for c in merged.cores], np.int32),
         row_sops=rows([c.sops for c in merged.cores], np.int32),
@@ -145,10 +146,10 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     return np.concatenate([spiking, reading])[order].astype(np.uint32), threshold[fired], offset
 
 
-def _written(merged: Merged, code: Code | None) -> dict[int, int]:
-    """Addresses of the forms that become code: those that save most, as long as there is room."""
+def _written(merged: Merged, code: Code | None) -> tuple[dict[int, int], dict[int, int]]:
+    """Addresses of the forms that become code, those that save most, as long as there is room; and what some forms add."""
     if code is None:
-        return {}
+        return {}, {}
     uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
     shared = np.flatnonzero(uses >= SHARED)
     sizes = {int(number): straight.size(merged.forms[number]) for number in shared}
@@ -157,7 +158,7 @@ def _written(merged: Merged, code: Code | None) -> dict[int, int]:
         if sizes[number] <= room:
             room -= sizes[number]
             out[number] = _address(merged.forms[number], code)
-    return out
+    return out, sizes
 
 
 def _address(form: Form, code: Code) -> int:
