@@ -12,12 +12,10 @@ import numpy.typing as npt
 
 from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import NO_LEVEL
 
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
-
-#: what an encoder gives for a value that it does not take
-NO_LEVEL = np.iinfo(np.int32).min
 
 #: onnxruntime's names of the dtypes that differ from NumPy's
 ORT_TYPES = {

@@ -12,6 +12,8 @@ from chipsim.errors import InputError
 from chipsim.mapping.program import InputSpec
 
 Array = npt.NDArray[Any]
+#: what an encoder gives in the place of a level where a value is no pixel (FORMAT.md)
+NO_LEVEL = np.int32(np.iinfo(np.int32).min)
 
 
 def prepare(images: Array, spec: InputSpec, name: str) -> Array:

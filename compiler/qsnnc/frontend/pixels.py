@@ -1,8 +1,8 @@
 """The image as the chip's own input: pixels as a population of levels, with no operator on the host before them.
 
 A pixel is one of 256 (or of as many as the network's own input quantizer has). The host then only says which spikes a pixel
-is; what it would have added up is the first layer on the chip. An image that is no such pixel (a float beside the grid) is
-level -1, which the chip's host refuses.
+is; what it would have added up is the first layer on the chip. A value that is no such pixel (a float beside the grid) is
+`NO_LEVEL`, which the chip's host refuses.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
+from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.mapping.pixels import pixels as apply_rule
 from qsnnc.errors import ModelError
 from qsnnc.frontend.read import Model, session
@@ -24,8 +25,6 @@ from qsnnc.ir.layers import Population
 if TYPE_CHECKING:
     import onnx
 
-#: what says, in the place of a level, that a value is no pixel (FORMAT.md)
-NO_LEVEL = np.int32(np.iinfo(np.int32).min)
 #: smallest value and number of levels above it, by the input's dtype; floats are uint8 pixels behind a rule
 GRIDS = {"uint8": (0, 255), "int8": (-128, 255), "float32": (0, 255), "float64": (0, 255)}
 #: how far a step may be from the others, relative to the whole range

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
-from qsnnc.frontend.pixels import NO_LEVEL
+from chipsim.mapping.pixels import NO_LEVEL
 from qsnnc.frontend.weights import width
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
 
@@ -60,14 +60,19 @@ def digits(levels: int, low: int, high: int, bits: int) -> Code | None:
     >>> digits(255, -1, 1, 8).senders
     (1, 1, 1, 1, 1, 1, 1, 2)
     """
-    top, bottom = (1, 0) if bits == 1 else ((1 << (bits - 1)) - 1, 1 << (bits - 1))
+    bottom, top = _range(bits)
     if low < 0 and not bottom:
         return None
     count = levels.bit_length()
     coefficients = [1 << place for place in range(count - 1)]
     coefficients.append(levels - sum(coefficients))
-    need = [max(1, -(-high * c // top), -(low * c // bottom) if low < 0 else 0) for c in coefficients]
+    need = [max(1, -(-high * c // top), -(-low * c // bottom) if low < 0 else 0) for c in coefficients]
     return Code(bits, tuple(coefficients), tuple(need))
+
+
+def _range(bits: int) -> tuple[int, int]:
+    """Smallest and largest weight of so many bits; of one bit {0, 1}."""
+    return (0, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def encode(graph: LayerGraph, code: Code) -> LayerGraph:
@@ -113,7 +118,7 @@ def codes(graph: LayerGraph, chip: ChipSpec) -> list[Code]:
 def _coded(link: Connection, code: Code) -> Connection:
     """A connection that reads the digits: each product goes to the first neurons of its digit that can hold it."""
     out, inputs, *kernel = link.weights.shape
-    high, low = (1, 0) if code.weight_bits == 1 else ((1 << (code.weight_bits - 1)) - 1, -(1 << (code.weight_bits - 1)))
+    low, high = _range(code.weight_bits)
     parts: list[Int] = []
     for coefficient, senders in zip(code.coefficients, code.senders, strict=True):
         rest = link.weights * coefficient
