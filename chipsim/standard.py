@@ -124,6 +124,11 @@ class Spelling:
         value = self.attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of some attributes that the node has, to be handed on as they are."""
+        self.used.update(names)
+        return {name: self.attributes[name] for name in names if name in self.attributes}
+
     def all_read(self) -> None:
         """Refuse attributes that nobody looked at."""
         unknown = sorted(set(self.attributes) - self.used)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from qsnnc.frontend.intervals import F64, RULES, UNIT_ROUNDOFF, Interval
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
+from qsnnc.frontend.spelling import ends
 
 EXACT_BELOW = 2.0**24  # integers that float32 holds
 
@@ -132,11 +133,8 @@ def _types(region: Region, node: Node) -> dict[str, object]:
 
 
 def integer_range(dtype: np.dtype[Any] | None) -> tuple[float, float] | None:
-    """Ends of an integer type, the narrow ones included."""
-    import ml_dtypes
-
+    """Ends of an integer type, the narrow ones included; None for any other."""
     try:
-        info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+        return ends(dtype)
     except ValueError:
         return None
-    return float(info.min), float(info.max)

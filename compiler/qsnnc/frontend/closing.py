@@ -92,7 +92,7 @@ def _encode(walk: Walk, region: Region) -> Quantized | None:
     name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
     size = as_map(shape, source or walk.model.nodes[0])
     walk.encoder = Population(name, region.end, shape, size, levels.count, levels.scale, levels.zero_point)
-    return whole(Part(walk.encoder, levels.scale, levels.zero_point, levels.values), shape)
+    return whole(Part.of(walk.encoder, levels), shape)
 
 
 def _enter(walk: Walk, region: Region) -> Quantized | None:
@@ -138,8 +138,7 @@ def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool
     own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
     layer = layer_of(root, region, levels, walk.unused(root.name), region.end if own else "", shape if own else root.shape)
     walk.add(layer)
-    part = Part(layer, levels.scale, levels.zero_point, levels.values)
-    return Quantized((part,), root.layout)
+    return Quantized((Part.of(layer, levels),), root.layout)
 
 
 def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Quantized | None:
@@ -156,7 +155,7 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
         return None
     layer = replace(found[0], name=walk.unused(pair.name))
     walk.add(layer)
-    return Quantized((Part(layer, levels.scale, levels.zero_point, levels.values),), found[1])
+    return Quantized((Part.of(layer, levels),), found[1])
 
 
 def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:

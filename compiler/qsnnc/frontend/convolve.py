@@ -63,8 +63,7 @@ def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
         raise ModelError(
             sums.node.name,
             f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
-            f"reflection "
-            "or crop before it moves them); move that to where a matrix reads it",
+            "reflection or crop before it moves them); move that to where a matrix reads it",
             code="reshape-before-window",
             node=sums.node.name,
         )

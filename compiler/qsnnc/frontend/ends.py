@@ -8,8 +8,9 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sums_are_exact
+from qsnnc.frontend.load import free_reshapes
 from qsnnc.frontend.read import Model, Node, session
-from qsnnc.frontend.region import Region, free_batch
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Population
 
@@ -168,7 +169,7 @@ def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
-    free_batch(part, model)
+    free_reshapes(part.graph, model.constants, 1, "qsnnc.shape")
     return part
 
 

@@ -42,7 +42,7 @@ def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interv
 
 
 def _product(args: list[Interval], _: object) -> Interval:
-    exact = _powers_of_two(args[1]) or _powers_of_two(args[0])
+    exact = _only_shifts(args[1]) or _only_shifts(args[0])
     bounds = _extremes(args[0], args[1], np.multiply)
     return bounds if exact else _rounded(*bounds)
 
@@ -52,12 +52,17 @@ def _quotient(args: list[Interval], _: object) -> Interval | None:
     if (low * high <= 0).any():
         return None
     bounds = _extremes(args[0], args[1], np.divide)
-    return bounds if _powers_of_two(args[1]) else _rounded(*bounds)
+    return bounds if _only_shifts(args[1]) else _rounded(*bounds)
 
 
-def _powers_of_two(factor: Interval) -> bool:
-    """Whether a constant factor only shifts the exponent: such a product is exact."""
-    return factor[0] is factor[1] and bool((np.abs(np.frexp(factor[0])[0]) == 0.5).all())
+def powers_of_two(values: F64) -> npt.NDArray[np.bool_]:
+    """Which factors only shift the exponent, whatever their sign."""
+    return np.asarray(np.abs(np.frexp(values)[0]) == 0.5)
+
+
+def _only_shifts(factor: Interval) -> bool:
+    """Whether a factor is constant and only shifts the exponent: such a product is exact."""
+    return factor[0] is factor[1] and bool(powers_of_two(factor[0]).all())
 
 
 def _batch_norm(args: list[Interval], attributes: Attributes) -> Interval:

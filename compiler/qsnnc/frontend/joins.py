@@ -10,6 +10,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.convolve import convolve
+from qsnnc.frontend.intervals import powers_of_two
 from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, span
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import F64, Accumulator, Quantized, as_map, natural
@@ -53,8 +54,7 @@ def add_levels(
         raise ModelError(
             node.name,
             f"{node.op} of tensors of shapes {', '.join(str(tensor.index.shape) for tensor in tensors)}; they "
-            f"must have as many "
-            "axes, and equal sizes but for ones",
+            "must have as many axes, and equal sizes but for ones",
             code="add-shapes",
             node=node.name,
         )
@@ -130,8 +130,7 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
             raise ModelError(
                 node.name,
                 f"{node.op} of {first.name} and {other.name}, whose sums lie differently; put a quantizer (scale, round, "
-                f"clip) "
-                "on each arm",
+                "clip) on each arm",
                 code="activation-not-quantized",
                 node=node.name,
             )
@@ -158,7 +157,7 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
         sources.update(sums.sources)
         size = np.abs(arm.factor)
         magnitude += size * sums.magnitude + np.abs(arm.shift)
-        grid = np.minimum(grid, np.where(_powers_of_two(size), size * sums.grid, 0.0))
+        grid = np.minimum(grid, np.where(powers_of_two(size), size * sums.grid, 0.0))
         exact &= sums.exact & (arm.shift == 0)
         exact &= (factor * unit == size * np.abs(sums.scale[0])).all()
         terms += sums.terms + 3
@@ -182,10 +181,6 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
         layout=first.layout,
         axis=first.axis,
     )
-
-
-def _powers_of_two(values: F64) -> np.ndarray:  # type: ignore[type-arg]
-    return np.asarray(np.abs(np.frexp(values)[0]) == 0.5)
 
 
 def as_sums(node: Node, tensor: Quantized, like: Accumulator, name: str) -> Accumulator:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import UsageError
 from chipsim.standard import DOMAINS
@@ -13,7 +14,10 @@ from qsnnc.frontend.file import first_line, parse, refuse
 from qsnnc.frontend.spell import MICROSOFT, REFUSED
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
+
+    Array = npt.NDArray[Any]
 
 #: opsets that were tried; the attribute tables of `onnx` cover more
 OPSETS = range(7, 29)
@@ -192,26 +196,34 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
         return
     dims[0].dim_param = "N"
     if isinstance(shape[0], int) and shape[0] > 1:
-        _free_reshapes(proto, shape[0])
+        free_reshapes(proto.graph, _reshapes(proto.graph), shape[0], "qsnnc.batch")
         del proto.graph.value_info[:]
 
 
-def _free_reshapes(proto: onnx.ModelProto, batch: int) -> None:
-    """Reshapes to a fixed batch keep the batch that comes in."""
+def _reshapes(graph: onnx.GraphProto) -> dict[str, Array]:
+    """The shapes that reshapes ask for, where they are constants."""
+    from onnx import numpy_helper
+
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            known[node.output[0]] = node.attribute[0].t
+    asked = {node.input[1] for node in graph.node if node.op_type == "Reshape" and len(node.input) > 1}
+    return {name: numpy_helper.to_array(known[name]) for name in asked & known.keys()}
+
+
+def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
+    """Let reshapes to a fixed batch keep the batch that comes in; what is added has names that begin with ``mark``."""
     import numpy as np
     from onnx import numpy_helper
 
-    known = {tensor.name: tensor for tensor in proto.graph.initializer}
-    for node in proto.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            known[node.output[0]] = node.attribute[0].t
-    for number, node in enumerate(proto.graph.node):
-        tensor = known.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
-        shape = numpy_helper.to_array(tensor).reshape(-1) if tensor is not None else np.zeros(0, np.int64)
-        if len(shape) and shape[0] == batch:
+    for number, node in enumerate(graph.node):
+        asked = constants.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
+        shape = [] if asked is None else asked.reshape(-1).tolist()
+        if shape and shape[0] == batch:
             free = np.array([0 if -1 in shape[1:] else -1, *shape[1:]], np.int64)
-            node.input[1] = f"qsnnc.batch_{number}"
-            proto.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+            node.input[1] = f"{mark}_{number}"
+            graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
 
 
 def _name_apart(proto: onnx.ModelProto) -> None:

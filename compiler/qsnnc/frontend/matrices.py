@@ -40,8 +40,7 @@ def constant(model: Model, node: Node, position: int) -> F64:
         raise ModelError(
             node.name,
             f"input {name!r} of {node.op} is computed from the data; it must be a constant (a product of two activations "
-            f"has "
-            "no synapses)",
+            "has no synapses)",
             code="weights-not-constant",
             node=node.name,
         )
@@ -62,8 +61,7 @@ def matrix_of(model: Model, node: Node, rank: int) -> Matrix:
         raise ModelError(
             node.name,
             f"{node.op} with a constant of shape {weights.shape} on the {'left' if left else 'right'}; one matrix that "
-            f"sums over "
-            "an axis that is not the batch is supported",
+            "sums over an axis that is not the batch is supported",
             code="matrix-rank",
             node=node.name,
         )
@@ -79,8 +77,7 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
         raise ModelError(
             node.name,
             "Gemm that sums over the batch axis (transA, or its data on the right) is not supported; put the data on the "
-            "left, "
-            "batch first",
+            "left, batch first",
             code="gemm-transposed",
             node=node.name,
         )

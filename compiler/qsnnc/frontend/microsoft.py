@@ -10,7 +10,7 @@ import numpy as np
 
 from chipsim.errors import InputError
 from chipsim.standard import Spelling
-from qsnnc.frontend.spelling import Array, ends, summed
+from qsnnc.frontend.spelling import Array, ends, geometry, summed
 
 #: activations that a fused operator may end in, and the names of their parameters
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ def _saturated(s: Spelling, name: str, typed: Array, *, last: bool) -> str:
     """Round, add the zero point, saturate."""
     from onnx import helper
 
-    zero, (low, high) = _one(typed), ends(typed)
+    zero, (low, high) = _one(typed), ends(typed.dtype)
     mark = len(s.nodes)
     bounds = s.value(f"low_{mark}", low - zero), s.value(f"high_{mark}", high - zero)
     moved = s.put("Add", s.put("Round", s.put("Clip", name, *bounds)), s.value(f"zero_{mark}", zero))
@@ -117,20 +117,18 @@ def _rounded(s: Spelling, name: str, typed: Array) -> None:
     """Round and saturate what holds the zero point already: halves go to an even number of the type's own."""
     from onnx import helper
 
-    low, high = ends(typed)
+    low, high = ends(typed.dtype)
     here = s.put("Round", s.put("Clip", name, s.value("low", low), s.value("high", high)))
     s.put("Cast", here, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
 def _average_pool(s: Spelling) -> None:
     """QLinearAveragePool: x, x scale, x zero, y scale, y zero; through floats."""
-    names = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-    geometry = {name: s.attributes[name] for name in names if name in s.attributes}
-    s.used.update(names)
+    moves = s.given("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
     _first(s)
     real = _real(s, s.node.input[0], s.constant(1, "scale"), _typed(s, 2, 4))
     typed = _typed(s, 4, 2)
-    scaled = s.put("Div", s.put("AveragePool", real, **geometry), s.value("y_scale", _one(s.constant(3, "output scale"))))
+    scaled = s.put("Div", s.put("AveragePool", real, **moves), s.value("y_scale", _one(s.constant(3, "output scale"))))
     _rounded(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
 
 
@@ -167,8 +165,7 @@ def _concat(s: Spelling) -> None:
 
 def _looked_up(op: str, options: tuple[str, ...], s: Spelling) -> None:
     """An elementwise operator on 8 bits: a table made through floats."""
-    given = {name: s.attributes[name] for name in options if name in s.attributes}
-    s.used.update(options)
+    given = s.given(*options)
     s.all_read()
     real = _real(s, s.node.input[0], s.constant(1, "scale"), _typed(s, 2, 4))
     _quantized(s, s.put(op, real, **given), s.constant(3, "output scale"), _typed(s, 4, 2), last=True)
@@ -210,12 +207,10 @@ def _activated(s: Spelling, name: str, parameters: list[float]) -> None:
 
 def _fused_convolution(s: Spelling) -> None:
     """FusedConv: Conv, what may be added to it, and an activation."""
-    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    given = {name: s.attributes[name] for name in names if name in s.attributes}
-    s.used.update(names)
+    moves = geometry(s)
     parameters = list(s.option("activation_params", []))
     inputs = list(s.node.input)
-    here = s.put("Conv", *inputs[:3], **given)
+    here = s.put("Conv", *inputs[:3], **moves)
     if len(inputs) > 3 and inputs[3]:
         here = s.put("Add", here, inputs[3])
     _activated(s, here, parameters)

@@ -28,12 +28,16 @@ class Namer:
 
     def text(self, wish: str) -> str:
         """A free name like the one wished for."""
-        wish = re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer"
-        name, count = wish, 2
-        while name in self._taken:
-            name, count = f"{wish}_{count}", count + 1
-        self._taken.add(name)
-        return name
+        return free_name(re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer", self._taken)
+
+
+def free_name(wish: str, taken: set[str]) -> str:
+    """Take a name that nobody has yet: the wish, or the wish and a number."""
+    name, count = wish, 2
+    while name in taken:
+        name, count = f"{wish}_{count}", count + 1
+    taken.add(name)
+    return name
 
 
 def readable(node: Node, origins: Mapping[str, str]) -> str:

@@ -23,7 +23,7 @@ from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Levels, Region, not_monotone
 from qsnnc.frontend.tensors import Accumulator, Quantized
-from qsnnc.frontend.thresholds import turned
+from qsnnc.frontend.thresholds import fires, turned
 from qsnnc.ir.layers import Doubt, Int, Layer
 
 #: every ratio of weights up to this is tried: what two's complement of eight bits holds
@@ -93,22 +93,8 @@ def layer_of_pair(
     limits = np.where(np.where(falling[:, None], reached == 0, reached == last)[None], never, limits)
     limits = np.where(np.where(falling[:, None], reached == last, reached == 0)[None], always, limits)
     written = pair.node.outputs[0] in region.model.written
-    layer = Layer(
-        name=pair.name,
-        tensor=tensor,
-        tensor_shape=shape,
-        shape=root.shape,
-        levels=levels.count,
-        scale=levels.scale,
-        zero_point=levels.zero_point,
-        kind=root.kind,
-        connections=root.connections,
-        thresholds=limits,
-        border=root.border,
-        reach=root.reach,
-        exact_sums=written,
-        doubts=() if written else _doubts(pair, region, levels, sums, reached),
-    )
+    doubts = () if written else _doubts(pair, region, levels, sums, reached)
+    layer = fires(root, levels, pair.name, tensor, shape, limits, exact_sums=written, doubts=doubts)
     return layer, root.layout
 
 

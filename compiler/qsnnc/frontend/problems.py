@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qsnnc.errors import ModelError, together
+from qsnnc.frontend.operators import WEIGHTED
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.walk import Walk
@@ -19,7 +20,6 @@ from qsnnc.frontend.weights import integer_weights
 
 #: operators that leave values as they are
 PLAIN = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout".split())
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 class Problems:

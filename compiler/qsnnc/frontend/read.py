@@ -285,7 +285,8 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     from onnx import helper
 
     known = {}
-    of_images = _after_input(model)
+    # only tensors that depend on the images have a batch axis
+    of_images = {model.input, *(name for node in downstream(model.nodes, model.input) for name in node.outputs)}
     for node in model.nodes:
         data = node.op == "Shape" and node.inputs[0] in of_images
         shape = model.shapes.get(node.inputs[0]) if data else None
@@ -318,13 +319,15 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     )
 
 
-def _after_input(model: Model) -> set[str]:
-    """Tensors that depend on the images: only they have a batch axis."""
-    reached = {model.input}
-    for node in model.nodes:
+def downstream(nodes: Iterable[Node], start: str) -> list[Node]:
+    """Those nodes, in their order, that depend on a tensor."""
+    reached = {start}
+    kept = []
+    for node in nodes:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
-    return reached
+            kept.append(node)
+    return kept
 
 
 def _origins(model: Model, folded: list[Node]) -> dict[str, str]:

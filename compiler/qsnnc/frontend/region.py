@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.read import Model, Node, session
-
-if TYPE_CHECKING:
-    import onnx
+from qsnnc.frontend.load import free_reshapes
+from qsnnc.frontend.read import Model, Node, downstream, session
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
@@ -53,7 +50,7 @@ class Region:
         from onnx import TensorProto, helper
 
         start = start or self.root
-        nodes = _between(self.nodes, start)
+        nodes = downstream(self.nodes, start)
         if not nodes:
             return lambda x: x.astype(np.float64)
         sizes = self.model.shapes[start]
@@ -66,7 +63,7 @@ class Region:
             nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
         part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
         if self.moves:
-            free_batch(part, self.model)
+            free_reshapes(part.graph, self.model.constants, 1, "qsnnc.shape")
         run = session(part).run
         columns = self.columns
 
@@ -111,38 +108,14 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
-def free_batch(part: onnx.ModelProto, model: Model) -> None:
-    """Let reshapes to a batch of one keep the batch that comes in."""
-    from onnx import numpy_helper
-
-    for number, node in enumerate(part.graph.node):
-        shape = model.constants.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is not None and len(shape) and shape[0] == 1:
-            rest = shape[1:]
-            free = np.array([0 if -1 in rest else -1, *rest], np.int64)
-            node.input[1] = f"qsnnc.shape_{number}"
-            part.graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
-
-
 def _cuts(region: Region, start: str) -> bool:
     """Whether all that leads to the end of a region passes through one of its tensors."""
     known = {start}
-    for node in _between(region.nodes, start):
+    for node in downstream(region.nodes, start):
         if any(name and name not in known and name not in region.model.constants for name in node.inputs):
             return False
         known.update(node.outputs)
     return True
-
-
-def _between(nodes: Sequence[Node], start: str) -> list[Node]:
-    """Those nodes that depend on ``start``."""
-    reached = {start}
-    kept = []
-    for node in nodes:
-        if reached.intersection(node.inputs):
-            reached.update(node.outputs)
-            kept.append(node)
-    return kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -116,7 +116,7 @@ def _run(
         part.graph.initializer.append(numpy_helper.from_array(extra["value"].astype(dtype), "qsnnc.value"))
     try:
         found = session(part).run(outputs, {n: i[None].astype(dtype) for n, i in zip(names, indices, strict=True)})
-    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+    except ModelError as error:
         reason = " ".join(str(error).split())[-160:]
         raise ModelError(
             node.name, f"{node.op} cannot be run on one image: {reason}", code="batch-moved", node=node.name

@@ -56,7 +56,7 @@ def requantized(walk: Walk, tensor: Quantized, region: Region) -> Quantized:
         if own:
             layer = replace(layer, tensor=region.end, tensor_shape=tuple(tensor.index.shape))
         walk.add(layer)
-        parts.append(Part(layer, levels.scale, levels.zero_point, levels.values))
+        parts.append(Part.of(layer, levels))
     return Quantized(tuple(parts), index, fixed)
 
 

@@ -81,7 +81,7 @@ def _quantize(s: Spelling) -> None:
     scale = number(s, 1, "scale")
     if scale.size > 1:
         raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
-    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed)
+    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
     whole = s.put(
         "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
     )
@@ -108,6 +108,7 @@ def _dequantize(s: Spelling) -> None:
 def _convolution(exact: set[str], s: Spelling) -> None:
     """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
     moves = geometry(s)
+    s.all_read()
     w = s.constant(3, "weight").astype(np.float32)
     w = w - along(number(s, 5, "weight zero point"), 0, w.ndim)
     factor = number(s, 1, "scale").reshape(()) * number(s, 4, "weight scale") / number(s, 6, "output scale").reshape(())
@@ -120,6 +121,7 @@ def _convolution(exact: set[str], s: Spelling) -> None:
 def _convolution_integer(exact: set[str], s: Spelling) -> None:
     """ConvInteger: x, w, x zero, w zero."""
     moves = geometry(s)
+    s.all_read()
     w = s.constant(1, "weight").astype(np.float32)
     w = w - along(number(s, 3, "weight zero point"), 0, w.ndim)
     sums = summed(s, exact, "Conv", shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w), **moves)

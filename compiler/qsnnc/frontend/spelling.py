@@ -29,11 +29,17 @@ def along(value: Array, axis: int, rank: int) -> Array:
     return value.reshape(shape)
 
 
-def ends(zero: Array) -> tuple[float, float]:
-    """Ends of an integer type."""
+def ends(dtype: np.dtype[Any] | None) -> tuple[float, float]:
+    """Ends of an integer type, the narrow ones included.
+
+    Raises
+    ------
+    ValueError
+        It is no integer type.
+    """
     import ml_dtypes
 
-    info = ml_dtypes.iinfo(zero.dtype)  # type: ignore[no-untyped-call]
+    info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
     return float(info.min), float(info.max)
 
 
@@ -47,7 +53,7 @@ def requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
     from onnx import helper
 
     typed = s.constant(position, "output zero point")
-    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed)
+    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
     scaled = s.put("Mul", sums, s.value("factor", factor))
     bounded = s.put("Clip", scaled, s.value("low", low - zero), s.value("high", high - zero))
     moved = s.put("Add", s.put("Round", bounded), s.value("zero", zero))
@@ -56,11 +62,7 @@ def requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
 
 def geometry(s: Spelling) -> dict[str, Any]:
     """Attributes of a convolution, as they are."""
-    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    found = {name: s.attributes[name] for name in names if name in s.attributes}
-    s.used.update(names)
-    s.all_read()
-    return found
+    return s.given("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
 def summed(s: Spelling, exact: set[str], op: str, *inputs: str, **attributes: Any) -> str:

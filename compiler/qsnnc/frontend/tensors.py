@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,9 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.read import Node
 from qsnnc.ir.layers import Connection, Int, Population
+
+if TYPE_CHECKING:
+    from qsnnc.frontend.region import Levels
 
 F64 = npt.NDArray[np.float64]
 
@@ -22,6 +26,11 @@ class Part:
     scale: float
     zero_point: float
     values: F64  # (levels + 1,)
+
+    @classmethod
+    def of(cls, population: Population, levels: Levels) -> Part:
+        """A population at a quantizer's values."""
+        return cls(population, levels.scale, levels.zero_point, levels.values)
 
     @property
     def largest(self) -> float:

@@ -36,6 +36,21 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     found = doubts(columns, region, levels, limits)
     if spread:
         limits, found = _by_class(rising, limits, found)
+    return fires(rising, levels, name, tensor, shape, limits, exact_sums=bool(rising.exact.all()), doubts=found)
+
+
+def fires(
+    root: Accumulator,
+    levels: Levels,
+    name: str,
+    tensor: str,
+    shape: tuple[int, ...],
+    limits: Int,
+    *,
+    exact_sums: bool,
+    doubts: tuple[Doubt, ...],
+) -> Layer:
+    """The layer of some sums that fires at thresholds (classes, channels, levels)."""
     return Layer(
         name=name,
         tensor=tensor,
@@ -45,12 +60,12 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
         scale=levels.scale,
         zero_point=levels.zero_point,
         kind=root.kind,
-        connections=rising.connections,
+        connections=root.connections,
         thresholds=limits,
-        border=rising.border,
-        reach=rising.reach,
-        exact_sums=bool(rising.exact.all()),
-        doubts=found,
+        border=root.border,
+        reach=root.reach,
+        exact_sums=exact_sums,
+        doubts=doubts,
     )
 
 

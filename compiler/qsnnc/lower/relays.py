@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.names import free_name
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
 from qsnnc.lower.removal import Survivors, readers
@@ -54,7 +55,7 @@ def schedule(graph: LayerGraph, left: dict[str, Survivors], max_delay: int, *, k
             reached: Population = source
             for hop in range(1, hops + 1):
                 if (source.name, hop) not in made and wanted[source.name, hop].any():
-                    name = _free(f"{source.name}_relay{hop}", taken)
+                    name = free_name(f"{source.name}_relay{hop}", taken)
                     relay = made[source.name, hop] = relay_of(reached, source, name)
                     layers.append(relay)
                     ticks[name] = ticks[source.name] + hop * max_delay
@@ -119,11 +120,3 @@ def _relayed(
             for hop in range(1, hops + 1):
                 wanted[source.name, hop] = wanted.get((source.name, hop), np.zeros_like(whole)) | read
     return wanted
-
-
-def _free(wish: str, taken: set[str]) -> str:
-    name, count = wish, 2
-    while name in taken:
-        name, count = f"{wish}_{count}", count + 1
-    taken.add(name)
-    return name

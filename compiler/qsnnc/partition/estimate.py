@@ -19,6 +19,8 @@ from qsnnc.frontend.weights import width
 from qsnnc.ir.cores import CoreLayer, Removed
 from qsnnc.ir.execute import convolve, fire, run
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.lower.relays import depths
+from qsnnc.lower.removal import readers
 
 #: neurons from which on a network is judged by its estimate, if that is beyond doubt
 LARGE = 500_000
@@ -44,9 +46,8 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
     ranges = _ranges(graph)
     live = _live(graph, ranges)
     found = []
-    ticks = {graph.encoder.name: 0}
+    ticks = depths(graph)
     for layer in graph.layers:
-        ticks[layer.name] = 1 + max(ticks[link.source] for link in layer.connections)
         low, high = ranges[layer.name]
         kept = live[layer.name]
         bits = weight_bits(layer, chip)
@@ -195,8 +196,6 @@ def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
 
 def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, Int]:
     """Neurons of each feature that can change and that something which can change reads."""
-    from qsnnc.lower.removal import readers
-
     populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
     live = {name: high - low for name, (low, high) in ranges.items()}
     read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
