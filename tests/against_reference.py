@@ -28,6 +28,18 @@ def head(net: Builder, features: int) -> None:
     net.gemm("head", np.resize([1.0, -3.0, 2.0, 5.0, -7.0], (4, features)), np.array([0.5, -1, 0, 2]))
 
 
+def ints(net: Builder, name: str, *values: int) -> str:
+    return net.const(name, np.array(values, np.int64))
+
+
+def finish(net: Builder, shape: tuple[int, ...] | None = None) -> Builder:
+    """A head on all that the last tensor holds; its shape, one image, where the builder does not know it."""
+    net.shape = shape or net.shape
+    net.flatten()
+    head(net, int(np.prod(net.shape)))
+    return net
+
+
 def equal(net: Builder | onnx.ModelProto, save, shape=(1, 6, 6), certified: bool = True, **options):
     model = net if isinstance(net, onnx.ModelProto) else net.model(**options)
     path = save(model)

@@ -377,16 +377,21 @@ def test_odd_models_are_read_as_what_they_are(tmp_path, kind) -> None:
     assert done.mapping is not None
 
 
-def test_reshape_to_a_fixed_batch(tmp_path) -> None:
-    """A file exported for eight images, its reshape among them, takes any number."""
+def reshaping(batch: int) -> onnx.ModelProto:
+    """A network whose reshape asks for so many images."""
     net = Builder((1, 6, 6))
     rng = np.random.default_rng(0)
     net.conv("stem", rng.integers(-20, 21, (2, 1, 3, 3)) / 32.0)
     net.quantize("q", 1, 2)
-    net.node("Reshape", "flat", net.const("shape", np.array([8, -1], np.int64)))
+    net.node("Reshape", "flat", net.const("shape", np.array([batch, -1], np.int64)))
     net.shape = (32,)
     net.gemm("head", rng.integers(-2, 3, (3, 32)) / 2.0)
-    model = net.model()
+    return net.model()
+
+
+def test_reshape_to_a_fixed_batch(tmp_path) -> None:
+    """A file exported for eight images, its reshape among them, takes any number."""
+    model = reshaping(8)
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_value = 8
     path = tmp_path / "eight.onnx"
@@ -395,15 +400,8 @@ def test_reshape_to_a_fixed_batch(tmp_path) -> None:
 
 
 def test_reshape_to_one_image_in_a_dynamic_batch(tmp_path) -> None:
-    net = Builder((1, 6, 6))
-    rng = np.random.default_rng(0)
-    net.conv("stem", rng.integers(-20, 21, (2, 1, 3, 3)) / 32.0)
-    net.quantize("q", 1, 2)
-    net.node("Reshape", "flat", net.const("shape", np.array([1, -1], np.int64)))
-    net.shape = (32,)
-    net.gemm("head", rng.integers(-2, 3, (3, 32)) / 2.0)
     path = tmp_path / "one.onnx"
-    path.write_bytes(net.model().SerializeToString())
+    path.write_bytes(reshaping(1).SerializeToString())
     assert verify(path, samples=5).equal
 
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, head, stem, ternary
+from against_reference import equal, finish, stem, ternary
 from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 
 from qsnnc import ModelError, verify
-
-
-def finish(net: Builder) -> None:
-    net.flatten()
-    head(net, net.shape[0])
 
 
 def test_sum_of_a_convolution_and_a_quantized_arm(save) -> None:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, head, stem, ternary
+from against_reference import equal, finish, head, stem, ternary
 from networks import Builder
 
 from qsnnc import ModelError
-
-
-def finish(net: Builder, shape: tuple[int, ...]) -> None:
-    net.shape = shape
-    net.flatten()
-    head(net, int(np.prod(shape)))
 
 
 def whole(net: Builder, name: str, value: np.ndarray) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, head, stem, ternary
+from against_reference import equal, finish, head, ints, stem, ternary
 from networks import Builder
 from onnx import helper
 
@@ -17,16 +17,6 @@ def branch(net: Builder, name: str, start: str, channels: int, inputs: int, rng,
     net.conv(name, ternary(rng, channels, inputs, 1, 1))
     net.quantize(f"{name}/quant", k, levels)
     return net.here
-
-
-def ints(net: Builder, name: str, *values: int) -> str:
-    return net.const(name, np.array(values, np.int64))
-
-
-def finish(net: Builder, shape: tuple[int, ...]) -> None:
-    net.shape = shape
-    net.flatten()
-    head(net, int(np.prod(shape)))
 
 
 def joined(rng, kinds=((2, 1, 3), (3, 1, 3))) -> Builder:

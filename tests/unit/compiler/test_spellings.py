@@ -183,6 +183,11 @@ def test_integer_sums_with_constant_zero_points(save, op) -> None:
         node(op, ["q", "w", "z", "wz"], ["i"], name="sums"),
         node("Cast", ["i"], ["y"], name="cast", to=TensorProto.FLOAT),
     ]
+    compiles_to_the_same(save, nodes, size, constants, rng)
+
+
+def compiles_to_the_same(save, nodes, size, constants, rng) -> None:
+    """On the integer network and on the chip, to the bit."""
     out = ("N", "M") if len(size) == 2 else ("N", "C", "H", "W")
     path = save(model(nodes, {"image": (size, np.float32)}, ("y", np.float32, *out), constants))
     images = rng.integers(-4, 6, (30, *size[1:])).astype(np.float32)
@@ -209,9 +214,4 @@ def test_fused_operators(save, op) -> None:
         node("Round", ["sum"], ["round2"], name="round2"),
         node("Clip", ["round2", "lo", "hi"], ["y"], name="cut2"),
     ]
-    out = ("N", "M") if len(size) == 2 else ("N", "C", "H", "W")
-    path = save(model(nodes, {"image": (size, np.float32)}, ("y", np.float32, *out), constants))
-    images = rng.integers(-4, 6, (30, *size[1:])).astype(np.float32)
-    assert verify(path, images).equal
-    result = chipsim.run(compile_model(path).mapping, Dataset("random", "test", images, None))
-    np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
+    compiles_to_the_same(save, nodes, size, constants, rng)

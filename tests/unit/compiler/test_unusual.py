@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, head, stem, ternary
+from against_reference import equal, finish, ints, stem, ternary
 from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 
@@ -15,17 +15,6 @@ import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model, verify
 from qsnnc.frontend.read import session
-
-
-def ints(net: Builder, name: str, *values: int) -> str:
-    return net.const(name, np.array(values, np.int64))
-
-
-def finish(net: Builder, shape: tuple[int, ...]) -> Builder:
-    net.shape = shape
-    net.flatten()
-    head(net, int(np.prod(shape)))
-    return net
 
 
 def overlapping_slices() -> Builder:
