@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,13 +11,15 @@ from models.network import PLAN, LeNet
 
 
 @torch.no_grad()
-def remove_channels(model: LeNet, images: Tensor, share: float) -> LeNet:
+def remove_channels(model: LeNet, images: Tensor, share: float, most: Sequence[int] | None = None) -> LeNet:
     """Leave out the channels that fire less than ``share`` of their layer's mean; at least one of each stays.
 
     Parameters
     ----------
     images : Tensor, float32 (N, 1, 28, 28)
         Training images, raw pixels.
+    most : sequence of int, optional
+        Of each layer at most so many channels stay, those that fire most.
 
     Returns
     -------
@@ -23,8 +27,12 @@ def remove_channels(model: LeNet, images: Tensor, share: float) -> LeNet:
         A narrower network with the weights of the channels that stay; it needs to be trained on.
     """
     model.eval()
-    kept = [(rate >= share * rate.mean()) | (rate == rate.max()) for rate in channel_rates(model, images)]
-    chosen = [torch.nonzero(k).flatten() for k in kept]
+    rates = channel_rates(model, images)
+    chosen = []
+    for rate, width in zip(rates, most or map(len, rates), strict=True):
+        kept = torch.nonzero((rate >= share * rate.mean()) | (rate == rate.max())).flatten()
+        strongest = rate[kept].argsort(descending=True, stable=True)[:width]
+        chosen.append(kept[strongest].sort().values)
     widths = tuple(len(c) for c in chosen)
     small = LeNet(model.quantization, model.dropout, model.prune, widths).to(images.device)
     state = model.state_dict()

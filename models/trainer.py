@@ -104,7 +104,7 @@ class Trainer:
         if q is not None and q != first.quantization:
             first.requantize(q)
         first.prune = options.prune
-        return remove_channels(first, self.data.images[:5000], options.remove_below).to(self.device)
+        return remove_channels(first, self.data.images[:5000], options.remove_below, options.keep).to(self.device)
 
     # -- one step --------------------------------------------------------------------------------------------
 

@@ -71,6 +71,21 @@ def test_a_pruned_network_from_a_trained_one_exports(tmp_path, images):
     assert all(m.safety > 1 for m in margins(proto))
 
 
+def test_the_channels_that_fire_most_are_kept():
+    from models.network import PLAN
+    from models.prune import channel_rates, remove_channels
+
+    model = random_network(1, 2)
+    images = torch.randint(0, 256, (40, 1, 28, 28)).float()
+    rates = channel_rates(model, images)
+    widths = (15, 16, 9, 32, 1, 224)
+    small = remove_channels(model, images, 0.0, widths)
+    assert small.widths == widths
+    for rate, width, (name, *_) in zip(rates, widths, PLAN, strict=True):
+        strongest = torch.sort(torch.argsort(rate, descending=True, stable=True)[:width]).values
+        assert torch.equal(getattr(small, f"{name}_bn").bias, getattr(model, f"{name}_bn").bias[strongest])
+
+
 def random_network(k, b, seed=0):
     """A network with uneven batch norms: negative, zero and tiny gammas among them."""
     from models.network import PLAN, LeNet, Quantization
