@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
-from chipsim.chip.spec import ChipSpec, Energy, Provenance
+from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
 from chipsim.errors import InputError, UsageError
+
+#: keys of a chip that hold keys of their own, each of which can be overridden alone
+SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing}
 
 Lines = dict[tuple[str | int, ...], int]
 
@@ -87,9 +90,9 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
     for key, new in value.items():
         if key in ("base", "provenance"):
             continue
-        if key == "energy" and isinstance(new, dict):
-            merged["energy"] = {**merged["energy"], **new}
-            sources.update({f"energy.{part}": {"origin": "assumed", "note": f"set in {where}"} for part in new})
+        if key in SECTIONS and isinstance(new, dict):
+            merged[key] = {**(merged[key] or {}), **new}
+            sources.update({f"{key}.{part}": {"origin": "assumed", "note": f"set in {where}"} for part in new})
         else:
             merged[key] = new
             if key in sources:
@@ -107,8 +110,9 @@ def _first(error: ValidationError, where: str, lines: Lines) -> InputError:
     line = next((lines[path] for path in paths if path in lines), 1)
     key = ".".join(str(part) for part in location)
     if found["type"] == "extra_forbidden":
-        models: dict[int, type[BaseModel]] = {1: ChipSpec, 2: Energy}
-        model = models.get(len(location), Provenance)
+        model: type[BaseModel] = ChipSpec
+        if len(location) > 1:
+            model = SECTIONS.get(str(location[0]), Provenance)
         near = difflib.get_close_matches(str(location[-1]), model.model_fields, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         text = f"unknown key {key!r}{hint}; allowed: {', '.join(model.model_fields)}"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Side = Annotated[int, Field(ge=1, le=1024)]
+Cycles = Annotated[int, Field(ge=0, le=1 << 20)]
 Origin = Literal["sourced", "derived", "assumed"]
 
 
@@ -34,6 +35,23 @@ class Energy(_Strict):
     static_mw: Annotated[float, Field(ge=0, strict=False)]
 
 
+class Timing(_Strict):
+    """Cycles of a core, of the mesh and of the barrier between ticks (docs/timing.md says what each does)."""
+
+    #: an axon event reads one physical row a cycle, or so many synapses are worked off one after another
+    input: Literal["row_parallel", "synapse_serial"]
+    word_bits: PositiveInt  # axon bits looked at in a cycle, with row_parallel
+    synapses_per_cycle: PositiveInt  # with synapse_serial
+    start_cycles: Cycles  # of every tick of a core
+    columns_per_cycle: PositiveInt  # partial columns merged in the sweep over the neurons
+    lookup_cycles: PositiveInt  # from one packet of the target table to the next
+    router_cycles: PositiveInt  # a flit's way through a router
+    link_cycles: Cycles
+    credit_cycles: Cycles  # until a freed slot is known upstream
+    buffer_flits: PositiveInt  # of each input of a router
+    sync_cycles_per_hop: Cycles  # of the barrier, times the hops from corner to corner
+
+
 class ChipSpec(_Strict):
     """The limits of a chip; no limit stands anywhere else.
 
@@ -59,6 +77,7 @@ class ChipSpec(_Strict):
     ]
     clock_mhz: Annotated[float, Field(gt=0, strict=False)]
     energy: Energy
+    timing: Timing | None = None  # None: nobody has said how long anything takes
     provenance: dict[str, Provenance] = {}
 
     @property

@@ -48,8 +48,9 @@ def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
     (chip,) = chips
     table = Table("limit", "value", "origin", "source", box=None, pad_edge=False)
     values = chip.model_dump(mode="json")
-    energy = values.pop("energy")
-    for key, value in {**values, **{f"energy.{name}": number for name, number in energy.items()}}.items():
+    for section in ("energy", "timing"):
+        values.update({f"{section}.{name}": number for name, number in (values.pop(section) or {}).items()})
+    for key, value in values.items():
         if key in ("name", "description", "hypothetical", "provenance"):
             continue
         origin = chip.provenance.get(key)

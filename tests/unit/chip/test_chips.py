@@ -20,6 +20,11 @@ def test_presets() -> None:
     assert (chip.threshold_min, chip.threshold_max) == (-(1 << 28), (1 << 28) - 1)
     assert (chip.energy.row_pj, chip.energy.add_pj, chip.energy.update_pj, chip.energy.spike_pj) == (80, 0.03, 9.6, 0)
     assert (chip.energy.lookup_pj, chip.energy.hop_pj, chip.energy.io_pj, chip.energy.static_mw) == (3.75, 2.3, 240, 50)
+    assert chip.timing.model_dump() == {
+        "input": "row_parallel", "word_bits": 64, "synapses_per_cycle": 512, "start_cycles": 4, "columns_per_cycle": 4,
+        "lookup_cycles": 1, "router_cycles": 2, "link_cycles": 1, "credit_cycles": 1, "buffer_flits": 4,
+        "sync_cycles_per_hop": 2,
+    }  # fmt: skip
     mini = load_chip("mini")
     assert (mini.grid, mini.axons, mini.columns, mini.max_fold, mini.targets) == ((4, 4), 64, 64, 4, 128)
     assert (mini.potential_bits, mini.threshold_bits, mini.max_delay) == (12, 11, 3)
@@ -29,9 +34,10 @@ def test_presets() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_number_of_a_preset_has_a_source(name: str) -> None:
     chip = load_chip(name)
-    words = {"name", "description", "hypothetical", "provenance", "energy"}
+    words = {"name", "description", "hypothetical", "provenance", "energy", "timing"}
     numbers = {key for key in type(chip).model_fields if key not in words}
     numbers |= {f"energy.{key}" for key in type(chip.energy).model_fields}
+    numbers |= {f"timing.{key}" for key in type(chip.timing).model_fields}
     assert set(chip.provenance) == numbers
     for key, entry in chip.provenance.items():
         assert entry.note.strip(), key
@@ -39,10 +45,11 @@ def test_every_number_of_a_preset_has_a_source(name: str) -> None:
 
 def test_a_base_is_overridden_key_by_key(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
-    path.write_text("base: xbar1152\nname: large\ngrid: [40, 40]\nenergy: {hop_pj: 1}\n")
+    path.write_text("base: xbar1152\nname: large\ngrid: [40, 40]\nenergy: {hop_pj: 1}\ntiming: {router_cycles: 3}\n")
     chip = load_chip(path)
+    assert (chip.timing.router_cycles, chip.timing.link_cycles) == (3, 1)
     assert (chip.name, chip.grid, chip.axons, chip.energy.hop_pj, chip.energy.row_pj) == ("large", (40, 40), 1152, 1, 80)
-    for key in ("grid", "energy.hop_pj"):
+    for key in ("grid", "energy.hop_pj", "timing.router_cycles"):
         assert (chip.provenance[key].origin, chip.provenance[key].note) == ("assumed", f"set in {path}")
     assert chip.provenance["axons"].origin == "sourced"
 
@@ -58,6 +65,8 @@ def test_unknown_presets() -> None:
 REFUSED = {
     "unknown key": ("base: mini\naxon: 3\n", 2, "'axon'; did you mean axons"),
     "unknown energy": ("base: mini\nenergy:\n  hop: 3\n", 3, "did you mean hop_pj"),
+    "unknown timing": ("base: mini\ntiming:\n  router: 3\n", 3, "did you mean router_cycles"),
+    "no cycles at all": ("base: mini\ntiming: {buffer_flits: 0}\n", 2, "timing.buffer_flits"),
     "wrong type": ("base: mini\n\naxons: many\n", 3, "found 'many'"),
     "a number as text": ("base: mini\naxons: '64'\n", 2, "found '64'"),
     "a boolean": ("base: mini\naxons: true\n", 2, "axons"),

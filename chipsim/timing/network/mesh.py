@@ -1,0 +1,101 @@
+"""What the network is and what it is given: mesh, packets, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+from chipsim.errors import InputError
+
+Int = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+
+#: sides of a router in the order of the arbiter: inputs and outputs alike
+SIDES = ("east", "west", "north", "south", "local")
+EAST, WEST, NORTH, SOUTH, LOCAL = range(5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """A mesh of routers, each with a core on its local side; the host sits at the west side of some.
+
+    Routers are numbered y * width + x, y growing to the south. Terminals, where packets come from and go to, are the cores
+    0 .. R-1 with their routers' numbers and the host's ports R .. R+P-1.
+    """
+
+    width: int
+    height: int
+    ports: tuple[tuple[int, int], ...] = ()  # x, y of the routers whose west side is the host's; x is 0
+    buffer: int = 4  # flits of each input
+    router_cycles: int = 2
+    link_cycles: int = 1
+    credit_cycles: int = 1
+    #: output side for each router and router of destination, uint8 (R, R); None: first along x, then along y
+    routes: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def routers(self) -> int:
+        """R."""
+        return self.width * self.height
+
+    @property
+    def terminals(self) -> int:
+        """R + P: cores, then ports."""
+        return self.routers + len(self.ports)
+
+    def router_of(self, terminal: npt.NDArray[np.integer]) -> Int:
+        """Router at which each terminal sits."""
+        ports = [y * self.width + x for x, y in self.ports]
+        at: Int = np.concatenate([np.arange(self.routers), np.array(ports, np.int64)])
+        return np.asarray(at[terminal])
+
+
+def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None) -> Mesh:
+    """Return the mesh of a chip.
+
+    Raises
+    ------
+    InputError
+        The chip says nothing of its timing, or has a port inside the mesh.
+    """
+    t = chip.timing
+    if t is None:
+        raise InputError(
+            f"chip {chip.name!r}", "has no section timing; give it one, or say base: xbar1152", code="chip-untimed"
+        )
+    for x, y in chip.ports:
+        if x:
+            raise InputError(
+                f"chip {chip.name!r}",
+                f"port ({x}, {y}): the west side of a router inside the mesh is its neighbour's; "
+                "with cycles, ports lie in column 0",
+                code="port-inside",
+                found=[x, y],
+                allowed="[0, y]",
+            )
+    return Mesh(*chip.grid, chip.ports, t.buffer_flits, t.router_cycles, t.link_cycles, t.credit_cycles, routes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traffic:
+    """Packets by the terminal that sends them, each terminal's in the order in which it sends them."""
+
+    offset: Int  # (terminals + 1,): where each terminal's packets begin
+    ready: Int  # (packets,): the cycle before which a packet cannot be sent
+    target: Int32  # (packets,): terminal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """What became of the packets of a `Traffic`, in its order."""
+
+    sent: Int  # (packets,): cycle in which its source sent it
+    ejected: Int  # (packets,): cycle in which it left the network
+    load: Int  # (R, 5): flits through each output; LOCAL to the core, WEST of a port's router to the host too
+    stalls: Int  # (terminals,): cycles in which a packet was ready and there was no credit
+    blocked: Int  # (R, 5): cycles in which a flit that wanted an output could have gone and did not
+    queue_peak: Int  # (R, 5): most flits that each input held
+    queue_cycles: Int  # (R, 5): flits that each input held, summed over the cycles
