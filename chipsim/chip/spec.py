@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Cycles = Annotated[int, Field(ge=0, le=1 << 20)]
+Place = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Field(strict=False)]
+Link = Annotated[tuple[Place, Place], Field(strict=False)]
 Origin = Literal["sourced", "derived", "assumed"]
 
 
@@ -71,10 +73,9 @@ class ChipSpec(_Strict):
     threshold_bits: Annotated[int, Field(ge=2, le=32)]
     targets: PositiveInt  # entries of a core's target table
     max_delay: Annotated[int, Field(ge=1, le=255)]
-    ports: Annotated[
-        tuple[Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Field(strict=False)], ...],
-        Field(strict=False, min_length=1),
-    ]
+    ports: Annotated[tuple[Place, ...], Field(strict=False, min_length=1)]
+    dead_cores: Annotated[tuple[Place, ...], Field(strict=False)] = ()  # x, y; their routers work
+    dead_links: Annotated[tuple[Link, ...], Field(strict=False)] = ()  # between neighbours, both directions
     clock_mhz: Annotated[float, Field(gt=0, strict=False)]
     energy: Energy
     timing: Timing | None = None  # None: nobody has said how long anything takes
@@ -82,8 +83,8 @@ class ChipSpec(_Strict):
 
     @property
     def cores(self) -> int:
-        """Cores on the grid."""
-        return self.grid[0] * self.grid[1]
+        """Cores on the grid that work."""
+        return self.grid[0] * self.grid[1] - len(set(self.dead_cores))
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -114,9 +115,14 @@ class ChipSpec(_Strict):
     def _consistent(self) -> ChipSpec:
         if self.max_fold & (self.max_fold - 1):
             raise ValueError(f"max_fold: {self.max_fold} is not a power of two")
-        for x, y in self.ports:
-            if x >= self.grid[0] or y >= self.grid[1]:
-                raise ValueError(f"ports: ({x}, {y}) is not on the {self.grid[0]} x {self.grid[1]} grid")
+        ends = [end for link in self.dead_links for end in link]
+        for key, places in (("ports", self.ports), ("dead_cores", self.dead_cores), ("dead_links", ends)):
+            for x, y in places:
+                if x >= self.grid[0] or y >= self.grid[1]:
+                    raise ValueError(f"{key}: ({x}, {y}) is not on the {self.grid[0]} x {self.grid[1]} grid")
+        for (x, y), (to_x, to_y) in self.dead_links:
+            if abs(x - to_x) + abs(y - to_y) != 1:
+                raise ValueError(f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are no neighbours")
         if len(set(self.weight_bits)) != len(self.weight_bits):
             raise ValueError("weight_bits: a width stands there twice")
         return self

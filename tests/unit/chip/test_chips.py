@@ -34,7 +34,7 @@ def test_presets() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_number_of_a_preset_has_a_source(name: str) -> None:
     chip = load_chip(name)
-    words = {"name", "description", "hypothetical", "provenance", "energy", "timing"}
+    words = {"name", "description", "hypothetical", "provenance", "energy", "timing", "dead_cores", "dead_links"}
     numbers = {key for key in type(chip).model_fields if key not in words}
     numbers |= {f"energy.{key}" for key in type(chip.energy).model_fields}
     numbers |= {f"timing.{key}" for key in type(chip.timing).model_fields}
@@ -52,6 +52,12 @@ def test_a_base_is_overridden_key_by_key(tmp_path: Path) -> None:
     for key in ("grid", "energy.hop_pj", "timing.router_cycles"):
         assert (chip.provenance[key].origin, chip.provenance[key].note) == ("assumed", f"set in {path}")
     assert chip.provenance["axons"].origin == "sourced"
+
+
+def test_dead_cores_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "faulty.yaml"
+    path.write_text("base: mini\ndead_cores: [[0, 1], [3, 3]]\ndead_links: [[[0, 0], [0, 1]]]\n")
+    assert load_chip(path).cores == 14
 
 
 def test_unknown_presets() -> None:
@@ -76,6 +82,8 @@ REFUSED = {
     "weights": ("base: mini\nweight_bits: [3]\n", 2, "weight_bits"),
     "fold": ("base: mini\nmax_fold: 3\n", 1, "power of two"),
     "grid": ("base: mini\ngrid: [4]\n", 2, "grid"),
+    "dead core": ("base: mini\ndead_cores: [[0, 4]]\n", 1, "not on the 4 x 4 grid"),
+    "dead link": ("base: mini\ndead_links: [[[0, 0], [1, 1]]]\n", 1, "no neighbours"),
     "ports": ("base: mini\nports: [[9, 9]]\n", 1, "not on the 4 x 4 grid"),
     "base": ("name: x\nbase: other.yaml\n", 2, "no preset; allowed: mini, xbar1152"),
     "no base": ("name: x\ngrid: [1, 1]\n", 1, "missing"),
