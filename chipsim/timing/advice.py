@@ -21,8 +21,8 @@ class Advice:
 def advise(p: Profile, tick: TickResult) -> Advice:
     """Say what bounds a tick and what it could give.
 
-    The limits hold for the means: a tick is over when the last core or packet is, and neither comes sooner by more than what
-    is taken from the slowest core's rows, sweep or packets.
+    A tick is over when the last core or packet is, and with nothing in the way neither comes sooner by more than what is
+    taken from the slowest core's rows, sweep or packets.
     """
     bound, most = tick.bound, tick.increments[tick.bound]
     saves, reason = _REASONS[bound](p, tick)
@@ -41,9 +41,10 @@ def _rows(p: Profile, tick: TickResult) -> tuple[float, str]:
     if not len(cores):
         return 0.0, "nobody is at work"
     reads = p.work.input_cycles[cores] / p.images
-    slowest = int(cores[reads.argmax()])
-    return float(reads.max() - reads.mean()), (
-        f"core {slowest} reads for {reads.max():,.0f} cycles, the layer's mean core for {reads.mean():,.0f}: spread them evenly"
+    most = tick.increments["rows"] - p.plan.timing.start_cycles
+    return most - float(reads.mean()), (
+        f"the slowest core, most often {cores[reads.argmax()]}, reads for {most:,.0f} cycles, the layer's mean core for "
+        f"{reads.mean():,.0f}: spread what they read evenly"
     )
 
 
@@ -54,7 +55,9 @@ def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
     at = int(sweep.argmax())
     each = int(p.plan.update_cycles[cores[at]])
     if each == 1:
-        return float(sweep[at] - sweep.mean()), f"core {cores[at]} sweeps over {neurons[at]} neurons, one a cycle: spread them"
+        return float(
+            sweep[at] - sweep.mean()
+        ), f"core {cores[at]} sweeps over {neurons[at]} neurons, one a cycle: spread them"
     return float(sweep[at] - neurons[at]), (
         f"core {cores[at]} sweeps over {neurons[at]} neurons, {each} cycles each: merge more columns a cycle"
     )
@@ -68,9 +71,10 @@ def _injection(p: Profile, tick: TickResult) -> tuple[float, str]:
         )
     cores = np.flatnonzero(p.plan.tick == tick.number)
     sent = (p.work.core[cores, LOOKUPS] + p.work.core[cores, IO]) / p.images
-    each = p.plan.timing.lookup_cycles
-    return float(sent.max() - sent.mean()) * each, (
-        f"core {cores[sent.argmax()]} sends {sent.max():,.0f} packets, the layer's mean core {sent.mean():,.0f}: spread them evenly"
+    most, each = float(p.work.most_packets[:, tick.number].mean()), p.plan.timing.lookup_cycles
+    return (most - float(sent.mean())) * each, (
+        f"the busiest core, most often {cores[sent.argmax()]}, sends {most:,.0f} packets, the layer's mean core "
+        f"{sent.mean():,.0f}: spread them evenly"
     )
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.timing.network.compiled import compiled
-from chipsim.timing.network.mesh import Int, Traffic
+from chipsim.timing.network.mesh import Int, Int32, Traffic
 from chipsim.timing.plan import Plan
 
+Bools = npt.NDArray[np.bool_]
 Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in its tick of a frame
 
 
@@ -37,11 +38,8 @@ def inputs(plan: Plan, fired: Fired) -> Inputs:
     m, t = plan.mapping, plan.timing
     nonempty, events, operations = (np.zeros(m.cores, np.int64) for _ in range(3))
     _latch(m.axon_offset, m.axon_source, fired, plan.synapses, t.word_bits, nonempty, events, operations)
-    if t.input == "row_parallel":
-        cycles = plan.words - nonempty + events
-    else:
-        cycles = -(-operations // t.synapses_per_cycle)
-    return Inputs(cycles, events, operations)
+    rows, serial = plan.words - nonempty + events, -(-operations // t.synapses_per_cycle)
+    return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
 
 
 def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
@@ -75,17 +73,19 @@ def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
     return Traffic(offset, ready, target)
 
 
-def _active(plan: Plan, tick: int | None) -> npt.NDArray[np.int32]:
+def _active(plan: Plan, tick: int | None) -> Int32:
     """Cores at work, by terminal."""
     return plan.order if tick is None else plan.order[plan.tick[plan.order] == tick]
 
 
 @compiled
-def _latch(  # type: ignore[no-untyped-def]  # pragma: no cover
-    axon_offset, axon_source, fired, synapses, word_bits, nonempty, events, operations
-):  # fmt: skip
+def _latch(
+    axon_offset: Int, axon_source: Int32, fired: Fired, synapses: Int, word_bits: int,
+    nonempty: Int, events: Int, operations: Int,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Words with a bit, bits and synaptic operations of each core."""
     for core in range(len(nonempty)):
-        first, last_word = axon_offset[core], np.int64(-1)
+        first, last_word = axon_offset[core], -1
         for axon in range(first, axon_offset[core + 1]):
             if fired[axon_source[axon]]:
                 word = (axon - first) // word_bits
@@ -96,9 +96,10 @@ def _latch(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @compiled
-def _measure(  # type: ignore[no-untyped-def]  # pragma: no cover
-    encoder, first_neuron, fired, potential, entries, port, routers, cores, neuron_offset, terminal, offset
-):  # fmt: skip
+def _measure(
+    encoder: int, first_neuron: int, fired: Fired, potential: Bools, entries: Int, port: Int32, routers: int,
+    cores: Int32, neuron_offset: Int, terminal: Int32, offset: Int,
+) -> None:  # fmt: skip  # pragma: no cover
     """Packets of each terminal, at offset[terminal + 1]."""
     for source in range(encoder):
         if fired[source]:
@@ -111,10 +112,12 @@ def _measure(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @compiled
-def _fill(  # type: ignore[no-untyped-def]  # pragma: no cover
-    encoder, first_neuron, fired, potential, entries, targets, port, routers, cores, neuron_offset, terminal,
-    begin, update_cycles, lookup_cycles, place, ready, target,
-):  # fmt: skip
+def _fill(
+    encoder: int, first_neuron: int, fired: Fired, potential: Bools, entries: Int, targets: Int32, port: Int32, routers: int,
+    cores: Int32, neuron_offset: Int, terminal: Int32, begin: Int, update_cycles: Int, lookup_cycles: int,
+    place: Int, ready: Int, target: Int32,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Each terminal's packets from its place on."""
     first = place.copy()
     for source in range(encoder):
         if fired[source]:
@@ -124,7 +127,7 @@ def _fill(  # type: ignore[no-untyped-def]  # pragma: no cover
                 target[place[sender]] = targets[entry]
                 place[sender] += 1
     for core in cores:
-        updated, free, at = begin[core], np.int64(0), place[terminal[core]]
+        updated, free, at = begin[core], 0, place[terminal[core]]
         for source in range(first_neuron + neuron_offset[core], first_neuron + neuron_offset[core + 1]):
             updated += update_cycles[core]
             if fired[source] or potential[source]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from chipsim.mapping import Mapping
+from chipsim.mapping.program import RELAY
 from chipsim.timing import energy
 from chipsim.timing.advice import advise
 from chipsim.timing.network.mesh import Int
@@ -79,12 +81,16 @@ def _tick(p: Profile, tick: TickResult) -> dict[str, Any]:
 def energy_json(p: Profile) -> dict[str, Any]:
     """Return the key ``energy``: of a frame that is alone on the chip, and beside it of one in a stream."""
     parts, stream = p.parts, p.stream_parts
+    sops = int(p.work.operations[~p.mapping.relay_cores].sum()) / p.images
     names = [*(layer.name for layer in p.mapping.layers), "host"]
     return {
         "pj_per_image": float(parts.sum()),
         "parts": energy.by_part(parts),
         "per_image": Spread.of(p.image_energy.sum(axis=1)).to_json(),
         "stream": {"pj_per_image": float(stream.sum()), "static": float(stream[STATIC])},
+        "sops_per_image": sops,
+        "macs_per_image": macs(p.mapping),
+        "pj_per_sop": float(parts.sum()) / sops if sops else None,
         "layers": [
             {"name": name, "pj_per_image": float(row.sum()), "parts": energy.by_part(row)}
             for name, row in zip(names, p.layer_energy, strict=True)
@@ -92,3 +98,20 @@ def energy_json(p: Profile) -> dict[str, Any]:
         "cores": np.round(p.core_energy[:-1].sum(axis=1), 3).tolist(),
         "constants": [asdict(constant) for constant in energy.constants(p.plan.chip)],
     }
+
+
+def macs(m: Mapping) -> int:
+    """Multiply-accumulates of the network that was compiled: one for each feature in the window of each feature.
+
+    Of the widest window of each layer: where borders are padded it counts what the padding adds.
+    """
+    population = np.array([m.encoder.levels] * m.encoder_neurons + [0] * m.neurons)
+    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    population[m.encoder_neurons :] = np.array([layer.levels for layer in m.layers])[owner]
+    layer_of_axon = np.repeat(m.core_layer, np.diff(m.axon_offset))
+    found = 0.0
+    for number, layer in enumerate(m.layers):
+        levels = population[m.axon_source[layer_of_axon == number]]
+        if layer.kind != RELAY and len(levels):
+            found += float(np.prod(layer.shape, dtype=np.float64)) * layer.fan_in * float((1 / levels).mean())
+    return round(found)

@@ -56,7 +56,7 @@ def profile(
     mapping : Mapping or path
     dataset : Dataset, name or path
     mode : {"cycle", "ideal"}
-        ``cycle`` simulates routers, queues, back-pressure and arbitration; in ``ideal`` every packet flies as if it were alone.
+        ``cycle`` simulates routers, queues, back-pressure and arbitration; in ``ideal`` every packet flies as if alone.
     images : int
         Size of the sample, taken at even distances over the data set; all of it where it has fewer.
     threads : int, optional
@@ -108,9 +108,7 @@ def check_timing(mode: str, images: int) -> None:
         allowed = ", ".join(MODES)
         raise UsageError("--timing", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
     if images < 1:
-        raise UsageError(
-            "--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1"
-        )
+        raise UsageError("--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1")
 
 
 def evenly(images: int, total: int) -> Int:

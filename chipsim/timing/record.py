@@ -17,6 +17,10 @@ PARTS = ("rows", "adds", "updates", "spikes", "lookups", "hops", "io", "static")
 ROWS, ADDS, UPDATES, SPIKES, LOOKUPS, HOPS, IO, STATIC = range(8)
 
 
+def _zeros(*shape: int) -> Int:
+    return np.zeros(shape, np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """Routers, links and queues, over all frames of a sample; the names of `Flow`."""
@@ -30,8 +34,8 @@ class Network:
     @classmethod
     def empty(cls, mesh: Mesh) -> Network:
         """Nothing yet."""
-        sides = [np.zeros((mesh.routers, 5), np.int64) for _ in range(4)]
-        return cls(*sides, np.zeros(mesh.terminals, np.int64))
+        load, blocked, peak, cycles = (_zeros(mesh.routers, 5) for _ in range(4))
+        return cls(load, blocked, peak, cycles, _zeros(mesh.terminals))
 
     def add(self, flow: Flow) -> None:
         """Add a tick; whole numbers, so that the order does not matter."""
@@ -58,17 +62,27 @@ class Work:
     core: Int  # (C + 1, 8)
     packets: Int  # (C + 1,): the host's last; potentials are none
     potentials: Int  # (images,)
+    operations: Int  # (C,): synaptic operations, relays' included
     input_cycles: Int  # (C,): T_in
     done_cycles: Int  # (C,): until a core had swept and handed out its last packet, if nothing was in its way
     hops: Int  # (images, 2): the host's, the chip's
+    most_packets: Int  # (images, ticks): of the terminal that sends most
 
     @classmethod
     def empty(cls, plan: Plan, images: int) -> Work:
         """Nothing yet."""
-        cores = plan.mapping.cores
-        core, image = np.zeros((cores + 1, 8), np.int64), np.zeros((images, 8), np.int64)
-        each = (np.zeros(cores, np.int64) for _ in range(2))
-        return cls(image, core, np.zeros(cores + 1, np.int64), np.zeros(images, np.int64), *each, np.zeros((images, 2), np.int64))
+        cores, ticks = plan.mapping.cores, plan.mapping.ticks
+        return cls(
+            image=_zeros(images, 8),
+            core=_zeros(cores + 1, 8),
+            packets=_zeros(cores + 1),
+            potentials=_zeros(images),
+            operations=_zeros(cores),
+            input_cycles=_zeros(cores),
+            done_cycles=_zeros(cores),
+            hops=_zeros(images, 2),
+            most_packets=_zeros(images, ticks),
+        )
 
     def add(self, plan: Plan, image: int, frame: Frame, fired: Fired) -> None:
         """Add a frame."""
@@ -91,6 +105,8 @@ class Work:
         self.image[image, STATIC] = sum(tick.cycles for tick in frame.ticks)
         self.potentials[image] = core[:-1, IO].sum()
         self.hops[image] = hops[-1], hops[:-1].sum()
+        self.most_packets[image] = [np.diff(tick.traffic.offset).max() for tick in frame.ticks]
+        self.operations[:] += frame.inputs.operations
         self.input_cycles[:] += frame.inputs.cycles
         self.done_cycles[:] += done
 

@@ -72,7 +72,7 @@ class TickResult:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A quantity of each image, summarised. ``ci95`` is half the width of the 95 % interval of the mean; None of one image."""
+    """A quantity of each image, summarised; ``ci95`` is half the width of the mean's 95 % interval, None of one image."""
 
     mean: float
     ci95: float | None
@@ -206,9 +206,7 @@ class Profile:
         core = int(cores[work.done_cycles[cores].argmax()])
         x, y = self.mapping.core_position[core].tolist()
         packets = int(work.core[core, LOOKUPS] + work.core[core, IO])
-        return CriticalCore(
-            core, x, y, float(work.done_cycles[core]) / n, float(work.input_cycles[core]) / n, packets / n
-        )
+        return CriticalCore(core, x, y, float(work.done_cycles[core]) / n, float(work.input_cycles[core]) / n, packets / n)
 
     @property
     def image_energy(self) -> Float:
@@ -229,7 +227,7 @@ class Profile:
 
     @property
     def core_energy(self) -> Float:
-        """(C + 1, 8): picojoules an image by core, the hops of its packets included; the host's last. Static is no core's."""
+        """(C + 1, 8): picojoules an image by core, its packets' hops included; the host's last. Static is no core's."""
         return energy.spent(self.work.core, self.plan.chip) / self.images
 
     @property

@@ -36,7 +36,7 @@ class Tick:
     traffic: Traffic
     ideal: Flow  # every packet alone
     flow: Flow  # what happened; the ideal one where the network is not simulated
-    models: Int  # (6,): cycles with rows, with sweep too, ...
+    models: Int  # (6,): cycles of each nested model, the last T_tick
 
     @property
     def cycles(self) -> int:
@@ -84,7 +84,7 @@ class Bench:
         simulated = self.mode == "cycle" and not (number == 0 and plan.one_tree)
         flow = self.network.simulate(traffic) if simulated and len(traffic.ready) else alone
         rows = plan.timing.start_cycles + found.cycles[cores]
-        neurons = np.diff(plan.mapping.neuron_offset)[cores]
+        neurons: Int = np.diff(plan.mapping.neuron_offset)[cores]
         ready = rows + neurons * plan.update_cycles[cores]
         done = int(ready.max(initial=0))
         sent = 1 + int(traffic.ready.max(initial=-1))  # as soon as it was looked up
