@@ -20,6 +20,7 @@ import numpy as np
 from chipsim.timing.core import Fired, Inputs, emit, inputs
 from chipsim.timing.network.mesh import Flow, Int, Traffic
 from chipsim.timing.network.simulate import Workspace
+from chipsim.timing.network.straight import straight
 from chipsim.timing.plan import Plan
 
 INCREMENTS = ("rows", "sweep", "injection", "flight", "contention", "sync")
@@ -80,7 +81,7 @@ class Bench:
         plan = self.plan
         cores = np.flatnonzero(plan.tick == number)
         traffic = emit(plan, found.cycles, fired, number)
-        alone = self.network.ideal(traffic)
+        alone = self.alone(traffic)
         simulated = self.mode == "cycle" and not (number == 0 and plan.one_tree)
         flow = self.network.simulate(traffic) if simulated and len(traffic.ready) else alone
         rows = plan.timing.start_cycles + found.cycles[cores]
@@ -93,6 +94,10 @@ class Bench:
         )
         models[-1] = models[-2] + plan.sync_cycles
         return Tick(number, cores, ready, traffic, alone, flow, models)
+
+    def alone(self, traffic: Traffic) -> Flow:
+        """Every packet alone."""
+        return straight(self.plan.mesh, traffic) if self.plan.mesh.routes is None else self.network.ideal(traffic)
 
     def stream(self, fired: Fired, cycles: Int) -> Flow:
         """Flow of a tick in which the host and every layer work at once, each on a frame of its own.

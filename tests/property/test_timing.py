@@ -11,7 +11,9 @@ from timed_maps import fired, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.run import run
+from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import ideal, simulate
+from chipsim.timing.network.straight import straight
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile
 from chipsim.timing.record import PARTS
@@ -119,7 +121,7 @@ def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int) -> N
                 ready += part.traffic.ready[mine].tolist()
                 target += part.traffic.target[mine].tolist()
             offset.append(len(ready))
-        traffic = type(parts[0].traffic)(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))
+        traffic = Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))
         end = max([simulate(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
         assert found.interval_cycles[number] == end + tables.sync_cycles
         alone = max([ideal(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
@@ -145,7 +147,7 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int) -> None:
     packets = int(rng.integers(1, 400))
     offset = np.zeros(tables.mesh.terminals + 1, np.int64)
     offset[-1] = packets
-    many = type(traffic)(
+    many = Traffic(
         offset, np.arange(packets, dtype=np.int64), rng.integers(0, tables.mesh.routers, packets).astype(np.int32)
     )
     for given_ in (traffic, many):
@@ -153,3 +155,19 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int) -> None:
         np.testing.assert_array_equal(met.ejected, alone.ejected)
         np.testing.assert_array_equal(met.sent, alone.sent)
         np.testing.assert_array_equal(met.load, alone.load)
+
+
+@given(SEEDS)
+@settings(max_examples=60)
+def test_straight_ways_are_the_ideal_ones(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, height = (int(n) for n in rng.integers(1, 7, 2))
+    ports = tuple((0, int(y)) for y in rng.permutation(height)[: rng.integers(1, height + 1)])
+    mesh = Mesh(width, height, ports, 4, int(rng.integers(1, 4)), int(rng.integers(0, 3)), 1)
+    counts = rng.integers(0, 9, mesh.terminals) * (rng.random(mesh.terminals) < 0.6)
+    offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    ready = np.concatenate([np.sort(rng.integers(0, 30, n)) for n in counts]).astype(np.int64)
+    traffic = Traffic(offset, ready, rng.integers(0, mesh.terminals, offset[-1]).astype(np.int32))
+    found, wanted = straight(mesh, traffic), ideal(mesh, traffic)
+    for name in ("sent", "ejected", "load", "stalls", "blocked", "queue_peak", "queue_cycles"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), name)
