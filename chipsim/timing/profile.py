@@ -165,7 +165,6 @@ class _Timer:
         self.lock = threading.Lock()
         self.work = Work.empty(tables, len(sample))
         self.networks = tuple(Network.empty(tables.mesh) for _ in range(m.ticks))
-        self.streamed = Network.empty(tables.mesh)
         self.models = np.zeros((len(sample), m.ticks, 6), np.int64)
         self.stream_models = np.zeros((len(sample), 6), np.int64)
         self.fired = np.zeros((len(sample), -(-len(tables.potential) // 8)), np.uint8)  # a bit a source
@@ -205,12 +204,10 @@ class _Timer:
             cycles = self.input_cycles[frame[self.plan.tick], np.arange(self.plan.mapping.cores)].astype(np.int64)
             bench = self.benches.get()
             try:
-                flow = bench.stream(fired, cycles)
+                end = bench.stream(fired, cycles)
             finally:
                 self.benches.put(bench)
-            models[4] = max(int(models[1]), flow.end)
-            with self.lock:
-                self.streamed.add(flow)
+            models[4] = max(int(models[1]), end)
         models[5] = models[4] + self.plan.sync_cycles
         self.stream_models[number] = models
         return 1
@@ -225,7 +222,6 @@ class _Timer:
             models=self.models,
             stream_models=self.stream_models,
             networks=self.networks,
-            stream_network=self.streamed,
             work=self.work,
             seconds=seconds,
             threads=threads,

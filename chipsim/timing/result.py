@@ -103,7 +103,6 @@ class Profile:
     models: Int  # (images, ticks, 6): nested models of each tick, chipsim.timing.tick
     stream_models: Int  # (images, 6): of each tick of the stream
     networks: tuple[Network, ...]  # of each tick, over the sample
-    stream_network: Network  # empty in ideal mode
     work: Work
     seconds: float
     threads: int
@@ -167,6 +166,11 @@ class Profile:
         """The link with most flits in the ticks after the ingress, those of one frame added up."""
         load = np.sum([network.links(self.plan.mesh) for network in self.networks[1:]], axis=0)
         return self.busiest(np.asarray(load))
+
+    @property
+    def stream_busiest_link(self) -> Link | None:
+        """The link with most flits in a tick of the stream, on the mean: every frame passes each of its ticks there once."""
+        return self.busiest(np.asarray(np.sum([network.links(self.plan.mesh) for network in self.networks], axis=0)))
 
     def busiest(self, links: Int) -> Link | None:
         """The busiest link of loads (R, 4) over the sample."""

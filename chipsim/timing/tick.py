@@ -99,8 +99,8 @@ class Bench:
         """Every packet alone."""
         return straight(self.plan.mesh, traffic) if self.plan.mesh.routes is None else self.network.ideal(traffic)
 
-    def stream(self, fired: Fired, cycles: Int) -> Flow:
-        """Flow of a tick in which the host and every layer work at once, each on a frame of its own.
+    def stream(self, fired: Fired, cycles: Int) -> int:
+        """Cycle of the last ejection of a tick in which the host and every layer work at once, each on a frame of its own.
 
         Parameters
         ----------
@@ -109,4 +109,5 @@ class Bench:
         cycles : ndarray, int64, (C,)
             T_in of each core in its own frame.
         """
-        return self.network.simulate(emit(self.plan, cycles, fired, None))
+        _, ejected = self.network.times(emit(self.plan, cycles, fired, None))
+        return int(ejected.max(initial=0))

@@ -12,7 +12,7 @@ from timed_maps import fired, timed_map
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.run import run
 from chipsim.timing.network.mesh import Mesh, Traffic
-from chipsim.timing.network.simulate import ideal, simulate
+from chipsim.timing.network.simulate import Workspace, ideal, simulate
 from chipsim.timing.network.straight import straight
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile
@@ -171,3 +171,30 @@ def test_straight_ways_are_the_ideal_ones(seed: int) -> None:
     found, wanted = straight(mesh, traffic), ideal(mesh, traffic)
     for name in ("sent", "ejected", "load", "stalls", "blocked", "queue_peak", "queue_cycles"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), name)
+
+
+@given(SEEDS)
+@settings(max_examples=150)
+def test_the_rest_of_the_hosts_packets_is_as_simulated(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, height = (int(n) for n in rng.integers(1, 6, 2))
+    ports = tuple((0, int(y)) for y in rng.permutation(height)[: rng.choice([1, 1, 1, 2])])
+    constants = (int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(0, 3)), int(rng.integers(1, 4)))
+    mesh = Mesh(width, height, ports, *constants)
+    counts = rng.integers(0, 9, mesh.terminals) * (rng.random(mesh.terminals) < 0.6)
+    counts[mesh.routers :] = rng.integers(0, 150)
+    offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    ready = np.concatenate([np.sort(rng.integers(0, rng.choice([9, 90, 2000]), n)) for n in counts]).astype(np.int64)
+    target = rng.integers(0, mesh.terminals, offset[-1])
+    few = rng.integers(0, mesh.routers, 2)  # long runs to the same core fill the queues
+    target[offset[mesh.routers] :] = np.where(
+        rng.random() < 0.5, few[(np.arange(len(ready)) // 30) % 2], target % mesh.routers
+    )[offset[mesh.routers] :]
+    traffic = Traffic(offset, ready, target.astype(np.int32))
+    space = Workspace(mesh)
+    wanted = space.simulate(traffic)
+    for _ in range(2):  # the space is used again
+        sent, ejected = space.times(traffic)
+        np.testing.assert_array_equal(sent, wanted.sent)
+        np.testing.assert_array_equal(ejected, wanted.ejected)
+    np.testing.assert_array_equal(space.simulate(traffic).ejected, wanted.ejected)

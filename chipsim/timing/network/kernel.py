@@ -49,9 +49,13 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     fifo_of, router_of, downstream, place_x, place_y, winner,
     when, flits, head_when, head_flit, tail_free, first, count, last,
     entered, lists, listed, wheel, following, cursor, turn_of, sleeper, asleep,
-    load, blocked, queue_peak, queue_cycles, stalls,
+    load, blocked, queue_peak, queue_cycles, stalls, until,
 ):  # fmt: skip
-    """Send all packets and wait for the last; arrays as `Workspace` holds them. Return DONE or DEADLOCK."""
+    """Send all packets and wait for the last; arrays as `Workspace` holds them. Return DONE or DEADLOCK.
+
+    With ``until`` it stops after the cycle in which the last of so many packets, the first in their order, was granted its
+    way out: `finish` may go on.
+    """
     routers = place_x.shape[0]
     terminals = fifo_of.shape[0]
     when[:] = -1
@@ -85,7 +89,8 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     t = np.int64(0)
     moved = np.int64(0)  # the last cycle in which anything went anywhere
     pending = 0  # entries in the lists of routers
-    while remaining:
+    awaited = until
+    while remaining and (until == 0 or awaited):
         # sources
         s = wheel[t & (SOURCE_TURN - 1)]
         wheel[t & (SOURCE_TURN - 1)] = -1
@@ -211,6 +216,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 if to < 0:
                     ejected[flit >> PACKET] = t + 2
                     remaining -= 1
+                    awaited -= (flit >> PACKET) < until
                     continue
                 # into the next FIFO
                 there = to >> 3

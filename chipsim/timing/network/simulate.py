@@ -105,13 +105,16 @@ class Workspace:
         self.stalls = np.zeros(terminals, np.int64)
         self._routed = routes is None
 
-    def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int) -> None:
-        """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked."""
+    def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0) -> None:
+        """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked.
+
+        With ``until`` it may stop when the first so many packets are ejected, and leave the others where they are.
+        """
         from chipsim.timing.network.kernel import DEADLOCK, run
 
         found = run(
             offset, ready, target, sent, ejected, *self._constants, *self._map, *self._state,
-            self.load, self.blocked, self.queue_peak, self.queue_cycles, self.stalls,
+            self.load, self.blocked, self.queue_peak, self.queue_cycles, self.stalls, until,
         )  # fmt: skip
         if found == DEADLOCK:
             raise _wrong(
@@ -128,6 +131,30 @@ class Workspace:
         counters = (c.reshape(-1, 8)[:, :5].copy() for c in (self.load, self.blocked, self.queue_peak, self.queue_cycles))
         load, blocked, peak, cycles = counters
         return Flow(sent, ejected, load, self.stalls.copy(), blocked, peak, cycles, self.mesh)
+
+    def times(self, traffic: Traffic) -> tuple[Int, Int]:
+        """When each packet is sent and ejected, as `simulate` says, and no counters.
+
+        Where the mesh has one port and no table of routes, the host's packets, which are the last, have the network for
+        themselves once the cores' are out of it; from there on they are worked off one after the other, many times sooner.
+        """
+        from chipsim.timing.network.tree import finish
+
+        packets, cores = len(traffic.ready), int(traffic.offset[self.mesh.routers])
+        sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
+        arrays = _arrays(traffic)
+        tree = len(self.mesh.ports) == 1 and self.mesh.routes is None and 0 < cores < packets
+        self.run(*arrays, sent, ejected, cores if tree else 0)
+        if tree:
+            _, ready, target = arrays
+            _, when, flits, _, _, _, first, count, *_ = self._state
+            clock = int(ejected[:cores].max()) - 1  # the cycle after the last grant
+            width, buffer, router_cycles, link_cycles, credit_cycles, _ = self._constants
+            finish(
+                cores, clock, ready, target, sent, ejected,
+                width, buffer, router_cycles, link_cycles, credit_cycles, *self._map, when, flits, first, count,
+            )  # fmt: skip
+        return sent, ejected
 
     def ideal(self, traffic: Traffic) -> Flow:
         """Send traffic that has been checked as if each packet were alone."""
