@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from chipsim.engine.compare import compare
     from chipsim.engine.run import RunResult, run
     from chipsim.mapping import Mapping, read_mapping, write_mapping
+    from chipsim.timing.network.alone import network
 
 __all__ = [
-    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run",
-    "write_mapping",
+    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "network", "read_mapping",
+    "run", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
+    "network": "chipsim.timing.network.alone",
 }  # fmt: skip
 
 
