@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from chipsim.engine.run import RunResult, run
     from chipsim.mapping import Mapping, read_mapping, write_mapping
     from chipsim.timing.area import Area, area
+    from chipsim.timing.network.alone import network
     from chipsim.timing.profile import profile
     from chipsim.timing.result import Profile
 
 __all__ = [
     "Area", "ChipSpec", "Dataset", "Mapping", "Profile", "RunResult", "area", "compare", "load_chip", "load_dataset",
-    "profile", "read_mapping", "run", "write_mapping",
+    "network", "profile", "read_mapping", "run", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
@@ -31,6 +32,7 @@ _HOME = {
     "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
     "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
+    "network": "chipsim.timing.network.alone",
 }  # fmt: skip
 
 

@@ -197,6 +197,45 @@ def compare(
 
 
 @app.command()
+def network(
+    mesh: Annotated[str | None, typer.Option(metavar="COLUMNSxROWS", help="Routers; the chip's grid, or 8x8.")] = None,
+    traffic: Annotated[
+        str, typer.Option(metavar="uniform|all-pairs|transpose|complement|FILE.csv", help="Who sends to whom.")
+    ] = "uniform",
+    buffer: Annotated[int | None, typer.Option(help="Flits of each FIFO; 4.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Packets a node and cycle (uniform: 0.1, others: 1); 0: others one at a time.")
+    ] = None,
+    cycles: Annotated[int | None, typer.Option(help="Cycles measured, uniform; 640000/nodes, 1000 or more.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Cycles before them; a fifth.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of uniform traffic.")] = 0,
+    router_cycles: Annotated[int | None, typer.Option(help="Cycles in a router; 2.")] = None,
+    link_cycles: Annotated[int | None, typer.Option(help="Cycles on a link; 1.")] = None,
+    credit_cycles: Annotated[int | None, typer.Option(help="Cycles until a freed slot is known upstream; 1.")] = None,
+    chip: Annotated[str | None, typer.Option(metavar="NAME|FILE.yaml", help="Take grid and constants of a chip.")] = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate the network on chip alone. FILE.csv: source_x,source_y,destination_x,destination_y,cycle, a packet a line.
+
+    Example: chipsim network --mesh 8x8 --buffer 4 --traffic uniform --rate 1 --json -
+    """
+    from chipsim.files import check_writable
+    from chipsim.report.network import summary
+    from chipsim.timing.network.alone import network as simulate
+
+    check_writable(json)
+    result = simulate(
+        mesh, traffic, buffer=buffer, rate=rate, cycles=cycles, warmup=warmup, seed=seed, chip=chip,
+        router_cycles=router_cycles, link_cycles=link_cycles, credit_cycles=credit_cycles,
+    )  # fmt: skip
+    if json:
+        terminal.write_json(json, result.to_json())
+    if not quiet and json != "-":
+        terminal.show(summary(result))
+
+
+@app.command()
 def plot(
     kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy", help="Which figure.")],
     files: Annotated[list[str], typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table.")],

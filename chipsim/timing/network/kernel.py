@@ -5,16 +5,24 @@ and that is later than t. A flit pushed into a FIFO bears the cycle from which i
 the cycle from which the upstream router may use it. So routers are worked off in any order, and a flit under way needs no
 place of its own: its slot is reserved anyway.
 
-Work is only done where there is any. The head of each FIFO is entered in a wheel of lists of routers, a list a cycle; each
-source is entered in another, or sleeps until its FIFO has room. Where no router is entered, time jumps.
+Work is only done where there is any. Each head of a FIFO has its router looked at in the cycle from which it may go, and in
+the next as long as it may not (a wheel of bit sets of routers, one a cycle); each source is entered in another wheel, or
+sleeps until its FIFO has room. While the network is empty, time jumps.
 
-FIFO f = 8 * router + side; rings of `buffer` slots. ``when`` of a slot is the cycle from which its flit may be granted or,
-of an empty one, from which it may be filled.
+Most of the time goes into branches that nobody can predict and memory that is far: so there are few of both. A FIFO
+f = 8 * router + side has one line of 64 bytes in ``fifos`` and, but for the cycle of its head, nothing elsewhere; so has the
+output of that side in ``outs``. ``ring`` holds a pair for each of the ``buffer`` slots of each FIFO: the cycle from which its
+flit may be granted or, of an empty one, from which it may be filled; and the flit.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from chipsim.timing.network.compiled import compiled
 
@@ -22,65 +30,76 @@ NEVER = np.int64(1) << np.int64(62)
 #: cycles that the wheels hold; whoever is due later is looked at once a turn
 TURN = 32
 SOURCE_TURN = 1024
-#: what a flit carries: output wanted here (3 bits), output at its last router (3), x and y of that (13 each), packet (31)
-LAST, X, Y, PACKET = 3, 6, 19, 32
-COORDINATE = 0x1FFF
+#: what a flit carries: output wanted here (3 bits), output at its last router (3), place of that (13 for x, 13 for y), packet
+LAST, PLACE, PACKET = 3, 6, 32
+Y, COORDINATE = 13, 0x1FFF
+#: the line of a FIFO
+FLIT, TAIL, FIRST, COUNT, PEAK, CYCLES, SLEEPER = range(7)
+#: the line of an output: FIFO behind it, the side served last, flits, cycles blocked
+BEHIND, SERVED, LOAD, BLOCKED = range(4)
 DONE, DEADLOCK = 0, 1
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _lowest(context: Any, bits: Any) -> Any:  # pragma: no cover
+    """Number of the lowest bit that is set, of int64."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
+
+
 @compiled
-def _output(routes, width, last, x, y, here, here_x, here_y):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _output(routes, width, last, place, goal, here):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Side by which a flit leaves a router: of the table if there is one, else along x first."""
-    if here_x == x and here_y == y:
-        return last
+    x = goal & COORDINATE
+    y = goal >> Y
     if routes.shape[0]:
-        return np.int64(routes[here, y * width + x])
-    if x > here_x:
-        return 0
-    if x < here_x:
-        return 1
-    return 2 if y < here_y else 3
+        return last if place == goal else np.int64(routes[here, y * width + x])
+    here_x = place & COORDINATE
+    here_y = place >> Y
+    along_y = np.int64(2) + np.int64(y > here_y)
+    along_x = np.int64(x < here_x)
+    out = last if y == here_y else along_y
+    return out if x == here_x else along_x
 
 
 @compiled
 def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     offset, ready, target, sent, ejected,
     width, buffer, router_cycles, link_cycles, credit_cycles, routes,
-    fifo_of, router_of, downstream, place_x, place_y, winner,
-    when, flits, head_when, head_flit, tail_free, first, count, last,
-    entered, lists, listed, wheel, following, cursor, turn_of, sleeper, asleep,
-    load, blocked, queue_peak, queue_cycles, stalls, until,
+    fifo_of, place_of, places, winner,
+    heads, fifos, ring, outs, due_routers, wheel, following, cursor, turn_of, asleep, stalls, until,
 ):  # fmt: skip
     """Send all packets and wait for the last; arrays as `Workspace` holds them. Return DONE or DEADLOCK.
 
     With ``until`` it stops after the cycle in which the last of so many packets, the first in their order, was granted its
     way out: `finish` may go on.
     """
-    routers = place_x.shape[0]
+    routers = places.shape[0]
     terminals = fifo_of.shape[0]
-    when[:] = -1
-    head_when[:] = NEVER
-    tail_free[:] = -1
-    first[:] = 0
-    count[:] = 0
-    last[:] = 4  # the last side won, so that the first is next
-    sleeper[:] = -1
-    entered[:] = 0
-    listed[:] = 0
+    words = due_routers.shape[0] // TURN
+    far = router_cycles + link_cycles >= TURN or credit_cycles >= TURN
+    ring[:] = -1
+    heads[:] = NEVER
+    fifos[:] = 0
+    for f in range(8 * routers):
+        fifos[8 * f + TAIL] = -1
+        fifos[8 * f + SLEEPER] = -1
+        outs[4 * f + SERVED] = 4  # as if the last side had been served: the first is next
+        outs[4 * f + LOAD] = 0
+        outs[4 * f + BLOCKED] = 0
+    due_routers[:] = 0
     wheel[:] = -1
-    load[:] = 0
-    blocked[:] = 0
-    queue_peak[:] = 0
-    queue_cycles[:] = 0
     stalls[:] = 0
     patience = router_cycles + link_cycles + credit_cycles + 2
 
-    remaining = 0
+    remaining = offset[terminals] - offset[0]
     for s in range(terminals):
         cursor[s] = offset[s]
         turn_of[s] = NEVER
         if offset[s] < offset[s + 1]:
-            remaining += offset[s + 1] - offset[s]
             turn_of[s] = ready[offset[s]]
             slot = turn_of[s] & (SOURCE_TURN - 1)
             following[s] = wheel[slot]
@@ -88,58 +107,52 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
 
     t = np.int64(0)
     moved = np.int64(0)  # the last cycle in which anything went anywhere
-    pending = 0  # entries in the lists of routers
-    awaited = until
+    inside = np.int64(0)  # flits between source and ejection
+    one = np.int64(1)
+    awaited = np.int64(until)
     while remaining and (until == 0 or awaited):
         # sources
-        s = wheel[t & (SOURCE_TURN - 1)]
+        s = np.int64(wheel[t & (SOURCE_TURN - 1)])
         wheel[t & (SOURCE_TURN - 1)] = -1
         while s >= 0:
-            after = following[s]
-            p = cursor[s]
+            after = np.int64(following[s])
             due = turn_of[s]
             if due <= t:
+                p = cursor[s]
                 f = fifo_of[s]
-                n = count[f]
-                if tail_free[f] <= t:
+                line = 8 * f
+                if fifos[line + TAIL] <= t:
+                    n = fifos[line + COUNT]
                     here = f >> 3
-                    goal = router_of[target[p]]
-                    x = place_x[goal]
-                    y = place_y[goal]
-                    leaves = 4 if target[p] < routers else 1
-                    out = _output(routes, width, leaves, x, y, here, place_x[here], place_y[here])
-                    flit = (p << PACKET) | (y << Y) | (x << X) | (leaves << LAST) | out
+                    goal = place_of[target[p]]
+                    leaves = np.int64(4) if target[p] < routers else np.int64(1)
+                    out = _output(routes, width, leaves, places[here], goal, here)
+                    flit = (p << PACKET) | (goal << PLACE) | (leaves << LAST) | out
                     due = t + router_cycles
-                    at = first[f] + n
-                    if at >= buffer:
-                        at -= buffer
-                    when[f * buffer + at] = due
-                    flits[f * buffer + at] = flit
-                    count[f] = n + 1
-                    at += 1
-                    if at == buffer:
-                        at = 0
-                    tail_free[f] = NEVER if n + 1 == buffer else when[f * buffer + at]
+                    at = fifos[line + FIRST] + n
+                    at -= buffer if at >= buffer else 0
+                    ring[2 * (f * buffer + at)] = due
+                    ring[2 * (f * buffer + at) + 1] = flit
+                    at = 0 if at + 1 == buffer else at + 1
+                    fifos[line + COUNT] = n + 1
+                    fifos[line + TAIL] = NEVER if n + 1 == buffer else ring[2 * (f * buffer + at)]
                     if n == 0:
-                        head_when[f] = due
-                        head_flit[f] = flit
+                        heads[f] = due
+                        fifos[line + FLIT] = flit
                         slot = min(due, t + TURN - 1) & (TURN - 1)
-                        if not (entered[here] >> slot) & 1:
-                            entered[here] |= 1 << slot
-                            lists[slot, listed[slot]] = here
-                            listed[slot] += 1
-                            pending += 1
+                        due_routers[slot * words + (here >> 6)] |= one << (here & 63)
                     sent[p] = t
+                    inside += 1
                     moved = t
                     p += 1
                     cursor[s] = p
                     due = max(ready[p], t + 1) if p < offset[s + 1] else NEVER
-                elif tail_free[f] == NEVER:  # full: the router wakes it
-                    sleeper[f] = s
+                elif fifos[line + TAIL] == NEVER:  # full: the router wakes it
+                    fifos[line + SLEEPER] = s
                     asleep[s] = t
                     due = NEVER
                 else:  # a slot is free, its credit on the way
-                    due = tail_free[f]
+                    due = fifos[line + TAIL]
                     stalls[s] += due - t
             turn_of[s] = due
             if due < NEVER:
@@ -149,114 +162,106 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
             s = after
 
         # routers
-        now = t & (TURN - 1)
-        visits = listed[now]
-        listed[now] = 0
-        pending -= visits
-        for visit in range(visits):
-            r = np.int64(lists[now, visit])
-            entered[r] &= ~(1 << now)
-            base = r << 3
-            wanted = 0
-            for i in range(5):
-                if head_when[base + i] <= t:
-                    wanted |= 1 << (5 * (head_flit[base + i] & 7) + i)
-            out = -1
-            while wanted:
-                out += 1
-                asking = wanted & 31
-                wanted >>= 5
-                if asking == 0:
-                    continue
-                f = base + out
-                to = np.int64(downstream[f])
-                if to >= 0 and tail_free[to] > t:
-                    blocked[f] += 1
-                    continue
-                i = winner[last[f], asking]
-                last[f] = i
-                if asking != 1 << i:
-                    blocked[f] += 1
-                load[f] += 1
-                # out of the input
-                f = base + i
-                flit = head_flit[f]
-                n = count[f]
-                at = np.int64(first[f])
-                queue_cycles[f] += t - head_when[f] + router_cycles
-                while queue_peak[f] < n:
-                    ahead = at + queue_peak[f]
-                    if ahead >= buffer:
-                        ahead -= buffer
-                    if when[f * buffer + ahead] - router_cycles >= t:  # it enters later
-                        break
-                    queue_peak[f] += 1
-                when[f * buffer + at] = t + credit_cycles
-                if n == buffer:
-                    tail_free[f] = t + credit_cycles
-                    s = sleeper[f]
+        now = (t & (TURN - 1)) * words
+        next_cycle = ((t + 1) & (TURN - 1)) * words
+        for word in range(words if inside else 0):
+            visits = due_routers[now + word]
+            if visits == 0:
+                continue
+            due_routers[now + word] = 0
+            again = np.int64(0)  # routers of this word with a flit that could have gone
+            while visits:
+                bit = _lowest(visits)
+                visits &= visits - 1
+                r = (np.int64(word) << 6) + bit
+                base = r << 3
+                wanted = np.int64(0)  # five bits an output: the inputs that ask
+                for i in range(5):
+                    wanted |= np.int64(heads[base + i] <= t) << (5 * (fifos[8 * (base + i) + FLIT] & 7) + i)
+                while wanted:
+                    out = (_lowest(wanted) * 13) >> 6  # a fifth
+                    asking = (wanted >> (5 * out)) & 31
+                    wanted ^= asking << (5 * out)
+                    line = 4 * (base + out)
+                    to = outs[line + BEHIND]
+                    if to >= 0 and fifos[8 * to + TAIL] > t:
+                        outs[line + BLOCKED] += 1
+                        again |= one << bit
+                        continue
+                    i = np.int64(winner[32 * outs[line + SERVED] + asking])
+                    contested = np.int64(asking != one << i)
+                    outs[line + SERVED] = i
+                    outs[line + LOAD] += 1
+                    outs[line + BLOCKED] += contested
+                    again |= contested << bit
+                    # out of the input
+                    f = base + i
+                    line = 8 * f
+                    flit = fifos[line + FLIT]
+                    n = fifos[line + COUNT]
+                    at = fifos[line + FIRST]
+                    fifos[line + CYCLES] += t - heads[f] + router_cycles
+                    while fifos[line + PEAK] < n:
+                        ahead = at + fifos[line + PEAK]
+                        ahead -= buffer if ahead >= buffer else 0
+                        if ring[2 * (f * buffer + ahead)] - router_cycles >= t:  # it enters later
+                            break
+                        fifos[line + PEAK] += 1
+                    free = t + credit_cycles
+                    ring[2 * (f * buffer + at)] = free
+                    fifos[line + TAIL] = free if n == buffer else fifos[line + TAIL]
+                    s = fifos[line + SLEEPER]
                     if s >= 0:
-                        sleeper[f] = -1
-                        turn_of[s] = t + credit_cycles
-                        stalls[s] += t + credit_cycles - asleep[s]
-                        slot = turn_of[s] & (SOURCE_TURN - 1)
+                        fifos[line + SLEEPER] = -1
+                        turn_of[s] = free
+                        stalls[s] += free - asleep[s]
+                        slot = free & (SOURCE_TURN - 1)
                         following[s] = wheel[slot]
                         wheel[slot] = s
-                at += 1
-                if at == buffer:
-                    at = 0
-                first[f] = at
-                count[f] = n - 1
-                if n > 1:
-                    head_when[f] = when[f * buffer + at]
-                    head_flit[f] = flits[f * buffer + at]
-                else:
-                    head_when[f] = NEVER
-                moved = t
-                if to < 0:
-                    ejected[flit >> PACKET] = t + 2
-                    remaining -= 1
-                    awaited -= (flit >> PACKET) < until
-                    continue
-                # into the next FIFO
-                there = to >> 3
-                leaves = (flit >> LAST) & 7
-                x = (flit >> X) & COORDINATE
-                y = (flit >> Y) & COORDINATE
-                flit = (flit & ~7) | _output(routes, width, leaves, x, y, there, place_x[there], place_y[there])
-                due = t + link_cycles + router_cycles
-                n = count[to]
-                at = np.int64(first[to]) + n
-                if at >= buffer:
-                    at -= buffer
-                when[to * buffer + at] = due
-                flits[to * buffer + at] = flit
-                count[to] = n + 1
-                at += 1
-                if at == buffer:
-                    at = 0
-                tail_free[to] = NEVER if n + 1 == buffer else when[to * buffer + at]
-                if n == 0:
-                    head_when[to] = due
-                    head_flit[to] = flit
-                    slot = min(due, t + TURN - 1) & (TURN - 1)
-                    if not (entered[there] >> slot) & 1:
-                        entered[there] |= 1 << slot
-                        lists[slot, listed[slot]] = there
-                        listed[slot] += 1
-                        pending += 1
-            for i in range(5):
-                due = head_when[base + i]
-                if due < NEVER:
+                    at = 0 if at + 1 == buffer else at + 1
+                    fifos[line + FIRST] = at
+                    fifos[line + COUNT] = n - 1
+                    due = ring[2 * (f * buffer + at)]
+                    heads[f] = due if n > 1 else NEVER
+                    fifos[line + FLIT] = ring[2 * (f * buffer + at) + 1]
                     slot = min(max(due, t + 1), t + TURN - 1) & (TURN - 1)
-                    if not (entered[r] >> slot) & 1:
-                        entered[r] |= 1 << slot
-                        lists[slot, listed[slot]] = r
-                        listed[slot] += 1
-                        pending += 1
+                    due_routers[slot * words + word] |= np.int64(n > 1) << bit
+                    moved = t
+                    if to < 0:
+                        ejected[flit >> PACKET] = t + 2
+                        remaining -= 1
+                        inside -= 1
+                        awaited -= np.int64((flit >> PACKET) < until)
+                        continue
+                    # into the next FIFO
+                    there = to >> 3
+                    line = 8 * to
+                    goal = (flit >> PLACE) & ((1 << 2 * Y) - 1)
+                    flit = (flit & ~7) | _output(routes, width, (flit >> LAST) & 7, places[there], goal, there)
+                    due = t + link_cycles + router_cycles
+                    n = fifos[line + COUNT]
+                    at = fifos[line + FIRST] + n
+                    at -= buffer if at >= buffer else 0
+                    ring[2 * (to * buffer + at)] = due
+                    ring[2 * (to * buffer + at) + 1] = flit
+                    at = 0 if at + 1 == buffer else at + 1
+                    fifos[line + COUNT] = n + 1
+                    free = ring[2 * (to * buffer + at)]
+                    fifos[line + TAIL] = NEVER if n + 1 == buffer else free
+                    heads[to] = due if n == 0 else heads[to]
+                    fifos[line + FLIT] = flit if n == 0 else fifos[line + FLIT]
+                    slot = min(due, t + TURN - 1) & (TURN - 1)
+                    due_routers[slot * words + (there >> 6)] |= np.int64(n == 0) << (there & 63)
+                if far:  # heads that were looked at too early
+                    for i in range(5):
+                        due = heads[base + i]
+                        if t < due < NEVER:
+                            slot = min(due, t + TURN - 1) & (TURN - 1)
+                            due_routers[slot * words + word] |= one << bit
+            due_routers[next_cycle + word] |= again
 
         t += 1
-        if pending:
+        if inside:
             if t - moved > patience:
                 return DEADLOCK
         elif remaining:  # nothing is under way: on to the next source
@@ -273,33 +278,31 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 @compiled
 def walk(  # type: ignore[no-untyped-def]  # pragma: no cover
-    offset, ready, target, sent, hops, width, routes, fifo_of, router_of, downstream, place_x, place_y, load
+    offset, ready, target, sent, hops, width, routes, fifo_of, place_of, places, outs, load
 ):  # fmt: skip
     """Send each packet as soon as its source can, and follow it: its hops, and the load of each output.
 
     Return -1, or the packet that leaves the mesh or never arrives.
     """
-    routers = place_x.shape[0]
+    routers = places.shape[0]
     load[:] = 0
     for s in range(fifo_of.shape[0]):
         t = np.int64(-1)
         for p in range(offset[s], offset[s + 1]):
             t = max(t + 1, ready[p])
             sent[p] = t
-            goal = router_of[target[p]]
-            x = np.int64(place_x[goal])
-            y = np.int64(place_y[goal])
-            leaves = 4 if target[p] < routers else 1
-            here = np.int64(fifo_of[s]) >> 3
+            goal = place_of[target[p]]
+            leaves = np.int64(4) if target[p] < routers else np.int64(1)
+            here = fifo_of[s] >> 3
             for hop in range(routers + 1):
-                out = _output(routes, width, leaves, x, y, here, place_x[here], place_y[here])
+                out = _output(routes, width, leaves, places[here], goal, here)
                 if out > 4:
                     return p
                 load[8 * here + out] += 1
-                if here == goal:
+                if places[here] == goal:
                     hops[p] = hop
                     break
-                to = np.int64(downstream[8 * here + out])
+                to = outs[4 * (8 * here + out) + BEHIND]
                 if to < 0 or hop == routers:
                     return p
                 here = to >> 3

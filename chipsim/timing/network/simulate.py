@@ -68,8 +68,8 @@ class Workspace:
     """What the kernel needs for one mesh, to be used for any number of runs, each from an empty network.
 
     A caller with many short runs, ticks of a chip for example, makes one for each of its threads and calls `run` with
-    arrays of its own; nothing is allocated and the interpreter's lock is free meanwhile. The counters of the last run are in
-    ``load``, ``blocked``, ``queue_peak``, ``queue_cycles`` (R, 8; the first five columns count) and ``stalls`` (terminals,).
+    arrays of its own; nothing is allocated and the interpreter's lock is free meanwhile. ``load``, ``blocked``,
+    ``queue_peak``, ``queue_cycles`` and ``stalls`` are those of the last run.
 
     Parameters
     ----------
@@ -84,26 +84,43 @@ class Workspace:
         buffer = mesh.buffer if packets is None else max(1, min(mesh.buffer, packets))  # no FIFO ever holds more than all
         if 16 * 8 * mesh.routers * buffer > MOST_BYTES:
             raise _wrong("network-memory", f"{mesh.routers:,} routers with buffers of {buffer:,} flits take too much memory")
-        fifos, terminals = 8 * mesh.routers, mesh.terminals
+        terminals, routes = mesh.terminals, mesh.routes
         self.mesh = mesh
-        routes = mesh.routes
         self._constants = (
             mesh.width, buffer, mesh.router_cycles, mesh.link_cycles, mesh.credit_cycles,
             np.zeros((0, 0), np.uint8) if routes is None else np.ascontiguousarray(routes),
         )  # fmt: skip
-        self._map = (*_terminals(mesh), _downstream(mesh), *_places(mesh))
-        rings = [np.zeros(fifos * buffer, np.int64) for _ in range(2)]
-        heads = [np.zeros(fifos, np.int64) for _ in range(3)]
-        ends = [np.zeros(fifos, np.int32) for _ in range(2)]
-        self._state = (
-            _winners(), *rings, *heads, *ends, np.zeros(fifos, np.uint8),
-            np.zeros(mesh.routers, np.int64), np.zeros((_TURN, mesh.routers), np.int32), np.zeros(_TURN, np.int64),
-            np.zeros(_SOURCE_TURN, np.int32), np.zeros(terminals, np.int32), np.zeros(terminals, np.int64),
-            np.zeros(terminals, np.int64), np.zeros(fifos, np.int32), np.zeros(terminals, np.int64),
-        )  # fmt: skip
-        self.load, self.blocked, self.queue_peak, self.queue_cycles = (np.zeros(fifos, np.int64) for _ in range(4))
+        self._map = _terminals(mesh)
+        self._outs = np.zeros((8 * mesh.routers, 4), np.int64)
+        self._outs[:, 0] = _downstream(mesh)
+        self._fifos = np.zeros((8 * mesh.routers, 8), np.int64)
         self.stalls = np.zeros(terminals, np.int64)
-        self._routed = routes is None
+        words = -(-mesh.routers // 64)
+        self._state = (
+            _winners(), np.zeros(8 * mesh.routers, np.int64), self._fifos.ravel(),
+            np.zeros(2 * 8 * mesh.routers * buffer, np.int64), self._outs.ravel(), np.zeros(32 * words, np.int64),
+            np.zeros(1024, np.int32), *(np.zeros(terminals, np.int64) for _ in range(4)), self.stalls,
+        )  # fmt: skip
+
+    @property
+    def load(self) -> Int:
+        """(R, 5): as in `Flow`; a view that the next run overwrites."""
+        return self._outs.reshape(-1, 8, 4)[:, :5, 2]
+
+    @property
+    def blocked(self) -> Int:
+        """(R, 5): as in `Flow`; a view."""
+        return self._outs.reshape(-1, 8, 4)[:, :5, 3]
+
+    @property
+    def queue_peak(self) -> Int:
+        """(R, 5): as in `Flow`; a view."""
+        return self._fifos.reshape(-1, 8, 8)[:, :5, 4]
+
+    @property
+    def queue_cycles(self) -> Int:
+        """(R, 5): as in `Flow`; a view."""
+        return self._fifos.reshape(-1, 8, 8)[:, :5, 5]
 
     def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0) -> None:
         """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked.
@@ -113,8 +130,7 @@ class Workspace:
         from chipsim.timing.network.kernel import DEADLOCK, run
 
         found = run(
-            offset, ready, target, sent, ejected, *self._constants, *self._map, *self._state,
-            self.load, self.blocked, self.queue_peak, self.queue_cycles, self.stalls, until,
+            offset, ready, target, sent, ejected, *self._constants, *self._map, *self._state, until,
         )  # fmt: skip
         if found == DEADLOCK:
             raise _wrong(
@@ -124,13 +140,14 @@ class Workspace:
     def simulate(self, traffic: Traffic) -> Flow:
         """Simulate traffic that has been checked; the result is a copy."""
         packets = len(traffic.ready)
-        if self.mesh.routes is not None and not self._routed:
+        if self.mesh.routes is not None:
             self.ideal(traffic)  # does each packet arrive?
         sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
         self.run(*_arrays(traffic), sent, ejected)
-        counters = (c.reshape(-1, 8)[:, :5].copy() for c in (self.load, self.blocked, self.queue_peak, self.queue_cycles))
-        load, blocked, peak, cycles = counters
-        return Flow(sent, ejected, load, self.stalls.copy(), blocked, peak, cycles, self.mesh)
+        return Flow(
+            sent, ejected, self.load.copy(), self.stalls.copy(), self.blocked.copy(), self.queue_peak.copy(),
+            self.queue_cycles.copy(), self.mesh,
+        )  # fmt: skip
 
     def times(self, traffic: Traffic) -> tuple[Int, Int]:
         """When each packet is sent and ejected, as `simulate` says, and no counters.
@@ -141,19 +158,15 @@ class Workspace:
         from chipsim.timing.network.tree import finish
 
         packets, cores = len(traffic.ready), int(traffic.offset[self.mesh.routers])
+        if self.mesh.routes is not None or len(self.mesh.ports) != 1 or cores in (0, packets):
+            flow = self.simulate(traffic)
+            return flow.sent, flow.ejected
         sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
-        arrays = _arrays(traffic)
-        tree = len(self.mesh.ports) == 1 and self.mesh.routes is None and 0 < cores < packets
-        self.run(*arrays, sent, ejected, cores if tree else 0)
-        if tree:
-            _, ready, target = arrays
-            _, when, flits, _, _, _, first, count, *_ = self._state
-            clock = int(ejected[:cores].max()) - 1  # the cycle after the last grant
-            width, buffer, router_cycles, link_cycles, credit_cycles, _ = self._constants
-            finish(
-                cores, clock, ready, target, sent, ejected,
-                width, buffer, router_cycles, link_cycles, credit_cycles, *self._map, when, flits, first, count,
-            )  # fmt: skip
+        offset, ready, target = _arrays(traffic)
+        self.run(offset, ready, target, sent, ejected, cores)
+        clock = int(ejected[:cores].max()) - 1  # the cycle after the last grant
+        _, _, fifos, ring, outs, *_ = self._state
+        finish(cores, clock, ready, target, sent, ejected, *self._constants[1:5], *self._map, fifos, ring, outs)
         return sent, ejected
 
     def ideal(self, traffic: Traffic) -> Flow:
@@ -163,7 +176,7 @@ class Workspace:
         mesh, packets = self.mesh, len(traffic.ready)
         sent, hops, load = np.zeros(packets, np.int64), np.zeros(packets, np.int64), np.zeros(8 * mesh.routers, np.int64)
         _, _, _, _, _, routes = self._constants
-        lost = walk(*_arrays(traffic), sent, hops, mesh.width, routes, *self._map, load)
+        lost = walk(*_arrays(traffic), sent, hops, mesh.width, routes, *self._map, self._outs.ravel(), load)
         if lost >= 0:
             raise _wrong(
                 "network-routes", f"packet {lost} never arrives: the routes to terminal {traffic.target[lost]} lead astray"
@@ -172,9 +185,6 @@ class Workspace:
         none = np.zeros((mesh.routers, 5), np.int64)
         stalls = np.zeros(mesh.terminals, np.int64)
         return Flow(sent, ejected, load.reshape(-1, 8)[:, :5].copy(), stalls, none, none, none, mesh)
-
-
-_TURN, _SOURCE_TURN = 32, 1024
 
 
 def _wrong(code: str, message: str) -> InputError:
@@ -235,11 +245,13 @@ def _arrays(traffic: Traffic) -> tuple[Int, Int, Int32]:
     )
 
 
-def _terminals(mesh: Mesh) -> tuple[Int32, Int32]:
-    """FIFO that each terminal feeds, and its router."""
-    router = mesh.router_of(np.arange(mesh.terminals)).astype(np.int32)
-    side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST).astype(np.int32)
-    return 8 * router + side, router
+def _terminals(mesh: Mesh) -> tuple[Int, Int, Int]:
+    """FIFO that each terminal feeds, place of its router; place of each router, y * 2^13 + x."""
+    router = mesh.router_of(np.arange(mesh.terminals))
+    y, x = np.divmod(np.arange(mesh.routers), mesh.width)
+    places = (y << 13) + x
+    side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST)
+    return 8 * router + side, places[router], places
 
 
 def _downstream(mesh: Mesh) -> Int32:
@@ -253,15 +265,10 @@ def _downstream(mesh: Mesh) -> Int32:
     return found.reshape(-1)
 
 
-def _places(mesh: Mesh) -> tuple[Int32, Int32]:
-    y, x = np.divmod(np.arange(mesh.routers, dtype=np.int32), np.int32(mesh.width))
-    return x, y
-
-
 def _winners() -> npt.NDArray[np.uint8]:
     """Side that is served, by the side served last and the set of those that ask."""
     found = np.zeros((5, 32), np.uint8)
     for last in range(5):
         for asking in range(1, 32):
             found[last, asking] = next(side % 5 for side in range(last + 1, last + 6) if asking >> side % 5 & 1)
-    return found
+    return found.ravel()

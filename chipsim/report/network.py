@@ -1,0 +1,34 @@
+"""The network alone as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chipsim.timing.network.alone import NetworkResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def summary(result: NetworkResult) -> Table:
+    """Throughput, latency and links for a terminal."""
+    from rich.table import Table
+
+    mesh, flow, latency = result.mesh, result.flow, result.latency
+    times = (
+        "no packet was measured"
+        if latency is None
+        else f"mean {latency['mean']:,.2f}, p50 {latency['p50']:,g}, p99 {latency['p99']:,g}, max {latency['max']:,} cycles"
+    )
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in (
+        ("network", f"{mesh.width}x{mesh.height}, {mesh.buffer} flits a FIFO, {result.traffic}, {result.cycles:,} cycles"),
+        ("offered", f"{result.offered:.4f} flits a node and cycle"),
+        ("accepted", f"{result.accepted:.4f}"),
+        ("latency", times),
+        ("packets", f"{len(flow.sent):,}, of which {result.measured:,} measured"),
+        ("links", f"{flow.traversals:,} traversals, busiest {flow.busiest_link:,}"),
+        ("simulated", f"{result.hops_per_second / 1e6:.1f} million hops a second"),
+    ):
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,233 @@
+"""The network alone, for whoever doubts it: known traffic in, throughput and latency out (``chipsim network``).
+
+Latency is counted from the cycle in which a packet is created to that of its ejection, the wait in the source's queue
+included; the queue has no end. With uniform traffic the packets created in the measured window count, and the flits that
+are ejected in it are accepted; after the window nothing is created and the network runs empty. The other patterns and files
+are finite: all their packets count, and the window is the whole run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from chipsim.chip import load_chip
+from chipsim.errors import UsageError
+from chipsim.timing.network import patterns
+from chipsim.timing.network.mesh import Flow, Mesh, Traffic, mesh_of
+
+#: uniform traffic is measured for so many cycles times nodes, in at least so many cycles
+NODE_CYCLES, LEAST_CYCLES = 640_000, 1000
+RATE = 0.1
+LARGEST = 1024  # side of a mesh
+DEEPEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkResult:
+    """What the network did with its traffic."""
+
+    mesh: Mesh
+    traffic: str
+    offered: float  # flits created a node and cycle
+    accepted: float  # flits ejected a node and cycle
+    latency: dict[str, float] | None  # mean, p50, p99, max in cycles; None: no packet was measured
+    measured: int  # packets in the latency
+    cycles: int  # of the window
+    seconds: float
+    flow: Flow
+
+    @property
+    def hops_per_second(self) -> float:
+        """Links between routers crossed in a second of simulation."""
+        return self.flow.traversals / self.seconds if self.seconds else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON of ``chipsim network``; rates a node and cycle, latencies in cycles."""
+        mesh, flow = self.mesh, self.flow
+        return {
+            "schema": "chipsim-network/1",
+            "mesh": [mesh.width, mesh.height],
+            "buffer": mesh.buffer,
+            "router_cycles": mesh.router_cycles,
+            "link_cycles": mesh.link_cycles,
+            "credit_cycles": mesh.credit_cycles,
+            "traffic": self.traffic,
+            "offered": self.offered,
+            "accepted": self.accepted,
+            "latency": self.latency or dict.fromkeys(("mean", "p50", "p99", "max")),
+            "measured": self.measured,
+            "cycles": self.cycles,
+            "traversals": flow.traversals,
+            "busiest_link": flow.busiest_link,
+            "injected": int((flow.sent >= 0).sum()),
+            "ejected": int((flow.ejected >= 0).sum()),
+            "source_stalls": int(flow.stalls.sum()),
+            "queue_peak": int(flow.queue_peak.max(initial=0)),
+            "hops_per_second": self.hops_per_second,
+        }
+
+
+def network(
+    mesh: str | tuple[int, int] | None = None,
+    traffic: str = "uniform",
+    *,
+    buffer: int | None = None,
+    rate: float | None = None,
+    cycles: int | None = None,
+    warmup: int | None = None,
+    seed: int = 0,
+    router_cycles: int | None = None,
+    link_cycles: int | None = None,
+    credit_cycles: int | None = None,
+    chip: str | None = None,
+) -> NetworkResult:
+    """Simulate the network alone.
+
+    Parameters
+    ----------
+    mesh : str or tuple of int, optional
+        Columns and rows, ``"8x8"`` or ``(8, 8)``; the chip's grid, or 8x8.
+    traffic : str
+        ``uniform``, ``all-pairs``, ``transpose``, ``complement`` or a CSV file (`patterns.from_file`).
+    buffer, router_cycles, link_cycles, credit_cycles : int, optional
+        Constants of the network; the chip's, or 4, 2, 1, 1.
+    rate : float, optional
+        Packets that a node creates a cycle: with uniform traffic the probability (0.1), with the others their pace (1).
+        At 0 the others go one at a time, each when the one before has left, which shows the latency at zero load.
+    cycles, warmup : int, optional
+        Uniform traffic is measured for so many cycles (640,000 / nodes, at least 1,000) after so many (a fifth of them).
+    seed : int
+        Of uniform traffic.
+    chip : str, optional
+        Name or YAML file of a chip.
+
+    Raises
+    ------
+    UsageError
+        An option is out of range, or has no meaning with this traffic.
+    InputError
+        The file of packets, or the chip, cannot be used.
+    """
+    built = _mesh(mesh, chip, buffer, router_cycles, link_cycles, credit_cycles)
+    is_file = traffic not in patterns.PATTERNS
+    if is_file and not traffic.endswith(".csv"):
+        allowed = ", ".join(patterns.PATTERNS)
+        raise UsageError(
+            "--traffic", f"{traffic!r} is no traffic; allowed: {allowed} or FILE.csv", code="network-traffic", found=traffic
+        )
+    if rate is not None and not 0 <= rate <= 1:
+        raise UsageError("--rate", f"{rate} is no rate; allowed: 0 to 1", code="option-range", found=rate, allowed=[0, 1])
+    if seed < 0:
+        raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-range", found=seed)
+    if traffic == "uniform":
+        return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed)
+    for name, value in (("--cycles", cycles), ("--warmup", warmup)):
+        if value is not None:
+            raise UsageError(name, f"has a meaning with uniform traffic only, not with {traffic}", code="network-option")
+    if is_file and rate:
+        raise UsageError(
+            "--rate", f"the cycles stand in {traffic}; only 0, one packet at a time, is possible", code="network-option"
+        )
+    return _finite(built, traffic, 1.0 if rate is None else rate)
+
+
+def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, seed: int) -> NetworkResult:
+    if cycles is None:
+        cycles = max(LEAST_CYCLES, NODE_CYCLES // mesh.routers)
+    if warmup is None:
+        warmup = cycles // 5
+    for name, value, least in (("--cycles", cycles, 1), ("--warmup", warmup, 0)):
+        if not least <= value <= 1 << 30:
+            raise UsageError(name, f"is {value}; allowed: {least} to 2^30", code="option-range", found=value)
+    packets = patterns.uniform(mesh, rate, warmup + cycles, seed)
+    flow, seconds = _timed(mesh, packets)
+    window = mesh.routers * cycles
+    measured = packets.ready >= warmup
+    accepted = np.count_nonzero((flow.ejected >= warmup) & (flow.ejected < warmup + cycles))
+    latency = (flow.ejected - packets.ready)[measured]
+    offered = np.count_nonzero(measured) / window
+    return NetworkResult(
+        mesh, "uniform", offered, accepted / window, _summary(latency), len(latency), cycles, seconds, flow
+    )  # fmt: skip
+
+
+def _finite(mesh: Mesh, traffic: str, rate: float) -> NetworkResult:
+    if traffic == "all-pairs":
+        packets = patterns.all_pairs(mesh, rate)
+    elif traffic in ("transpose", "complement"):
+        packets = {"transpose": patterns.transpose, "complement": patterns.complement}[traffic](mesh)
+    else:
+        packets = patterns.from_file(mesh, traffic)
+    if rate == 0:
+        from chipsim.timing.network.simulate import ideal
+
+        flow = ideal(mesh, packets)
+        packets = patterns.one_at_a_time(packets, flow.ejected - flow.sent)
+    flow, seconds = _timed(mesh, packets)
+    number, end = len(packets.ready), flow.end
+    created = int(packets.ready.max(initial=0)) + 1
+    return NetworkResult(
+        mesh, traffic, number / mesh.routers / created, number / mesh.routers / end if end else 0.0,
+        _summary(flow.ejected - packets.ready), number, end, seconds, flow,
+    )  # fmt: skip
+
+
+def _timed(mesh: Mesh, traffic: Traffic) -> tuple[Flow, float]:
+    """Simulate; the seconds are those of the cycles, without compiling and loading."""
+    from chipsim.timing.network.simulate import Workspace, check_traffic
+
+    Workspace(Mesh(1, 1)).simulate(Traffic(np.zeros(2, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)))
+    check_traffic(mesh, traffic)
+    workspace = Workspace(mesh, len(traffic.ready))
+    start = perf_counter()
+    flow = workspace.simulate(traffic)
+    return flow, perf_counter() - start
+
+
+def _summary(latency: np.ndarray[Any, Any]) -> dict[str, float] | None:
+    if not len(latency):
+        return None
+    p50, p99 = np.percentile(latency, [50, 99])
+    return {"mean": float(latency.mean()), "p50": float(p50), "p99": float(p99), "max": int(latency.max())}
+
+
+def _mesh(
+    mesh: str | tuple[int, int] | None, chip: str | None, buffer: int | None,
+    router_cycles: int | None, link_cycles: int | None, credit_cycles: int | None,
+) -> Mesh:  # fmt: skip
+    base = Mesh(8, 8) if chip is None else mesh_of(load_chip(chip))
+    width, height = _sides(mesh) if mesh is not None else (base.width, base.height)
+    given = (
+        ("--buffer", buffer, base.buffer, 1, DEEPEST),
+        ("--router-cycles", router_cycles, base.router_cycles, 1, 1 << 20),
+        ("--link-cycles", link_cycles, base.link_cycles, 0, 1 << 20),
+        ("--credit-cycles", credit_cycles, base.credit_cycles, 1, 1 << 20),
+    )
+    values = []
+    for name, value, default, least, most in given:
+        if value is not None and not least <= value <= most:
+            raise UsageError(
+                name, f"is {value}; allowed: {least} to {most:,}", code="option-range", found=value, allowed=[least, most]
+            )
+        values.append(default if value is None else value)
+    flits, router, link, credit = values
+    return Mesh(width, height, (), flits, router, link, credit)
+
+
+def _sides(mesh: str | tuple[int, int]) -> tuple[int, int]:
+    if isinstance(mesh, str):
+        found = re.fullmatch(r"([0-9]{1,9})[xX×]([0-9]{1,9})", mesh.strip())
+        sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    else:
+        sides = mesh
+    if not all(1 <= side <= LARGEST for side in sides):
+        raise UsageError(
+            "--mesh", f"{mesh!r} is no mesh; allowed: COLUMNSxROWS such as 8x8, 1 to {LARGEST} each", code="network-mesh",
+            found=mesh,
+        )  # fmt: skip
+    return sides
