@@ -15,7 +15,7 @@ PATTERNS = ("uniform", "all-pairs", "transpose", "complement")
 COLUMNS = ("source_x", "source_y", "destination_x", "destination_y", "cycle")
 #: packets of one run: 28 bytes each
 MOST_PACKETS = 1 << 26
-_LATEST = 1 << 60
+_LATEST = 1 << 56
 
 
 def uniform(mesh: Mesh, rate: float, cycles: int, seed: int) -> Traffic:
@@ -117,7 +117,7 @@ def _packet(mesh: Mesh, where: str, cells: list[str]) -> tuple[int, int, int]:
                 allowed=[mesh.width, mesh.height],
             )
     if cycle >= _LATEST:
-        raise InputError(where, f"cycle {cycle} is too late; allowed: below 2^60", code="network-file", found=cycle)
+        raise InputError(where, f"cycle {cycle} is too late; allowed: below 2^56", code="network-file", found=cycle)
     return source_y * mesh.width + source_x, y * mesh.width + x, cycle
 
 

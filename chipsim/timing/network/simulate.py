@@ -91,14 +91,14 @@ class Workspace:
             np.zeros((0, 0), np.uint8) if routes is None else np.ascontiguousarray(routes),
         )  # fmt: skip
         self._map = _terminals(mesh)
-        self._outs = np.zeros((8 * mesh.routers, 4), np.int64)
+        self._outs = _aligned(8 * mesh.routers * 4).reshape(-1, 4)
         self._outs[:, 0] = _downstream(mesh)
-        self._fifos = np.zeros((8 * mesh.routers, 8), np.int64)
+        self._fifos = _aligned(8 * mesh.routers * 8).reshape(-1, 8)
         self.stalls = np.zeros(terminals, np.int64)
         words = -(-mesh.routers // 64)
         self._state = (
-            _winners(), np.zeros(8 * mesh.routers, np.int64), self._fifos.ravel(),
-            np.zeros(2 * 8 * mesh.routers * buffer, np.int64), self._outs.ravel(), np.zeros(32 * words, np.int64),
+            _winners(), _aligned(8 * mesh.routers), self._fifos.ravel(),
+            _aligned(2 * 8 * mesh.routers * buffer), self._outs.ravel(), np.zeros(32 * words, np.int64),
             np.zeros(1024, np.int32), *(np.zeros(terminals, np.int64) for _ in range(4)), self.stalls,
         )  # fmt: skip
 
@@ -231,8 +231,8 @@ def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
         raise _wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
     if packets and not 0 <= traffic.target.min() <= traffic.target.max() < mesh.terminals:
         raise _wrong("network-traffic", f"a target is not one of the {mesh.terminals} terminals")
-    if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 60:
-        raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^60")
+    if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 56:
+        raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^56")
     if packets >= 1 << 31:
         raise _wrong("network-traffic", f"{packets:,} packets are more than 2^31")
 
@@ -252,6 +252,13 @@ def _terminals(mesh: Mesh) -> tuple[Int, Int, Int]:
     places = (y << 13) + x
     side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST)
     return 8 * router + side, places[router], places
+
+
+def _aligned(count: int) -> Int:
+    """Zeros that begin at a line of the cache."""
+    found = np.zeros(count + 7, np.int64)
+    skip = -found.ctypes.data % 64 // 8
+    return found[skip : skip + count]
 
 
 def _downstream(mesh: Mesh) -> Int32:
