@@ -13,6 +13,7 @@ from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
 from chipsim.mapping import Mapping
 from chipsim.timing.network.mesh import Int, Int32, Mesh, mesh_of
+from chipsim.timing.network.simulate import check_mesh
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +70,11 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
     Raises
     ------
     InputError
-        The chip says nothing of its timing, or has a port inside the mesh.
+        The chip says nothing of its timing, has a port inside the mesh, or constants that no network can have.
     """
     chip = mapping.chip
     mesh = mesh_of(chip) if mesh is None else mesh
+    check_mesh(mesh)
     timing = chip.timing
     assert timing is not None, "mesh_of has seen to it"
     m, width = mapping, chip.grid[0]

@@ -64,7 +64,7 @@ class Bench:
     def __init__(self, plan: Plan, mode: str = "cycle") -> None:
         assert mode in MODES[1:]
         self.plan, self.mode = plan, mode
-        self.network = Workspace(plan.mesh)
+        self.network = Workspace(plan.mesh, len(plan.target))
 
     def frame(self, fired: Fired) -> Frame:
         """Time a frame that is alone on the chip.

@@ -193,3 +193,29 @@ def test_what_cannot_be_timed_is_refused() -> None:
         profile(mapping, IMAGE, mode="exact")
     with pytest.raises(UsageError, match="--timing-images"):
         profile(mapping, IMAGE, images=0)
+
+
+def test_constants_that_no_network_can_have_are_refused_before_anything_runs() -> None:
+    with pytest.raises(InputError, match="credit_cycles is 0"):
+        plan(changed(two_cores(), credit_cycles=0).build())
+    deep = profile(changed(two_cores(), buffer_flits=1 << 29).build(), IMAGE)  # no more than there are packets
+    assert deep.increments.tolist() == [TICKS]
+
+
+def test_a_network_of_other_routes_can_be_given() -> None:
+    # core 0 sends to core 1 a row lower: three links in place of one
+    mapping = two_cores().build()
+    mesh = plan(mapping).mesh
+    routes = np.array([[_side(here, goal) for goal in range(16)] for here in range(16)], np.uint8)
+    routes[0, 1], routes[4, 1], routes[5, 1] = 3, 0, 2
+    found = profile(mapping, IMAGE, mesh=replace(mesh, routes=routes))
+    assert found.cycles.tolist() == [76 + 2 * 3 + 2 * 3], "there are two ticks in which core 1 is sent to"
+    assert found.work.hops.tolist() == [[1 + 2, 3 + 2]]
+
+
+def _side(here: int, goal: int) -> int:
+    if here == goal:
+        return 4
+    if here % 4 != goal % 4:
+        return 0 if goal % 4 > here % 4 else 1
+    return 2 if goal < here else 3
