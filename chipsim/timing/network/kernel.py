@@ -11,12 +11,13 @@ sleeps until its FIFO has room. While the network is empty, time jumps.
 
 Most of the time goes into branches that nobody can predict and memory that is far: so there are few of both. A FIFO
 f = 8 * router + side has one line of 64 bytes in ``fifos`` and, but for the cycle of its head, nothing elsewhere; so has the
-output of that side in ``outs``. ``ring`` holds a pair for each of the ``buffer`` slots of each FIFO: the cycle from which its
-flit may be granted or, of an empty one, from which it may be filled; and the flit.
+output of that side in ``outs``. ``ring`` holds a pair for each of the ``buffer`` slots of each FIFO: the cycle from which
+its flit may be granted or, of an empty one, from which it may be filled; and the flit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ NEVER = np.int64(1) << np.int64(62)
 #: cycles that the wheels hold; whoever is due later is looked at once a turn
 TURN = 32
 SOURCE_TURN = 1024
-#: what a flit carries: output wanted here (3 bits), output at its last router (3), place of that (13 for x, 13 for y), packet
+#: what a flit carries: output wanted here (3 bits), output at its last router (3), place of that (x 13, y 13), packet
 LAST, PLACE, PACKET = 3, 6, 32
 Y, COORDINATE = 13, 0x1FFF
 #: the line of a FIFO
@@ -42,14 +43,16 @@ DONE, DEADLOCK = 0, 1
 u = np.uint64
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _lowest(context: Any, bits: Any) -> Any:  # pragma: no cover
+def _lowest_bit(context: Any, bits: Any) -> Any:  # pragma: no cover
     """Number of the lowest bit that is set, of int64."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), code
+
+
+_lowest: Callable[..., Any] = intrinsic(_lowest_bit)
 
 
 @compiled
@@ -114,10 +117,10 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     awaited = np.int64(until)
     while remaining and (until == 0 or awaited):
         # sources
-        s = np.int64(wheel[u(t & (SOURCE_TURN - 1))])
+        s = wheel[u(t & (SOURCE_TURN - 1))]
         wheel[u(t & (SOURCE_TURN - 1))] = -1
         while s >= 0:
-            after = np.int64(following[u(s)])
+            after = following[u(s)]
             due = turn_of[u(s)]
             if due <= t:
                 p = cursor[u(s)]
@@ -190,7 +193,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                         outs[u(line + BLOCKED)] += 1
                         again |= one << bit
                         continue
-                    i = np.int64(winner[u(32 * outs[u(line + SERVED)] + asking)])
+                    i = winner[u(32 * outs[u(line + SERVED)] + asking)]
                     contested = np.int64(asking != one << i)
                     outs[u(line + SERVED)] = i
                     outs[u(line + LOAD)] += 1

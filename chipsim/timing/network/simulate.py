@@ -22,7 +22,6 @@ is noticed and refused.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from chipsim.errors import InputError
 from chipsim.timing.network.mesh import LOCAL, WEST, Flow, Int, Int32, Mesh, Traffic
@@ -99,7 +98,7 @@ class Workspace:
         self._state = (
             _winners(), _aligned(8 * mesh.routers), self._fifos.ravel(),
             _aligned(2 * 8 * mesh.routers * buffer), self._outs.ravel(), np.zeros(32 * words, np.int64),
-            np.zeros(1024, np.int32), *(np.zeros(terminals, np.int64) for _ in range(4)), self.stalls,
+            *(np.zeros(count, np.int64) for count in (1024, *4 * [terminals])), self.stalls,
         )  # fmt: skip
 
     @property
@@ -272,9 +271,9 @@ def _downstream(mesh: Mesh) -> Int32:
     return found.reshape(-1)
 
 
-def _winners() -> npt.NDArray[np.uint8]:
+def _winners() -> Int:
     """Side that is served, by the side served last and the set of those that ask."""
-    found = np.zeros((5, 32), np.uint8)
+    found = np.zeros((5, 32), np.int64)
     for last in range(5):
         for asking in range(1, 32):
             found[last, asking] = next(side % 5 for side in range(last + 1, last + 6) if asking >> side % 5 & 1)
