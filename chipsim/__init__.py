@@ -1,7 +1,8 @@
 """The hardware: what a crossbar chip is, what a program for it is, what running it costs.
 
 ``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
-ONNX model.
+ONNX model; ``chipsim.profile(mapping, dataset)`` says how many cycles and how much energy it takes,
+``chipsim.area(mapping)`` what of the chip's memory it uses.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ if TYPE_CHECKING:
     from chipsim.engine.compare import compare
     from chipsim.engine.run import RunResult, run
     from chipsim.mapping import Mapping, read_mapping, write_mapping
+    from chipsim.timing.area import Area, area
+    from chipsim.timing.profile import profile
+    from chipsim.timing.result import Profile
 
 __all__ = [
-    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run",
-    "write_mapping",
+    "Area", "ChipSpec", "Dataset", "Mapping", "Profile", "RunResult", "area", "compare", "load_chip", "load_dataset",
+    "profile", "read_mapping", "run", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
     "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip",
     "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
+    "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
+    "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
 }  # fmt: skip
 

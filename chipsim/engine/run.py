@@ -115,6 +115,8 @@ class RunResult:
             "load_seconds": self.load_seconds,
             "threads": self.threads,
             "engine": self.engine,
+            "timing": None,  # a run has no time: chipsim.timing.profile
+            "energy": None,
             "layers": [asdict(layer) for layer in self.layers],
             "cores": [asdict(core) for core in self.cores],
         }
