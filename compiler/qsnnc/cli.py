@@ -76,7 +76,9 @@ def compile_(
     data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
     effort: Annotated[
         float,
-        typer.Option(min=0, max=1000, metavar="N", help="Of the placement: 400 N moves a core; 0 keeps the first places."),
+        typer.Option(
+            min=0, max=1000, metavar="N", help="Of the placement: N times the usual work; 0 keeps the greedy start."
+        ),
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placement.")] = 0,
     json: Json = None,

@@ -67,7 +67,7 @@ class Placing:
     name : str
         What to call the images in an error.
     effort : float
-        Moves that are tried, in 400 a core; 0 keeps the greedy start.
+        Work of the annealer, 1 the usual; 0 keeps the greedy start.
     seed : int
         Of the moves.
     strategy : str

@@ -10,7 +10,7 @@ from qsnnc.place.loads import Prices, Routes, cost_of, link_loads, port_of
 from qsnnc.place.traffic import F64, HOST, Traffic
 
 #: of the first temperature to the mean cost of a core, and of the last to the first
-HEAT, COLD = 3.0, 1e-4
+HEAT, COLD = 1.0, 1e-4
 #: temperatures
 STEPS = 64
 #: with several ports the host's choice among them is looked at anew so many times
@@ -20,16 +20,18 @@ WAIT = np.round(-np.log((np.arange(1024) + 0.5) / 1024), 6)
 
 
 def anneal(
-    traffic: Traffic, chip: ChipSpec, position: Int, prices: Prices, moves: int, seed: int, routes: Routes | None = None
+    traffic: Traffic, chip: ChipSpec, position: Int, prices: Prices, work: int, seed: int, routes: Routes | None = None
 ) -> Int:
-    """Improve a placement by so many moves; the result never costs more than the start.
+    """Improve a placement by so much work; the result never costs more than the start.
 
     Parameters
     ----------
     position : ndarray, int64, (cores, 2)
         x, y of each core.
+    work : int
+        Links to look at, the unit of `qsnnc.place.kernel.moved`.
     seed : int
-        The same seed and moves give the same placement, on any machine.
+        The same seed and work give the same placement, on any machine.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def anneal(
     rounds = ROUNDS if len(chip.ports) > 1 else 1
     for part in range(rounds):
         share = slice(part * STEPS // rounds, (part + 1) * STEPS // rounds)
-        walk.run(heat[share], reach[share], state, moves * (part + 1) // rounds - moves * part // rounds)
+        walk.run(heat[share], reach[share], state, work * (part + 1) // rounds - work * part // rounds)
         walk.reassign()
         if walk.cost < best:
             found, best = walk.position, walk.cost
@@ -83,8 +85,8 @@ class Walk:
         self.load = link_loads(self.traffic, self.chip, self.position, self.routes, self.port)
         self.cost = cost_of(self.load, self.prices)
 
-    def run(self, heat: F64, reach: Int, state: np.ndarray[tuple[int], np.dtype[np.uint64]], moves: int) -> None:
-        """Try so many moves."""
+    def run(self, heat: F64, reach: Int, state: np.ndarray[tuple[int], np.dtype[np.uint64]], work: int) -> None:
+        """Try moves for so much work."""
         from qsnnc.place.kernel import moved
 
         traffic, cores, width = self.traffic, self.traffic.cores, self.chip.grid[0]
@@ -95,6 +97,6 @@ class Walk:
         table = np.zeros(0, np.uint8) if self.routes is None else np.ascontiguousarray(self.routes).reshape(-1)
         self.cost += moved(
             self.load, self.prices.price, self.prices.free, self.start, self.pair, np.stack([sender, receiver], axis=1),
-            traffic.row, traffic.packets, table, width, cell, self.owner, heat, reach, WAIT, state, moves,
+            traffic.row, traffic.packets, table, width, cell, self.owner, heat, reach, WAIT, state, work,
         )  # fmt: skip
         self.cell = cell[:cores]

@@ -68,7 +68,7 @@ def walk(load, price, free, tick, routes, width, here, there, packets):  # type:
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def moved(load, price, free, start, pair, ends, tick, packets, routes, width, cell, owner, heat, reach, wait, seed, moves):  # type: ignore[no-untyped-def]
+def moved(load, price, free, start, pair, ends, tick, packets, routes, width, cell, owner, heat, reach, wait, seed, work):  # type: ignore[no-untyped-def]
     """Move cores, or swap two; a move that costs more is kept with the probability of its temperature.
 
     Parameters
@@ -83,6 +83,8 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
         Quantiles of the exponential distribution.
     seed : uint64, (1,)
         State of the generator; changed.
+    work : int
+        Ends when so many links have been looked at, a move and a pair counting as some; the same on every machine.
 
     Returns
     -------
@@ -94,8 +96,10 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
     cores = len(start) - 1
     height = len(owner) // width
     steps = len(heat)
-    for move in range(moves):
-        step = move * steps // moves
+    spent = 0
+    while spent < work:
+        step = spent * steps // work
+        spent += 8
         state ^= state << np.uint64(13)
         state ^= state >> np.uint64(7)
         state ^= state << np.uint64(17)
@@ -137,11 +141,13 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
                 for k in range(start[mine], start[mine + 1]):
                     row = pair[k]
                     sender, receiver = ends[row, 0], ends[row, 1]
+                    spent += 1
                     if which == 1 and (sender == core or receiver == core):
                         continue
-                    change += walk(
-                        load, price, free, tick[row], routes, width, cell[sender], cell[receiver], sign * packets[row]
-                    )
+                    start_cell, end_cell = cell[sender], cell[receiver]
+                    if price[tick[row]] != 0.0:
+                        spent += abs(start_cell % width - end_cell % width) + abs(start_cell // width - end_cell // width)
+                    change += walk(load, price, free, tick[row], routes, width, start_cell, end_cell, sign * packets[row])
         if kept:
             owner[here], owner[there] = other, core
             total += change

@@ -21,9 +21,9 @@ Routes = npt.NDArray[np.uint8]
 
 EAST, WEST, NORTH, SOUTH = range(4)
 #: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
-FREE_TICK, FREE_ALL = 2.0, 1.3
+FREE_TICK, FREE_ALL = 1.6, 1.3
 #: hops that a packet is worth on a link that carries as many as the bound more than for nothing
-PRICE_TICK, PRICE_ALL = 10.0, 500.0
+PRICE_TICK, PRICE_ALL = 15.0, 300.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ F64 = npt.NDArray[np.float64]
 HOST = -1
 #: packets are multiples of 1 / GRAIN, so that sums of them are exact in any order
 GRAIN = 256
+#: packets that a potential on its way to the host is worth
+READOUT = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,14 +31,22 @@ class Traffic:
 
     @property
     def row(self) -> Int:
-        """Row of link loads that a pair adds to: 0 what the host sends, then the ticks of the chip in which packets fly."""
-        ticks = np.unique(self.tick[self.tick > 0])
-        return np.where(self.tick > 0, 1 + np.searchsorted(ticks, self.tick), 0)
+        """Row of link loads that a pair adds to: 0 what comes from or goes to the host, then each tick between cores."""
+        between = self._between
+        return np.where(between, 1 + np.searchsorted(np.unique(self.tick[between]), self.tick), 0)
 
     @property
     def rows(self) -> int:
-        """Rows of link loads: the host's, one a tick, and the sum of all ticks of the chip."""
-        return len(np.unique(self.tick[self.tick > 0])) + 2
+        """Rows of link loads: the host's, one a tick, and the sum of these."""
+        return len(np.unique(self.tick[self._between])) + 2
+
+    @property
+    def _between(self) -> npt.NDArray[np.bool_]:
+        return (self.sender != HOST) & (self.receiver != HOST)
+
+    def hurried(self) -> Traffic:
+        """The same with `READOUT` times the potentials: few as they are, their way to the port is the end of the frame."""
+        return replace(self, packets=self.packets * np.where(self.receiver == HOST, READOUT, 1))
 
 
 def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
