@@ -22,6 +22,8 @@ Routes = npt.NDArray[np.uint8]
 EAST, WEST, NORTH, SOUTH = range(4)
 #: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
 FREE_TICK, FREE_ALL = 1.6, 1.3
+#: or times what the fullest core sends in a tick, if that is more: it sends a packet a cycle and ends no sooner
+FREE_CORE = 0.7
 #: hops that a packet is worth on a link that carries as many as the bound more than for nothing
 PRICE_TICK, PRICE_ALL = 15.0, 300.0
 
@@ -44,12 +46,19 @@ def prices_of(traffic: Traffic, chip: ChipSpec) -> Prices:
     bound = np.array([link_bound(traffic, chip, row == number) for number in range(1, rows - 1)])
     whole = link_bound(traffic, chip, row > 0)
     share = float(traffic.packets[row == 0].sum()) / len(chip.ports)
-    free = [share, *(FREE_TICK * bound), FREE_ALL * whole]
+    sent = [FREE_CORE * most_sent(traffic, number) for number in range(1, rows - 1)]
+    free = [share, *np.maximum(FREE_TICK * bound, sent), max(FREE_ALL * whole, *sent, 0.0)]
     price = [PRICE_TICK / 2 / share if share and len(chip.ports) > 1 else 0.0]
     price += [factor / 2 / b if b else 0.0 for factor, b in [*((PRICE_TICK, b) for b in bound), (PRICE_ALL, whole)]]
     # a row without a bound has next to no packets: any load is free, and counted
     none = np.array([False, *(bound == 0), whole == 0])
     return Prices(np.where(none, np.inf, free), np.where(none, 1.0, price))
+
+
+def most_sent(traffic: Traffic, row: int) -> float:
+    """Packets of the core that sends most in a row of `Traffic.row`."""
+    mine = traffic.row == row
+    return float(np.bincount(traffic.sender[mine], traffic.packets[mine]).max(initial=0.0))
 
 
 def port_of(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer]) -> Int:
