@@ -57,7 +57,14 @@ def run(
         str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")
     ] = "fast",
     noise: Annotated[float, typer.Option(help="Probability with which each encoder spike is lost.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, and of faults whose rate has none.")] = 0,
+    faults: Annotated[
+        str | None, typer.Option(metavar="FILE.yaml", help="What is broken on the chip, unknown to the mapping.")
+    ] = None,
+    avoid: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.yaml", help="Dead cores and links: refuse a mapping that does not avoid them."),
+    ] = None,
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
     per_image: Annotated[
@@ -103,6 +110,8 @@ def run(
             seed=seed,
             per_image=logs is not None or per_image is not None,
             engine=engine,
+            faults=faults,
+            avoid=avoid,
             progress=report,
         )
     if logs:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip.avoid import Source as Broken
+from chipsim.chip.avoid import without
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from chipsim.mapping import Mapping as Program
@@ -112,6 +114,7 @@ def check(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -133,6 +136,8 @@ def check(
     encoder : str
         ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
         fewest cores.
+    avoid : path or dict, optional
+        Dead cores and links of the chip at hand, besides its own: docs/faults.md.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def check(
     UsageError, InputError
     """
     stages = Stages()
-    spec = load_chip(chip) if isinstance(chip, str) else chip
+    spec = without(load_chip(chip) if isinstance(chip, str) else chip, avoid)
     model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
     code = None
     if encoder == "chip":
@@ -190,6 +195,7 @@ def compile_model(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -198,7 +204,7 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder)
+    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder, avoid=avoid)
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done

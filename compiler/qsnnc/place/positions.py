@@ -25,6 +25,8 @@ ROUNDS = 4
 TRIES = 8
 #: equal costs go to the place nearest to a port
 TIE = 1e-9
+#: owner of a place whose core is dead
+DEAD = -2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,9 @@ def place(graph: CoreGraph, chip: ChipSpec) -> Placement:
         if not field.improve():
             break
     position = field.position.astype(np.int32)
-    rows = np.stack(np.divmod(np.arange(graph.cores), chip.grid[0])[::-1], axis=1)
+    dead = {y * chip.grid[0] + x for x, y in chip.dead_cores}
+    free = [number for number in range(chip.grid[0] * chip.grid[1]) if number not in dead]
+    rows = np.stack(np.divmod(np.array(free[: graph.cores]), chip.grid[0])[::-1], axis=1)
     return Placement(position, _hops(traffic, chip, position), _hops(traffic, chip, rows))
 
 
@@ -53,6 +57,7 @@ def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> Non
     """Assert that every core has a place of its own on the grid."""
     x, y = placed.position.T
     assert ((x >= 0) & (x < chip.grid[0]) & (y >= 0) & (y < chip.grid[1])).all()
+    assert not set(chip.dead_cores) & set(map(tuple, placed.position.tolist()))
     assert len(np.unique(y.astype(np.int64) * chip.grid[0] + x)) == graph.cores
 
 
@@ -92,6 +97,8 @@ class _Field:
         # for each place the free one nearest at or above it (height: none) and at or below it (-1: none)
         self.above = np.tile(np.arange(self.height), (self.width, 1))
         self.below = self.above.copy()
+        for x, y in set(chip.dead_cores):
+            self._take(x, y, DEAD)
 
     def along(self, core: int) -> tuple[F64, F64]:
         """Cost of each column and of each row for a core, its placed neighbours where they are; without the host."""
@@ -154,6 +161,8 @@ class _Field:
                 if now - cost <= 0:
                     break
                 resident = int(self.owner[there])
+                if resident == DEAD:
+                    continue
                 if self._swap_gain(core, resident, here, there, now - cost) > 1e-6:
                     self._swap(core, resident, here, there)
                     moved = True
@@ -199,7 +208,10 @@ class _Field:
 
     def _put(self, core: int, x: int, y: int) -> None:
         self.position[core] = x, y
-        self.owner[x, y] = core
+        self._take(x, y, core)
+
+    def _take(self, x: int, y: int, owner: int) -> None:
+        self.owner[x, y] = owner
         above, below = self.above[x], self.below[x]
         above[above == y] = above[y + 1] if y + 1 < self.height else self.height
         below[below == y] = below[y - 1] if y else -1
