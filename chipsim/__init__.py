@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from chipsim.datasets import Dataset, load_dataset
     from chipsim.engine.compare import compare
     from chipsim.engine.run import RunResult, run
+    from chipsim.engine.sweep import Sweep, sweep
+    from chipsim.faults import Faults, load_faults
     from chipsim.mapping import Mapping, read_mapping, write_mapping
 
 __all__ = [
-    "ChipSpec", "Dataset", "Mapping", "RunResult", "compare", "load_chip", "load_dataset", "read_mapping", "run",
-    "write_mapping",
+    "ChipSpec", "Dataset", "Faults", "Mapping", "RunResult", "Sweep", "compare", "load_chip", "load_dataset", "load_faults",
+    "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
     "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip",
     "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
+    "Faults": "chipsim.faults", "load_faults": "chipsim.faults",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
+    "sweep": "chipsim.engine.sweep", "Sweep": "chipsim.engine.sweep",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
 }  # fmt: skip
 

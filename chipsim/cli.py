@@ -158,6 +158,73 @@ def compare(
 
 
 @app.command()
+def sweep(
+    file: MapFile,
+    fault: Annotated[
+        list[str],
+        typer.Option(metavar="KIND|all", help="A kind of a faults file, noise=LAYER, stuck_axons=1 ... Repeatable."),
+    ],
+    rates: Annotated[str, typer.Option(metavar="R,R,...", help="Rates from 0 to 1.")],
+    dataset: DatasetName,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; all processors by default.")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")
+    ] = "fast",
+    csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy.")] = None,
+    json: Json = None,
+    plot: Annotated[
+        str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Draw accuracy against rate; needs matplotlib.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Draw the authors' four-spike network with noise beside.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Break a chip at growing rates: accuracy, mean and spread over seeds.
+
+    Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
+    """
+    from chipsim.engine.sweep import parse_faults, parse_rates
+    from chipsim.engine.sweep import sweep as execute
+    from chipsim.files import check_writable
+    from chipsim.report import curves, plots
+
+    terminal.one_stdout(csv, json, plot)
+    form = plots.suffix(plot, "--plot") if plot else ""
+    for path in (csv, json, plot):
+        check_writable(path)
+    kinds, shares = parse_faults(fault), parse_rates(rates)
+    with terminal.progress("runs", quiet) as report:
+        found = execute(
+            file,
+            dataset,
+            kinds,
+            shares,
+            seeds=seeds,
+            seed=seed,
+            split=split,
+            data_dir=data_dir,
+            limit=limit,
+            threads=threads,
+            engine=engine,
+            progress=report,
+        )
+    if csv:
+        terminal.write_output(csv, curves.to_csv(found))
+    if json:
+        terminal.write_json(json, found.to_json())
+    if plot:
+        terminal.write_output(plot, curves.draw(found, form, beside=published))
+    if not quiet and "-" not in (csv, json, plot):
+        terminal.show(curves.table(found))
+
+
+@app.command()
 def plot(
     kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy", help="Which figure.")],
     files: Annotated[list[str], typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table.")],

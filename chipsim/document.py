@@ -75,9 +75,10 @@ def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...],
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(where, f"cannot be read: {reason}", code=f"{code}-unreadable") from None
     try:
-        return yaml.load(content)
+        value, lines = yaml.load(content)
     except yaml.YamlError as error:
         raise InputError(f"{where}:{error.line}", f"is not {what}: {error}", code=f"{code}-yaml") from None
+    return value, {(): 1, **lines}
 
 
 def _first(

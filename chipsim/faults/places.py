@@ -116,7 +116,7 @@ class Places:
         entry = self.faults.content.stuck_synapses
         if isinstance(entry, Rate):
             for core in range(self.mapping.cores):
-                axon, neuron, bit = np.nonzero(self._stuck(core, entry))
+                axon, neuron, bit = self._stuck(core, entry)
                 if len(axon):
                     yield core, [(axon, neuron, bit, np.full(len(axon), getattr(entry, "at", 0)))]
             return
@@ -129,17 +129,19 @@ class Places:
                 of_core[own].append(tuple(np.array([v]) for v in values))  # type: ignore[arg-type]
         yield from sorted(of_core.items())
 
-    def _stuck(self, core: int, rate: Rate) -> Bools:
-        """Bits (axons, neurons, w) that a rate hits; axon a lies in row a mod R, column (j f + a div R) w + b."""
-        m = self.mapping
+    def _stuck(self, core: int, rate: Rate) -> tuple[Int, Int, Int]:
+        """Axon, neuron and bit of what a rate hits; axon a lies in row a mod R, column (j f + a div R) w + b."""
+        m, columns = self.mapping, self.mapping.chip.columns
         axons, neurons, w = m.crossbar_shape[m.core_crossbar[core]].tolist()
         fold, rows = int(m.core_fold[core]), m.chip.axons
-        held = min(axons, rows)
-        kind = stream("stuck_synapses")
-        drawn = draw(self.seed_of(rate), kind, held * m.chip.columns, block=self.block(core)).reshape(held, -1)
-        hit = below(drawn, rate.rate)[:, : neurons * fold * w].reshape(held, neurons, fold, w)
-        segments = [hit[: min(rows, axons - start), :, start // rows] for start in range(0, axons, rows)]
-        return np.concatenate(segments) if segments else np.zeros((0, neurons, w), bool)
+        count = min(axons, rows) * columns
+        drawn = draw(self.seed_of(rate), stream("stuck_synapses"), count, block=self.block(core))
+        row, column = np.divmod(np.flatnonzero(below(drawn, rate.rate)), columns)
+        at, bit = np.divmod(column, w)
+        neuron, segment = np.divmod(at, fold)
+        axon = row + segment * rows
+        used = (axon < axons) & (neuron < neurons)
+        return axon[used], neuron[used], bit[used]
 
     def _drawn(self, rate: Rate, kind: str, counts: Int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         seed, number = self.seed_of(rate), stream(kind)

@@ -43,12 +43,12 @@ def check(kind: str, target: str) -> None:
     suffix(target)
 
 
-def suffix(target: str) -> str:
+def suffix(target: str, option: str = "--output") -> str:
     """Format of the file to draw; png on standard output."""
     found = "png" if target == "-" else Path(target).suffix.lstrip(".").lower()
     if found not in SUFFIXES:
         raise UsageError(
-            "--output",
+            option,
             f"{target!r} does not end in .{', .'.join(SUFFIXES)}",
             code="plot-format",
             found=found,
