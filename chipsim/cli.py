@@ -226,26 +226,40 @@ def sweep(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy", help="Which figure.")],
-    files: Annotated[list[str], typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table.")],
+    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy|faults", help="Which figure.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULT.json...", help="Of chipsim run --json, or a results table; for faults of chipsim sweep --json."
+        ),
+    ],
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="Where to draw; KIND.png without it.")
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="With faults: the authors' four-spike network with noise beside.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw spikes, synaptic operations or accuracy of our networks beside the published ones; needs matplotlib.
+    """Draw spikes, synaptic operations or accuracy of our networks beside the published ones, or accuracy against faults.
+
+    Needs matplotlib.
 
     Example: chipsim plot sops results/results.json -o sops.svg
     """
     import sys
 
     from chipsim.files import check_writable
-    from chipsim.report import plots
+    from chipsim.report import curves, plots
 
     target = output or f"{kind}.png"
     plots.check(kind, target)
     check_writable(target)
-    terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
+    if kind == "faults":
+        drawn = curves.draw(curves.read_sweeps(files), plots.suffix(target), beside=published)
+    else:
+        drawn = plots.draw(kind, plots.read_results(files), plots.suffix(target))
+    terminal.write_output(target, drawn)
     if not quiet and target != "-":
         print(f"{target}: {kind} of {len(files)} files", file=sys.stderr)  # noqa: T201
 

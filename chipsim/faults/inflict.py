@@ -13,7 +13,7 @@ from chipsim.errors import InputError
 from chipsim.faults.damage import NEVER, WORKS, Damage, Dropped, Noise, unharmed, with_arrays
 from chipsim.faults.places import Link, Places
 from chipsim.faults.spec import KINDS, Rate, Source, load_faults
-from chipsim.mapping import Mapping, pack_crossbar
+from chipsim.mapping import Mapping
 
 Int = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -135,15 +135,14 @@ def _crossbars(places: Places, summary: dict[str, Any]) -> dict[str, npt.NDArray
     shapes, sizes, stuck = [m.crossbar_shape], [np.diff(m.crossbar_offset)], 0
     known = len(m.crossbar_shape)
     for core, hits in places.synapse_bits():
-        bits = int(m.core_weight_bits[core])
-        pattern = m.crossbar(int(m.core_crossbar[core])).view(np.uint8).copy()
-        for axon, neuron, bit, value in hits:
-            mask = (1 << bit).astype(np.uint8)
-            for at, change in ((1, np.bitwise_or), (0, lambda a, b: a & ~b)):
-                chosen = value == at
-                _at(pattern, axon[chosen], neuron[chosen], mask[chosen], change)
+        k = int(m.core_crossbar[core])
+        axons, neurons, w = m.crossbar_shape[k].tolist()
+        content = m.crossbar_bits[m.crossbar_offset[k] : m.crossbar_offset[k + 1]]
+        plane = np.unpackbits(content, count=axons * neurons * w, bitorder="little")
+        for axon, neuron, bit, value in hits:  # a crossbar's bits: axon by axon, neuron by neuron (FORMAT.md)
+            plane[(axon * neurons + neuron) * w + bit] = value
             stuck += len(axon)
-        content = pack_crossbar(_signed(pattern, bits), bits)
+        content = np.packbits(plane, bitorder="little")
         index[core] = known
         known += 1
         packed.append(content)
@@ -156,22 +155,6 @@ def _crossbars(places: Places, summary: dict[str, Any]) -> dict[str, npt.NDArray
         "crossbar_offset": np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64),
         "crossbar_bits": np.concatenate(packed),
     }
-
-
-def _at(pattern: npt.NDArray[np.uint8], axon: Int, neuron: Int, mask: npt.NDArray[np.uint8], change: Any) -> None:
-    """Change some bits; a weight may be named several times, once for each of its bits."""
-    for bit in np.unique(mask):
-        mine = mask == bit
-        pattern[axon[mine], neuron[mine]] = change(pattern[axon[mine], neuron[mine]], bit)
-
-
-def _signed(pattern: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.int8]:
-    """Weights of bit patterns: one bit is {0, 1}, more are two's complement."""
-    low = pattern & np.uint8((1 << bits) - 1)
-    if bits == 1:
-        return low.view(np.int8)
-    spare = np.uint8(8 - bits)
-    return np.asarray(np.left_shift(low, spare).view(np.int8) >> spare.astype(np.int8))
 
 
 def _noise(places: Places, summary: dict[str, Any]) -> tuple[tuple[float, int] | None, tuple[Noise, ...]]:

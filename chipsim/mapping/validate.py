@@ -167,7 +167,7 @@ def _alive(m: Mapping) -> None:
     dead = set(chip.dead_cores)
     for core, (x, y) in enumerate(m.core_position.tolist()):
         if (x, y) in dead or (x, y) in cut:
-            reason = "dead" if (x, y) in dead else "cut off by dead links"
+            reason = "cut off by dead links" if (x, y) in cut else "dead"
             refuse(
                 f"core {core}",
                 f"a core of {m.layers[m.core_layer[core]].name} stands at ({x}, {y}), which is {reason} on chip "

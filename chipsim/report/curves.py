@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipsim.engine.sweep import Sweep
-from chipsim.errors import UsageError
+from chipsim.engine.sweep import Sweep, of_json
+from chipsim.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +55,41 @@ def published() -> dict[str, dict[float, float]]:
     content = yaml.safe_load((resources.files("chipsim.report") / "published.yaml").read_text())
     (row,) = (row for row in content["networks"] if (row["k"], row["B"]) == (1, 2))
     return {fault: row[key] for fault, key in BESIDE.items()}
+
+
+def read_sweeps(paths: list[str]) -> Sweep:
+    """Read the JSON of one ``chipsim sweep`` or of several, of the same network on the same images.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, is no sweep, or is one of something else.
+    """
+    found = [_read(path) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        for name in ("model_sha256", "chip", "dataset", "images"):
+            mine, first = getattr(one, name), getattr(found[0], name)
+            if mine != first:
+                raise InputError(
+                    path,
+                    f"has {name} {mine!r}, and {paths[0]} has {first!r}; draw them apart",
+                    code="sweep-mixed",
+                    found=mine,
+                    allowed=first,
+                )
+    return replace(found[0], points=tuple(point for one in found for point in one.points))
+
+
+def _read(path: str) -> Sweep:
+    try:
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
+            raise InputError(path, "is not the JSON of chipsim sweep", code="result-schema", allowed="chipsim-sweep/1")
+        return of_json(content)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
 
 
 def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KINDS = ("sparsity", "sops", "accuracy")
+#: what is drawn of other files: `chipsim.report.curves`
+OTHERS = ("faults",)
 SUFFIXES = ("png", "svg", "pdf")
 Colour = str | tuple[float, float, float]
 PUBLISHED, PAPER_COUNT, OURS = "#9a9a9a", "#7fb2d9", "#1f5f99"
@@ -38,8 +40,9 @@ class Network:
 
 def check(kind: str, target: str) -> None:
     """Refuse a figure or a file format that there is none of."""
-    if kind not in KINDS:
-        raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(KINDS)}", code="plot-unknown", found=kind)
+    allowed = (*KINDS, *OTHERS)
+    if kind not in allowed:
+        raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(allowed)}", code="plot-unknown", found=kind)
     suffix(target)
 
 
