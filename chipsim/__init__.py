@@ -1,7 +1,8 @@
 """The hardware: what a crossbar chip is, what a program for it is, what running it costs.
 
 ``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
-ONNX model.
+ONNX model; ``chipsim.profile(mapping, dataset)`` says how many cycles and how much energy it takes,
+``chipsim.area(mapping)`` what of the chip's memory it uses.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from chipsim.engine.sweep import Sweep, sweep
     from chipsim.faults import Faults, load_faults
     from chipsim.mapping import Mapping, read_mapping, write_mapping
+    from chipsim.timing.area import Area, area
+    from chipsim.timing.profile import profile
+    from chipsim.timing.result import Profile
 
 __all__ = [
-    "ChipSpec", "Dataset", "Faults", "Mapping", "RunResult", "Sweep", "compare", "load_chip", "load_dataset", "load_faults",
-    "read_mapping", "run", "sweep", "write_mapping",
+    "Area", "ChipSpec", "Dataset", "Faults", "Mapping", "Profile", "RunResult", "Sweep", "area", "compare", "load_chip",
+    "load_dataset", "load_faults", "profile", "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
@@ -28,6 +32,8 @@ _HOME = {
     "Faults": "chipsim.faults", "load_faults": "chipsim.faults",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
     "sweep": "chipsim.engine.sweep", "Sweep": "chipsim.engine.sweep",
+    "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
+    "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
 }  # fmt: skip
 

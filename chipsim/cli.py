@@ -10,6 +10,7 @@ from chipsim import terminal
 
 if TYPE_CHECKING:
     from chipsim.datasets import Dataset
+    from chipsim.mapping import Mapping
 
 app = typer.Typer(
     name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -65,6 +66,14 @@ def run(
         str | None,
         typer.Option(metavar="FILE.yaml", help="Dead cores and links: refuse a mapping that does not avoid them."),
     ] = None,
+    timing: Annotated[
+        str,
+        typer.Option(
+            metavar="none|ideal|cycle",
+            help="Cycles and energy of a sample; ideal: packets do not meet. Changes no other result.",
+        ),
+    ] = "none",
+    timing_images: Annotated[int, typer.Option(metavar="N", help="Size of that sample, spread over the data set.")] = 200,
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
     per_image: Annotated[
@@ -83,8 +92,9 @@ def run(
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
-    from chipsim.engine.run import check_options, open_dataset
+    from chipsim.engine.run import check_options, open_dataset, open_mapping
     from chipsim.engine.run import run as execute
+    from chipsim.errors import UsageError
     from chipsim.files import check_writable
     from chipsim.report import logs as log_files
     from chipsim.report import tables
@@ -94,12 +104,24 @@ def run(
     for path in (json, per_core, per_image, outputs):
         check_writable(path)
     images: str | Dataset = dataset
-    if logs:
-        images = open_dataset(dataset, split, data_dir, limit)
-        log_files.check(logs, images)
+    mapping: str | Mapping = file
+    timed = timing != "none"
+    if timed:
+        from chipsim.timing.plan import plan
+        from chipsim.timing.profile import check_timing, profile
+
+        check_timing(timing, timing_images)
+        if faults:
+            raise UsageError("--timing", "does not know what faults cost in time; leave --faults out", code="timing-faults")
+        mapping = open_mapping(file, avoid)
+        plan(mapping)  # a chip that cannot be timed is refused before the run
+    if logs or timed:
+        images = loaded = open_dataset(dataset, split, data_dir, limit)
+        if logs:
+            log_files.check(logs, loaded)
     with terminal.progress("images", quiet) as report:
         result = execute(
-            file,
+            mapping,
             images,
             split=split,
             data_dir=data_dir,
@@ -114,6 +136,17 @@ def run(
             avoid=avoid,
             progress=report,
         )
+    value, lines = result.to_json(), tables.summary(result)
+    if timed:
+        from chipsim.report import timing as timing_tables
+
+        with terminal.progress("frames and ticks of a stream", quiet) as report:
+            found = profile(
+                mapping, images, mode=timing, images=timing_images, threads=threads, batch=batch, noise=noise, seed=seed,
+                progress=report,
+            )  # fmt: skip
+        value |= found.to_json()
+        lines += ["", *timing_tables.summary(found)]
     if logs:
         log_files.write(result, logs)
     if per_core:
@@ -123,9 +156,27 @@ def run(
     if outputs:
         terminal.write_stream(outputs, lambda file: tables.write_outputs(result, file))
     if json:
-        terminal.write_json(json, result.to_json())
+        terminal.write_json(json, value)
     if not quiet and "-" not in (json, per_core, per_image, outputs):
-        terminal.show(*tables.summary(result))
+        terminal.show(*lines)
+
+
+@app.command()
+def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
+    """Say what memory a core has and what of it a mapping uses: crossbar, tables, state, axons; and what binds.
+
+    Example: chipsim area lenet.map --json area.json
+    """
+    from chipsim.files import check_writable
+    from chipsim.report import area as area_tables
+    from chipsim.timing.area import area as measure
+
+    check_writable(json)
+    found = measure(file)
+    if json:
+        terminal.write_json(json, found.to_json())
+    if not quiet and json != "-":
+        terminal.show(*area_tables.summary(found))
 
 
 @app.command()

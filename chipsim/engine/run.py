@@ -121,6 +121,8 @@ class RunResult:
             "threads": self.threads,
             "engine": self.engine,
             "faults": self.faults,
+            "timing": None,  # a run has no time: chipsim.timing.profile
+            "energy": None,
             "layers": [asdict(layer) for layer in self.layers],
             "cores": [asdict(core) for core in self.cores],
         }

@@ -90,7 +90,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """What became of the packets of a `Traffic`, in its order."""
+    """What became of the packets of a `Traffic`, in its order.
+
+    A flit is held by an input from the cycle in which it enters to that of its grant, both included.
+    """
 
     sent: Int  # (packets,): cycle in which its source sent it
     ejected: Int  # (packets,): cycle in which it left the network
@@ -99,3 +102,26 @@ class Flow:
     blocked: Int  # (R, 5): cycles in which a flit that wanted an output could have gone and did not
     queue_peak: Int  # (R, 5): most flits that each input held
     queue_cycles: Int  # (R, 5): flits that each input held, summed over the cycles
+    mesh: Mesh
+
+    @property
+    def links(self) -> Int:
+        """(R, 4): flits through each link between two routers, by the side at which they leave; 0 to the host."""
+        found = self.load[:, :LOCAL].copy()
+        found[:: self.mesh.width, WEST] = 0
+        return found
+
+    @property
+    def traversals(self) -> int:
+        """Links between routers crossed, by all packets."""
+        return int(self.links.sum())
+
+    @property
+    def busiest_link(self) -> int:
+        """Flits through the busiest link between two routers."""
+        return int(self.links.max(initial=0))
+
+    @property
+    def end(self) -> int:
+        """Cycle of the last ejection; 0 without packets."""
+        return int(self.ejected.max(initial=0))

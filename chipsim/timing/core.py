@@ -1,0 +1,139 @@
+"""A tick in a core, in machine code: axon bits in, sweep over the neurons, packets out.
+
+A core begins a tick with ``start_cycles``, reads the rows of the axons that hold a bit (T_in), then sweeps over its neurons
+(T_update, ``update_cycles`` each); one that fires is ready when its update is done, and the target table gives a packet
+every ``lookup_cycles``. The table looks up the next packet while the last one waits for the network.
+
+Where the chip reads rows in parallel, T_in is the sum over the words of axon bits of max(1, bits set); a bank has a word for
+every ``word_bits`` rows of all folds, used or not. Where it works off one synapse after another, T_in is the number of
+synaptic operations over ``synapses_per_cycle``, rounded up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.timing.network.compiled import compiled
+from chipsim.timing.network.mesh import Int, Int32, Traffic
+from chipsim.timing.plan import Plan
+
+Bools = npt.NDArray[np.bool_]
+Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in its tick of a frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What reaches the cores in a frame."""
+
+    cycles: Int  # (C,): T_in
+    events: Int  # (C,): axons that hold a bit
+    operations: Int  # (C,): synaptic operations, relays' included
+
+
+def inputs(plan: Plan, fired: Fired) -> Inputs:
+    """Latch the spikes of a frame and see how long each core reads."""
+    m, t = plan.mapping, plan.timing
+    nonempty, events, operations = (np.zeros(m.cores, np.int64) for _ in range(3))
+    _latch(m.axon_offset, m.axon_source, fired, plan.synapses, t.word_bits, nonempty, events, operations)
+    rows, serial = plan.words - nonempty + events, -(-operations // t.synapses_per_cycle)
+    return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
+
+
+def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
+    """Packets of the terminals that are at work in a tick.
+
+    Parameters
+    ----------
+    cycles : ndarray, int64, (C,)
+        T_in of each core.
+    fired : ndarray, uint8, (E+N,)
+        In a stream each layer's of its own frame.
+    tick : int or None
+        Tick of the frame, 0 for the host; None: everyone is at work, each on a frame of its own.
+    """
+    m, terminals = plan.mapping, plan.mesh.terminals
+    offset = np.zeros(terminals + 1, np.int64)
+    host, cores = tick in (None, 0), _active(plan, tick)
+    encoder = m.encoder_neurons if host else 0
+    _measure(
+        encoder, m.encoder_neurons, fired, plan.potential, plan.offset, plan.port, plan.mesh.routers,
+        cores, m.neuron_offset, plan.terminal, offset,
+    )  # fmt: skip
+    np.cumsum(offset, out=offset)
+    ready, target = np.empty(offset[-1], np.int64), np.empty(offset[-1], np.int32)
+    begin = plan.timing.start_cycles + cycles
+    _fill(
+        encoder, m.encoder_neurons, fired, plan.potential, plan.offset, plan.target, plan.port, plan.mesh.routers,
+        cores, m.neuron_offset, plan.terminal, begin, plan.update_cycles, plan.timing.lookup_cycles,
+        offset[:-1].copy(), ready, target,
+    )  # fmt: skip
+    return Traffic(offset, ready, target)
+
+
+def _active(plan: Plan, tick: int | None) -> Int32:
+    """Cores at work, by terminal."""
+    return plan.order if tick is None else plan.order[plan.tick[plan.order] == tick]
+
+
+@compiled
+def _latch(
+    axon_offset: Int, axon_source: Int32, fired: Fired, synapses: Int, word_bits: int,
+    nonempty: Int, events: Int, operations: Int,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Words with a bit, bits and synaptic operations of each core."""
+    for core in range(len(nonempty)):
+        first, last_word = axon_offset[core], -1
+        for axon in range(first, axon_offset[core + 1]):
+            if fired[axon_source[axon]]:
+                word = (axon - first) // word_bits
+                nonempty[core] += word != last_word
+                last_word = word
+                events[core] += 1
+                operations[core] += synapses[axon]
+
+
+@compiled
+def _measure(
+    encoder: int, first_neuron: int, fired: Fired, potential: Bools, entries: Int, port: Int32, routers: int,
+    cores: Int32, neuron_offset: Int, terminal: Int32, offset: Int,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Packets of each terminal, at offset[terminal + 1]."""
+    for source in range(encoder):
+        if fired[source]:
+            for entry in range(entries[source], entries[source + 1]):
+                offset[routers + port[entry] + 1] += 1
+    for core in cores:
+        for source in range(first_neuron + neuron_offset[core], first_neuron + neuron_offset[core + 1]):
+            if fired[source] or potential[source]:
+                offset[terminal[core] + 1] += entries[source + 1] - entries[source]
+
+
+@compiled
+def _fill(
+    encoder: int, first_neuron: int, fired: Fired, potential: Bools, entries: Int, targets: Int32, port: Int32, routers: int,
+    cores: Int32, neuron_offset: Int, terminal: Int32, begin: Int, update_cycles: Int, lookup_cycles: int,
+    place: Int, ready: Int, target: Int32,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Each terminal's packets from its place on."""
+    first = place.copy()
+    for source in range(encoder):
+        if fired[source]:
+            for entry in range(entries[source], entries[source + 1]):
+                sender = routers + port[entry]
+                ready[place[sender]] = place[sender] - first[sender]  # one a cycle
+                target[place[sender]] = targets[entry]
+                place[sender] += 1
+    for core in cores:
+        updated, free, at = begin[core], 0, place[terminal[core]]
+        for source in range(first_neuron + neuron_offset[core], first_neuron + neuron_offset[core + 1]):
+            updated += update_cycles[core]
+            if fired[source] or potential[source]:
+                for entry in range(entries[source], entries[source + 1]):
+                    free = max(updated, free)
+                    ready[at] = free
+                    target[at] = targets[entry]
+                    free += 1 if potential[source] else lookup_cycles  # a potential is in no table
+                    at += 1

@@ -1,0 +1,21 @@
+"""Numba's compiler with a cache where there is a place for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function on its first call, once a machine; it runs without the interpreter's lock.
+
+    The code is kept beside the source, or in the user's cache where the package's folder cannot be written. Where neither
+    can be, as in some containers, each process compiles anew.
+    """
+    try:
+        found: Callable[..., Any] = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # numba: no locator available
+        found = njit(nogil=True)(function)
+    return found

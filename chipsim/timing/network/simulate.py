@@ -1,0 +1,240 @@
+"""Send packets through the mesh, with contention (`simulate`) or without (`ideal`).
+
+Packets are single flits. Those of a terminal are sent in order, at most one a cycle, none before its ``ready``, each only
+with a credit of the FIFO it enters: the local one of its router, for a port of the host the west one. With the constants of
+the mesh, t_r router, t_l link and t_c credit cycles and B slots in each of the five FIFOs of a router:
+
+- Decisions of cycle t use the state at its start.
+- A flit sent in t enters its FIFO at t + 1. One that enters at a may be granted from a + t_r - 1 on, once at the head; the
+  next may be granted a cycle later.
+- Each output grants one flit a cycle: the local one and the host's always, one to a neighbour if it has a credit. Among the
+  inputs that ask, the first in the order east, west, north, south, local is served, beginning behind the one served last.
+- Granted in g, a flit enters the next FIFO at g + 1 + t_l, or is ejected at g + 2: one cycle to cross
+  the switch, one to leave.
+- A slot is taken at the grant upstream, freed at the flit's own grant g, and may be granted again upstream in g + t_c.
+
+So a packet alone takes 1 + (H + 1) t_r + H t_l + 1 cycles from source to ejection over H links, 3 H + 4 with the usual
+constants, and one flow gets min(1, B / (t_r + t_l + t_c)) flits a cycle (from its source to the first router there is no
+link: B / (t_r + t_c)). Along x first, then along y, nothing can wait in a circle; a table of routes can make it so, which
+is noticed and refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+from chipsim.timing.network.mesh import LOCAL, WEST, Flow, Int, Int32, Mesh, Traffic
+
+#: bytes that the FIFOs of a mesh may take
+MOST_BYTES = 2 << 30
+
+
+def simulate(mesh: Mesh, traffic: Traffic) -> Flow:
+    """Send the packets through the routers, cycle by cycle.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The network; empty at the start.
+    traffic : Traffic
+        The packets.
+
+    Returns
+    -------
+    Flow
+        When each was sent and ejected; what each output and FIFO did.
+
+    Raises
+    ------
+    InputError
+        The mesh or the traffic is impossible, or the routes block each other or lead nowhere.
+    """
+    check_traffic(mesh, traffic)
+    return Workspace(mesh, len(traffic.ready)).simulate(traffic)
+
+
+def ideal(mesh: Mesh, traffic: Traffic) -> Flow:
+    """Send the packets as if each were alone: no contention, no back-pressure, as many through an output as come.
+
+    A source still sends one packet a cycle. The loads are those of `simulate`; stalls, waits and queues are 0.
+    """
+    check_traffic(mesh, traffic)
+    return Workspace(mesh, 1).ideal(traffic)
+
+
+class Workspace:
+    """What the kernel needs for one mesh, to be used for any number of runs, each from an empty network.
+
+    A caller with many short runs, ticks of a chip for example, makes one for each of its threads and calls `run` with
+    arrays of its own; nothing is allocated and the interpreter's lock is free meanwhile. The counters of the last run are in
+    ``load``, ``blocked``, ``queue_peak``, ``queue_cycles`` (R, 8; the first five columns count) and ``stalls`` (terminals,).
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The network.
+    packets : int, optional
+        No run will have more: saves memory where buffers are deep.
+    """
+
+    def __init__(self, mesh: Mesh, packets: int | None = None) -> None:
+        check_mesh(mesh)
+        buffer = mesh.buffer if packets is None else max(1, min(mesh.buffer, packets))  # no FIFO ever holds more than all
+        if 16 * 8 * mesh.routers * buffer > MOST_BYTES:
+            raise _wrong("network-memory", f"{mesh.routers:,} routers with buffers of {buffer:,} flits take too much memory")
+        fifos, terminals = 8 * mesh.routers, mesh.terminals
+        self.mesh = mesh
+        routes = mesh.routes
+        self._constants = (
+            mesh.width, buffer, mesh.router_cycles, mesh.link_cycles, mesh.credit_cycles,
+            np.zeros((0, 0), np.uint8) if routes is None else np.ascontiguousarray(routes),
+        )  # fmt: skip
+        self._map = (*_terminals(mesh), _downstream(mesh), *_places(mesh))
+        rings = [np.zeros(fifos * buffer, np.int64) for _ in range(2)]
+        heads = [np.zeros(fifos, np.int64) for _ in range(3)]
+        ends = [np.zeros(fifos, np.int32) for _ in range(2)]
+        self._state = (
+            _winners(), *rings, *heads, *ends, np.zeros(fifos, np.uint8),
+            np.zeros(mesh.routers, np.int64), np.zeros((_TURN, mesh.routers), np.int32), np.zeros(_TURN, np.int64),
+            np.zeros(_SOURCE_TURN, np.int32), np.zeros(terminals, np.int32), np.zeros(terminals, np.int64),
+            np.zeros(terminals, np.int64), np.zeros(fifos, np.int32), np.zeros(terminals, np.int64),
+        )  # fmt: skip
+        self.load, self.blocked, self.queue_peak, self.queue_cycles = (np.zeros(fifos, np.int64) for _ in range(4))
+        self.stalls = np.zeros(terminals, np.int64)
+        self._routed = routes is None
+
+    def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int) -> None:
+        """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked."""
+        from chipsim.timing.network.kernel import DEADLOCK, run
+
+        found = run(
+            offset, ready, target, sent, ejected, *self._constants, *self._map, *self._state,
+            self.load, self.blocked, self.queue_peak, self.queue_cycles, self.stalls,
+        )  # fmt: skip
+        if found == DEADLOCK:
+            raise _wrong(
+                "network-deadlock", "the routes let packets wait for each other for ever; order the turns they take"
+            )
+
+    def simulate(self, traffic: Traffic) -> Flow:
+        """Simulate traffic that has been checked; the result is a copy."""
+        packets = len(traffic.ready)
+        if self.mesh.routes is not None and not self._routed:
+            self.ideal(traffic)  # does each packet arrive?
+        sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
+        self.run(*_arrays(traffic), sent, ejected)
+        counters = (c.reshape(-1, 8)[:, :5].copy() for c in (self.load, self.blocked, self.queue_peak, self.queue_cycles))
+        load, blocked, peak, cycles = counters
+        return Flow(sent, ejected, load, self.stalls.copy(), blocked, peak, cycles, self.mesh)
+
+    def ideal(self, traffic: Traffic) -> Flow:
+        """Send traffic that has been checked as if each packet were alone."""
+        from chipsim.timing.network.kernel import walk
+
+        mesh, packets = self.mesh, len(traffic.ready)
+        sent, hops, load = np.zeros(packets, np.int64), np.zeros(packets, np.int64), np.zeros(8 * mesh.routers, np.int64)
+        _, _, _, _, _, routes = self._constants
+        lost = walk(*_arrays(traffic), sent, hops, mesh.width, routes, *self._map, load)
+        if lost >= 0:
+            raise _wrong(
+                "network-routes", f"packet {lost} never arrives: the routes to terminal {traffic.target[lost]} lead astray"
+            )
+        ejected = sent + 2 + (hops + 1) * mesh.router_cycles + hops * mesh.link_cycles
+        none = np.zeros((mesh.routers, 5), np.int64)
+        stalls = np.zeros(mesh.terminals, np.int64)
+        return Flow(sent, ejected, load.reshape(-1, 8)[:, :5].copy(), stalls, none, none, none, mesh)
+
+
+_TURN, _SOURCE_TURN = 32, 1024
+
+
+def _wrong(code: str, message: str) -> InputError:
+    return InputError("network", message, code=code)
+
+
+def check_mesh(mesh: Mesh) -> None:
+    """Refuse a mesh that cannot be built."""
+    limits = (
+        ("width", mesh.width, 1, 1 << 13),
+        ("height", mesh.height, 1, 1 << 13),
+        ("buffer", mesh.buffer, 1, 1 << 30),
+        ("router_cycles", mesh.router_cycles, 1, 1 << 20),
+        ("link_cycles", mesh.link_cycles, 0, 1 << 20),
+        # 0 would have a decision depend on another of the same cycle
+        ("credit_cycles", mesh.credit_cycles, 1, 1 << 20),
+    )
+    for name, value, least, most in limits:
+        if not least <= value <= most:
+            raise InputError(
+                "network", f"{name} is {value}; allowed: {least} to {most}", code="network-mesh", limit=name, found=value,
+                allowed=[least, most],
+            )  # fmt: skip
+    for x, y in mesh.ports:
+        if x or not 0 <= y < mesh.height:
+            raise _wrong("network-mesh", f"port ({x}, {y}) is not in column 0 of the {mesh.width} x {mesh.height} mesh")
+    if len(set(mesh.ports)) < len(mesh.ports):
+        raise _wrong("network-mesh", "two ports are at the same router; it has one west side")
+    routes = mesh.routes
+    if routes is not None and (routes.shape != (mesh.routers, mesh.routers) or routes.dtype != np.uint8):
+        raise _wrong(
+            "network-routes", f"routes are {routes.dtype} {routes.shape}; needed: uint8 {(mesh.routers, mesh.routers)}"
+        )
+
+
+def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
+    """Refuse packets from, to or at nowhere."""
+    offset, packets = traffic.offset, len(traffic.ready)
+    if len(offset) != mesh.terminals + 1 or offset[0] or offset[-1] != packets or (np.diff(offset) < 0).any():
+        raise _wrong(
+            "network-traffic", f"the packets of {mesh.terminals} terminals need as many offsets and one, up to {packets}"
+        )
+    if len(traffic.target) != packets:
+        raise _wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
+    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < mesh.terminals:
+        raise _wrong("network-traffic", f"a target is not one of the {mesh.terminals} terminals")
+    if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 60:
+        raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^60")
+    if packets >= 1 << 31:
+        raise _wrong("network-traffic", f"{packets:,} packets are more than 2^31")
+
+
+def _arrays(traffic: Traffic) -> tuple[Int, Int, Int32]:
+    return (
+        np.ascontiguousarray(traffic.offset, np.int64),
+        np.ascontiguousarray(traffic.ready, np.int64),
+        np.ascontiguousarray(traffic.target, np.int32),
+    )
+
+
+def _terminals(mesh: Mesh) -> tuple[Int32, Int32]:
+    """FIFO that each terminal feeds, and its router."""
+    router = mesh.router_of(np.arange(mesh.terminals)).astype(np.int32)
+    side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST).astype(np.int32)
+    return 8 * router + side, router
+
+
+def _downstream(mesh: Mesh) -> Int32:
+    """FIFO behind each output, -1 where the mesh ends."""
+    number = np.arange(mesh.routers, dtype=np.int32).reshape(mesh.height, mesh.width)
+    found = np.full((mesh.height, mesh.width, 8), -1, np.int32)
+    found[:, :-1, 0] = 8 * number[:, 1:] + 1  # a flit that leaves to the east comes in from the west
+    found[:, 1:, 1] = 8 * number[:, :-1]
+    found[1:, :, 2] = 8 * number[:-1] + 3
+    found[:-1, :, 3] = 8 * number[1:] + 2
+    return found.reshape(-1)
+
+
+def _places(mesh: Mesh) -> tuple[Int32, Int32]:
+    y, x = np.divmod(np.arange(mesh.routers, dtype=np.int32), np.int32(mesh.width))
+    return x, y
+
+
+def _winners() -> npt.NDArray[np.uint8]:
+    """Side that is served, by the side served last and the set of those that ask."""
+    found = np.zeros((5, 32), np.uint8)
+    for last in range(5):
+        for asking in range(1, 32):
+            found[last, asking] = next(side % 5 for side in range(last + 1, last + 6) if asking >> side % 5 & 1)
+    return found

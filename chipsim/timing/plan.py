@@ -1,0 +1,115 @@
+"""What of a mapping the cycles depend on, as tables: made once, read by every image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+from chipsim.chip.ports import assign_ports
+from chipsim.chip.routes import routes
+from chipsim.chip.spec import Timing
+from chipsim.engine.count import synapses
+from chipsim.mapping import Mapping
+from chipsim.timing.network.mesh import Int, Int32, Mesh, mesh_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A mapping on its chip, ready to be timed.
+
+    The packets of a source are ``target[offset[s] : offset[s + 1]]``: the entries of its target table, in their order; for a
+    neuron that is read out its potential, one packet to a port of the host.
+    """
+
+    mapping: Mapping
+    mesh: Mesh
+    timing: Timing
+    tick: Int32  # (C,): tick in which each core works
+    terminal: Int32  # (C,): router of each core
+    words: Int  # (C,): words of its bank of axon bits
+    update_cycles: Int  # (C,): of one neuron in the sweep
+    synapses: Int  # (A,): non-zero weights in the row of each axon
+    offset: Int  # (E+N+1,)
+    target: Int32  # terminal of each packet
+    port: Int32  # (packets of the host,): port by which each enters
+    potential: npt.NDArray[np.bool_]  # (E+N,): neurons that are read out
+    readout: npt.NDArray[np.bool_]  # (C,): cores that hold them
+    order: Int32  # (C,): cores by their terminal
+    sync_cycles: int  # of the barrier after each tick
+
+    @property
+    def chip(self) -> ChipSpec:
+        """The mapping's chip."""
+        return self.mapping.chip
+
+    @property
+    def one_tree(self) -> bool:
+        """Whether the packets of an ingress tick can never meet, so that it need not be simulated.
+
+        From one port along x first, then along y, each router is reached by one way alone: nothing is arbitrated. The port
+        sends at most a packet a cycle, so packets stay a cycle apart on all of their common way, and each is at the head of
+        its FIFO when it is ready to go. A slot is taken again no sooner than router + link + credit cycles after it was
+        taken if no FIFO is ever held up by the one behind; with as many slots none is.
+        """
+        m = self.mesh
+        return len(m.ports) == 1 and m.routes is None and m.buffer >= m.router_cycles + m.link_cycles + m.credit_cycles
+
+
+def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
+    """Look up what the cycles of a mapping depend on.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    mesh : Mesh, optional
+        The chip's by default.
+
+    Raises
+    ------
+    InputError
+        The chip says nothing of its timing, or has a port inside the mesh.
+    """
+    chip = mapping.chip
+    mesh = mesh_of(chip, routes(chip)) if mesh is None else mesh
+    timing = chip.timing
+    assert timing is not None, "mesh_of has seen to it"
+    m, width = mapping, chip.grid[0]
+    readout = np.array([layer.levels == 0 for layer in m.layers])[m.core_layer]
+    terminal = (m.core_position[:, 1] * width + m.core_position[:, 0]).astype(np.int32)
+    core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))[m.target_axon]
+    hosted = core_of_axon[: m.target_offset[m.encoder_neurons]]
+    potential = np.concatenate([np.zeros(m.encoder_neurons, bool), np.repeat(readout, np.diff(m.neuron_offset))])
+    counts = np.diff(m.target_offset)
+    counts[potential] = 1
+    leaving = np.repeat(potential, counts)
+    target = np.empty(len(leaving), np.int32)
+    target[~leaving] = terminal[core_of_axon]
+    owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    target[leaving] = mesh.routers + nearest_port(chip, m.core_position)[owner[potential[m.encoder_neurons :]]]
+    fold = m.core_fold.astype(np.int64)
+    return Plan(
+        mapping=m,
+        mesh=mesh,
+        timing=timing,
+        tick=np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer],
+        terminal=terminal,
+        words=-(-fold * chip.axons // timing.word_bits),
+        update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
+        synapses=synapses(m),
+        offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        target=target,
+        port=assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted],
+        potential=potential,
+        readout=readout,
+        order=np.argsort(terminal).astype(np.int32),
+        sync_cycles=timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
+    )
+
+
+def nearest_port(chip: ChipSpec, position: npt.NDArray[np.integer]) -> Int32:
+    """Port by which the potentials of a core leave: the nearest, of several the first. A core sends one a cycle at most."""
+    away = np.abs(position[:, None, :] - np.array(chip.ports)[None]).sum(axis=2)
+    return np.asarray(away.argmin(axis=1), np.int32)

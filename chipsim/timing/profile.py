@@ -1,0 +1,238 @@
+"""Timing a sample of a data set: frames alone on the chip, then a stream of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.datasets import Dataset
+from chipsim.engine.batches import processors
+from chipsim.engine.host import Array, Host, load_host, lose
+from chipsim.engine.machine import Machine, load
+from chipsim.engine.run import check_options, open_dataset, open_mapping
+from chipsim.errors import UsageError
+from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import prepare
+from chipsim.timing.network.mesh import Int, Mesh
+from chipsim.timing.plan import Plan, plan
+from chipsim.timing.record import Network, Work
+from chipsim.timing.result import Profile
+from chipsim.timing.tick import MODES, Bench
+
+#: images whose spikes are found at a time
+BATCH = 16
+#: images of a sample, unless told otherwise
+SAMPLE = 200
+
+
+def profile(
+    mapping: Mapping | str | Path,
+    dataset: Dataset | str | Path,
+    *,
+    mode: str = "cycle",
+    images: int = SAMPLE,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Profile:
+    """Say when, how much and what is in the way, for a sample of a data set.
+
+    Parameters
+    ----------
+    mapping : Mapping or path
+    dataset : Dataset, name or path
+    mode : {"cycle", "ideal"}
+        ``cycle`` simulates routers, queues, back-pressure and arbitration; in ``ideal`` every packet flies as if alone.
+    images : int
+        Size of the sample, taken at even distances over the data set; all of it where it has fewer.
+    threads : int, optional
+        All processors by default. Neither it nor ``batch`` changes any result.
+    noise, seed
+        As in `chipsim.run`; the draws belong to the image's number in the data set.
+    mesh : Mesh, optional
+        Another network than the chip's own.
+    progress : callable, optional
+        Called with (frames and stream ticks done, of how many).
+
+    Raises
+    ------
+    UsageError, InputError, MappingError
+    """
+    check_options(threads, batch, noise, seed)
+    check_timing(mode, images)
+    mapping = open_mapping(mapping)
+    tables = plan(mapping, mesh)
+    dataset = open_dataset(dataset, split, data_dir, limit)
+    machine, host = load(mapping), load_host(mapping)
+    sample = evenly(images, len(dataset))
+    started = time.perf_counter()
+    count = min(threads or processors(), len(sample))
+    timer = _Timer(tables, mode, sample, count)
+    step = batch or min(BATCH, -(-len(sample) // count))
+
+    def frames(part: Array, first: int) -> int:
+        """Time the images of the sample from ``first`` on."""
+        numbers = sample[first : first + len(part)]
+        timer.frames(spikes(machine, host, prepare(part, mapping.input, dataset.name), numbers, noise, seed), first)
+        return len(part)
+
+    parts = ((lambda p=part, f=first: frames(p, f)) for part, first in _parts(dataset, sample, step))
+    ticks = ((lambda t=tick: timer.stream(t)) for tick in range(len(sample)))
+    done = 0
+    with ThreadPoolExecutor(count) as pool:
+        for jobs in (parts, ticks):  # a tick of the stream needs the spikes of several frames
+            for finished in _finished(pool, jobs, 2 * count):
+                done += finished
+                if progress is not None:
+                    progress(done, 2 * len(sample))
+    return timer.result(len(dataset), time.perf_counter() - started, count)
+
+
+def check_timing(mode: str, images: int) -> None:
+    """Refuse options that mean nothing."""
+    if mode not in MODES[1:]:
+        allowed = ", ".join(MODES)
+        raise UsageError("--timing", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
+    if images < 1:
+        raise UsageError("--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1")
+
+
+def evenly(images: int, total: int) -> Int:
+    """Numbers of at most so many images at even distances, the first among them."""
+    count = min(images, total)
+    return np.arange(count, dtype=np.int64) * total // count
+
+
+def spikes(
+    machine: Machine, host: Host, images: Array, numbers: Int, noise: float = 0.0, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """What each source sends for images of which the data set's ``numbers`` decide the noise: uint8 (images, E+N)."""
+    from threadpoolctl import ThreadpoolController
+
+    sent = host.spikes(images)
+    if noise:
+        sent = np.concatenate([lose(sent[:, i : i + 1], int(n), noise, seed) for i, n in enumerate(numbers)], axis=1)
+    with ThreadpoolController().limit(limits=1, user_api="blas"):  # the threads are ours
+        found, _ = machine.step(sent)
+    return np.ascontiguousarray(found.T)
+
+
+def _parts(dataset: Dataset, sample: Int, step: int) -> Iterator[tuple[Array, int]]:
+    """Images of the sample, some at a time, and where in the sample they begin; read in order: it may be a stream."""
+    for first in range(0, len(sample), step):
+        numbers = sample[first : first + step].tolist()
+        yield np.concatenate([np.asarray(dataset.images[n : n + 1]) for n in numbers]), first
+
+
+def _finished(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], int]], most: int) -> Iterator[int]:
+    """What each job gives, in order; a few are under way at a time."""
+    waiting: deque[Future[int]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class _Timer:
+    """What the threads share: a bench for each, and what they add up, in whole numbers, so that no order matters."""
+
+    def __init__(self, tables: Plan, mode: str, sample: Int, threads: int) -> None:
+        m = tables.mapping
+        self.plan, self.mode, self.sample = tables, mode, sample
+        self.benches: SimpleQueue[Bench] = SimpleQueue()
+        for _ in range(threads):
+            self.benches.put(Bench(tables, mode))
+        self.lock = threading.Lock()
+        self.work = Work.empty(tables, len(sample))
+        self.networks = tuple(Network.empty(tables.mesh) for _ in range(m.ticks))
+        self.streamed = Network.empty(tables.mesh)
+        self.models = np.zeros((len(sample), m.ticks, 6), np.int64)
+        self.stream_models = np.zeros((len(sample), 6), np.int64)
+        self.fired = np.zeros((len(sample), -(-len(tables.potential) // 8)), np.uint8)  # a bit a source
+        self.input_cycles = np.zeros((len(sample), m.cores), np.int32)
+        ticks = np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer]
+        owner = np.concatenate([np.zeros(m.encoder_neurons, np.int32), np.repeat(ticks, np.diff(m.neuron_offset))])
+        self.ends = _runs(owner)
+
+    def frames(self, fired: npt.NDArray[np.uint8], first: int) -> None:
+        """Time frames alone on the chip, the sample's from ``first`` on."""
+        bench = self.benches.get()
+        try:
+            for image, row in enumerate(fired, first):
+                frame = bench.frame(row)
+                self.fired[image] = np.packbits(row)
+                self.input_cycles[image] = frame.inputs.cycles
+                self.models[image] = [tick.models for tick in frame.ticks]
+                with self.lock:
+                    self.work.add(self.plan, image, frame, row)
+                    for network, tick in zip(self.networks, frame.ticks, strict=True):
+                        network.add(tick.flow)
+        finally:
+            self.benches.put(bench)
+
+    def stream(self, number: int) -> int:
+        """Time a tick of the stream: the host sends frame ``number``, a layer of tick t works on the one t before it.
+
+        The frames of the sample follow one another in a circle, so that every tick is a full one. Up to the packets' flight
+        nobody is in anybody's way: each model is the slowest of those of the layers at work.
+        """
+        depth = self.plan.mapping.ticks
+        frame = (number - np.arange(depth)) % len(self.sample)  # of each tick of a frame
+        models = self.models[frame, np.arange(depth)].max(axis=0)
+        if self.mode == "cycle":
+            rows = {int(f): np.unpackbits(self.fired[f], count=len(self.plan.potential)) for f in set(frame.tolist())}
+            fired = np.concatenate([rows[int(frame[tick])][part] for tick, part in self.ends])
+            cycles = self.input_cycles[frame[self.plan.tick], np.arange(self.plan.mapping.cores)].astype(np.int64)
+            bench = self.benches.get()
+            try:
+                flow = bench.stream(fired, cycles)
+            finally:
+                self.benches.put(bench)
+            models[4] = max(int(models[1]), flow.end)
+            with self.lock:
+                self.streamed.add(flow)
+        models[5] = models[4] + self.plan.sync_cycles
+        self.stream_models[number] = models
+        return 1
+
+    def result(self, images: int, seconds: float, threads: int) -> Profile:
+        """Return what came of it."""
+        return Profile(
+            plan=self.plan,
+            mode=self.mode,
+            sample=self.sample,
+            images_in_all=images,
+            models=self.models,
+            stream_models=self.stream_models,
+            networks=self.networks,
+            stream_network=self.streamed,
+            work=self.work,
+            seconds=seconds,
+            threads=threads,
+        )
+
+
+def _runs(values: npt.NDArray[np.int32]) -> list[tuple[int, slice]]:
+    """Each run of equal values, and where it lies."""
+    at = np.flatnonzero(np.diff(values, prepend=values[:1] - 1)).tolist()
+    return [(int(values[start]), slice(start, stop)) for start, stop in zip(at, [*at[1:], len(values)], strict=True)]

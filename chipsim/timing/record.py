@@ -1,0 +1,130 @@
+"""What frames did on the chip, added up over a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipsim.engine.count import sums
+from chipsim.timing.core import Fired
+from chipsim.timing.network.mesh import LOCAL, WEST, Flow, Int, Mesh
+from chipsim.timing.plan import Plan
+from chipsim.timing.tick import Frame, Tick
+
+#: what energy is spent on; a count of each, a constant of the chip's each
+PARTS = ("rows", "adds", "updates", "spikes", "lookups", "hops", "io", "static")
+ROWS, ADDS, UPDATES, SPIKES, LOOKUPS, HOPS, IO, STATIC = range(8)
+
+
+def _zeros(*shape: int) -> Int:
+    return np.zeros(shape, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """Routers, links and queues, over all frames of a sample; the names of `Flow`."""
+
+    load: Int  # (R, 5)
+    blocked: Int  # (R, 5)
+    queue_peak: Int  # (R, 5)
+    queue_cycles: Int  # (R, 5)
+    stalls: Int  # (terminals,)
+
+    @classmethod
+    def empty(cls, mesh: Mesh) -> Network:
+        """Nothing yet."""
+        load, blocked, peak, cycles = (_zeros(mesh.routers, 5) for _ in range(4))
+        return cls(load, blocked, peak, cycles, _zeros(mesh.terminals))
+
+    def add(self, flow: Flow) -> None:
+        """Add a tick; whole numbers, so that the order does not matter."""
+        for name in ("load", "blocked", "queue_cycles", "stalls"):
+            getattr(self, name).__iadd__(getattr(flow, name))
+        np.maximum(self.queue_peak, flow.queue_peak, out=self.queue_peak)
+
+    def links(self, mesh: Mesh) -> Int:
+        """(R, 4): flits through each link between two routers, by the side at which they leave."""
+        found = self.load[:, :LOCAL].copy()
+        found[:: mesh.width, WEST] = 0  # the host's
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Counts of `PARTS`, each of the frame alone on the chip: by image and, over the sample, by core.
+
+    Static energy is counted in cycles and is no core's. Row C of ``core`` is the host: what it sends, and its hops. A core
+    that is read out has its potentials in ``io``.
+    """
+
+    image: Int  # (images, 8)
+    core: Int  # (C + 1, 8)
+    packets: Int  # (C + 1,): the host's last; potentials are none
+    potentials: Int  # (images,)
+    operations: Int  # (C,): synaptic operations, relays' included
+    input_cycles: Int  # (C,): T_in
+    done_cycles: Int  # (C,): until a core had swept and handed out its last packet, if nothing was in its way
+    hops: Int  # (images, 2): the host's, the chip's
+    most_packets: Int  # (images, ticks): of the terminal that sends most
+
+    @classmethod
+    def empty(cls, plan: Plan, images: int) -> Work:
+        """Nothing yet."""
+        cores, ticks = plan.mapping.cores, plan.mapping.ticks
+        return cls(
+            image=_zeros(images, 8),
+            core=_zeros(cores + 1, 8),
+            packets=_zeros(cores + 1),
+            potentials=_zeros(images),
+            operations=_zeros(cores),
+            input_cycles=_zeros(cores),
+            done_cycles=_zeros(cores),
+            hops=_zeros(images, 2),
+            most_packets=_zeros(images, ticks),
+        )
+
+    def add(self, plan: Plan, image: int, frame: Frame, fired: Fired) -> None:
+        """Add a frame."""
+        m = plan.mapping
+        sent, hops, done = sent_by(plan, frame.ticks)
+        spikes = sums(fired[m.encoder_neurons :].astype(np.int64), m.neuron_offset)
+        core = np.zeros_like(self.core)
+        core[:-1, ROWS] = frame.inputs.events
+        core[:-1, ADDS] = frame.inputs.operations * m.core_weight_bits
+        core[:-1, UPDATES] = np.diff(m.neuron_offset)
+        core[:-1, SPIKES] = spikes
+        core[:-1, LOOKUPS] = np.where(plan.readout, 0, sent[:-1])
+        core[:-1, IO] = np.where(plan.readout, sent[:-1], 0)
+        core[-1, IO] = sent[-1]
+        core[:, HOPS] = hops
+        self.core[:] += core
+        self.packets[:-1] += core[:-1, LOOKUPS]
+        self.packets[-1] += sent[-1]
+        self.image[image] = core.sum(axis=0)
+        self.image[image, STATIC] = sum(tick.cycles for tick in frame.ticks)
+        self.potentials[image] = core[:-1, IO].sum()
+        self.hops[image] = hops[-1], hops[:-1].sum()
+        self.most_packets[image] = [np.diff(tick.traffic.offset).max() for tick in frame.ticks]
+        self.operations[:] += frame.inputs.operations
+        self.input_cycles[:] += frame.inputs.cycles
+        self.done_cycles[:] += done
+
+
+def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int]:
+    """Packets (C + 1,), hops (C + 1,) of each core and, last, the host; (C,) cycles until a core is done with both."""
+    cores, mesh = plan.mapping.cores, plan.mesh
+    sent, hops, done = np.zeros(cores + 1, np.int64), np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
+    for tick in ticks:
+        offset, flow = tick.traffic.offset, tick.ideal
+        # a packet that is alone tells by its time how far it went
+        way = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // (mesh.router_cycles + mesh.link_cycles)
+        each, far = np.diff(offset), sums(way, offset)
+        at = plan.terminal[tick.cores]
+        sent[tick.cores], hops[tick.cores] = each[at], far[at]
+        sent[-1] += each[mesh.routers :].sum()
+        hops[-1] += far[mesh.routers :].sum()
+        done[tick.cores] = tick.ready
+        busy = tick.cores[each[at] > 0]
+        done[busy] = np.maximum(done[busy], tick.traffic.ready[offset[plan.terminal[busy] + 1] - 1] + 1)
+    return sent, hops, done

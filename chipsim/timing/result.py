@@ -1,0 +1,245 @@
+"""What the timing of a sample gave: the JSON, every table and every picture are drawn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping import Mapping
+from chipsim.timing import energy
+from chipsim.timing.network.mesh import SIDES, Int
+from chipsim.timing.plan import Plan
+from chipsim.timing.record import HOPS, IO, LOOKUPS, STATIC, Network, Work
+from chipsim.timing.tick import INCREMENTS
+
+Float = npt.NDArray[np.float64]
+INGRESS = "ingress"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link between two routers: the side by which flits leave the router at x, y, and how many do, an image."""
+
+    x: int
+    y: int
+    side: str
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalCore:
+    """The core of a layer that is done last, if nothing is in the way of its packets; means an image."""
+
+    id: int
+    x: int
+    y: int
+    cycles: float  # until it had swept and handed out its last packet
+    input_cycles: float  # T_in
+    packets: float
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """One tick of a frame that is alone on the chip; means an image."""
+
+    number: int
+    layers: tuple[str, ...]
+    cores: int
+    cycles: float
+    increments: dict[str, float]  # of `INCREMENTS`, adding up to the cycles
+    packets: float
+    hops: float
+    core: CriticalCore | None  # None where no core is at work
+    link: Link | None  # the busiest; None where no packet crosses one
+    queue_peak: int  # most flits that an input of a router held, in any image
+    queue_mean: float  # flits in the routers, mean over the tick
+    stalls: float  # cycles in which a packet was ready and there was no credit for it
+
+    @property
+    def name(self) -> str:
+        """Its layers, or that it is the ingress."""
+        return " + ".join(self.layers) or (INGRESS if self.number == 0 else "nothing")
+
+    @property
+    def bound(self) -> str:
+        """The largest increment."""
+        return max(INCREMENTS, key=lambda name: self.increments[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A quantity of each image, summarised; ``ci95`` is half the width of the mean's 95 % interval, None of one image."""
+
+    mean: float
+    ci95: float | None
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Int | Float) -> Spread:
+        """Summarise; the interval is 1.96 standard errors to either side."""
+        count = len(values)
+        ci95 = 1.96 * float(np.std(values, ddof=1)) / count**0.5 if count > 1 else None
+        p50, p99 = np.percentile(values, [50, 99]).tolist()
+        return cls(float(np.mean(values)), ci95, p50, p99)
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return its fields."""
+        return {"mean": self.mean, "ci95": self.ci95, "p50": self.p50, "p99": self.p99}
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Cycles and energy of a sample of a data set. Arrays by image are in the order of ``sample``."""
+
+    plan: Plan
+    mode: str  # ideal or cycle
+    sample: Int  # (images,): their numbers in the data set
+    images_in_all: int
+    models: Int  # (images, ticks, 6): nested models of each tick, chipsim.timing.tick
+    stream_models: Int  # (images, 6): of each tick of the stream
+    networks: tuple[Network, ...]  # of each tick, over the sample
+    stream_network: Network  # empty in ideal mode
+    work: Work
+    seconds: float
+    threads: int
+
+    @property
+    def mapping(self) -> Mapping:
+        """What was timed."""
+        return self.plan.mapping
+
+    @property
+    def images(self) -> int:
+        """Size of the sample."""
+        return len(self.sample)
+
+    @property
+    def tick_cycles(self) -> Int:
+        """(images, ticks)."""
+        return self.models[:, :, -1]
+
+    @property
+    def cycles(self) -> Int:
+        """(images,): latency of a frame that is alone on the chip."""
+        return np.asarray(self.tick_cycles.sum(axis=1))
+
+    @property
+    def chip_cycles(self) -> Int:
+        """(images,): without the ingress."""
+        return np.asarray(self.tick_cycles[:, 1:].sum(axis=1))
+
+    @property
+    def interval_cycles(self) -> Int:
+        """(images,): each tick of the stream."""
+        return self.stream_models[:, -1]
+
+    @property
+    def increments(self) -> Int:
+        """(images, ticks, 6): what each of `INCREMENTS` adds."""
+        return np.diff(self.models, axis=2, prepend=0)
+
+    @property
+    def stream_increments(self) -> Int:
+        """(images, 6)."""
+        return np.diff(self.stream_models, axis=1, prepend=0)
+
+    @property
+    def images_per_second(self) -> float:
+        """Speed of the simulation, spikes, frames and stream together."""
+        return self.images / self.seconds
+
+    def seconds_of(self, cycles: float) -> float:
+        """Cycles at the chip's clock."""
+        return cycles / (self.plan.chip.clock_mhz * 1e6)
+
+    @cached_property
+    def ticks(self) -> tuple[TickResult, ...]:
+        """Each tick of a frame, means an image."""
+        return tuple(self._tick(number) for number in range(self.mapping.ticks))
+
+    @cached_property
+    def busiest_link(self) -> Link | None:
+        """The link with most flits in the ticks after the ingress, those of one frame added up."""
+        load = np.sum([network.links(self.plan.mesh) for network in self.networks[1:]], axis=0)
+        return self.busiest(np.asarray(load))
+
+    def busiest(self, links: Int) -> Link | None:
+        """The busiest link of loads (R, 4) over the sample."""
+        if not links.size or not links.any():
+            return None
+        router, side = divmod(int(links.argmax()), links.shape[1])
+        y, x = divmod(router, self.plan.mesh.width)
+        return Link(x, y, SIDES[side], float(links[router, side]) / self.images)
+
+    def _tick(self, number: int) -> TickResult:
+        plan, network, n = self.plan, self.networks[number], self.images
+        cores = np.flatnonzero(plan.tick == number)
+        of = np.append(cores, plan.mapping.cores) if number == 0 else cores  # the host
+        cycles = float(self.tick_cycles[:, number].mean())
+        increments = self.increments[:, number].mean(axis=0).tolist()
+        sent = self.work.core[of, LOOKUPS].sum() + self.work.core[of, IO].sum()
+        return TickResult(
+            number=number,
+            layers=tuple(layer.name for layer in plan.mapping.layers if layer.tick == number),
+            cores=len(cores),
+            cycles=cycles,
+            increments=dict(zip(INCREMENTS, increments, strict=True)),
+            packets=float(sent) / n,
+            hops=float(self.work.core[of, HOPS].sum()) / n,
+            core=self.critical_core(cores),
+            link=self.busiest(network.links(plan.mesh)),
+            queue_peak=int(network.queue_peak.max(initial=0)),
+            queue_mean=float(network.queue_cycles.sum()) / max(1.0, cycles * n),
+            stalls=float(network.stalls.sum()) / n,
+        )
+
+    def critical_core(self, cores: Int) -> CriticalCore | None:
+        """Of some cores the one that takes longest, on the mean."""
+        if not len(cores):
+            return None
+        work, n = self.work, self.images
+        core = int(cores[work.done_cycles[cores].argmax()])
+        x, y = self.mapping.core_position[core].tolist()
+        packets = int(work.core[core, LOOKUPS] + work.core[core, IO])
+        return CriticalCore(core, x, y, float(work.done_cycles[core]) / n, float(work.input_cycles[core]) / n, packets / n)
+
+    @property
+    def image_energy(self) -> Float:
+        """(images, 8): picojoules by part of each image, alone on the chip."""
+        return energy.spent(self.work.image, self.plan.chip)
+
+    @property
+    def parts(self) -> Float:
+        """(8,): picojoules by part, the mean image, alone on the chip."""
+        return energy.spent(self.work.image.sum(axis=0), self.plan.chip) / self.images
+
+    @property
+    def stream_parts(self) -> Float:
+        """(8,): the same in a stream: static power for an interval only."""
+        counts = self.work.image.sum(axis=0)
+        counts[STATIC] = self.interval_cycles.sum()
+        return energy.spent(counts, self.plan.chip) / self.images
+
+    @property
+    def core_energy(self) -> Float:
+        """(C + 1, 8): picojoules an image by core, its packets' hops included; the host's last. Static is no core's."""
+        return energy.spent(self.work.core, self.plan.chip) / self.images
+
+    @property
+    def layer_energy(self) -> Float:
+        """(layers + 1, 8): the same by layer; the host's last."""
+        owner = np.append(self.mapping.core_layer, len(self.mapping.layers))
+        found = np.zeros((len(self.mapping.layers) + 1, 8))
+        np.add.at(found, owner, self.core_energy)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys ``timing`` and ``energy`` of a run's JSON."""
+        from chipsim.timing.keys import energy_json, timing_json
+
+        return {"timing": timing_json(self), "energy": energy_json(self)}

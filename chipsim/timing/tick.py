@@ -1,0 +1,112 @@
+"""A tick of the chip: what it takes, by nested models that add one effect after the other.
+
+    rows        every core reads the rows of its axon bits, and nothing else happens
+    sweep       and sweeps over its neurons
+    injection   and hands out its packets (the host: its spikes), one after the other
+    flight      and the packets fly, each as if it were alone
+    contention  and meet the others: routers, queues, credits
+    sync        and everyone waits for everyone
+
+Each model gives a number of cycles, none less than the one before; the differences are the increments that add up to the
+tick's cycles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipsim.timing.core import Fired, Inputs, emit, inputs
+from chipsim.timing.network.mesh import Flow, Int, Traffic
+from chipsim.timing.network.simulate import Workspace
+from chipsim.timing.network.straight import straight
+from chipsim.timing.plan import Plan
+
+INCREMENTS = ("rows", "sweep", "injection", "flight", "contention", "sync")
+MODES = ("none", "ideal", "cycle")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tick:
+    """One tick of one frame: who worked, what was sent, and when it was done."""
+
+    number: int
+    cores: Int  # at work
+    ready: Int  # (cores,): cycle at which each had swept over its neurons, T_core
+    traffic: Traffic
+    ideal: Flow  # every packet alone
+    flow: Flow  # what happened; the ideal one where the network is not simulated
+    models: Int  # (6,): cycles of each nested model, the last T_tick
+
+    @property
+    def cycles(self) -> int:
+        """T_tick."""
+        return int(self.models[-1])
+
+    @property
+    def increments(self) -> Int:
+        """(6,): what each effect of `INCREMENTS` adds."""
+        return np.diff(self.models, prepend=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A frame alone on the chip."""
+
+    inputs: Inputs
+    ticks: tuple[Tick, ...]
+
+
+class Bench:
+    """One thread's place to time frames: `Plan`, mode and a network to be used again and again."""
+
+    def __init__(self, plan: Plan, mode: str = "cycle") -> None:
+        assert mode in MODES[1:]
+        self.plan, self.mode = plan, mode
+        self.network = Workspace(plan.mesh)
+
+    def frame(self, fired: Fired) -> Frame:
+        """Time a frame that is alone on the chip.
+
+        Parameters
+        ----------
+        fired : ndarray, uint8, (E+N,)
+            What each source sent in its tick, as `chipsim.engine.machine.Machine.step` says.
+        """
+        found = inputs(self.plan, fired)
+        return Frame(found, tuple(self._tick(number, found, fired) for number in range(self.plan.mapping.ticks)))
+
+    def _tick(self, number: int, found: Inputs, fired: Fired) -> Tick:
+        plan = self.plan
+        cores = np.flatnonzero(plan.tick == number)
+        traffic = emit(plan, found.cycles, fired, number)
+        alone = self.alone(traffic)
+        simulated = self.mode == "cycle" and not (number == 0 and plan.one_tree)
+        flow = self.network.simulate(traffic) if simulated and len(traffic.ready) else alone
+        rows = plan.timing.start_cycles + found.cycles[cores]
+        neurons: Int = np.diff(plan.mapping.neuron_offset)[cores]
+        ready = rows + neurons * plan.update_cycles[cores]
+        done = int(ready.max(initial=0))
+        sent = 1 + int(traffic.ready.max(initial=-1))  # as soon as it was looked up
+        models = np.array(
+            [rows.max(initial=0), done, max(done, sent), max(done, alone.end), max(done, flow.end), 0], np.int64
+        )
+        models[-1] = models[-2] + plan.sync_cycles
+        return Tick(number, cores, ready, traffic, alone, flow, models)
+
+    def alone(self, traffic: Traffic) -> Flow:
+        """Every packet alone."""
+        return straight(self.plan.mesh, traffic) if self.plan.mesh.routes is None else self.network.ideal(traffic)
+
+    def stream(self, fired: Fired, cycles: Int) -> Flow:
+        """Flow of a tick in which the host and every layer work at once, each on a frame of its own.
+
+        Parameters
+        ----------
+        fired : ndarray, uint8, (E+N,)
+            Of each source in its own frame.
+        cycles : ndarray, int64, (C,)
+            T_in of each core in its own frame.
+        """
+        return self.network.simulate(emit(self.plan, cycles, fired, None))

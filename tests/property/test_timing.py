@@ -1,0 +1,173 @@
+"""Laws of the cycles and the energy of a run, on random mappings and chips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from core_model import run_core
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timed_maps import fired, timed_map
+
+from chipsim.chip.ports import assign_ports
+from chipsim.engine.run import run
+from chipsim.timing.network.mesh import Mesh, Traffic
+from chipsim.timing.network.simulate import ideal, simulate
+from chipsim.timing.network.straight import straight
+from chipsim.timing.plan import plan
+from chipsim.timing.profile import profile
+from chipsim.timing.record import PARTS
+from chipsim.timing.tick import INCREMENTS, Bench
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@given(SEEDS)
+@settings(max_examples=60)
+def test_every_packet_of_a_core_is_the_literal_models(seed: int) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed))
+    tables, row = plan(mapping), fired(mapping, data)[0]
+    mesh, frame = tables.mesh, Bench(tables, "ideal").frame(row)
+    core_of_axon = np.repeat(np.arange(mapping.cores), np.diff(mapping.axon_offset))
+    place = mapping.core_position[:, 1] * mapping.chip.grid[0] + mapping.core_position[:, 0]
+    for core in range(mapping.cores):
+        tick = frame.ticks[mapping.layers[mapping.core_layer[core]].tick]
+        reading, done, packets = run_core(mapping, core, row)
+        assert frame.inputs.cycles[core] == reading
+        assert tick.ready[tick.cores == core].tolist() == [done]
+        mine = slice(*tick.traffic.offset[place[core] : place[core] + 2].tolist())
+        assert tick.traffic.ready[mine].tolist() == [cycle for cycle, _ in packets]
+        x, y = mapping.core_position[core].tolist()
+        near = min(range(len(mesh.ports)), key=lambda p: (x + abs(y - mesh.ports[p][1]), p))
+        wanted = [mesh.routers + near if e < 0 else place[core_of_axon[mapping.target_axon[e]]] for _, e in packets]
+        assert tick.traffic.target[mine].tolist() == wanted
+
+
+@given(SEEDS)
+@settings(max_examples=40)
+def test_the_host_sends_its_spikes_in_order_one_a_cycle_a_port(seed: int) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed))
+    tables, row = plan(mapping), fired(mapping, data)[0]
+    traffic, mesh = Bench(tables, "ideal").frame(row).ticks[0].traffic, tables.mesh
+    core_of_axon = np.repeat(np.arange(mapping.cores), np.diff(mapping.axon_offset))
+    hosted = core_of_axon[mapping.target_axon[: mapping.target_offset[mapping.encoder_neurons]]]
+    port = assign_ports(mapping.chip, mapping.core_position, np.bincount(hosted, minlength=mapping.cores))
+    queues: list[list[int]] = [[] for _ in mesh.ports]
+    for source in range(mapping.encoder_neurons):
+        for entry in range(mapping.target_offset[source], mapping.target_offset[source + 1]) if row[source] else ():
+            core = core_of_axon[mapping.target_axon[entry]]
+            x, y = mapping.core_position[core].tolist()
+            queues[port[core]].append(y * mesh.width + x)
+    assert traffic.offset[mesh.routers] == 0, "no core sends in the ingress"
+    for number, queue in enumerate(queues):
+        mine = slice(*traffic.offset[mesh.routers + number : mesh.routers + number + 2].tolist())
+        assert traffic.target[mine].tolist() == queue
+        assert traffic.ready[mine].tolist() == list(range(len(queue)))
+
+
+@given(SEEDS)
+@settings(max_examples=40)
+def test_a_profile_keeps_the_laws(seed: int) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed))
+    n = len(data)
+    cycle, free = (profile(mapping, data, mode=mode, threads=1) for mode in ("cycle", "ideal"))
+    counted = run(mapping, data, engine="reference", threads=1)
+    for found in (cycle, free):
+        assert (found.increments >= 0).all(), "each effect adds"
+        assert (found.increments.sum(axis=2) == found.tick_cycles).all()
+        assert (found.stream_increments >= 0).all()
+        assert (found.stream_increments.sum(axis=1) == found.interval_cycles).all()
+        work, host = found.work, mapping.cores
+        assert work.packets.sum() == counted.packets
+        assert work.image[:, 0].sum() == counted.axon_events
+        assert work.image[:, 1].sum() == counted.column_operations
+        assert work.core[:host, 3].sum() == counted.spikes + counted.relay_spikes
+        assert work.core[:, :7].sum(axis=0).tolist() == work.image[:, :7].sum(axis=0).tolist()
+        assert (work.potentials == counted.potentials.shape[1]).all()
+        assert work.hops.sum() == sum(int(network.links(found.plan.mesh).sum()) for network in found.networks)
+        value = found.to_json()
+        energy, timing = value["energy"], value["timing"]
+        assert sum(energy["parts"].values()) == pytest.approx(energy["pj_per_image"])
+        assert list(energy["parts"]) == list(PARTS)
+        layers = sum(layer["pj_per_image"] for layer in energy["layers"]) + energy["parts"]["static"]
+        assert layers == pytest.approx(energy["pj_per_image"])
+        for tick in timing["ticks"]:
+            assert sum(tick[name] for name in INCREMENTS) == pytest.approx(tick["cycles"])
+            assert tick[tick["bound"]] == max(tick[name] for name in INCREMENTS)
+            assert 0 <= tick["saves_at_most"] <= tick["cycles"]
+        assert timing["host_packets"] + timing["chip_packets"] == pytest.approx(counted.packets / n)
+        assert sum(tick["cycles"] for tick in timing["ticks"]) == pytest.approx(timing["cycles_per_image"]["mean"])
+    assert (free.increments[:, :, 4] == 0).all()
+    assert (free.tick_cycles <= cycle.tick_cycles).all()
+    assert (free.interval_cycles <= cycle.interval_cycles).all()
+    assert (free.models[:, :, :4] == cycle.models[:, :, :4]).all()
+    assert (cycle.interval_cycles >= 0).all()
+
+
+@given(SEEDS)
+@settings(max_examples=25)
+def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed))
+    found = profile(mapping, data, threads=1)
+    tables, rows = plan(mapping), fired(mapping, data)
+    bench, n = Bench(tables), len(data)
+    frames = [bench.frame(row) for row in rows]
+    for number in range(n):
+        parts = [frames[(number - t) % n].ticks[t] for t in range(mapping.ticks)]
+        ready, target, offset = [], [], [0]
+        for terminal in range(tables.mesh.terminals):
+            for part in parts:  # a terminal sends in one tick of a frame
+                mine = slice(*part.traffic.offset[terminal : terminal + 2].tolist())
+                ready += part.traffic.ready[mine].tolist()
+                target += part.traffic.target[mine].tolist()
+            offset.append(len(ready))
+        traffic = Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))
+        end = max([simulate(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
+        assert found.interval_cycles[number] == end + tables.sync_cycles
+        alone = max([ideal(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
+        assert found.stream_models[number, 3] == alone
+
+
+@given(SEEDS)
+@settings(max_examples=60)
+def test_one_port_and_enough_buffers_need_no_simulation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mapping, data = timed_map(rng)
+    t = mapping.chip.timing
+    assert t is not None
+    enough = t.router_cycles + t.link_cycles + t.credit_cycles
+    port = mapping.chip.ports[0]
+    timing = t.model_copy(update={"buffer_flits": enough + int(rng.integers(0, 3))})
+    chip = mapping.chip.model_copy(update={"ports": (port,), "timing": timing})
+    mapping = type(mapping)(**{name: getattr(mapping, name) for name in mapping.__slots__} | {"chip": chip})
+    tables = plan(mapping)
+    assert tables.one_tree
+    traffic = Bench(tables).frame(fired(mapping, data)[0]).ticks[0].traffic
+    # more packets than a small image gives, to any router
+    packets = int(rng.integers(1, 400))
+    offset = np.zeros(tables.mesh.terminals + 1, np.int64)
+    offset[-1] = packets
+    many = Traffic(
+        offset, np.arange(packets, dtype=np.int64), rng.integers(0, tables.mesh.routers, packets).astype(np.int32)
+    )
+    for given_ in (traffic, many):
+        met, alone = simulate(tables.mesh, given_), ideal(tables.mesh, given_)
+        np.testing.assert_array_equal(met.ejected, alone.ejected)
+        np.testing.assert_array_equal(met.sent, alone.sent)
+        np.testing.assert_array_equal(met.load, alone.load)
+
+
+@given(SEEDS)
+@settings(max_examples=60)
+def test_straight_ways_are_the_ideal_ones(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, height = (int(n) for n in rng.integers(1, 7, 2))
+    ports = tuple((0, int(y)) for y in rng.permutation(height)[: rng.integers(1, height + 1)])
+    mesh = Mesh(width, height, ports, 4, int(rng.integers(1, 4)), int(rng.integers(0, 3)), 1)
+    counts = rng.integers(0, 9, mesh.terminals) * (rng.random(mesh.terminals) < 0.6)
+    offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    ready = np.concatenate([np.sort(rng.integers(0, 30, n)) for n in counts]).astype(np.int64)
+    traffic = Traffic(offset, ready, rng.integers(0, mesh.terminals, offset[-1]).astype(np.int32))
+    found, wanted = straight(mesh, traffic), ideal(mesh, traffic)
+    for name in ("sent", "ejected", "load", "stalls", "blocked", "queue_peak", "queue_cycles"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), name)

@@ -1,0 +1,49 @@
+"""Mappings with chips whose timing is drawn at random, and spikes for them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hand_mappings import random_map
+
+from chipsim.datasets import Dataset
+from chipsim.engine.host import load_host
+from chipsim.engine.machine import load
+from chipsim.mapping import Mapping
+from chipsim.timing.profile import spikes
+
+
+def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
+    """A random mapping at random positions of a chip with random constants, and images for it."""
+    hand = random_map(rng)
+    width, height = int(rng.integers(1, 5)), int(rng.integers(4, 6))
+    timing = hand.chip.timing.model_copy(
+        update={
+            "input": str(rng.choice(["row_parallel", "synapse_serial"])),
+            "word_bits": int(rng.choice([1, 3, 16, 64])),
+            "synapses_per_cycle": int(rng.integers(1, 9)),
+            "start_cycles": int(rng.integers(0, 6)),
+            "columns_per_cycle": int(rng.integers(1, 6)),
+            "lookup_cycles": int(rng.integers(1, 4)),
+            "router_cycles": int(rng.integers(1, 4)),
+            "link_cycles": int(rng.integers(0, 3)),
+            "credit_cycles": int(rng.integers(1, 3)),
+            "buffer_flits": int(rng.integers(1, 6)),
+            "sync_cycles_per_hop": int(rng.integers(0, 3)),
+        }
+    )
+    rows = rng.permutation(height)[: rng.integers(1, height + 1)].tolist()
+    ports = tuple((0, int(y)) for y in rows)
+    hand.chip = hand.chip.model_copy(update={"grid": (width, height), "ports": ports, "timing": timing})
+    while len(hand.cores) > width * height:
+        width += 1
+        hand.chip = hand.chip.model_copy(update={"grid": (width, height)})
+    mapping = hand.build()
+    places = rng.permutation(width * height)[: mapping.cores]
+    mapping.arrays["core_position"] = np.stack([places % width, places // width], axis=1).astype(np.int32)
+    images = rng.integers(0, hand.levels + 1, (int(rng.integers(1, 7)), hand.features)).astype(np.float32)
+    return mapping, Dataset("random", "test", images, None)
+
+
+def fired(mapping: Mapping, data: Dataset) -> np.ndarray:
+    """What each source sends, (images, E+N)."""
+    return spikes(load(mapping), load_host(mapping), data.images, np.arange(len(data)))

@@ -1,0 +1,107 @@
+"""Timing beside a run: nothing else changes, and neither threads nor batches change it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_mappings import two_cores
+
+import chipsim
+from chipsim.mapping import write_mapping
+from chipsim.timing.profile import profile
+from chipsim.timing.tick import INCREMENTS
+
+CHIPSIM = [sys.executable, "-c", "from chipsim.cli import main; main()"]
+TIMING = set(
+    "mode images cycles_per_image chip_cycles_per_image interval_cycles ticks host_packets chip_packets hops busiest_link "
+    "images_per_second".split()
+)
+
+
+def call(place: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*CHIPSIM, *words], cwd=place, capture_output=True, timeout=120)
+
+
+@pytest.fixture
+def place(tmp_path: Path, small) -> Path:
+    """A compiled network and images for it."""
+    compiled, _, data = small
+    write_mapping(compiled.mapping, tmp_path / "m.map")
+    np.savez(tmp_path / "x.npz", images=data.images, labels=data.labels)
+    return tmp_path
+
+
+def test_three_modes_run_the_same(place: Path) -> None:
+    found = {}
+    for mode in ("none", "ideal", "cycle"):
+        done = call(
+            place, "run", "m.map", "--dataset", "x.npz", "--timing", mode, "--timing-images", "4", "--json", f"{mode}.json",
+            "--outputs", f"{mode}.npz", "--per-core", f"{mode}.csv",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        value = json.loads((place / f"{mode}.json").read_text())
+        timing, energy = value.pop("timing"), value.pop("energy")
+        assert (timing is None) == (energy is None) == (mode == "none")
+        for name in ("images_per_second", "load_seconds"):
+            value.pop(name)
+        found[mode] = (value, (place / f"{mode}.npz").read_bytes(), (place / f"{mode}.csv").read_bytes())
+        if mode != "none":
+            assert set(timing) >= TIMING
+            assert (timing["mode"], timing["images"]) == (mode, 4)
+            assert list(energy["parts"]) == "rows adds updates spikes lookups hops io static".split()
+            assert all(set(tick) >= {"layer", "cycles", "bound", *INCREMENTS} for tick in timing["ticks"])
+            text = done.stdout.decode()
+            assert "what would have to improve first" in text
+            assert all(tick["advice"].split(";")[0] in text for tick in timing["ticks"])
+            assert "Horowitz" in text
+    assert found["none"] == found["ideal"] == found["cycle"]
+
+
+def test_neither_threads_nor_batches_change_anything(small) -> None:
+    compiled, _, data = small
+    wanted = None
+    for threads, batch in ((1, None), (3, 1), (2, 5), (1, 6)):
+        found = profile(compiled.mapping, data, threads=threads, batch=batch, noise=0.2, seed=7).to_json()
+        for name in ("images_per_second", "threads"):
+            found["timing"].pop(name)
+        wanted = wanted or found
+        assert found == wanted
+
+
+def test_a_chip_without_timing_is_refused_before_the_run(place: Path) -> None:
+    mapping = two_cores().build()
+    bare = mapping.chip.model_copy(update={"timing": None})
+    hand = two_cores()
+    hand.chip = bare
+    write_mapping(hand.build(), place / "bare.map")
+    np.savez(place / "two.npz", images=np.zeros((1, 2), np.float32))
+    assert call(place, "run", "bare.map", "--dataset", "two.npz", "--quiet").returncode == 0
+    done = call(place, "run", "bare.map", "--dataset", "two.npz", "--timing", "cycle", "--json", "r.json")
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"chip 'mini': has no section timing")
+    assert not (place / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--timing", "exact"), b"--timing: 'exact' is no mode; allowed: none, ideal, cycle"),
+        (("--timing", "cycle", "--timing-images", "0"), b"--timing-images: is 0; allowed: >= 1"),
+    ],
+)
+def test_options_that_mean_nothing(place: Path, words: tuple[str, ...], said: bytes) -> None:
+    done = call(place, "run", "m.map", "--dataset", "x.npz", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+
+
+def test_the_verb_in_python(small) -> None:
+    compiled, _, data = small
+    found = chipsim.profile(compiled.mapping, data, mode="ideal", images=2)
+    assert isinstance(found, chipsim.Profile)
+    assert found.images == 2
