@@ -42,7 +42,7 @@ class Traffic:
 
     @property
     def _between(self) -> npt.NDArray[np.bool_]:
-        return (self.sender != HOST) & (self.receiver != HOST)
+        return np.asarray((self.sender != HOST) & (self.receiver != HOST))
 
     def hurried(self) -> Traffic:
         """The same with `READOUT` times the potentials: few as they are, their way to the port is the end of the frame."""
