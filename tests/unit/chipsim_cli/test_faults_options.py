@@ -60,6 +60,13 @@ def test_a_faults_file_that_cannot_be_used_is_bad_input(place: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_no_time_is_given_for_a_broken_chip(place: Path) -> None:
+    (place / "few.yaml").write_text("dead_cores: []\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "few.yaml", "--timing", "ideal")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"--timing: does not know what faults cost in time; leave --faults out")
+
+
 def test_avoid_names_the_core_and_its_layer(place: Path) -> None:
     (place / "faulty.yaml").write_text("cores: [[1, 0]]\n")
     done = call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "faulty.yaml")
