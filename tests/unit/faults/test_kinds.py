@@ -243,3 +243,15 @@ def test_a_chip_s_own_dead_links_are_gone_round() -> None:
     result = run({"dead_links": [[[0, 0], [1, 0]]]}, hand=hand)
     assert result.faults == {"dead_links": {"links": 1, "packets": 0}}
     assert result.potentials.tolist() == run({}).potentials.tolist()
+
+
+def test_packets_on_the_way_round_take_longer() -> None:
+    # the link between the two cores is dead: three hops where there was one, for spikes and potentials alike
+    data = Dataset("hand", "test", IMAGES, None)
+    hops = []
+    for links in ((), (((0, 0), (1, 0)),)):
+        hand = two_cores()
+        hand.chip = load_chip("mini").model_copy(update={"dead_links": links})
+        found = chipsim.profile(hand.build(), data, mode="cycle", images=4).to_json()
+        hops.append(found["timing"]["hops"])
+    assert hops[1] == 3 * hops[0] > 0
