@@ -33,6 +33,7 @@ Encoder = Annotated[
     str,
     typer.Option(metavar="host|chip", help="Where the first layer is computed: with chip the pixels themselves enter it."),
 ]
+Avoid = Annotated[str | None, typer.Option(metavar="FILE.yaml", help="Dead cores and links of the chip at hand.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
@@ -64,6 +65,7 @@ def compile_(
     output: Graph = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    avoid: Avoid = None,
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
@@ -102,7 +104,15 @@ def compile_(
     images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images)
     placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
-        model, chip, pixels, keep_dead=keep_dead, output=output, levels=_levels(levels), encoder=encoder, placing=placing
+        model,
+        chip,
+        pixels,
+        keep_dead=keep_dead,
+        output=output,
+        levels=_levels(levels),
+        encoder=encoder,
+        avoid=avoid,
+        placing=placing,
     )
     if done.mapping is not None:
         terminal.write_output(file, to_bytes(done.mapping))
@@ -125,6 +135,7 @@ def check(
     output: Graph = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    avoid: Avoid = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -137,13 +148,14 @@ def check(
     import sys
 
     from chipsim.chip import load_chip
+    from chipsim.chip.avoid import without
     from chipsim.files import check_writable
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
     check_writable(json)
-    spec = load_chip(chip)
+    spec = without(load_chip(chip), avoid)
     try:
         done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
     except ModelError as error:

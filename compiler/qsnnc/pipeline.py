@@ -12,6 +12,9 @@ from typing import Any
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip.avoid import Source as Broken
+from chipsim.chip.avoid import without
+from chipsim.chip.routes import routes
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from chipsim.mapping import Mapping as Program
@@ -142,6 +145,7 @@ def check(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
     placing: Placing | None = None,
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
@@ -164,6 +168,8 @@ def check(
     encoder : str
         ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
         fewest cores.
+    avoid : path or dict, optional
+        Dead cores and links of the chip at hand, besides its own: docs/faults.md.
     placing : Placing, optional
         How cores get their places.
 
@@ -174,7 +180,7 @@ def check(
     UsageError, InputError
     """
     stages, placing = Stages(), placing or Placing()
-    spec = load_chip(chip) if isinstance(chip, str) else chip
+    spec = without(load_chip(chip) if isinstance(chip, str) else chip, avoid)
     model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
     code = None
     if encoder == "chip":
@@ -204,7 +210,15 @@ def check(
         with stages.stage("calibrate"):
             rates = firing_rates(graph, cores, rule, placing.images, placing.name)
     with stages.stage("place"):
-        placed = place(cores, spec, rates=rates, strategy=placing.strategy, effort=placing.effort, seed=placing.seed)
+        placed = place(
+            cores,
+            spec,
+            rates=rates,
+            strategy=placing.strategy,
+            effort=placing.effort,
+            seed=placing.seed,
+            routes=routes(spec),
+        )
         verify_placement(cores, placed, spec)
     with stages.stage("assemble"):
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
@@ -227,6 +241,7 @@ def compile_model(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
     placing: Placing | None = None,
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
@@ -236,7 +251,17 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder, placing=placing)
+    done = check(
+        path,
+        chip,
+        pixels,
+        keep_dead=keep_dead,
+        output=output,
+        levels=levels,
+        encoder=encoder,
+        avoid=avoid,
+        placing=placing,
+    )
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done
