@@ -13,7 +13,7 @@ from qsnnc.frontend.convolve import convolve
 from qsnnc.frontend.linear import Arm, Sums, classes, span
 from qsnnc.frontend.matrices import constant
 from qsnnc.frontend.read import Model, Node, session
-from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, natural
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized, Terms, as_map, natural
 from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
@@ -113,7 +113,7 @@ class Pool:
             index = tensor.index.transpose(*kept, *axes)
             self.tensor = replace(tensor, index=index)
             if len(kept) == 1:
-                space = space_of(tensor, index)
+                space = space_of(tensor, index, node)
                 self.seen, self.window, self.shape = (len(index), *space), Window(space), (len(index), 1, 1)
             else:
                 rest = int(np.prod(index.shape[1 : len(kept)]))
@@ -123,15 +123,19 @@ class Pool:
         self.axis = 1 + kept[0] if node.attributes.get("keepdims", 1) else 1
 
 
-def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulator:
+def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     """AveragePool, GlobalAveragePool, ReduceMean and ReduceSum: a sum, scaled by what the reference divides by."""
-    pool = Pool(model, node, tensor)
+    seen = [Pool(model, node, tensor) for tensor in terms.tensors]
+    pool = seen[0]
     channels = pool.seen[0]
-    arm = Arm(pool.tensor, pool.seen, np.ones((channels, 1, *pool.window.kernel)), channels, pool.window)
-    counts = _divisors(model, node, pool)
+    ones = np.ones((channels, 1, *pool.window.kernel))
+    arms = [
+        Arm(mine.tensor, pool.seen, sign * ones, channels, pool.window) for mine, sign in zip(seen, terms.signs, strict=True)
+    ]
+    counts = divisors(model, node, pool)
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
-    found = convolve(sums, [arm], np.zeros(channels), apart=None if uniform else counts)
+    found = terms.read(convolve(sums, arms, np.zeros(channels), apart=None if uniform else counts))
     if found.shape == pool.shape:
         example = np.unique(found.border.reshape(-1), return_index=True)[1]
         divisor = counts[example][:, None].astype(np.float64)
@@ -149,7 +153,7 @@ def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulat
     )
 
 
-def _divisors(model: Model, node: Node, pool: Pool) -> Int:
+def divisors(model: Model, node: Node, pool: Pool) -> Int:
     """What the reference divides each window's sum by: int64 (positions,)."""
     positions = pool.shape[1] * pool.shape[2]
     if node.op == "ReduceSum":
@@ -255,7 +259,7 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     return Layer(
         name=name,
         tensor=end,
-        tensor_shape=tuple(pool.layout.shape),
+        tensor_shape=tuple(pool.layout.shape) if end else shape,
         shape=shape,
         levels=source.levels,
         scale=view.part.scale,

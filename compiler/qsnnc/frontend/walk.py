@@ -52,6 +52,7 @@ class Walk:
     host: set[str]  # tensors that only the host computes
     state: dict[str, State] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
+    settled: dict[str, Quantized | None] = field(default_factory=dict)  # levels of tensors that no quantizer closes
     encoder: Population | None = None
     encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)
