@@ -81,11 +81,12 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     if not root.canonical:
         part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
         order = "qsnnc.ordered"
+    whole = start != model.output and model.whole(start)  # what reads it wants its integer type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
         helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
-        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=model.kinds[start] if whole else TensorProto.FLOAT),
         helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
     if not root.canonical:

@@ -84,6 +84,8 @@ def visit(walk: Walk, node: Node) -> None:
     if node.op in ELEMENTWISE:
         if all(name in walk.host for name in data):
             walk.host.update(node.outputs)
+            if len({frozenset(walk.growth(name)[0]) for name in data}) > 1:
+                walk.meets.update(node.outputs)
         return
     tensors = [resolve(walk, name) for name in data]
     if tensors and all(tensor is not None for tensor in tensors):
@@ -157,7 +159,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     """What can be moved behind a quantizer that is still to come, or merged with the linear operator before it."""
     out = node.outputs[0]
     last = walk.leads_out(out)
-    if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None:
+    if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
         walk.state[out] = matrices.multiply_sums(walk.model, node, inner, index, name, last=last)
@@ -175,10 +177,10 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
 
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
-    """The sums that a tensor holds as they are, with no operator between that changes them, and where each stands."""
+    """Sums of one scale that a tensor holds as they are, unchanged by any operator, and where each stands."""
     known = walk.state.get(name)
     if isinstance(known, Accumulator):
-        return known, known.layout
+        return (known, known.layout) if np.unique(known.scale).size == 1 else None
     if isinstance(known, Moved) and (inner := _plain_sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None

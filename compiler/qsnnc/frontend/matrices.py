@@ -164,13 +164,6 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
         Which feature of ``inner`` stands where in the tensor that the matrix reads.
     """
     found = matrix_of(model, node, index.ndim + 1)
-    if np.unique(inner.scale).size != 1 or index.ndim != 1:
-        raise ModelError(
-            node.name,
-            f"reads {inner.name}, whose sums have scales of their own; put a quantizer (scale, round, clip) between",
-            code="activation-not-quantized",
-            node=node.name,
-        )
     weights, bias, scale = found.weights, found.bias, float(inner.scale.flat[0])
     whole, scales = integer_weights(name, node.name, weights, per_channel=not last)
     features = int(np.prod(inner.shape))

@@ -135,6 +135,7 @@ TABLE = (
         "after the last weights",
         "onnxruntime runs them on the scores",
     ),
+    Operator("QLinearSoftmax", "host", "after the last weights", "as it is", MICROSOFT),
     Operator("DynamicQuantizeLinear", "refused", "scales that depend on the data", "quantize statically, with calibration"),
     Operator(
         "DynamicQuantizeMatMul DynamicQuantizeLSTM MatMulIntegerToFloat",

@@ -115,8 +115,7 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     x = root.value(potential).transpose(0, 2, 1).reshape(-1, root.shape[0])
     y = region.function()(x) if region.nodes else x.astype(np.float64)
     values = np.unique(y)
-    behind_weights = root.node.op in WEIGHTED
-    if len(values) < 2 or (behind_weights and (len(values) > MOST_OPEN or 2 * len(values) > len(np.unique(x)))):
+    if len(values) < 2 or (root.node.op in WEIGHTED and not _rounds(x, y, values)):
         return None
     slack = _slack(root, region, x, y)
     falling = (y[0] > y[points - 1]) if region.nodes else np.zeros(root.shape[0], bool)
@@ -124,6 +123,12 @@ def _values(root: Accumulator, region: Region) -> Found | None:
         return None
     levels = on_a_grid(region.end, values, falling)
     return Found(levels, slack) if levels.count <= MOST_LEVELS else None
+
+
+def _rounds(x: npt.NDArray[np.float32], y: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> bool:
+    """Whether values between the ends stand for several sums each: what rounds, and is no activation alone."""
+    inside = (y > values[0]) & (y < values[-1])
+    return len(values) <= MOST_OPEN and 2 * (len(values) - 2) <= len(np.unique(x[inside]))
 
 
 def _slack(root: Accumulator, region: Region, x: npt.NDArray[np.float32], y: npt.NDArray[np.float64]) -> int | None:

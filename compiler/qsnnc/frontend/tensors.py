@@ -180,8 +180,9 @@ class Accumulator:
 
     @property
     def canonical(self) -> bool:
-        """Whether the ONNX tensor has the features in their own order."""
-        return bool((self.layout.reshape(-1) == np.arange(self.layout.size)).all())
+        """Whether the ONNX tensor has the features, all of them, in their own order."""
+        whole = self.layout.size == int(np.prod(self.shape))
+        return whole and bool((self.layout.reshape(-1) == np.arange(self.layout.size)).all())
 
 
 def natural(shape: tuple[int, int, int], out: tuple[int, ...]) -> Int:

@@ -50,6 +50,7 @@ class Walk:
     namer: Namer
     producer: dict[str, Node]
     host: set[str]  # tensors that only the host computes
+    meets: set[str] = field(default_factory=set)  # those in which several of the host's meet: regions begin there
     state: dict[str, State] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
     settled: dict[str, Quantized | None] = field(default_factory=dict)  # levels of tensors that no quantizer closes
@@ -82,7 +83,8 @@ class Walk:
         while pending:
             name = pending.pop()
             node = self.producer.get(name)
-            if name in self.state or name in stops or node is None or node.op not in ELEMENTWISE:
+            stop = name in self.state or name in stops or name in self.meets
+            if stop or node is None or node.op not in ELEMENTWISE:
                 roots.add(name)
             elif id(node) not in inside:
                 inside.add(id(node))
