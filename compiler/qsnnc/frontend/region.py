@@ -193,6 +193,8 @@ def steps(
             break
         if max(len(np.unique(v)) for v in values) > MOST_LEVELS or _looks_continuous(points, values):
             return None
+        if any(len(v) > 2048 for v in values):  # a function that turns may have more jumps than could ever be looked at
+            _refuse_turns(values, end)
         batch = np.zeros((width, channels), np.float32)
         for channel, x in enumerate(fresh):
             batch[: len(x), channel] = x
@@ -201,11 +203,16 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
+    _refuse_turns(values, end)
+    return [np.unique(v) for v in values]
+
+
+def _refuse_turns(values: list[npt.NDArray[np.float64]], end: str) -> None:
+    """Refuse a function that both rises and falls."""
     for value in values:
         moves = np.sign(np.diff(value))
         if (moves > 0).any() and (moves < 0).any():
             raise not_monotone(end)
-    return [np.unique(v) for v in values]
 
 
 def not_monotone(end: str) -> ModelError:
