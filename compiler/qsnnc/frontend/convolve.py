@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import dyadic_units
+from qsnnc.frontend.lattice import phased
 from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes
 from qsnnc.frontend.spread import fits, spread, ungrouped
 from qsnnc.frontend.tensors import F64, Accumulator
@@ -42,19 +43,45 @@ def convolve(
     written_out : bool
         Whether a window that no kernel can move over a population may become a matrix.
     """
+    try:
+        return _moving(sums, arms, bias, per_channel=per_channel, apart=apart)
+    except ModelError as error:
+        if error.code != "reshape-before-window":
+            raise
+        refusal = error
+    for split, parts, phases in phased(sums, arms) if apart is None else ():
+        try:
+            return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
+        except ModelError as error:
+            if error.code != "reshape-before-window":
+                raise
+    if not written_out or not fits(sums, arms):
+        raise refusal
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    return spread(sums, arms, integers, scales, bias)
+
+
+def _integers(sums: Sums, arms: Sequence[Arm], *, per_channel: bool) -> tuple[list[Int], F64]:
+    """Integer weights of each arm, and the scale a channel that all arms share."""
     rows = np.concatenate([arm.kernel.reshape(len(arm.kernel), -1) for arm in arms], axis=1)
     whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
     cuts = np.cumsum([arm.kernel[0].size for arm in arms])[:-1]
-    integers = [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)]
-    try:
-        seen = [
-            (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
-        ]
-        pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
-    except ModelError as error:
-        if error.code != "reshape-before-window" or not written_out or not fits(sums, arms):
-            raise
-        return spread(sums, arms, integers, scales, bias)
+    return [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)], scales
+
+
+def _moving(sums: Sums, arms: Sequence[Arm], bias: F64, *, per_channel: bool, apart: Int | None = None) -> Accumulator:
+    """Kernels that move over populations.
+
+    Raises
+    ------
+    ModelError
+        There is no kernel that does, for one of the arms: ``reshape-before-window``.
+    """
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    seen = [
+        (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
+    ]
+    pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
     offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
     return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
 

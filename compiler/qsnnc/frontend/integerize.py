@@ -12,7 +12,7 @@ from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend import ends, joins, matrices, pools
 from qsnnc.frontend.closing import resolve
-from qsnnc.frontend.convolution import convolution
+from qsnnc.frontend.convolution import convolution, transposed
 from qsnnc.frontend.diagnosis import not_quantized, why_not
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
@@ -115,6 +115,8 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
     name = walk.namer.layer(node)
     if node.op == "Conv":
         walk.state[out] = convolution(model, node, Terms.of(tensors[0]), name)
+    elif node.op == "ConvTranspose":
+        walk.state[out] = transposed(model, node, Terms.of(tensors[0]), name)
     elif node.op in ("Gemm", "MatMul"):
         walk.state[out] = matrices.multiply(model, node, Terms.of(tensors[0]), name, last=walk.leads_out(out))
     elif node.op in POOLS:
@@ -144,6 +146,8 @@ def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
     try:
         if node.op == "Conv":
             walk.state[out] = convolution(model, node, terms, name)
+        elif node.op == "ConvTranspose":
+            walk.state[out] = transposed(model, node, terms, name)
         elif node.op in POOLS:
             walk.state[out] = pools.average(model, node, terms, name)
         else:

@@ -21,6 +21,8 @@ Int = npt.NDArray[np.int64]
 
 #: a quantizer with more values than this is taken for a continuous function: each level is a neuron
 MOST_LEVELS = 4_096
+#: points of a function that rises and falls again after which it is taken for noise, and no further looked at
+MOST_POINTS = 1 << 16
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
 FAR = np.float32(2.0**40)
 #: functions that are too many for a close look each
@@ -193,8 +195,8 @@ def steps(
             break
         if max(len(np.unique(v)) for v in values) > MOST_LEVELS or _looks_continuous(points, values):
             return None
-        if any(len(v) > 2048 for v in values):  # a function that turns may have more jumps than could ever be looked at
-            _refuse_turns(values, end)
+        if any(len(v) > MOST_POINTS and _turns(v) for v in values):
+            return None
         batch = np.zeros((width, channels), np.float32)
         for channel, x in enumerate(fresh):
             batch[: len(x), channel] = x
@@ -203,16 +205,15 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
-    _refuse_turns(values, end)
+    if any(_turns(value) for value in values):
+        raise not_monotone(end)
     return [np.unique(v) for v in values]
 
 
-def _refuse_turns(values: list[npt.NDArray[np.float64]], end: str) -> None:
-    """Refuse a function that both rises and falls."""
-    for value in values:
-        moves = np.sign(np.diff(value))
-        if (moves > 0).any() and (moves < 0).any():
-            raise not_monotone(end)
+def _turns(value: npt.NDArray[np.float64]) -> bool:
+    """Whether a function both rises and falls."""
+    moves = np.diff(value)
+    return bool((moves > 0).any() and (moves < 0).any())
 
 
 def not_monotone(end: str) -> ModelError:

@@ -15,6 +15,8 @@ from qsnnc.ir.layers import Int
 
 #: whose kernels the reference has for floating point only
 FLOATING = frozenset(("DepthToSpace", "SpaceToDepth"))
+#: for 32-bit integers at most
+SCALING = frozenset(("Resize", "Upsample"))
 
 
 def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[Quantized]:
@@ -85,8 +87,13 @@ def _run(
     """Let the reference move the numbers, a batch of one."""
     from onnx import TensorProto, helper, numpy_helper
 
-    floating = node.op in FLOATING
-    dtype, kind = (np.float64, TensorProto.DOUBLE) if floating else (np.int64, TensorProto.INT64)
+    kind = int(TensorProto.INT64)
+    if node.op in FLOATING:
+        kind = int(TensorProto.DOUBLE)
+    elif node.op in SCALING:
+        _nearest(node)
+        kind = int(TensorProto.INT32)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
     names = [f"qsnnc.{number}" for number in range(len(indices))]
     inputs = list(node.inputs)
     for number, name in enumerate(names):
@@ -108,7 +115,7 @@ def _run(
     plain = helper.make_node(node.op, inputs, outputs, **attributes)
     shapes = [(1, *index.shape) for index in indices]
     part = model.subgraph(
-        {name: (int(kind), shape) for name, shape in zip(names, shapes, strict=True)},
+        {name: (kind, shape) for name, shape in zip(names, shapes, strict=True)},
         outputs,
         [replace(node, inputs=tuple(inputs), outputs=tuple(outputs), proto=plain)],
     )
@@ -130,6 +137,20 @@ def _run(
                 node=node.name,
             )
     return [np.asarray(moved[0], np.int64) for moved in found]
+
+
+def _nearest(node: Node) -> None:
+    """Refuse what mixes values."""
+    mode = node.attributes.get("mode", b"nearest").decode()
+    if mode != "nearest":
+        raise ModelError(
+            node.name,
+            f"{node.op} in mode {mode!r} mixes neighbours; use nearest, or a ConvTranspose with the weights of the mixture",
+            code="model-attribute",
+            node=node.name,
+            found=mode,
+            allowed="nearest",
+        )
 
 
 def _pad(index: npt.NDArray[np.int64], attributes: dict[str, object], value: int) -> npt.NDArray[np.int64]:

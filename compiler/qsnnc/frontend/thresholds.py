@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from qsnnc.frontend.region import Levels, Region, not_monotone, thresholds
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Doubt, Int, Layer
 
+T = TypeVar("T", bound=np.generic)
+
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
 
@@ -24,8 +27,13 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
     sizes = region.model.shapes[region.root]
-    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:  # a channel for every element
-        levels, region = _everywhere(levels, region)
+    phases = 1
+    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:
+        phases = _phases(root, sizes[root.axis - 1])
+        if not phases:  # a channel for every element
+            levels, region = _everywhere(levels, region)
+    if phases > 1:
+        return _of_phases(root, region, levels, phases, (name, tensor, shape))
     spread = region.axes != (root.axis,)
     if spread:  # f differs by position: every position is a border class of its own
         root = _apart(root)
@@ -67,6 +75,45 @@ def fires(
         exact_sums=exact_sums,
         doubts=doubts,
     )
+
+
+def _phases(root: Accumulator, channels: int) -> int:
+    """How many channels of the sums, one after the other, stand for each of the tensor's; 0 where they do not."""
+    count, rest = divmod(root.shape[0], channels)
+    along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
+    wanted = np.broadcast_to(np.arange(channels).reshape(along), root.layout.shape)
+    return 0 if rest or (root.layout // root.border.size // count != wanted).any() else count
+
+
+def _of_phases(
+    root: Accumulator, region: Region, levels: Levels, phases: int, ends: tuple[str, str, tuple[int, ...]]
+) -> Layer:
+    """A layer whose channels share f in turns: every phase is looked at as a class of positions."""
+    rising = turned(root, np.repeat(levels.falling, phases))
+
+    def apart(
+        values: npt.NDArray[T],
+    ) -> npt.NDArray[T]:  # (classes, channels * phases, ...) to (classes * phases, channels, ...)
+        split = values.reshape(len(values), -1, phases, *values.shape[2:]).swapaxes(1, 2)
+        return np.ascontiguousarray(split.reshape(len(values) * phases, -1, *values.shape[2:]))
+
+    columns = replace(
+        rising,
+        scale=apart(rising.scale),
+        offset=apart(rising.offset),
+        reach=apart(rising.reach),
+        exact=np.asarray(rising.exact.reshape(-1, phases).all(axis=1)),
+        magnitude=rising.magnitude.reshape(-1, phases).max(axis=1),
+    )
+    limits = thresholds(region.function(), levels, columns.value, columns.reach)
+    _hold(region, levels, columns, limits)
+    found = tuple(
+        replace(d, channel=d.channel * phases + d.border_class % phases, border_class=d.border_class // phases)
+        for d in doubts(columns, region, levels, limits)
+    )
+    together = limits.reshape(-1, phases, *limits.shape[1:]).swapaxes(1, 2).reshape(len(rising.scale), -1, levels.count)
+    exact = bool(rising.exact.all())
+    return fires(rising, levels, *ends, np.ascontiguousarray(together), exact_sums=exact, doubts=found)
 
 
 def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
