@@ -22,7 +22,7 @@ from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import FAR
-from qsnnc.frontend.relabel import move, moved_index
+from qsnnc.frontend.relabel import fills, move, moved_index
 from qsnnc.frontend.settle import largest, settle
 from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.terms import terms_of
@@ -162,7 +162,7 @@ def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
 def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     """What can be moved behind a quantizer that is still to come, or merged with the linear operator before it."""
     out = node.outputs[0]
-    last = walk.leads_out(out)
+    last = all(walk.leads_out(name) for name in node.outputs if name)
     if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
@@ -185,7 +185,7 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     known = walk.state.get(name)
     if isinstance(known, Accumulator):
         return (known, known.layout) if np.unique(known.scale).size == 1 else None
-    if isinstance(known, Moved) and (inner := _plain_sums(walk, known.before)) is not None:
+    if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None
 

@@ -19,8 +19,10 @@ FLOATING = frozenset(("DepthToSpace", "SpaceToDepth"))
 SCALING = frozenset(("Resize", "Upsample"))
 
 
-def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[Quantized]:
+def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, filled: float | None = None) -> list[Quantized]:
     """Every output of a node as levels; ``tensors`` are its data inputs in order, None for a constant of a Concat.
+
+    ``filled`` is what a Pad fills in, where that is not the value that it says.
 
     Raises
     ------
@@ -30,11 +32,11 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[
     if node.op in ("Identity", "Dropout"):
         assert tensors[0] is not None
         return [tensors[0]]
-    filled = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
-    parts, fixed, indices = together(filled)
+    given = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
+    parts, fixed, indices = together(given)
     extra: dict[str, npt.NDArray[np.int64]] = {}
-    if node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant":
-        value = _pad_value(model, node)
+    if fills(node):
+        value = pad_value(model, node) if filled is None else filled
         held = np.flatnonzero(fixed == value)
         if not len(held):
             fixed = np.append(fixed, value)
@@ -44,8 +46,14 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[
     return [Quantized(parts, index, fixed) for index in moved]
 
 
+def fills(node: Node) -> bool:
+    """Whether an operator fills in a constant."""
+    return node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant"
+
+
 def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
-    """Where numbers go that stand for the one data input's elements."""
+    """Where numbers go that stand for the one data input's elements; a Pad fills in what is none of them."""
+    assert not fills(node), node.name
     if node.op in ("Identity", "Dropout"):
         return index
     outputs = [name for name in node.outputs if name]
@@ -72,7 +80,7 @@ def _constants(model: Model, name: str) -> Quantized:
     return Quantized((), (-1 - inverse.reshape(value.shape[1:])).astype(np.int64), fixed)
 
 
-def _pad_value(model: Model, node: Node) -> float:
+def pad_value(model: Model, node: Node) -> float:
     """The constant that a Pad fills in."""
     if len(node.inputs) > 2 and node.inputs[2]:
         if node.inputs[2] not in model.constants:

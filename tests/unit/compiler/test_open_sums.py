@@ -222,3 +222,21 @@ def test_largest_of_a_few_of_the_channels(save) -> None:
     net.shape = (3, 1, 1)
     finish(net)
     equal(net, save)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, -1.0])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_what_a_pad_fills_in_before_the_quantizer_goes_through_it(save, value, weighted) -> None:
+    rng = np.random.default_rng(13)
+    net = stem(channels=3)
+    if weighted:
+        net.conv("conv", ternary(rng, 3, 3, 1, 1))
+    else:
+        net.node("AveragePool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+        net.shape = (3, 3, 3)
+    net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 0, 0, 0, 0, 1), net.const("value", np.float32(value)))
+    net.shape = (3, net.shape[1] + 1, net.shape[2] + 1)
+    if weighted:
+        net.quantize("q", 0, 3)
+    finish(net)
+    equal(net, save)
