@@ -77,7 +77,7 @@ def run(walk: Walk) -> None:
 def visit(walk: Walk, node: Node) -> None:
     """Advance over one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
-    if node.op in JOINS and _joins(walk, data):
+    if node.op in JOINS and _joins(walk, node, data):
         if not walk.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
             walk.state[node.outputs[0]] = _join(walk, node, data)
         return
@@ -190,13 +190,26 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     return None
 
 
-def _joins(walk: Walk, data: list[str]) -> bool:
+def _joins(walk: Walk, node: Node, data: list[str]) -> bool:
     """Whether a sum joins branches instead of being elementwise on one."""
     if len(data) < 2 or all(name in walk.host for name in data):
         return False
     regions = [walk.region(name) for name in data]
     roots = {region.root if region else None for region in regions}
-    return len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data)
+    if len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data):
+        return True
+    return _turns(walk, node) and all(walk.quantizes(name) for name in data)
+
+
+def _turns(walk: Walk, node: Node) -> bool:
+    """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
+    region = walk.region(node.outputs[0])
+    try:
+        if region is not None:
+            walk.levels(region)
+    except ModelError as error:
+        return error.code == "not-monotone"
+    return False
 
 
 def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:

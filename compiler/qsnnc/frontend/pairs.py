@@ -62,6 +62,8 @@ def pair_of(
         return None
     if tensors[0].index.shape != tensors[1].index.shape:
         return None
+    if len(tensors[0].parts[0].values) * len(tensors[1].parts[0].values) > MOST_VALUES:
+        return None
     return Pair(node, (tensors[0], tensors[1]), (signs[0], signs[1]), name, refusal)
 
 

@@ -19,7 +19,7 @@ from qsnnc.frontend.closing import resolve
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.operators import WEIGHTED
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import MOST_LEVELS, Levels, Region, on_a_grid
+from qsnnc.frontend.region import MANY_LEVELS, Levels, Region, on_a_grid
 from qsnnc.frontend.relabel import move
 from qsnnc.frontend.requantize import requantized
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized
@@ -109,7 +109,7 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     low, high = root.reach[..., :1], root.reach[..., 1:]
     points = int((high - low).max()) + 1
     alike = region.axes == (root.axis,) and region.columns == root.shape[0]
-    if points > MOST_LEVELS or not (alike or not region.nodes):
+    if points > MANY_LEVELS or not (alike or not region.nodes):
         return None
     potential = np.minimum(low + np.arange(points), high)  # (classes, channels, points)
     x = root.value(potential).transpose(0, 2, 1).reshape(-1, root.shape[0])
@@ -122,7 +122,7 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
     levels = on_a_grid(region.end, values, falling)
-    return Found(levels, slack) if levels.count <= MOST_LEVELS else None
+    return Found(levels, slack) if levels.count <= MANY_LEVELS else None
 
 
 def _rounds(x: npt.NDArray[np.float32], y: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.read import Model
-from qsnnc.frontend.region import Levels, Region, not_monotone, thresholds
+from qsnnc.frontend.region import AT_ONCE, MANY_LEVELS, Levels, Region, not_monotone, thresholds
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Doubt, Int, Layer
 
@@ -19,6 +19,23 @@ T = TypeVar("T", bound=np.generic)
 
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
+#: thresholds of one layer
+MOST_THRESHOLDS = 1 << 27
+
+
+def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
+    """Refuse more thresholds than can be held."""
+    count = root.reach.shape[0] * root.shape[0] * levels.count
+    if count > MOST_THRESHOLDS:
+        raise ModelError(
+            region.end,
+            f"has {levels.count + 1:,} levels in {root.shape[0]:,} channels, {count:,} thresholds; at most "
+            f"{MOST_THRESHOLDS:,} are supported: quantize activations to 8 bits or fewer",
+            code="levels-many",
+            node=region.end,
+            found=count,
+            allowed=MOST_THRESHOLDS,
+        )
 
 
 def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tensor: str, shape: tuple[int, ...]) -> Layer:
@@ -26,6 +43,7 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
 
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
+    _refuse_size(root, region, levels)
     sizes = region.model.shapes[region.root]
     phases = 1
     if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:
@@ -235,10 +253,35 @@ def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
 
 def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Doubt, ...]:
     """Thresholds whose nearest reachable potentials, T and T - 1, float rounding could move across the decision."""
-    classes, channels, count = limits.shape
+    size = max(1, AT_ONCE // (limits.shape[0] * limits.shape[1]))
+    cuts = levels.cuts
+    open_ = [
+        _open(root, region, cuts[first : first + size], limits[..., first : first + size])
+        for first in range(0, levels.count, size)
+    ]
+    found = np.concatenate(open_, axis=2)
+    error, unit = _error(root), np.abs(root.scale)
+    if levels.count <= MANY_LEVELS:
+        return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
+    runs = []
+    for k, c in np.ndindex(found.shape[:2]):
+        edges = np.flatnonzero(np.diff(found[k, c], prepend=False, append=False)).reshape(-1, 2).tolist()
+        bound = float(error[c] / unit[k, c])
+        runs += [Doubt(c, k, first, bound, last - first) for first, last in edges]
+    return tuple(runs)
+
+
+def _error(root: Accumulator) -> npt.NDArray[np.float64]:
+    """Bound of the float error of the sums, by channel."""
     error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude))
-    error = np.where(np.isfinite(error), error, np.inf)
-    cut = levels.cuts[:, None]
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _open(root: Accumulator, region: Region, cuts: npt.NDArray[np.float64], limits: Int) -> npt.NDArray[np.bool_]:
+    """Whether rounding could move each decision of some levels."""
+    classes, channels, count = limits.shape
+    error = _error(root)
+    cut = cuts[:, None]
     low, high = root.reach[..., :1], root.reach[..., 1:]
     found = np.zeros(limits.shape, bool)
     for potential, reachable, above in ((limits, limits <= high, True), (limits - 1, limits - 1 >= low, False)):
@@ -252,5 +295,4 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
         bottom, top = (np.broadcast_to(b, x.shape).reshape(classes, count, channels) for b in bounds)
         sure = (bottom > cut if above else top < cut).transpose(0, 2, 1)
         found |= reachable & ~sure
-    unit = np.abs(root.scale)
-    return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
+    return found

@@ -240,3 +240,20 @@ def test_what_a_pad_fills_in_before_the_quantizer_goes_through_it(save, value, w
         net.quantize("q", 0, 3)
     finish(net)
     equal(net, save)
+
+
+def test_levels_and_their_opposites_are_two_arms(save) -> None:
+    """Both grow from one convolution, but their sum rises and falls: it is no activation of that."""
+    rng = np.random.default_rng(14)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 3, 3, 1, 1))
+    net.quantize("q", 0, 4)
+    before = net.here
+    net.node("Neg", "neg")
+    net.node("Mul", "half", net.const("half.value", np.float32(0.5)))
+    net.node("Round", "round")
+    net.node("Add", "sum", before)
+    net.conv("next", ternary(rng, 2, 3, 1, 1))
+    net.quantize("q2", 0, 3)
+    finish(net)
+    equal(net, save)
