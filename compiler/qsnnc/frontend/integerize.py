@@ -21,7 +21,7 @@ from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import FAR
+from qsnnc.frontend.region import FAR, MANY
 from qsnnc.frontend.relabel import fills, move, moved_index
 from qsnnc.frontend.settle import largest, settle
 from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
@@ -204,9 +204,10 @@ def _joins(walk: Walk, node: Node, data: list[str]) -> bool:
 def _turns(walk: Walk, node: Node) -> bool:
     """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
     region = walk.region(node.outputs[0])
+    if region is None or region.columns > MANY:
+        return False
     try:
-        if region is not None:
-            walk.levels(region)
+        walk.levels(region)
     except ModelError as error:
         return error.code == "not-monotone"
     return False
