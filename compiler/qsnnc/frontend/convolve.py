@@ -49,7 +49,7 @@ def convolve(
         if error.code != "reshape-before-window":
             raise
         refusal = error
-    for split, parts, phases in phased(sums, arms) if apart is None else ():
+    for split, parts, phases in phased(sums, arms) if apart is None and written_out else ():
         try:
             return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
         except ModelError as error:
