@@ -196,9 +196,8 @@ def verification_lines(found: Verification, name: str) -> list[str]:
     if found.inexact:
         lines.append(f"float sums depend on their order in: {', '.join(found.inexact)}")
     for layer, doubts in found.doubts.items():
-        inside = (
-            f"{len(doubts):,} of {found.thresholds.get(layer, len(doubts)):,} thresholds lie inside the float error bound"
-        )
+        count = sum(doubt.count for doubt in doubts)
+        inside = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds lie inside the float error bound"
         lines.append(f"{layer}: {inside}: {_by_channel(doubts)}")
     return lines
 
@@ -207,7 +206,9 @@ def _by_channel(doubts: tuple[Doubt, ...], most: int = 6) -> str:
     """Doubtful thresholds, channel by channel."""
     channels: dict[int, set[int]] = {}
     for doubt in doubts:
-        channels.setdefault(doubt.channel, set()).add(doubt.level)
+        levels = channels.setdefault(doubt.channel, set())
+        if len(channels) <= most:  # the others are only counted
+            levels.update(range(doubt.level, doubt.level + doubt.count))
     parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
     rest = len(channels) - most
     return ", ".join(parts) + (f" and {rest:,} channels more: --json lists them" if rest > 0 else "")
