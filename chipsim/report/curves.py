@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -57,7 +58,7 @@ def published() -> dict[str, dict[float, float]]:
     return {fault: row[key] for fault, key in BESIDE.items()}
 
 
-def read_sweeps(paths: list[str]) -> Sweep:
+def read_sweeps(paths: Sequence[str]) -> Sweep:
     """Read the JSON of one ``chipsim sweep`` or of several, of the same network on the same images.
 
     Raises

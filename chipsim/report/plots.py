@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -80,7 +81,7 @@ def published() -> Published:
     return Published(found, content["full_precision"], content["source"])
 
 
-def read_results(paths: list[str]) -> list[Network]:
+def read_results(paths: Sequence[str]) -> list[Network]:
     """Read the JSON of ``chipsim run``, or a table of several networks (schema ``qsnnc-results/1``).
 
     A run is called by its file's name; where that holds k1b2, it is drawn beside the published k=1, B=2.
