@@ -150,6 +150,44 @@ def run(
 
 
 @app.command()
+def trace(
+    file: MapFile,
+    dataset: DatasetName,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE.perfetto-trace|.pftrace|.vcd", help="What to write, by its suffix."),
+    ],
+    image: Annotated[int, typer.Option(metavar="N", help="Number of the image in the data set, from 0.")] = 0,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="As --timing of chipsim run.")] = "cycle",
+    packets: Annotated[int, typer.Option(metavar="N", help="Packets that a Perfetto trace shows one by one.")] = 5000,
+    quiet: Quiet = False,
+) -> None:
+    """Write what happens in one frame, cycle by cycle: for ui.perfetto.dev or a waveform viewer; 1 ns is 1 cycle.
+
+    Example: chipsim trace lenet.map --dataset digits --image 3 -o frame.pftrace
+    """
+    import sys
+
+    from chipsim.files import check_writable
+    from chipsim.report import trace as traces
+    from chipsim.timing.history import check_mode, history
+
+    write = traces.writer(output, packets)
+    check_mode(mode)
+    check_writable(output)
+    found = history(file, dataset, image=image, mode=mode, split=split, data_dir=data_dir)
+    terminal.write_output(output, write(found))
+    if not quiet and output != "-":
+        print(  # noqa: T201
+            f"{output}: image {image}, {found.cycles:,} cycles in {len(found.frame.ticks)} ticks, "
+            f"{len(found.packets.sent):,} packets; 1 ns = 1 cycle",
+            file=sys.stderr,
+        )
+
+
+@app.command()
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
     """Say what memory a core has and what of it a mapping uses: crossbar, tables, state, axons; and what binds.
 
