@@ -275,8 +275,11 @@ def network(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy", help="Which figure.")],
-    files: Annotated[list[str], typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table.")],
+    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy|saturation", help="Which figure.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table; none for saturation."),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="Where to draw; KIND.png without it.")
     ] = None,
@@ -284,19 +287,32 @@ def plot(
 ) -> None:
     """Draw spikes, synaptic operations or accuracy of our networks beside the published ones; needs matplotlib.
 
+    saturation: what an 8x8 network accepts, and how long packets take, against what it is offered.
+
     Example: chipsim plot sops results/results.json -o sops.svg
     """
     import sys
 
+    from chipsim.errors import UsageError
     from chipsim.files import check_writable
     from chipsim.report import plots
 
     target = output or f"{kind}.png"
     plots.check(kind, target)
     check_writable(target)
-    terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
+    if kind == "saturation":
+        from chipsim.report import saturation
+
+        if files:
+            raise UsageError("plot", "saturation simulates by itself and takes no files", code="plot-files")
+        terminal.write_output(target, saturation.draw(saturation.curves(), plots.suffix(target)))
+        files = []
+    elif not files:
+        raise UsageError("plot", f"{kind} needs a result: the JSON of chipsim run, or a results table", code="plot-files")
+    else:
+        terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
     if not quiet and target != "-":
-        print(f"{target}: {kind} of {len(files)} files", file=sys.stderr)  # noqa: T201
+        print(f"{target}: {kind}{f' of {len(files)} files' if files else ''}", file=sys.stderr)  # noqa: T201
 
 
 @app.command()

@@ -270,3 +270,17 @@ def test_the_command(tmp_path):
     out = run("--traffic", "no.csv")
     assert out.returncode == 3
     assert out.stderr == "no.csv: cannot be read: No such file or directory\n"
+
+
+def test_without_a_place_for_compiled_code(monkeypatch):
+    import numba
+
+    from chipsim.timing.network import compiled
+
+    def nowhere(**options: bool) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**options)
+
+    monkeypatch.setattr(compiled, "njit", nowhere)
+    assert compiled.compiled(lambda x: x + 1)(2) == 3
