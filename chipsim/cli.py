@@ -275,7 +275,7 @@ def network(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy|saturation", help="Which figure.")],
+    kind: Annotated[str, typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|saturation", help="Which figure.")],
     files: Annotated[
         list[str] | None,
         typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table; none for saturation."),
@@ -285,7 +285,11 @@ def plot(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw spikes, synaptic operations or accuracy of our networks beside the published ones; needs matplotlib.
+    """Draw a run's chip, or spikes, operations and accuracy of our networks beside the published; needs matplotlib.
+
+    map: the cores by SOPs; links: the network's links by flits; ticks: what the cycles are spent on (both need --timing).
+
+    sparsity, sops, accuracy: one or more results beside the published figures.
 
     saturation: what an 8x8 network accepts, and how long packets take, against what it is offered.
 
@@ -309,6 +313,10 @@ def plot(
         files = []
     elif not files:
         raise UsageError("plot", f"{kind} needs a result: the JSON of chipsim run, or a results table", code="plot-files")
+    elif kind in plots.PICTURES:
+        from chipsim.report import pictures
+
+        terminal.write_output(target, pictures.draw(kind, pictures.read(kind, files), plots.suffix(target)))
     else:
         terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
     if not quiet and target != "-":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KINDS = ("sparsity", "sops", "accuracy")
+PICTURES = ("map", "links", "ticks")  # of a run: chipsim.report.pictures
 OTHERS = ("saturation",)  # drawn from nothing but the simulator
 SUFFIXES = ("png", "svg", "pdf")
 Colour = str | tuple[float, float, float]
@@ -39,7 +40,7 @@ class Network:
 
 def check(kind: str, target: str) -> None:
     """Refuse a figure or a file format that there is none of."""
-    kinds = KINDS + OTHERS
+    kinds = KINDS + PICTURES + OTHERS
     if kind not in kinds:
         raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(kinds)}", code="plot-unknown", found=kind)
     suffix(target)
