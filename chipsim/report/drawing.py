@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from chipsim.timing.tick import INCREMENTS
 
@@ -31,13 +31,19 @@ def cores(run: Run) -> Figure:
     """The grid: cores in use by SOPs an image, each layer framed in its colour, dead cores and links crossed out."""
     figure, (plan,) = _page(run, 1)
     columns, rows = run.grid
-    cells = [_cell(x, y) for y in range(rows) for x in range(columns)]
-    plan.add_collection(PatchCollection(cells, facecolor="none", edgecolor=IDLE, linewidths=0.6, zorder=1))
-    used = PatchCollection([_cell(*core.at) for core in run.cores], cmap=_part("Greys", 0.08, 0.75), zorder=2)
-    sops = np.array([core.sops for core in run.cores])
-    used.set_array(sops)
-    used.set_clim(0, max(1.0, sops.max(initial=0)))
-    plan.add_collection(used)
+    sops = np.full((rows, columns), np.nan)
+    for core in run.cores:
+        sops[core.at[1], core.at[0]] = core.sops
+    most = max((core.sops for core in run.cores), default=0.0)
+    used = plan.imshow(
+        np.ma.masked_invalid(sops),
+        cmap=_part("Greys", 0.08, 0.75),
+        vmin=0,
+        vmax=max(1.0, most),
+        interpolation="nearest",
+        extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+    )
+    _lattice(plan, columns, rows, -0.5)
     figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label="synaptic operations of a core, an image", format="{x:,.0f}")
     handles: list[Artist] = []
     for number, name in enumerate(dict.fromkeys(core.layer for core in run.cores)):
@@ -53,10 +59,6 @@ def cores(run: Run) -> Figure:
     working = columns * rows - len(run.dead_cores)
     plan.set_title(f"{run.title}: {len(run.cores):,} of {working:,} cores, mean of {run.images:,} images", fontsize=9)
     return figure
-
-
-def _cell(x: int, y: int) -> Rectangle:
-    return Rectangle((x - 0.45, y - 0.45), 0.9, 0.9)
 
 
 def links(run: Run) -> Figure:
@@ -82,8 +84,7 @@ def links(run: Run) -> Figure:
 
 def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]], what: str) -> None:
     columns, rows = run.grid
-    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
-    axes.scatter(x, y, s=2, color="#bbbbbb", zorder=1)
+    _lattice(axes, columns, rows, 0)
     if not loads:
         axes.set_title(f"{what}: no link is used", fontsize=9)
         return
@@ -166,6 +167,14 @@ def _page(run: Run, count: int) -> tuple[Figure, list[Axes]]:
         each.yaxis.get_major_locator().set_params(integer=True)
         each.spines[["top", "right", "left", "bottom"]].set_visible(False)
     return figure, axes
+
+
+def _lattice(axes: Axes, columns: int, rows: int, at: float) -> None:
+    """Lines through the routers, or from -0.5 on between the cores."""
+    last, lowest = columns - 1 - at, rows - 1 - at
+    across = [((at, y), (last, y)) for y in np.arange(at, lowest + 1)]
+    down = [((x, at), (x, lowest)) for x in np.arange(at, last + 1)]
+    axes.add_collection(LineCollection(across + down, colors=IDLE, linewidths=0.7, zorder=1.5))
 
 
 def _part(name: str, first: float, last: float) -> ListedColormap:
