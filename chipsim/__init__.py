@@ -2,7 +2,8 @@
 
 ``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
 ONNX model; ``chipsim.profile(mapping, dataset)`` says how many cycles and how much energy it takes,
-``chipsim.area(mapping)`` what of the chip's memory it uses.
+``chipsim.history(mapping, dataset, image=0)`` keeps all that one frame does; ``chipsim.area(mapping)`` says what of the
+chip's memory it uses.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from chipsim.engine.run import RunResult, run
     from chipsim.mapping import Mapping, read_mapping, write_mapping
     from chipsim.timing.area import Area, area
+    from chipsim.timing.history import History, history
     from chipsim.timing.network.alone import network
     from chipsim.timing.profile import profile
     from chipsim.timing.result import Profile
 
 __all__ = [
-    "Area", "ChipSpec", "Dataset", "Mapping", "Profile", "RunResult", "area", "compare", "load_chip", "load_dataset",
-    "network", "profile", "read_mapping", "run", "write_mapping",
+    "Area", "ChipSpec", "Dataset", "History", "Mapping", "Profile", "RunResult", "area", "compare", "history",
+    "load_chip", "load_dataset", "network", "profile", "read_mapping", "run", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
@@ -30,6 +32,7 @@ _HOME = {
     "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
     "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
+    "History": "chipsim.timing.history", "history": "chipsim.timing.history",
     "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
     "network": "chipsim.timing.network.alone",

@@ -161,7 +161,9 @@ def trace(
     split: Split = "test",
     data_dir: DataDir = None,
     mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="As --timing of chipsim run.")] = "cycle",
-    packets: Annotated[int, typer.Option(metavar="N", help="Packets that a Perfetto trace shows one by one.")] = 5000,
+    packets: Annotated[
+        int | None, typer.Option(metavar="N", help="Packets that a Perfetto trace shows one by one; 5000.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write what happens in one frame, cycle by cycle: for ui.perfetto.dev or a waveform viewer; 1 ns is 1 cycle.

@@ -30,23 +30,29 @@ def form(target: str) -> str:
     return "vcd" if found == "vcd" else "perfetto"
 
 
-def writer(target: str, packets: int = PACKETS) -> Callable[[History], bytes]:
+def writer(target: str, packets: int | None = None) -> Callable[[History], bytes]:
     """Return what turns a history into the file's content.
 
     Parameters
     ----------
     target : str
         The file, whose suffix says which format.
-    packets : int
-        Packets that a Perfetto trace shows one by one, at even distances; a value change dump counts them all.
+    packets : int, optional
+        Packets that a Perfetto trace shows one by one, at even distances in each tick, `PACKETS` by default; a value change
+        dump counts each in its cycle and shows none.
 
     Raises
     ------
     UsageError
-        The suffix is none of ours, there are fewer than no packets, or the library for it is not installed.
+        The suffix is none of ours, ``packets`` is negative or for a dump, or the library for it cannot be loaded.
     """
     kind = form(target)
-    if packets < 0:
+    if packets is not None and kind == "vcd":
+        raise UsageError(
+            "--packets", "is for Perfetto traces; a .vcd counts every packet in its cycle", code="trace-packets"
+        )
+    most = PACKETS if packets is None else packets
+    if most < 0:
         raise UsageError("--packets", f"is {packets}; allowed: >= 0", code="option-range", found=packets, allowed=">= 0")
     try:
         if kind == "vcd":
@@ -54,11 +60,11 @@ def writer(target: str, packets: int = PACKETS) -> Callable[[History], bytes]:
 
             return trace_vcd.write
         from chipsim.report import trace_perfetto
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001  # protobuf, where it is too old for perfetto, has an error of its own
         package = "pyvcd" if kind == "vcd" else "perfetto"
         raise UsageError(
             "trace",
-            f"{package} is not there ({error}); install it with pip install 'qsnnc[trace]'",
+            f"{package} cannot be loaded ({error}); install it with pip install 'qsnnc[trace]'",
             code="trace-library",
         ) from None
-    return lambda history: trace_perfetto.write(history, packets)
+    return lambda history: trace_perfetto.write(history, most)

@@ -222,6 +222,20 @@ def test_vcd_says_what_the_profile_says() -> None:
                 assert max(events) == starts[number + 1] - sync
 
 
+def test_an_old_protobuf_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.protobuf import runtime_version
+
+    def refuse(*_: object) -> None:
+        raise runtime_version.VersionError("Detected incompatible Protobuf Gencode/Runtime versions")
+
+    for name in [name for name in sys.modules if name.startswith("perfetto.") or name == "chipsim.report.trace_perfetto"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(sys.modules["chipsim.report"], "trace_perfetto", raising=False)
+    monkeypatch.setattr(runtime_version, "ValidateProtobufRuntimeVersion", refuse)
+    with pytest.raises(UsageError, match=r"perfetto cannot be loaded \(Detected incompatible"):
+        trace.writer("a.pftrace")
+
+
 def test_signals_have_their_own_names() -> None:
     from chipsim.report.trace_vcd import _scopes
 
@@ -243,7 +257,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch, target: str, modul
     for name in ("trace_perfetto", "trace_vcd"):
         monkeypatch.delitem(sys.modules, f"chipsim.report.{name}", raising=False)
         monkeypatch.delattr(sys.modules["chipsim.report"], name, raising=False)
-    with pytest.raises(UsageError, match=rf"^trace: {package} is not there .*pip install 'qsnnc\[trace\]'"):
+    with pytest.raises(UsageError, match=rf"^trace: {package} cannot be loaded .*pip install 'qsnnc\[trace\]'"):
         trace.writer(target)
 
 
@@ -275,6 +289,7 @@ def test_the_verb(tmp_path: Path, small, capfd: pytest.CaptureFixture[str], monk
         (("-o", tmp_path / "b.vcd", "--image", -1), 2, "--image: is -1; allowed: 0 to 5"),
         (("-o", tmp_path / "b.vcd", "--mode", "none"), 2, "--mode: 'none' is no mode; allowed: ideal, cycle"),
         (("-o", tmp_path / "b.pftrace", "--packets", -1), 2, "--packets: is -1; allowed: >= 0"),
+        (("-o", tmp_path / "b.vcd", "--packets", 1), 2, "--packets: is for Perfetto traces"),
         (("-o", tmp_path / "none" / "b.vcd"), 3, str(tmp_path / "none")),
     ):
         found, printed = call(*words)
