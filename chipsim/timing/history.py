@@ -17,6 +17,7 @@ from chipsim.mapping.pixels import prepare
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.profile import spikes
+from chipsim.timing.result import INGRESS
 from chipsim.timing.tick import MODES, Bench, Frame
 
 
@@ -75,7 +76,7 @@ class History:
         """Each tick by its layers, or that it is the ingress."""
         layers = self.plan.mapping.layers
         found = [" + ".join(layer.name for layer in layers if layer.tick == tick.number) for tick in self.frame.ticks]
-        return [name or ("nothing" if number else "ingress") for number, name in enumerate(found)]
+        return [name or ("nothing" if number else INGRESS) for number, name in enumerate(found)]
 
 
 def history(
