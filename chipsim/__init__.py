@@ -2,7 +2,8 @@
 
 ``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
 ONNX model; ``chipsim.profile(mapping, dataset)`` says how many cycles and how much energy it takes,
-``chipsim.area(mapping)`` what of the chip's memory it uses.
+``chipsim.history(mapping, dataset, image=0)`` keeps all that one frame does; ``chipsim.area(mapping)`` says what of the
+chip's memory it uses.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from chipsim.faults import Faults, load_faults
     from chipsim.mapping import Mapping, read_mapping, write_mapping
     from chipsim.timing.area import Area, area
+    from chipsim.timing.history import History, history
     from chipsim.timing.network.alone import network
     from chipsim.timing.profile import profile
     from chipsim.timing.result import Profile
 
 __all__ = [
-    "Area", "ChipSpec", "Dataset", "Faults", "Mapping", "Profile", "RunResult", "Sweep", "area", "compare", "load_chip",
-    "load_dataset", "load_faults", "network", "profile", "read_mapping", "run", "sweep",
+    "Area", "ChipSpec", "Dataset", "Faults", "History", "Mapping", "Profile", "RunResult", "Sweep", "area", "compare",
+    "history", "load_chip", "load_dataset", "load_faults", "network", "profile", "read_mapping", "run", "sweep",
     "write_mapping",
 ]  # fmt: skip
 
@@ -35,6 +37,7 @@ _HOME = {
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
     "sweep": "chipsim.engine.sweep", "Sweep": "chipsim.engine.sweep",
     "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
+    "History": "chipsim.timing.history", "history": "chipsim.timing.history",
     "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
     "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
     "network": "chipsim.timing.network.alone",

@@ -162,6 +162,46 @@ def run(
 
 
 @app.command()
+def trace(
+    file: MapFile,
+    dataset: DatasetName,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE.perfetto-trace|.pftrace|.vcd", help="What to write, by its suffix."),
+    ],
+    image: Annotated[int, typer.Option(metavar="N", help="Number of the image in the data set, from 0.")] = 0,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="As --timing of chipsim run.")] = "cycle",
+    packets: Annotated[
+        int | None, typer.Option(metavar="N", help="Packets that a Perfetto trace shows one by one; 5000.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write what happens in one frame, cycle by cycle: for ui.perfetto.dev or a waveform viewer; 1 ns is 1 cycle.
+
+    Example: chipsim trace lenet.map --dataset digits --image 3 -o frame.pftrace
+    """
+    import sys
+
+    from chipsim.files import check_writable
+    from chipsim.report import trace as traces
+    from chipsim.timing.history import check_mode, history
+
+    write = traces.writer(output, packets)
+    check_mode(mode)
+    check_writable(output)
+    found = history(file, dataset, image=image, mode=mode, split=split, data_dir=data_dir)
+    terminal.write_output(output, write(found))
+    if not quiet and output != "-":
+        print(  # noqa: T201
+            f"{output}: image {image}, {found.cycles:,} cycles in {len(found.frame.ticks)} ticks, "
+            f"{len(found.packets.sent):,} packets; 1 ns = 1 cycle",
+            file=sys.stderr,
+        )
+
+
+@app.command()
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
     """Say what memory a core has and what of it a mapping uses: crossbar, tables, state, axons; and what binds.
 
@@ -316,7 +356,10 @@ def sweep(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="sparsity|sops|accuracy|faults|saturation", help="Which figure.")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|faults|saturation", help="Which figure."),
+    ],
     files: Annotated[
         list[str] | None,
         typer.Argument(
@@ -332,9 +375,11 @@ def plot(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw spikes, synaptic operations or accuracy of our networks beside the published ones, or accuracy against faults.
+    """Draw a run's chip, or our networks beside the published figures, or what faults do; needs matplotlib.
 
-    Needs matplotlib.
+    map: the cores by SOPs; links: the network's links by flits; ticks: what the cycles are spent on (both need --timing).
+
+    sparsity, sops, accuracy: one or more results beside the published figures; faults: accuracy against fault rate.
 
     saturation: what an 8x8 network accepts, and how long packets take, against what it is offered.
 

@@ -81,6 +81,7 @@ class RunResult:
     labels: Int | None
     engine: str = "reference"
     faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
+    floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
     by_image: ImageCounts | None = None  # where asked for
     image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
 
@@ -123,6 +124,7 @@ class RunResult:
             "faults": self.faults,
             "timing": None,  # a run has no time: chipsim.timing.profile
             "energy": None,
+            "floorplan": self.floorplan,
             "layers": [asdict(layer) for layer in self.layers],
             "cores": [asdict(core) for core in self.cores],
         }
@@ -325,6 +327,7 @@ def _result(
         layers=layers,
         cores=cores,
         engine=engine,
+        floorplan=m.chip.model_dump(mode="json", include={"grid", "ports", "dead_cores", "dead_links"}),
         predictions=predictions,
         scores=scores,
         potentials=potentials,

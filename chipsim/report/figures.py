@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from chipsim.errors import UsageError
 from chipsim.report import plots
 
-#: drawn of results beside the published figures, of `chipsim sweep --json`, and of nothing at all
-RESULTS, SWEEPS, ALONE = plots.KINDS, ("faults",), ("saturation",)
-KINDS = (*RESULTS, *SWEEPS, *ALONE)
+#: drawn of results beside the published figures, of one run's chip, of `chipsim sweep --json`, and of nothing at all
+RESULTS, PICTURES, SWEEPS, ALONE = plots.KINDS, ("map", "links", "ticks"), ("faults",), ("saturation",)
+KINDS = (*PICTURES, *RESULTS, *SWEEPS, *ALONE)
 
 
 def check(kind: str, files: Sequence[str], target: str) -> None:
@@ -36,6 +36,10 @@ def draw(kind: str, files: Sequence[str], form: str, *, published: bool = False)
     ------
     UsageError, InputError
     """
+    if kind in PICTURES:
+        from chipsim.report import pictures
+
+        return pictures.draw(kind, pictures.read(kind, files), form)
     if kind in SWEEPS:
         from chipsim.report import curves
 

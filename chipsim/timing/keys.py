@@ -11,7 +11,7 @@ from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
 from chipsim.timing import energy
 from chipsim.timing.advice import advise
-from chipsim.timing.network.mesh import Int
+from chipsim.timing.network.mesh import SIDES, Int
 from chipsim.timing.record import STATIC
 from chipsim.timing.result import Profile, Spread, TickResult
 from chipsim.timing.tick import INCREMENTS
@@ -37,6 +37,7 @@ def timing_json(p: Profile) -> dict[str, Any]:
         "chip_hops": float(hops[1]),
         "busiest_link": p.busiest_link.load if p.busiest_link else 0.0,
         "busiest_link_at": asdict(p.busiest_link) if p.busiest_link else None,
+        "links": _links(p),
         "images_per_second": p.images_per_second,
         "threads": p.threads,
         "clock_mhz": p.plan.chip.clock_mhz,
@@ -50,6 +51,17 @@ def timing_json(p: Profile) -> dict[str, Any]:
             "latency_ms": 1e3 * p.seconds_of(interval * p.mapping.ticks),
         },
     }
+
+
+def _links(p: Profile) -> list[list[Any]]:
+    """Return x, y, side, flits after the ingress and in it: of the links that carry any, by the router they leave."""
+    loads = [network.links(p.plan.mesh) for network in p.networks]
+    ingress, after = loads[0] / p.images, (np.sum(loads, axis=0) - loads[0]) / p.images
+    routers, sides = np.nonzero(ingress + after)
+    y, x = np.divmod(routers, p.plan.mesh.width)
+    names = [SIDES[side] for side in sides]
+    flits = (of[routers, sides].tolist() for of in (after, ingress))
+    return [list(row) for row in zip(x.tolist(), y.tolist(), names, *flits, strict=True)]
 
 
 def _increments(found: Int) -> dict[str, Any]:

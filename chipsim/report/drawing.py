@@ -1,0 +1,220 @@
+"""How the pictures of a run are drawn; imports matplotlib."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from chipsim.timing.tick import INCREMENTS
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+    from chipsim.report.pictures import Link, Place, Run
+
+LAYERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5c00", "#3d3d3d", "#5b3fa0", "#00868b")
+PARTS = dict(zip(INCREMENTS, ("#1f5f99", "#7fb2d9", "#e0a030", "#b8d4a8", "#b2182b", "#b0b0b0"), strict=True))
+DEAD, IDLE, HOST = "#b2182b", "#e4e4e4", "#3d3d3d"
+#: direction of a side on the page, y growing downwards
+WAYS = {"east": (1, 0), "west": (-1, 0), "north": (0, -1), "south": (0, 1)}
+
+
+def cores(run: Run) -> Figure:
+    """The grid: cores in use by SOPs an image, each layer framed in its colour, dead cores and links crossed out."""
+    figure, (plan,) = _page(run, 1)
+    columns, rows = run.grid
+    sops = np.full((rows, columns), np.nan)
+    for core in run.cores:
+        sops[core.at[1], core.at[0]] = core.sops
+    most = max((core.sops for core in run.cores), default=0.0)
+    used = plan.imshow(
+        np.ma.masked_invalid(sops),
+        cmap=_part("Greys", 0.08, 0.75),
+        vmin=0,
+        vmax=max(1.0, most),
+        interpolation="nearest",
+        extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
+    )
+    _lattice(plan, columns, rows, -0.5)
+    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label="synaptic operations of a core, an image", format="{x:,.0f}")
+    handles: list[Artist] = []
+    for number, name in enumerate(dict.fromkeys(core.layer for core in run.cores)):
+        mine = [core for core in run.cores if core.layer == name]
+        colour = LAYERS[number % len(LAYERS)]
+        plan.add_collection(LineCollection(_frame({core.at for core in mine}), colors=colour, linewidths=1.9, zorder=4))
+        label = f"{name}: {len(mine):,} core{'s'[: len(mine) != 1]}, {sum(core.sops for core in mine):,.0f} SOPs"
+        handles.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.9, label=label))
+    handles.append(Patch(facecolor="none", edgecolor="#bbbbbb", linewidth=0.6, label="not used"))
+    _dead(run, plan, handles)
+    _ports(run, plan, handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    working = columns * rows - len(run.dead_cores)
+    plan.set_title(f"{run.title}: {len(run.cores):,} of {working:,} cores, mean of {run.images:,} images", fontsize=9)
+    return figure
+
+
+def links(run: Run) -> Figure:
+    """The mesh: each link by flits an image, its two directions side by side; the busiest named."""
+    assert run.links is not None
+    figure, (after, ingress) = _page(run, 2)
+    for axes, what, loads in (
+        (after, "after the ingress", [(link, link.flits) for link in run.links]),
+        (ingress, "ingress: the host's spikes", [(link, link.ingress) for link in run.links]),
+    ):
+        _mesh(figure, axes, run, [(link, load) for link, load in loads if load > 0], what)
+    handles: list[Artist] = []
+    _dead(run, after, handles)
+    _dead(run, ingress, [])
+    _ports(run, after, handles)
+    _ports(run, ingress, [])
+    label = "two lines a link, one each way: each lies to the right of where its flits go"
+    handles.append(Line2D([], [], color="none", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.suptitle(f"{run.title}: {run.timing}", fontsize=9)
+    return figure
+
+
+def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]], what: str) -> None:
+    columns, rows = run.grid
+    _lattice(axes, columns, rows, 0)
+    if not loads:
+        axes.set_title(f"{what}: no link is used", fontsize=9)
+        return
+    loads.sort(key=lambda pair: pair[1])  # the busy above
+    values = np.array([load for _, load in loads])
+    lines = LineCollection(
+        [_line(link) for link, _ in loads], cmap=_part("YlOrRd", 0.3, 1), norm=Normalize(0, values[-1]), zorder=2,
+        linewidths=0.9 + 2.3 * values / values[-1], capstyle="butt",
+    )  # fmt: skip
+    lines.set_array(values)
+    axes.add_collection(lines)
+    figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.02, label="flits an image", format="{x:,.0f}")
+    link, most = loads[-1]
+    (start, end), (right, down) = _line(link), WAYS[link.side]
+    axes.annotate(
+        "", end, start, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.2, "shrinkA": 0, "shrinkB": 0}, zorder=5
+    )
+    axes.scatter(
+        (start[0] + end[0]) / 2, (start[1] + end[1]) / 2, s=110, facecolor="none", edgecolor="black", lw=1, zorder=5
+    )
+    where = f"{link.at[0]}, {link.at[1]} to {link.at[0] + right}, {link.at[1] + down}"
+    axes.set_title(f"{what}\nbusiest (circle): {link.side} from {where}, {most:,.0f} flits an image", fontsize=9)
+
+
+def _line(link: Link) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A direction's line, shifted to the right of its flits."""
+    (x, y), (right, down) = link.at, WAYS[link.side]
+    left, up = x - 0.14 * down, y + 0.14 * right
+    return (left + 0.06 * right, up + 0.06 * down), (left + 0.94 * right, up + 0.94 * down)
+
+
+def ticks(run: Run) -> Figure:
+    """A bar a tick, stacked by what its cycles are spent on; the ticks after the ingress again, where it dwarfs them."""
+    assert run.ticks is not None
+    rest = run.ticks[1:]
+    dwarfed = bool(rest) and run.ticks[0].cycles > 3 * max(tick.cycles for tick in rest)
+    figure = Figure(figsize=(8.4, 0.34 * (len(run.ticks) + dwarfed * len(rest)) + 2.2), layout="constrained")
+    heights = [len(run.ticks), len(rest)] if dwarfed else [1]
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for each, shown in zip(axes, (run.ticks, rest), strict=False):
+        left = np.zeros(len(shown))
+        for number, (part, colour) in enumerate(PARTS.items()):
+            width = np.array([tick.increments[number] for tick in shown])
+            each.barh(range(len(shown)), width, 0.72, left, color=colour, label=part)
+            left += width
+        for row, tick in enumerate(shown):
+            bound = INCREMENTS[int(np.argmax(tick.increments))]
+            each.annotate(
+                f"{tick.cycles:,.0f}, bound by {bound}",
+                (tick.cycles, row),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+        each.set_yticks(range(len(shown)), [tick.layer for tick in shown])
+        each.invert_yaxis()
+        each.margins(x=0.28)
+        each.set_xlim(left=0)
+        each.spines[["top", "right"]].set_visible(False)
+        each.xaxis.set_major_formatter("{x:,.0f}")
+    if dwarfed:
+        axes[1].set_title("the same without the ingress", fontsize=9, loc="left")
+    axes[-1].set_xlabel(f"cycles an image, mean; {run.clock_mhz:g} cycles are 1 us")
+    cycles = sum(tick.cycles for tick in run.ticks)
+    figure.suptitle(f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def _page(run: Run, count: int) -> tuple[Figure, list[Axes]]:
+    """A page with so many drawings of the grid beside each other, y growing downwards."""
+    columns, rows = run.grid
+    side = 5.6 / max(columns, rows)
+    figure = Figure(figsize=(count * (max(3.0, columns * side) + 1.2), max(2.0, rows * side) + 1.3), layout="constrained")
+    axes = list(figure.subplots(1, count, squeeze=False)[0])
+    for each in axes:
+        each.set(xlim=(-1.4, columns - 0.4), ylim=(rows - 0.4, -0.6), aspect="equal", xlabel="x, router", ylabel="y, router")
+        each.xaxis.get_major_locator().set_params(integer=True)
+        each.yaxis.get_major_locator().set_params(integer=True)
+        each.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    return figure, axes
+
+
+def _lattice(axes: Axes, columns: int, rows: int, at: float) -> None:
+    """Lines through the routers, or from -0.5 on between the cores."""
+    last, lowest = columns - 1 - at, rows - 1 - at
+    across = [((at, y), (last, y)) for y in np.arange(at, lowest + 1)]
+    down = [((x, at), (x, lowest)) for x in np.arange(at, last + 1)]
+    axes.add_collection(LineCollection(across + down, colors=IDLE, linewidths=0.7, zorder=1.5))
+
+
+def _part(name: str, first: float, last: float) -> ListedColormap:
+    """A part of a colour map: neither too pale to be seen nor too dark for what is drawn on it."""
+    return ListedColormap(colormaps[name](np.linspace(first, last, 256)))
+
+
+def _frame(places: set[Place]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """The border of some cells, a little inside, so that two that touch are both seen."""
+    inset, found = 0.44, []
+    for x, y in places:
+        for right, down in WAYS.values():
+            if (x + right, y + down) in places:
+                continue
+            ends = []
+            for sign in (-1, 1):  # along the side; to the cell's edge where the border goes on
+                along = (sign * abs(down), sign * abs(right))
+                goes_on = (x + along[0], y + along[1]) in places
+                reach = 0.5 if goes_on else inset
+                ends.append((x + inset * right + reach * along[0], y + inset * down + reach * along[1]))
+            found.append((ends[0], ends[1]))
+    return found
+
+
+def _dead(run: Run, axes: Axes, handles: list[Artist]) -> None:
+    """Cross out what is dead."""
+    if run.dead_cores:
+        x, y = zip(*run.dead_cores, strict=True)
+        axes.scatter(x, y, marker="x", s=40, color=DEAD, linewidths=1.6, zorder=6)
+        handles.append(Line2D([], [], marker="x", color=DEAD, linestyle="none", label="dead core"))
+    if run.dead_links:
+        middle = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in run.dead_links]
+        x, y = zip(*middle, strict=True)
+        axes.scatter(x, y, marker="P", s=26, color=DEAD, linewidths=0, zorder=6)
+        axes.add_collection(LineCollection(list(run.dead_links), colors=DEAD, linewidths=1, linestyles=":", zorder=5))
+        handles.append(Line2D([], [], marker="P", color=DEAD, linestyle=":", label="dead link"))
+
+
+def _ports(run: Run, axes: Axes, handles: list[Artist]) -> None:
+    """Mark the host's ports, at the west of their routers."""
+    x, y = np.array(run.ports).T
+    axes.scatter(x - 0.95, y, marker=">", s=36, color=HOST, zorder=6)
+    handles.append(Line2D([], [], marker=">", color=HOST, linestyle="none", label="port of the host"))

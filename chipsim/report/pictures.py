@@ -1,0 +1,185 @@
+"""A run's chip as a picture: its cores by synaptic operations, its links by flits, its ticks by what they are spent on."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipsim.errors import InputError, UsageError
+from chipsim.timing.network.mesh import SIDES
+from chipsim.timing.tick import INCREMENTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: columns and rows that a picture has at most
+SIDE = 1024
+#: x, y of a router or core
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A core in use."""
+
+    id: int
+    at: Place
+    layer: str
+    sops: float  # an image
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link by the side at which flits leave a router, and how many do, an image."""
+
+    at: Place
+    side: str
+    flits: float  # in the ticks after the ingress
+    ingress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Cycles an image of one tick, by increment."""
+
+    layer: str
+    increments: tuple[float, ...]
+
+    @property
+    def cycles(self) -> float:
+        """All of them."""
+        return sum(self.increments)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What of a run is drawn; links and ticks are None of a run without timing."""
+
+    title: str
+    images: int
+    timing: str  # of what the timing is
+    grid: tuple[int, int]  # columns, rows
+    ports: tuple[Place, ...]
+    dead_cores: tuple[Place, ...]
+    dead_links: tuple[tuple[Place, Place], ...]
+    cores: tuple[Core, ...]
+    links: tuple[Link, ...] | None
+    ticks: tuple[Tick, ...] | None
+    clock_mhz: float | None
+
+
+def read(kind: str, paths: Sequence[str]) -> Run:
+    """Read the JSON of ``chipsim run``, with what the figure needs.
+
+    Raises
+    ------
+    UsageError
+        There are several files.
+    InputError
+        The file cannot be read, is no run, or a run without timing where the figure needs it.
+    """
+    if len(paths) > 1:
+        raise UsageError("plot", f"{kind} draws one run; {len(paths)} files are given", code="plot-files", found=len(paths))
+    (path,) = paths
+    try:
+        content = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
+    except ValueError as error:
+        raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != "chipsim-run/1":
+        raise InputError(
+            path, f"has the schema {schema!r}; needed: the JSON of chipsim run", code="result-schema", found=schema,
+            allowed=["chipsim-run/1"],
+        )  # fmt: skip
+    if not content.get("floorplan"):
+        raise InputError(
+            path, "says nothing of the chip's grid; write it anew with chipsim run --json", code="result-schema"
+        )
+    if kind != "map" and not content.get("timing"):
+        raise InputError(
+            path, f"has no timing, which {kind} draws; write it with chipsim run --timing cycle --json", code="result-timing"
+        )
+    try:
+        return _run(content)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
+
+
+def _number(value: Any) -> float:
+    """Return a number that can be drawn."""
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{found} in a result")
+    return found
+
+
+def _run(content: dict[str, Any]) -> Run:
+    floor, timing, images = content["floorplan"], content["timing"], int(content["images"])
+    timed = f"timing {timing['mode']}, mean of {int(timing['images']):,} images" if timing else ""
+    columns, rows = (int(side) for side in floor["grid"])
+    if not (1 <= columns <= SIDE and 1 <= rows <= SIDE):
+        raise ValueError(f"a grid of {columns} x {rows}")
+
+    def place(found: list[int]) -> Place:
+        x, y = (int(value) for value in found)
+        if not (0 <= x < columns and 0 <= y < rows):
+            raise ValueError(f"({x}, {y}) on a grid of {columns} x {rows}")
+        return x, y
+
+    cores = tuple(
+        Core(int(core["id"]), place([core["x"], core["y"]]), str(core["layer"]), _number(core["sops"]) / images)
+        for core in content["cores"]
+    )
+    links = timing and tuple(
+        Link(place([x, y]), SIDES[SIDES.index(side)], _number(flits), _number(ingress))
+        for x, y, side, flits, ingress in timing["links"]
+    )
+    ticks = timing and tuple(
+        Tick(str(tick["layer"]), tuple(_number(tick[part]) for part in INCREMENTS)) for tick in timing["ticks"]
+    )
+    return Run(
+        title=str(content["chip"]),
+        images=images,
+        timing=timed,
+        grid=(columns, rows),
+        ports=tuple(place(port) for port in floor["ports"]),
+        dead_cores=tuple(place(core) for core in floor["dead_cores"]),
+        dead_links=tuple((place(a), place(b)) for a, b in floor["dead_links"]),
+        cores=cores,
+        links=links,
+        ticks=ticks,
+        clock_mhz=_number(timing["clock_mhz"]) if timing else None,
+    )
+
+
+def draw(kind: str, run: Run, form: str) -> bytes:
+    """Draw one figure.
+
+    Parameters
+    ----------
+    kind : str
+        ``map`` (cores), ``links`` or ``ticks``.
+    form : str
+        ``png``, ``svg`` or ``pdf``.
+    """
+    try:
+        import matplotlib as mpl
+
+        from chipsim.report import drawing
+    except ImportError:
+        raise UsageError(
+            "plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
+        ) from None
+    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+        figure: Figure = {"map": drawing.cores, "links": drawing.links, "ticks": drawing.ticks}[kind](run)
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else None
+        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
+    return buffer.getvalue()

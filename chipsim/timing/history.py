@@ -1,0 +1,149 @@
+"""What happens in one frame that is alone on the chip, on one clock: who works when, which packet goes when where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chipsim.datasets import Dataset
+from chipsim.engine.host import load_host
+from chipsim.engine.machine import load
+from chipsim.engine.run import open_dataset, open_mapping
+from chipsim.errors import UsageError
+from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import prepare
+from chipsim.timing.network.mesh import Int
+from chipsim.timing.plan import Plan, plan
+from chipsim.timing.profile import spikes
+from chipsim.timing.result import INGRESS
+from chipsim.timing.tick import MODES, Bench, Frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shifts:
+    """The cores at work, a row each, tick by tick; cycles from the start of the frame. A core works in one tick."""
+
+    core: Int
+    tick: Int
+    begin: Int
+    rows: Int  # it has read its rows; start_cycles included
+    sweep: Int  # it has swept over its neurons
+    done: Int  # its last packet is sent too
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """The packets, a row each: by tick, terminal that sends, order of sending; cycles from the start of the frame.
+
+    ``due`` is the cycle in which it could have been sent: it was ready and the one before it was gone. From there to
+    ``sent`` it waits for a credit.
+    """
+
+    tick: Int
+    source: Int  # terminal
+    target: Int  # terminal
+    due: Int
+    sent: Int
+    ejected: Int
+
+    @property
+    def stalled(self) -> Int:
+        """Cycles that each waits for a credit."""
+        return self.sent - self.due
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """One frame: an image of a data set, alone on the chip."""
+
+    plan: Plan
+    mode: str  # ideal or cycle
+    image: int  # number in the data set
+    frame: Frame
+    start: Int  # (ticks + 1,): cycle in which each tick begins; the last is the latency
+    shifts: Shifts
+    packets: Packets
+
+    @property
+    def cycles(self) -> int:
+        """Latency."""
+        return int(self.start[-1])
+
+    @property
+    def names(self) -> list[str]:
+        """Each tick by its layers, or that it is the ingress."""
+        layers = self.plan.mapping.layers
+        found = [" + ".join(layer.name for layer in layers if layer.tick == tick.number) for tick in self.frame.ticks]
+        return [name or ("nothing" if number else INGRESS) for number, name in enumerate(found)]
+
+
+def history(
+    mapping: Mapping | str | Path,
+    dataset: Dataset | str | Path,
+    *,
+    image: int = 0,
+    mode: str = "cycle",
+    split: str = "test",
+    data_dir: str | Path | None = None,
+) -> History:
+    """Time one image and keep all that happens.
+
+    Parameters
+    ----------
+    mapping : Mapping or path
+    dataset : Dataset, name or path
+    image : int
+        Its number in the data set, from 0.
+    mode : {"cycle", "ideal"}
+        As in `chipsim.profile`, whose frame of the same image it is.
+
+    Raises
+    ------
+    UsageError, InputError, MappingError
+    """
+    check_mode(mode)
+    mapping = open_mapping(mapping)
+    tables = plan(mapping)
+    dataset = open_dataset(dataset, split, data_dir, None)
+    if not 0 <= image < len(dataset):
+        allowed = f"0 to {len(dataset) - 1}"
+        raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
+    images = prepare(np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name)
+    fired = spikes(load(mapping), load_host(mapping), images, np.array([image]))
+    frame = Bench(tables, mode).frame(fired[0])
+    start = np.concatenate([[0], np.cumsum([tick.cycles for tick in frame.ticks])]).astype(np.int64)
+    packets = _packets(frame, start)
+    return History(tables, mode, image, frame, start, _shifts(tables, frame, start, packets), packets)
+
+
+def check_mode(mode: str) -> None:
+    """Refuse a mode in which nothing takes time."""
+    if mode not in MODES[1:]:
+        allowed = ", ".join(MODES[1:])
+        raise UsageError("--mode", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
+
+
+def _packets(frame: Frame, start: Int) -> Packets:
+    parts = []
+    for tick, at in zip(frame.ticks, start.tolist(), strict=False):
+        offset, sent = tick.traffic.offset, tick.flow.sent
+        source = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+        free = np.zeros_like(sent)  # from when on the one before it is gone
+        free[1:] = np.where(source[1:] == source[:-1], sent[:-1] + 1, 0)
+        due = np.maximum(tick.traffic.ready, free)
+        number = np.full(len(sent), tick.number, np.int64)
+        parts.append((number, source, tick.traffic.target.astype(np.int64), at + due, at + sent, at + tick.flow.ejected))
+    return Packets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _shifts(tables: Plan, frame: Frame, start: Int, packets: Packets) -> Shifts:
+    core = np.concatenate([tick.cores for tick in frame.ticks])
+    begin = start[tables.tick[core]]
+    sweep = begin + np.concatenate([tick.ready for tick in frame.ticks])
+    gone = np.zeros(tables.mesh.terminals, np.int64)
+    np.maximum.at(gone, packets.source, packets.sent + 1)
+    rows = begin + tables.timing.start_cycles + frame.inputs.cycles[core]
+    done = np.maximum(sweep, gone[tables.terminal[core]])
+    return Shifts(core, tables.tick[core].astype(np.int64), begin, rows, sweep, done)
