@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from chipsim.datasets import Dataset, load_dataset
     from chipsim.engine.compare import compare
     from chipsim.engine.run import RunResult, run
+    from chipsim.engine.sweep import Sweep, sweep
+    from chipsim.faults import Faults, load_faults
     from chipsim.mapping import Mapping, read_mapping, write_mapping
     from chipsim.timing.area import Area, area
     from chipsim.timing.history import History, history
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
     from chipsim.timing.result import Profile
 
 __all__ = [
-    "Area", "ChipSpec", "Dataset", "History", "Mapping", "Profile", "RunResult", "area", "compare", "history",
-    "load_chip", "load_dataset", "network", "profile", "read_mapping", "run", "write_mapping",
+    "Area", "ChipSpec", "Dataset", "Faults", "History", "Mapping", "Profile", "RunResult", "Sweep", "area", "compare",
+    "history", "load_chip", "load_dataset", "load_faults", "network", "profile", "read_mapping", "run", "sweep",
+    "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
     "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip",
     "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
+    "Faults": "chipsim.faults", "load_faults": "chipsim.faults",
     "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
+    "sweep": "chipsim.engine.sweep", "Sweep": "chipsim.engine.sweep",
     "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
     "History": "chipsim.timing.history", "history": "chipsim.timing.history",
     "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",

@@ -58,7 +58,14 @@ def run(
         str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")
     ] = "fast",
     noise: Annotated[float, typer.Option(help="Probability with which each encoder spike is lost.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, and of faults whose rate has none.")] = 0,
+    faults: Annotated[
+        str | None, typer.Option(metavar="FILE.yaml", help="What is broken on the chip, unknown to the mapping.")
+    ] = None,
+    avoid: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.yaml", help="Dead cores and links: refuse a mapping that does not avoid them."),
+    ] = None,
     timing: Annotated[
         str,
         typer.Option(
@@ -87,6 +94,7 @@ def run(
     """
     from chipsim.engine.run import check_options, open_dataset, open_mapping
     from chipsim.engine.run import run as execute
+    from chipsim.errors import UsageError
     from chipsim.files import check_writable
     from chipsim.report import logs as log_files
     from chipsim.report import tables
@@ -103,7 +111,9 @@ def run(
         from chipsim.timing.profile import check_timing, profile
 
         check_timing(timing, timing_images)
-        mapping = open_mapping(file)
+        if faults:
+            raise UsageError("--timing", "does not know what faults cost in time; leave --faults out", code="timing-faults")
+        mapping = open_mapping(file, avoid)
         plan(mapping)  # a chip that cannot be timed is refused before the run
     if logs or timed:
         images = loaded = open_dataset(dataset, split, data_dir, limit)
@@ -122,6 +132,8 @@ def run(
             seed=seed,
             per_image=logs is not None or per_image is not None,
             engine=engine,
+            faults=faults,
+            avoid=avoid,
             progress=report,
         )
     value, lines = result.to_json(), tables.summary(result)
@@ -276,22 +288,98 @@ def network(
 
 
 @app.command()
+def sweep(
+    file: MapFile,
+    fault: Annotated[
+        list[str],
+        typer.Option(metavar="KIND|all", help="A kind of a faults file, noise=LAYER, stuck_axons=1 ... Repeatable."),
+    ],
+    rates: Annotated[str, typer.Option(metavar="R,R,...", help="Rates from 0 to 1.")],
+    dataset: DatasetName,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    split: Split = "test",
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; all processors by default.")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")
+    ] = "fast",
+    csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy.")] = None,
+    json: Json = None,
+    plot: Annotated[
+        str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Draw accuracy against rate; needs matplotlib.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Draw the authors' four-spike network with noise beside.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Break a chip at growing rates: accuracy, mean and spread over seeds.
+
+    Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
+    """
+    from chipsim.engine.sweep import parse_faults, parse_rates
+    from chipsim.engine.sweep import sweep as execute
+    from chipsim.files import check_writable
+    from chipsim.report import curves, plots
+
+    terminal.one_stdout(csv, json, plot)
+    form = plots.suffix(plot, "--plot") if plot else ""
+    for path in (csv, json, plot):
+        check_writable(path)
+    kinds, shares = parse_faults(fault), parse_rates(rates)
+    with terminal.progress("runs", quiet) as report:
+        found = execute(
+            file,
+            dataset,
+            kinds,
+            shares,
+            seeds=seeds,
+            seed=seed,
+            split=split,
+            data_dir=data_dir,
+            limit=limit,
+            threads=threads,
+            engine=engine,
+            progress=report,
+        )
+    if csv:
+        terminal.write_output(csv, curves.to_csv(found))
+    if json:
+        terminal.write_json(json, found.to_json())
+    if plot:
+        terminal.write_output(plot, curves.draw(found, form, beside=published))
+    if not quiet and "-" not in (csv, json, plot):
+        terminal.show(curves.table(found))
+
+
+@app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|saturation", help="Which figure.")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|faults|saturation", help="Which figure."),
+    ],
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RESULT.json...", help="Of chipsim run --json, or a results table; none for saturation."),
+        typer.Argument(
+            metavar="RESULT.json...",
+            help="Of chipsim run --json, or a results table; for faults of chipsim sweep --json; none for saturation.",
+        ),
     ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="Where to draw; KIND.png without it.")
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="With faults: the authors' four-spike network with noise beside.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw a run's chip, or spikes, operations and accuracy of our networks beside the published; needs matplotlib.
 
     map: the cores by SOPs; links: the network's links by flits; ticks: what the cycles are spent on (both need --timing).
 
-    sparsity, sops, accuracy: one or more results beside the published figures.
+    sparsity, sops, accuracy: one or more results beside the published figures. faults: accuracy of sweeps.
 
     saturation: what an 8x8 network accepts, and how long packets take, against what it is offered.
 
@@ -299,30 +387,15 @@ def plot(
     """
     import sys
 
-    from chipsim.errors import UsageError
     from chipsim.files import check_writable
-    from chipsim.report import plots
+    from chipsim.report import figures, plots
 
-    target = output or f"{kind}.png"
-    plots.check(kind, target)
+    target, given = output or f"{kind}.png", files or []
+    figures.check(kind, given, target)
     check_writable(target)
-    if kind == "saturation":
-        from chipsim.report import saturation
-
-        if files:
-            raise UsageError("plot", "saturation simulates by itself and takes no files", code="plot-files")
-        terminal.write_output(target, saturation.draw(saturation.curves(), plots.suffix(target)))
-        files = []
-    elif not files:
-        raise UsageError("plot", f"{kind} needs a result: the JSON of chipsim run, or a results table", code="plot-files")
-    elif kind in plots.PICTURES:
-        from chipsim.report import pictures
-
-        terminal.write_output(target, pictures.draw(kind, pictures.read(kind, files), plots.suffix(target)))
-    else:
-        terminal.write_output(target, plots.draw(kind, plots.read_results(files), plots.suffix(target)))
+    terminal.write_output(target, figures.draw(kind, given, plots.suffix(target), published=published))
     if not quiet and target != "-":
-        print(f"{target}: {kind}{f' of {len(files)} files' if files else ''}", file=sys.stderr)  # noqa: T201
+        print(f"{target}: {kind}{f' of {len(given)} files' if given else ''}", file=sys.stderr)  # noqa: T201
 
 
 @app.command()

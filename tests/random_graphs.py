@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 #: what a step may be; each a function `_step_NAME` below
 STEPS = (
     "conv grouped depthwise strided dilated same maxpool latepool avgpool globalpool reduce add sub three sums concat shuffle "
-    "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved"
+    "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg"
 ).split()
 
 
@@ -227,6 +227,17 @@ def _step_sub(net: Growth) -> None:
     if other := net.other():
         net.node("Sub", net.name("sub"), other)
         net.activate(2.0)
+
+
+def _step_openadd(net: Growth) -> None:
+    """A residual sum that no quantizer closes: what reads it reads its arms."""
+    if other := net.other():
+        net.node("Add", net.name("open"), other)
+
+
+def _step_openavg(net: Growth) -> None:
+    """An average that no quantizer closes."""
+    _pool(net, "AveragePool")
 
 
 def _step_three(net: Growth) -> None:

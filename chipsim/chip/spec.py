@@ -87,6 +87,12 @@ class ChipSpec(_Strict):
         return self.grid[0] * self.grid[1] - len(set(self.dead_cores))
 
     @property
+    def cores_said(self) -> str:
+        """How many cores there are, for an error: dead ones are named, so that nobody looks for them."""
+        dead = len(set(self.dead_cores))
+        return f"{self.cores:,}" + (f" that work ({dead:,} of its {self.cores + dead:,} are dead)" if dead else "")
+
+    @property
     def folds(self) -> tuple[int, ...]:
         """1, 2, 4, ... max_fold."""
         return tuple(1 << i for i in range(self.max_fold.bit_length()))

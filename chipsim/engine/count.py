@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +12,7 @@ from chipsim.mapping import Mapping
 
 Int = npt.NDArray[np.int64]
 Counts32 = npt.NDArray[np.int32]
+Latch = Callable[[slice], npt.NDArray[np.uint8]]
 #: sources whose spikes are held as floats at a time
 SHARE = 1 << 14
 
@@ -41,9 +43,9 @@ class ImageCounts:
 IMAGE_COUNTS = tuple(entry.name for entry in fields(ImageCounts))
 
 
-def count(m: Mapping, totals: Int) -> Counts:
-    """Count a run from how often each source fired."""
-    arrivals = totals[m.axon_source]
+def count(m: Mapping, totals: Int, arrivals: Int | None = None) -> Counts:
+    """Count a run from how often each source fired and, where not all of that arrives, how often each axon held a bit."""
+    arrivals = totals[m.axon_source] if arrivals is None else arrivals
     paper = m.dense_fanout.astype(np.int64)
     return Counts(
         encoder_spikes=int(totals[: m.encoder_neurons].sum()),
@@ -55,15 +57,15 @@ def count(m: Mapping, totals: Int) -> Counts:
     )
 
 
-def count_images(m: Mapping, spikes: npt.NDArray[np.uint8]) -> ImageCounts:
-    """Count each image from the spikes (sources, images), a core at a time."""
+def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None = None) -> ImageCounts:
+    """Count each image from the spikes (sources, images), a core at a time; ``latch`` gives the bits of some axons."""
     images = spikes.shape[1]
     fired, sops, events = (np.zeros((images, m.cores), np.int32) for _ in range(3))
     weight = synapses(m).astype(np.int32)
     for core in range(m.cores):
         neurons = slice(*(m.encoder_neurons + m.neuron_offset[core : core + 2]).tolist())
         axons = slice(*m.axon_offset[core : core + 2].tolist())
-        arrived = spikes[m.axon_source[axons]].astype(np.int32)
+        arrived = (spikes[m.axon_source[axons]] if latch is None else latch(axons)).astype(np.int32)
         fired[:, core] = spikes[neurons].sum(axis=0)
         sops[:, core] = weight[axons] @ arrived
         events[:, core] = arrived.sum(axis=0)

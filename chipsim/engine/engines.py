@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from chipsim.engine.count import Counts, ImageCounts, Int, count, count_images
+from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
-from chipsim.engine.machine import Machine, load
+from chipsim.engine.machine import Machine, Spikes, load
 from chipsim.errors import UsageError
+from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ReferenceEngine:
     name = "reference"
     batch = 100
 
-    def __init__(self, mapping: Mapping, host: Host) -> None:
+    def __init__(self, mapping: Mapping | Damage, host: Host) -> None:
         self.machine, self.host = load(mapping), host
 
     def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
@@ -65,8 +66,12 @@ class ReferenceEngine:
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
         """Count what all workers did."""
-        totals = [worker.totals for worker in workers if isinstance(worker, _ReferenceWorker)]
-        return count(self.machine.mapping, np.sum(totals, axis=0))
+        mine = [worker for worker in workers if isinstance(worker, _ReferenceWorker)]
+        return count(
+            self.machine.mapping,
+            np.sum([worker.totals for worker in mine], axis=0),
+            None if mine[0].arrivals is None else np.sum([w.arrivals for w in mine if w.arrivals is not None], axis=0),
+        )
 
 
 class _ReferenceWorker:
@@ -75,6 +80,8 @@ class _ReferenceWorker:
 
         self.machine, self.host, self.noise, self.seed, self.per_image = machine, host, noise, seed, per_image
         self.totals = np.zeros(machine.sources, np.int64)
+        harmed = machine.latches.held is not None or machine.damage.dropped is not None
+        self.arrivals = np.zeros(len(machine.latches.source), np.int64) if harmed else None
         self.limits = ThreadpoolController()
 
     def batch(
@@ -84,12 +91,21 @@ class _ReferenceWorker:
         if self.noise:
             sent = lose(sent, first, self.noise, self.seed)
         with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
-            spikes, potentials = self.machine.step(sent)
+            luck = self.machine.damage.luck(first, len(images))
+            spikes, potentials = self.machine.step(sent, luck)
         self.totals += spikes.sum(axis=1, dtype=np.int64)
-        return potentials, count_images(self.machine.mapping, spikes) if self.per_image else None
+
+        def latch(axons: slice) -> Spikes:
+            return self.machine.latches.bits(axons, spikes, luck)
+
+        if self.arrivals is not None:
+            for start in range(0, len(self.arrivals), SHARE):
+                part = slice(start, start + SHARE)
+                self.arrivals[part] += latch(part).sum(axis=1, dtype=np.int64)
+        return potentials, count_images(self.machine.mapping, spikes, latch) if self.per_image else None
 
 
-def load_engine(name: str, mapping: Mapping, host: Host, warn: Callable[[str], None]) -> Engine:
+def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None]) -> Engine:
     """Load an engine; where the fast one cannot be had, say so and load the other.
 
     Raises
@@ -102,15 +118,19 @@ def load_engine(name: str, mapping: Mapping, host: Host, warn: Callable[[str], N
             "--engine", f"{name!r} is no engine; allowed: {', '.join(NAMES)}", code="engine-unknown", found=name
         )
     if name == "fast":
-        found = _fast(mapping, host)
+        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host)
         if not isinstance(found, str):
             return found
         warn(f"engine fast: {found}; the reference engine runs instead: the same results, many times slower")
     return ReferenceEngine(mapping, host)
 
 
-def _fast(mapping: Mapping, host: Host) -> Engine | str:
+def _fast(damage: Damage, host: Host) -> Engine | str:
     """The fast engine, or why there is none."""
+    if damage.dropped is not None:
+        return "it adds up spikes that packets lost one by one would tell apart"
+    if damage.wraps.any():
+        return f"a broken weight may take a potential of core {int(damage.wraps.argmax())} beyond its bits"
     try:
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:
@@ -124,4 +144,4 @@ def _fast(mapping: Mapping, host: Host) -> Engine | str:
         code = Code()
     except (RuntimeError, OSError) as error:
         return f"LLVM has no code generator here ({' '.join(str(error).split())[:80]})"
-    return load_fast(mapping, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"
+    return load_fast(damage, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"

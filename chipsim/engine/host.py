@@ -173,8 +173,8 @@ def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, se
     first_image : int
         Index in the data set of the first column.
     """
-    out = spikes.copy()
+    lost = np.empty(spikes.shape[::-1], bool)
     for column in range(spikes.shape[1]):
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
-        out[generator.random(len(spikes), dtype=np.float32) < np.float32(probability), column] = 0
-    return out
+        lost[column] = generator.random(len(spikes), dtype=np.float32) < np.float32(probability)
+    return np.asarray(spikes & ~lost.T)

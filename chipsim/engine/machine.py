@@ -9,6 +9,9 @@
 
 A core evaluates a frame once and is reset after it, and a source fires in one tick of a frame, so the ring of axon bits is
 kept as the spikes of each source: the reader has proved that tick + delay is the tick in which the axon's core is due.
+
+Where something of the chip is broken (`chipsim.faults`), an axon may hold another bit than the one that was sent, a fired
+spike may be lost before its core sends it, and a potential that leaves its bits wraps.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.faults import NO_LUCK, WORKS, Damage, Luck, unharmed, wrap
 from chipsim.mapping import Mapping
 
 Spikes = npt.NDArray[np.uint8]
@@ -37,20 +41,24 @@ class Bank:
 
     tick: int
     cores: Int  # (cores,)
-    axon_source: npt.NDArray[np.int32]  # (cores, axons)
+    axon: Int  # (cores, axons): numbered over all cores
     weights: npt.NDArray[np.floating]
     column: Int  # (neurons,)
     threshold: Int  # (cores, neurons)
     first_neuron: Int  # (cores,): number of the core's first neuron
     readout: bool
+    wrapped: int  # bits of the potential, where a broken weight may take it beyond them; else 0
 
-    def latch(self, part: slice, spikes: Spikes) -> npt.NDArray[np.floating]:
+    def latch(self, part: slice, spikes: Spikes, latches: Latches, luck: Luck) -> npt.NDArray[np.floating]:
         """Axon bits (cores, axons, images) of some of the cores."""
-        return spikes[self.axon_source[part]].astype(self.weights.dtype)
+        return latches.bits(self.axon[part], spikes, luck).astype(self.weights.dtype)
 
     def integrate(self, bits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Potentials (cores, distinct columns, images), whole numbers."""
-        return np.asarray(np.matmul(self.weights, bits))
+        potential = np.asarray(np.matmul(self.weights, bits))
+        if self.wrapped:
+            return wrap(potential.astype(np.int64), self.wrapped).astype(potential.dtype)
+        return potential
 
     def fire(self, part: slice, potential: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """Spikes (cores, neurons, images): fires when potential >= threshold."""
@@ -58,19 +66,41 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Latches:
+    """What the axons hold, given what their sources sent."""
+
+    source: npt.NDArray[np.int32]  # (axons,)
+    held: npt.NDArray[np.int8] | None  # (axons,): `WORKS` or the bit that never changes; None: all work
+
+    def bits(self, axons: Int | slice, spikes: Spikes, luck: Luck) -> Spikes:
+        """Bits of some axons, uint8 (*axons, images)."""
+        bits = spikes[self.source[axons]]
+        if luck.arrive is not None:
+            bits = bits & luck.arrive[axons]
+        if self.held is not None:
+            held = self.held[axons][..., None]
+            bits = np.where(held == WORKS, bits, held.astype(np.uint8))
+        return bits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """A chip with a mapping loaded."""
 
     mapping: Mapping
+    damage: Damage
+    latches: Latches
     banks: tuple[Bank, ...]  # in the order of their ticks
     sources: int
 
-    def step(self, encoder_spikes: Spikes) -> tuple[Spikes, Int]:
+    def step(self, encoder_spikes: Spikes, luck: Luck | None = None) -> tuple[Spikes, Int]:
         """Run a batch of frames, every tick of them.
 
         Parameters
         ----------
         encoder_spikes : ndarray, uint8, (E, images)
+        luck : Luck, optional
+            What is lost in these images; nothing without it.
 
         Returns
         -------
@@ -80,6 +110,7 @@ class Machine:
             The read-out layer's, ordered by element.
         """
         images = encoder_spikes.shape[1]
+        luck = luck or NO_LUCK
         spikes = np.zeros((self.sources, images), np.uint8)
         spikes[: len(encoder_spikes)] = encoder_spikes
         elements = self.mapping.neuron_element
@@ -87,22 +118,26 @@ class Machine:
         potentials = np.zeros((images, outputs), np.int64)
         encoder = self.mapping.encoder_neurons
         for bank in self.banks:
-            share = max(1, LATCHED // max(1, bank.axon_source.shape[1] * images))
+            share = max(1, LATCHED // max(1, bank.axon.shape[1] * images))
             for start in range(0, len(bank.cores), share):
                 part = slice(start, start + share)
-                potential = bank.integrate(bank.latch(part, spikes))
+                potential = bank.integrate(bank.latch(part, spikes, self.latches, luck))
                 neurons = bank.first_neuron[part, None] + np.arange(len(bank.column))
                 if bank.readout:
                     potentials[:, elements[neurons].reshape(-1)] = (
                         potential[:, bank.column].reshape(-1, images).T.astype(np.int64)
                     )
                 else:
-                    spikes[encoder + neurons] = bank.fire(part, potential)
+                    fired = bank.fire(part, potential)
+                    spikes[encoder + neurons] = fired if luck.sent is None else fired & luck.sent[neurons]
+        potentials[:, self.damage.silent] = 0
         return spikes, potentials
 
 
-def load(mapping: Mapping) -> Machine:
+def load(mapping: Mapping | Damage) -> Machine:
     """Put a mapping on the chip: group the cores that hold the same crossbar and are due in the same tick."""
+    damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
+    mapping, wraps = damage.mapping, damage.wraps
     source_of_axon = np.empty(len(mapping.axon_source), np.int32)
     source_of_axon[mapping.target_axon] = np.repeat(  # the target tables drive the axons
         np.arange(len(mapping.target_offset) - 1, dtype=np.int32), np.diff(mapping.target_offset)
@@ -121,13 +156,16 @@ def load(mapping: Mapping) -> Machine:
             Bank(
                 tick=layer.tick,
                 cores=cores,
-                axon_source=source_of_axon[mapping.axon_offset[cores, None] + np.arange(axons)],
+                axon=mapping.axon_offset[cores, None] + np.arange(axons),
                 weights=np.ascontiguousarray(columns.T, np.float32 if largest < 1 << 24 else np.float64),
                 column=column.reshape(-1).astype(np.int64),
                 threshold=thresholds.astype(np.int64),
                 first_neuron=mapping.neuron_offset[cores],
                 readout=layer.levels == 0,
+                wrapped=mapping.chip.potential_bits if wraps[cores[0]] else 0,
             )
         )
     banks.sort(key=lambda bank: bank.tick)
-    return Machine(mapping, tuple(banks), mapping.encoder_neurons + mapping.neurons)
+    held = damage.held if (damage.held != WORKS).any() else None
+    latches = Latches(source_of_axon, held)
+    return Machine(mapping, damage, latches, tuple(banks), mapping.encoder_neurons + mapping.neurons)

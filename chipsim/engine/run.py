@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.chip.avoid import Source as Broken
+from chipsim.chip.avoid import without
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
@@ -19,6 +21,8 @@ from chipsim.engine.engines import load_engine
 from chipsim.engine.host import load_host
 from chipsim.engine.spool import Spool
 from chipsim.errors import InputError, UsageError
+from chipsim.faults import inflict
+from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping, read_mapping, validate_mapping
 
 Int = npt.NDArray[np.int64]
@@ -76,6 +80,7 @@ class RunResult:
     potentials: Int
     labels: Int | None
     engine: str = "reference"
+    faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
     floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
     by_image: ImageCounts | None = None  # where asked for
     image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
@@ -116,6 +121,7 @@ class RunResult:
             "load_seconds": self.load_seconds,
             "threads": self.threads,
             "engine": self.engine,
+            "faults": self.faults,
             "timing": None,  # a run has no time: chipsim.timing.profile
             "energy": None,
             "floorplan": self.floorplan,
@@ -137,6 +143,8 @@ def run(
     seed: int = 0,
     per_image: bool = False,
     engine: str = "fast",
+    faults: Source | None = None,
+    avoid: Broken | None = None,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -155,6 +163,11 @@ def run(
     per_image : bool
         Count each image too, a core at a time: `RunResult.by_image`.
     engine : {"fast", "reference"}
+    faults : path, dict or Faults, optional
+        What is broken on the chip, unknown to whoever compiled the mapping: docs/faults.md. ``seed`` is that of rates which
+        have none.
+    avoid : path or dict, optional
+        Dead cores and links of a chip; a mapping that does not avoid them is refused.
     warn : callable, optional
         Told in one line where the fast engine cannot be had and the reference engine runs; standard error by default.
     progress : callable, optional
@@ -166,9 +179,14 @@ def run(
     """
     check_options(threads, batch, noise, seed)
     start = time.perf_counter()
-    mapping = open_mapping(mapping)
+    mapping = open_mapping(mapping, avoid)
+    damage = inflict(mapping, faults, seed)
+    if damage.encoder_noise is not None:
+        if noise:
+            raise UsageError("--noise", "the faults have noise of the encoder too; give one of them", code="noise-twice")
+        noise, seed = damage.encoder_noise
     host = load_host(mapping)
-    chosen = load_engine(engine, mapping, host, warn or _warn)
+    chosen = load_engine(engine, damage, host, warn or _warn)
     load_seconds = time.perf_counter() - start
     dataset = open_dataset(dataset, split, data_dir, limit)
     workers = threads or processors()
@@ -197,6 +215,8 @@ def run(
         mapping, dataset, counted, found["potentials"], found["scores"], found["predictions"], chosen.name, seconds,
         load_seconds, workers,
     )  # fmt: skip
+    if faults is not None:
+        result = replace(result, faults=dict(damage.summary))
     if not per_image:
         return result
     by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
@@ -209,10 +229,21 @@ def _warn(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
-def open_mapping(mapping: Mapping | str | Path) -> Mapping:
-    """Read a mapping, or check one that was made in memory: nothing runs that breaks a rule of the format."""
+def open_mapping(mapping: Mapping | str | Path, avoid: Broken | None = None) -> Mapping:
+    """Read a mapping, or check one that was made in memory: nothing runs that breaks a rule of the format.
+
+    Raises
+    ------
+    MappingError
+        It breaks a rule; or it uses a core that ``avoid`` says is dead, or that dead links cut off.
+    """
     if not isinstance(mapping, Mapping):
-        return read_mapping(mapping)
+        mapping = read_mapping(mapping)
+    else:
+        validate_mapping(mapping)
+    if avoid is None:
+        return mapping
+    mapping = replace(mapping, chip=without(mapping.chip, avoid))
     validate_mapping(mapping)
     return mapping
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.chip.routes import cut_off
 from chipsim.errors import MappingError
 from chipsim.mapping.program import ARRAYS, RELAY, Layer, Mapping, Population
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
@@ -144,6 +145,7 @@ def _cores(m: Mapping) -> None:
     twice = np.ones(m.cores, bool)
     twice[first] = False
     _check(twice, m.core_position, "position of its own", "map-position", "one core a position")
+    _alive(m)
     _check(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-fold", list(chip.folds))
     _check(
         ~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-bits", list(chip.weight_bits)
@@ -154,6 +156,26 @@ def _cores(m: Mapping) -> None:
     columns = neurons * fold * m.core_weight_bits
     _check(columns > chip.columns, columns, "columns", "map-columns", chip.columns)
     _check(neurons == 0, neurons, "neurons", "map-empty", "at least one")
+
+
+def _alive(m: Mapping) -> None:
+    """No core stands where the chip has a dead one, or one that its dead links cut off."""
+    chip = m.chip
+    if not chip.dead_cores and not chip.dead_links:
+        return
+    cut = set(cut_off(chip)) if chip.dead_links else set()
+    dead = set(chip.dead_cores)
+    for core, (x, y) in enumerate(m.core_position.tolist()):
+        if (x, y) in dead or (x, y) in cut:
+            reason = "cut off by dead links" if (x, y) in cut else "dead"
+            refuse(
+                f"core {core}",
+                f"a core of {m.layers[m.core_layer[core]].name} stands at ({x}, {y}), which is {reason} on chip "
+                f"{chip.name!r}; compile it for that chip: qsnnc compile --avoid FILE.yaml",
+                "map-dead-core",
+                found=[x, y],
+                allowed="a core that works",
+            )
 
 
 def _crossbars(m: Mapping) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ class Run:
     clock_mhz: float | None
 
 
-def read(kind: str, paths: list[str]) -> Run:
+def read(kind: str, paths: Sequence[str]) -> Run:
     """Read the JSON of ``chipsim run``, with what the figure needs.
 
     Raises

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KINDS = ("sparsity", "sops", "accuracy")
-PICTURES = ("map", "links", "ticks")  # of a run: chipsim.report.pictures
-OTHERS = ("saturation",)  # drawn from nothing but the simulator
 SUFFIXES = ("png", "svg", "pdf")
 Colour = str | tuple[float, float, float]
 PUBLISHED, PAPER_COUNT, OURS = "#9a9a9a", "#7fb2d9", "#1f5f99"
@@ -38,20 +37,12 @@ class Network:
     noise: dict[float, float] = field(default_factory=dict)  # accuracy by the share of encoder spikes lost
 
 
-def check(kind: str, target: str) -> None:
-    """Refuse a figure or a file format that there is none of."""
-    kinds = KINDS + PICTURES + OTHERS
-    if kind not in kinds:
-        raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(kinds)}", code="plot-unknown", found=kind)
-    suffix(target)
-
-
-def suffix(target: str) -> str:
+def suffix(target: str, option: str = "--output") -> str:
     """Format of the file to draw; png on standard output."""
     found = "png" if target == "-" else Path(target).suffix.lstrip(".").lower()
     if found not in SUFFIXES:
         raise UsageError(
-            "--output",
+            option,
             f"{target!r} does not end in .{', .'.join(SUFFIXES)}",
             code="plot-format",
             found=found,
@@ -90,7 +81,7 @@ def published() -> Published:
     return Published(found, content["full_precision"], content["source"])
 
 
-def read_results(paths: list[str]) -> list[Network]:
+def read_results(paths: Sequence[str]) -> list[Network]:
     """Read the JSON of ``chipsim run``, or a table of several networks (schema ``qsnnc-results/1``).
 
     A run is called by its file's name; where that holds k1b2, it is drawn beside the published k=1, B=2.

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.chip.ports import assign_ports
+from chipsim.chip.routes import routes
 from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
 from chipsim.mapping import Mapping
@@ -73,7 +74,7 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
         The chip says nothing of its timing, has a port inside the mesh, or constants that no network can have.
     """
     chip = mapping.chip
-    mesh = mesh_of(chip) if mesh is None else mesh
+    mesh = mesh_of(chip, routes(chip)) if mesh is None else mesh
     check_mesh(mesh)
     timing = chip.timing
     assert timing is not None, "mesh_of has seen to it"

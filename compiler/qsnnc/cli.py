@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from chipsim import terminal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 app = typer.Typer(
     name="qsnnc",
@@ -30,6 +33,7 @@ Encoder = Annotated[
     str,
     typer.Option(metavar="host|chip", help="Where the first layer is computed: with chip the pixels themselves enter it."),
 ]
+Avoid = Annotated[str | None, typer.Option(metavar="FILE.yaml", help="Dead cores and links of the chip at hand.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
@@ -61,9 +65,24 @@ def compile_(
     output: Graph = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    avoid: Avoid = None,
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(metavar="mnist|digits|FILE.npz", help="Place cores by how often neurons fire on these images."),
+    ] = None,
+    calibrate_images: Annotated[int, typer.Option(min=1, metavar="N", help="How many of them.")] = 100,
+    split: Annotated[str, typer.Option(metavar="train|test", help="Which of them.")] = "train",
+    data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
+    effort: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1000, metavar="N", help="Of the placement: N times the usual work; 0 keeps the greedy start."
+        ),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the placement.")] = 0,
     json: Json = None,
     time: Annotated[bool, typer.Option("--time", help="Print the seconds of each stage.")] = False,
     quiet: Quiet = False,
@@ -76,13 +95,24 @@ def compile_(
     from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
+    from qsnnc.pipeline import Placing
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
     terminal.one_stdout(file, json)
     check_writable(file)
     check_writable(json)
+    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images)
+    placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
-        model, chip, pixels, keep_dead=keep_dead, output=output, levels=_levels(levels), encoder=encoder
+        model,
+        chip,
+        pixels,
+        keep_dead=keep_dead,
+        output=output,
+        levels=_levels(levels),
+        encoder=encoder,
+        avoid=avoid,
+        placing=placing,
     )
     if done.mapping is not None:
         terminal.write_output(file, to_bytes(done.mapping))
@@ -105,6 +135,7 @@ def check(
     output: Graph = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    avoid: Avoid = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -117,13 +148,14 @@ def check(
     import sys
 
     from chipsim.chip import load_chip
+    from chipsim.chip.avoid import without
     from chipsim.files import check_writable
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
     check_writable(json)
-    spec = load_chip(chip)
+    spec = without(load_chip(chip), avoid)
     try:
         done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
     except ModelError as error:
@@ -260,6 +292,21 @@ def _levels(given: list[str] | None) -> dict[str, int]:
             raise UsageError("--levels", f"{text!r} is not NAME=N, as in conv1=4", code="levels-invalid", found=text)
         found[name] = int(count)
     return found
+
+
+def _images(name: str, split: str, data_dir: str | None, limit: int) -> npt.NDArray[Any]:
+    """The calibration set; an unknown one is said to be this option's."""
+    import numpy as np
+
+    from chipsim.datasets import load_dataset
+    from chipsim.errors import UsageError
+
+    try:
+        return np.asarray(load_dataset(name, split, data_dir, limit).images)
+    except UsageError as error:
+        if error.subject != "--dataset":
+            raise
+        raise UsageError("--calibrate", error.message, code=error.code, **error.fields) from None  # type: ignore[arg-type]
 
 
 def _print_times(seconds: dict[str, float]) -> None:

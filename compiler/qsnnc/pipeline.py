@@ -7,8 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip.avoid import Source as Broken
+from chipsim.chip.avoid import without
+from chipsim.chip.routes import routes
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from chipsim.mapping import Mapping as Program
@@ -26,6 +32,7 @@ from qsnnc.partition.estimate import violations as violations_of
 from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
+from qsnnc.place.rates import firing_rates
 
 DEFAULT_CHIP = "xbar1152"
 #: where the network's first linear operator is computed
@@ -49,6 +56,32 @@ class Stages:
             raise
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placing:
+    """How cores get their places.
+
+    Parameters
+    ----------
+    images : ndarray, (N, ...), optional
+        A calibration set, of the model's dtype or uint8 pixels: packets count as often as their source fires on it. Without
+        it every source counts once.
+    name : str
+        What to call the images in an error.
+    effort : float
+        Work of the annealer, 1 the usual; 0 keeps the greedy start.
+    seed : int
+        Of the moves.
+    strategy : str
+        ``annealed``; to measure it against: ``greedy``, ``row-major``, ``random``, ``hilbert``.
+    """
+
+    images: npt.NDArray[Any] | None = None
+    name: str = "calibration images"
+    effort: float = 1.0
+    seed: int = 0
+    strategy: str = "annealed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +145,8 @@ def check(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
+    placing: Placing | None = None,
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -133,6 +168,10 @@ def check(
     encoder : str
         ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
         fewest cores.
+    avoid : path or dict, optional
+        Dead cores and links of the chip at hand, besides its own: docs/faults.md.
+    placing : Placing, optional
+        How cores get their places.
 
     Raises
     ------
@@ -140,8 +179,8 @@ def check(
         Its ``problems`` are all that stands against the model.
     UsageError, InputError
     """
-    stages = Stages()
-    spec = load_chip(chip) if isinstance(chip, str) else chip
+    stages, placing = Stages(), placing or Placing()
+    spec = without(load_chip(chip) if isinstance(chip, str) else chip, avoid)
     model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
     code = None
     if encoder == "chip":
@@ -166,8 +205,20 @@ def check(
         return Compilation(
             model, spec, graph, neurons, layers, None, _causes(violations, layers), None, stages.seconds, code
         )
+    rates = None
+    if placing.images is not None:
+        with stages.stage("calibrate"):
+            rates = firing_rates(graph, cores, rule, placing.images, placing.name)
     with stages.stage("place"):
-        placed = place(cores, spec)
+        placed = place(
+            cores,
+            spec,
+            rates=rates,
+            strategy=placing.strategy,
+            effort=placing.effort,
+            seed=placing.seed,
+            routes=routes(spec),
+        )
         verify_placement(cores, placed, spec)
     with stages.stage("assemble"):
         mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
@@ -190,6 +241,8 @@ def compile_model(
     output: str | None = None,
     levels: Mapping[str, int] | None = None,
     encoder: str = "host",
+    avoid: Broken | None = None,
+    placing: Placing | None = None,
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -198,7 +251,17 @@ def compile_model(
     DoesNotFit
         With every violation.
     """
-    done = check(path, chip, pixels, keep_dead=keep_dead, output=output, levels=levels, encoder=encoder)
+    done = check(
+        path,
+        chip,
+        pixels,
+        keep_dead=keep_dead,
+        output=output,
+        levels=levels,
+        encoder=encoder,
+        avoid=avoid,
+        placing=placing,
+    )
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)
     return done

@@ -36,7 +36,7 @@ FITS = [
     ).split()
 ]
 #: as above, but at ties of its average pool onnxruntime's float sum falls on the other side: inside the bound, and said so
-EXPLAINED = ["bv_int8_trunc_qcdq_dynamo"]
+EXPLAINED = ["bv_int8_trunc_qcdq_dynamo", "ort_qdq_u16_s8"]
 #: 8-bit activations, 255 neurons a feature: equal, and too large for any chip here
 LARGE = (
     "ort_qdq_s8s8_pc ort_qdq_u8s8 ort_qop_s8s8sym ort_qop_u8s8 ort_qop_u8u8 pt2e_tern_u2_default pt2e_tern_u2_noopt "
@@ -50,7 +50,6 @@ REFUSED = {
     "ort_dyn_u8_pc": "not-static",
     "ort_matmulnbits_QDQ": "not-static",
     "ort_matmulnbits_QOperator": "not-static",
-    "ort_qdq_u16_s8": "levels-many",
 }
 
 
@@ -101,6 +100,12 @@ def test_eight_bits_do_not_fit_and_it_is_said_what_would_help(name, chip) -> Non
     assert caught.value.exit_code == 4
     assert caught.value.fields["layer"]
     assert "bits" in str(caught.value)
+
+
+def test_sixteen_bits_do_not_fit_either(chip) -> None:
+    with pytest.raises(DoesNotFit, match="fewer levels in") as caught:
+        compile_model(path_of("ort_qdq_u16_s8"), chip)
+    assert caught.value.exit_code == 4
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -18,8 +18,10 @@ from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.kernels import LANES
 from chipsim.engine.fast.merge import Int, merge
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.reduce import Reduced, reduce
 from chipsim.engine.fast.tables import Tables, address, aligned, build
 from chipsim.engine.host import Array, Host, lose
+from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
@@ -39,7 +41,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 class FastEngine:
     """What all workers share; nothing in it changes."""
 
-    mapping: Mapping
+    damage: Damage
+    reduced: Reduced
     host: Host
     tables: Tables
     encoder: Encoder
@@ -47,6 +50,17 @@ class FastEngine:
     code: Code  # holds the machine code
     name: str = "fast"
     batch: int = 4 * LANES
+
+    @property
+    def mapping(self) -> Mapping:
+        """What is added up."""
+        return self.reduced.mapping
+
+    @property
+    def fired(self) -> Int:
+        """Neuron of each threshold in the tables."""
+        values = self.tables.merged.values
+        return values.member[values.offset[values.encoder] :] - self.mapping.encoder_neurons
 
     def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False) -> Worker:
         """Return memory for one thread."""
@@ -56,7 +70,8 @@ class FastEngine:
         """Count what all workers did."""
         m, t = self.mapping, self.tables
         values = t.merged.values
-        totals = np.sum([worker.totals for worker in workers if isinstance(worker, FastWorker)], axis=0)
+        mine = [worker for worker in workers if isinstance(worker, FastWorker)]
+        totals, images = np.sum([worker.totals for worker in mine], axis=0), sum(worker.images for worker in mine)
         fired = totals[t.slot]
         lead = values.member[values.offset[:-1]]
         spikes = np.zeros(m.cores, np.int64)
@@ -71,16 +86,19 @@ class FastEngine:
         return Counts(
             encoder_spikes=int(fired[: values.encoder].sum()),
             paper_sops=2 * int(fired @ fanout) if m.dense_fanout.any() else None,
-            packets=int(fired @ np.diff(m.target_offset)[lead]),
+            packets=int(fired @ self.reduced.sent[lead]),
             core_spikes=spikes,
-            core_sops=sops,
-            core_events=events,
+            core_sops=sops + images * self.reduced.core_sops,
+            core_events=events + images * self.reduced.core_events,
         )
 
 
-def load_fast(m: Mapping, host: Host, code: Code) -> FastEngine | None:
+def load_fast(mapping: Mapping | Damage, host: Host, code: Code) -> FastEngine | None:
     """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits."""
-    merged = merge(m)
+    damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
+    reduced = reduce(damage)
+    m = reduced.mapping
+    merged = merge(m, reduced.sent)
     if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
@@ -89,7 +107,7 @@ def load_fast(m: Mapping, host: Host, code: Code) -> FastEngine | None:
         name: ctypes.CFUNCTYPE(None, *_SIGNATURES[name])(address)
         for name, address in zip(_SIGNATURES, addresses, strict=True)
     }
-    return FastEngine(m, host, tables, find_encoder(m, host, tables.features), function, code)
+    return FastEngine(damage, reduced, host, tables, find_encoder(m, host, tables.features), function, code)
 
 
 class FastWorker:
@@ -101,6 +119,7 @@ class FastWorker:
         self.values = aligned((t.slots, LANES), np.uint8)
         self.mask = aligned((LANES,), np.uint8)
         self.totals = np.zeros(t.slots, np.int64)
+        self.images = 0
         self.potentials = aligned((t.outputs, LANES), np.int32)
         self.rows = aligned((t.most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((t.most_accumulators, LANES), np.int32)
@@ -113,6 +132,10 @@ class FastWorker:
         }  # fmt: skip
         if self.per_core is not None:
             arrays.update(zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True))
+        self.sent = aligned((len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
+        self.fired = engine.fired
+        if self.sent is not None:
+            arrays["sent"] = self.sent
         self.context = np.array([address(arrays.get(name)) for name in kernels.CONTEXT], np.int64)
         self.slices = _slices(t.cost)
         self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values)
@@ -128,18 +151,25 @@ class FastWorker:
         """Run images: see `chipsim.engine.engines.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
         counted = []
-        run, context = self.engine.function["run"], address(self.context)
+        engine, context = self.engine, address(self.context)
+        run = engine.function["run"]
         for start in range(0, len(images), LANES):
             part = images[start : start + LANES]
             self.mask[: len(part)], self.mask[len(part) :] = 255, 0
             self._encode(part, first + start, pixels)
+            if self.sent is not None:
+                drawn = engine.damage.sent(first + start, len(part))
+                self.sent[:, : len(part)] = drawn.view(np.uint8)[self.fired] * np.uint8(255)
             for begin, end in self.slices:
                 if stop():
                     return potentials, None
                 run(context, begin, end)
             potentials[start : start + LANES] = self.potentials.T[: len(part)]
+            self.images += len(part)
             if self.per_core is not None:
                 counted.append(self._count(len(part)))
+        potentials += self.engine.reduced.offset
+        potentials[:, self.engine.reduced.silent] = 0
         return potentials, _joined(counted) if counted else None
 
     def _encode(self, images: Array, first: int, pixels: bool) -> None:
@@ -164,6 +194,8 @@ class FastWorker:
         assert self.per_core is not None
         encoder, paper = (self._weighed(weights)[:images] for weights in self.weights)
         spikes, sops, events = (np.ascontiguousarray(part[:, :images].T) for part in self.per_core)
+        sops += self.engine.reduced.core_sops.astype(np.int32)
+        events += self.engine.reduced.core_events.astype(np.int32)
         return ImageCounts(encoder, 2 * paper, spikes, sops, events)
 
     def _weighed(self, weights: _Weights) -> Int:

@@ -15,7 +15,7 @@ BYTES, HALVES, WORDS = (f"<64 x i{bits}>" for bits in (8, 16, 32))
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events",
+    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
 )  # fmt: skip
 #: fields of a core's record, int64
 CORE = (
@@ -29,7 +29,7 @@ def module() -> str:
     """Return all of it."""
     parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
     for bits in (16, 32):
-        parts += [_list(bits), _fire(f"fire{bits}", bits), _read(bits)]
+        parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
     parts += [_encode(levels) for levels in (*UNROLLED, 0)]
     return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
 
@@ -39,6 +39,8 @@ def _run() -> str:
     f = Function("run", context="ptr", begin="i64", end="i64")
     a = f.arguments
     c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
+    noisy = f.cast("ptrtoint", c["sent"], "i64")
+    quiet = f.cast("zext", f.emit("i1", f"icmp eq i64 {noisy.name}, 0"), "i64")
     with f.loop(a["begin"], a["end"]) as number:
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
@@ -55,7 +57,10 @@ def _run() -> str:
                     f.call(f"list{bits}", program, c["rows"], c["accumulators"], core["accumulators"])
                 with f.when(core["spiking"]):
                     place = (c["accumulators"], c["values"], c["mask"], c["totals"])
-                    f.call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
+                    with f.when(quiet):
+                        f.call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
+                    with f.when(noisy):
+                        f.call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
                 with f.when(core["readout"]):
                     f.call(f"read{bits}", fires, core["fires"], c["accumulators"], c["potentials"])
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
@@ -94,14 +99,18 @@ def _list(bits: int) -> str:
     return f.text()
 
 
-def _fire(name: str, bits: int) -> str:
+def _fire(name: str, bits: int, noisy: bool = False) -> str:
     """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
 
-    With 8 bits the accumulators are the encoder's levels, which are not negative.
+    With 8 bits the accumulators are the encoder's levels, which are not negative. With noise each threshold has 64 bytes
+    that say whether a spike is sent, all ones or 0.
     """
-    f = Function(
-        name, fires="ptr", count="i64", accumulators="ptr", values="ptr", mask="ptr", totals="ptr", thresholds="ptr"
-    )
+    given = {
+        "fires": "ptr",
+        "count": "i64",
+        **dict.fromkeys(("accumulators", "values", "mask", "totals", "thresholds"), "ptr"),
+    }
+    f = Function(name, **given, **({"sent": "ptr"} if noisy else {}))  # type: ignore[arg-type]
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
     with f.loop(0, a["count"]) as i:
@@ -113,7 +122,8 @@ def _fire(name: str, bits: int) -> str:
             if bits < 32:
                 threshold = f.cast("trunc", threshold, f"i{bits}")
             reached = f.compare("sge" if bits > 8 else "uge", potential, f.splat(threshold, LANES))
-            f.add_to(fired, f.cast("zext", reached, BYTES))
+            spike = f.cast("zext", reached, BYTES)
+            f.add_to(fired, spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64) if noisy else spike)
         result = f.load(BYTES, fired, 64)
         f.store(result, f.at(a["values"], value, LANES), 64)
         _add_total(f, a["totals"], value, result & mask)

@@ -2,8 +2,8 @@
 
 A *value* is a set of sources whose spikes nobody tells apart: they share an accumulator (equal columns of one core; for
 the encoder one feature), each core that listens to one of them listens to all of them, by axons with equal rows, and the
-paper's count weighs them alike. What arrives is then the number of them that fired, a sum of bits that is formed before it
-is multiplied. Nothing is taken from the geometry of a layer.
+paper's count and that of packets weigh them alike. What arrives is then the number of them that fired, a sum of bits that is
+formed before it is multiplied. Nothing is taken from the geometry of a layer.
 """
 
 from __future__ import annotations
@@ -87,11 +87,12 @@ class _Classes:
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
 
-def merge(m: Mapping) -> Merged:
-    """Find values and forms."""
+def merge(m: Mapping, sent: Int | None = None) -> Merged:
+    """Find values and forms; ``sent`` are the packets that a spike of each source sends, where not all of them arrive."""
+    sent = np.diff(m.target_offset) if sent is None else sent
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
-    values = _values(m, classes, accumulator)
+    values = _values(m, classes, accumulator, sent)
     forms, cores, placed = _cores(m, classes, values, accumulator)
     return Merged(values, forms, cores, placed)
 
@@ -111,7 +112,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, crossbar[:, first])
 
 
-def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
+def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) -> Values:
     encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
     sources = encoder + m.neurons
     accumulators = np.array([classes[k].weights.shape[1] for k in m.core_crossbar], np.int64)
@@ -119,7 +120,7 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
     mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
-    alike = _alike(m, classes, producer, sources)
+    alike = _alike(m, classes, producer, sent)
     order = np.lexsort((np.arange(sources), alike, producer))
     order = order[~mute[order]]
     new = np.ones(len(order), bool)
@@ -140,11 +141,12 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int) -> Values:
     )
 
 
-def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> Int:
+def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int:
     """Number sources so that those of one producer with one number arrive at the same rows and have one fan-out.
 
     The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
     """
+    sources = len(sent)
     row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
     row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
     order, offset = m.target_axon, m.target_offset  # axons, source by source
@@ -156,13 +158,14 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sources: int) -> 
     running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(keys.astype(np.uint64)))])
     digest = running[offset[1:]] - running[offset[:-1]]
     digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
+    digest += _mix(sent.astype(np.uint64))
     by = np.lexsort((np.arange(sources), digest, producer))
     new = np.ones(sources, bool)
     new[1:] = (digest[by[1:]] != digest[by[:-1]]) | (producer[by[1:]] != producer[by[:-1]])
     first = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
     leader = np.empty(sources, np.int64)
     leader[by] = first
-    same = (count == count[leader]) & (m.dense_fanout == m.dense_fanout[leader])
+    same = (count == count[leader]) & (sent == sent[leader]) & (m.dense_fanout == m.dense_fanout[leader])
     rank = np.arange(len(keys)) - offset[owner]
     theirs = offset[leader[owner]] + np.minimum(rank, np.maximum(count[leader[owner]] - 1, 0))
     wrong = np.zeros(sources, bool)

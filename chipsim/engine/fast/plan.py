@@ -60,25 +60,23 @@ def lists(form: Form) -> npt.NDArray[np.uint32]:
     """
     parts = strands(form)
     at_once = max(1, BYTE // int(form.bound.max(initial=1)))
+    count = np.stack([(parts.digits == sign).sum(axis=0) for sign in (1, -1)], axis=1)  # rows to add, to subtract
     column, row = np.nonzero(parts.digits.T)
     minus = (parts.digits.T[column, row] < 0).astype(np.int64)
-    order = np.lexsort((row, minus, column))
-    column, row, minus = column[order], row[order], minus[order]
-    run = column * 2 + minus
-    rank = np.arange(len(run)) - np.searchsorted(run, run)
-    segment = np.stack([column, rank // at_once], axis=1)  # a segment adds and subtracts at most `at_once` rows
-    key = segment[:, 0] * (int(segment[:, 1].max(initial=0)) + 1) + segment[:, 1]
-    _, first, number = np.unique(key, return_index=True, return_inverse=True)
-    count = np.zeros((len(first), 2), np.int64)
-    np.add.at(count, (number, minus), 1)
-    steps = -(-count // STRIDE)
+    before = np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(count, axis=0)])
+    rank = np.where(minus, np.cumsum(minus), np.cumsum(1 - minus)) - 1 - before[column, minus]
+    many = -(-count.max(axis=1, initial=0) // at_once)  # a segment adds and subtracts at most `at_once` rows
+    first = np.concatenate([[0], np.cumsum(many)]).astype(np.int64)
+    number = first[column] + rank // at_once
+    owner = np.repeat(np.arange(len(many)), many)
+    nth = np.arange(len(owner)) - first[owner]
+    steps = -(-np.clip(count[owner] - at_once * nth[:, None], 0, at_once) // STRIDE)
     length = 4 + STRIDE * steps.sum(axis=1)
     start = 1 + np.concatenate([[0], np.cumsum(length)])
     program = np.zeros(start[-1], np.int64)
-    program[0] = len(first)
+    program[0] = len(owner)
     at = start[:-1]
     program[at], program[at + 1] = steps[:, 0], steps[:, 1]
-    owner = column[first]
     program[at + 2] = parts.accumulator[owner]
     program[at + 3] = 1 << parts.shift[owner]
     place = at[number] + 4 + np.where(minus == 1, STRIDE * steps[number, 0], 0) + rank % at_once

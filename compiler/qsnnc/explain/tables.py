@@ -11,6 +11,7 @@ from chipsim.chip import ChipSpec
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.pipeline import Compilation
+from qsnnc.place.positions import Placement
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +47,7 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
             "code": str(done.code or ""),
         },
         "violations": [violation.to_json() for violation in done.violations],
+        "placement": None if done.placement is None else placement_json(done.placement),
         "seconds": done.seconds,
     }
 
@@ -102,10 +104,8 @@ def compilation_tables(done: Compilation) -> list[Any]:
     else:
         lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
     lines += [_removed(entry) for entry in done.layers if entry.removed.neurons or entry.zero_rows]
-    if done.mapping is not None and done.placement is not None:
-        entries = len(done.mapping.target_axon)
-        mean, plain = done.placement.hops / entries, done.placement.row_major_hops / entries
-        lines.append(f"placement: {mean:.1f} hops from a spike's source to an axon on average ({plain:.1f} row by row)")
+    if done.placement is not None:
+        lines += placement_lines(done.placement)
     if done.code:
         lines.append(f"the image enters the chip: {done.code}")
     why = "" if done.graph.encoder_exact else f" (the sums of the encoder {done.graph.encoder.name} depend on their order)"
@@ -114,6 +114,38 @@ def compilation_tables(done: Compilation) -> list[Any]:
         lines.append(f"chip '{j['chip']}' is hypothetical: its core counts compare with no other chip's")
     lines += [str(violation) for violation in done.violations]
     return lines
+
+
+def placement_json(placed: Placement) -> dict[str, Any]:
+    """What a placement costs; packets an image."""
+    figures = {
+        "packets": placed.packets,
+        "hops": placed.hops,
+        "host_hops": placed.figures.host_hops,
+        "chip_hops": placed.figures.chip_hops,
+        "hops_bound": placed.hops_bound,
+        "row_major_hops": placed.row_major.hops,
+        "busiest_link": placed.figures.busiest_link,
+        "busiest_link_bound": placed.busiest_link_bound,
+        "row_major_busiest_link": placed.row_major.busiest_link,
+    }
+    return {
+        "strategy": placed.strategy,
+        "weights": "rates" if placed.calibrated else "fan-out",
+        **{name: round(value, 3) for name, value in figures.items()},
+    }
+
+
+def placement_lines(placed: Placement) -> list[str]:
+    """What a placement costs beside the bounds and beside cores placed row by row."""
+    counted = "at the measured rates" if placed.calibrated else "with every source firing once"
+    each, plain = (value / max(1.0, placed.packets) for value in (placed.hops, placed.row_major.hops))
+    return [
+        f"placement: {placed.hops:,.0f} hops an image {counted}, at least {placed.hops_bound:,.0f}: "
+        f"{each:.1f} a packet on average ({plain:.1f} row by row)",
+        f"busiest link between cores: {placed.figures.busiest_link:,.0f} packets an image, at least "
+        f"{placed.busiest_link_bound:,.0f} ({placed.row_major.busiest_link:,.0f} row by row)",
+    ]
 
 
 def _removed(entry: CoreLayer) -> str:
@@ -164,9 +196,8 @@ def verification_lines(found: Verification, name: str) -> list[str]:
     if found.inexact:
         lines.append(f"float sums depend on their order in: {', '.join(found.inexact)}")
     for layer, doubts in found.doubts.items():
-        inside = (
-            f"{len(doubts):,} of {found.thresholds.get(layer, len(doubts)):,} thresholds lie inside the float error bound"
-        )
+        count = sum(doubt.count for doubt in doubts)
+        inside = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds lie inside the float error bound"
         lines.append(f"{layer}: {inside}: {_by_channel(doubts)}")
     return lines
 
@@ -175,7 +206,9 @@ def _by_channel(doubts: tuple[Doubt, ...], most: int = 6) -> str:
     """Doubtful thresholds, channel by channel."""
     channels: dict[int, set[int]] = {}
     for doubt in doubts:
-        channels.setdefault(doubt.channel, set()).add(doubt.level)
+        levels = channels.setdefault(doubt.channel, set())
+        if len(channels) <= most:  # the others are only counted
+            levels.update(range(doubt.level, doubt.level + doubt.count))
     parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
     rest = len(channels) - most
     return ", ".join(parts) + (f" and {rest:,} channels more: --json lists them" if rest > 0 else "")

@@ -12,7 +12,7 @@ from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
 from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import Region, varying
-from qsnnc.frontend.relabel import move, moved_index
+from qsnnc.frontend.relabel import fills, move, moved_index, pad_value
 from qsnnc.frontend.requantize import requantized
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, whole
 from qsnnc.frontend.thresholds import layer_of
@@ -206,7 +206,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
         joined = _joined(model, before, node, region)
     elif node.op == "Transpose" and len(varies) == 1 and node.attributes["perm"][varies[0]] == before.axes[0]:
         joined = _joined(model, before, node, region, real=True)
-    elif _keeps_order(model, node, sizes) and isinstance(root, Accumulator):
+    elif not fills(node) and _keeps_order(model, node, sizes) and isinstance(root, Accumulator):
         joined = replace(_joined(model, before, node, region, real=True), axes=tuple(range(1, len(sizes) + 1)))
     else:
         raise ModelError(
@@ -218,6 +218,8 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     found = close(walk, root, joined, internal=True)
     if found is None:
         return None
+    if fills(node):
+        return _padded(model, node, found, region)
     index = moved_index(model, node, found.index, moved.output)
     if internal:
         return replace(found, index=index)
@@ -226,6 +228,13 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
         walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
     return replace(found, index=index)
+
+
+def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quantized:
+    """A Pad stands before the quantizer: what it fills in goes through that as well."""
+    value = np.full((1, region.single.columns), pad_value(model, node), np.float32)
+    after = float(region.single.function()(value).reshape(-1)[0])
+    return move(model, node, [found], filled=after)[0]
 
 
 def _keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import dyadic_units
+from qsnnc.frontend.lattice import phased
 from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes
 from qsnnc.frontend.spread import fits, spread, ungrouped
 from qsnnc.frontend.tensors import F64, Accumulator
-from qsnnc.frontend.views import View, through, views
+from qsnnc.frontend.views import View, Window, through, views
 from qsnnc.frontend.weights import integer_weights
 from qsnnc.ir.layers import Int
 
@@ -28,6 +29,7 @@ def convolve(
     *,
     per_channel: bool = True,
     apart: Int | None = None,
+    written_out: bool = True,
 ) -> Accumulator:
     """Sum of convolutions.
 
@@ -38,22 +40,50 @@ def convolve(
         Whether a weight scale a channel is preferred where that makes weights narrower.
     apart : ndarray, int64, (rows * columns,), optional
         Positions with different numbers get border classes of their own.
+    written_out : bool
+        Whether a window that no kernel can move over a population may become a matrix.
     """
+    try:
+        return _moving(sums, arms, bias, per_channel=per_channel, apart=apart)
+    except ModelError as error:
+        if error.code != "reshape-before-window":
+            raise
+        refusal = error
+    for split, parts, phases in phased(sums, arms) if apart is None and written_out else ():
+        try:
+            return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
+        except ModelError as error:
+            if error.code != "reshape-before-window":
+                raise
+    if not written_out or not fits(sums, arms):
+        raise refusal
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    return spread(sums, arms, integers, scales, bias)
+
+
+def _integers(sums: Sums, arms: Sequence[Arm], *, per_channel: bool) -> tuple[list[Int], F64]:
+    """Integer weights of each arm, and the scale a channel that all arms share."""
     rows = np.concatenate([arm.kernel.reshape(len(arm.kernel), -1) for arm in arms], axis=1)
     whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
     cuts = np.cumsum([arm.kernel[0].size for arm in arms])[:-1]
-    integers = [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)]
-    try:
-        seen = [
-            (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
-        ]
-        pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
-    except ModelError as error:
-        if error.code != "reshape-before-window" or not fits(sums, arms):
-            raise
-        return spread(sums, arms, integers, scales, bias)
+    return [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)], scales
+
+
+def _moving(sums: Sums, arms: Sequence[Arm], bias: F64, *, per_channel: bool, apart: Int | None = None) -> Accumulator:
+    """Kernels that move over populations.
+
+    Raises
+    ------
+    ModelError
+        There is no kernel that does, for one of the arms: ``reshape-before-window``.
+    """
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    seen = [
+        (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
+    ]
+    pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
     offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
-    return accumulate(sums, _merged(pieces), scales, offsets)
+    return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
 
 
 def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
@@ -118,6 +148,44 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
         else:
             kept.append(piece)
     return kept
+
+
+def _overlaid(pieces: list[Piece], out: tuple[int, int]) -> list[Piece]:
+    """One kernel for the pieces that read the same levels in the same steps, where together they leave out little."""
+    alike: dict[object, list[Piece]] = {}
+    for piece in pieces:
+        alike.setdefault((piece.part.key, piece.window.strides, piece.groups), []).append(piece)
+    found: list[Piece] = []
+    for group in alike.values():
+        one = _one_kernel(group, out) if len(group) > 1 else None
+        found += [one] if one is not None else group
+    return found
+
+
+def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
+    """Every piece's taps in one kernel that holds them all; None where it would be larger than they are."""
+    first, axes = pieces[0], (0, 1)
+    at = [
+        [np.arange(p.window.kernel[axis]) * p.window.dilations[axis] - p.window.pads[axis] for axis in axes] for p in pieces
+    ]
+    base = [min(int(rows[axis].min()) for rows in at) for axis in axes]
+    steps = [gcd(*(int(n) for rows in at for n in rows[axis] - base[axis])) or 1 for axis in axes]
+    places = [[(rows[axis] - base[axis]) // steps[axis] for axis in axes] for rows in at]
+    kernel = tuple(1 + max(int(rows[axis].max()) for rows in places) for axis in axes)
+    if kernel[0] * kernel[1] > sum(p.window.kernel[0] * p.window.kernel[1] for p in pieces):
+        return None
+    real = np.zeros((*first.real.shape[:2], *kernel))
+    whole = np.zeros(real.shape, np.int64)
+    for piece, (rows, columns) in zip(pieces, places, strict=True):
+        real[:, :, rows[:, None], columns] += piece.real
+        whole[:, :, rows[:, None], columns] += piece.whole
+    strides, source = first.window.strides, first.part.population.shape[1:]
+    end = [
+        max(0, (out[axis] - 1) * strides[axis] + (kernel[axis] - 1) * steps[axis] + 1 - source[axis] + base[axis])
+        for axis in axes
+    ]
+    window = Window((kernel[0], kernel[1]), strides, (-base[0], -base[1], end[0], end[1]), (steps[0], steps[1]))
+    return Piece(first.part, real, whole, first.groups, window)
 
 
 def _offsets(seen: list[tuple[Arm, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:

@@ -9,6 +9,8 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sums_are_exact
 from qsnnc.frontend.load import free_reshapes
+from qsnnc.frontend.operators import ELEMENTWISE, RELABEL, WEIGHTED
+from qsnnc.frontend.pools import MAXIMUM
 from qsnnc.frontend.read import Model, Node, session
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Accumulator
@@ -81,11 +83,12 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     if not root.canonical:
         part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
         order = "qsnnc.ordered"
+    whole = start != model.output and model.whole(start)  # what reads it wants its integer type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
         helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
-        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=model.kinds[start] if whole else TensorProto.FLOAT),
         helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
     if not root.canonical:
@@ -114,9 +117,9 @@ def encoder_is_exact(model: Model, population: Population, region: Region | None
     from qsnnc.frontend.certify import dyadic_unit
 
     nodes = ancestors(model, population.tensor, model.input)
-    summing = [node for node in nodes if node.op in ("Conv", "Gemm", "MatMul")]
+    summing = [node for node in nodes if node.op in WEIGHTED]
     if not summing:
-        return all(node.op not in ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum") for node in nodes)
+        return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not _mixes(node) for node in nodes)
     if len(summing) > 1 or region is None or region.root != summing[0].outputs[0] or pixels != "raw":
         return False
     node = summing[0]
@@ -133,6 +136,11 @@ def encoder_is_exact(model: Model, population: Population, region: Region | None
     low = (np.minimum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     high = (np.maximum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     return _decisions_are_clear(region, population, units, low.astype(np.int64), high.astype(np.int64))
+
+
+def _mixes(node: Node) -> bool:
+    """Whether an operator that moves values makes new ones of neighbours."""
+    return node.op in ("Resize", "Upsample") and node.attributes.get("mode", b"nearest") != b"nearest"
 
 
 def _decisions_are_clear(

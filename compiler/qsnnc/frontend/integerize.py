@@ -12,7 +12,7 @@ from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend import ends, joins, matrices, pools
 from qsnnc.frontend.closing import resolve
-from qsnnc.frontend.convolution import convolution
+from qsnnc.frontend.convolution import convolution, transposed
 from qsnnc.frontend.diagnosis import not_quantized, why_not
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
@@ -21,9 +21,11 @@ from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import FAR
-from qsnnc.frontend.relabel import move, moved_index
-from qsnnc.frontend.tensors import Accumulator, Quantized
+from qsnnc.frontend.region import FAR, MANY
+from qsnnc.frontend.relabel import fills, move, moved_index
+from qsnnc.frontend.settle import largest, settle
+from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
+from qsnnc.frontend.terms import terms_of
 from qsnnc.frontend.thresholds import readout_of
 from qsnnc.frontend.walk import Gathered, Moved, Pooled, Walk
 from qsnnc.ir.layers import Int, Layer, LayerGraph
@@ -75,13 +77,15 @@ def run(walk: Walk) -> None:
 def visit(walk: Walk, node: Node) -> None:
     """Advance over one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
-    if node.op in JOINS and _joins(walk, data):
+    if node.op in JOINS and _joins(walk, node, data):
         if not walk.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
             walk.state[node.outputs[0]] = _join(walk, node, data)
         return
     if node.op in ELEMENTWISE:
         if all(name in walk.host for name in data):
             walk.host.update(node.outputs)
+            if len({frozenset(walk.growth(name)[0]) for name in data}) > 1:
+                walk.meets.update(node.outputs)
         return
     tensors = [resolve(walk, name) for name in data]
     if tensors and all(tensor is not None for tensor in tensors):
@@ -91,7 +95,7 @@ def visit(walk: Walk, node: Node) -> None:
     elif not _on_sums(walk, node, data) and node.op in WEIGHTED | POOLS:
         if walk.leads_out(node.outputs[0]) and node.op not in WEIGHTED:
             return
-        raise why_not(walk, node, data)
+        _on_open(walk, node, data)
 
 
 def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
@@ -105,28 +109,61 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
         names = [name for name in node.outputs if name]
         walk.state.update(zip(names, move(model, node, given), strict=False))
         return
+    if node.op in pools.MAXIMUM:
+        walk.state[out] = largest(walk, node, tensors[0], out)
+        return
     name = walk.namer.layer(node)
     if node.op == "Conv":
-        walk.state[out] = convolution(model, node, tensors[0], name)
+        walk.state[out] = convolution(model, node, Terms.of(tensors[0]), name)
+    elif node.op == "ConvTranspose":
+        walk.state[out] = transposed(model, node, Terms.of(tensors[0]), name)
     elif node.op in ("Gemm", "MatMul"):
-        walk.state[out] = matrices.multiply(model, node, tensors[0], name, last=walk.leads_out(out))
-    elif node.op in pools.MAXIMUM:
-        falling = np.zeros(tensors[0].index.shape[0], bool)
-        found, layers = pools.maximum(model, node, tensors[0], falling, out, lambda: walk.unused(name))
-        for layer in layers:
-            walk.add(layer)
-        walk.state[out] = found
+        walk.state[out] = matrices.multiply(model, node, Terms.of(tensors[0]), name, last=walk.leads_out(out))
     elif node.op in POOLS:
-        walk.state[out] = pools.average(model, node, tensors[0], name)
+        walk.state[out] = pools.average(model, node, Terms.of(tensors[0]), name)
     elif walk.feeds_weights(out):
         raise why_not(walk, node, [])
+
+
+def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
+    """No quantizer stands before it: it reads the terms of a sum, or a level for each value that there is."""
+    terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
+    if terms is not None and _on_terms(walk, node, terms):
+        return
+    tensors = [settle(walk, name) for name in data]
+    if any(tensor is None for tensor in tensors):
+        raise why_not(walk, node, data)
+    _on_levels(walk, node, [tensor for tensor in tensors if tensor is not None])
+
+
+def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
+    """Whether a linear operator can read the terms of a sum."""
+    model, out = walk.model, node.outputs[0]
+    flat = node.op in ("Gemm", "MatMul") and len(terms.shape) == 1
+    if flat or node.op in pools.MAXIMUM:
+        return False
+    name = walk.namer.layer(node)
+    try:
+        if node.op == "Conv":
+            walk.state[out] = convolution(model, node, terms, name)
+        elif node.op == "ConvTranspose":
+            walk.state[out] = transposed(model, node, terms, name)
+        elif node.op in POOLS:
+            walk.state[out] = pools.average(model, node, terms, name)
+        else:
+            walk.state[out] = matrices.multiply(model, node, terms, name, last=walk.leads_out(out))
+    except ModelError as error:
+        if error.code != "reshape-before-window":
+            raise
+        return False
+    return True
 
 
 def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     """What can be moved behind a quantizer that is still to come, or merged with the linear operator before it."""
     out = node.outputs[0]
-    last = walk.leads_out(out)
-    if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None:
+    last = all(walk.leads_out(name) for name in node.outputs if name)
+    if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
         walk.state[out] = matrices.multiply_sums(walk.model, node, inner, index, name, last=last)
@@ -144,22 +181,36 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
 
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
-    """The sums that a tensor holds as they are, with no operator between that changes them, and where each stands."""
+    """Sums of one scale that a tensor holds as they are, unchanged by any operator, and where each stands."""
     known = walk.state.get(name)
     if isinstance(known, Accumulator):
-        return known, known.layout
-    if isinstance(known, Moved) and (inner := _plain_sums(walk, known.before)) is not None:
+        return (known, known.layout) if np.unique(known.scale).size == 1 else None
+    if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None
 
 
-def _joins(walk: Walk, data: list[str]) -> bool:
+def _joins(walk: Walk, node: Node, data: list[str]) -> bool:
     """Whether a sum joins branches instead of being elementwise on one."""
     if len(data) < 2 or all(name in walk.host for name in data):
         return False
     regions = [walk.region(name) for name in data]
     roots = {region.root if region else None for region in regions}
-    return len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data)
+    if len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data):
+        return True
+    return _turns(walk, node) and all(walk.quantizes(name) for name in data)
+
+
+def _turns(walk: Walk, node: Node) -> bool:
+    """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
+    region = walk.region(node.outputs[0])
+    if region is None or region.columns > MANY:
+        return False
+    try:
+        walk.levels(region)
+    except ModelError as error:
+        return error.code == "not-monotone"
+    return False
 
 
 def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
@@ -215,16 +266,21 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
     root = walk.state.get(region.root) if region else None
     if region is None or not isinstance(root, Accumulator) or region.axes != (root.axis,):
         return None
-    channels = root.shape[0]
-    if channels != region.columns:
-        return None
+    column = np.arange(region.columns)
+    if root.shape[0] != region.columns:
+        if root.shape[0] != root.layout.size:
+            return None
+        # written out, feature by feature: each has its channel's factor
+        along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
+        everywhere = np.broadcast_to(column.reshape(along), root.layout.shape).reshape(-1)
+        column = everywhere[np.argsort(root.layout.reshape(-1))]
     f = region.function()
     points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
-    found = f(np.repeat(points, channels, axis=1).astype(np.float32))
+    found = f(np.repeat(points, region.columns, axis=1).astype(np.float32))
     shift = found[0]
     factor = found[1] - shift
     straight = np.abs(found - (points * factor + shift)) <= 1e-6 * (np.abs(points * factor) + np.abs(shift))
-    return joins.Scaled(root, factor, shift) if straight.all() and (factor != 0).all() else None
+    return joins.Scaled(root, factor[column], shift[column]) if straight.all() and (factor != 0).all() else None
 
 
 def _read_out(walk: Walk) -> tuple[Accumulator, str]:

@@ -140,7 +140,7 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
     factors, unit = np.zeros(units.shape, np.int64), np.zeros(channels)
     for pattern in np.unique(units, axis=1).T:
         mine = (units == pattern[:, None]).all(axis=0)
-        found, base = common_unit(pattern.tolist(), node)
+        found, base = common_unit(pattern.tolist(), node, ", or a quantizer (scale, round, clip) on each arm before the sum")
         factors[:, mine] = np.array(found)[:, None]
         unit[mine] = base
     keys = np.stack([arm.sums.border.reshape(-1) for arm in arms], axis=1)

@@ -164,8 +164,8 @@ def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
     return list(factors.T), base
 
 
-def common_unit(scales: Sequence[float], node: Node) -> tuple[list[int], float]:
-    """Integers n and a unit with scale = n * unit for each of the scales.
+def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[list[int], float]:
+    """Integers n and a unit with scale = n * unit for each of the scales; ``advice`` is what else would help.
 
     Raises
     ------
@@ -176,13 +176,15 @@ def common_unit(scales: Sequence[float], node: Node) -> tuple[list[int], float]:
         step = gcd(*map(int, scales))
         return [int(scale) // step for scale in scales], float(step)
     joins = node.op in ("Add", "Sub", "Sum")
+    if joins and not advice:
+        advice = ", or quantize the sum (to 8 bits or fewer)"
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
     for scale, ratio in zip(scales, ratios, strict=True):
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
             raise ModelError(
                 node.name,
                 f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
-                f"integers up to {MOST_RATIO}; give its inputs one scale{', or quantize the sum' if joins else ''}",
+                f"integers up to {MOST_RATIO}; give its inputs one scale{advice}",
                 code="add-scales" if joins else "concat-scales",
                 node=node.name,
                 found=float(scale / scales[0]),

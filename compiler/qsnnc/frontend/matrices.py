@@ -11,7 +11,7 @@ from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.convolve import convolve
 from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.tensors import F64, Accumulator, Quantized, natural
+from qsnnc.frontend.tensors import F64, Accumulator, Quantized, Terms, natural
 from qsnnc.frontend.views import POINT, Window, space_of
 from qsnnc.frontend.weights import integer_weights
 from qsnnc.ir.layers import Connection, Int, Population, reachable
@@ -90,12 +90,13 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
     return Matrix(weights, np.broadcast_to(bias.reshape(-1) if bias.size > 1 else bias, (len(weights),)).copy(), 1, 1)
 
 
-def multiply(model: Model, node: Node, tensor: Quantized, name: str, *, last: bool) -> Accumulator:
+def multiply(model: Model, node: Node, terms: Terms, name: str, *, last: bool) -> Accumulator:
     """Gemm or MatMul on levels."""
-    found = matrix_of(model, node, tensor.index.ndim + 1)
-    if tensor.index.ndim == 1:
-        return _flat(model, node, tensor, found, name, last=last)
-    return _along(model, node, tensor, found, name, last=last)
+    found = matrix_of(model, node, len(terms.shape) + 1)
+    if len(terms.shape) == 1:
+        assert not terms.composed, "flat sums are multiplied as they are"
+        return _flat(model, node, terms.tensors[0], found, name, last=last)
+    return _along(model, node, terms, found, name, last=last)
 
 
 def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str, *, last: bool) -> Accumulator:
@@ -130,19 +131,23 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
     return settled(model, accumulate(sums, pieces, scales, offsets))
 
 
-def _along(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str, *, last: bool) -> Accumulator:
+def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, last: bool) -> Accumulator:
     """A matrix along one axis of several is a convolution of one tap: the other axes are its positions."""
     axis = found.axis - 1
-    index = np.moveaxis(tensor.index, axis, 0)
+    moved = [replace(tensor, index=np.moveaxis(tensor.index, axis, 0)) for tensor in terms.tensors]
+    index = moved[0].index
     rest = index.shape[1:]
     outputs = len(found.weights)
-    space = space_of(tensor, index)
-    moved = replace(tensor, index=index)
-    arm = Arm(moved, (len(index), *space), found.weights[:, :, None, None], 1, POINT)
+    space = space_of(moved[0], index, node)
+    kernel = found.weights[:, :, None, None]
+    arms = [
+        Arm(tensor, (len(index), *space), sign * kernel, 1, POINT) for tensor, sign in zip(moved, terms.signs, strict=True)
+    ]
     shape = (outputs, *space)
     layout = np.moveaxis(natural(shape, (outputs, *rest)), 0, axis)
     sums = Sums(name, "dense", node, shape, np.ascontiguousarray(layout), found.out_axis)
-    return settled(model, convolve(sums, [arm], found.bias, per_channel=not last))
+    done = convolve(sums, arms, found.bias, per_channel=not last, written_out=not terms.composed)
+    return settled(model, terms.read(done))
 
 
 def settled(model: Model, sums: Accumulator) -> Accumulator:
@@ -159,13 +164,6 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
         Which feature of ``inner`` stands where in the tensor that the matrix reads.
     """
     found = matrix_of(model, node, index.ndim + 1)
-    if np.unique(inner.scale).size != 1 or index.ndim != 1:
-        raise ModelError(
-            node.name,
-            f"reads {inner.name}, whose sums have scales of their own; put a quantizer (scale, round, clip) between",
-            code="activation-not-quantized",
-            node=node.name,
-        )
     weights, bias, scale = found.weights, found.bias, float(inner.scale.flat[0])
     whole, scales = integer_weights(name, node.name, weights, per_channel=not last)
     features = int(np.prod(inner.shape))
@@ -179,7 +177,8 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
         through = _through(link, moved, inner.shape, source)
         joined.append(Connection(source.name, through.reshape(len(weights), *source.shape)))
     offsets = inner.offset[inner.border].transpose(2, 0, 1).reshape(-1)
-    grid = np.minimum(dyadic_units(weights) * inner.grid.min(), dyadic_units(bias[:, None]))
+    step = float(inner.grid.min())  # 0: the sums lie on no grid, and a row of noughts, on any, changes nothing
+    grid = np.minimum(dyadic_units(weights) * step if step else 0.0, dyadic_units(bias[:, None]))
     magnitude = np.abs(bias) + np.abs(real).sum(axis=1) * float(inner.magnitude.max())
     exact = inner.exact.all() & (grid > 0) & (magnitude < EXACT_BELOW * grid)
     exact &= (whole * scales[:, None] == weights).all(axis=1)

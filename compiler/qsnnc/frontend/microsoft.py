@@ -33,6 +33,7 @@ def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
         "QLinearConcat": _concat,
         "QLinearLeakyRelu": partial(_looked_up, "LeakyRelu", ("alpha",)),
         "QLinearSigmoid": partial(_looked_up, "Sigmoid", ()),
+        "QLinearSoftmax": _softmax,
         "FusedConv": _fused_convolution,
         "FusedGemm": _fused_gemm,
         "FusedMatMul": _fused_matmul,
@@ -169,6 +170,17 @@ def _looked_up(op: str, options: tuple[str, ...], s: Spelling) -> None:
     s.all_read()
     real = _real(s, s.node.input[0], s.constant(1, "scale"), _typed(s, 2, 4))
     _quantized(s, s.put(op, real, **given), s.constant(3, "output scale"), _typed(s, 4, 2), last=True)
+
+
+def _softmax(s: Spelling) -> None:
+    """QLinearSoftmax stays what it is, the host's; its type and shape are said, for no inference knows the operator."""
+    from onnx import helper
+
+    inputs, given = list(s.node.input), s.given("axis", "opset")
+    s.all_read()
+    found = s.put("QLinearSoftmax", *inputs, domain="com.microsoft", **given)
+    typed = s.put("Cast", found, to=helper.np_dtype_to_tensor_dtype(_typed(s, 4, 2).dtype))
+    s.put("Reshape", typed, s.put("Shape", inputs[0]), last=True)
 
 
 def _first(s: Spelling) -> None:

@@ -41,6 +41,12 @@ TABLE = (
         "ternary and narrower weights are found by value, wider ones narrowed",
     ),
     Operator(
+        "ConvTranspose",
+        "weighted",
+        "1-D and 2-D; any stride, pads, output_padding, dilation, groups",
+        "a channel for each phase of the stride; auto_pad and output_shape are refused",
+    ),
+    Operator(
         "Gemm",
         "weighted",
         "data on the left, batch first; transB 0 or 1, alpha, beta, bias",
@@ -75,6 +81,12 @@ TABLE = (
         "move",
         "constant shapes and indices; the batch stays axis 0",
         "a window on a tensor whose rows and columns were reordered is written out weight by weight, up to 8 million",
+    ),
+    Operator(
+        "Resize Upsample",
+        "move",
+        "nearest, by constant factors",
+        "what reads it has a channel for each phase; other modes mix neighbours and are refused",
     ),
     Operator(
         "Concat", "move", "any axis but the batch; levels of different scales, constants, sums before one quantizer", ""
@@ -135,6 +147,7 @@ TABLE = (
         "after the last weights",
         "onnxruntime runs them on the scores",
     ),
+    Operator("QLinearSoftmax", "host", "after the last weights", "as it is", MICROSOFT),
     Operator("DynamicQuantizeLinear", "refused", "scales that depend on the data", "quantize statically, with calibration"),
     Operator(
         "DynamicQuantizeMatMul DynamicQuantizeLSTM MatMulIntegerToFloat",

@@ -62,6 +62,8 @@ def pair_of(
         return None
     if tensors[0].index.shape != tensors[1].index.shape:
         return None
+    if len(tensors[0].parts[0].values) * len(tensors[1].parts[0].values) > MOST_VALUES:
+        return None
     return Pair(node, (tensors[0], tensors[1]), (signs[0], signs[1]), name, refusal)
 
 
@@ -83,9 +85,14 @@ def layer_of_pair(
             break
     else:
         return None
-    root = turned(_accumulate(pair, (p, q)), falling)
-    if root.shape[0] != len(reached):
-        return None
+    sums_of = _accumulate(pair, (p, q))
+    if sums_of.shape[0] != len(reached):  # arms that lie differently are added feature by feature
+        if region.single.columns > 1:
+            return None
+        reached = np.broadcast_to(reached[:1], (sums_of.shape[0], levels.count))
+        falling = np.broadcast_to(falling[:1], (sums_of.shape[0],))
+        cuts = np.broadcast_to(cuts[0][:1], reached.shape), np.broadcast_to(cuts[1][:1], reached.shape)
+    root = turned(sums_of, falling)
     below, above = cuts
     limits = np.where(falling[:, None], -below, above)[None]
     never, always = root.reach[..., 1:] + 1, root.reach[..., :1]

@@ -13,7 +13,7 @@ from qsnnc.frontend.convolve import convolve
 from qsnnc.frontend.linear import Arm, Sums, classes, span
 from qsnnc.frontend.matrices import constant
 from qsnnc.frontend.read import Model, Node, session
-from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, natural
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized, Terms, as_map, natural
 from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
@@ -113,7 +113,7 @@ class Pool:
             index = tensor.index.transpose(*kept, *axes)
             self.tensor = replace(tensor, index=index)
             if len(kept) == 1:
-                space = space_of(tensor, index)
+                space = space_of(tensor, index, node)
                 self.seen, self.window, self.shape = (len(index), *space), Window(space), (len(index), 1, 1)
             else:
                 rest = int(np.prod(index.shape[1 : len(kept)]))
@@ -123,15 +123,19 @@ class Pool:
         self.axis = 1 + kept[0] if node.attributes.get("keepdims", 1) else 1
 
 
-def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulator:
+def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     """AveragePool, GlobalAveragePool, ReduceMean and ReduceSum: a sum, scaled by what the reference divides by."""
-    pool = Pool(model, node, tensor)
+    seen = [Pool(model, node, tensor) for tensor in terms.tensors]
+    pool = seen[0]
     channels = pool.seen[0]
-    arm = Arm(pool.tensor, pool.seen, np.ones((channels, 1, *pool.window.kernel)), channels, pool.window)
-    counts = _divisors(model, node, pool)
+    ones = np.ones((channels, 1, *pool.window.kernel))
+    arms = [
+        Arm(mine.tensor, pool.seen, sign * ones, channels, pool.window) for mine, sign in zip(seen, terms.signs, strict=True)
+    ]
+    counts = divisors(model, node, pool)
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
-    found = convolve(sums, [arm], np.zeros(channels), apart=None if uniform else counts)
+    found = terms.read(convolve(sums, arms, np.zeros(channels), apart=None if uniform else counts))
     if found.shape == pool.shape:
         example = np.unique(found.border.reshape(-1), return_index=True)[1]
         divisor = counts[example][:, None].astype(np.float64)
@@ -149,7 +153,7 @@ def average(model: Model, node: Node, tensor: Quantized, name: str) -> Accumulat
     )
 
 
-def _divisors(model: Model, node: Node, pool: Pool) -> Int:
+def divisors(model: Model, node: Node, pool: Pool) -> Int:
     """What the reference divides each window's sum by: int64 (positions,)."""
     positions = pool.shape[1] * pool.shape[2]
     if node.op == "ReduceSum":
@@ -193,15 +197,16 @@ def maximum(
     start = 0
     seen = views(pool.tensor, pool.seen, node)
     for view in seen:
-        if view.part is None or ((view.fixed >= 0).any() and not _never_wins(view, pool.tensor)):
+        floor = _floor(view, pool)
+        if view.part is None or floor is None or (falling.any() and (floor > 0).any()):
             raise ModelError(
                 node.name,
-                f"{node.op} over padding or constants that could win; pad with a value that no level is below, or use its "
+                f"{node.op} over padding or constants that could win and are no level; pad with a level's value, or use its "
                 f"pads",
                 code="pad-value",
                 node=node.name,
             )
-        layer = _any_of(node, pool, view, falling[view.channels], fresh(), end if _alone(seen, pool) else "")
+        layer = _any_of(node, pool, view, falling[view.channels], floor, fresh(), end if _alone(seen, pool) else "")
         layers.append(layer)
         parts.append(replace(view.part, population=layer))
         area = pool.shape[1] * pool.shape[2]
@@ -215,13 +220,28 @@ def _alone(seen: list[View], pool: Pool) -> bool:
     return len(seen) == 1 and seen[0].whole(pool.seen[0]) and bool((np.diff(pool.layout.reshape(-1)) == 1).all())
 
 
-def _never_wins(view: View, tensor: Quantized) -> bool:
-    """Whether no constant is above the lowest level, so that padding it changes no maximum of a window with a level."""
+def _floor(view: View, pool: Pool) -> Int | None:
+    """The level below which the constants in each window let the largest not fall; -1 where it reads nothing at all.
+
+    None where a constant that counts is no level: above the lowest, or alone in its window.
+    """
     assert view.part is not None
-    return bool((tensor.fixed[np.unique(view.fixed[view.fixed >= 0])] <= view.part.values[0]).all())
+    values, fixed = view.part.values, pool.tensor.fixed
+    flat = pool.window.taps(pool.seen[1:], pool.shape[1:])
+    alone = ~(np.where(flat >= 0, view.positions[flat], -1) >= 0).any(axis=1)
+    held = np.where(flat >= 0, view.fixed[flat], -1)
+    known = np.full(len(fixed) + 1, -1)  # the last, which -1 reads: no constant
+    for number in np.unique(held[held >= 0]).tolist():
+        level = int(np.abs(values - fixed[number]).argmin())
+        counts = fixed[number] > values[0] or (alone & (held == number).any(axis=1)).any()
+        if counts and abs(values[level] - fixed[number]) > 1e-6 * abs(fixed[number]):
+            return None
+        known[number] = level
+    floor = known[held].max(axis=1)
+    return np.asarray(np.where(alone, floor, np.maximum(floor, 0)))
 
 
-def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], name: str, end: str) -> Layer:
+def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], floor: Int, name: str, end: str) -> Layer:
     """The pooled population, all of its channels."""
     assert view.part is not None
     source = view.part.population
@@ -241,28 +261,30 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     falls[view.features] = falling
     both = np.zeros(channels, bool)
     both[view.features] |= ~falling
-    if (falls & both).any() or (inside == 0).any():
+    if (falls & both).any() or (floor < 0).any():
         raise ModelError(
             node.name,
             "MaxPool has windows that lie in the padding altogether, or a channel that is read both rising and falling",
             code="pool-divisor",
             node=node.name,
         )
-    border, example = classes(inside[:, None] if falling.any() else np.zeros((len(inside), 1), np.int64), (rows, columns))
+    keys = np.stack([inside if falling.any() else np.zeros_like(inside), floor], axis=1)
+    border, example = classes(keys, (rows, columns))
+    always = np.arange(source.levels) < floor[example][:, None, None]
     wanted = np.where(falls[None, :], inside[example][:, None], 1)
     reach = span(reachable((link,), {source.name: source}, shape), border)
     reach[..., 0] = 0
     return Layer(
         name=name,
         tensor=end,
-        tensor_shape=tuple(pool.layout.shape),
+        tensor_shape=tuple(pool.layout.shape) if end else shape,
         shape=shape,
         levels=source.levels,
         scale=view.part.scale,
         zero_point=view.part.zero_point,
         kind="pool",
         connections=(link,),
-        thresholds=np.repeat(wanted[..., None], source.levels, axis=2).astype(np.int64),
+        thresholds=np.where(always, 0, wanted[..., None]).astype(np.int64),
         border=border,
         reach=reach,
         exact_sums=True,

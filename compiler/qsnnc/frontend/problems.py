@@ -61,8 +61,8 @@ class Problems:
     def _record_weights(self, walk: Walk, node: Node) -> None:
         """What a node's own weights are does not depend on what it reads."""
         weights = walk.model.constants.get(node.inputs[1]) if node.op in WEIGHTED and len(node.inputs) > 1 else None
-        if weights is None or weights.ndim < 2 or not weights.size:
-            return
+        if weights is None or weights.ndim < 2 or not weights.size or node.op == "ConvTranspose":
+            return  # of a transposed convolution the outputs are an axis within each group: it says so itself
         if node.op == "MatMul" or (node.op == "Gemm" and not node.attributes.get("transB", 0)):
             weights = np.swapaxes(weights, -1, -2).reshape(-1, weights.shape[-2])
         name = walk.namer.peek(node)

@@ -246,7 +246,7 @@ def _amiss(value: Array, node: Node, position: int) -> str:
         return ""
     if np.isnan(value).any():
         return "NaN"
-    return "infinity" if node.op in ("Conv", "Gemm", "MatMul", "BatchNormalization") else ""
+    return "infinity" if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization") else ""
 
 
 def _try(model: Model) -> None:

@@ -19,8 +19,14 @@ from qsnnc.frontend.read import Model, Node, downstream, session
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 
-#: a quantizer with more values than this is taken for a continuous function: each level is a neuron
-MOST_LEVELS = 4_096
+#: levels of an activation: 16 bits
+MOST_LEVELS = 1 << 16
+#: a function with more values than this is looked at from within (`wide`): is it a quantizer, or continuous?
+MANY_LEVELS = 1 << 12
+#: thresholds that are searched for together
+AT_ONCE = 1 << 22
+#: points of a function that rises and falls again after which it is taken for noise, and no further looked at
+MOST_POINTS = 1 << 16
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
 FAR = np.float32(2.0**40)
 #: functions that are too many for a close look each
@@ -108,7 +114,7 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
-def _cuts(region: Region, start: str) -> bool:
+def cuts(region: Region, start: str) -> bool:
     """Whether all that leads to the end of a region passes through one of its tensors."""
     known = {start}
     for node in downstream(region.nodes, start):
@@ -146,7 +152,7 @@ def find_levels(region: Region) -> Levels | None:
     for start in (region.root, *inner):
         if start not in region.model.shapes:
             continue
-        if start != region.root and (region.model.whole(start) or not _cuts(region, start)):
+        if start != region.root and (region.model.whole(start) or not cuts(region, start)):
             continue  # no float can be put into it, or another branch passes it by
         f = single.function(start)
         far = FAR
@@ -162,6 +168,7 @@ def find_levels(region: Region) -> Levels | None:
             falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
+            _refuse_scales(region.end, values)
             return on_a_grid(region.end, union, falling)
     raise ModelError(
         region.end,
@@ -169,6 +176,23 @@ def find_levels(region: Region) -> Levels | None:
         code="constant-activation",
         node=region.end,
     )
+
+
+def _refuse_scales(end: str, values: list[npt.NDArray[np.float64]]) -> None:
+    """Refuse a quantizer that is uniform in every channel, at a step of the channel's own."""
+    gaps = [np.diff(value) for value in values if len(value) > 2]
+    if not gaps or any(np.ptp(gap) > 0.01 * gap.mean() for gap in gaps):
+        return
+    sizes = np.array([gap.mean() for gap in gaps])
+    ratio = sizes / sizes.min()
+    if np.abs(ratio - np.round(ratio)).max() > 0.01:
+        raise ModelError(
+            end,
+            f"has one scale a channel, {sizes.min():g} to {sizes.max():g}; use one scale for all channels (Brevitas: "
+            "scaling_per_output_channel=False)",
+            code="levels-uneven",
+            node=end,
+        )
 
 
 def steps(
@@ -191,7 +215,9 @@ def steps(
         width = max(len(x) for x in fresh)
         if width == 0:
             break
-        if max(len(np.unique(v)) for v in values) > MOST_LEVELS or _looks_continuous(points, values):
+        if max(len(np.unique(v)) for v in values) > MANY_LEVELS or _looks_continuous(points, values):
+            return None
+        if any(len(v) > MOST_POINTS and _turns(v) for v in values):
             return None
         batch = np.zeros((width, channels), np.float32)
         for channel, x in enumerate(fresh):
@@ -201,11 +227,15 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
-    for value in values:
-        moves = np.sign(np.diff(value))
-        if (moves > 0).any() and (moves < 0).any():
-            raise not_monotone(end)
+    if any(_turns(value) for value in values):
+        raise not_monotone(end)
     return [np.unique(v) for v in values]
+
+
+def _turns(value: npt.NDArray[np.float64]) -> bool:
+    """Whether a function both rises and falls."""
+    moves = np.diff(value)
+    return bool((moves > 0).any() and (moves < 0).any())
 
 
 def not_monotone(end: str) -> ModelError:
@@ -261,7 +291,7 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
             )
         count = round((values[-1] - values[0]) / scale)
         scale = (values[-1] - values[0]) / count
-        if count > MOST_LEVELS:
+        if count >= MOST_LEVELS:
             raise ModelError(
                 end,
                 f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported, each level being a neuron: quantize "
@@ -300,13 +330,25 @@ def thresholds(
         Between the smallest reachable potential (always) and the largest + 1 (never).
     """
     classes, channels, _ = reach.shape
-    cut = levels.cuts
-    low = np.repeat(reach[..., :1], levels.count, axis=2)
-    high = np.repeat(reach[..., 1:] + 1, levels.count, axis=2)
+    size = max(1, AT_ONCE // (classes * channels))
+    parts = [levels.cuts[first : first + size] for first in range(0, levels.count, size)]
+    return np.concatenate([_search(f, cut, accumulator, reach) for cut in parts], axis=2)
+
+
+def _search(
+    f: Callable[[Float], npt.NDArray[np.float64]],
+    cut: npt.NDArray[np.float64],
+    accumulator: Callable[[Int], Float],
+    reach: Int,
+) -> Int:
+    """The smallest potential beyond each of some cuts."""
+    classes, channels, _ = reach.shape
+    low = np.repeat(reach[..., :1], len(cut), axis=2)
+    high = np.repeat(reach[..., 1:] + 1, len(cut), axis=2)
     while (low < high).any():
         middle = (low + high) // 2
         x = accumulator(middle).transpose(0, 2, 1).reshape(-1, channels)
-        above = f(x).reshape(classes, levels.count, channels).transpose(0, 2, 1) > cut
+        above = f(x).reshape(classes, len(cut), channels).transpose(0, 2, 1) > cut
         open_ = low < high
         high = np.where(open_ & above, middle, high)
         low = np.where(open_ & ~above, middle + 1, low)

@@ -15,10 +15,14 @@ from qsnnc.ir.layers import Int
 
 #: whose kernels the reference has for floating point only
 FLOATING = frozenset(("DepthToSpace", "SpaceToDepth"))
+#: for 32-bit integers at most
+SCALING = frozenset(("Resize", "Upsample"))
 
 
-def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[Quantized]:
+def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, filled: float | None = None) -> list[Quantized]:
     """Every output of a node as levels; ``tensors`` are its data inputs in order, None for a constant of a Concat.
+
+    ``filled`` is what a Pad fills in, where that is not the value that it says.
 
     Raises
     ------
@@ -28,11 +32,11 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[
     if node.op in ("Identity", "Dropout"):
         assert tensors[0] is not None
         return [tensors[0]]
-    filled = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
-    parts, fixed, indices = together(filled)
+    given = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
+    parts, fixed, indices = together(given)
     extra: dict[str, npt.NDArray[np.int64]] = {}
-    if node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant":
-        value = _pad_value(model, node)
+    if fills(node):
+        value = pad_value(model, node) if filled is None else filled
         held = np.flatnonzero(fixed == value)
         if not len(held):
             fixed = np.append(fixed, value)
@@ -42,8 +46,14 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None]) -> list[
     return [Quantized(parts, index, fixed) for index in moved]
 
 
+def fills(node: Node) -> bool:
+    """Whether an operator fills in a constant."""
+    return node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant"
+
+
 def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
-    """Where numbers go that stand for the one data input's elements."""
+    """Where numbers go that stand for the one data input's elements; a Pad fills in what is none of them."""
+    assert not fills(node), node.name
     if node.op in ("Identity", "Dropout"):
         return index
     outputs = [name for name in node.outputs if name]
@@ -70,7 +80,7 @@ def _constants(model: Model, name: str) -> Quantized:
     return Quantized((), (-1 - inverse.reshape(value.shape[1:])).astype(np.int64), fixed)
 
 
-def _pad_value(model: Model, node: Node) -> float:
+def pad_value(model: Model, node: Node) -> float:
     """The constant that a Pad fills in."""
     if len(node.inputs) > 2 and node.inputs[2]:
         if node.inputs[2] not in model.constants:
@@ -85,8 +95,13 @@ def _run(
     """Let the reference move the numbers, a batch of one."""
     from onnx import TensorProto, helper, numpy_helper
 
-    floating = node.op in FLOATING
-    dtype, kind = (np.float64, TensorProto.DOUBLE) if floating else (np.int64, TensorProto.INT64)
+    kind = int(TensorProto.INT64)
+    if node.op in FLOATING:
+        kind = int(TensorProto.DOUBLE)
+    elif node.op in SCALING:
+        _nearest(node)
+        kind = int(TensorProto.INT32)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
     names = [f"qsnnc.{number}" for number in range(len(indices))]
     inputs = list(node.inputs)
     for number, name in enumerate(names):
@@ -108,7 +123,7 @@ def _run(
     plain = helper.make_node(node.op, inputs, outputs, **attributes)
     shapes = [(1, *index.shape) for index in indices]
     part = model.subgraph(
-        {name: (int(kind), shape) for name, shape in zip(names, shapes, strict=True)},
+        {name: (kind, shape) for name, shape in zip(names, shapes, strict=True)},
         outputs,
         [replace(node, inputs=tuple(inputs), outputs=tuple(outputs), proto=plain)],
     )
@@ -130,6 +145,20 @@ def _run(
                 node=node.name,
             )
     return [np.asarray(moved[0], np.int64) for moved in found]
+
+
+def _nearest(node: Node) -> None:
+    """Refuse what mixes values."""
+    mode = node.attributes.get("mode", b"nearest").decode()
+    if mode != "nearest":
+        raise ModelError(
+            node.name,
+            f"{node.op} in mode {mode!r} mixes neighbours; use nearest, or a ConvTranspose with the weights of the mixture",
+            code="model-attribute",
+            node=node.name,
+            found=mode,
+            allowed="nearest",
+        )
 
 
 def _pad(index: npt.NDArray[np.int64], attributes: dict[str, object], value: int) -> npt.NDArray[np.int64]:

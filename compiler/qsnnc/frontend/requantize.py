@@ -121,7 +121,7 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
     never = source.reach[..., 1:] + 1
     known = np.concatenate([always, source.thresholds, never], axis=2)
     limits = np.take_along_axis(known, np.broadcast_to(first, (len(known), *first.shape)), axis=2)
-    old = {(d.border_class, d.channel, d.level): d for d in source.doubts}
+    old = {(d.border_class, d.channel, d.level + more): d for d in source.doubts for more in range(d.count)}
     doubts = tuple(
         Doubt(c, k, i, old[k, c, int(first[c, i]) - 1].bound)
         for k, c, i in np.ndindex(*limits.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ class Part:
     scale: float
     zero_point: float
     values: F64  # (levels + 1,)
+    slack: int = 0  # float32 roundings of the largest value that lie between a value here and the reference's
 
     @classmethod
     def of(cls, population: Population, levels: Levels) -> Part:
@@ -47,7 +48,7 @@ class Part:
         """Power of two that divides every value, or 0 where a value is not what its level says, to the last bit."""
         from qsnnc.frontend.certify import dyadic_unit
 
-        return dyadic_unit(self.said) if (self.said == self.values).all() else 0.0
+        return dyadic_unit(self.said) if not self.slack and (self.said == self.values).all() else 0.0
 
     @property
     def said(self) -> F64:
@@ -58,7 +59,11 @@ class Part:
     def roundings(self) -> int:
         """How many float32 roundings of the largest value hold the distance of any value to what its level says."""
         unit = 2.0**-24 * self.largest
-        return int(np.ceil(np.abs(self.said - self.values).max() / unit)) if unit else 0
+        return self.slack + (int(np.ceil(np.abs(self.said - self.values).max() / unit)) if unit else 0)
+
+    def scaled(self, factor: float) -> Part:
+        """The same levels at other values."""
+        return replace(self, scale=self.scale * factor, values=self.values * factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +91,34 @@ class Quantized:
             and self.index.size == self.parts[0].population.features
             and bool((self.index.reshape(-1) == np.arange(self.index.size)).all())
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """A tensor that is a sum of tensors of levels, one of them as a rule."""
+
+    tensors: tuple[Quantized, ...]
+    signs: tuple[int, ...]
+    roundings: int  # of the reference's own sums before what reads it
+
+    @classmethod
+    def of(cls, tensor: Quantized) -> Terms:
+        """A tensor of levels itself."""
+        return cls((tensor,), (1,), 0)
+
+    @property
+    def composed(self) -> bool:
+        """Whether there is an operator between the levels and what reads them."""
+        return self.roundings > 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor, for one image."""
+        return self.tensors[0].index.shape
+
+    def read(self, sums: Accumulator) -> Accumulator:
+        """Sums over the terms, the reference's roundings before them counted."""
+        return replace(sums, terms=sums.terms + self.roundings)
 
 
 def whole(part: Part, shape: tuple[int, ...]) -> Quantized:
@@ -147,8 +180,9 @@ class Accumulator:
 
     @property
     def canonical(self) -> bool:
-        """Whether the ONNX tensor has the features in their own order."""
-        return bool((self.layout.reshape(-1) == np.arange(self.layout.size)).all())
+        """Whether the ONNX tensor has the features, all of them, in their own order."""
+        whole = self.layout.size == int(np.prod(self.shape))
+        return whole and bool((self.layout.reshape(-1) == np.arange(self.layout.size)).all())
 
 
 def natural(shape: tuple[int, int, int], out: tuple[int, ...]) -> Int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,31 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.read import Model
-from qsnnc.frontend.region import Levels, Region, not_monotone, thresholds
+from qsnnc.frontend.region import AT_ONCE, MANY_LEVELS, Levels, Region, not_monotone, thresholds
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Doubt, Int, Layer
 
+T = TypeVar("T", bound=np.generic)
+
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
+#: thresholds of one layer
+MOST_THRESHOLDS = 1 << 27
+
+
+def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
+    """Refuse more thresholds than can be held."""
+    count = root.reach.shape[0] * root.shape[0] * levels.count
+    if count > MOST_THRESHOLDS:
+        raise ModelError(
+            region.end,
+            f"has {levels.count + 1:,} levels in {root.shape[0]:,} channels, {count:,} thresholds; at most "
+            f"{MOST_THRESHOLDS:,} are supported: quantize activations to 8 bits or fewer",
+            code="levels-many",
+            node=region.end,
+            found=count,
+            allowed=MOST_THRESHOLDS,
+        )
 
 
 def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tensor: str, shape: tuple[int, ...]) -> Layer:
@@ -23,9 +43,15 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
 
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
+    _refuse_size(root, region, levels)
     sizes = region.model.shapes[region.root]
-    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:  # a channel for every element
-        levels, region = _everywhere(levels, region)
+    phases = 1
+    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:
+        phases = _phases(root, sizes[root.axis - 1])
+        if not phases:  # a channel for every element
+            levels, region = _everywhere(levels, region)
+    if phases > 1:
+        return _of_phases(root, region, levels, phases, (name, tensor, shape))
     spread = region.axes != (root.axis,)
     if spread:  # f differs by position: every position is a border class of its own
         root = _apart(root)
@@ -67,6 +93,45 @@ def fires(
         exact_sums=exact_sums,
         doubts=doubts,
     )
+
+
+def _phases(root: Accumulator, channels: int) -> int:
+    """How many channels of the sums, one after the other, stand for each of the tensor's; 0 where they do not."""
+    count, rest = divmod(root.shape[0], channels)
+    along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
+    wanted = np.broadcast_to(np.arange(channels).reshape(along), root.layout.shape)
+    return 0 if rest or (root.layout // root.border.size // count != wanted).any() else count
+
+
+def _of_phases(
+    root: Accumulator, region: Region, levels: Levels, phases: int, ends: tuple[str, str, tuple[int, ...]]
+) -> Layer:
+    """A layer whose channels share f in turns: every phase is looked at as a class of positions."""
+    rising = turned(root, np.repeat(levels.falling, phases))
+
+    def apart(
+        values: npt.NDArray[T],
+    ) -> npt.NDArray[T]:  # (classes, channels * phases, ...) to (classes * phases, channels, ...)
+        split = values.reshape(len(values), -1, phases, *values.shape[2:]).swapaxes(1, 2)
+        return np.ascontiguousarray(split.reshape(len(values) * phases, -1, *values.shape[2:]))
+
+    columns = replace(
+        rising,
+        scale=apart(rising.scale),
+        offset=apart(rising.offset),
+        reach=apart(rising.reach),
+        exact=np.asarray(rising.exact.reshape(-1, phases).all(axis=1)),
+        magnitude=rising.magnitude.reshape(-1, phases).max(axis=1),
+    )
+    limits = thresholds(region.function(), levels, columns.value, columns.reach)
+    _hold(region, levels, columns, limits)
+    found = tuple(
+        replace(d, channel=d.channel * phases + d.border_class % phases, border_class=d.border_class // phases)
+        for d in doubts(columns, region, levels, limits)
+    )
+    together = limits.reshape(-1, phases, *limits.shape[1:]).swapaxes(1, 2).reshape(len(rising.scale), -1, levels.count)
+    exact = bool(rising.exact.all())
+    return fires(rising, levels, *ends, np.ascontiguousarray(together), exact_sums=exact, doubts=found)
 
 
 def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
@@ -188,10 +253,35 @@ def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
 
 def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Doubt, ...]:
     """Thresholds whose nearest reachable potentials, T and T - 1, float rounding could move across the decision."""
-    classes, channels, count = limits.shape
+    size = max(1, AT_ONCE // (limits.shape[0] * limits.shape[1]))
+    cuts = levels.cuts
+    open_ = [
+        _open(root, region, cuts[first : first + size], limits[..., first : first + size])
+        for first in range(0, levels.count, size)
+    ]
+    found = np.concatenate(open_, axis=2)
+    error, unit = _error(root), np.abs(root.scale)
+    if levels.count <= MANY_LEVELS:
+        return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
+    runs = []
+    for k, c in np.ndindex(found.shape[:2]):
+        edges = np.flatnonzero(np.diff(found[k, c], prepend=False, append=False)).reshape(-1, 2).tolist()
+        bound = float(error[c] / unit[k, c])
+        runs += [Doubt(c, k, first, bound, last - first) for first, last in edges]
+    return tuple(runs)
+
+
+def _error(root: Accumulator) -> npt.NDArray[np.float64]:
+    """Bound of the float error of the sums, by channel."""
     error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude))
-    error = np.where(np.isfinite(error), error, np.inf)
-    cut = levels.cuts[:, None]
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _open(root: Accumulator, region: Region, cuts: npt.NDArray[np.float64], limits: Int) -> npt.NDArray[np.bool_]:
+    """Whether rounding could move each decision of some levels."""
+    classes, channels, count = limits.shape
+    error = _error(root)
+    cut = cuts[:, None]
     low, high = root.reach[..., :1], root.reach[..., 1:]
     found = np.zeros(limits.shape, bool)
     for potential, reachable, above in ((limits, limits <= high, True), (limits - 1, limits - 1 >= low, False)):
@@ -205,5 +295,4 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
         bottom, top = (np.broadcast_to(b, x.shape).reshape(classes, count, channels) for b in bounds)
         sure = (bottom > cut if above else top < cut).transpose(0, 2, 1)
         found |= reachable & ~sure
-    unit = np.abs(root.scale)
-    return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -139,11 +139,24 @@ def _affine(view: View, space: tuple[int, int], source: tuple[int, int], axis: i
     return factor, int(first - factor * where[0])
 
 
-def space_of(tensor: Quantized, index: Int) -> tuple[int, int]:
-    """Rows and columns of the positions: the population's own where it has as many, so that they need not be moved."""
+def space_of(tensor: Quantized, index: Int, node: Node) -> tuple[int, int]:
+    """Rows and columns of the positions, such that a population's need not be moved: its own where it has as many."""
     positions = index[0].size
     for part in tensor.parts:
         rows, columns = part.population.shape[1:]
         if rows * columns == positions:
             return rows, columns
-    return (1, positions) if index.ndim != 3 else (index.shape[1], index.shape[2])
+    if index.ndim == 3:
+        return index.shape[1], index.shape[2]
+    moved = replace(tensor, index=index)
+    spaces = [(rows, positions // rows) for rows in range(1, positions + 1) if positions % rows == 0]
+    return next((space for space in spaces if _straight(moved, (len(index), *space), node)), spaces[0])
+
+
+def _straight(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> bool:
+    """Whether every population that a tensor shows stands there in its own rows and columns, cut or padded."""
+    try:
+        seen = views(tensor, shape, node)
+    except ModelError:
+        return False
+    return all(view.part is None or through(view, POINT, shape[1:], shape[1:]) is not None for view in seen)

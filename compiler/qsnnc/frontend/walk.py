@@ -12,6 +12,7 @@ from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.region import Levels, Region, find_levels, varying
 from qsnnc.frontend.tensors import Accumulator, Quantized
+from qsnnc.frontend.wide import find_wide
 from qsnnc.ir.layers import Layer, Population
 
 
@@ -50,8 +51,10 @@ class Walk:
     namer: Namer
     producer: dict[str, Node]
     host: set[str]  # tensors that only the host computes
+    meets: set[str] = field(default_factory=set)  # those in which several of the host's meet: regions begin there
     state: dict[str, State] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
+    settled: dict[str, Quantized | None] = field(default_factory=dict)  # levels of tensors that no quantizer closes
     encoder: Population | None = None
     encoder_region: Region | None = None
     layers: list[Layer] = field(default_factory=list)
@@ -81,7 +84,8 @@ class Walk:
         while pending:
             name = pending.pop()
             node = self.producer.get(name)
-            if name in self.state or name in stops or node is None or node.op not in ELEMENTWISE:
+            stop = name in self.state or name in stops or name in self.meets
+            if stop or node is None or node.op not in ELEMENTWISE:
                 roots.add(name)
             elif id(node) not in inside:
                 inside.add(id(node))
@@ -101,10 +105,10 @@ class Walk:
         return tuple(range(1, rank + 1))
 
     def levels(self, region: Region) -> Levels | None:
-        """`find_levels`, once a region."""
+        """`find_levels`, or `find_wide` where those are too many, once a region."""
         key = (region.root, region.end, region.axes)
         if key not in self._levels:
-            self._levels[key] = find_levels(region)
+            self._levels[key] = find_levels(region) or find_wide(region)
         return self._levels[key]
 
     def unused(self, wish: str) -> str:
@@ -151,9 +155,9 @@ class Walk:
                 ends += read
             if node.op in ELEMENTWISE | POOLS | RELABEL:
                 reached.update(node.outputs)
-        return not any(end in reached and self._is_quantized(end, frozenset(stops)) for end in ends)
+        return not any(end in reached and self.quantizes(end, frozenset(stops)) for end in ends)
 
-    def _is_quantized(self, end: str, stops: frozenset[str]) -> bool:
+    def quantizes(self, end: str, stops: frozenset[str] = frozenset()) -> bool:
         """Whether the elementwise part before a tensor is a quantizer, or a constant."""
         region = self.region(end, stops)
         if region is None:

@@ -92,6 +92,7 @@ class Doubt:
     border_class: int
     level: int
     bound: float  # of the float error of the sum, in accumulator units
+    count: int = 1  # how many thresholds: this one and those of the levels after it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

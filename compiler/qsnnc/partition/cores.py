@@ -80,8 +80,9 @@ def partition(
                 total,
                 chip.cores,
                 f"the network needs {'at least ' if None in written else ''}{total} cores, {name} alone "
-                f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); chip '{chip.name}' has {chip.cores}. "
-                "Use a chip file with a larger grid, fewer activation levels (each takes a neuron), or narrower weights, "
+                f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); "
+                f"chip '{chip.name}' has {chip.cores_said}. Use a chip file with a larger grid, fewer activation levels "
+                "(each takes a neuron), or narrower weights, "
                 f"first in {name}.",
             )
         )

@@ -107,7 +107,7 @@ def cores_violation(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: Chip
     name = worst.layer.name
     text = (
         f"the network needs {'about' if about else 'at least'} {total:,} cores, {name} alone {worst.cores:,} (limited by "
-        f"{worst.limiting}); chip '{chip.name}' has {chip.cores:,}. {advice(graph, chip)}"
+        f"{worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
     )
     return Violation("cores", name, "cores", total, chip.cores, text)
 

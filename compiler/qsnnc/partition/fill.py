@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from qsnnc.partition.bounds import Bound, smallest_folds
 
 #: sites that may be visited while looking for a better order, beside the first try
 EFFORT = 40_000
+#: how far above the mean a core's target entries may lie before a more even filling is looked for
+UNEVEN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,12 @@ class Filling:
     fold: int
     cores: tuple[tuple[Slice, ...], ...]
     axons: int  # summed over the cores: what replication costs
+    peak: int  # target entries of the core that has most: it sends a packet for each
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Fewer cores first, then fewer axons."""
-        return len(self.cores), self.axons
+    def rank(self) -> tuple[int, int, int]:
+        """Fewer cores first, then fewer axons, then a lower peak."""
+        return len(self.cores), self.axons, self.peak
 
 
 def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Filling:
@@ -63,6 +67,9 @@ def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Fi
         best = min(best, apart, key=lambda filling: filling.rank)
     if len(best.cores) > bound.cores and bound.limiting == "targets":
         best = min([best, *(sites.spread(fold, chip) for fold in folds[:2])], key=lambda filling: filling.rank)
+    if best.peak * len(best.cores) > UNEVEN * int(entries[neurons.site_elements].sum()):
+        even = sites.cut(sites.dealt(len(best.cores)), best.fold, chip)
+        best = min(best, even, key=lambda filling: filling.rank)
     return best
 
 
@@ -78,7 +85,10 @@ def _best(
             effort -= len(order)
             parts = [sites.cut(order[group[order]].tolist(), fold, chip) for fold, group in zip(folds, groups, strict=True)]
             found = Filling(
-                max(folds), tuple(core for part in parts for core in part.cores), sum(part.axons for part in parts)
+                max(folds),
+                tuple(core for part in parts for core in part.cores),
+                sum(part.axons for part in parts),
+                max((part.peak for part in parts), default=0),
             )
             if best is None or found.rank < best.rank:
                 best = found
@@ -108,7 +118,7 @@ class Sites:
         most_axons = fold * chip.axons
         width, reader = self.width, [-1] * len(self.width)  # the last core that reads each block
         cores: list[tuple[Slice, ...]] = []
-        total = 0
+        total, fullest = 0, chip.targets
         here: list[Slice] = []
         axons, room, table = 0, most_neurons, chip.targets
         for site in order:
@@ -130,6 +140,7 @@ class Sites:
                     axons += more
                     room -= last - first
                     table -= running[last] - running[first]
+                    fullest = min(fullest, table)
                     first = last
                 else:
                     assert here, "a neuron that fits no core must have been refused before"
@@ -139,7 +150,24 @@ class Sites:
         if here:
             cores.append(tuple(here))
             total += axons
-        return Filling(fold, tuple(cores), total)
+        return Filling(fold, tuple(cores), total, chip.targets - fullest)
+
+    def dealt(self, cores: int) -> list[int]:
+        """Return an order of sites in which each of so many cores gets an even share of the target entries.
+
+        Sites are dealt out from the heaviest on, each to the core with the fewest entries that has room left: Graham's
+        longest processing time first.
+        """
+        load = self.entries.sum(axis=1)
+        room = -(-len(load) // cores)
+        hands: list[list[int]] = [[] for _ in range(cores)]
+        open_ = [(0, core) for core in range(cores)]
+        for site in np.argsort(-load, kind="stable").tolist():
+            held, core = heapq.heappop(open_)
+            hands[core].append(site)
+            if len(hands[core]) < room:
+                heapq.heappush(open_, (held + int(load[site]), core))
+        return [site for hand in hands for site in sorted(hand)]
 
     def spread(self, fold: int, chip: ChipSpec) -> Filling:
         """Fill cores where the target table binds, each with an equal share of neurons and a full table.
@@ -154,7 +182,7 @@ class Sites:
         done = np.zeros(len(cost), np.int64)  # neurons of each site that have a core
         rows = np.arange(len(cost))
         cores: list[tuple[Slice, ...]] = []
-        total = 0
+        total, fullest = 0, chip.targets
         while (done < per_site).any():
             left = per_site - done
             entries = cost[:, -1] - cost[rows, done]
@@ -189,7 +217,8 @@ class Sites:
             assert here, "a neuron that fits no core must have been refused before"
             cores.append(tuple(here))
             total += held
-        return Filling(fold, tuple(cores), total)
+            fullest = min(fullest, table)
+        return Filling(fold, tuple(cores), total, chip.targets - fullest)
 
 
 def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:

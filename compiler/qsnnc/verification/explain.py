@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsnnc.ir.execute import potentials
-from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
+from qsnnc.ir.layers import Doubt, Int, Layer, LayerGraph, Population
 
 #: differences of a layer that are looked at one by one
 MOST = 10_000
@@ -49,7 +49,7 @@ class Doubts:
 
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
-        self._bounds: dict[str, dict[tuple[int, int, int], float]] = {}
+        self._bounds: dict[str, dict[tuple[int, int], list[Doubt]]] = {}
         self._last: tuple[tuple[str, int], Int] | None = None  # potentials of one layer for one sample
 
     def first(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> tuple[Int, bool]:
@@ -103,9 +103,12 @@ class Doubts:
 
     def _open(self, layer: Layer, channel: int, row: int, column: int, level: int, potential: int) -> bool:
         if layer.name not in self._bounds:
-            known = {(d.border_class, d.channel, d.level): d.bound for d in layer.doubts}
+            known: dict[tuple[int, int], list[Doubt]] = {}
+            for doubt in layer.doubts:
+                known.setdefault((doubt.border_class, doubt.channel), []).append(doubt)
             self._bounds[layer.name] = known
         border = int(layer.border[row, column])
-        bound = self._bounds[layer.name].get((border, channel, level))
+        doubts = self._bounds[layer.name].get((border, channel), [])
+        bound = next((doubt.bound for doubt in doubts if doubt.level <= level < doubt.level + doubt.count), None)
         threshold = int(layer.thresholds[border, channel, level])
         return bound is not None and threshold - 1 - bound <= potential <= threshold + bound

@@ -110,3 +110,48 @@ def test_a_dip_is_seen_where_a_level_shows_it(save, low) -> None:
         return
     with pytest.raises(ModelError, match="rises and falls again"):
         verify(path, samples=20)
+
+
+def test_softmax_that_was_quantized_is_the_hosts(save) -> None:
+    """onnxruntime's quantize_static writes QLinearSoftmax behind the last matrix."""
+    net = small()
+    step, zero = net.const("step", np.float32(2.0)), net.const("zero", np.uint8(100))
+    net.node("QuantizeLinear", "scores", step, zero)
+    unit, none = net.const("unit", np.float32(1 / 256)), net.const("none", np.uint8(0))
+    net.node("QLinearSoftmax", "softmax", step, zero, unit, none, domain="com.microsoft", axis=-1, opset=13)
+    net.node("DequantizeLinear", "real", unit, none)
+    model = net.model()
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    found = verify(save(model), samples=10)
+    assert found.equal
+
+
+def test_two_first_convolutions_that_are_added_before_the_quantizer_are_the_hosts(save) -> None:
+    """The sum of both is the first activation."""
+    net = Builder((1, 6, 6))
+    net.conv("one", np.resize([1.0, -1.0, 0.0, 1.0], (3, 1, 3, 3)) / 64.0, pads=[1] * 4)
+    left = net.here
+    net.here, net.shape = "image", (1, 6, 6)
+    net.conv("two", np.resize([1.0, 2.0, 0.0], (3, 1, 1, 1)) / 64.0)
+    net.node("Sigmoid", "sigmoid")
+    net.node("Add", "sum", left)
+    net.quantize("q", 1, 4)
+    net.conv("conv", np.resize([1.0, -1.0, 0.0], (4, 3, 1, 1)))
+    net.quantize("quant", 1, 4)
+    net.flatten()
+    net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 144)))
+    assert verify(save(net.model()), samples=10).equal
+
+
+def test_a_gate_on_the_image_is_the_hosts(save) -> None:
+    """x * sigmoid(convolution of x), before anything is quantized."""
+    net = Builder((1, 6, 6))
+    net.conv("stem", np.resize([1.0, -1.0, 0.0, 1.0], (3, 1, 3, 3)) / 64.0)
+    before = net.here
+    net.conv("gate", np.resize([1.0, -1.0, 0.0], (3, 3, 1, 1)))
+    net.node("Sigmoid", "sigmoid")
+    net.node("Mul", "swish", before)
+    net.quantize("q", 1, 4)
+    net.flatten()
+    net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 48)))
+    assert verify(save(net.model()), samples=10).equal

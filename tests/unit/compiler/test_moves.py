@@ -170,8 +170,8 @@ def test_pad_with_any_constant_before_a_convolution(save, value, opset) -> None:
     assert (len(np.unique(conv.border)) == 1) == (value == 0.0)
 
 
-def test_pad_before_a_max_pool_must_not_win(save) -> None:
-    for value, code in ((0.0, ""), (-3.0, ""), (0.5, "pad-value")):
+def test_pad_before_a_max_pool_wins_where_it_is_a_level(save) -> None:
+    for value, code in ((0.0, ""), (-3.0, ""), (0.5, ""), (1.5, ""), (0.3, "pad-value"), (2.0, "pad-value")):
         net = stem(channels=2)
         net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), net.const("value", np.float32(value)))
         net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])

@@ -88,7 +88,8 @@ def test_core_graph_and_placement(save) -> None:
     from qsnnc.lower.neurons import lower
     from qsnnc.partition.cores import partition
     from qsnnc.pipeline import front
-    from qsnnc.place.positions import hops, place
+    from qsnnc.place.positions import figures, place
+    from qsnnc.place.traffic import traffic_of
 
     path = save(lenet(np.random.default_rng(3), 0, 1))
     _, graph, _ = front(path)
@@ -100,11 +101,13 @@ def test_core_graph_and_placement(save) -> None:
     assert net.number_of_nodes() == cores.cores + 1  # and the host
     assert sum(d["entries"] for _, _, d in net.edges(data=True)) == len(cores.axon_source)
     placed = place(cores, chip)
-    assert placed.hops == hops(cores, chip, placed.position)
-    assert placed.hops < placed.row_major_hops
+    traffic = traffic_of(cores)
+    assert placed.figures == figures(traffic, chip, placed.position)
+    assert placed.figures.chip_hops < 0.8 * placed.row_major.chip_hops
+    assert placed.figures.busiest_link < 0.6 * placed.row_major.busiest_link
     shuffled = np.random.default_rng(0).permutation(63)[: cores.cores]
     random = np.stack([shuffled % 9, shuffled // 9], axis=1)
-    assert placed.hops < 0.8 * hops(cores, chip, random)
+    assert placed.figures.chip_hops < 0.8 * figures(traffic, chip, random).chip_hops
 
 
 def test_results_do_not_depend_on_the_placement(small) -> None:

@@ -105,7 +105,8 @@ def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_tw
         ("QLinearGlobalAveragePool", {"channels_last": 1}, "model-attribute"),
         ("QLinearLeakyRelu", {"alpha": 0.1, "beta": 3.0}, "model-attribute"),
         ("QLinearMul", {}, "two-activations"),
-        ("QLinearSoftmax", {}, "model-operator"),
+        ("QLinearWhere", {}, "model-operator"),
+        ("QLinearSoftmax", {"blocks": 1}, "model-attribute"),
         ("DynamicQuantizeMatMul", {}, "not-static"),
     ],
 )

@@ -159,11 +159,6 @@ def softmax_between() -> Builder:
     return refused(net, "Softmax", "soft", axis=1)
 
 
-def transposed_convolution() -> Builder:
-    net = stem(channels=2)
-    return refused(net, "ConvTranspose", "up", net.const("w", np.ones((2, 2, 2, 2), np.float32)), shape=(2, 7, 7))
-
-
 def product_of_a_tensor_and_its_own_mean() -> Builder:
     net = stem(channels=2)
     start = net.here
@@ -215,7 +210,6 @@ def a_valley() -> Builder:
     ("build", "subject", "code"),
     [
         (softmax_between, "soft", "model-operator"),
-        (transposed_convolution, "up", "model-operator"),
         (product_of_a_tensor_and_its_own_mean, "excite", "two-activations"),
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
         (two_heads, "cat_out", "readout-unclear"),
@@ -318,3 +312,15 @@ def test_what_quantize_static_makes_of_a_branching_network(save, tmp_path, form)
     )
     found = verify(tmp_path / "quantized.onnx", samples=20)
     assert found.equal, str(found.mismatches[0])
+
+
+def test_an_activation_with_a_scale_a_channel_is_told_so(save) -> None:
+    net = stem(channels=2)
+    net.conv("conv", ternary(np.random.default_rng(8), 2, 2, 2, 2))
+    net.quantize("q", 0, 3)
+    net.node("Mul", "scales", net.const("own", np.float32([0.3, 0.47]).reshape(2, 1, 1)))
+    net.conv("next", ternary(np.random.default_rng(9), 2, 2, 2, 2))
+    net.quantize("q2", 0, 3)
+    with pytest.raises(ModelError, match="has one scale a channel") as caught:
+        equal(finish(net, net.shape), save)
+    assert caught.value.code == "levels-uneven"

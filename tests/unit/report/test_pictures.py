@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError, UsageError
-from chipsim.report import drawing, pictures, plots
+from chipsim.report import drawing, figures, pictures, plots
 from chipsim.timing.tick import INCREMENTS
 
 RUN: dict[str, Any] = {
@@ -107,7 +107,7 @@ def test_frames_close_around_a_layer() -> None:
         assert all(abs(a[0] - b[0]) < 1e-9 or abs(a[1] - b[1]) < 1e-9 for a, b in found)
 
 
-@pytest.mark.parametrize("kind", plots.PICTURES)
+@pytest.mark.parametrize("kind", figures.PICTURES)
 def test_odd_chips(tmp_path: Path, kind: str) -> None:
     """One row, one core, no links, nothing to do."""
     floor = {"grid": [9, 1], "ports": [[0, 0]], "dead_cores": [], "dead_links": []}
@@ -165,7 +165,7 @@ def test_a_run_holds_what_is_drawn(small, tmp_path: Path) -> None:
     assert flits.max() == timing["busiest_link"] > 0
     at = timing["links"][int(flits.argmax())]
     assert at[:3] == [timing["busiest_link_at"][key] for key in ("x", "y", "side")]
-    for kind in plots.PICTURES:
+    for kind in figures.PICTURES:
         drawn = texts(kind, tmp_path, content)
         assert all(layer["name"] in drawn for layer in content["layers"]) or kind == "links"
 
@@ -180,7 +180,7 @@ def test_the_verb(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
         (("ticks", path, "-q"), 0, ""),
         (("links",), 2, "plot: links needs a result"),
         (("links", path, path), 2, "plot: links draws one run"),
-        (("chip", path), 2, "KIND: 'chip' is no figure; allowed: sparsity, sops, accuracy, map, links, ticks"),
+        (("chip", path), 2, "KIND: 'chip' is no figure; allowed: map, links, ticks, sparsity, sops"),
         (("map", "none.json"), 3, "none.json: cannot be read"),
     ):
         monkeypatch.setattr("sys.argv", ["chipsim", "plot", *words])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chipsim.errors import InputError, UsageError
-from chipsim.report import plots
+from chipsim.report import figures, plots
 
 RUN = {
     "schema": "chipsim-run/1",
@@ -65,9 +65,10 @@ def test_formats_and_determinism(files: list[str], form: str) -> None:
 
 
 def test_refused(tmp_path: Path) -> None:
-    for kind, target in (("speed", "a.png"), ("sops", "a.gif")):
+    refused = (("speed", ["r"], "a.png"), ("sops", ["r"], "a.gif"), ("sops", [], "a.png"), ("saturation", ["r"], "a.png"))
+    for kind, files, target in refused:
         with pytest.raises(UsageError):
-            plots.check(kind, target)
+            figures.check(kind, files, target)
     for text in (
         "",
         "[]",

@@ -1,0 +1,160 @@
+"""A sweep as table, CSV and figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipsim.engine.sweep import Sweep, of_json
+from chipsim.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.table import Table
+
+#: one line for each fault: colour, and solid or dashed
+COLOURS = ("#1f5f99", "#d1495b", "#2e933c", "#8a4fbe", "#e08e0b", "#5c6b73")
+STYLES = ("-", "--")
+BESIDE = {"noise=encoder": "noise", "noise": "noise_everywhere"}
+
+
+def to_csv(sweep: Sweep) -> bytes:
+    """One row a run: ``fault,rate,seed,accuracy``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fault", "rate", "seed", "accuracy"])
+    writer.writerows([point.fault, point.rate, point.seed, point.accuracy] for point in sweep.points)
+    return text.getvalue().encode()
+
+
+def table(sweep: Sweep) -> Table:
+    """Mean and spread of each rate."""
+    from rich.table import Table
+
+    title = f"accuracy of {sweep.images:,} images, {100 * sweep.healthy:.2f} % with nothing broken"
+    found = Table("fault", title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("rate", "mean %", "spread", "least %", "most %", "seeds"):
+        found.add_column(name, justify="right")
+    for fault, means in sweep.curves().items():
+        for mean in means:
+            row = (mean.mean, mean.spread, mean.least, mean.most)
+            cells = [f"{100 * value:.2f}" for value in row]
+            found.add_row(fault, f"{mean.rate:g}", *cells, str(len(mean.accuracies)))
+    return found
+
+
+def published() -> dict[str, dict[float, float]]:
+    """Accuracies of the authors' four-spike network by fault and rate: ``published.yaml`` says where from."""
+    import yaml
+
+    content = yaml.safe_load((resources.files("chipsim.report") / "published.yaml").read_text())
+    (row,) = (row for row in content["networks"] if (row["k"], row["B"]) == (1, 2))
+    return {fault: row[key] for fault, key in BESIDE.items()}
+
+
+def read_sweeps(paths: Sequence[str]) -> Sweep:
+    """Read the JSON of one ``chipsim sweep`` or of several, of the same network on the same images.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, is no sweep, or is one of something else.
+    """
+    found = [_read(path) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        for name in ("model_sha256", "chip", "dataset", "images"):
+            mine, first = getattr(one, name), getattr(found[0], name)
+            if mine != first:
+                raise InputError(
+                    path,
+                    f"has {name} {mine!r}, and {paths[0]} has {first!r}; draw them apart",
+                    code="sweep-mixed",
+                    found=mine,
+                    allowed=first,
+                )
+    return replace(found[0], points=tuple(point for one in found for point in one.points))
+
+
+def _read(path: str) -> Sweep:
+    try:
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
+            raise InputError(path, "is not the JSON of chipsim sweep", code="result-schema", allowed="chipsim-sweep/1")
+        return of_json(content)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
+
+
+def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
+    """Draw accuracy against rate, one line a fault: the mean, and a band from the least to the most.
+
+    Parameters
+    ----------
+    form : str
+        ``png``, ``svg`` or ``pdf``.
+    beside : bool
+        Mark the authors' accuracies with noise.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError(
+            "--plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
+        ) from None
+    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+        figure = Figure(figsize=(8.6, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(100 * sweep.healthy, color="#9a9a9a", linewidth=0.8, label="nothing broken")
+        _lines(axes, sweep, beside)
+        axes.set_xlabel("rate (log scale)")
+        axes.set_ylabel(f"accuracy of {sweep.images:,} images, %")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        figure.legend(frameon=False, loc="outside right upper", fontsize=8)
+        buffer = io.BytesIO()
+        metadata: dict[str, Any] | None = {"Date": None} if form == "svg" else None
+        metadata = {"CreationDate": None} if form == "pdf" else metadata
+        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _lines(axes: Axes, sweep: Sweep, beside: bool) -> None:
+    theirs = published() if beside else {}
+    for number, (fault, means) in enumerate(sweep.curves().items()):
+        colour = COLOURS[number % len(COLOURS)]
+        style = STYLES[number // len(COLOURS) % len(STYLES)]
+        shown = [mean for mean in means if mean.rate > 0]
+        if not shown:
+            continue
+        rates = [mean.rate for mean in shown]
+        axes.plot(
+            rates, [100 * mean.mean for mean in shown], style, color=colour, marker="o", markersize=3, label=label(fault)
+        )
+        axes.fill_between(
+            rates, [100 * m.least for m in shown], [100 * m.most for m in shown], color=colour, alpha=0.12, linewidth=0
+        )
+        marks = theirs.get(fault, {})
+        if marks:
+            name = f"{label(fault)}, the authors' network"
+            values = [100 * value for value in marks.values()]
+            axes.plot(list(marks), values, "x", color=colour, markersize=8, markeredgewidth=1.8, label=name)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
+def label(fault: str) -> str:
+    """A fault in words."""
+    name, _, value = fault.partition("=")
+    words = name.replace("_", " ")
+    if name == "noise":
+        return f"lost spikes, {value or 'every layer'}"
+    return f"{words} at {value}" if value else words

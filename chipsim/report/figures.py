@@ -1,0 +1,51 @@
+"""Every figure of `chipsim plot`: which files each is drawn from, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chipsim.errors import UsageError
+from chipsim.report import plots
+
+#: drawn of one run, of results beside the published figures, of `chipsim sweep --json`, and of nothing at all
+PICTURES, RESULTS, SWEEPS, ALONE = ("map", "links", "ticks"), plots.KINDS, ("faults",), ("saturation",)
+KINDS = (*PICTURES, *RESULTS, *SWEEPS, *ALONE)
+
+
+def check(kind: str, files: Sequence[str], target: str) -> None:
+    """Refuse a figure or a file format that there is none of, and files where there are to be none, or none where some.
+
+    Raises
+    ------
+    UsageError
+    """
+    if kind not in KINDS:
+        raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(KINDS)}", code="plot-unknown", found=kind)
+    if kind in ALONE and files:
+        raise UsageError("plot", f"{kind} simulates by itself and takes no files", code="plot-files")
+    if kind not in ALONE and not files:
+        made_by = "chipsim sweep" if kind in SWEEPS else "chipsim run"
+        raise UsageError("plot", f"{kind} needs a result: what {made_by} --json writes", code="plot-files")
+    plots.suffix(target)
+
+
+def draw(kind: str, files: Sequence[str], form: str, *, published: bool = False) -> bytes:
+    """Draw a figure of KINDS; ``published`` puts the authors' figures beside a sweep.
+
+    Raises
+    ------
+    UsageError, InputError
+    """
+    if kind in PICTURES:
+        from chipsim.report import pictures
+
+        return pictures.draw(kind, pictures.read(kind, files), form)
+    if kind in SWEEPS:
+        from chipsim.report import curves
+
+        return curves.draw(curves.read_sweeps(files), form, beside=published)
+    if kind in ALONE:
+        from chipsim.report import saturation
+
+        return saturation.draw(saturation.curves(), form)
+    return plots.draw(kind, plots.read_results(files), form)

@@ -1,0 +1,144 @@
+"""Levels where no quantizer makes any: sums of few levels take few values, and each of them is one.
+
+A residual sum of 3 and 3 levels takes seven values, an average of four times 3 levels thirteen. Where what reads it cannot
+read its terms (`terms`), the sum becomes a layer of that many levels, whose thresholds lie one potential apart; so does a
+quantizer that never saturates, whose levels only the reachable potentials bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend import pools
+from qsnnc.frontend.certify import propagate, sum_error
+from qsnnc.frontend.closing import resolve
+from qsnnc.frontend.intervals import UNIT_ROUNDOFF
+from qsnnc.frontend.operators import WEIGHTED
+from qsnnc.frontend.read import Node
+from qsnnc.frontend.region import MANY_LEVELS, Levels, Region, on_a_grid
+from qsnnc.frontend.relabel import move
+from qsnnc.frontend.requantize import requantized
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized
+from qsnnc.frontend.thresholds import layer_of
+from qsnnc.frontend.walk import Gathered, Moved, Pooled, Walk
+
+#: levels of a quantizer without a clip straight behind weights; more is taken for a quantizer that is missing
+MOST_OPEN = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The values that a region takes on all reachable potentials, and what the reference's may be off by."""
+
+    levels: Levels
+    slack: int  # float32 roundings of the largest value
+
+
+def settle(walk: Walk, name: str) -> Quantized | None:
+    """Levels of a tensor that no quantizer closes; None where it takes too many values, or values on no grid."""
+    known = resolve(walk, name)
+    if known is not None:
+        return known
+    if name not in walk.settled:
+        try:
+            walk.settled[name] = _settled(walk, name)
+        except ModelError:  # what stands against the network is that nothing was quantized
+            walk.settled[name] = None
+    return walk.settled[name]
+
+
+def _settled(walk: Walk, name: str) -> Quantized | None:
+    region = walk.region(name)
+    root = walk.state.get(region.root) if region else None
+    if region is None or root is None:
+        return None
+    if isinstance(root, Accumulator):
+        return _closed(walk, root, region)
+    before = _behind(walk, root, region.root)
+    if before is None or not region.nodes:
+        return before
+    return None if any(part.slack for part in before.parts) else requantized(walk, before, region)
+
+
+def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
+    """What an operator that moves values, or takes the largest, makes of levels."""
+    if isinstance(state, Moved):
+        before = settle(walk, state.before)
+        outputs = [entry for entry in state.node.outputs if entry]
+        return move(walk.model, state.node, [before])[outputs.index(name)] if before else None
+    if isinstance(state, Gathered):
+        constants = walk.model.constants
+        arms = [None if entry in constants else settle(walk, entry) for entry in state.node.inputs]
+        missing = any(arm is None and entry not in constants for arm, entry in zip(arms, state.node.inputs, strict=True))
+        return None if missing else move(walk.model, state.node, arms)[0]
+    if isinstance(state, Pooled):
+        before = settle(walk, state.before)
+        return largest(walk, state.node, before, name) if before else None
+    return None
+
+
+def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
+    """A max pool of levels, with the layers that it takes."""
+    falling = np.zeros(tensor.index.shape[0], bool)
+    name = walk.namer.layer(node)
+    found, layers = pools.maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))
+    for layer in layers:
+        walk.add(layer)
+    return found
+
+
+def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
+    """A layer with a level for each value."""
+    found = _values(root, region)
+    if found is None:
+        return None
+    shape = walk.model.shapes[region.root]
+    own = root.canonical and shape == walk.model.shapes.get(region.end, shape)
+    layer = layer_of(root, region, found.levels, walk.unused(root.name), region.end if own else "", shape)
+    layer = layer if own else replace(layer, tensor_shape=root.shape)
+    walk.add(layer)
+    return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
+
+
+def _values(root: Accumulator, region: Region) -> Found | None:
+    """Evaluate the region on every reachable potential."""
+    low, high = root.reach[..., :1], root.reach[..., 1:]
+    points = int((high - low).max()) + 1
+    alike = region.axes == (root.axis,) and region.columns == root.shape[0]
+    if points > MANY_LEVELS or not (alike or not region.nodes):
+        return None
+    potential = np.minimum(low + np.arange(points), high)  # (classes, channels, points)
+    x = root.value(potential).transpose(0, 2, 1).reshape(-1, root.shape[0])
+    y = region.function()(x) if region.nodes else x.astype(np.float64)
+    values = np.unique(y)
+    if len(values) < 2 or (root.node.op in WEIGHTED and not _rounds(x, y, values)):
+        return None
+    slack = _slack(root, region, x, y)
+    falling = (y[0] > y[points - 1]) if region.nodes else np.zeros(root.shape[0], bool)
+    if slack is None or (not region.nodes and region.axes != (root.axis,)):
+        return None
+    levels = on_a_grid(region.end, values, falling)
+    return Found(levels, slack) if levels.count <= MANY_LEVELS else None
+
+
+def _rounds(x: npt.NDArray[np.float32], y: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> bool:
+    """Whether values between the ends stand for several sums each: what rounds, and is no activation alone."""
+    inside = (y > values[0]) & (y < values[-1])
+    return len(values) <= MOST_OPEN and 2 * (len(values) - 2) <= len(np.unique(x[inside]))
+
+
+def _slack(root: Accumulator, region: Region, x: npt.NDArray[np.float32], y: npt.NDArray[np.float64]) -> int | None:
+    """Roundings of the largest value by which the reference's may differ from that of the exact sum."""
+    if root.exact.all():
+        return 0
+    exact = x.astype(np.float64)
+    error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude) + np.spacing(np.abs(x)).astype(np.float64))
+    bounds = propagate(region, (exact - error, exact + error))
+    if bounds is None:
+        return None
+    off = max(float(np.abs(bound - y).max()) for bound in bounds)
+    return int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(y).max()))))

@@ -1,0 +1,95 @@
+"""What no placement can go below: hops, and packets on the busiest link."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+from qsnnc.ir.layers import Int
+from qsnnc.place.traffic import F64, HOST, Traffic
+
+Bool = npt.NDArray[np.bool_]
+
+
+def hops_bound(traffic: Traffic, chip: ChipSpec) -> float:
+    """Packet-hops that every placement has at least, whatever its routes.
+
+    The host's part: a packet between the host and a core takes at least the hops from the core's cell to the nearest port.
+    Cores have different cells, so the sum is a pairing of the cores' packets with the distances of as many cells; by the
+    rearrangement inequality none is smaller than the one that gives the most packets the nearest cell. The chip's part is
+    `chip_hops_bound`. Either bounds its part in every placement, so their sum bounds the whole.
+    """
+    return _host_hops(traffic, chip) + chip_hops_bound(traffic, chip, np.ones(len(traffic.packets), bool))
+
+
+def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
+    """Least packet-hops of some of the pairs between cores.
+
+    Take a core alone. The cores that it talks to have cells of their own, none of them its own, and of those at most as many
+    lie within d hops as lie within d hops of the grid's middle: seen from any cell, an axis has as many places within a
+    distance at most as from its middle, and the cells within d are pairs of such places. So the sorted distances of its
+    partners are one by one at least the sorted distances from the middle, and by the rearrangement inequality its packets
+    times hops are at least the largest number of packets times the smallest distance, and so on. Over all cores that counts
+    every pair twice.
+    """
+    inner = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    low = np.minimum(traffic.sender, traffic.receiver)[inner]
+    high = np.maximum(traffic.sender, traffic.receiver)[inner]
+    pair, row = np.unique(low * traffic.cores + high, return_inverse=True)
+    packets = np.bincount(row, traffic.packets[inner], len(pair))
+    core = np.concatenate([pair // traffic.cores, pair % traffic.cores])
+    packets = np.concatenate([packets, packets])
+    order = np.lexsort((-packets, core))
+    core, packets = core[order], packets[order]
+    rank = np.arange(len(core)) - np.searchsorted(core, core)
+    near = _distances_from_the_middle(chip)
+    return float((packets * near[rank]).sum()) / 2
+
+
+def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
+    """Packets that the busiest link carries at least, of some of the pairs, whatever the placement and the routes.
+
+    A core's packets to other cores leave its router through as many links as it has neighbours, and those that come from
+    other cores come in through as many: one of them carries at least the mean. And all links together carry the hops, of
+    which there are at least `chip_hops_bound`: the busiest carries at least the mean.
+    """
+    between = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    if not between.any():
+        return 0.0
+    packets = traffic.packets[between]
+    ends = max(np.bincount(end[between], packets).max() for end in (traffic.sender, traffic.receiver))
+    width, height = chip.grid
+    links = 2 * (2 * width * height - width - height)
+    return max(float(ends) / degree(chip), chip_hops_bound(traffic, chip, chosen) / links)
+
+
+def degree(chip: ChipSpec) -> int:
+    """Most neighbours that a router of the grid has."""
+    return sum(min(2, side - 1) for side in chip.grid)
+
+
+def _host_hops(traffic: Traffic, chip: ChipSpec) -> float:
+    """Least packet-hops between the host and the cores."""
+    away = np.array([min(abs(x - a) + abs(y - b) for a, b in chip.ports) for x, y in usable_cells(chip).tolist()])
+    packets = np.zeros(traffic.cores)
+    for end, other in ((traffic.sender, traffic.receiver), (traffic.receiver, traffic.sender)):
+        host = other == HOST
+        packets += np.bincount(end[host], traffic.packets[host], traffic.cores)
+    return float((np.sort(packets)[::-1] * np.sort(away)[: traffic.cores]).sum())
+
+
+def usable_cells(chip: ChipSpec) -> Int:
+    """x, y of the cells whose cores work, row by row: (cells, 2)."""
+    width, height = chip.grid
+    works = np.ones((height, width), bool)
+    for x, y in chip.dead_cores:
+        works[y, x] = False
+    return np.argwhere(works)[:, ::-1]
+
+
+def _distances_from_the_middle(chip: ChipSpec) -> F64:
+    """Distances of all cells but the middle one from it, the nearest first."""
+    width, height = chip.grid
+    x, y = np.abs(np.arange(width) - width // 2), np.abs(np.arange(height) - height // 2)
+    return np.sort((x[:, None] + y).reshape(-1))[1:].astype(np.float64)

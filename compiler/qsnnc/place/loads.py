@@ -1,0 +1,116 @@
+"""How many packets each link carries, and what that costs.
+
+Cells are numbered y * width + x, y growing to the south; link 4 * cell + side leaves a cell's router on that side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.chip import ChipSpec
+from chipsim.chip.ports import assign_ports
+from qsnnc.ir.layers import Int
+from qsnnc.place.bounds import link_bound
+from qsnnc.place.traffic import F64, HOST, Traffic
+
+#: output side for each router and router of destination, (cells, cells); without it first along x, then along y
+Routes = npt.NDArray[np.uint8]
+
+EAST, WEST, NORTH, SOUTH = range(4)
+#: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
+FREE_TICK, FREE_ALL = 1.6, 1.3
+#: or times what the fullest core sends in a tick, if that is more: it sends a packet a cycle and ends no sooner
+FREE_CORE = 0.7
+#: hops that a packet is worth on a link that carries as many as the bound more than for nothing
+PRICE_TICK, PRICE_ALL = 15.0, 300.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """A link with load l adds price * max(0, l - free)^2 to the hops, for each row of `Traffic.row`."""
+
+    free: F64
+    price: F64
+
+
+def prices_of(traffic: Traffic, chip: ChipSpec) -> Prices:
+    """Prices relative to the bounds, so that they fit any network.
+
+    What the host sends passes through its ports one a cycle, and with one port in single file: nothing can be in its way.
+    With several, a link that carries more than a port's share holds up the host.
+    """
+    rows, row = traffic.rows, traffic.row
+    bound = np.array([link_bound(traffic, chip, row == number) for number in range(1, rows - 1)])
+    whole = link_bound(traffic, chip, row > 0)
+    share = float(traffic.packets[row == 0].sum()) / len(chip.ports)
+    sent = [FREE_CORE * most_sent(traffic, number) for number in range(1, rows - 1)]
+    free = [share, *np.maximum(FREE_TICK * bound, sent), max(FREE_ALL * whole, *sent, 0.0)]
+    price = [PRICE_TICK / 2 / share if share and len(chip.ports) > 1 else 0.0]
+    price += [factor / 2 / b if b else 0.0 for factor, b in [*((PRICE_TICK, b) for b in bound), (PRICE_ALL, whole)]]
+    # a row without a bound has next to no packets: any load is free, and counted
+    none = np.array([False, *(bound == 0), whole == 0])
+    return Prices(np.where(none, np.inf, free), np.where(none, 1.0, price))
+
+
+def most_sent(traffic: Traffic, row: int) -> float:
+    """Packets of the core that sends most in a row of `Traffic.row`."""
+    mine = traffic.row == row
+    return float(np.bincount(traffic.sender[mine], traffic.packets[mine]).max(initial=0.0))
+
+
+def port_of(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer]) -> Int:
+    """Port through which the host reaches each core, as the chip's host assigns them."""
+    return assign_ports(chip, position, traffic.host_entries).astype(np.int64)
+
+
+def cells_of(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer], port: Int) -> tuple[Int, Int]:
+    """Cell at which each pair's packets start, and where they go."""
+    width = chip.grid[0]
+    core = position[:, 1].astype(np.int64) * width + position[:, 0]
+    ports = np.array(chip.ports, np.int64)
+    host = (ports[:, 1] * width + ports[:, 0])[port]
+    here = np.where(traffic.sender == HOST, host[traffic.receiver], core[traffic.sender])
+    there = np.where(traffic.receiver == HOST, host[traffic.sender], core[traffic.receiver])
+    return here, there
+
+
+def link_loads(
+    traffic: Traffic,
+    chip: ChipSpec,
+    position: npt.NDArray[np.integer],
+    routes: Routes | None = None,
+    port: Int | None = None,
+) -> F64:
+    """Packets that each link carries.
+
+    Returns
+    -------
+    ndarray, float64, (rows, 4 * cells)
+        By `Traffic.row`; the last row is the sum of all but the host's. The sum of a row is its hops.
+    """
+    width, height = chip.grid
+    step = np.array([1, -1, -width, width])
+    load = np.zeros((traffic.rows, 4 * width * height))
+    at, to = cells_of(traffic, chip, position, port_of(traffic, chip, position) if port is None else port)
+    row, packets = traffic.row, traffic.packets
+    while len(at):
+        flying = at != to
+        at, to, row, packets = at[flying], to[flying], row[flying], packets[flying]
+        if routes is None:
+            x, to_x = at % width, to % width
+            side = np.where(x < to_x, EAST, np.where(x > to_x, WEST, np.where(at > to, NORTH, SOUTH)))
+        else:
+            side = routes[at, to].astype(np.int64)
+        np.add.at(load, (row, 4 * at + side), packets)
+        at = at + step[side]
+    load[-1] = load[1:-1].sum(axis=0)
+    return load
+
+
+def cost_of(load: F64, prices: Prices) -> float:
+    """Hops, and the price of full links."""
+    over = np.maximum(load - prices.free[:, None], 0.0)
+    return float(load[:-1].sum() + (prices.price * (over * over).sum(axis=1)).sum())

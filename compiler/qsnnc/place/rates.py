@@ -1,0 +1,73 @@
+"""How often each neuron fires on a calibration set, from the layer graph in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+from chipsim.mapping import InputSpec
+from chipsim.mapping.pixels import NO_LEVEL, prepare
+from qsnnc.frontend.read import session
+from qsnnc.ir.cores import CoreGraph
+from qsnnc.ir.execute import run
+from qsnnc.ir.layers import Int, LayerGraph, Population
+
+F64 = npt.NDArray[np.float64]
+#: features of all populations and images of a batch together
+MOST_FEATURES = 1 << 24
+
+
+def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: npt.NDArray[Any], name: str) -> F64:
+    """Share of the images on which each source fires.
+
+    Parameters
+    ----------
+    images : ndarray, (N, ...)
+        Of the model's dtype, or uint8 pixels.
+    name : str
+        What to call the images in an error.
+
+    Returns
+    -------
+    ndarray, float64, (sources,)
+        In the order of the core graph: the encoder's elements, then the neurons core by core. Neuron i of a feature fires
+        iff the level is above i.
+
+    Raises
+    ------
+    InputError
+        Images of the wrong shape or dtype, or none.
+    """
+    if not len(images):
+        raise InputError(name, "holds no image to calibrate on", code="data-empty")
+    layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
+    populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
+    fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}
+    encoder = session(graph.encoder_onnx)
+    size = max(1, MOST_FEATURES // sum(entry.features for entry in (graph.encoder, *layers)))
+    for first in range(0, len(images), size):
+        batch = prepare(np.asarray(images[first : first + size]), rule, name)
+        (found,) = encoder.run(["levels"], {rule.name: batch})
+        if found.dtype.kind == "i" and (found == NO_LEVEL).any():
+            raise InputError(name, "holds values that are no whole pixels; give uint8 images", code="data-not-pixels")
+        levels = {graph.encoder.name: found.astype(np.int64).reshape(len(batch), *graph.encoder.shape)}
+        for layer in layers:
+            if not layer.readout:
+                levels[layer.name] = run(layer, levels)
+        for entry in populations:
+            fired[entry.name] += _above(levels[entry.name], entry.levels)
+    none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # what is read out does not fire
+    of_layer = [none if layer.readout else fired[layer.name].reshape(-1) for layer in layers]
+    base = np.concatenate([[0], np.cumsum([len(counts) for counts in of_layer])])
+    owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
+    inner = np.concatenate(of_layer)[base[owner] + cores.neuron_element]
+    return np.asarray(np.concatenate([fired[graph.encoder.name].reshape(-1), inner]) / len(images))
+
+
+def _above(levels: Int, most: int) -> Int:
+    """On how many images each feature's level is above 0, 1, ... most - 1: (features, most)."""
+    flat = levels.reshape(len(levels), -1)
+    return np.stack([(flat > level).sum(axis=0) for level in range(most)], axis=1)

@@ -1,0 +1,79 @@
+"""Who sends how many packets to whom, and in which tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.ir.cores import CoreGraph
+from qsnnc.ir.layers import Int
+
+F64 = npt.NDArray[np.float64]
+HOST = -1
+#: packets are multiples of 1 / GRAIN, so that sums of them are exact in any order
+GRAIN = 256
+#: packets that a potential on its way to the host is worth
+READOUT = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traffic:
+    """One row a pair that is connected: an end is a core, or `HOST`."""
+
+    cores: int
+    sender: Int
+    receiver: Int
+    tick: Int  # in which it is sent; 0: by the host
+    packets: F64  # expected an image; without rates as many as entries
+    host_entries: Int  # (cores,): entries of the host's target table that lead to each core
+
+    @property
+    def row(self) -> Int:
+        """Row of link loads that a pair adds to: 0 what comes from or goes to the host, then each tick between cores."""
+        between = self._between
+        return np.where(between, 1 + np.searchsorted(np.unique(self.tick[between]), self.tick), 0)
+
+    @property
+    def rows(self) -> int:
+        """Rows of link loads: the host's, one a tick, and the sum of these."""
+        return len(np.unique(self.tick[self._between])) + 2
+
+    @property
+    def _between(self) -> npt.NDArray[np.bool_]:
+        return np.asarray((self.sender != HOST) & (self.receiver != HOST))
+
+    def hurried(self) -> Traffic:
+        """The same with `READOUT` times the potentials: few as they are, their way to the port is the end of the frame."""
+        return replace(self, packets=self.packets * np.where(self.receiver == HOST, READOUT, 1))
+
+
+def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
+    """Target entries, each as often as its source fires, and the potentials that the host reads.
+
+    Parameters
+    ----------
+    rates : ndarray, float64, (sources,), optional
+        How often each source fires an image; without them every source fires once.
+    """
+    owner = np.repeat(np.arange(graph.cores), np.diff(graph.neuron_offset))
+    sender = np.concatenate([np.full(graph.encoder_neurons, HOST), owner])[graph.axon_source]
+    receiver = np.repeat(np.arange(graph.cores), np.diff(graph.axon_offset))
+    pair, row = np.unique((sender + 1) * graph.cores + receiver, return_inverse=True)
+    often = None if rates is None else rates[graph.axon_source]
+    packets = np.bincount(row, often, len(pair)).astype(np.float64)
+    entries = packets if rates is None else np.bincount(row, minlength=len(pair))
+    sender, receiver = pair // graph.cores - 1, pair % graph.cores
+    from_host = sender == HOST
+    host_entries = np.bincount(receiver[from_host], entries[from_host], graph.cores).astype(np.int64)
+    ticks = np.array([0, *(entry.tick for entry in graph.layers)])
+    last = np.flatnonzero(graph.core_layer == len(graph.layers) - 1)
+    return Traffic(
+        graph.cores,
+        np.concatenate([sender, last]),
+        np.concatenate([receiver, np.full(len(last), HOST)]),
+        np.concatenate([ticks[np.where(from_host, 0, 1 + graph.core_layer[sender])], np.full(len(last), ticks[-1])]),
+        np.round(np.concatenate([packets, np.diff(graph.neuron_offset)[last]]) * GRAIN) / GRAIN,
+        host_entries,
+    )

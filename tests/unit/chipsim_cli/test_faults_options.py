@@ -1,0 +1,202 @@
+"""--faults and --avoid of chipsim run, chipsim sweep, --avoid of qsnnc compile and check."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_mappings import two_cores, wide_map
+
+import chipsim
+from chipsim.datasets import Dataset
+from chipsim.engine.sweep import ALL, Sweep, faults_of, parse_faults, parse_rates, sweep
+from chipsim.errors import InputError, UsageError
+from chipsim.mapping import write_mapping
+from chipsim.report import curves
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mapping and labelled images for it."""
+    path = tmp_path_factory.mktemp("faults")
+    hand = wide_map(np.random.default_rng(33), levels=2)
+    write_mapping(hand.build(), path / "m.map")
+    images = np.random.default_rng(5).integers(0, 3, (40, hand.features)).astype(np.float32)
+    labels = chipsim.run(hand.build(), Dataset("x", "test", images, None)).predictions
+    np.savez(path / "x.npz", images=images, labels=labels)
+    return path
+
+
+def call(place: Path, *words: str, program: str = "chipsim") -> subprocess.CompletedProcess[bytes]:
+    code = f"from {program}.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *words], cwd=place, capture_output=True, timeout=120, check=False)
+
+
+def test_run_says_what_was_broken(place: Path) -> None:
+    (place / "f.yaml").write_text("dead_neurons: {rate: 0.5}\nstuck_axons: {rate: 0.1, seed: 2, at: 1}\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "f.yaml", "--seed", "9", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["engine"] == "fast"
+    assert list(result["faults"]) == ["dead_neurons", "stuck_axons"]
+    assert result["faults"]["dead_neurons"]["seed"] == 9
+    assert {key: result["faults"]["stuck_axons"][key] for key in ("rate", "seed", "at")} == {"rate": 0.1, "seed": 2, "at": 1}
+    assert result["accuracy"] < 1
+    healthy = json.loads(call(place, "run", "m.map", "--dataset", "x.npz", "--json", "-").stdout)
+    assert healthy["faults"] is None
+    assert healthy["accuracy"] == 1
+
+
+def test_a_faults_file_that_cannot_be_used_is_bad_input(place: Path) -> None:
+    (place / "bad.yaml").write_text("noise:\n  layer9: 0.1\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "bad.yaml")
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"bad.yaml:2: noise: the mapping has no layer 'layer9'")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_no_time_is_given_for_a_broken_chip(place: Path) -> None:
+    (place / "few.yaml").write_text("dead_cores: []\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "few.yaml", "--timing", "ideal")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"--timing: does not know what faults cost in time; leave --faults out")
+
+
+def test_avoid_names_the_core_and_its_layer(place: Path) -> None:
+    (place / "faulty.yaml").write_text("cores: [[1, 0]]\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "faulty.yaml")
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"core 1: a core of hidden stands at (1, 0), which is dead on chip")
+    (place / "elsewhere.yaml").write_text("cores: [[9, 9]]\nlinks: [[[9, 9], [9, 8]]]\n")
+    assert call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "elsewhere.yaml").returncode == 0
+    (place / "apart.yaml").write_text("links: [[[1, 0], [0, 0]], [[1, 0], [2, 0]], [[1, 0], [1, 1]]]\n")
+    done = call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "apart.yaml")
+    assert done.returncode == 3
+    assert b"(1, 0), which is cut off by dead links" in done.stderr
+
+
+def test_a_map_whose_own_chip_says_that_a_core_is_dead(tmp_path: Path) -> None:
+    mapping = two_cores().build()
+    chip = mapping.chip.model_copy(update={"dead_cores": ((1, 0),)})
+    hand = two_cores()
+    hand.chip = chip
+    write_mapping(hand.build(), tmp_path / "dead.map")
+    with pytest.raises(InputError, match=r"core 1: a core of out stands at \(1, 0\), which is dead") as caught:
+        chipsim.read_mapping(tmp_path / "dead.map")
+    assert caught.value.code == "map-dead-core"
+
+
+def test_sweep_writes_table_csv_json_and_figure(place: Path) -> None:
+    pytest.importorskip("matplotlib")
+    files = ("--csv", "s.csv", "--json", "s.json", "--plot", "s.svg")
+    words = ("--fault", "dead-neurons,stuck_axons=1", "--rates", "0,0.1,0.9", "--seeds", "3", "--dataset", "x.npz")
+    done = call(place, "sweep", "m.map", *words, *files)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((place / "s.csv").open()))
+    assert list(rows[0]) == ["fault", "rate", "seed", "accuracy"]
+    assert len(rows) == 2 * 3 * 3
+    assert {row["accuracy"] for row in rows if float(row["rate"]) == 0} == {"1.0"}
+    result = json.loads((place / "s.json").read_text())
+    assert [curve["fault"] for curve in result["curves"]] == ["dead_neurons", "stuck_axons=1"]
+    assert (result["images"], result["healthy"]) == (40, 1.0)
+    point = result["curves"][0]["points"][1]
+    mine = [float(row["accuracy"]) for row in rows if (row["fault"], row["rate"]) == ("dead_neurons", "0.1")]
+    assert point["accuracies"] == mine
+    assert point["mean"] == pytest.approx(np.mean(mine))
+    assert point["spread"] == pytest.approx(np.std(mine, ddof=1))
+    assert (place / "s.svg").read_bytes().startswith(b"<?xml")
+    assert b"dead_neurons" in done.stdout
+    again = call(place, "plot", "faults", "s.json", "-o", "again.svg")
+    assert again.returncode == 0, again.stderr
+    assert (place / "again.svg").read_bytes() == (place / "s.svg").read_bytes()
+    single = {"dead_neurons": {"rate": 0.9, "seed": 2}}
+    found = chipsim.run(place / "m.map", place / "x.npz", faults=single).accuracy
+    assert found == float(rows[8]["accuracy"]), "a row is a run of its own"
+
+
+def test_a_sweep_that_means_nothing(place: Path) -> None:
+    done = call(place, "sweep", "m.map", "--fault", "dead", "--rates", "0", "--dataset", "x.npz")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"--fault: 'dead' is no kind of fault; allowed: all, noise")
+    for rates in ([2.0], [float("nan")], []):
+        with pytest.raises(UsageError, match="--rates"):
+            sweep(place / "m.map", place / "x.npz", ["noise"], rates)
+    with pytest.raises(UsageError, match="is no list of rates"):
+        parse_rates("0;1")
+    with pytest.raises(InputError, match="no layer 'x'"):
+        sweep(place / "m.map", place / "x.npz", ["noise=x"], [0.1])
+
+
+def test_sweeps_of_different_things_are_not_one_figure(place: Path) -> None:
+    one = sweep(place / "m.map", place / "x.npz", ["dead_cores"], [0.1], seeds=1, limit=5)
+    for name, content in (("a", one.to_json()), ("b", {**one.to_json(), "images": 6}), ("c", {"schema": "x"})):
+        (place / f"{name}.json").write_text(json.dumps(content))
+    assert curves.read_sweeps([str(place / "a.json")] * 2).points == one.points * 2
+    with pytest.raises(InputError, match="has images 6"):
+        curves.read_sweeps([str(place / "a.json"), str(place / "b.json")])
+    for name in ("c.json", "none.json", "x.npz"):
+        with pytest.raises(InputError):
+            curves.read_sweeps([str(place / name)])
+
+
+def test_images_without_labels_cannot_be_swept() -> None:
+    data = Dataset("x", "test", np.zeros((2, 2), np.float32), None)
+    with pytest.raises(InputError, match="x: has no labels"):
+        sweep(two_cores().build(), data, ["noise"], [0.1])
+
+
+def test_kinds_of_a_sweep() -> None:
+    assert parse_faults(["stuck-axons", "noise,noise"]) == ("stuck_axons=0", "stuck_axons=1", "noise")
+    assert parse_faults(["all"]) == ALL
+    assert parse_rates("0,1e-3") == (0.0, 0.001)
+    assert faults_of("stuck_axons=1", 0.2, 3) == {"stuck_axons": {"rate": 0.2, "seed": 3, "at": 1}}
+    assert faults_of("noise=conv2", 0.2, 3) == {"noise": {"conv2": 0.2}, "seed": 3}
+    for text in ("stuck_axons=2", "dead_cores=1", "noise=", ""):
+        with pytest.raises(UsageError):
+            parse_faults([text])
+
+
+def test_every_kind_runs_on_every_mapping(place: Path) -> None:
+    said: list[str] = []
+    found = sweep(place / "m.map", place / "x.npz", ["all"], [0.3], seeds=1, limit=5, warn=said.append)
+    assert isinstance(found, Sweep)
+    assert [point.fault for point in found.points] == list(ALL)
+    assert len(said) == 1, "the engine's excuse is given once"
+
+
+def test_published_figures_stand_beside() -> None:
+    assert curves.published() == {"noise=encoder": {0.1: 0.9939, 0.2: 0.9922}, "noise": {0.1: 0.9873, 0.2: 0.9196}}
+
+
+@pytest.mark.parametrize("verb", ["compile", "check"])
+def test_the_compiler_avoids(tmp_path: Path, verb: str) -> None:
+    from networks import Recipe, build
+
+    (tmp_path / "n.onnx").write_bytes(
+        build(Recipe(6, 2, 1, 2, ("conv", "maxpool"), 3, seed=5, odd=True)).SerializeToString()
+    )
+    (tmp_path / "c.yaml").write_text("base: mini\ngrid: [6, 6]\ntargets: 256\n")
+    out = ("-o", "n.map") if verb == "compile" else ()
+    words = (verb, "n.onnx", *out, "--chip", "c.yaml", "--json", "c.json")
+    done = call(tmp_path, *words, program="qsnnc")
+    assert done.returncode == 0, done.stderr
+    needed = json.loads((tmp_path / "c.json").read_text())["cores"]
+    cores = [[n % 6, n // 6] for n in range(36)]
+    for left, code in ((needed, 0), (needed - 1, 4)):
+        (tmp_path / "faulty.yaml").write_text(json.dumps({"cores": cores[: 36 - left]}))
+        done = call(tmp_path, *words, "--avoid", "faulty.yaml", program="qsnnc")
+        assert done.returncode == code, done.stderr
+        assert json.loads((tmp_path / "c.json").read_text())["cores_available"] == left
+    if verb == "compile":
+        assert f"has {needed - 1} that work ({37 - needed} of its 36 are dead)".encode() in done.stderr
+        mapping = chipsim.read_mapping(tmp_path / "n.map")
+        assert not {(x, y) for x, y in mapping.core_position.tolist()} & set(mapping.chip.dead_cores)
+    (tmp_path / "faulty.yaml").write_text("cores: [[6, 0]]\n")
+    done = call(tmp_path, *words, "--avoid", "faulty.yaml", program="qsnnc")
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"faulty.yaml:1: there is no core [6, 0]")
