@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-EAST, WEST, NORTH, SOUTH = range(4)  # sides of a router, as the network numbers them
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
+
 FREE = -1
 
 
