@@ -5,5 +5,6 @@ from chipsim.faults.inflict import inflict, spiking
 from chipsim.faults.spec import KINDS, Faults, load_faults
 
 __all__ = [
-    "KINDS", "NEVER", "NO_LUCK", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "spiking", "unharmed", "wrap",
+    "KINDS", "NEVER", "NO_LUCK", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "spiking", "unharmed",
+    "wrap",
 ]  # fmt: skip

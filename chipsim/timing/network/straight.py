@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from chipsim.chip.routes import EAST, LOCAL, NORTH, SOUTH, WEST
-from chipsim.timing.network.compiled import compiled
+from chipsim.compiled import compiled
 from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 
 

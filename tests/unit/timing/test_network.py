@@ -302,7 +302,7 @@ def test_the_command(tmp_path):
 def test_without_a_place_for_compiled_code(monkeypatch):
     import numba
 
-    from chipsim.timing.network import compiled
+    from chipsim import compiled
 
     def nowhere(**options: bool) -> object:
         if options.get("cache"):
