@@ -80,6 +80,24 @@ def _let_go(array: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def read_json(path: str) -> Any:
+    """Content of a JSON file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is no JSON.
+    """
+    import json
+
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
+
+
 def check_writable(path: str | Path | None) -> None:
     """Refuse an output that could not be written, before the work for it starts; None and '-' always can."""
     if path is None or str(path) == "-":

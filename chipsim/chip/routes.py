@@ -23,7 +23,7 @@ from chipsim.errors import InputError
 
 Int = npt.NDArray[np.int64]
 
-#: sides of a router: inputs and outputs alike
+#: sides of a router, in the order of the arbiter: inputs and outputs alike
 SIDES = ("east", "west", "north", "south", "local")
 EAST, WEST, NORTH, SOUTH, LOCAL = range(5)
 #: in a table of routes: there is no way

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Cycles = Annotated[int, Field(ge=0, le=1 << 20)]
+SomeCycles = Annotated[int, Field(ge=1, le=1 << 20)]
+Amount = Annotated[float, Field(ge=0, le=1e15, strict=False)]  # of energy or power
+Count = Annotated[int, Field(ge=1, le=1 << 30)]
 Place = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Field(strict=False)]
 Link = Annotated[tuple[Place, Place], Field(strict=False)]
 Origin = Literal["sourced", "derived", "assumed"]
@@ -27,14 +30,14 @@ class Provenance(_Strict):
 class Energy(_Strict):
     """Energy constants, each for one term; none of them is an all-in figure."""
 
-    row_pj: Annotated[float, Field(ge=0, strict=False)]  # reading one crossbar row
-    add_pj: Annotated[float, Field(ge=0, strict=False)]  # one column operation
-    update_pj: Annotated[float, Field(ge=0, strict=False)]  # one neuron update
-    spike_pj: Annotated[float, Field(ge=0, strict=False)]
-    lookup_pj: Annotated[float, Field(ge=0, strict=False)]  # one target entry read
-    hop_pj: Annotated[float, Field(ge=0, strict=False)]  # router and link
-    io_pj: Annotated[float, Field(ge=0, strict=False)]  # one flit through a host port
-    static_mw: Annotated[float, Field(ge=0, strict=False)]
+    row_pj: Amount  # reading one crossbar row
+    add_pj: Amount  # one column operation
+    update_pj: Amount  # one neuron update
+    spike_pj: Amount
+    lookup_pj: Amount  # one target entry read
+    hop_pj: Amount  # router and link
+    io_pj: Amount  # one flit through a host port
+    static_mw: Amount
 
 
 class Timing(_Strict):
@@ -42,15 +45,15 @@ class Timing(_Strict):
 
     #: an axon event reads one physical row a cycle, or so many synapses are worked off one after another
     input: Literal["row_parallel", "synapse_serial"]
-    word_bits: PositiveInt  # axon bits looked at in a cycle, with row_parallel
-    synapses_per_cycle: PositiveInt  # with synapse_serial
+    word_bits: Count  # axon bits looked at in a cycle, with row_parallel
+    synapses_per_cycle: Count  # with synapse_serial
     start_cycles: Cycles  # of every tick of a core
-    columns_per_cycle: PositiveInt  # partial columns merged in the sweep over the neurons
-    lookup_cycles: PositiveInt  # from one packet of the target table to the next
-    router_cycles: PositiveInt  # a flit's way through a router
+    columns_per_cycle: Count  # partial columns merged in the sweep over the neurons
+    lookup_cycles: SomeCycles  # from one packet of the target table to the next
+    router_cycles: SomeCycles  # a flit's way through a router
     link_cycles: Cycles
-    credit_cycles: Cycles  # until a freed slot is known upstream
-    buffer_flits: PositiveInt  # of each input of a router
+    credit_cycles: SomeCycles  # until a freed slot is known upstream; with 0 a decision would depend on one of its cycle
+    buffer_flits: Count  # of each input of a router
     sync_cycles_per_hop: Cycles  # of the barrier, times the hops from corner to corner
 
 
@@ -71,12 +74,12 @@ class ChipSpec(_Strict):
     max_fold: Annotated[int, Field(ge=1, le=1 << 10)]
     potential_bits: Annotated[int, Field(ge=2, le=32)]
     threshold_bits: Annotated[int, Field(ge=2, le=32)]
-    targets: PositiveInt  # entries of a core's target table
+    targets: Count  # entries of a core's target table
     max_delay: Annotated[int, Field(ge=1, le=255)]
     ports: Annotated[tuple[Place, ...], Field(strict=False, min_length=1)]
     dead_cores: Annotated[tuple[Place, ...], Field(strict=False)] = ()  # x, y; their routers work
     dead_links: Annotated[tuple[Link, ...], Field(strict=False)] = ()  # between neighbours, both directions
-    clock_mhz: Annotated[float, Field(gt=0, strict=False)]
+    clock_mhz: Annotated[float, Field(ge=1e-6, le=1e9, strict=False)]
     energy: Energy
     timing: Timing | None = None  # None: nobody has said how long anything takes
     provenance: dict[str, Provenance] = {}
@@ -129,6 +132,9 @@ class ChipSpec(_Strict):
         for (x, y), (to_x, to_y) in self.dead_links:
             if abs(x - to_x) + abs(y - to_y) != 1:
                 raise ValueError(f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are no neighbours")
+        for port in self.ports:
+            if self.ports.count(port) > 1:
+                raise ValueError(f"ports: ({port[0]}, {port[1]}) stands there twice; a router has one west side")
         if len(set(self.weight_bits)) != len(self.weight_bits):
             raise ValueError("weight_bits: a width stands there twice")
         return self

@@ -12,7 +12,7 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.engine.run import check_options, open_dataset, open_mapping, run
 from chipsim.errors import InputError, UsageError
-from chipsim.faults import KINDS
+from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping
 
 #: kinds that say what a place is stuck at
@@ -140,6 +140,7 @@ def sweep(
     if seeds < 1 or not rates:
         raise UsageError("--seeds" if seeds < 1 else "--rates", "at least one is needed", code="sweep-empty")
     program = open_mapping(mapping)
+    _check_layers(kinds, program)
     data = open_dataset(dataset, split, data_dir, limit)
     if data.labels is None:
         raise InputError(data.name, "has no labels, and a sweep measures accuracy", code="data-labels")
@@ -163,6 +164,21 @@ def sweep(
         if progress is not None:
             progress(done + 1, len(todo))
     return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, tuple(points))
+
+
+def _check_layers(kinds: Sequence[str], m: Mapping) -> None:
+    """Refuse noise of a layer that sends no spikes, before anything runs."""
+    names = ["encoder", *(name for name in spiking(m) if name != "encoder")]
+    for kind in kinds:
+        name, _, layer = kind.partition("=")
+        if name == "noise" and layer and layer not in names:
+            raise UsageError(
+                "--fault",
+                f"{kind}: the mapping has no layer {layer!r} that sends spikes; allowed: {', '.join(names)}",
+                code="faults-layer",
+                found=layer,
+                allowed=names,
+            )
 
 
 def _say(warn: Callable[[str], None] | None, text: str) -> None:

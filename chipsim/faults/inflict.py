@@ -157,12 +157,17 @@ def _crossbars(places: Places, summary: dict[str, Any]) -> dict[str, npt.NDArray
     }
 
 
+def spiking(m: Mapping) -> list[str]:
+    """Names of what sends spikes, which noise can take away: the encoder first, then layers on the chip."""
+    return [m.encoder.name, *(layer.name for layer in m.layers if layer.levels)]
+
+
 def _noise(places: Places, summary: dict[str, Any]) -> tuple[tuple[float, int] | None, tuple[Noise, ...]]:
     """The encoder's rate and seed, and the noise of layers on the chip."""
     m, entry = places.mapping, places.faults.content.noise
     if entry is None:
         return None, ()
-    names = [m.encoder.name, *(layer.name for layer in m.layers if layer.levels)]
+    names = spiking(m)
     if isinstance(entry, Rate):
         seed, rates = places.seed_of(entry), dict.fromkeys(names, entry.rate)
     else:

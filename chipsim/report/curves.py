@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipsim.engine.sweep import Sweep, of_json
 from chipsim.errors import InputError, UsageError
+from chipsim.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,12 +82,10 @@ def read_sweeps(paths: Sequence[str]) -> Sweep:
 
 def _read(path: str) -> Sweep:
     try:
-        content = json.loads(Path(path).read_text())
+        content = read_json(path)
         if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
             raise InputError(path, "is not the JSON of chipsim sweep", code="result-schema", allowed="chipsim-sweep/1")
         return of_json(content)
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError, UsageError
-from chipsim.timing.network.mesh import SIDES
+from chipsim.files import read_json
 from chipsim.timing.tick import INCREMENTS
 
 if TYPE_CHECKING:
@@ -86,12 +85,7 @@ def read(kind: str, paths: Sequence[str]) -> Run:
     if len(paths) > 1:
         raise UsageError("plot", f"{kind} draws one run; {len(paths)} files are given", code="plot-files", found=len(paths))
     (path,) = paths
-    try:
-        content = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
-    except ValueError as error:
-        raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
+    content = read_json(path)
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != "chipsim-run/1":
         raise InputError(

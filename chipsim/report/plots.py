@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import InputError, UsageError
+from chipsim.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,12 +93,7 @@ def read_results(paths: Sequence[str]) -> list[Network]:
     """
     found: list[Network] = []
     for path in paths:
-        try:
-            content = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
-        except ValueError as error:
-            raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
+        content = read_json(path)
         schema = content.get("schema") if isinstance(content, dict) else None
         try:
             if schema == "chipsim-run/1":

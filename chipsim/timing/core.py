@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.timing.network.compiled import compiled
+from chipsim.compiled import compiled
 from chipsim.timing.network.mesh import Int, Int32, Traffic
 from chipsim.timing.plan import Plan
 

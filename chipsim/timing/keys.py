@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from chipsim.chip.routes import SIDES
 from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
 from chipsim.timing import energy
 from chipsim.timing.advice import advise
-from chipsim.timing.network.mesh import SIDES, Int
+from chipsim.timing.network.mesh import Int
 from chipsim.timing.record import STATIC
 from chipsim.timing.result import Profile, Spread, TickResult
 from chipsim.timing.tick import INCREMENTS

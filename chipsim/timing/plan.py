@@ -14,7 +14,7 @@ from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
 from chipsim.mapping import Mapping
 from chipsim.timing.network.mesh import Int, Int32, Mesh, mesh_of
-from chipsim.timing.network.simulate import check_mesh
+from chipsim.timing.network.simulate import check_mesh, slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,8 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
     Raises
     ------
     InputError
-        The chip says nothing of its timing, has a port inside the mesh, or constants that no network can have.
+        The chip says nothing of its timing, has a port inside the mesh, or constants that no network can have,
+        or its FIFOs take too much memory.
     """
     chip = mapping.chip
     mesh = mesh_of(chip, routes(chip)) if mesh is None else mesh
@@ -91,6 +92,7 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
     target[~leaving] = terminal[core_of_axon]
     owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     target[leaving] = mesh.routers + nearest_port(chip, m.core_position)[owner[potential[m.encoder_neurons :]]]
+    slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
     fold = m.core_fold.astype(np.int64)
     return Plan(
         mapping=m,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipsim.chip.routes import LOCAL, WEST
 from chipsim.engine.count import sums
 from chipsim.timing.core import Fired
-from chipsim.timing.network.mesh import LOCAL, WEST, Flow, Int, Mesh
+from chipsim.timing.network.mesh import Flow, Int, Mesh
 from chipsim.timing.plan import Plan
 from chipsim.timing.tick import Frame, Tick
 

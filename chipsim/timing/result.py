@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.chip.routes import SIDES
 from chipsim.mapping import Mapping
 from chipsim.timing import energy
-from chipsim.timing.network.mesh import SIDES, Int
+from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan
 from chipsim.timing.record import HOPS, IO, LOOKUPS, STATIC, Network, Work
 from chipsim.timing.tick import INCREMENTS

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mesh_model import model
 
-from chipsim.timing.network.mesh import EAST, NORTH, SOUTH, WEST, Flow, Mesh, Traffic
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
+from chipsim.timing.network.mesh import Flow, Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 
 ARRAYS = [field.name for field in dataclasses.fields(Flow) if field.name != "mesh"]

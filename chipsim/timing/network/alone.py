@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from chipsim.chip import load_chip
-from chipsim.errors import UsageError
+from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip.routes import cut_off, routes
+from chipsim.errors import InputError, UsageError
 from chipsim.timing.network import patterns
 from chipsim.timing.network.mesh import Flow, Mesh, Traffic, mesh_of
 
@@ -209,7 +210,7 @@ def _mesh(
     mesh: str | tuple[int, int] | None, chip: str | None, buffer: int | None,
     router_cycles: int | None, link_cycles: int | None, credit_cycles: int | None,
 ) -> Mesh:  # fmt: skip
-    base = Mesh(8, 8) if chip is None else mesh_of(load_chip(chip))
+    base = Mesh(8, 8) if chip is None else _of_chip(load_chip(chip), mesh)
     width, height = _sides(mesh) if mesh is not None else (base.width, base.height)
     given = (
         ("--buffer", buffer, base.buffer, 1, DEEPEST),
@@ -225,7 +226,28 @@ def _mesh(
             )
         values.append(default if value is None else value)
     flits, router, link, credit = values
-    return Mesh(width, height, (), flits, router, link, credit)
+    return Mesh(width, height, (), flits, router, link, credit, base.routes)
+
+
+def _of_chip(chip: ChipSpec, mesh: str | tuple[int, int] | None) -> Mesh:
+    """The chip's mesh, around its dead links; on another mesh they have no place."""
+    if not chip.dead_links:
+        return mesh_of(chip, host=False)
+    if mesh is not None and _sides(mesh) != chip.grid:
+        raise UsageError(
+            "--mesh", f"chip {chip.name!r} has dead links, which have their places on its own grid only; leave --mesh out",
+            code="network-option",
+        )  # fmt: skip
+    lost = cut_off(chip)
+    if lost:
+        raise InputError(
+            f"chip {chip.name!r}",
+            f"dead links cut off router ({lost[0][0]}, {lost[0][1]}), and every router takes part in the traffic; "
+            "take a chip whose routers hang together",
+            code="network-cut-off",
+            found=[list(place) for place in lost],
+        )
+    return mesh_of(chip, routes(chip), host=False)
 
 
 def _sides(mesh: str | tuple[int, int]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from chipsim.timing.network.compiled import compiled
+from chipsim.compiled import compiled
 
 NEVER = np.int64(1) << np.int64(62)
 #: cycles that the wheels hold; whoever is due later is looked at once a turn

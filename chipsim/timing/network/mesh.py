@@ -8,14 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
+from chipsim.chip.routes import LOCAL, WEST
 from chipsim.errors import InputError
 
 Int = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
-
-#: sides of a router in the order of the arbiter: inputs and outputs alike
-SIDES = ("east", "west", "north", "south", "local")
-EAST, WEST, NORTH, SOUTH, LOCAL = range(5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +50,8 @@ class Mesh:
         return np.asarray(at[terminal])
 
 
-def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None) -> Mesh:
-    """Return the mesh of a chip.
+def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None, *, host: bool = True) -> Mesh:
+    """Return the mesh of a chip, with the host at its ports or without a host.
 
     Raises
     ------
@@ -66,7 +63,7 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None) -> Mesh
         raise InputError(
             f"chip {chip.name!r}", "has no section timing; give it one, or say base: xbar1152", code="chip-untimed"
         )
-    for x, y in chip.ports:
+    for x, y in chip.ports if host else ():
         if x:
             raise InputError(
                 f"chip {chip.name!r}",
@@ -76,7 +73,8 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None) -> Mesh
                 found=[x, y],
                 allowed="[0, y]",
             )
-    return Mesh(*chip.grid, chip.ports, t.buffer_flits, t.router_cycles, t.link_cycles, t.credit_cycles, routes)
+    ports = chip.ports if host else ()
+    return Mesh(*chip.grid, ports, t.buffer_flits, t.router_cycles, t.link_cycles, t.credit_cycles, routes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,6 +35,11 @@ def all_pairs(mesh: Mesh, rate: float) -> Traffic:
     """One packet for each pair: node s sends to s + 1, s + 2, ... and around to s - 1, so that no two nodes begin alike."""
     nodes = mesh.routers
     check_count(nodes * (nodes - 1))
+    if rate and (nodes - 1) / rate >= _LATEST:
+        raise UsageError(
+            "--rate", f"is {rate:g}: the last packet would be created after 2^56 cycles; allowed: 0, or more than that",
+            code="option-range", found=rate,
+        )  # fmt: skip
     step = np.arange(1, nodes)
     target = (np.arange(nodes)[:, None] + step) % nodes
     return _of_cores(mesh, np.full(nodes, nodes - 1), np.tile(_paced(nodes - 1, rate), nodes), target.ravel())

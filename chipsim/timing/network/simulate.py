@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from chipsim.chip.routes import LOCAL, WEST
 from chipsim.errors import InputError
-from chipsim.timing.network.mesh import LOCAL, WEST, Flow, Int, Int32, Mesh, Traffic
+from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 
 #: bytes that the FIFOs of a mesh may take
 MOST_BYTES = 2 << 30
+_FLIT_BYTES = 16 * 8  # of a slot in each FIFO of a router
 
 
 def simulate(mesh: Mesh, traffic: Traffic) -> Flow:
@@ -80,9 +82,7 @@ class Workspace:
 
     def __init__(self, mesh: Mesh, packets: int | None = None) -> None:
         check_mesh(mesh)
-        buffer = mesh.buffer if packets is None else max(1, min(mesh.buffer, packets))  # no FIFO ever holds more than all
-        if 16 * 8 * mesh.routers * buffer > MOST_BYTES:
-            raise _wrong("network-memory", f"{mesh.routers:,} routers with buffers of {buffer:,} flits take too much memory")
+        buffer = slots(mesh, packets)
         terminals, routes = mesh.terminals, mesh.routes
         self.mesh = mesh
         self._constants = (
@@ -217,6 +217,29 @@ def check_mesh(mesh: Mesh) -> None:
         raise _wrong(
             "network-routes", f"routes are {routes.dtype} {routes.shape}; needed: uint8 {(mesh.routers, mesh.routers)}"
         )
+
+
+def slots(mesh: Mesh, packets: int | None = None) -> int:
+    """Slots of a FIFO that a simulation has to hold: no FIFO ever holds more than all packets.
+
+    Raises
+    ------
+    InputError
+        All FIFOs together take too much memory.
+    """
+    found = mesh.buffer if packets is None else max(1, min(mesh.buffer, packets))
+    most = MOST_BYTES // (_FLIT_BYTES * mesh.routers)
+    if found > most:
+        raise InputError(
+            "network",
+            f"{mesh.routers:,} routers with buffers of {found:,} flits take too much memory; allowed: {most:,} flits. "
+            "Take smaller buffers or a smaller mesh",
+            code="network-memory",
+            limit="buffer",
+            found=found,
+            allowed=most,
+        )
+    return found
 
 
 def check_traffic(mesh: Mesh, traffic: Traffic) -> None:

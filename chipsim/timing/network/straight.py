@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipsim.timing.network.compiled import compiled
-from chipsim.timing.network.mesh import EAST, LOCAL, NORTH, SOUTH, WEST, Flow, Int, Int32, Mesh, Traffic
+from chipsim.chip.routes import EAST, LOCAL, NORTH, SOUTH, WEST
+from chipsim.compiled import compiled
+from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 
 
 def straight(mesh: Mesh, traffic: Traffic) -> Flow:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipsim.timing.network.compiled import compiled
+from chipsim.compiled import compiled
 from chipsim.timing.network.kernel import BEHIND, COORDINATE, COUNT, FIRST, PACKET, Y
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from chipsim.chip import ChipSpec
@@ -95,8 +97,14 @@ class Walk:
         receiver = np.where(traffic.receiver == HOST, cores + self.port[traffic.sender], traffic.receiver)
         cell = np.concatenate([self.cell, ports])
         table = np.zeros(0, np.uint8) if self.routes is None else np.ascontiguousarray(self.routes).reshape(-1)
-        self.cost += moved(
-            self.load, self.prices.price, self.prices.free, self.start, self.pair, np.stack([sender, receiver], axis=1),
-            traffic.row, traffic.packets, table, width, cell, self.owner, heat, reach, WAIT, state, work,
+        pool = ThreadPoolExecutor(1)  # machine code hears no Ctrl-C; whoever waits for it does
+        done = pool.submit(
+            moved, self.load, self.prices.price, self.prices.free, self.start, self.pair,
+            np.stack([sender, receiver], axis=1), traffic.row, traffic.packets, table, width, cell,
+            self.owner, heat, reach, WAIT, state, work,
         )  # fmt: skip
+        try:
+            self.cost += done.result()
+        finally:
+            pool.shutdown(wait=False)
         self.cell = cell[:cores]

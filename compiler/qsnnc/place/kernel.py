@@ -6,14 +6,19 @@ Everything is plain loops over flat arrays, so that the first compilation takes 
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from functools import partial
 
-EAST, WEST, NORTH, SOUTH = range(4)  # sides of a router, as the network numbers them
+import numpy as np
+
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
+from chipsim.compiled import compiled
+
 FREE = -1
 
+in_machine_code = partial(compiled, error_model="numpy")
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+
+@in_machine_code
 def walk(load, price, free, tick, routes, width, here, there, packets):  # type: ignore[no-untyped-def]
     """Add packets to the links from one cell to another; returns by how much the cost grows.
 
@@ -67,7 +72,7 @@ def walk(load, price, free, tick, routes, width, here, there, packets):  # type:
     return cost
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@in_machine_code
 def moved(load, price, free, start, pair, ends, tick, packets, routes, width, cell, owner, heat, reach, wait, seed, work):  # type: ignore[no-untyped-def]
     """Move cores, or swap two; a move that costs more is kept with the probability of its temperature.
 

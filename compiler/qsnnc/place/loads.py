@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.chip.ports import assign_ports
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from qsnnc.ir.layers import Int
 from qsnnc.place.bounds import link_bound
 from qsnnc.place.traffic import F64, HOST, Traffic
@@ -19,7 +20,6 @@ from qsnnc.place.traffic import F64, HOST, Traffic
 #: output side for each router and router of destination, (cells, cells); without it first along x, then along y
 Routes = npt.NDArray[np.uint8]
 
-EAST, WEST, NORTH, SOUTH = range(4)
 #: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
 FREE_TICK, FREE_ALL = 1.6, 1.3
 #: or times what the fullest core sends in a tick, if that is more: it sends a packet a cycle and ends no sooner

@@ -128,8 +128,15 @@ def test_a_sweep_that_means_nothing(place: Path) -> None:
             sweep(place / "m.map", place / "x.npz", ["noise"], rates)
     with pytest.raises(UsageError, match="is no list of rates"):
         parse_rates("0;1")
-    with pytest.raises(InputError, match="no layer 'x'"):
+    with pytest.raises(UsageError, match=r"^--fault: noise=x: the mapping has no layer 'x'"):  # before hours of the others
         sweep(place / "m.map", place / "x.npz", ["noise=x"], [0.1])
+
+
+def test_a_figure_of_no_json(place: Path) -> None:
+    (place / "no.json").write_text("fault,rate\n")
+    done = call(place, "plot", "faults", "no.json", "-o", "no.png")
+    assert (done.returncode, done.stderr[:23]) == (3, b"no.json: is no JSON (Ex")
+    assert not (place / "no.png").exists()
 
 
 def test_sweeps_of_different_things_are_not_one_figure(place: Path) -> None:

@@ -204,6 +204,25 @@ def test_interrupt_exits_130(tmp_path) -> None:
     assert errors == "interrupted\n"
 
 
+def test_a_long_placement_is_interrupted_at_once(tmp_path) -> None:
+    code = (
+        "import qsnnc.place.anneal as a\nrun = a.Walk.run\n"
+        "a.Walk.run = lambda self, heat, reach, state, work: (print('here', flush=True), run(self, heat, reach, state, 1 << 40))\n"
+        "from qsnnc.cli import main\nimport sys\n"
+        f"sys.argv = ['qsnnc', 'compile', {str(ROOT / 'models' / 'tiny.onnx')!r}, '-o', 'x.map', '--chip', 'mini']\nmain()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stdout.readline() == "here\n"
+        time.sleep(5)  # machine code is loaded, or compiled, and at work
+        assert job.poll() is None
+        job.send_signal(signal.SIGINT)
+        _, errors = job.communicate(timeout=60)
+    assert (job.returncode, errors) == (130, "interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_has_an_example_and_is_light() -> None:
     done = qsnnc("--help", cwd=ROOT)
     assert "Example: qsnnc compile lenet.onnx -o lenet.map" in done.stdout

@@ -12,9 +12,10 @@ import pytest
 from mesh_model import model
 
 import chipsim
+from chipsim.chip.routes import EAST, WEST
 from chipsim.errors import InputError, UsageError
 from chipsim.timing.network import patterns
-from chipsim.timing.network.mesh import EAST, WEST, Mesh, Traffic
+from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 
 MESH = Mesh(8, 8)
@@ -232,7 +233,7 @@ def test_lines_that_are_no_packets(tmp_path, line, found):
     [
         {"mesh": "8"}, {"mesh": "0x8"}, {"mesh": "8x1025"}, {"mesh": "4x8", "traffic": "transpose"}, {"traffic": "tornado"},
         {"rate": 1.5}, {"rate": float("nan")}, {"buffer": 0}, {"credit_cycles": 0}, {"cycles": 0}, {"warmup": -1}, {"seed": -1},
-        {"traffic": "all-pairs", "cycles": 5}, {"traffic": "all-pairs", "mesh": "200x200"}, {"chip": "no-such-chip"},
+        {"traffic": "all-pairs", "cycles": 5}, {"traffic": "all-pairs", "mesh": "200x200"}, {"traffic": "all-pairs", "rate": 1e-300}, {"chip": "no-such-chip"},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(wrong):
@@ -255,6 +256,32 @@ def test_options_change_what_they_say():
     assert chipsim.network(chip="xbar1152", rate=0.001, cycles=20).mesh.width == 32
 
 
+def chip_file(place, text):
+    path = place / "chip.yaml"
+    path.write_text(f"base: mini\n{text}")
+    return str(path)
+
+
+def test_a_chip_with_a_dead_link_is_gone_around(tmp_path):
+    chip = chip_file(tmp_path, "dead_links: [[[1, 1], [2, 1]]]\n")
+    found = chipsim.network(chip=chip, traffic="all-pairs")
+    whole = chipsim.network("4x4", "all-pairs")
+    router = 1 * 4 + 1
+    assert found.flow.links[router, EAST] == found.flow.links[router + 1, WEST] == 0 < whole.flow.links[router, EAST]
+    assert found.flow.traversals > whole.flow.traversals
+    with pytest.raises(UsageError, match="leave --mesh out"):
+        chipsim.network("5x4", chip=chip)
+    assert chipsim.network("4x4", "all-pairs", chip=chip).flow.traversals == found.flow.traversals
+    corner = chip_file(tmp_path, "dead_links: [[[3, 3], [2, 3]], [[3, 3], [3, 2]]]\n")
+    with pytest.raises(InputError, match=r"cut off router \(3, 3\)"):
+        chipsim.network(chip=corner)
+
+
+def test_a_network_alone_has_no_ports(tmp_path):
+    chip = chip_file(tmp_path, "ports: [[1, 1]]\n")  # which only cycles with a host refuse
+    assert chipsim.network(chip=chip, traffic="all-pairs").flow.traversals == 640
+
+
 def test_the_command(tmp_path):
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from chipsim.cli import main; main()", "network", *options]
@@ -275,7 +302,7 @@ def test_the_command(tmp_path):
 def test_without_a_place_for_compiled_code(monkeypatch):
     import numba
 
-    from chipsim.timing.network import compiled
+    from chipsim import compiled
 
     def nowhere(**options: bool) -> object:
         if options.get("cache"):

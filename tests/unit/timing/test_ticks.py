@@ -195,9 +195,15 @@ def test_what_cannot_be_timed_is_refused() -> None:
         profile(mapping, IMAGE, images=0)
 
 
-def test_constants_that_no_network_can_have_are_refused_before_anything_runs() -> None:
+def test_constants_that_no_network_can_have_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="credit_cycles is 0"):
         plan(changed(two_cores(), credit_cycles=0).build())
+    deep_and_wide = changed(two_cores(), buffer_flits=1 << 29)
+    deep_and_wide.chip = deep_and_wide.chip.model_copy(update={"grid": (1024, 1024)})
+    with monkeypatch.context() as patch:
+        patch.setattr("chipsim.timing.network.simulate.MOST_BYTES", 1 << 20)
+        with pytest.raises(InputError, match=r"1,048,576 routers .* too much memory; allowed: 0 flits"):
+            plan(deep_and_wide.build())
     deep = profile(changed(two_cores(), buffer_flits=1 << 29).build(), IMAGE)  # no more than there are packets
     assert deep.increments.tolist() == [TICKS]
 
