@@ -1,7 +1,9 @@
 """What breaks on a chip, and what of a mapping it hits: docs/faults.md."""
 
-from chipsim.faults.damage import NEVER, NO_LUCK, WORKS, Damage, Luck, unharmed, wrap
+from chipsim.faults.damage import NEVER, NO_LUCK, THROUGH, WORKS, Damage, Luck, unharmed, wrap
 from chipsim.faults.inflict import inflict
 from chipsim.faults.spec import KINDS, Faults, load_faults
 
-__all__ = ["KINDS", "NEVER", "NO_LUCK", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "unharmed", "wrap"]
+__all__ = [
+    "KINDS", "NEVER", "NO_LUCK", "THROUGH", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "unharmed", "wrap",
+]  # fmt: skip
