@@ -5,5 +5,6 @@ from chipsim.faults.inflict import inflict
 from chipsim.faults.spec import KINDS, Faults, load_faults
 
 __all__ = [
-    "KINDS", "NEVER", "NO_LUCK", "THROUGH", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "unharmed", "wrap",
+    "KINDS", "NEVER", "NO_LUCK", "THROUGH", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "unharmed",
+    "wrap",
 ]  # fmt: skip
