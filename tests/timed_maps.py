@@ -12,7 +12,9 @@ from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
 from chipsim.faults import KINDS
 from chipsim.mapping import Mapping
+from chipsim.timing.network.mesh import Traffic
 from chipsim.timing.profile import spikes
+from chipsim.timing.tick import Tick
 
 
 def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
@@ -61,3 +63,15 @@ def broken_at_random(rng: np.random.Generator, but: tuple[str, ...] = ()) -> dic
 def fired(mapping: Mapping, data: Dataset) -> np.ndarray:
     """What each source sends, (images, E+N)."""
     return spikes(load(mapping), load_host(mapping), data.images, np.arange(len(data))).fired
+
+
+def merged(parts: list[Tick], terminals: int) -> Traffic:
+    """Packets of several ticks in one network; a terminal sends in one tick of a frame."""
+    ready, target, offset = [], [], [0]
+    for terminal in range(terminals):
+        for part in parts:
+            mine = slice(*part.traffic.offset[terminal : terminal + 2].tolist())
+            ready += part.traffic.ready[mine].tolist()
+            target += part.traffic.target[mine].tolist()
+        offset.append(len(ready))
+    return Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))

@@ -6,7 +6,7 @@ import numpy as np
 from core_model import read_cycles
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_maps import broken_at_random, timed_map
+from timed_maps import broken_at_random, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.host import load_host
@@ -15,6 +15,7 @@ from chipsim.engine.run import encoder_noise, run
 from chipsim.faults import inflict
 from chipsim.faults.places import Places
 from chipsim.faults.spec import load_faults
+from chipsim.timing.network.simulate import simulate
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile, spikes
 from chipsim.timing.record import IO, ROWS, UPDATES
@@ -109,3 +110,22 @@ def test_packets_go_as_far_as_the_dead_link(seed: int, rate: float) -> None:
                     break
                 here = there
             assert tables.target[packet] == goal
+
+
+@given(SEEDS)
+@settings(max_examples=30)
+def test_a_tick_of_a_broken_stream_is_its_layers_ticks_in_one_network(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mapping, data = timed_map(rng)
+    faults, n = broken_at_random(rng), len(data)
+    damage = inflict(mapping, faults)
+    found, tables = profile(mapping, data, threads=1, faults=faults), plan(damage)
+    seen = spikes(load(damage), load_host(mapping), data.images, np.arange(n), *encoder_noise(damage, 0.0, 0))
+    bits = [None] * n if seen.bits is None else seen.bits
+    bench = Bench(tables)
+    frames = [bench.frame(row, held) for row, held in zip(seen.fired, bits, strict=True)]
+    for number in range(n):
+        parts = [frames[(number - t) % n].ticks[t] for t in range(mapping.ticks)]
+        traffic = merged(parts, tables.mesh.terminals)
+        end = max([simulate(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
+        assert found.interval_cycles[number] == end + tables.sync_cycles
