@@ -94,7 +94,6 @@ def run(
     """
     from chipsim.engine.run import check_options, open_dataset, open_mapping
     from chipsim.engine.run import run as execute
-    from chipsim.errors import UsageError
     from chipsim.files import check_writable
     from chipsim.report import logs as log_files
     from chipsim.report import tables
@@ -108,13 +107,12 @@ def run(
     timed = timing != "none"
     if timed:
         from chipsim.timing.plan import plan
-        from chipsim.timing.profile import check_timing, profile
+        from chipsim.timing.profile import check_faults, check_timing, profile
 
         check_timing(timing, timing_images)
-        if faults:
-            raise UsageError("--timing", "does not know what faults cost in time; leave --faults out", code="timing-faults")
         mapping = open_mapping(file, avoid)
         plan(mapping)  # a chip that cannot be timed is refused before the run
+        check_faults(mapping, faults)
     if logs or timed:
         images = loaded = open_dataset(dataset, split, data_dir, limit)
         if logs:
@@ -143,7 +141,7 @@ def run(
         with terminal.progress("frames and ticks of a stream", quiet) as report:
             found = profile(
                 mapping, images, mode=timing, images=timing_images, threads=threads, batch=batch, noise=noise, seed=seed,
-                progress=report,
+                faults=faults, progress=report,
             )  # fmt: skip
         value |= found.to_json()
         lines += ["", *timing_tables.summary(found)]

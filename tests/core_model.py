@@ -22,9 +22,11 @@ def bank(m: Mapping, core: int, fired: np.ndarray) -> list[int]:
     return bits
 
 
-def read_cycles(m: Mapping, core: int, fired: np.ndarray) -> int:
-    """T_in."""
+def read_cycles(m: Mapping, core: int, fired: np.ndarray, held: np.ndarray | None = None) -> int:
+    """T_in; ``held`` is what each axon of the core holds on a faulty chip, whatever was sent."""
     t, bits = m.chip.timing, bank(m, core, fired)
+    if held is not None:
+        bits[: len(held)] = held.tolist()
     if t.input == "row_parallel":
         return sum(max(1, sum(bits[start : start + t.word_bits])) for start in range(0, len(bits), t.word_bits))
     weights = m.crossbar(int(m.core_crossbar[core]))

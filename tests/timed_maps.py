@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hand_mappings import random_map
 
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
+from chipsim.faults import KINDS
 from chipsim.mapping import Mapping
+from chipsim.timing.network.mesh import Traffic
 from chipsim.timing.profile import spikes
+from chipsim.timing.tick import Tick
 
 
 def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
@@ -44,6 +49,29 @@ def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
     return mapping, Dataset("random", "test", images, None)
 
 
+def broken_at_random(rng: np.random.Generator, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Some kinds of faults, each at a rate that hits a few places of a small mapping."""
+    kinds = [kind for kind in KINDS if kind not in but]
+    found: dict[str, Any] = {"seed": int(rng.integers(1 << 40))}
+    for kind in rng.choice(kinds, rng.integers(1, len(kinds) + 1), replace=False).tolist():
+        found[kind] = {"rate": float(rng.choice([0.05, 0.2, 0.6]))}
+        if kind.startswith("stuck"):
+            found[kind]["at"] = int(rng.integers(2))
+    return found
+
+
 def fired(mapping: Mapping, data: Dataset) -> np.ndarray:
     """What each source sends, (images, E+N)."""
-    return spikes(load(mapping), load_host(mapping), data.images, np.arange(len(data)))
+    return spikes(load(mapping), load_host(mapping), data.images, np.arange(len(data))).fired
+
+
+def merged(parts: list[Tick], terminals: int) -> Traffic:
+    """Packets of several ticks in one network; a terminal sends in one tick of a frame."""
+    ready, target, offset = [], [], [0]
+    for terminal in range(terminals):
+        for part in parts:
+            mine = slice(*part.traffic.offset[terminal : terminal + 2].tolist())
+            ready += part.traffic.ready[mine].tolist()
+            target += part.traffic.target[mine].tolist()
+        offset.append(len(ready))
+    return Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))

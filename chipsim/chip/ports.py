@@ -39,3 +39,9 @@ def assign_ports(
         chosen[core] = best
         load[best] += entries[core]
     return np.asarray(chosen)
+
+
+def nearest_port(chip: ChipSpec, position: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    """Port by which the potentials of a core leave: the nearest, of several the first. A core sends one a cycle at most."""
+    away = np.abs(position[:, None, :] - np.array(chip.ports)[None]).sum(axis=2)
+    return np.asarray(away.argmin(axis=1), np.int32)

@@ -178,14 +178,19 @@ def next_side(chip: ChipSpec, table: npt.NDArray[np.uint8] | None, here: Int, de
     return np.where(to_x > x, EAST, np.where(to_x < x, WEST, along_y)).astype(np.uint8)
 
 
-def crossing(chip: ChipSpec, links: frozenset[tuple[int, int]], start: Int, destination: Int) -> npt.NDArray[np.bool_]:
-    """Which packets cross one of some links, on the routes that the chip knows of.
+def stopped(chip: ChipSpec, links: frozenset[tuple[int, int]], start: Int, destination: Int) -> Int:
+    """Router in front of the first of some links that each packet would cross, on the routes that the chip knows of.
 
     Parameters
     ----------
     links : set of (router, router), both directions of each
     start, destination : ndarray, int64, (packets,)
         Routers.
+
+    Returns
+    -------
+    ndarray, int64, (packets,)
+        -1 where a packet crosses none of them.
     """
     table, beyond = routes(chip), neighbours(chip)
     width = chip.grid[0]
@@ -201,4 +206,4 @@ def crossing(chip: ChipSpec, links: frozenset[tuple[int, int]], start: Int, dest
         going = (side < LOCAL) & ~hit[moving]
         moving, side = moving[going], side[going]
         here[moving] += step[side]
-    return hit
+    return np.where(hit, here, -1)

@@ -21,7 +21,7 @@ from chipsim.engine.engines import load_engine
 from chipsim.engine.host import load_host
 from chipsim.engine.spool import Spool
 from chipsim.errors import InputError, UsageError
-from chipsim.faults import inflict
+from chipsim.faults import Damage, inflict
 from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping, read_mapping, validate_mapping
 
@@ -181,10 +181,7 @@ def run(
     start = time.perf_counter()
     mapping = open_mapping(mapping, avoid)
     damage = inflict(mapping, faults, seed)
-    if damage.encoder_noise is not None:
-        if noise:
-            raise UsageError("--noise", "the faults have noise of the encoder too; give one of them", code="noise-twice")
-        noise, seed = damage.encoder_noise
+    noise, seed = encoder_noise(damage, noise, seed)
     host = load_host(mapping)
     chosen = load_engine(engine, damage, host, warn or _warn)
     load_seconds = time.perf_counter() - start
@@ -227,6 +224,15 @@ def _warn(text: str) -> None:
     import sys
 
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def encoder_noise(damage: Damage, noise: float, seed: int) -> tuple[float, int]:
+    """Rate and seed of the encoder's noise: the faults' or the options', not both."""
+    if damage.encoder_noise is None:
+        return noise, seed
+    if noise:
+        raise UsageError("--noise", "the faults have noise of the encoder too; give one of them", code="noise-twice")
+    return damage.encoder_noise
 
 
 def open_mapping(mapping: Mapping | str | Path, avoid: Broken | None = None) -> Mapping:

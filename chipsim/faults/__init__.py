@@ -1,10 +1,11 @@
 """What breaks on a chip, and what of a mapping it hits: docs/faults.md."""
 
-from chipsim.faults.damage import NEVER, NO_LUCK, WORKS, Damage, Luck, unharmed, wrap
+from chipsim.faults.damage import NEVER, NO_LUCK, THROUGH, WORKS, Damage, Luck, unharmed, wrap
 from chipsim.faults.inflict import inflict, spiking
 from chipsim.faults.spec import KINDS, Faults, load_faults
 
 __all__ = [
-    "KINDS", "NEVER", "NO_LUCK", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "spiking", "unharmed",
+    "KINDS", "NEVER", "NO_LUCK", "THROUGH", "WORKS", "Damage", "Faults", "Luck", "inflict", "load_faults", "spiking",
+    "unharmed",
     "wrap",
 ]  # fmt: skip

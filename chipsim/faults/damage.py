@@ -19,6 +19,8 @@ Bools = npt.NDArray[np.bool_]
 NEVER: Final = (1 << 31) - 1
 #: what an axon holds: what arrives, or always 0 or 1
 WORKS: Final = -1
+#: router in front of the dead link on a packet's way: there is none
+THROUGH: Final = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +81,9 @@ class Damage:
     mapping: Mapping
     held: npt.NDArray[np.int8]  # (axons,): `WORKS`, or the bit that the axon holds in every frame
     silent: Bools  # (outputs,): potentials that are read as 0
+    dead: Bools  # (cores,): cores that do nothing
+    stopped: Int  # (axons,): router in front of the dead link that an axon's packets would cross; -1: they get through
+    cut: Int  # (cores,): the same of the potentials of a core
     encoder_noise: tuple[float, int] | None = None  # rate, seed
     noise: tuple[Noise, ...] = ()  # of layers on the chip
     dropped: Dropped | None = None
@@ -117,7 +122,11 @@ class Damage:
 def unharmed(mapping: Mapping) -> Damage:
     """A mapping on a chip on which everything works."""
     outputs = next(int(np.prod(e.shape, dtype=np.int64)) for e in mapping.layers if e.levels == 0)
-    return Damage(mapping, np.full(len(mapping.axon_source), WORKS, np.int8), np.zeros(outputs, bool))
+    axons, cores = len(mapping.axon_source), mapping.cores
+    return Damage(
+        mapping, np.full(axons, WORKS, np.int8), np.zeros(outputs, bool), np.zeros(cores, bool),
+        np.full(axons, THROUGH, np.int64), np.full(cores, THROUGH, np.int64),
+    )  # fmt: skip
 
 
 def with_arrays(mapping: Mapping, **arrays: npt.NDArray[Any]) -> Mapping:

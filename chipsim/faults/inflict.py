@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.chip.ports import assign_ports
-from chipsim.chip.routes import crossing, router
+from chipsim.chip.ports import assign_ports, nearest_port
+from chipsim.chip.routes import router, stopped
 from chipsim.errors import InputError
-from chipsim.faults.damage import NEVER, WORKS, Damage, Dropped, Noise, unharmed, with_arrays
+from chipsim.faults.damage import NEVER, THROUGH, Damage, Dropped, Noise, unharmed, with_arrays
 from chipsim.faults.places import Link, Places
 from chipsim.faults.spec import KINDS, Rate, Source, load_faults
 from chipsim.mapping import Mapping
@@ -39,7 +39,7 @@ def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
     faults = load_faults(source)
     places = Places(mapping, faults, seed)
     summary: dict[str, Any] = {}
-    held, lost = _axons(places, summary)
+    held, packets, cut = _axons(places, summary)
     dead = places.dead_cores()
     held[np.repeat(dead, np.diff(mapping.axon_offset))] = 0
     neurons = places.neurons()
@@ -47,14 +47,14 @@ def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
     changed = with_arrays(mapping, neuron_threshold=_thresholds(places, neurons, dead, summary), **broken)
     core_of = np.repeat(np.arange(mapping.cores), np.diff(mapping.neuron_offset))
     silent = unharmed(mapping).silent
-    mute = np.flatnonzero((neurons | (dead | lost)[core_of]) & _read_out(mapping)[core_of])
+    mute = np.flatnonzero((neurons | (dead | (cut != THROUGH))[core_of]) & _read_out(mapping)[core_of])
     silent[mapping.neuron_element[mute]] = True
     encoder, layers = _noise(places, summary)
     dropped = _dropped(places, summary)
     counted = {"dead_neurons": int(neurons.sum()), "dead_cores": int(dead.sum())}
     summary.update({kind: count for kind, count in counted.items() if getattr(faults.content, kind) is not None})
     told = {kind: _told(places, kind, summary.get(kind)) for kind in KINDS if getattr(faults.content, kind) is not None}
-    return Damage(changed, held, silent, encoder, layers, dropped, told)
+    return Damage(changed, held, silent, dead, packets, cut, encoder, layers, dropped, told)
 
 
 def _read_out(m: Mapping) -> Bools:
@@ -62,18 +62,18 @@ def _read_out(m: Mapping) -> Bools:
     return np.asarray(np.array([e.levels == 0 for e in m.layers])[m.core_layer])
 
 
-def _axons(places: Places, summary: dict[str, Any]) -> tuple[npt.NDArray[np.int8], Bools]:
-    """What each axon holds, and which cores' potentials do not reach the host.
+def _axons(places: Places, summary: dict[str, Any]) -> tuple[npt.NDArray[np.int8], Int, Int]:
+    """What each axon holds, and where its packets and the potentials of each core are lost.
 
     An axon that is stuck is so whatever arrives; one whose packets are always lost holds 0.
     """
-    held = np.full(len(places.mapping.axon_source), WORKS, np.int8)
+    whole = unharmed(places.mapping)
+    held, packets, cut = whole.held, whole.stopped, whole.cut
     links = places.dead_links()
-    silent = np.zeros(places.mapping.cores, bool)
     if places.faults.content.dead_links is not None:
-        lost, silent = _lost(places.mapping, links)
-        held[lost] = 0
-        summary["dead_links"] = {"links": len(links), "packets": int(lost.sum())}
+        packets, cut = _lost(places.mapping, links)
+        held[packets != THROUGH] = 0
+        summary["dead_links"] = {"links": len(links), "packets": int((packets != THROUGH).sum())}
 
     def drop(_: int, axons: Int) -> None:
         held[axons] = 0
@@ -87,27 +87,28 @@ def _axons(places: Places, summary: dict[str, Any]) -> tuple[npt.NDArray[np.int8
     if places.faults.content.stuck_axons is not None:
         summary["stuck_axons"] = 0
     places.axons("stuck_axons", stick)
-    return held, silent
+    return held, packets, cut
 
 
-def _lost(m: Mapping, links: list[Link]) -> tuple[Bools, Bools]:
-    """Axons whose packets, and cores whose potentials, would cross a link that does not work, as nobody knows of it."""
+def _lost(m: Mapping, links: list[Link]) -> tuple[Int, Int]:
+    """Where the packets of each axon and the potentials of each core come to a link that does not work: nobody knows."""
     place = m.core_position.astype(np.int64)
     at = place[:, 1] * m.chip.grid[0] + place[:, 0]
     from_host = np.zeros(len(m.core_layer), np.int64)
     core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
     host = m.axon_source < m.encoder_neurons
     np.add.at(from_host, core_of_axon[host], 1)
-    ports = np.array([router(m.chip, port) for port in m.chip.ports])[assign_ports(m.chip, m.core_position, from_host)]
+    port = np.array([router(m.chip, port) for port in m.chip.ports])
+    enters = port[assign_ports(m.chip, m.core_position, from_host)]
     core_of_source = np.concatenate(
         [np.full(m.encoder_neurons, -1), np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))]
     )
     sender = core_of_source[m.axon_source]
-    start = np.where(host, ports[core_of_axon], at[sender])
+    start = np.where(host, enters[core_of_axon], at[sender])
     both = frozenset((router(m.chip, a), router(m.chip, b)) for link in links for a, b in (link, link[::-1]))
     pair, of = np.unique(start * (at.max() + 1) + at[core_of_axon], return_inverse=True)
-    lost = crossing(m.chip, both, *np.divmod(pair, at.max() + 1))[of.reshape(-1)]
-    return lost, crossing(m.chip, both, at, ports)
+    lost = stopped(m.chip, both, *np.divmod(pair, at.max() + 1))[of.reshape(-1)]
+    return lost, stopped(m.chip, both, at, port[nearest_port(m.chip, m.core_position)])
 
 
 def _thresholds(places: Places, neurons: Bools, dead: Bools, summary: dict[str, Any]) -> npt.NDArray[np.int32]:

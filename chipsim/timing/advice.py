@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.timing.record import IO, LOOKUPS
 from chipsim.timing.result import Profile, TickResult
 
 
@@ -70,7 +69,7 @@ def _injection(p: Profile, tick: TickResult) -> tuple[float, str]:
             f"{tick.packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}: give the chip twice as many"
         )
     cores = np.flatnonzero(p.plan.tick == tick.number)
-    sent = (p.work.core[cores, LOOKUPS] + p.work.core[cores, IO]) / p.images
+    sent = p.work.sent[cores] / p.images
     most, each = float(p.work.most_packets[:, tick.number].mean()), p.plan.timing.lookup_cycles
     return (most - float(sent.mean())) * each, (
         f"the busiest core, most often {cores[sent.argmax()]}, sends {most:,.0f} packets, the layer's mean core "

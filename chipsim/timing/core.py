@@ -21,6 +21,7 @@ from chipsim.timing.network.mesh import Int, Int32, Traffic
 from chipsim.timing.plan import Plan
 
 Bools = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint8]
 Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in its tick of a frame
 
 
@@ -33,11 +34,19 @@ class Inputs:
     operations: Int  # (C,): synaptic operations, relays' included
 
 
-def inputs(plan: Plan, fired: Fired) -> Inputs:
-    """Latch the spikes of a frame and see how long each core reads."""
+def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
+    """Latch the spikes of a frame and see how long each core reads.
+
+    Parameters
+    ----------
+    fired : ndarray, uint8, (E+N,)
+    bits : ndarray, uint8, (A,), optional
+        What each axon holds on a faulty chip, where not all that is sent arrives.
+    """
     m, t = plan.mapping, plan.timing
     nonempty, events, operations = (np.zeros(m.cores, np.int64) for _ in range(3))
-    _latch(m.axon_offset, m.axon_source, fired, plan.synapses, t.word_bits, nonempty, events, operations)
+    at, held = (m.axon_source, fired) if bits is None else (np.arange(len(bits), dtype=np.int32), bits)
+    _latch(m.axon_offset, at, held, plan.synapses, t.word_bits, nonempty, events, operations)
     rows, serial = plan.words - nonempty + events, -(-operations // t.synapses_per_cycle)
     return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
 
@@ -80,14 +89,14 @@ def _active(plan: Plan, tick: int | None) -> Int32:
 
 @compiled
 def _latch(
-    axon_offset: Int, axon_source: Int32, fired: Fired, synapses: Int, word_bits: int,
+    axon_offset: Int, at: Int32, held: Bits, synapses: Int, word_bits: int,
     nonempty: Int, events: Int, operations: Int,
 ) -> None:  # fmt: skip  # pragma: no cover
     """Words with a bit, bits and synaptic operations of each core."""
     for core in range(len(nonempty)):
         first, last_word = axon_offset[core], -1
         for axon in range(first, axon_offset[core + 1]):
-            if fired[axon_source[axon]]:
+            if held[at[axon]]:
                 word = (axon - first) // word_bits
                 nonempty[core] += word != last_word
                 last_word = word

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
-from chipsim.chip.ports import assign_ports
+from chipsim.chip.ports import assign_ports, nearest_port
 from chipsim.chip.routes import routes
 from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
+from chipsim.faults import THROUGH, Damage, unharmed
 from chipsim.mapping import Mapping
 from chipsim.timing.network.mesh import Int, Int32, Mesh, mesh_of
 from chipsim.timing.network.simulate import check_mesh, slots
@@ -22,15 +23,16 @@ class Plan:
     """A mapping on its chip, ready to be timed.
 
     The packets of a source are ``target[offset[s] : offset[s + 1]]``: the entries of its target table, in their order; for a
-    neuron that is read out its potential, one packet to a port of the host.
+    neuron that is read out its potential, one packet to a port of the host. On a faulty chip (docs/faults.md) the target of
+    what a dead link stops is the router in front of that link: it goes so far and leaves the network there.
     """
 
     mapping: Mapping
     mesh: Mesh
     timing: Timing
-    tick: Int32  # (C,): tick in which each core works
+    tick: Int32  # (C,): tick in which each core works; -1: never, it is dead
     terminal: Int32  # (C,): router of each core
-    words: Int  # (C,): words of its bank of axon bits
+    words: Int  # (C,): words of its bank of axon bits; none of a dead core's are read
     update_cycles: Int  # (C,): of one neuron in the sweep
     synapses: Int  # (A,): non-zero weights in the row of each axon
     offset: Int  # (E+N+1,)
@@ -38,7 +40,8 @@ class Plan:
     port: Int32  # (packets of the host,): port by which each enters
     potential: npt.NDArray[np.bool_]  # (E+N,): neurons that are read out
     readout: npt.NDArray[np.bool_]  # (C,): cores that hold them
-    order: Int32  # (C,): cores by their terminal
+    heard: npt.NDArray[np.bool_]  # (C,): those of them whose potentials reach the host
+    order: Int32  # cores that work, by their terminal
     sync_cycles: int  # of the barrier after each tick
 
     @property
@@ -59,14 +62,16 @@ class Plan:
         return len(m.ports) == 1 and m.routes is None and m.buffer >= m.router_cycles + m.link_cycles + m.credit_cycles
 
 
-def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
+def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     """Look up what the cycles of a mapping depend on.
 
     Parameters
     ----------
-    mapping : Mapping
+    mapping : Mapping or Damage
+        The latter: on a faulty chip.
     mesh : Mesh, optional
-        The chip's by default.
+        The chip's by default. Not one with a table of routes where dead links stop packets: a packet that is to go as far
+        as some router of its way may take another way there.
 
     Raises
     ------
@@ -74,12 +79,15 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
         The chip says nothing of its timing, has a port inside the mesh, or constants that no network can have,
         or its FIFOs take too much memory.
     """
-    chip = mapping.chip
+    damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
+    m, chip = damage.mapping, damage.mapping.chip
     mesh = mesh_of(chip, routes(chip)) if mesh is None else mesh
     check_mesh(mesh)
     timing = chip.timing
     assert timing is not None, "mesh_of has seen to it"
-    m, width = mapping, chip.grid[0]
+    stops, cuts = (found != THROUGH for found in (damage.stopped, damage.cut))
+    assert mesh.routes is None or not (stops.any() or cuts.any()), "check_faults has seen to it"
+    width = chip.grid[0]
     readout = np.array([layer.levels == 0 for layer in m.layers])[m.core_layer]
     terminal = (m.core_position[:, 1] * width + m.core_position[:, 0]).astype(np.int32)
     core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))[m.target_axon]
@@ -89,18 +97,20 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
     counts[potential] = 1
     leaving = np.repeat(potential, counts)
     target = np.empty(len(leaving), np.int32)
-    target[~leaving] = terminal[core_of_axon]
+    ends = np.where(stops, damage.stopped, np.repeat(terminal, np.diff(m.axon_offset)))
+    target[~leaving] = ends[m.target_axon]
     owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-    target[leaving] = mesh.routers + nearest_port(chip, m.core_position)[owner[potential[m.encoder_neurons :]]]
+    ends = np.where(cuts, damage.cut, mesh.routers + nearest_port(chip, m.core_position))
+    target[leaving] = ends[owner[potential[m.encoder_neurons :]]]
     slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
-    fold = m.core_fold.astype(np.int64)
+    fold, order = m.core_fold.astype(np.int64), np.argsort(terminal).astype(np.int32)
     return Plan(
         mapping=m,
         mesh=mesh,
         timing=timing,
-        tick=np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer],
+        tick=np.where(damage.dead, -1, np.array([layer.tick for layer in m.layers])[m.core_layer]).astype(np.int32),
         terminal=terminal,
-        words=-(-fold * chip.axons // timing.word_bits),
+        words=np.where(damage.dead, 0, -(-fold * chip.axons // timing.word_bits)),
         update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
         synapses=synapses(m),
         offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -108,12 +118,7 @@ def plan(mapping: Mapping, mesh: Mesh | None = None) -> Plan:
         port=assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted],
         potential=potential,
         readout=readout,
-        order=np.argsort(terminal).astype(np.int32),
+        heard=readout & ~damage.dead & ~cuts,
+        order=order[~damage.dead[order]],
         sync_cycles=timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
     )
-
-
-def nearest_port(chip: ChipSpec, position: npt.NDArray[np.integer]) -> Int32:
-    """Port by which the potentials of a core leave: the nearest, of several the first. A core sends one a cycle at most."""
-    away = np.abs(position[:, None, :] - np.array(chip.ports)[None]).sum(axis=2)
-    return np.asarray(away.argmin(axis=1), np.int32)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,8 +18,10 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.host import Array, Host, load_host, lose
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.run import check_options, open_dataset, open_mapping
+from chipsim.engine.run import check_options, encoder_noise, open_dataset, open_mapping
 from chipsim.errors import UsageError
+from chipsim.faults import Luck, inflict, load_faults
+from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from chipsim.timing.network.mesh import Int, Mesh
@@ -46,6 +49,7 @@ def profile(
     batch: int | None = None,
     noise: float = 0.0,
     seed: int = 0,
+    faults: Source | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
@@ -61,7 +65,7 @@ def profile(
         Size of the sample, taken at even distances over the data set; all of it where it has fewer.
     threads : int, optional
         All processors by default. Neither it nor ``batch`` changes any result.
-    noise, seed
+    noise, seed, faults
         As in `chipsim.run`; the draws belong to the image's number in the data set.
     mesh : Mesh, optional
         Another network than the chip's own.
@@ -75,9 +79,12 @@ def profile(
     check_options(threads, batch, noise, seed)
     check_timing(mode, images)
     mapping = open_mapping(mapping)
-    tables = plan(mapping, mesh)
+    check_faults(mapping, faults, mesh)
+    damage = inflict(mapping, faults, seed)
+    noise, seed = encoder_noise(damage, noise, seed)
+    tables = plan(damage, mesh)
     dataset = open_dataset(dataset, split, data_dir, limit)
-    machine, host = load(mapping), load_host(mapping)
+    machine, host = load(damage), load_host(mapping)
     sample = evenly(images, len(dataset))
     _warm(tables, mode)
     started = time.perf_counter()
@@ -112,24 +119,54 @@ def check_timing(mode: str, images: int) -> None:
         raise UsageError("--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1")
 
 
+def check_faults(mapping: Mapping, faults: Source | None, mesh: Mesh | None = None) -> None:
+    """Refuse faults whose cost in time nobody can tell: dead links, where packets go around others."""
+    if faults is None or load_faults(faults).content.dead_links is None:
+        return
+    if mapping.chip.dead_links or (mesh is not None and mesh.routes is not None):
+        raise UsageError(
+            "--timing",
+            "cannot follow packets up to a link of dead_links where they go around dead links that the chip knows of; "
+            "leave dead_links, or the timing, out",
+            code="timing-dead-links",
+        )
+
+
 def evenly(images: int, total: int) -> Int:
     """Numbers of at most so many images at even distances, the first among them."""
     count = min(images, total)
     return np.arange(count, dtype=np.int64) * total // count
 
 
-def spikes(
-    machine: Machine, host: Host, images: Array, numbers: Int, noise: float = 0.0, seed: int = 0
-) -> npt.NDArray[np.uint8]:
-    """What each source sends for images of which the data set's ``numbers`` decide the noise: uint8 (images, E+N)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the machine did with some images."""
+
+    fired: npt.NDArray[np.uint8]  # (images, E+N): what each source sent
+    bits: npt.NDArray[np.uint8] | None  # (images, A): what each axon held; None: all that was sent to it
+
+
+def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: float = 0.0, seed: int = 0) -> Seen:
+    """Run images of which the data set's ``numbers`` decide what is lost."""
     from threadpoolctl import ThreadpoolController
 
     sent = host.spikes(images)
     if noise:
         sent = np.concatenate([lose(sent[:, i : i + 1], int(n), noise, seed) for i, n in enumerate(numbers)], axis=1)
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # the threads are ours
-        found, _ = machine.step(sent)
-    return np.ascontiguousarray(found.T)
+        luck = _luck(machine, numbers)
+        fired, _ = machine.step(sent, luck)
+    seen = np.ascontiguousarray(fired.T)
+    if machine.latches.held is None and luck.arrive is None:
+        return Seen(seen, None)
+    return Seen(seen, np.ascontiguousarray(machine.latches.bits(slice(None), fired, luck).T))
+
+
+def _luck(machine: Machine, numbers: Int) -> Luck:
+    """What is lost in images that do not follow one another."""
+    each = [machine.damage.luck(number, 1) for number in numbers.tolist()]
+    sent, arrive = ([getattr(luck, name) for luck in each] for name in ("sent", "arrive"))
+    return Luck(*(None if of[0] is None else np.concatenate(of, axis=1) for of in (sent, arrive)))
 
 
 def _warm(tables: Plan, mode: str) -> None:
@@ -181,12 +218,12 @@ class _Timer:
         owner = np.concatenate([np.zeros(m.encoder_neurons, np.int32), np.repeat(ticks, np.diff(m.neuron_offset))])
         self.ends = _runs(owner)
 
-    def frames(self, fired: npt.NDArray[np.uint8], first: int) -> None:
+    def frames(self, seen: Seen, first: int) -> None:
         """Time frames alone on the chip, the sample's from ``first`` on."""
         bench = self.benches.get()
         try:
-            for image, row in enumerate(fired, first):
-                frame = bench.frame(row)
+            for image, row in enumerate(seen.fired, first):
+                frame = bench.frame(row, None if seen.bits is None else seen.bits[image - first])
                 self.fired[image] = np.packbits(row)
                 self.input_cycles[image] = frame.inputs.cycles
                 self.models[image] = [tick.models for tick in frame.ticks]

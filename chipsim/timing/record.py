@@ -62,7 +62,8 @@ class Work:
     image: Int  # (images, 8)
     core: Int  # (C + 1, 8)
     packets: Int  # (C + 1,): the host's last; potentials are none
-    potentials: Int  # (images,)
+    sent: Int  # (C + 1,): packets and potentials
+    potentials: Int  # (images,): those that reach the host
     operations: Int  # (C,): synaptic operations, relays' included
     input_cycles: Int  # (C,): T_in
     done_cycles: Int  # (C,): until a core had swept and handed out its last packet, if nothing was in its way
@@ -77,6 +78,7 @@ class Work:
             image=_zeros(images, 8),
             core=_zeros(cores + 1, 8),
             packets=_zeros(cores + 1),
+            sent=_zeros(cores + 1),
             potentials=_zeros(images),
             operations=_zeros(cores),
             input_cycles=_zeros(cores),
@@ -93,15 +95,16 @@ class Work:
         core = np.zeros_like(self.core)
         core[:-1, ROWS] = frame.inputs.events
         core[:-1, ADDS] = frame.inputs.operations * m.core_weight_bits
-        core[:-1, UPDATES] = np.diff(m.neuron_offset)
+        core[:-1, UPDATES] = np.where(plan.tick < 0, 0, np.diff(m.neuron_offset))  # a dead core sweeps over none
         core[:-1, SPIKES] = spikes
         core[:-1, LOOKUPS] = np.where(plan.readout, 0, sent[:-1])
-        core[:-1, IO] = np.where(plan.readout, sent[:-1], 0)
+        core[:-1, IO] = np.where(plan.heard, sent[:-1], 0)
         core[-1, IO] = sent[-1]
         core[:, HOPS] = hops
         self.core[:] += core
         self.packets[:-1] += core[:-1, LOOKUPS]
         self.packets[-1] += sent[-1]
+        self.sent[:] += sent
         self.image[image] = core.sum(axis=0)
         self.image[image, STATIC] = sum(tick.cycles for tick in frame.ticks)
         self.potentials[image] = core[:-1, IO].sum()

@@ -14,7 +14,7 @@ from chipsim.mapping import Mapping
 from chipsim.timing import energy
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan
-from chipsim.timing.record import HOPS, IO, LOOKUPS, STATIC, Network, Work
+from chipsim.timing.record import HOPS, STATIC, Network, Work
 from chipsim.timing.tick import INCREMENTS
 
 Float = npt.NDArray[np.float64]
@@ -187,7 +187,7 @@ class Profile:
         of = np.append(cores, plan.mapping.cores) if number == 0 else cores  # the host
         cycles = float(self.tick_cycles[:, number].mean())
         increments = self.increments[:, number].mean(axis=0).tolist()
-        sent = self.work.core[of, LOOKUPS].sum() + self.work.core[of, IO].sum()
+        sent = self.work.sent[of].sum()
         return TickResult(
             number=number,
             layers=tuple(layer.name for layer in plan.mapping.layers if layer.tick == number),
@@ -210,8 +210,8 @@ class Profile:
         work, n = self.work, self.images
         core = int(cores[work.done_cycles[cores].argmax()])
         x, y = self.mapping.core_position[core].tolist()
-        packets = int(work.core[core, LOOKUPS] + work.core[core, IO])
-        return CriticalCore(core, x, y, float(work.done_cycles[core]) / n, float(work.input_cycles[core]) / n, packets / n)
+        cycles, reading, packets = (int(of[core]) / n for of in (work.done_cycles, work.input_cycles, work.sent))
+        return CriticalCore(core, x, y, cycles, reading, packets)
 
     @property
     def image_energy(self) -> Float:

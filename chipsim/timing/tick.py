@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.timing.core import Fired, Inputs, emit, inputs
+from chipsim.timing.core import Bits, Fired, Inputs, emit, inputs
 from chipsim.timing.network.mesh import Flow, Int, Traffic
 from chipsim.timing.network.simulate import Workspace
 from chipsim.timing.network.straight import straight
@@ -66,15 +66,17 @@ class Bench:
         self.plan, self.mode = plan, mode
         self.network = Workspace(plan.mesh, len(plan.target))
 
-    def frame(self, fired: Fired) -> Frame:
+    def frame(self, fired: Fired, bits: Bits | None = None) -> Frame:
         """Time a frame that is alone on the chip.
 
         Parameters
         ----------
         fired : ndarray, uint8, (E+N,)
             What each source sent in its tick, as `chipsim.engine.machine.Machine.step` says.
+        bits : ndarray, uint8, (A,), optional
+            What each axon holds on a faulty chip.
         """
-        found = inputs(self.plan, fired)
+        found = inputs(self.plan, fired, bits)
         return Frame(found, tuple(self._tick(number, found, fired) for number in range(self.plan.mapping.ticks)))
 
     def _tick(self, number: int, found: Inputs, fired: Fired) -> Tick:

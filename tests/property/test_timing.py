@@ -7,7 +7,7 @@ import pytest
 from core_model import run_core
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_maps import fired, timed_map
+from timed_maps import fired, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.run import run
@@ -114,14 +114,7 @@ def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int) -> N
     frames = [bench.frame(row) for row in rows]
     for number in range(n):
         parts = [frames[(number - t) % n].ticks[t] for t in range(mapping.ticks)]
-        ready, target, offset = [], [], [0]
-        for terminal in range(tables.mesh.terminals):
-            for part in parts:  # a terminal sends in one tick of a frame
-                mine = slice(*part.traffic.offset[terminal : terminal + 2].tolist())
-                ready += part.traffic.ready[mine].tolist()
-                target += part.traffic.target[mine].tolist()
-            offset.append(len(ready))
-        traffic = Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))
+        traffic = merged(parts, tables.mesh.terminals)
         end = max([simulate(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])
         assert found.interval_cycles[number] == end + tables.sync_cycles
         alone = max([ideal(tables.mesh, traffic).end, *(int(part.ready.max(initial=0)) for part in parts)])

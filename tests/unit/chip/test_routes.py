@@ -21,11 +21,11 @@ from chipsim.chip.routes import (
     SOUTH,
     STEPS,
     WEST,
-    crossing,
     cut_off,
     neighbours,
     next_side,
     routes,
+    stopped,
 )
 from chipsim.errors import InputError
 from chipsim.faults.places import all_links
@@ -119,10 +119,9 @@ def test_packets_that_cross_a_link(seed: int, on_a_table: bool) -> None:
     ]  # fmt: skip
     both = frozenset((a, b) for link in links for a, b in (link, link[::-1]))
     table = routes(chip)
-    want = [
-        any(step in both for step in pairwise(way(chip, table, int(a), int(b)))) for a, b in zip(start, end, strict=True)
-    ]
-    assert crossing(chip, both, start, end).tolist() == want
+    ways = [way(chip, table, int(a), int(b)) for a, b in zip(start, end, strict=True)]
+    want = [next((step[0] for step in pairwise(each) if step in both), -1) for each in ways]
+    assert stopped(chip, both, start, end).tolist() == want
 
 
 def test_a_port_that_is_cut_off_is_an_error() -> None:

@@ -60,11 +60,41 @@ def test_a_faults_file_that_cannot_be_used_is_bad_input(place: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_no_time_is_given_for_a_broken_chip(place: Path) -> None:
-    (place / "few.yaml").write_text("dead_cores: []\n")
-    done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "few.yaml", "--timing", "ideal")
+def test_a_broken_chip_is_timed_and_counts_stay(place: Path) -> None:
+    (place / "every.yaml").write_text(
+        "seed: 4\nnoise: {rate: 0.1}\ndropped_packets: {rate: 0.1}\ndead_neurons: {rate: 0.1}\n"
+        "stuck_synapses: {rate: 0.01, at: 1}\nstuck_axons: {rate: 0.1, at: 1}\nflipped_thresholds: {rate: 0.01}\n"
+        "dead_cores: {rate: 0.1}\ndead_links: {rate: 0.1}\n"
+    )
+    found = {}
+    for mode in ("none", "ideal", "cycle"):
+        words = ("--faults", "every.yaml", "--timing", mode, "--json", f"{mode}.json", "--outputs", f"{mode}.npz")
+        done = call(place, "run", "m.map", "--dataset", "x.npz", *words)
+        assert done.returncode == 0, done.stderr
+        value = json.loads((place / f"{mode}.json").read_text())
+        timing = value.pop("timing")
+        assert (timing is None) == (value.pop("energy") is None) == (mode == "none")
+        if timing is not None:
+            assert timing["host_packets"] + timing["chip_packets"] == pytest.approx(value["packets_per_image"])
+        for name in ("images_per_second", "load_seconds"):
+            value.pop(name)
+        found[mode] = (value, (place / f"{mode}.npz").read_bytes())
+    assert found["none"] == found["ideal"] == found["cycle"]
+
+
+def test_dead_links_are_not_timed_where_packets_go_round_others(tmp_path: Path) -> None:
+    hand = two_cores()
+    hand.chip = hand.chip.model_copy(update={"dead_links": (((0, 0), (1, 0)),)})
+    write_mapping(hand.build(), tmp_path / "round.map")
+    np.savez(tmp_path / "x.npz", images=np.zeros((1, 2), np.float32))
+    (tmp_path / "links.yaml").write_text("dead_links: [[[1, 1], [0, 1]]]\n")
+    words = ("run", "round.map", "--dataset", "x.npz", "--faults", "links.yaml")
+    assert call(tmp_path, *words, "--quiet").returncode == 0
+    done = call(tmp_path, *words, "--timing", "ideal", "--json", "r.json")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"--timing: does not know what faults cost in time; leave --faults out")
+    assert done.stderr.startswith(b"--timing: cannot follow packets up to a link of dead_links where they go around")
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_avoid_names_the_core_and_its_layer(place: Path) -> None:
