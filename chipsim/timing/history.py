@@ -111,8 +111,8 @@ def history(
         allowed = f"0 to {len(dataset) - 1}"
         raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
     images = prepare(np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name)
-    fired = spikes(load(mapping), load_host(mapping), images, np.array([image]))
-    frame = Bench(tables, mode).frame(fired[0])
+    seen = spikes(load(mapping), load_host(mapping), images, np.array([image]))
+    frame = Bench(tables, mode).frame(seen.fired[0])
     start = np.concatenate([[0], np.cumsum([tick.cycles for tick in frame.ticks])]).astype(np.int64)
     packets = _packets(frame, start)
     return History(tables, mode, image, frame, start, _shifts(tables, frame, start, packets), packets)
