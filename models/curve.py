@@ -29,20 +29,24 @@ def draw(points: list[dict[str, Any]], target: str) -> None:
     """Accuracy over operations, each point with its penalty and spikes; the limit on operations as a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    points = sorted(points, key=lambda point: float(point["sops"]))
     sops = [point["sops"] / 1e6 for point in points]
     accuracy = [100 * point["accuracy"] for point in points]
     axes.plot(sops, accuracy, "o", color="#1f5f99")
-    for point, x, y in zip(points, sops, accuracy, strict=True):
+    for number, (point, x, y) in enumerate(zip(points, sops, accuracy, strict=True)):
         words = f"penalty {point['penalty']:g}" if point["penalty"] else "no penalty"
-        note = f"{words}\n{point['paper_spikes']:,.0f} spikes, {sum(point['widths']):,} channels"
-        axes.annotate(note, (x, y), (5, -4), textcoords="offset points", va="top", fontsize=7)
+        letter = chr(ord("a") + number)
+        note = f"{letter}  {words}: {point['paper_spikes']:,.0f} spikes, {sum(point['widths']):,} channels"
+        axes.annotate(letter, (x, y), (0, 5 + 9 * (number % 2)), textcoords="offset points", ha="center", fontsize=8)
+        axes.plot([], [], " ", label=note)
+    figure.legend(loc="outside right upper", fontsize=7, frameon=False, handlelength=0, handletextpad=0)
     axes.axvline(LIMITS["sops"] / 1e6, color="#b5541c", linestyle="--", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlim(min(sops) * 0.8, max(sops) * 2.2)
+    axes.set_xlim(min(sops) * 0.8, max(sops) * 1.3)
     axes.margins(y=0.25)
     axes.set_xlabel("synaptic operations an image, millions (log scale; dashed: the goal)")
     axes.set_ylabel("accuracy on 5,000 validation images, %")
