@@ -41,10 +41,21 @@ def _rows(p: Profile, tick: TickResult) -> tuple[float, str]:
         return 0.0, "nobody is at work"
     reads = p.work.input_cycles[cores] / p.images
     most = tick.increments["rows"] - p.plan.timing.start_cycles
+    if most - float(reads.mean()) < 0.01 * most:  # nothing to spread
+        return most - _scan(p, int(cores[reads.argmax()])), (
+            f"its cores read alike, {most:,.0f} cycles: only fewer spikes of what it reads make it shorter"
+        )
     return most - float(reads.mean()), (
         f"the slowest core, most often {cores[reads.argmax()]}, reads for {most:,.0f} cycles, the layer's mean core for "
         f"{reads.mean():,.0f}: spread what they read evenly"
     )
+
+
+def _scan(p: Profile, core: int) -> int:
+    """Cycles in which a core looks at its axons even if none of them holds a bit."""
+    timing, chip = p.plan.timing, p.mapping.chip
+    held = int(p.mapping.core_fold[core]) * chip.axons
+    return -(-held // timing.word_bits) if timing.input == "row_parallel" else 0
 
 
 def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
@@ -54,9 +65,11 @@ def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
     at = int(sweep.argmax())
     each = int(p.plan.update_cycles[cores[at]])
     if each == 1:
-        return float(
-            sweep[at] - sweep.mean()
-        ), f"core {cores[at]} sweeps over {neurons[at]} neurons, one a cycle: spread them"
+        what = f"core {cores[at]} sweeps over {neurons[at]} neurons, one a cycle"
+        uneven = float(sweep[at] - sweep.mean())
+        if uneven < 0.01 * sweep[at]:  # nothing to spread
+            return float(sweep[at]) / 2, f"{what}, and so do the others: put them on twice as many cores"
+        return uneven, f"{what}: spread them"
     return float(sweep[at] - neurons[at]), (
         f"core {cores[at]} sweeps over {neurons[at]} neurons, {each} cycles each: merge more columns a cycle"
     )
