@@ -274,14 +274,14 @@ def _step_shuffle(net: Growth) -> None:
 
 def _step_slice(net: Growth) -> None:
     if net.shape[0] > 1:
-        net.node("Slice", net.name("cut"), net.ints(1), net.ints(99), net.ints(1))
+        net.node("Slice", net.name("cut"), net.ints(1), net.ints(1 << 20), net.ints(1))
         net.shape = (net.shape[0] - 1, *net.shape[1:])
 
 
 def _step_crop(net: Growth) -> None:
     if net.spatial and net.shape[1] > 2:
         step = int(net.rng.integers(1, 3))
-        net.node("Slice", net.name("crop"), net.ints(1), net.ints(99), net.ints(2), net.ints(step))
+        net.node("Slice", net.name("crop"), net.ints(1), net.ints(1 << 20), net.ints(2), net.ints(step))
         net.shape = (net.shape[0], len(range(1, net.shape[1], step)), net.shape[2])
 
 
