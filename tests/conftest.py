@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ settings.register_profile(
 settings.register_profile("many", parent=settings.get_profile("ci"), derandomize=False, max_examples=10_000)
 settings.register_profile("long", parent=settings.get_profile("ci"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it to a job in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests start has to be interruptible all the same
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
