@@ -60,6 +60,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)
+    # arms of a Concat whose scales lie far apart may need weights of more than 8 bits behind it: that does not fit
+    assume([v.code for v in done.violations] != ["weight-bits"])
     assert done.mapping is not None, done.violations
     images = images_of(plan)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
