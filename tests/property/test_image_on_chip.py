@@ -198,8 +198,9 @@ def test_inputs_of_whole_numbers(save, dtype) -> None:
     assert verify(path, images, encoder="chip").equal
 
 
-def test_branches_straight_from_the_image(save) -> None:
-    """Two first layers are two readers of the pixels; on the host they would be two encoders."""
+@pytest.mark.parametrize("encoder", ["host", "chip"])
+def test_branches_straight_from_the_image(save, encoder: str) -> None:
+    """Two first layers are two readers of the pixels; the host computes both, and their sum."""
     rng = np.random.default_rng(3)
     net = Builder((1, 5, 5))
     arms = []
@@ -214,9 +215,7 @@ def test_branches_straight_from_the_image(save) -> None:
     net.flatten()
     net.gemm("head", rng.integers(-3, 4, (3, 50)) / 4)
     model = net.model()
-    with pytest.raises(ModelError):
-        compile_model(save(model))
-    done = compile_model(save(model), encoder="chip")
+    done = compile_model(save(model), encoder=encoder)
     images = rng.integers(0, 256, (6, 5, 5)).astype(np.uint8)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
     np.testing.assert_array_equal(result.scores, reference(model, images))
