@@ -7,14 +7,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chipsim.engine.sweep import Sweep, of_json
-from chipsim.errors import InputError, UsageError
+from chipsim.errors import InputError
 from chipsim.files import read_json
+from chipsim.report.canvas import printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from rich.table import Table
 
 #: one line for each fault: colour, and solid or dashed
@@ -100,14 +102,10 @@ def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
     beside : bool
         Mark the authors' accuracies with noise.
     """
-    try:
-        import matplotlib as mpl
+
+    def page() -> Figure:
         from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            "--plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
-        ) from None
-    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+
         figure = Figure(figsize=(8.6, 4.8), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(100 * sweep.healthy, color="#9a9a9a", linewidth=0.8, label="nothing broken")
@@ -117,11 +115,9 @@ def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", linewidth=0.6)
         figure.legend(frameon=False, loc="outside right upper", fontsize=8)
-        buffer = io.BytesIO()
-        metadata: dict[str, Any] | None = {"Date": None} if form == "svg" else None
-        metadata = {"CreationDate": None} if form == "pdf" else metadata
-        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
-    return buffer.getvalue()
+        return figure
+
+    return printed(page, form, "--plot")
 
 
 def _lines(axes: Axes, sweep: Sweep, beside: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError, UsageError
 from chipsim.files import read_json
+from chipsim.report.canvas import printed
 from chipsim.timing.tick import INCREMENTS
 
 if TYPE_CHECKING:
@@ -163,17 +163,11 @@ def draw(kind: str, run: Run, form: str) -> bytes:
     form : str
         ``png``, ``svg`` or ``pdf``.
     """
-    try:
-        import matplotlib as mpl
 
+    def page() -> Figure:
         from chipsim.report import drawing
-    except ImportError:
-        raise UsageError(
-            "plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
-        ) from None
-    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+
         figure: Figure = {"map": drawing.cores, "links": drawing.links, "ticks": drawing.ticks}[kind](run)
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else None
-        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
-    return buffer.getvalue()
+        return figure
+
+    return printed(page, form)

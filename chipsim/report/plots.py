@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import InputError, UsageError
 from chipsim.files import read_json
+from chipsim.report.canvas import printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 KINDS = ("sparsity", "sops", "accuracy")
 SUFFIXES = ("png", "svg", "pdf")
@@ -149,13 +150,6 @@ def draw(kind: str, networks: list[Network], form: str) -> bytes:
     form : str
         ``png``, ``svg`` or ``pdf``.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            "plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
-        ) from None
     given = published()
     theirs = given.networks
     slots: list[tuple[Network | None, Network | None]] = [
@@ -163,7 +157,10 @@ def draw(kind: str, networks: list[Network], form: str) -> bytes:
     ]
     shown = {mine.levels for mine in networks}
     slots = [(other, None) for levels, other in theirs.items() if levels not in shown and _has(kind, other)] + slots
-    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+
+    def page() -> Figure:
+        from matplotlib.figure import Figure
+
         wide = {"sparsity": 1.1, "sops": 1.25, "accuracy": 1.5}[kind]
         figure = Figure(figsize=(max(6.4, wide * len(slots) + 0.9), 4.4), layout="constrained")
         axes = figure.add_subplot()
@@ -172,10 +169,9 @@ def draw(kind: str, networks: list[Network], form: str) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(frameon=False, loc="outside upper left", ncols=3)
         figure.supxlabel(f"published: {given.source}", fontsize=7, color="#666666")
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else None
-        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
-    return buffer.getvalue()
+        return figure
+
+    return printed(page, form)
 
 
 def _has(kind: str, network: Network) -> bool:

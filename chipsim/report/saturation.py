@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chipsim.errors import UsageError
+from chipsim.report.canvas import printed
 from chipsim.timing.network.alone import network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BUFFERS = (2, 4, 8, 16)
 RATES = (0.02, 0.05, 0.1, 0.13, 0.15, 0.2, 0.25, 0.28, 0.3, 0.32, 0.34, 0.36, 0.37, 0.38, 0.39, 0.4, 0.45, 0.5, 0.6)
@@ -42,14 +45,10 @@ def curves(cycles: int = CYCLES, seed: int = 0) -> list[Curve]:
 
 def draw(found: list[Curve], form: str) -> bytes:
     """Draw the curves beside the bound; ``form`` is ``png``, ``svg`` or ``pdf``."""
-    try:
-        import matplotlib as mpl
+
+    def page() -> Figure:
         from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            "plot", "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
-        ) from None
-    with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
+
         figure = Figure(figsize=(9.0, 3.9), layout="constrained")
         accepted, latency = figure.subplots(1, 2)
         for curve, colour in zip(found, SHADES, strict=True):
@@ -68,7 +67,6 @@ def draw(found: list[Curve], form: str) -> bytes:
             axes.set_xlabel("offered, flits a node and cycle")
             axes.spines[["top", "right"]].set_visible(False)
         figure.legend(frameon=False, loc="outside upper left", ncols=5)
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else None
-        figure.savefig(buffer, format=form, dpi=160, metadata=metadata)
-    return buffer.getvalue()
+        return figure
+
+    return printed(page, form)
