@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from random_graphs import STEPS, Plan, build
@@ -57,6 +57,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 
 @settings(max_examples=settings().max_examples if settings().max_examples > 1000 else 1000)
 @given(plans)
+# a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
+@example(Plan((2, 2), 1, ("conv", "neg", "add", "add"), 3, signed=True, ending="scores", seed=0))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

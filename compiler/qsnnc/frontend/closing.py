@@ -32,7 +32,8 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     region = walk.region(name)
     if region is None:
         return None
-    if _branches(walk, region):
+    # where branches meet again, in no sum that joins them, all between stays one function of their common root
+    if _branches(walk, region) and walk.region(name) is not None:
         return resolve(walk, name)
     root = walk.state.get(region.root)
     found: Quantized | None

@@ -104,6 +104,30 @@ def test_levels_that_are_known_already_added_to_themselves(save) -> None:
     assert [int(link.weights.max()) for link in join.connections] == [2]
 
 
+def test_two_quantizers_of_one_sum_meet_and_meet_again(save) -> None:
+    """The first sum rises with their common root, and so joins nothing; the second reads one of them once more."""
+    rng = np.random.default_rng(13)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 3, 3, 1, 1), np.array([1.0, -2.0, 1.0]))
+
+    def levels(name: str, low: int, high: int) -> None:
+        net.node("Round", f"{name}/round")
+        bounds = [net.const(f"{name}.{end}", np.float32(value)) for end, value in (("low", low), ("high", high))]
+        net.node("Clip", f"{name}/clip", *bounds)
+
+    levels("fine", -1, 2)
+    fine = net.here
+    net.node("Neg", "turn")
+    levels("turned", -1, 0)
+    turned = net.here
+    net.node("Add", "meet", fine)
+    levels("middle", -1, 2)
+    net.node("Add", "again", turned)
+    levels("q", -1, 2)
+    finish(net)
+    equal(net, save)
+
+
 @pytest.mark.parametrize("quantized", [True, False])
 def test_arms_whose_scales_have_no_small_ratio_need_a_quantizer_behind(save, quantized) -> None:
     net = stem(channels=2)
