@@ -42,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="with --init: keep at most so many channels of each layer, those that fire most",
     )
+    p.add_argument(
+        "--widths",
+        type=int,
+        nargs=6,
+        metavar="N",
+        help="without --init: so many channels of each layer, as for a wider teacher",
+    )
     p.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     p.add_argument("--augment", type=float, default=1.0, help="strength of the augmentation, 0 to 1")
     p.add_argument("--elastic", type=float, default=0.0, help="bend strokes by so many pixels (standard deviation)")

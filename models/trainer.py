@@ -97,7 +97,9 @@ class Trainer:
             widths = tuple(self.saved.get("widths", WIDTHS))
             return LeNet(q, prune=options.prune, widths=widths).to(self.device)
         if options.init is None:
-            return LeNet(q, prune=options.prune).to(self.device)
+            return LeNet(q, prune=options.prune, widths=tuple(options.widths or WIDTHS)).to(self.device)
+        if options.widths is not None:
+            raise SystemExit("--widths is for random weights; --keep N N N N N N narrows those of --init")
         first = load_checkpoint(options.init).to(self.device)
         if (first.quantization is None) != (q is None):
             raise SystemExit(f"--init {options.init}: full precision and ternary weights do not start each other")

@@ -55,13 +55,17 @@ def test_a_pruned_network_from_a_trained_one_exports(tmp_path, images):
     from models.certify import margins
     from models.export import build, load_checkpoint
 
-    train(tmp_path, "--precision", "full", "--name", "k1b2")
+    wide = ["--widths", "18", "17", "16", "33", "32", "260"]
+    saved = train(tmp_path, "--precision", "full", "--name", "k1b2", *wide)
+    assert saved["widths"] == [18, 17, 16, 33, 32, 260]
     (tmp_path / "k1b2.best.pt").rename(tmp_path / "teacher.best.pt")
     (tmp_path / "k1b2.ckpt").unlink()
     teacher = str(tmp_path / "teacher.best.pt")
     train(tmp_path, "--teacher", teacher, teacher)
     (tmp_path / "k1b2.best.pt").rename(tmp_path / "first.best.pt")
     narrow = ["--init", str(tmp_path / "first.best.pt"), "--remove-below", "0.8", "--prune", "1.0"]
+    with pytest.raises(SystemExit, match="--keep"):
+        train(tmp_path, *narrow, *wide)
     train(tmp_path, *narrow, "--stop-after", "1")
     saved = train(tmp_path, *narrow, "--resume")
     assert sum(saved["widths"]) < 368
