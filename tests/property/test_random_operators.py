@@ -59,6 +59,9 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @given(plans)
 # a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
 @example(Plan((2, 2), 1, ("conv", "neg", "add", "add"), 3, signed=True, ending="scores", seed=0))
+# an arm that is the largest of averages, beside the convolution of it
+@example(Plan((4, 4), 1, ("openavg", "maxpool", "sums"), 1, signed=False, ending="scores", seed=0))
+@example(Plan((4, 4), 1, ("openavg", "maxpool", "sums", "reduce"), 1, signed=False, ending="scores", seed=0))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

@@ -224,26 +224,27 @@ def _join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
         )
     signs = joins.signs(node, len(data))
     name = walk.namer.layer(node)
-    tensors = [resolve(walk, entry) for entry in data]
-    levels = [tensor for tensor in tensors if tensor is not None]
-    if len(levels) == len(tensors):
+    found = [_arm(walk, entry) for entry in data]
+    levels = [arm for arm in found if isinstance(arm, Quantized)]
+    if len(levels) == len(data):
         return _join_levels(walk, node, levels, name, signs)
-    sums = {entry: _scaled_sums(walk, entry) for entry, tensor in zip(data, tensors, strict=True) if tensor is None}
-    if any(found is None for found in sums.values()):
+    if any(arm is None for arm in found):
         raise why_not(walk, node, data)
-    like = next(found.sums for found in sums.values() if found is not None)
+    like = next(arm.sums for arm in found if isinstance(arm, joins.Scaled))
+    if any(arm.index.shape != like.layout.shape for arm in levels):
+        raise why_not(walk, node, data)
     one = np.ones(like.shape[0])
-    arms = []
-    for entry, tensor in zip(data, tensors, strict=True):
-        if tensor is not None:
-            if tensor.index.shape != like.layout.shape:
-                raise why_not(walk, node, data)
-            arms.append(joins.Scaled(joins.as_sums(node, tensor, like, name), one, 0 * one))
-        else:
-            arm = sums[entry]
-            assert arm is not None
-            arms.append(arm)
+    arms = [
+        joins.Scaled(joins.as_sums(node, arm, like, name), one, 0 * one) if isinstance(arm, Quantized) else arm
+        for arm in found
+        if arm is not None
+    ]
     return joins.add_sums(node, arms, signs, name)
+
+
+def _arm(walk: Walk, name: str) -> Quantized | joins.Scaled | None:
+    """An arm's levels, or its sums, or a level for each of its values where it is neither, as the largest of sums."""
+    return resolve(walk, name) or _scaled_sums(walk, name) or settle(walk, name)
 
 
 def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
