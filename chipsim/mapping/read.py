@@ -18,6 +18,8 @@ from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Populatio
 from chipsim.mapping.schema import ArrayEntry, FileEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
+from chipsim.wording import path as key_path
+from chipsim.wording import place, said
 
 ONNX_MEMBERS = ("encoder.onnx", "readout.onnx")
 MEMBERS = {"mapping.yaml", *ONNX_MEMBERS, *(f"arrays/{name}.npy" for name in ARRAYS)}
@@ -39,9 +41,8 @@ def read_mapping(path: str | Path) -> Mapping:
         raise _damaged(path, f"mapping.yaml, line {error.line}: {error}") from None
     except ValidationError as error:
         found = error.errors()[0]
-        key = ".".join(str(part) for part in found["loc"])
-        line = lines.get(tuple(found["loc"]), 1)
-        raise _damaged(path, f"mapping.yaml, line {line}: {key}: {found['msg']}") from None
+        line = place("", lines, found["loc"]).removeprefix(":") or "1"
+        raise _damaged(path, f"mapping.yaml, line {line}: {_said(found)}") from None
     _check_directory(path, manifest, members)
     arrays = {name: _array(path, name, manifest, members[f"arrays/{name}.npy"]) for name in ARRAYS}
     mapping = Mapping(
@@ -63,6 +64,12 @@ def read_mapping(path: str | Path) -> Mapping:
     if totals(mapping) != manifest.totals.model_dump():
         raise _damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays hold {totals(mapping)}")
     return mapping
+
+
+def _said(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key_path(error['loc'])!r}"
+    return said(error, error["loc"])
 
 
 def _damaged(path: str | Path, text: str) -> MappingError:
