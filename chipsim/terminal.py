@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from chipsim.errors import ReportedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import typer
 
@@ -107,10 +107,35 @@ def _internal(error: Exception, program: str) -> int:
     return INTERNAL
 
 
-def one_stdout(*outputs: str | None) -> None:
-    """Refuse two products on one standard output."""
-    if sum(output == "-" for output in outputs) > 1:
+def check_products(products: Mapping[str, str | None], *inputs: str | None) -> None:
+    """Refuse products that could not all be written, before the work for them starts.
+
+    Parameters
+    ----------
+    products : mapping of str to str
+        Options and the files that they name, ``"-"`` for standard output; None: not asked for.
+    inputs : str
+        Files that are read, or names that are no files; none of them is written over.
+
+    Raises
+    ------
+    UsageError
+        Two of them are one file or both go to standard output, or one is a file that is read.
+    InputError
+        A file cannot be written.
+    """
+    from chipsim.files import check_writable
+
+    taken = {os.path.realpath(path): "is read" for path in inputs if path and path != "-"}
+    wanted = {option: path for option, path in products.items() if path is not None}
+    if list(wanted.values()).count("-") > 1:
         raise UsageError("-", "only one output can go to standard output; name a file for the other", code="two-stdouts")
+    for option, path in wanted.items():
+        place = os.path.realpath(path)
+        if path != "-" and place in taken:
+            raise UsageError(option, f"{path} {taken[place]} too; name another file", code="output-twice", found=path)
+        taken[place] = f"is the file of {option}"
+        check_writable(path)
 
 
 def write_output(path: str, content: bytes) -> None:

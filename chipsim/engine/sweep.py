@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from chipsim.datasets import Dataset
-from chipsim.engine.run import check_options, open_dataset, open_mapping, run
+from chipsim.engine.run import run
+from chipsim.engine.setup import check_options, open_dataset, open_mapping
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping

@@ -91,16 +91,13 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
-    from chipsim.files import check_writable
     from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
     from qsnnc.pipeline import Placing
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
-    terminal.one_stdout(file, json)
-    check_writable(file)
-    check_writable(json)
+    terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
     images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images)
     placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
@@ -149,12 +146,11 @@ def check(
 
     from chipsim.chip import load_chip
     from chipsim.chip.avoid import without
-    from chipsim.files import check_writable
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
-    check_writable(json)
+    terminal.check_products({"--json": json}, model, chip, avoid)
     spec = without(load_chip(chip), avoid)
     try:
         done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
@@ -194,11 +190,10 @@ def verify(
     """
     import sys
 
-    from chipsim.files import check_writable
     from qsnnc.explain import tables
     from qsnnc.verification import verify as hold
 
-    check_writable(json)
+    terminal.check_products({"--json": json}, model, dataset)
     images, name = None, "random images"
     if dataset is not None:
         import numpy as np
@@ -232,14 +227,13 @@ def inspect(
     Example: qsnnc inspect lenet.map --core 7 --yaml
     """
     from chipsim.errors import UsageError
-    from chipsim.files import check_writable
     from qsnnc.explain.inspect import inspect as describe
 
     if layer is not None and core is not None:
         raise UsageError("--layer", "cannot be given with --core; choose one", code="options-conflict")
     if yaml and json == "-":
         raise UsageError("--yaml", "cannot be given with --json -; choose one", code="options-conflict")
-    check_writable(json)
+    terminal.check_products({"--json": json}, file)
     found = describe(file, layer=layer, core=core)
     if json:
         terminal.write_json(json, found)
