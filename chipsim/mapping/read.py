@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ from chipsim.wording import place, said
 
 ONNX_MEMBERS = ("encoder.onnx", "readout.onnx")
 MEMBERS = {"mapping.yaml", *ONNX_MEMBERS, *(f"arrays/{name}.npy" for name in ARRAYS)}
+
+#: what `zipfile` raises of archives that somebody damaged or made up
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    OSError,  # a place before the beginning of the file, or the disk's own
+    EOFError,  # a member that ends too early
+    RuntimeError,  # encrypted; NotImplementedError: a later version of the format, or patches
+    ValueError,  # a name in no encoding, or a path with a null in it
+    OverflowError,
+    struct.error,  # extra fields cut short
+)
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -101,9 +113,7 @@ def _members(path: Path) -> dict[str, bytes]:
         raise MappingError(str(path), "there is no such file", code="map-missing") from None
     except IsADirectoryError:
         raise MappingError(str(path), "is a directory", code="map-missing") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError) as error:
-        if isinstance(error, MappingError):
-            raise
+    except _UNREADABLE as error:
         raise MappingError(
             str(path), f"is no .map, or damaged ({' '.join(str(error).split())[:100]}); compile it again", code="map-damaged"
         ) from None

@@ -25,6 +25,7 @@ from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from chipsim.timing.network.mesh import Int, Mesh
+from chipsim.timing.network.simulate import workspaces
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile
@@ -64,7 +65,8 @@ def profile(
     images : int
         Size of the sample, taken at even distances over the data set; all of it where it has fewer.
     threads : int, optional
-        All processors by default. Neither it nor ``batch`` changes any result.
+        All processors by default; fewer where their networks would take too much memory together. Neither it nor
+        ``batch`` changes any result.
     noise, seed, faults
         As in `chipsim.run`; the draws belong to the image's number in the data set.
     mesh : Mesh, optional
@@ -121,7 +123,7 @@ def measure(
     sample = evenly(images, len(dataset))
     _warm(tables, mode)
     started = time.perf_counter()
-    count = min(threads or processors(), len(sample))
+    count = min(threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target)))  # each has a network
     timer = _Timer(tables, mode, sample, count)
     step = batch or min(BATCH, -(-len(sample) // count))
 
