@@ -53,7 +53,7 @@ def _chip(h: History) -> list[Signal]:
     found = [
         _signal("chip", "tick", 16, h.start, np.arange(len(h.start))),
         _level("chip", "in_flight", p.sent, p.ejected),
-        _signal("chip", "queued", 32, *_queued(h)),
+        _level("chip", "queued", *_queued(h)),
         _level("chip", "cores_at_work", s.begin, s.done),
     ]
     for port, terminal in enumerate(range(mesh.routers, mesh.terminals)):
@@ -63,10 +63,11 @@ def _chip(h: History) -> list[Signal]:
 
 
 def _queued(h: History) -> tuple[Int, Int]:
-    """Cycles of the frame, and the flits that are in queues from then on; a tick begins with none."""
-    levels = [queued(h.plan.mesh, tick.traffic, tick.flow, alone=tick.flow is tick.ideal) for tick in h.frame.ticks]
-    cycles = np.concatenate([at + np.arange(len(level)) for at, level in zip(h.start.tolist(), levels, strict=False)])
-    return cycles, np.concatenate(levels)
+    """When flits enter FIFOs of the frame and when they are out of them."""
+    each = [queued(h.plan.mesh, tick.traffic, tick.flow, alone=tick.flow is tick.ideal) for tick in h.frame.ticks]
+    begin = h.start[:-1].tolist()
+    enters, leaves = ([at + part for at, part in zip(begin, parts, strict=True)] for parts in zip(*each, strict=True))
+    return np.concatenate(enters), np.concatenate(leaves)
 
 
 def _cores(h: History) -> list[Signal]:
