@@ -105,6 +105,16 @@ def read_json(path: str) -> Any:
         raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
 
 
+#: what comes of looking for a result in JSON that holds something else
+UNLIKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def unlike(path: str, error: Exception) -> InputError:
+    """JSON that says that it is a result of ours and is not made like one."""
+    said = f"it lacks the key {error}" if isinstance(error, KeyError) else f"{error}"[:100]
+    return InputError(path, f"is no result of ours, or was changed: {said}; write it anew with --json", code="result-schema")
+
+
 def check_writable(path: str | Path | None) -> None:
     """Refuse an output that could not be written, before the work for it starts; None and '-' always can."""
     if path is None or str(path) == "-":

@@ -45,11 +45,11 @@ def plot(
     from chipsim.report import figures, plots
 
     target, given = output or f"{kind}.png", files or []
-    figures.check(kind, given, target)
+    figures.check(kind, given, target, published)
     terminal.check_products({"--output": target}, *given)
     terminal.write_output(target, figures.draw(kind, given, plots.suffix(target), published=published))
     if not quiet and target != "-":
-        print(f"{target}: {kind}{f' of {len(given)} files' if given else ''}", file=sys.stderr)  # noqa: T201
+        print(f"{target}: {kind}" + (f" of {', '.join(given)}" if given else ""), file=sys.stderr)  # noqa: T201
 
 
 def trace(

@@ -8,6 +8,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.cli.options import DataDir, DatasetName, Engine, Json, Limit, MapFile, Quiet, Split, Threads
+from chipsim.errors import UsageError
 
 
 def run(
@@ -35,7 +36,9 @@ def run(
             help="Cycles and energy of a sample; ideal: packets do not meet. Changes no other result.",
         ),
     ] = "none",
-    timing_images: Annotated[int, typer.Option(metavar="N", help="Size of that sample, spread over the data set.")] = 200,
+    timing_images: Annotated[
+        int | None, typer.Option(metavar="N", help="Size of that sample, spread over the data set; 200.")
+    ] = None,
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
     per_image: Annotated[
@@ -66,9 +69,12 @@ def run(
     check_engine(engine)
     timed = timing != "none"
     if timed:
-        from chipsim.timing.profile import check_timing, measure, planned
+        from chipsim.timing.profile import SAMPLE, check_timing, measure, planned
 
-        check_timing(timing, timing_images)
+        sample = SAMPLE if timing_images is None else timing_images
+        check_timing(timing, sample)
+    elif timing_images is not None:
+        raise UsageError("--timing-images", "has a meaning with --timing cycle or ideal; add one", code="timing-unknown")
     setup = set_up(file, noise=noise, seed=seed, faults=faults, avoid=avoid)
     plan = planned(setup) if timed else None  # a chip that cannot be timed is refused before the run
     images = open_dataset(dataset, split, data_dir, limit)
@@ -83,9 +89,7 @@ def run(
         from chipsim.report import timing as timing_tables
 
         with terminal.progress("frames and ticks of a stream", quiet) as report:
-            found = measure(
-                setup, plan, images, mode=timing, images=timing_images, threads=threads, batch=batch, progress=report
-            )
+            found = measure(setup, plan, images, mode=timing, images=sample, threads=threads, batch=batch, progress=report)
         value |= found.to_json()
         lines += ["", *timing_tables.summary(found)]
     if logs:
@@ -123,8 +127,9 @@ def compare(
         print(found.difference)  # noqa: T201
         return 1
     if not quiet:
+        what = ", ".join([*found.populations, "scores"])
         print(  # noqa: T201
-            f"equal: {found.images:,} images, {found.values:,} levels and scores ({', '.join(found.populations)}, scores); "
+            f"equal: {found.images:,} images, {found.values:,} levels and scores ({what}); "
             f"largest difference of a score {found.largest_score_error:g}"
         )
     return 0
@@ -165,6 +170,8 @@ def sweep(
 
     terminal.check_products({"--csv": csv, "--json": json, "--plot": plot}, file, dataset)
     form = plots.suffix(plot, "--plot") if plot else ""
+    if published and not plot:
+        raise UsageError("--published", "has a meaning with --plot only; add it", code="plot-published")
     kinds, shares = parse_faults(fault), parse_rates(rates)
     with terminal.progress("runs", quiet) as report:
         found = execute(

@@ -135,6 +135,7 @@ def sweep(
     """
     kinds = parse_faults(faults)
     check_options(threads, None, 0.0, seed)
+    check_options(threads, None, 0.0, seed + max(seeds, 1) - 1)
     for rate in rates:
         if not 0 <= rate <= 1:
             raise UsageError("--rates", f"{rate} is no rate; allowed: 0 to 1", code="rate-range", found=rate, allowed=[0, 1])

@@ -73,7 +73,7 @@ def compile_(
         str | None,
         typer.Option(metavar="mnist|digits|FILE.npz", help="Place cores by how often neurons fire on these images."),
     ] = None,
-    calibrate_images: Annotated[int, typer.Option(min=1, metavar="N", help="How many of them.")] = 100,
+    calibrate_images: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many of them; 100.")] = None,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which of them.")] = "train",
     data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
     effort: Annotated[
@@ -91,6 +91,7 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
+    from chipsim.errors import UsageError
     from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
@@ -98,7 +99,9 @@ def compile_(
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
-    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images)
+    if calibrate is None and calibrate_images is not None:
+        raise UsageError("--calibrate-images", "has a meaning with --calibrate; add it", code="options-conflict")
+    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images or 100)
     placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
         model,
@@ -164,6 +167,9 @@ def check(
         terminal.write_json(json, tables.compilation_json(done))
     if not quiet and json != "-":
         terminal.show(*tables.compilation_tables(done))
+    if quiet:
+        for violation in done.violations:
+            print(violation, file=sys.stderr)  # noqa: T201
     return 0 if done.mapping is not None else 4
 
 
@@ -263,12 +269,12 @@ def chips(
     """
     from chipsim.chip import load_chip, preset_names
 
-    chosen = [load_chip(each) for each in ([name] if name else preset_names())]
+    chosen = [load_chip(each) for each in (preset_names() if name is None else [name])]
     if yaml:
         from chipsim.mapping.write import to_yaml
 
         values = [chip.model_dump(mode="json") for chip in chosen]
-        terminal.write_output("-", to_yaml(values[0] if name else values).encode())
+        terminal.write_output("-", to_yaml(values if name is None else values[0]).encode())
         return
     from qsnnc.explain.chips import chip_tables
 
