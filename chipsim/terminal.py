@@ -154,7 +154,7 @@ def check_products(products: Mapping[str, str | None], *inputs: str | None) -> N
     """
     from chipsim.files import check_writable
 
-    taken = {os.path.realpath(path): "is read" for path in inputs if path and path != "-"}
+    taken = {os.path.realpath(path): "is read" for path in inputs if path and os.path.isfile(path)}
     wanted = {option: path for option, path in products.items() if path is not None}
     if list(wanted.values()).count("-") > 1:
         raise UsageError("-", "only one output can go to standard output; name a file for the other", code="two-stdouts")

@@ -30,12 +30,12 @@ def run(
         typer.Option(metavar="FILE.yaml", help="Dead cores and links: refuse a mapping that does not avoid them."),
     ] = None,
     timing: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="none|ideal|cycle",
             help="Cycles and energy of a sample; ideal: packets do not meet. Changes no other result.",
         ),
-    ] = "none",
+    ] = None,
     timing_images: Annotated[
         int | None, typer.Option(metavar="N", help="Size of that sample, spread over the data set; 200.")
     ] = None,
@@ -67,14 +67,15 @@ def run(
     terminal.check_products(products, file, dataset, faults, avoid)
     check_options(threads, batch, noise, seed)
     check_engine(engine)
-    timed = timing != "none"
+    if timing is None and timing_images is not None:
+        raise UsageError("--timing-images", "has a meaning with --timing cycle or ideal; add one", code="timing-unknown")
+    mode = "none" if timing is None else timing
+    timed = mode != "none"
     if timed:
         from chipsim.timing.profile import SAMPLE, check_timing, measure, planned
 
         sample = SAMPLE if timing_images is None else timing_images
-        check_timing(timing, sample)
-    elif timing_images is not None:
-        raise UsageError("--timing-images", "has a meaning with --timing cycle or ideal; add one", code="timing-unknown")
+        check_timing(mode, sample)
     setup = set_up(file, noise=noise, seed=seed, faults=faults, avoid=avoid)
     plan = planned(setup) if timed else None  # a chip that cannot be timed is refused before the run
     images = open_dataset(dataset, split, data_dir, limit)
@@ -89,7 +90,7 @@ def run(
         from chipsim.report import timing as timing_tables
 
         with terminal.progress("frames and ticks of a stream", quiet) as report:
-            found = measure(setup, plan, images, mode=timing, images=sample, threads=threads, batch=batch, progress=report)
+            found = measure(setup, plan, images, mode=mode, images=sample, threads=threads, batch=batch, progress=report)
         value |= found.to_json()
         lines += ["", *timing_tables.summary(found)]
     if logs:
