@@ -116,7 +116,8 @@ def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     path = f"{context.command_path}: " if context else ""
     text = " ".join(show().split()).replace("Input should be", "allowed:").rstrip(".")  # as we say it
-    _tell(f"{path}{text}. Try --help.")
+    if text:  # none where all of the help was shown
+        _tell(f"{path}{text}. Try --help.")
     return int(error.exit_code)
 
 

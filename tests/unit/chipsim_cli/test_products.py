@@ -80,6 +80,12 @@ def test_what_cannot_be_meant_is_a_usage_error(call: Call, words: tuple[str, ...
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
 
 
+def test_a_command_alone_shows_its_help(call: Call) -> None:
+    code, out, err = call("chipsim")
+    assert (code, err) == (2, "")
+    assert "Usage: chipsim" in out
+
+
 def test_images_that_are_no_pixels_are_named(call: Call) -> None:
     for engine in ("fast", "reference"):
         code, _, err = call("chipsim", "run", "m.map", "--dataset", "large.npz", "--batch", "2", "--engine", engine)
