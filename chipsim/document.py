@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
 from chipsim.errors import InputError
+from chipsim.wording import Key, Lines, place, refusal
 
 Model = TypeVar("Model", bound=BaseModel)
-Key = str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +22,11 @@ class Document(Generic[Model]):
 
     content: Model
     where: str
-    lines: Mapping[tuple[Key, ...], int] = field(default_factory=dict)
+    lines: Lines = field(default_factory=dict)
 
     def at(self, *path: Key) -> str:
         """``FILE:LINE`` of a key or an element; what was not read from a file has no line."""
         return place(self.where, self.lines, path)
-
-
-def place(where: str, lines: Mapping[tuple[Key, ...], int], path: tuple[Key, ...]) -> str:
-    """``FILE:LINE`` of a path, or of the nearest above it that has a line."""
-    if not lines:
-        return where
-    found = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
-    return f"{where}:{found}"
 
 
 def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, code: str) -> Document[Model]:
@@ -65,7 +56,7 @@ def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, 
     try:
         return Document(model.model_validate(value), where, lines)
     except ValidationError as error:
-        raise _first(error, model, where, lines, code) from None
+        raise refusal(error, where, lines, f"{code}-invalid", lambda at: _fields(model, at), "give it") from None
 
 
 def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...], int]]:
@@ -79,26 +70,6 @@ def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...],
     except yaml.YamlError as error:
         raise InputError(f"{where}:{error.line}", f"is not {what}: {error}", code=f"{code}-yaml") from None
     return value, {(): 1, **lines}
-
-
-def _first(
-    error: ValidationError, model: type[BaseModel], where: str, lines: Mapping[tuple[Key, ...], int], code: str
-) -> InputError:
-    """The first thing that is wrong; parts of a location in angle brackets are choices of the schema, not keys."""
-    found = error.errors()[0]
-    location = tuple(part for part in found["loc"] if not str(part).startswith("<"))
-    key = ".".join(str(part) for part in location)
-    if found["type"] == "extra_forbidden":
-        allowed = _fields(model, location)
-        near = difflib.get_close_matches(str(location[-1]), allowed, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        text = f"unknown key {key!r}{hint}" + (f"; allowed: {', '.join(allowed)}" if allowed else "")
-    elif found["type"] == "missing":
-        text = f"the key {key!r} is missing"
-    else:
-        text = f"{key + ': ' if key else ''}{found['msg'].removeprefix('Value error, ')}"
-        text += "" if isinstance(found["input"], dict) else f"; found {found['input']!r:.80}"
-    return InputError(place(where, lines, location), text, code=f"{code}-invalid", limit=key or None)
 
 
 def _fields(model: type[BaseModel], location: tuple[Key, ...]) -> list[str]:

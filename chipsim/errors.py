@@ -54,7 +54,12 @@ class ReportedError(Exception):
             "found": found,
             "allowed": allowed,
         }
-        super().__init__(f"{subject}: {self.message}")
+        super().__init__(f"{_printable(subject)}: {_printable(self.message)}")
+
+
+def _printable(text: str) -> str:
+    """On one line, whatever a file is called or a model calls its layers."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class UsageError(ReportedError):

@@ -26,10 +26,17 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """`write_atomically` for what is not held in memory as a whole: ``write`` is given the file."""
-    path = Path(path)
+    """`write_atomically` for what is not held in memory as a whole: ``write`` is given the file.
+
+    A link stays one: what it points to is replaced. What is no file, such as /dev/null or a pipe, is written into.
+    """
+    name, path = Path(path), Path(os.path.realpath(path))
     temporary = None
     try:
+        if name.exists() and not name.is_file():
+            with name.open("wb") as file:
+                write(file)
+            return
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -38,7 +45,7 @@ def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) ->
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
-        raise _unwritable(path, error.strerror) from None
+        raise _unwritable(name, error.strerror) from None
     except BaseException:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -98,17 +105,31 @@ def read_json(path: str) -> Any:
         raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
 
 
+#: what comes of looking for a result in JSON that holds something else
+UNLIKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def unlike(path: str, error: Exception) -> InputError:
+    """JSON that says that it is a result of ours and is not made like one."""
+    said = f"it lacks the key {error}" if isinstance(error, KeyError) else f"{error}"[:100]
+    return InputError(path, f"is no result of ours, or was changed: {said}; write it anew with --json", code="result-schema")
+
+
 def check_writable(path: str | Path | None) -> None:
     """Refuse an output that could not be written, before the work for it starts; None and '-' always can."""
     if path is None or str(path) == "-":
         return
-    path = Path(path)
-    if path.is_dir():
-        raise _unwritable(path, "it is a directory")
+    name, path = Path(path), Path(os.path.realpath(path))
+    if name.is_dir():
+        raise _unwritable(name, "it is a directory")
+    if name.exists() and not os.access(name, os.W_OK):
+        raise _unwritable(name, "permission denied")
+    if name.exists() and not name.is_file():  # a device or a pipe
+        return
     if not path.parent.is_dir():
-        raise _unwritable(path, f"there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise _unwritable(path, "permission denied")
+        raise _unwritable(name, f"there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise _unwritable(name, "permission denied")
 
 
 def _unwritable(path: Path, reason: str | None) -> InputError:

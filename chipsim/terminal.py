@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from chipsim.errors import ReportedError, UsageError
+from chipsim.errors import InputError, ReportedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import typer
 
@@ -30,13 +30,15 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
     code = 0
+    _open_streams()
     interrupted = _watch_interrupts()
     try:
         result = typer.main.get_command(app)(prog_name=program, standalone_mode=False)
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ReportedError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        _tell(str(error))
         code = error.exit_code
     except typer.Exit as error:
         code = error.exit_code
@@ -50,9 +52,9 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
             code = 0
             _drop_stdout()
     except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
-        code = INTERRUPTED if interrupted else _usage(error) or _internal(error, program)
+        code = INTERRUPTED if interrupted else _usage(error) or _full(error) or _internal(error, program)
     if code == INTERRUPTED:
-        print("interrupted", file=sys.stderr, flush=True)  # noqa: T201
+        _tell("interrupted")
         os._exit(code)  # worker threads may still be in a long product
     sys.exit(code)
 
@@ -78,6 +80,34 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def _open_streams() -> None:
+    """Where a stream was closed by whoever started us, no file that is opened later may come to be in its place."""
+    if sys.stdout is None or sys.stderr is None:
+        while os.open(os.devnull, os.O_RDWR) < 3:
+            pass
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # or print would take standard output
+
+
+def _tell(line: str) -> None:
+    """Print a line on standard error, if it can be had."""
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _full(error: Exception) -> int:
+    """Say that there is no room left; 0 if it is another error."""
+    import errno
+
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return 0
+    _drop_stdout()
+    _tell(f"standard output or a temporary file: cannot be written: {error.strerror}; make room, or choose another place")
+    return InputError.exit_code
+
+
 def _usage(error: Exception) -> int:
     """Print a usage error of whichever click the command line was built with; 0 if it is none."""
     show = getattr(error, "format_message", None)
@@ -85,7 +115,9 @@ def _usage(error: Exception) -> int:
         return 0
     context = getattr(error, "ctx", None)
     path = f"{context.command_path}: " if context else ""
-    print(f"{path}{' '.join(show().split())} Try --help.", file=sys.stderr)  # noqa: T201
+    text = " ".join(show().split()).replace("Input should be", "allowed:").rstrip(".")  # as we say it
+    if text:  # none where all of the help was shown
+        _tell(f"{path}{text}. Try --help.")
     return int(error.exit_code)
 
 
@@ -100,17 +132,41 @@ def _internal(error: Exception, program: str) -> int:
         file.write(" ".join(sys.argv) + "\n")
         traceback.print_exception(error, file=file)
     text = " ".join(str(error).split())[:120]
-    print(  # noqa: T201
-        f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}",
-        file=sys.stderr,
-    )
+    _tell(f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}")
     return INTERNAL
 
 
-def one_stdout(*outputs: str | None) -> None:
-    """Refuse two products on one standard output."""
-    if sum(output == "-" for output in outputs) > 1:
+def check_products(products: Mapping[str, str | None], *inputs: str | None) -> None:
+    """Refuse products that could not all be written, before the work for them starts.
+
+    Parameters
+    ----------
+    products : mapping of str to str
+        Options and the files that they name, ``"-"`` for standard output; None: not asked for.
+    inputs : str
+        Files that are read, or names that are no files; none of them is written over.
+
+    Raises
+    ------
+    UsageError
+        Two of them are one file or both go to standard output, or one is a file that is read.
+    InputError
+        A file cannot be written.
+    """
+    from chipsim.files import check_writable
+
+    taken = {os.path.realpath(path): "is read" for path in inputs if path and os.path.isfile(path)}
+    wanted = {option: path for option, path in products.items() if path is not None}
+    if list(wanted.values()).count("-") > 1:
         raise UsageError("-", "only one output can go to standard output; name a file for the other", code="two-stdouts")
+    if "-" in wanted.values():
+        _standard_output()
+    for option, path in wanted.items():
+        place = os.path.realpath(path)
+        if path != "-" and place in taken:
+            raise UsageError(option, f"{path} {taken[place]} too; name another file", code="output-twice", found=path)
+        taken[place] = f"is the file of {option}"
+        check_writable(path)
 
 
 def write_output(path: str, content: bytes) -> None:
@@ -118,8 +174,8 @@ def write_output(path: str, content: bytes) -> None:
     from chipsim.files import write_atomically
 
     if path == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        _standard_output().write(content)
+        _standard_output().flush()
     else:
         write_atomically(path, content)
 
@@ -129,10 +185,17 @@ def write_stream(path: str, write: Callable[[IO[bytes]], object]) -> None:
     from chipsim.files import stream_atomically
 
     if path == "-":
-        write(sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        write(_standard_output())
+        _standard_output().flush()
     else:
         stream_atomically(path, write)
+
+
+def _standard_output() -> IO[bytes]:
+    """Standard output for bytes."""
+    if sys.stdout is None:
+        raise InputError("standard output", "is closed; name a file", code="output-unwritable")
+    return sys.stdout.buffer
 
 
 def write_json(path: str, value: Any) -> None:
@@ -146,6 +209,8 @@ def show(*tables: Any) -> None:
     """Print tables and lines on standard output; where that is no terminal, a table is wide and a line is one line."""
     from rich.console import Console
 
+    if sys.stdout is None:  # closed: nobody wants to see them
+        return
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, markup=False, width=None if terminal else 200)
     for table in tables:

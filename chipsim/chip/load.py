@@ -12,11 +12,10 @@ from pydantic import BaseModel, ValidationError
 from chipsim import yaml
 from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
 from chipsim.errors import InputError, UsageError
+from chipsim.wording import Key, Lines, refusal
 
 #: keys of a chip that hold keys of their own, each of which can be overridden alone
 SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing}
-
-Lines = dict[tuple[str | int, ...], int]
 
 
 def preset_names() -> tuple[str, ...]:
@@ -72,7 +71,7 @@ def _build(content: bytes, where: str) -> ChipSpec:
     try:
         return ChipSpec.model_validate(value)
     except ValidationError as error:
-        raise _first(error, where, lines) from None
+        raise refusal(error, where, lines, "chip-invalid", _keys, "give it, or say base: xbar1152") from None
 
 
 def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]:
@@ -103,22 +102,7 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
     return merged
 
 
-def _first(error: ValidationError, where: str, lines: Lines) -> InputError:
-    found = error.errors()[0]
-    location = tuple(found["loc"])
-    paths = [path for n in range(len(location), -1, -1) for path in (location[:n], tuple(map(str, location[:n])))]
-    line = next((lines[path] for path in paths if path in lines), 1)
-    key = ".".join(str(part) for part in location)
-    if found["type"] == "extra_forbidden":
-        model: type[BaseModel] = ChipSpec
-        if len(location) > 1:
-            model = SECTIONS.get(str(location[0]), Provenance)
-        near = difflib.get_close_matches(str(location[-1]), model.model_fields, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        text = f"unknown key {key!r}{hint}; allowed: {', '.join(model.model_fields)}"
-    elif found["type"] == "missing":
-        text = f"the key {key!r} is missing; give it, or say base: xbar1152"
-    else:
-        text = f"{key + ': ' if key else ''}{found['msg'].removeprefix('Value error, ')}"
-        text += "" if isinstance(found["input"], dict) else f"; found {found['input']!r:.80}"
-    return InputError(f"{where}:{line}", text, code="chip-invalid", limit=key or None, found=repr(found.get("input"))[:80])
+def _keys(location: tuple[Key, ...]) -> list[str]:
+    """Keys that are allowed where one was not known."""
+    model = ChipSpec if len(location) == 1 else SECTIONS.get(str(location[0]), Provenance)
+    return list(model.model_fields)

@@ -123,18 +123,24 @@ class ChipSpec(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> ChipSpec:
         if self.max_fold & (self.max_fold - 1):
-            raise ValueError(f"max_fold: {self.max_fold} is not a power of two")
+            raise ValueError(f"max_fold: {self.max_fold} is not a power of two; allowed: 1, 2, 4 and so on")
         ends = [end for link in self.dead_links for end in link]
         for key, places in (("ports", self.ports), ("dead_cores", self.dead_cores), ("dead_links", ends)):
             for x, y in places:
                 if x >= self.grid[0] or y >= self.grid[1]:
-                    raise ValueError(f"{key}: ({x}, {y}) is not on the {self.grid[0]} x {self.grid[1]} grid")
+                    width, height = self.grid
+                    raise ValueError(
+                        f"{key}: ({x}, {y}) is not on the {width} x {height} grid; allowed: x from 0 to {width - 1}, "
+                        f"y from 0 to {height - 1}"
+                    )
         for (x, y), (to_x, to_y) in self.dead_links:
             if abs(x - to_x) + abs(y - to_y) != 1:
-                raise ValueError(f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are no neighbours")
+                raise ValueError(
+                    f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are no neighbours; allowed: they differ by 1 in x or y"
+                )
         for port in self.ports:
             if self.ports.count(port) > 1:
                 raise ValueError(f"ports: ({port[0]}, {port[1]}) stands there twice; a router has one west side")
         if len(set(self.weight_bits)) != len(self.weight_bits):
-            raise ValueError("weight_bits: a width stands there twice")
+            raise ValueError("weight_bits: a width stands there twice; give each once")
         return self

@@ -44,11 +44,13 @@ def read_npz(path: Path) -> Dataset:
         The file is missing or no npz; an array is missing, of objects or not finite; labels do not match.
     """
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive of arrays, as numpy.savez writes one")
         stream = open_stream(path)
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
             names = list(file.files)
+            if len(set(names)) < len(names):
+                raise ValueError("it holds an array twice")
             images = stream or (file["images"] if "images" in names else None)
             labels = file["labels"] if "labels" in names else None
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from chipsim.datasets import Dataset
 from chipsim.engine.count import ImageCounts, Int
 from chipsim.engine.engines import Worker
 from chipsim.engine.host import Host
+from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
 
@@ -42,6 +43,11 @@ def batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Ite
         worker = idle.get()
         try:
             potentials, each = worker.batch(given, first, stop.is_set, pixels)
+        except InputError as error:
+            if error.subject != "images":
+                raise
+            where = f"{dataset.name}, images {first} to {first + len(images) - 1}"
+            raise InputError(where, error.message, code=error.code) from None
         finally:
             idle.put(worker)
         scores = host.scores(potentials)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.run import open_dataset, open_mapping
+from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare

@@ -105,6 +105,14 @@ class _ReferenceWorker:
         return potentials, count_images(self.machine.mapping, spikes, latch) if self.per_image else None
 
 
+def check_engine(name: str) -> None:
+    """Refuse a name that is no engine's."""
+    if name not in NAMES:
+        raise UsageError(
+            "--engine", f"{name!r} is no engine; allowed: {', '.join(NAMES)}", code="engine-unknown", found=name
+        )
+
+
 def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None]) -> Engine:
     """Load an engine; where the fast one cannot be had, say so and load the other.
 
@@ -113,10 +121,7 @@ def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable
     UsageError
         There is no engine of that name.
     """
-    if name not in NAMES:
-        raise UsageError(
-            "--engine", f"{name!r} is no engine; allowed: {', '.join(NAMES)}", code="engine-unknown", found=name
-        )
+    check_engine(name)
     if name == "fast":
         found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host)
         if not isinstance(found, str):
@@ -129,8 +134,9 @@ def _fast(damage: Damage, host: Host) -> Engine | str:
     """The fast engine, or why there is none."""
     if damage.dropped is not None:
         return "it adds up spikes that packets lost one by one would tell apart"
-    if damage.wraps.any():
-        return f"a broken weight may take a potential of core {int(damage.wraps.argmax())} beyond its bits"
+    wraps = damage.wraps
+    if wraps.any():
+        return f"a broken weight may take a potential of core {int(wraps.argmax())} beyond its bits"
     try:
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:

@@ -104,10 +104,9 @@ def refuse_no_level(levels: Array) -> None:
     InputError
     """
     if levels.dtype.kind == "i" and (levels == NO_LEVEL).any():
-        bad = int(np.argmax((levels == NO_LEVEL).reshape(len(levels), -1).any(axis=1)))
         raise InputError(
             "images",
-            f"number {bad} of a batch holds values that are no whole pixels, and the network takes pixels as they are; "
+            "hold values that are no whole pixels from 0 to 255, and the network takes pixels as they are; "
             "give uint8 images, or compile with --encoder host",
             code="data-not-pixels",
         )

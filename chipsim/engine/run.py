@@ -13,17 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip.avoid import Source as Broken
-from chipsim.chip.avoid import without
-from chipsim.datasets import Dataset, load_dataset
+from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
-from chipsim.engine.host import load_host
+from chipsim.engine.setup import Setup, check_options, open_dataset, set_up
 from chipsim.engine.spool import Spool
-from chipsim.errors import InputError, UsageError
-from chipsim.faults import Damage, inflict
 from chipsim.faults.spec import Source
-from chipsim.mapping import Mapping, read_mapping, validate_mapping
+from chipsim.mapping import Mapping
 
 Int = npt.NDArray[np.int64]
 
@@ -178,17 +175,32 @@ def run(
     UsageError, InputError, MappingError
     """
     check_options(threads, batch, noise, seed)
+    setup = set_up(mapping, noise=noise, seed=seed, faults=faults, avoid=avoid)
+    data = open_dataset(dataset, split, data_dir, limit)
+    return execute(
+        setup, data, threads=threads, batch=batch, per_image=per_image, engine=engine, warn=warn, progress=progress
+    )
+
+
+def execute(
+    setup: Setup,
+    dataset: Dataset,
+    *,
+    threads: int | None = None,
+    batch: int | None = None,
+    per_image: bool = False,
+    engine: str = "fast",
+    warn: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunResult:
+    """`run`, of what is set up and open already."""
     start = time.perf_counter()
-    mapping = open_mapping(mapping, avoid)
-    damage = inflict(mapping, faults, seed)
-    noise, seed = encoder_noise(damage, noise, seed)
-    host = load_host(mapping)
-    chosen = load_engine(engine, damage, host, warn or _warn)
-    load_seconds = time.perf_counter() - start
-    dataset = open_dataset(dataset, split, data_dir, limit)
+    mapping, host = setup.mapping, setup.host
+    chosen = load_engine(engine, setup.damage, host, warn or _warn)
+    load_seconds = setup.seconds + time.perf_counter() - start
     workers = threads or processors()
     size = batch or batch_size(chosen.batch, mapping.input)
-    crew = [chosen.worker(noise, seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
+    crew = [chosen.worker(setup.noise, setup.seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     relays = np.flatnonzero(mapping.relay_cores)
     start = time.perf_counter()
@@ -212,8 +224,8 @@ def run(
         mapping, dataset, counted, found["potentials"], found["scores"], found["predictions"], chosen.name, seconds,
         load_seconds, workers,
     )  # fmt: skip
-    if faults is not None:
-        result = replace(result, faults=dict(damage.summary))
+    if setup.faulty:
+        result = replace(result, faults=dict(setup.damage.summary))
     if not per_image:
         return result
     by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
@@ -224,63 +236,6 @@ def _warn(text: str) -> None:
     import sys
 
     print(text, file=sys.stderr)  # noqa: T201
-
-
-def encoder_noise(damage: Damage, noise: float, seed: int) -> tuple[float, int]:
-    """Rate and seed of the encoder's noise: the faults' or the options', not both."""
-    if damage.encoder_noise is None:
-        return noise, seed
-    if noise:
-        raise UsageError("--noise", "the faults have noise of the encoder too; give one of them", code="noise-twice")
-    return damage.encoder_noise
-
-
-def open_mapping(mapping: Mapping | str | Path, avoid: Broken | None = None) -> Mapping:
-    """Read a mapping, or check one that was made in memory: nothing runs that breaks a rule of the format.
-
-    Raises
-    ------
-    MappingError
-        It breaks a rule; or it uses a core that ``avoid`` says is dead, or that dead links cut off.
-    """
-    if not isinstance(mapping, Mapping):
-        mapping = read_mapping(mapping)
-    else:
-        validate_mapping(mapping)
-    if avoid is None:
-        return mapping
-    mapping = replace(mapping, chip=without(mapping.chip, avoid))
-    validate_mapping(mapping)
-    return mapping
-
-
-def open_dataset(dataset: Dataset | str | Path, split: str, data_dir: str | Path | None, limit: int | None) -> Dataset:
-    """Load a data set, or the first images of one that is loaded; never an empty one."""
-    if limit is not None and limit < 1:
-        raise UsageError("--limit", f"{limit} is below 1", code="limit-invalid", found=limit, allowed=">= 1")
-    if not isinstance(dataset, Dataset):
-        dataset = load_dataset(dataset, split, data_dir)
-    dataset = dataset.head(limit)
-    if not len(dataset):
-        raise InputError(dataset.name, "holds no images; at least one is needed", code="data-empty")
-    if dataset.labels is not None and dataset.labels.shape != (len(dataset),):
-        raise InputError(
-            dataset.name, f"labels have shape {dataset.labels.shape}; needed: ({len(dataset)},)", code="data-labels"
-        )
-    return dataset
-
-
-def check_options(threads: int | None, batch: int | None, noise: float, seed: int) -> None:
-    """Refuse options that mean nothing."""
-    limits = (
-        ("--threads", threads is None or threads >= 1, threads, ">= 1"),
-        ("--batch", batch is None or batch >= 1, batch, ">= 1"),
-        ("--noise", 0.0 <= noise <= 1.0, noise, "0 to 1"),
-        ("--seed", 0 <= seed < 1 << 63, seed, "0 to 2**63 - 1"),
-    )
-    for option, good, found, allowed in limits:
-        if not good:
-            raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-range", found=found, allowed=allowed)
 
 
 def _result(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from chipsim.datasets import Dataset
-from chipsim.engine.run import check_options, open_dataset, open_mapping, run
+from chipsim.engine.run import run
+from chipsim.engine.setup import check_options, open_dataset, open_mapping
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping
@@ -134,6 +135,7 @@ def sweep(
     """
     kinds = parse_faults(faults)
     check_options(threads, None, 0.0, seed)
+    check_options(threads, None, 0.0, seed + max(seeds, 1) - 1)
     for rate in rates:
         if not 0 <= rate <= 1:
             raise UsageError("--rates", f"{rate} is no rate; allowed: 0 to 1", code="rate-range", found=rate, allowed=[0, 1])

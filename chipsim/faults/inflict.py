@@ -184,6 +184,12 @@ def _noise(places: Places, summary: dict[str, Any]) -> tuple[tuple[float, int] |
                 allowed=names,
             )
     if "encoder" in rates and "encoder" not in names:  # whatever the model calls it
+        if m.encoder.name in rates:
+            raise InputError(
+                places.faults.at("noise", m.encoder.name),
+                f"noise: {m.encoder.name} is the encoder, which has a rate of its own; keep one of the two",
+                code="faults-contradiction",
+            )
         rates = {m.encoder.name if name == "encoder" else name: rate for name, rate in rates.items()}
     layer_of = np.repeat(m.core_layer, np.diff(m.neuron_offset))
     chip = []

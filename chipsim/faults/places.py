@@ -20,10 +20,13 @@ from chipsim.errors import InputError
 from chipsim.faults.draws import below, draw, stream
 from chipsim.faults.spec import AxonPlace, Faults, NeuronPlace, Rate, SynapseBit
 from chipsim.mapping import Mapping
+from chipsim.wording import path
 
 Int = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Link = tuple[tuple[int, int], tuple[int, int]]
+#: by place, what a list has said of it first: the number of the element, and the value
+Said = dict[tuple[object, ...], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +76,12 @@ class Places:
             for core, numbers in self._drawn(entry, kind, np.diff(m.axon_offset)):
                 hit(getattr(entry, "at", 0), m.axon_offset[core] + np.flatnonzero(below(numbers, entry.rate)))
             return
+        said: Said = {}
         for number, place in enumerate(entry or ()):
-            own = self._core(place, (kind, number))
+            own, at = self._core(place, (kind, number)), getattr(place, "at", 0)
+            self._agrees(said, (self._where(place), place.axon), at, (kind, number))
             if own is not None and self._axon(place, own, (kind, number)):
-                hit(getattr(place, "at", 0), np.array([m.axon_offset[own] + place.axon], np.int64))
+                hit(at, np.array([m.axon_offset[own] + place.axon], np.int64))
 
     def neurons(self) -> Bools:
         """Which neurons are dead, (neurons,)."""
@@ -105,6 +110,12 @@ class Places:
                 where = ("flipped_thresholds", number)
                 found = self._neuron(place, where)
                 self._at_most("bit", place.bit, bits, "bits of a threshold", where)
+                if found is not None and mask[found] >> place.bit & 1:
+                    raise InputError(
+                        self.faults.at(*where),
+                        f"{path(where)} turns over a bit that stands in the list already; keep one of the two",
+                        code="faults-contradiction",
+                    )
                 if found is not None:
                     mask[found] |= 1 << place.bit
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
@@ -121,9 +132,11 @@ class Places:
                     yield core, [(axon, neuron, bit, np.full(len(axon), getattr(entry, "at", 0)))]
             return
         of_core: dict[int, list[tuple[Int, Int, Int, Int]]] = defaultdict(list)
+        said: Said = {}
         for number, place in enumerate(entry or ()):
             where = ("stuck_synapses", number)
             own = self._core(place, where)
+            self._agrees(said, (self._where(place), place.axon, place.neuron, place.bit), place.at, where)
             if own is not None and self._bit(place, own, where):
                 values = (place.axon, place.neuron, place.bit, place.at)
                 of_core[own].append(tuple(np.array([v]) for v in values))  # type: ignore[arg-type]
@@ -158,6 +171,22 @@ class Places:
         check_place(m.chip, core, self.faults.at(*where, "core"))
         found = np.flatnonzero((m.core_position == np.array(core)).all(axis=1))
         return int(found[0]) if len(found) else None
+
+    def _where(self, place: AxonPlace) -> tuple[int, ...]:
+        """A core's place on the grid, whichever way the file names it."""
+        core = place.core
+        return tuple(self.mapping.core_position[core].tolist()) if isinstance(core, int) else core
+
+    def _agrees(self, said: Said, place: tuple[object, ...], at: int, where: tuple[str, int]) -> None:
+        """Refuse a list that has something stuck at 0 and at 1."""
+        first, before = said.setdefault(place, (where[1], at))
+        if before != at:
+            raise InputError(
+                self.faults.at(*where),
+                f"{path(where)} is stuck at {at} and at {before} in {path((where[0], first))}; keep one of the two",
+                code="faults-contradiction",
+                found=[before, at],
+            )
 
     def _axon(self, place: AxonPlace, core: int, where: tuple[str, int]) -> bool:
         """Whether the mapping uses the axon."""

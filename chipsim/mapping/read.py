@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,22 @@ from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Populatio
 from chipsim.mapping.schema import ArrayEntry, FileEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
+from chipsim.wording import path as key_path
+from chipsim.wording import place, said
 
 ONNX_MEMBERS = ("encoder.onnx", "readout.onnx")
 MEMBERS = {"mapping.yaml", *ONNX_MEMBERS, *(f"arrays/{name}.npy" for name in ARRAYS)}
+
+#: what `zipfile` raises of archives that somebody damaged or made up
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    OSError,  # a place before the beginning of the file, or the disk's own
+    EOFError,  # a member that ends too early
+    RuntimeError,  # encrypted; NotImplementedError: a later version of the format, or patches
+    ValueError,  # a name in no encoding, or a path with a null in it
+    OverflowError,
+    struct.error,  # extra fields cut short
+)
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -39,9 +53,8 @@ def read_mapping(path: str | Path) -> Mapping:
         raise _damaged(path, f"mapping.yaml, line {error.line}: {error}") from None
     except ValidationError as error:
         found = error.errors()[0]
-        key = ".".join(str(part) for part in found["loc"])
-        line = lines.get(tuple(found["loc"]), 1)
-        raise _damaged(path, f"mapping.yaml, line {line}: {key}: {found['msg']}") from None
+        line = place("", lines, found["loc"]).removeprefix(":") or "1"
+        raise _damaged(path, f"mapping.yaml, line {line}: {_said(found)}") from None
     _check_directory(path, manifest, members)
     arrays = {name: _array(path, name, manifest, members[f"arrays/{name}.npy"]) for name in ARRAYS}
     mapping = Mapping(
@@ -63,6 +76,12 @@ def read_mapping(path: str | Path) -> Mapping:
     if totals(mapping) != manifest.totals.model_dump():
         raise _damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays hold {totals(mapping)}")
     return mapping
+
+
+def _said(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key_path(error['loc'])!r}"
+    return said(error, error["loc"])
 
 
 def _damaged(path: str | Path, text: str) -> MappingError:
@@ -94,9 +113,7 @@ def _members(path: Path) -> dict[str, bytes]:
         raise MappingError(str(path), "there is no such file", code="map-missing") from None
     except IsADirectoryError:
         raise MappingError(str(path), "is a directory", code="map-missing") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError) as error:
-        if isinstance(error, MappingError):
-            raise
+    except _UNREADABLE as error:
         raise MappingError(
             str(path), f"is no .map, or damaged ({' '.join(str(error).split())[:100]}); compile it again", code="map-damaged"
         ) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chipsim.engine.sweep import Sweep, of_json
 from chipsim.errors import InputError
-from chipsim.files import read_json
+from chipsim.files import UNLIKE, read_json, unlike
 from chipsim.report.canvas import printed
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def _read(path: str) -> Sweep:
         if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
             raise InputError(path, "is not the JSON of chipsim sweep", code="result-schema", allowed="chipsim-sweep/1")
         return of_json(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
+    except UNLIKE as error:
+        raise unlike(path, error) from None
 
 
 def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:

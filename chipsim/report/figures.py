@@ -12,7 +12,7 @@ RESULTS, PICTURES, SWEEPS, ALONE = plots.KINDS, ("map", "links", "ticks"), ("fau
 KINDS = (*PICTURES, *RESULTS, *SWEEPS, *ALONE)
 
 
-def check(kind: str, files: Sequence[str], target: str) -> None:
+def check(kind: str, files: Sequence[str], target: str, published: bool = False) -> None:
     """Refuse a figure or a file format that there is none of, and files where there are to be none, or none where some.
 
     Raises
@@ -21,6 +21,8 @@ def check(kind: str, files: Sequence[str], target: str) -> None:
     """
     if kind not in KINDS:
         raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(KINDS)}", code="plot-unknown", found=kind)
+    if published and kind not in SWEEPS:
+        raise UsageError("--published", f"has a meaning with faults only, not with {kind}", code="plot-published")
     if kind in ALONE and files:
         raise UsageError("plot", f"{kind} simulates by itself and takes no files", code="plot-files")
     if kind not in ALONE and not files:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError, UsageError
-from chipsim.files import read_json
+from chipsim.files import UNLIKE, read_json, unlike
 from chipsim.report.canvas import printed
 from chipsim.timing.tick import INCREMENTS
 
@@ -102,8 +102,8 @@ def read(kind: str, paths: Sequence[str]) -> Run:
         )
     try:
         return _run(content)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
+    except UNLIKE as error:
+        raise unlike(path, error) from None
 
 
 def _number(value: Any) -> float:

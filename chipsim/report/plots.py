@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import InputError, UsageError
-from chipsim.files import read_json
+from chipsim.files import UNLIKE, read_json, unlike
 from chipsim.report.canvas import printed
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def read_results(paths: Sequence[str]) -> list[Network]:
                     found=schema,
                     allowed=["chipsim-run/1", "qsnnc-results/1"],
                 )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(path, f"is no result of ours: {error!r} is not as it should be", code="result-schema") from None
+        except UNLIKE as error:
+            raise unlike(path, error) from None
     return found
 
 

@@ -2,6 +2,7 @@
 
 chip.tick                   number of the tick; one more when the last is over
 chip.in_flight              packets in the network
+chip.queued                 flits in the FIFOs of all routers
 chip.cores_at_work
 chip.port_P.sent, received  packets so far
 chip.LAYER.core_C.state     0 idle, 1 reads rows, 2 sweeps over its neurons, 3 has only packets left to send
@@ -20,10 +21,11 @@ from vcd import VCDWriter
 
 from chipsim.timing.history import History
 from chipsim.timing.network.mesh import Int
+from chipsim.timing.queues import queued
 
 COMMENT = (
     "1 ns is 1 cycle of the chip. state: 0 idle, 1 reads rows, 2 sweeps over its neurons, 3 has only packets left to send. "
-    "sent, received: packets so far. waits: a packet waits for a credit."
+    "queued: flits in the FIFOs of all routers. sent, received: packets so far. waits: a packet waits for a credit."
 )
 #: a signal: its scope, name, bits, the cycles of its changes and the values from then on
 Signal = tuple[str, str, int, Int, Int]
@@ -51,12 +53,21 @@ def _chip(h: History) -> list[Signal]:
     found = [
         _signal("chip", "tick", 16, h.start, np.arange(len(h.start))),
         _level("chip", "in_flight", p.sent, p.ejected),
+        _level("chip", "queued", *_queued(h)),
         _level("chip", "cores_at_work", s.begin, s.done),
     ]
     for port, terminal in enumerate(range(mesh.routers, mesh.terminals)):
         found.append(_count(f"chip.port_{port}", "sent", p.sent[p.source == terminal]))
         found.append(_count(f"chip.port_{port}", "received", p.ejected[p.target == terminal]))
     return found
+
+
+def _queued(h: History) -> tuple[Int, Int]:
+    """When flits enter FIFOs of the frame and when they are out of them."""
+    each = [queued(h.plan.mesh, tick.traffic, tick.flow, alone=tick.flow is tick.ideal) for tick in h.frame.ticks]
+    begin = h.start[:-1].tolist()
+    enters, leaves = ([at + part for at, part in zip(begin, parts, strict=True)] for parts in zip(*each, strict=True))
+    return np.concatenate(enters), np.concatenate(leaves)
 
 
 def _cores(h: History) -> list[Signal]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
-from chipsim.engine.run import open_mapping
+from chipsim.engine.setup import open_mapping
 from chipsim.mapping import Mapping
 
 Int = npt.NDArray[np.int64]

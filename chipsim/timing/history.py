@@ -10,7 +10,7 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.run import open_dataset, open_mapping
+from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare

@@ -86,7 +86,7 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     timing = chip.timing
     assert timing is not None, "mesh_of has seen to it"
     stops, cuts = (found != THROUGH for found in (damage.stopped, damage.cut))
-    assert mesh.routes is None or not (stops.any() or cuts.any()), "check_faults has seen to it"
+    assert mesh.routes is None or not (stops.any() or cuts.any()), "`planned` has seen to it"
     width = chip.grid[0]
     readout = np.array([layer.levels == 0 for layer in m.layers])[m.core_layer]
     terminal = (m.core_position[:, 1] * width + m.core_position[:, 0]).astype(np.int32)

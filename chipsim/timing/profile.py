@@ -16,15 +16,16 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
-from chipsim.engine.host import Array, Host, load_host, lose
+from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.run import check_options, encoder_noise, open_dataset, open_mapping
+from chipsim.engine.setup import Setup, check_options, open_dataset, set_up
 from chipsim.errors import UsageError
-from chipsim.faults import Luck, inflict, load_faults
+from chipsim.faults import Luck
 from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from chipsim.timing.network.mesh import Int, Mesh
+from chipsim.timing.network.simulate import workspaces
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile
@@ -64,7 +65,8 @@ def profile(
     images : int
         Size of the sample, taken at even distances over the data set; all of it where it has fewer.
     threads : int, optional
-        All processors by default. Neither it nor ``batch`` changes any result.
+        All processors by default; fewer where their networks would take too much memory together. Neither it nor
+        ``batch`` changes any result.
     noise, seed, faults
         As in `chipsim.run`; the draws belong to the image's number in the data set.
     mesh : Mesh, optional
@@ -78,24 +80,57 @@ def profile(
     """
     check_options(threads, batch, noise, seed)
     check_timing(mode, images)
-    mapping = open_mapping(mapping)
-    check_faults(mapping, faults, mesh)
-    damage = inflict(mapping, faults, seed)
-    noise, seed = encoder_noise(damage, noise, seed)
-    tables = plan(damage, mesh)
-    dataset = open_dataset(dataset, split, data_dir, limit)
-    machine, host = load(damage), load_host(mapping)
+    setup = set_up(mapping, noise=noise, seed=seed, faults=faults)
+    tables = planned(setup, mesh)
+    data = open_dataset(dataset, split, data_dir, limit)
+    return measure(setup, tables, data, mode=mode, images=images, threads=threads, batch=batch, progress=progress)
+
+
+def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
+    """`plan` of what is set up, on the chip's network or another.
+
+    Raises
+    ------
+    UsageError
+        Packets stop at dead links of the faults, and go around others: nobody can tell where they stop.
+    InputError
+        As `plan`.
+    """
+    known = setup.mapping.chip.dead_links or (mesh is not None and mesh.routes is not None)
+    if known and "dead_links" in setup.damage.summary:
+        raise UsageError(
+            "--timing",
+            "cannot follow packets up to a link of dead_links where they go around dead links that the chip knows of; "
+            "leave dead_links, or the timing, out",
+            code="timing-dead-links",
+        )
+    return plan(setup.damage, mesh)
+
+
+def measure(
+    setup: Setup,
+    tables: Plan,
+    dataset: Dataset,
+    *,
+    mode: str = "cycle",
+    images: int = SAMPLE,
+    threads: int | None = None,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Profile:
+    """`profile`, of what is set up, planned and open already."""
+    machine, host, spec = load(setup.damage), setup.host, setup.mapping.input
     sample = evenly(images, len(dataset))
     _warm(tables, mode)
     started = time.perf_counter()
-    count = min(threads or processors(), len(sample))
+    count = min(threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target)))  # each has a network
     timer = _Timer(tables, mode, sample, count)
     step = batch or min(BATCH, -(-len(sample) // count))
 
     def frames(part: Array, first: int) -> int:
         """Time the images of the sample from ``first`` on."""
         numbers = sample[first : first + len(part)]
-        timer.frames(spikes(machine, host, prepare(part, mapping.input, dataset.name), numbers, noise, seed), first)
+        timer.frames(spikes(machine, host, prepare(part, spec, dataset.name), numbers, setup.noise, setup.seed), first)
         return len(part)
 
     parts = ((lambda p=part, f=first: frames(p, f)) for part, first in _parts(dataset, sample, step))
@@ -117,19 +152,6 @@ def check_timing(mode: str, images: int) -> None:
         raise UsageError("--timing", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
     if images < 1:
         raise UsageError("--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1")
-
-
-def check_faults(mapping: Mapping, faults: Source | None, mesh: Mesh | None = None) -> None:
-    """Refuse faults whose cost in time nobody can tell: dead links, where packets go around others."""
-    if faults is None or load_faults(faults).content.dead_links is None:
-        return
-    if mapping.chip.dead_links or (mesh is not None and mesh.routes is not None):
-        raise UsageError(
-            "--timing",
-            "cannot follow packets up to a link of dead_links where they go around dead links that the chip knows of; "
-            "leave dead_links, or the timing, out",
-            code="timing-dead-links",
-        )
 
 
 def evenly(images: int, total: int) -> Int:

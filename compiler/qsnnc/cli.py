@@ -73,7 +73,7 @@ def compile_(
         str | None,
         typer.Option(metavar="mnist|digits|FILE.npz", help="Place cores by how often neurons fire on these images."),
     ] = None,
-    calibrate_images: Annotated[int, typer.Option(min=1, metavar="N", help="How many of them.")] = 100,
+    calibrate_images: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many of them; 100.")] = None,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which of them.")] = "train",
     data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
     effort: Annotated[
@@ -91,17 +91,17 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
-    from chipsim.files import check_writable
+    from chipsim.errors import UsageError
     from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
     from qsnnc.pipeline import Placing
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
-    terminal.one_stdout(file, json)
-    check_writable(file)
-    check_writable(json)
-    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images)
+    terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
+    if calibrate is None and calibrate_images is not None:
+        raise UsageError("--calibrate-images", "has a meaning with --calibrate; add it", code="options-conflict")
+    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images or 100)
     placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
         model,
@@ -149,12 +149,11 @@ def check(
 
     from chipsim.chip import load_chip
     from chipsim.chip.avoid import without
-    from chipsim.files import check_writable
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
-    check_writable(json)
+    terminal.check_products({"--json": json}, model, chip, avoid)
     spec = without(load_chip(chip), avoid)
     try:
         done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
@@ -168,6 +167,9 @@ def check(
         terminal.write_json(json, tables.compilation_json(done))
     if not quiet and json != "-":
         terminal.show(*tables.compilation_tables(done))
+    if quiet:
+        for violation in done.violations:
+            print(violation, file=sys.stderr)  # noqa: T201
     return 0 if done.mapping is not None else 4
 
 
@@ -194,11 +196,10 @@ def verify(
     """
     import sys
 
-    from chipsim.files import check_writable
     from qsnnc.explain import tables
     from qsnnc.verification import verify as hold
 
-    check_writable(json)
+    terminal.check_products({"--json": json}, model, dataset)
     images, name = None, "random images"
     if dataset is not None:
         import numpy as np
@@ -232,14 +233,13 @@ def inspect(
     Example: qsnnc inspect lenet.map --core 7 --yaml
     """
     from chipsim.errors import UsageError
-    from chipsim.files import check_writable
     from qsnnc.explain.inspect import inspect as describe
 
     if layer is not None and core is not None:
         raise UsageError("--layer", "cannot be given with --core; choose one", code="options-conflict")
     if yaml and json == "-":
         raise UsageError("--yaml", "cannot be given with --json -; choose one", code="options-conflict")
-    check_writable(json)
+    terminal.check_products({"--json": json}, file)
     found = describe(file, layer=layer, core=core)
     if json:
         terminal.write_json(json, found)
@@ -269,12 +269,12 @@ def chips(
     """
     from chipsim.chip import load_chip, preset_names
 
-    chosen = [load_chip(each) for each in ([name] if name else preset_names())]
+    chosen = [load_chip(each) for each in (preset_names() if name is None else [name])]
     if yaml:
         from chipsim.mapping.write import to_yaml
 
         values = [chip.model_dump(mode="json") for chip in chosen]
-        terminal.write_output("-", to_yaml(values[0] if name else values).encode())
+        terminal.write_output("-", to_yaml(values if name is None else values[0]).encode())
         return
     from qsnnc.explain.chips import chip_tables
 

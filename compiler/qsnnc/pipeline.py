@@ -270,17 +270,26 @@ def compile_model(
 def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
     """What becomes of uint8 pixels: the model's metadata, else the option, else ``unit``."""
     own = model.metadata.get("qsnnc.pixels")
-    text = own or pixels or "unit"
     shape = model.shapes[model.input]
+    try:
+        given = _rule(pixels or "unit")  # looked at even where the model says it
+    except ValueError as error:
+        raise UsageError("--pixels", str(error), code="pixels-invalid") from None
+    try:
+        rule = _rule(own) if own else given
+    except ValueError as error:
+        raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
+    return InputSpec(model.input, model.input_dtype, shape, *rule)
+
+
+def _rule(text: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    """Name, mean and standard deviation of a pixel rule."""
     if text in ("raw", "unit"):
-        return InputSpec(model.input, model.input_dtype, shape, text)
+        return text, (0.0,), (1.0,)
     try:
         mean, std = (float(part) for part in text.split(","))
         if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
             raise ValueError
     except ValueError:
-        said = f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)"
-        if own:
-            raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {said}", code="pixels-invalid") from None
-        raise UsageError("--pixels", said, code="pixels-invalid") from None
-    return InputSpec(model.input, model.input_dtype, shape, "normal", (mean,), (std,))
+        raise ValueError(f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)") from None
+    return "normal", (mean,), (std,)

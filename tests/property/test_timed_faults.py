@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from timed_maps import broken_at_random, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
-from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.run import encoder_noise, run
+from chipsim.engine.run import run
+from chipsim.engine.setup import set_up
 from chipsim.faults import inflict
 from chipsim.faults.places import Places
 from chipsim.faults.spec import load_faults
@@ -63,9 +63,10 @@ def test_cores_read_what_their_axons_hold(seed: int) -> None:
     # bits are found one by one here, from what was sent and what is broken
     rng = np.random.default_rng(seed)
     mapping, data = timed_map(rng)
-    damage = inflict(mapping, broken_at_random(rng))
+    setup = set_up(mapping, faults=broken_at_random(rng))
+    damage = setup.damage
     numbers = np.sort(rng.permutation(100)[: len(data)])
-    seen = spikes(load(damage), load_host(mapping), data.images, numbers, *encoder_noise(damage, 0.0, 0))
+    seen = spikes(load(damage), setup.host, data.images, numbers, setup.noise, setup.seed)
     tables = plan(damage)
     for image, number in enumerate(numbers.tolist()):
         held = seen.fired[image][mapping.axon_source].copy()
@@ -118,9 +119,9 @@ def test_a_tick_of_a_broken_stream_is_its_layers_ticks_in_one_network(seed: int)
     rng = np.random.default_rng(seed)
     mapping, data = timed_map(rng)
     faults, n = broken_at_random(rng), len(data)
-    damage = inflict(mapping, faults)
-    found, tables = profile(mapping, data, threads=1, faults=faults), plan(damage)
-    seen = spikes(load(damage), load_host(mapping), data.images, np.arange(n), *encoder_noise(damage, 0.0, 0))
+    setup = set_up(mapping, faults=faults)
+    found, tables = profile(mapping, data, threads=1, faults=faults), plan(setup.damage)
+    seen = spikes(load(setup.damage), setup.host, data.images, np.arange(n), setup.noise, setup.seed)
     bits = [None] * n if seen.bits is None else seen.bits
     bench = Bench(tables)
     frames = [bench.frame(row, held) for row, held in zip(seen.fired, bits, strict=True)]

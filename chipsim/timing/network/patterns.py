@@ -71,9 +71,11 @@ def from_file(mesh: Mesh, path: str) -> Traffic:
     Raises
     ------
     InputError
-        The file cannot be read, or a line says something else; the error names the line.
+        The file cannot be read, holds no packets, or a line says something else; the error names the line.
     """
     rows = np.array(list(_rows(mesh, path)), np.int64).reshape(-1, 3)
+    if not len(rows):
+        raise InputError(path, f"holds no packets; needed: lines of {','.join(COLUMNS)}", code="network-file")
     rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
     return _of_cores(mesh, np.bincount(rows[:, 0], minlength=mesh.routers), rows[:, 2], rows[:, 1])
 

@@ -242,6 +242,11 @@ def slots(mesh: Mesh, packets: int | None = None) -> int:
     return found
 
 
+def workspaces(mesh: Mesh, packets: int) -> int:
+    """Workspaces for so many packets that there may be at a time: all their FIFOs together are held to the same memory."""
+    return MOST_BYTES // (_FLIT_BYTES * mesh.routers * slots(mesh, packets))
+
+
 def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
     """Refuse packets from, to or at nowhere."""
     offset, packets = traffic.offset, len(traffic.ready)

@@ -199,7 +199,7 @@ def test_interrupt(folder: Path, tmp_path: Path) -> None:
 
 def test_our_own_mistake_is_70_and_says_what_to_report(tmp_path: Path) -> None:
     probe = (
-        "import chipsim.engine.run as r\ndef broken(*a, **k): raise ZeroDivisionError('two\\nlines')\nr.run = broken\n"
+        "import chipsim.engine.setup as s\ndef broken(*a, **k): raise ZeroDivisionError('two\\nlines')\ns.set_up = broken\n"
         "import sys; sys.argv = ['chipsim', 'run', 'a.map', '--dataset', 'digits']\nfrom chipsim.cli import main; main()"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -85,6 +85,14 @@ def test_a_single_array(tmp_path):
     refusal(path, "data-corrupt")
 
 
+def test_an_array_that_is_there_twice(tmp_path):
+    path = save(tmp_path / "a.npz", images=IMAGES)
+    content = zipfile.ZipFile(path).read("images.npy")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("images.npy", content)
+    refusal(path, "data-corrupt")
+
+
 def test_no_images(tmp_path):
     refusal(save(tmp_path / "a.npz", x=IMAGES), "data-no-images")
     refusal(save(tmp_path / "b.npz"), "data-no-images")

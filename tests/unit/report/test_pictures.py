@@ -176,7 +176,7 @@ def test_the_verb(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
     path = write(tmp_path, RUN)
     monkeypatch.chdir(tmp_path)
     for words, code, said in (
-        (("map", path, "-o", "m.svg"), 0, "m.svg: map of 1 files"),
+        (("map", path, "-o", "m.svg"), 0, f"m.svg: map of {path}"),
         (("ticks", path, "-q"), 0, ""),
         (("links",), 2, "plot: links needs a result"),
         (("links", path, path), 2, "plot: links draws one run"),

@@ -14,12 +14,17 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 from timed_maps import timed_map
 from vcd.reader import TokenKind, tokenize
 
+from chipsim.chip import load_chip
+from chipsim.chip.routes import routes
 from chipsim.datasets import Dataset
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.report import trace, trace_perfetto
 from chipsim.timing.history import History, history
+from chipsim.timing.network.mesh import Mesh, Traffic
+from chipsim.timing.network.simulate import simulate
 from chipsim.timing.profile import profile
+from chipsim.timing.queues import queued
 from chipsim.timing.result import Profile
 from chipsim.timing.tick import INCREMENTS
 
@@ -209,6 +214,7 @@ def test_vcd_says_what_the_profile_says() -> None:
         states = [values for name, values in changes.items() if name.endswith(".state")]
         assert len(states) == mapping.cores
         assert all(values[-1][1] == 0 and max(value for _, value in values) >= 1 for values in states)
+        check_queues(h, found, changes["chip.queued"])
         waited = 0
         for name, values in changes.items():
             if name.endswith(".waits"):
@@ -220,6 +226,46 @@ def test_vcd_says_what_the_profile_says() -> None:
             sync = found.plan.sync_cycles
             if sync and events:
                 assert max(events) == starts[number + 1] - sync
+
+
+def check_queues(h: History, found: Profile, changes: list[tuple[int, int]]) -> None:
+    """Over the frame as many flits times cycles as the routers' counters say, and in no cycle more than are under way."""
+    cycles, values = (np.array(column) for column in zip(*changes, strict=True))
+    level = np.zeros(h.cycles + 1, np.int64)
+    level[cycles] = np.diff(values, prepend=0)
+    level = np.cumsum(level)
+    mesh, held = h.plan.mesh, 0
+    for tick, network in zip(h.frame.ticks, found.networks, strict=True):
+        if tick.flow is not tick.ideal:
+            held += int(network.queue_cycles.sum())
+        else:  # nobody waits: so long in each router of its way
+            held += mesh.router_cycles * (len(tick.flow.sent) + tick.flow.traversals)
+    assert level.sum() == held
+    p = h.packets
+    under_way = np.bincount(p.sent + 1, minlength=h.cycles + 1) - np.bincount(p.ejected - 1, minlength=h.cycles + 1)
+    under_way = np.cumsum(under_way)
+    assert (level <= under_way).all()
+    assert mesh.link_cycles or (level == under_way).all()
+    assert level[-1] == 0
+
+
+def test_queues_around_dead_links_with_shallow_buffers() -> None:
+    mesh = Mesh(3, 3, ((0, 0),), 1, 2, 1, 3, routes(load_chip("mini").model_copy(update={
+        "grid": (3, 3), "dead_links": (((0, 0), (1, 0)),)
+    })))  # fmt: skip
+    rng = np.random.default_rng(3)
+    count = rng.integers(0, 9, mesh.terminals)
+    number = int(count.sum())
+    traffic = Traffic(
+        np.concatenate([[0], np.cumsum(count)]), np.zeros(number, np.int64),
+        rng.integers(0, mesh.terminals, number).astype(np.int32),
+    )  # fmt: skip
+    flow = simulate(mesh, traffic)
+    enters, leaves = queued(mesh, traffic, flow, alone=False)  # which goes through it once more, and has the same ejections
+    assert (leaves - enters).sum() == flow.queue_cycles.sum()
+    assert (leaves - enters).min() == mesh.router_cycles
+    none = Traffic(np.zeros(11, np.int64), traffic.ready[:0], traffic.target[:0])
+    assert [len(part) for part in queued(mesh, none, simulate(mesh, none), alone=True)] == [0, 0]
 
 
 def test_an_old_protobuf_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,13 @@ def test_lines_that_are_no_packets(tmp_path, line, found):
         chipsim.network("8x8", str(path))
 
 
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "source_x,source_y,destination_x,destination_y,cycle\n"])
+def test_a_file_without_packets(tmp_path, text):
+    (tmp_path / "none.csv").write_text(text)
+    with pytest.raises(InputError, match=r"none\.csv: holds no packets; needed: lines of source_x,"):
+        chipsim.network("8x8", str(tmp_path / "none.csv"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -1,0 +1,158 @@
+"""The rules of FORMAT.md for what joins the cores: target tables, ticks, elements of layers, relays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.mapping.program import RELAY, Layer, Mapping, Population
+from chipsim.mapping.rules import check_cores, first_of, refuse
+
+
+def check_wiring(m: Mapping) -> None:
+    """Check every rule of this file; shapes, offsets and ranges are right already."""
+    _targets(m)
+    _time(m)
+    _elements(m)
+    _relays(m)
+
+
+def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Tick in which each source fires (-1: never), and the layer of each neuron."""
+    layer = np.repeat(m.core_layer, np.diff(m.neuron_offset)).astype(np.int64)
+    ticks = np.array([entry.tick if entry.levels else -1 for entry in m.layers])
+    return np.concatenate([np.full(m.encoder_neurons, m.encoder.tick), ticks[layer]]), layer
+
+
+def _targets(m: Mapping) -> None:
+    """Every axon has one source; the table of a core holds its neurons' entries."""
+    hits = np.bincount(m.target_axon, minlength=m.axon_source.size)
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    wrong = np.flatnonzero(hits != 1)
+    if len(wrong):
+        axon, core = int(wrong[0]), int(core_of[wrong[0]])
+        refuse(
+            f"core {core}",
+            f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
+            "map-sources",
+            found=int(hits[axon]),
+            allowed=1,
+        )
+    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
+    wrong = np.flatnonzero(m.axon_source[m.target_axon] != source)
+    if len(wrong):
+        axon = int(m.target_axon[wrong[0]])
+        core = int(core_of[axon])
+        refuse(
+            f"core {core}",
+            f"axon {axon - int(m.axon_offset[core])} is the target of another source than its own",
+            "map-sources",
+        )
+    entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
+    check_cores(entries > m.chip.targets, entries, "target table entries", "map-targets", m.chip.targets)
+
+
+def _time(m: Mapping) -> None:
+    """All axons of a core carry the frame in the tick of its layer."""
+    fires, _ = _sources(m)
+    names = [entry.name for entry in (m.encoder, *m.layers)]
+    if len(set(names)) != len(names):
+        refuse("layers", "have a name twice", "map-layers")
+    if m.encoder.levels < 1 or m.encoder.tick != 0 or any(entry.tick < 1 for entry in m.layers):
+        refuse("layers", "the encoder fires in tick 0 and has levels; every layer fires later", "map-ticks")
+    if m.ticks != 1 + max(entry.tick for entry in m.layers):
+        refuse("ticks", f"is {m.ticks}; needed: 1 + the largest tick of a layer", "map-ticks")
+    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
+    at = fires[source]
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    core = core_of[m.target_axon]
+    due = np.array([entry.tick for entry in m.layers])[m.core_layer[core]]
+    bad = (at < 0) | (at + m.target_delay != due)
+    if bad.any():
+        entry = first_of(bad)
+        refuse(
+            f"core {core[entry]}",
+            f"a spike of source {source[entry]} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
+            f"the layer's frame is due in tick {due[entry]}",
+            "map-ticks",
+        )
+
+
+def _elements(m: Mapping) -> None:
+    """Each neuron is one element of its layer, no two are the same, and a read-out is complete."""
+    if [entry.levels == 0 for entry in m.layers].count(True) != 1:
+        refuse("layers", "exactly one layer is read out (levels 0)", "map-readout")
+    _, layer = _sources(m)
+    sizes = np.array([int(np.prod(entry.shape, dtype=np.float64)) * max(entry.levels, 1) for entry in m.layers])
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    beyond = m.neuron_element >= sizes[layer]
+    if beyond.any():
+        refuse(f"core {core_of[first_of(beyond)]}", "a neuron's element lies outside its layer", "map-element")
+    key = layer * int(sizes.max()) + m.neuron_element
+    _, first = np.unique(key, return_index=True)
+    if len(first) != len(key):
+        twice = np.ones(len(key), bool)
+        twice[first] = False
+        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element stands on another core already", "map-element")
+    for number, entry in enumerate(m.layers):
+        if entry.levels:
+            continue
+        mine = layer == number
+        if int(mine.sum()) != sizes[number]:
+            refuse(entry.name, f"has {int(mine.sum())} read-out neurons; needed: {sizes[number]}", "map-readout")
+        if m.neuron_threshold[mine].any():
+            refuse(entry.name, "a read-out neuron has a threshold", "map-readout")
+        if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
+            refuse(entry.name, "a read-out neuron has targets", "map-readout")
+
+
+def _relays(m: Mapping) -> None:
+    """A relay repeats a population neuron by neuron and does nothing else: its spikes are left out of the counts."""
+    population, element = _population_of_sources(m)
+    for number, entry in enumerate(m.layers):
+        if entry.kind != RELAY:
+            continue
+        if entry.levels == 0 or entry.removed:
+            refuse(entry.name, "is a relay that is read out, or that says that it removed neurons", "map-relay")
+        cores = np.flatnonzero(m.core_layer == number)
+        pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}
+        for core in cores.tolist():
+            _relay_core(m, core, pairs[m.core_crossbar[core]], population, element)
+
+
+def _paired(weights: npt.NDArray[np.int8], core: int) -> npt.NDArray[np.int64]:
+    """The one axon of each neuron of a relay's crossbar."""
+    paired = weights.shape[0] == weights.shape[1] and ((weights == 0) | (weights == 1)).all()
+    if not paired or (weights.sum(axis=0) != 1).any() or (weights.sum(axis=1) != 1).any():
+        refuse(f"core {core}", "a relay has one axon of its own, of weight 1", "map-relay")
+    return np.asarray(weights.argmax(axis=0))
+
+
+def _relay_core(
+    m: Mapping,
+    core: int,
+    axon: npt.NDArray[np.int64],
+    population: npt.NDArray[np.int64],
+    element: npt.NDArray[np.int64],
+) -> None:
+    """Threshold 1, and the source is the neuron of the same number of a population like this one."""
+    neurons = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
+    if (m.neuron_threshold[neurons] != 1).any():
+        refuse(f"core {core}", "a relay's threshold is 1", "map-relay")
+    if m.dense_fanout[m.encoder_neurons :][neurons].any():
+        refuse(f"core {core}", "a relay has a dense fan-out; its source has it", "map-relay")
+    sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]][axon]
+    mine = m.layers[m.core_layer[core]]
+    populations: tuple[Population | Layer, ...] = (m.encoder, *m.layers)
+    others = [populations[index] for index in np.unique(population[sources])]
+    if len(others) != 1 or (others[0].shape, others[0].levels) != (mine.shape, mine.levels):
+        refuse(f"core {core}", "a relay's sources are one population of its own shape and levels", "map-relay")
+    if (element[sources] != m.neuron_element[neurons]).any():
+        refuse(f"core {core}", "a relay repeats another neuron than the one of its own number", "map-relay")
+
+
+def _population_of_sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Population of each source (0: the encoder, else 1 + its layer), and which of its elements the source is."""
+    _, layer = _sources(m)
+    own = np.arange(m.encoder_neurons)
+    return np.concatenate([np.zeros_like(own), 1 + layer]), np.concatenate([own, m.neuron_element.astype(np.int64)])
