@@ -29,6 +29,7 @@ from chipsim.timing.network.layout import (
     LAST,
     LOAD,
     NEVER,
+    NODE,
     PACKET,
     PEAK,
     PLACE,
@@ -37,6 +38,9 @@ from chipsim.timing.network.layout import (
     SERVED,
     SLEEPER,
     TAIL,
+    TO_CORE,
+    TO_HOST,
+    TO_SIDE,
     WANTS,
     Y,
 )  # fmt: skip
@@ -54,7 +58,7 @@ DONE, DEADLOCK = 0, 1
 
 @compiled
 def run(  # type: ignore[no-untyped-def]  # pragma: no cover
-    offset, ready, target, sent, ejected,
+    offset, ready, target, sent, ejected, trees, arrival,
     width, buffer, router_cycles, link_cycles, credit_cycles, routes,
     router_of, side_of, place_of, lane, winner, beyond,
     state, due_routers, wheel, following, cursor, turn_of, asleep, stalls, until,
@@ -63,6 +67,9 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
 
     With ``until`` it stops after the cycle in which the last of so many packets, the first in their order, was granted its
     way out: `finish` may go on.
+
+    Without ``trees``, which is None then, each packet has one target. With the nodes of `Trees` the target is a root, and
+    ``arrival`` says where in ``ejected`` a packet's arrivals begin; numba makes two codes of this one.
     """
     terminals = router_of.shape[0]
     size = HEADER + 5 * lane
@@ -84,7 +91,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     stalls[:] = 0
     patience = router_cycles + link_cycles + credit_cycles + 2
 
-    remaining = offset[terminals] - offset[0]
+    remaining = offset[terminals] - offset[0] if trees is None else ejected.shape[0]
     for s in range(terminals):
         cursor[s] = offset[s]
         turn_of[s] = NEVER
@@ -112,21 +119,27 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 i = side_of[u(s)]
                 f = base + HEADER + i * lane
                 if state[u(f + TAIL)] <= t:
-                    goal = place_of[u(target[u(p)])]
-                    leaves = np.int64(4) if target[u(p)] < routers else np.int64(1)
-                    out = output(routes, width, leaves, state[u(base + PLACE)], goal, here)
+                    if trees is None:
+                        goal = place_of[u(target[u(p)])]
+                        leaves = np.int64(4) if target[u(p)] < routers else np.int64(1)
+                        out = output(routes, width, leaves, state[u(base + PLACE)], goal, here)
+                        flit = (p << PACKET) | (goal << PLACED) | (leaves << LAST) | out
+                        branches = one << (5 * out)
+                    else:
+                        flit = (p << PACKET) | np.int64(target[u(p)])
+                        branches = np.int64(trees[u(8 * target[u(p)])])
                     due = t + router_cycles
                     n = state[u(f + COUNT)]
                     at = state[u(f + FIRST)] + n
                     at -= buffer if at >= buffer else 0
                     state[u(f + RECORD + 2 * at)] = due
-                    state[u(f + RECORD + 2 * at + 1)] = (p << PACKET) | (goal << PLACED) | (leaves << LAST) | out
+                    state[u(f + RECORD + 2 * at + 1)] = flit
                     at = 0 if at + 1 == buffer else at + 1
                     state[u(f + COUNT)] = n + 1
                     state[u(f + TAIL)] = NEVER if n + 1 == buffer else state[u(f + RECORD + 2 * at)]
                     if n == 0:
                         state[u(base + i)] = due
-                        state[u(base + WANTS)] |= one << (5 * out + i)
+                        state[u(base + WANTS)] |= branches << i
                         slot = min(due, t + TURN - 1) & (TURN - 1)
                         due_routers[u(slot * words + (here >> 6))] |= one << (here & 63)
                     sent[u(p)] = t
@@ -206,58 +219,80 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                     contested = np.int64(asking != one << i)
                     state[u(side + BLOCKED)] += contested
                     again |= contested
-                    # out of the input
+                    # out of the input, once its last branch goes
                     f = base + HEADER + i * lane
-                    n = state[u(f + COUNT)]
                     at = state[u(f + FIRST)]
                     flit = state[u(f + RECORD + 2 * at + 1)]
-                    state[u(f + CYCLES)] += t - state[u(base + i)] + router_cycles
-                    while state[u(f + PEAK)] < n:
-                        ahead = at + state[u(f + PEAK)]
-                        ahead -= buffer if ahead >= buffer else 0
-                        if state[u(f + RECORD + 2 * ahead)] - router_cycles >= t:  # it enters later
-                            break
-                        state[u(f + PEAK)] += 1
-                    free = t + credit_cycles
-                    state[u(f + RECORD + 2 * at)] = free
-                    state[u(f + TAIL)] = free if n == buffer else state[u(f + TAIL)]
-                    s = state[u(f + SLEEPER)]
-                    if s >= 0:
-                        state[u(f + SLEEPER)] = -1
-                        turn_of[u(s)] = free
-                        stalls[u(s)] += free - asleep[u(s)]
-                        slot = free & (SOURCE_TURN - 1)
-                        following[u(s)] = wheel[u(slot)]
-                        wheel[u(slot)] = s
-                    at = 0 if at + 1 == buffer else at + 1
-                    state[u(f + FIRST)] = at
-                    state[u(f + COUNT)] = n - 1
-                    due = state[u(f + RECORD + 2 * at)]
-                    more = np.int64(n > 1)
-                    state[u(base + i)] = due if n > 1 else NEVER
-                    wants = wants & ~(COLUMN << i) | more << (5 * (state[u(f + RECORD + 2 * at + 1)] & 7) + i)
-                    slot = min(max(due, t + 1), t + TURN - 1) & (TURN - 1)
-                    due_routers[u(slot * words + word_of)] |= more << bit
+                    whole = True
+                    if trees is not None:
+                        wants ^= one << (5 * out + i)
+                        whole = wants & (COLUMN << i) == 0
+                    if whole:
+                        n = state[u(f + COUNT)]
+                        state[u(f + CYCLES)] += t - state[u(base + i)] + router_cycles
+                        while state[u(f + PEAK)] < n:
+                            ahead = at + state[u(f + PEAK)]
+                            ahead -= buffer if ahead >= buffer else 0
+                            if state[u(f + RECORD + 2 * ahead)] - router_cycles >= t:  # it enters later
+                                break
+                            state[u(f + PEAK)] += 1
+                        free = t + credit_cycles
+                        state[u(f + RECORD + 2 * at)] = free
+                        state[u(f + TAIL)] = free if n == buffer else state[u(f + TAIL)]
+                        s = state[u(f + SLEEPER)]
+                        if s >= 0:
+                            state[u(f + SLEEPER)] = -1
+                            turn_of[u(s)] = free
+                            stalls[u(s)] += free - asleep[u(s)]
+                            slot = free & (SOURCE_TURN - 1)
+                            following[u(s)] = wheel[u(slot)]
+                            wheel[u(slot)] = s
+                        at = 0 if at + 1 == buffer else at + 1
+                        state[u(f + FIRST)] = at
+                        state[u(f + COUNT)] = n - 1
+                        due = state[u(f + RECORD + 2 * at)]
+                        more = np.int64(n > 1)
+                        state[u(base + i)] = due if n > 1 else NEVER
+                        behind = state[u(f + RECORD + 2 * at + 1)]
+                        if trees is None:
+                            wants = wants & ~(COLUMN << i) | more << (5 * (behind & 7) + i)
+                        else:
+                            wants |= more * trees[u(8 * (behind & NODE))] << i
+                            inside -= 1
+                        slot = min(max(due, t + 1), t + TURN - 1) & (TURN - 1)
+                        due_routers[u(slot * words + word_of)] |= more << bit
                     moved = t
                     if leaving:
                         state[u(side + LOAD)] += 1
-                        ejected[u(flit >> PACKET)] = t + 2
                         remaining -= 1
-                        inside -= 1
-                        awaited -= np.int64((flit >> PACKET) < until)
+                        if trees is None:
+                            ejected[u(flit >> PACKET)] = t + 2
+                            inside -= 1
+                            awaited -= np.int64((flit >> PACKET) < until)
+                        else:
+                            which = trees[u(8 * (flit & NODE) + (TO_CORE if out == 4 else TO_HOST))]
+                            ejected[u(arrival[u(flit >> PACKET)] + which)] = t + 2
                         continue
                     # into the next FIFO
                     there = r + beyond[u(4 * out + 1)]
                     i = beyond[u(4 * out + 3)]
-                    goal = (flit >> PLACED) & ((1 << 2 * Y) - 1)
-                    out = output(routes, width, (flit >> LAST) & 7, place + beyond[u(4 * out + 2)], goal, there)
+                    if trees is None:
+                        goal = (flit >> PLACED) & ((1 << 2 * Y) - 1)
+                        out = output(routes, width, (flit >> LAST) & 7, place + beyond[u(4 * out + 2)], goal, there)
+                        flit = (flit & ~7) | out
+                        branches = one << (5 * out)
+                    else:
+                        node = np.int64(trees[u(8 * (flit & NODE) + TO_SIDE + out)])
+                        flit = (flit & ~NODE) | node
+                        branches = np.int64(trees[u(8 * node)])
+                        inside += 1
                     base_there = there * size
                     due = t + link_cycles + router_cycles
                     n = state[u(to + COUNT)]
                     at = state[u(to + FIRST)] + n
                     at -= buffer if at >= buffer else 0
                     state[u(to + RECORD + 2 * at)] = due
-                    state[u(to + RECORD + 2 * at + 1)] = (flit & ~7) | out
+                    state[u(to + RECORD + 2 * at + 1)] = flit
                     at = 0 if at + 1 == buffer else at + 1
                     state[u(to + COUNT)] = n + 1
                     free = state[u(to + RECORD + 2 * at)]
@@ -265,7 +300,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                     state[u(to + LOAD)] += 1
                     empty = np.int64(n == 0)
                     state[u(base_there + i)] = due if n == 0 else state[u(base_there + i)]
-                    state[u(base_there + WANTS)] |= empty << (5 * out + i)
+                    state[u(base_there + WANTS)] |= empty * branches << i
                     slot = min(due, t + TURN - 1) & (TURN - 1)
                     due_routers[u(slot * words + (there >> 6))] |= empty << (there & 63)
                 state[u(base + SERVED)] = served
@@ -286,39 +321,3 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 for s in range(terminals):
                     t = min(t, turn_of[s])
     return DONE
-
-
-@compiled
-def walk(  # type: ignore[no-untyped-def]  # pragma: no cover
-    offset, ready, target, sent, hops, width, routes, router_of, place_of, beyond, load
-):  # fmt: skip
-    """Send each packet as soon as its source can, and follow it: its hops, and the load of each output.
-
-    Return -1, or the packet that leaves the mesh or never arrives.
-    """
-    routers = load.shape[0] // 5
-    last_column, last_row = width - 1, routers // width - 1
-    load[:] = 0
-    for s in range(router_of.shape[0]):
-        t = np.int64(-1)
-        for p in range(offset[s], offset[s + 1]):
-            t = max(t + 1, ready[p])
-            sent[p] = t
-            goal = place_of[target[p]]
-            leaves = np.int64(4) if target[p] < routers else np.int64(1)
-            here = router_of[s]
-            for hop in range(routers + 1):
-                x, y = here % width, here // width
-                place = (y << Y) + x
-                out = output(routes, width, leaves, place, goal, here)
-                if out > 4:
-                    return p
-                load[5 * here + out] += 1
-                if place == goal:
-                    hops[p] = hop
-                    break
-                edge = (x == last_column, x == 0, y == 0, y == last_row, True)[out]
-                if edge or hop == routers:
-                    return p
-                here += beyond[4 * out + 1]
-    return -1

@@ -28,6 +28,10 @@ TAIL, FIRST, COUNT, PEAK, CYCLES, SLEEPER, LOAD, BLOCKED, RECORD = range(9)
 #: what a flit carries: output wanted here (3 bits), output at its last router (3), place of that (x 13, y 13), packet
 LAST, PLACED, PACKET = 3, 6, 32
 Y, COORDINATE = 13, 0x1FFF
+#: with trees: the bits of a flit that are its node; the words of a node, behind the outputs by which a branch leaves: nodes
+#: behind the four sides, destinations that are the core and the host, router
+NODE = 0xFFFFFFFF
+TO_SIDE, TO_CORE, TO_HOST, TO_ROUTER, NODE_WORDS = 1, 5, 6, 7, 8
 #: `SERVED` at the start: as if the last side had been served everywhere, so that the first is next
 FRESH = 0o44444
 

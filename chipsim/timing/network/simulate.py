@@ -17,6 +17,9 @@ So a packet alone takes 1 + (H + 1) t_r + H t_l + 1 cycles from source to ejecti
 constants, and one flow gets min(1, B / (t_r + t_l + t_c)) flits a cycle (from its source to the first router there is no
 link: B / (t_r + t_c)). Along x first, then along y, nothing can wait in a circle; a table of routes can make it so, which
 is noticed and refused.
+
+A packet of a tree (`mesh.Trees`) forks: at the head of a FIFO it asks for all outputs by which its branches leave, each
+grants it when it does, in the same cycle or not, and its slot is freed in the cycle of the last of these grants.
 """
 
 from __future__ import annotations
@@ -131,7 +134,10 @@ class Workspace:
         """(R, 5): as in `Flow`; a view."""
         return self._record(layout.CYCLES)
 
-    def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0) -> None:
+    def run(
+        self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0,
+        trees: Int32 | None = None, arrival: Int | None = None,
+    ) -> None:  # fmt: skip
         """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked.
 
         With ``until`` it may stop when the first so many packets are ejected, and leave the others where they are.
@@ -139,8 +145,8 @@ class Workspace:
         from chipsim.timing.network.kernel import DEADLOCK, run
 
         found = run(
-            offset, ready, target, sent, ejected, *self._constants, *self._ends, self._lane, layout.WINNERS, self._beyond,
-            *self._state, until,
+            offset, ready, target, sent, ejected, trees, arrival, *self._constants, *self._ends, self._lane, layout.WINNERS,
+            self._beyond, *self._state, until,
         )  # fmt: skip
         if found == DEADLOCK:
             raise _wrong(
@@ -149,11 +155,18 @@ class Workspace:
 
     def simulate(self, traffic: Traffic) -> Flow:
         """Simulate traffic that has been checked; the result is a copy."""
-        packets = len(traffic.ready)
-        if self.mesh.routes is not None:
+        packets, trees = len(traffic.ready), traffic.trees
+        if self.mesh.routes is not None and trees is None:
             self.ideal(traffic)  # does each packet arrive?
-        sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
-        self.run(*_arrays(traffic), sent, ejected)
+        sent = np.full(packets, -1, np.int64)
+        offset, ready, target = _arrays(traffic)
+        if trees is None:
+            ejected = np.full(packets, -1, np.int64)
+            self.run(offset, ready, target, sent, ejected)
+        else:
+            begin, arriving = traffic.arrivals()
+            ejected, root = np.full(len(arriving), -1, np.int64), trees.root[target].astype(np.int32)
+            self.run(offset, ready, root, sent, ejected, trees=trees.nodes.ravel(), arrival=begin)
         return Flow(
             sent, ejected, self.load.copy(), self.stalls.copy(), self.blocked.copy(), self.queue_peak.copy(),
             self.queue_cycles.copy(), self.mesh,
@@ -162,13 +175,15 @@ class Workspace:
     def times(self, traffic: Traffic) -> tuple[Int, Int]:
         """When each packet is sent and ejected, as `simulate` says, and no counters.
 
-        Where the mesh has one port and no table of routes, the host's packets, which are the last, have the network for
-        themselves once the cores' are out of it; from there on they are worked off one after the other, many times sooner.
+        Where the mesh has one port and no table of routes, and packets one target, the host's packets, which are the last,
+        have the network for themselves once the cores' are out of it; from there on they are worked off one after the
+        other, many times sooner.
         """
         from chipsim.timing.network.tree import finish
 
         packets, cores = len(traffic.ready), int(traffic.offset[self.mesh.routers])
-        if self.mesh.routes is not None or len(self.mesh.ports) != 1 or cores in (0, packets):
+        plain = self.mesh.routes is None and traffic.trees is None
+        if not plain or len(self.mesh.ports) != 1 or cores in (0, packets):
             flow = self.simulate(traffic)
             return flow.sent, flow.ejected
         sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
@@ -183,7 +198,11 @@ class Workspace:
 
     def ideal(self, traffic: Traffic) -> Flow:
         """Send traffic that has been checked as if each packet were alone."""
-        from chipsim.timing.network.kernel import walk
+        if traffic.trees is not None:
+            from chipsim.timing.network.trees import alone
+
+            return alone(self.mesh, traffic)
+        from chipsim.timing.network.walk import walk
 
         mesh, packets = self.mesh, len(traffic.ready)
         sent, hops, load = np.zeros(packets, np.int64), np.zeros(packets, np.int64), np.zeros(5 * mesh.routers, np.int64)
@@ -264,8 +283,14 @@ def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
         )
     if len(traffic.target) != packets:
         raise _wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
-    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < mesh.terminals:
-        raise _wrong("network-traffic", f"a target is not one of the {mesh.terminals} terminals")
+    trees = traffic.trees
+    targets = mesh.terminals if trees is None else len(trees.root) - 1
+    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < targets:
+        raise _wrong("network-traffic", f"a target is not one of the {targets} {'terminals' if trees is None else 'trees'}")
+    if trees is not None:
+        at = np.repeat(mesh.router_of(np.arange(mesh.terminals)), np.diff(offset))
+        if (trees.nodes[trees.root[traffic.target], layout.TO_ROUTER] != at).any():
+            raise _wrong("network-traffic", "a packet's tree begins at another router than its source's")
     if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 56:
         raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^56")
     if packets >= 1 << 31:

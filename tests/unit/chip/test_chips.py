@@ -23,7 +23,7 @@ def test_presets() -> None:
     assert chip.timing.model_dump() == {
         "input": "row_parallel", "word_bits": 64, "synapses_per_cycle": 512, "start_cycles": 4, "columns_per_cycle": 4,
         "lookup_cycles": 1, "router_cycles": 2, "link_cycles": 1, "credit_cycles": 1, "buffer_flits": 4,
-        "sync_cycles_per_hop": 2,
+        "sync_cycles_per_hop": 2, "multicast": False,
     }  # fmt: skip
     mini = load_chip("mini")
     assert (mini.grid, mini.axons, mini.columns, mini.max_fold, mini.targets) == ((4, 4), 64, 64, 4, 128)
