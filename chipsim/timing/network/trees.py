@@ -74,14 +74,17 @@ def plant(mesh: Mesh, packet: Int, root: Int, target: Int) -> tuple[Int, Int, Tr
     words = np.random.default_rng(0).integers(0, 1 << 63, (2, terminals), dtype=np.int64)
     sums = (np.add.reduceat(word[members], begin) if len(begin) else begin for word in words)
     keys = np.stack([root[begin], sizes, *sums])
-    _, example, number = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-    number = number.reshape(-1)
+    order = np.lexsort(keys)
+    new = np.ones(len(order), bool)
+    new[1:] = (keys[:, order[1:]] != keys[:, order[:-1]]).any(axis=0)
+    example, number = order[new], np.empty(len(order), np.int64)
+    number[order] = np.cumsum(new) - 1
     offset = np.concatenate([[0], np.cumsum(sizes[example])]).astype(np.int64)
     own = np.arange(offset[-1]) - np.repeat(offset[:-1], sizes[example])
     found = members[np.repeat(begin[example], sizes[example]) + own].astype(np.int32)
     within = np.arange(len(members)) - np.repeat(begin, sizes)
     assert (found[np.repeat(offset[number], sizes) + within] == members).all(), "two sets look alike"
-    return senders, number.astype(np.int64), grow(mesh, root[begin[example]], offset, found)
+    return senders, number, grow(mesh, root[begin[example]], offset, found)
 
 
 def alone(mesh: Mesh, traffic: Traffic) -> Flow:
