@@ -38,13 +38,13 @@ def read_cycles(m: Mapping, core: int, fired: np.ndarray, held: np.ndarray | Non
     return cycles
 
 
-def run_core(m: Mapping, core: int, fired: np.ndarray) -> tuple[int, int, list[tuple[int, int]]]:
-    """T_in, T_core, and (cycle, entry) of each packet; the entry of a potential is -1."""
+def run_core(m: Mapping, core: int, fired: np.ndarray) -> tuple[int, int, list[tuple[int, list[int]]]]:
+    """T_in, T_core, and (cycle, entries) of each packet: one, with multicast all of its spike; of a potential none."""
     t = m.chip.timing
     reading = read_cycles(m, core, fired)
     readout = m.layers[m.core_layer[core]].levels == 0
     clock = t.start_cycles + reading
-    waiting: list[tuple[int, int]] = []  # cycle from which a packet may be looked up, entry
+    waiting: list[tuple[int, list[int]]] = []  # cycle from which a packet may be looked up, entries
     columns = int(m.core_fold[core]) * int(m.core_weight_bits[core])
     for neuron in range(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1])):
         left = columns
@@ -53,10 +53,14 @@ def run_core(m: Mapping, core: int, fired: np.ndarray) -> tuple[int, int, list[t
             clock += 1
         source = m.encoder_neurons + neuron
         if readout:
-            waiting.append((clock, -1))
+            waiting.append((clock, []))
         elif fired[source]:
-            waiting += [(clock, entry) for entry in range(m.target_offset[source], m.target_offset[source + 1])]
-    packets: list[tuple[int, int]] = []
+            entries = list(range(m.target_offset[source], m.target_offset[source + 1]))
+            if t.multicast and entries:
+                waiting.append((clock, entries))
+            else:
+                waiting += [(clock, [entry]) for entry in entries]
+    packets: list[tuple[int, list[int]]] = []
     cycle, free = 0, 0
     while waiting:  # the table, a look a cycle
         if cycle >= free and waiting[0][0] <= cycle:

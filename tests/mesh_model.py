@@ -9,6 +9,8 @@ Rules, for buffers of B flits, router cycles r, link cycles l, credit cycles c:
    moves only on a grant. Between routers a grant takes a credit; to a core or to the host it takes none.
 5. Granted in g, a flit enters at g + 1 + l, or has left the network at g + 2.
 6. Its credit is back upstream in g + c.
+7. A flit to several terminals asks for every output that the way to one of them takes, each of which grants it when it does;
+   through it goes a flit to those terminals. It keeps its place at the head until the last of these grants, the g of rule 6.
 """
 
 from __future__ import annotations
@@ -26,11 +28,16 @@ ORDER = ["east", "west", "north", "south", "local"]
 
 
 @dataclass
-class Flit:
-    packet: int
+class Goal:
+    number: int  # of the arrival
     x: int
     y: int
-    last: str  # side by which it leaves its last router
+    last: str  # side by which a flit leaves its last router
+
+
+@dataclass
+class Flit:
+    goals: list[Goal]  # those to which no grant has been given here
     entered: int = -1
 
 
@@ -70,22 +77,22 @@ class Router:
         self.load = dict.fromkeys(ORDER, 0)
         self.blocked = dict.fromkeys(ORDER, 0)
 
-    def wants(self, flit: Flit) -> str:
-        if (flit.x, flit.y) == (self.x, self.y):
-            return flit.last
+    def way(self, goal: Goal) -> str:
+        if (goal.x, goal.y) == (self.x, self.y):
+            return goal.last
         if self.mesh.routes is not None:
             width = self.mesh.width
-            return ORDER[self.mesh.routes[self.y * width + self.x, flit.y * width + flit.x]]
-        if flit.x != self.x:
-            return "east" if flit.x > self.x else "west"
-        return "south" if flit.y > self.y else "north"
+            return ORDER[self.mesh.routes[self.y * width + self.x, goal.y * width + goal.x]]
+        if goal.x != self.x:
+            return "east" if goal.x > self.x else "west"
+        return "south" if goal.y > self.y else "north"
 
     def asking(self, output: str, t: int) -> list[str]:
         heads = {side: fifo.waiting[0] for side, fifo in self.inputs.items() if fifo.waiting}
         return [
             side
             for side, flit in heads.items()
-            if t >= flit.entered + self.mesh.router_cycles - 1 and self.wants(flit) == output
+            if t >= flit.entered + self.mesh.router_cycles - 1 and output in map(self.way, flit.goals)
         ]
 
 
@@ -95,7 +102,8 @@ def model(mesh: Mesh, traffic: Traffic, longest: int = 100_000) -> Flow:
     cores = [(x, y, "local") for y in range(mesh.height) for x in range(mesh.width)]
     terminals = cores + [(x, y, "west") for x, y in mesh.ports]
     queues = [deque(range(traffic.offset[s], traffic.offset[s + 1])) for s in range(len(terminals))]
-    sent, ejected = [-1] * len(traffic.ready), [-1] * len(traffic.ready)
+    begin, arrivals = traffic.arrivals()
+    sent, ejected = [-1] * len(traffic.ready), [-1] * len(arrivals)
     stalls = [0] * len(terminals)
     t = 0
     while -1 in ejected:
@@ -130,18 +138,23 @@ def model(mesh: Mesh, traffic: Traffic, longest: int = 100_000) -> Flow:
         for s, fifo in sends:
             p = queues[s].popleft()
             sent[p] = t
-            x, y, side = terminals[traffic.target[p]]
-            fifo.accept(t + 1, Flit(p, x, y, side))
+            goals = [Goal(number, *terminals[arrivals[number]]) for number in range(begin[p], begin[p + 1])]
+            fifo.accept(t + 1, Flit(goals))
         for router, side, output, to in grants:
-            flit = router.inputs[side].waiting.popleft()
-            router.inputs[side].returning.append(t + mesh.credit_cycles)
+            flit = router.inputs[side].waiting[0]
+            branch = [goal for goal in flit.goals if router.way(goal) == output]
+            flit.goals = [goal for goal in flit.goals if router.way(goal) != output]
             router.winner[output] = side
             router.load[output] += 1
             if to is None:
-                assert output == flit.last
-                ejected[flit.packet] = t + 2
+                (goal,) = branch
+                assert output == goal.last
+                ejected[goal.number] = t + 2
             else:
-                to.accept(t + 1 + mesh.link_cycles, flit)
+                to.accept(t + 1 + mesh.link_cycles, Flit(branch))
+            if not flit.goals:
+                router.inputs[side].waiting.popleft()
+                router.inputs[side].returning.append(t + mesh.credit_cycles)
         t += 1
 
     def table(value):

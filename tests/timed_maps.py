@@ -17,7 +17,7 @@ from chipsim.timing.profile import spikes
 from chipsim.timing.tick import Tick
 
 
-def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
+def timed_map(rng: np.random.Generator, multicast: bool = False) -> tuple[Mapping, Dataset]:
     """A random mapping at random positions of a chip with random constants, and images for it."""
     hand = random_map(rng)
     width, height = int(rng.integers(1, 5)), int(rng.integers(4, 6))
@@ -34,6 +34,7 @@ def timed_map(rng: np.random.Generator) -> tuple[Mapping, Dataset]:
             "credit_cycles": int(rng.integers(1, 3)),
             "buffer_flits": int(rng.integers(1, 6)),
             "sync_cycles_per_hop": int(rng.integers(0, 3)),
+            "multicast": multicast,
         }
     )
     rows = rng.permutation(height)[: rng.integers(1, height + 1)].tolist()
@@ -74,4 +75,4 @@ def merged(parts: list[Tick], terminals: int) -> Traffic:
             ready += part.traffic.ready[mine].tolist()
             target += part.traffic.target[mine].tolist()
         offset.append(len(ready))
-    return Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32))
+    return Traffic(np.array(offset), np.array(ready, np.int64), np.array(target, np.int32), parts[0].traffic.trees)

@@ -55,6 +55,7 @@ class Timing(_Strict):
     credit_cycles: SomeCycles  # until a freed slot is known upstream; with 0 a decision would depend on one of its cycle
     buffer_flits: Count  # of each input of a router
     sync_cycles_per_hop: Cycles  # of the barrier, times the hops from corner to corner
+    multicast: bool = False  # a spike to several cores leaves as one packet that forks where their ways part
 
 
 class ChipSpec(_Strict):

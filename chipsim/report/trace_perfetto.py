@@ -149,7 +149,7 @@ def _counters(trace: _Trace, h: History) -> None:
     ):
         trace.count(trace.track(f"{name} (most in {width} cycles)", group, unit), edges, _most(begin, end, edges))
     for number, terminal in enumerate(range(h.plan.mesh.routers, h.plan.mesh.terminals)):
-        for name, cycles in (("in", p.sent[p.source == terminal]), ("out", p.ejected[p.target == terminal])):
+        for name, cycles in (("in", p.sent[p.source == terminal]), ("out", p.arrivals.cycle[p.arrivals.target == terminal])):
             track = trace.track(f"port {number} {name} (mean of {width} cycles)", group, "packets a cycle")
             trace.count(track, edges, np.bincount(cycles // width, minlength=len(edges)) / width)
 
@@ -175,7 +175,7 @@ def _host(trace: _Trace, h: History) -> dict[int, tuple[int, int]]:
         receives = trace.track(f"port {number} at {x}, {y} receives", group)
         found[terminal] = sends, receives
         _sends(trace, h, sends, terminal, stalls)
-        out = p.ejected[p.target == terminal]
+        out = p.arrivals.cycle[p.arrivals.target == terminal]
         if len(out):
             trace.slice(receives, int(out.min()) - 1, int(out.max()), "potentials", "receives", packets=len(out))
     return found
@@ -233,12 +233,13 @@ def _stalls(h: History) -> dict[int, tuple[Int, Int]]:
 
 
 def _arrows(trace: _Trace, h: History, tracks: dict[int, tuple[int, int]], most: int) -> None:
-    """Draw packets, each tick's share of them at even distances."""
-    p, ticks = h.packets, len(h.frame.ticks)
+    """Draw arrivals of packets, each tick's share of them at even distances."""
+    p, a, ticks = h.packets, h.packets.arrivals, len(h.frame.ticks)
     for tick in range(ticks):
-        mine = np.flatnonzero(p.tick == tick)
+        mine = np.flatnonzero(p.tick[a.packet] == tick)
         count = min(len(mine), most // ticks)
         for flow in mine[np.arange(count) * len(mine) // max(1, count)].tolist():
-            source, target, sent, ejected = (int(of[flow]) for of in (p.source, p.target, p.sent, p.ejected))
+            source, sent = (int(of[a.packet[flow]]) for of in (p.source, p.sent))
+            target, ejected = int(a.target[flow]), int(a.cycle[flow])
             trace.packet(tracks[source][0], sent, "packet", flow + 1, arrives=False, cycles=ejected - sent)
             trace.packet(tracks[target][1], ejected, "packet", flow + 1, arrives=True, cycles=ejected - sent)

@@ -58,7 +58,7 @@ def _chip(h: History) -> list[Signal]:
     ]
     for port, terminal in enumerate(range(mesh.routers, mesh.terminals)):
         found.append(_count(f"chip.port_{port}", "sent", p.sent[p.source == terminal]))
-        found.append(_count(f"chip.port_{port}", "received", p.ejected[p.target == terminal]))
+        found.append(_count(f"chip.port_{port}", "received", p.arrivals.cycle[p.arrivals.target == terminal]))
     return found
 
 
@@ -73,7 +73,8 @@ def _queued(h: History) -> tuple[Int, Int]:
 def _cores(h: History) -> list[Signal]:
     s, p, m = h.shifts, h.packets, h.plan.mapping
     names = _scopes([layer.name for layer in m.layers])
-    sent, received = _split(p.source, h.plan.mesh.terminals), _split(p.target, h.plan.mesh.terminals)
+    a, terminals = p.arrivals, h.plan.mesh.terminals
+    sent, received = _split(p.source, terminals), _split(a.target, terminals)
     found: list[Signal] = []
     for core, *cycles in zip(s.core.tolist(), s.begin, s.rows, s.sweep, s.done, strict=True):
         scope, terminal = f"chip.{names[int(m.core_layer[core])]}.core_{core}", int(h.plan.terminal[core])
@@ -82,7 +83,7 @@ def _cores(h: History) -> list[Signal]:
         found += [
             _signal(scope, "state", 2, np.array(cycles), np.array([1, 2, 3, 0])),
             _count(scope, "sent", p.sent[mine]),
-            _count(scope, "received", p.ejected[received[terminal]]),
+            _count(scope, "received", a.cycle[received[terminal]]),
             _level(scope, "waits", p.due[waits], p.sent[waits], bits=1),
         ]
     return found

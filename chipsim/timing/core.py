@@ -79,7 +79,7 @@ def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
         cores, m.neuron_offset, plan.terminal, begin, plan.update_cycles, plan.timing.lookup_cycles,
         offset[:-1].copy(), ready, target,
     )  # fmt: skip
-    return Traffic(offset, ready, target)
+    return Traffic(offset, ready, target, plan.trees)
 
 
 def _active(plan: Plan, tick: int | None) -> Int32:

@@ -34,6 +34,15 @@ class Shifts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Where the packets come out, a row each, by packet; where the chip has no multicast a packet comes out once."""
+
+    packet: Int  # row of `Packets`
+    target: Int  # terminal
+    cycle: Int  # from the start of the frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packets:
     """The packets, a row each: by tick, terminal that sends, order of sending; cycles from the start of the frame.
 
@@ -43,10 +52,10 @@ class Packets:
 
     tick: Int
     source: Int  # terminal
-    target: Int  # terminal
     due: Int
     sent: Int
-    ejected: Int
+    ejected: Int  # the last of it
+    arrivals: Arrivals
 
     @property
     def stalled(self) -> Int:
@@ -126,16 +135,23 @@ def check_mode(mode: str) -> None:
 
 
 def _packets(frame: Frame, start: Int) -> Packets:
-    parts = []
+    parts, places, count = [], [], 0
     for tick, at in zip(frame.ticks, start.tolist(), strict=False):
-        offset, sent = tick.traffic.offset, tick.flow.sent
+        offset, sent, ejected = tick.traffic.offset, tick.flow.sent, tick.flow.ejected
         source = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
         free = np.zeros_like(sent)  # from when on the one before it is gone
         free[1:] = np.where(source[1:] == source[:-1], sent[:-1] + 1, 0)
         due = np.maximum(tick.traffic.ready, free)
         number = np.full(len(sent), tick.number, np.int64)
-        parts.append((number, source, tick.traffic.target.astype(np.int64), at + due, at + sent, at + tick.flow.ejected))
-    return Packets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        begin, target = tick.traffic.arrivals()
+        last = np.maximum.reduceat(ejected, begin[:-1]) if len(sent) else ejected
+        parts.append((number, source, at + due, at + sent, at + last))
+        packet = count + np.repeat(np.arange(len(sent)), np.diff(begin))
+        places.append((packet, target.astype(np.int64), at + ejected))
+        count += len(sent)
+    arrivals = Arrivals(*(np.concatenate(column) for column in zip(*places, strict=True)))
+    tick_of, sender, due_at, sent_at, last_at = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Packets(tick_of, sender, due_at, sent_at, last_at, arrivals)
 
 
 def _shifts(tables: Plan, frame: Frame, start: Int, packets: Packets) -> Shifts:

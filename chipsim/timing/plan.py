@@ -14,7 +14,7 @@ from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
 from chipsim.faults import THROUGH, Damage, unharmed
 from chipsim.mapping import Mapping
-from chipsim.timing.network.mesh import Int, Int32, Mesh, mesh_of
+from chipsim.timing.network.mesh import Int, Int32, Mesh, Trees, mesh_of
 from chipsim.timing.network.simulate import check_mesh, slots
 
 
@@ -23,8 +23,9 @@ class Plan:
     """A mapping on its chip, ready to be timed.
 
     The packets of a source are ``target[offset[s] : offset[s + 1]]``: the entries of its target table, in their order; for a
-    neuron that is read out its potential, one packet to a port of the host. On a faulty chip (docs/faults.md) the target of
-    what a dead link stops is the router in front of that link: it goes so far and leaves the network there.
+    neuron that is read out its potential, one packet to a port of the host. With ``trees`` they are one, from the host one
+    through each port that has a part in it, and the target is the number of its tree. On a faulty chip (docs/faults.md) the
+    target of what a dead link stops is the router in front of that link: it goes so far and leaves the network there.
     """
 
     mapping: Mapping
@@ -36,8 +37,10 @@ class Plan:
     update_cycles: Int  # (C,): of one neuron in the sweep
     synapses: Int  # (A,): non-zero weights in the row of each axon
     offset: Int  # (E+N+1,)
-    target: Int32  # terminal of each packet
+    target: Int32  # terminal of each packet; with trees its tree
+    trees: Trees | None  # None: a packet goes to one terminal
     port: Int32  # (packets of the host,): port by which each enters
+    flits: int  # no FIFO ever holds more: each is on its way to something else
     potential: npt.NDArray[np.bool_]  # (E+N,): neurons that are read out
     readout: npt.NDArray[np.bool_]  # (C,): cores that hold them
     heard: npt.NDArray[np.bool_]  # (C,): those of them whose potentials reach the host
@@ -56,7 +59,8 @@ class Plan:
         From one port along x first, then along y, each router is reached by one way alone: nothing is arbitrated. The port
         sends at most a packet a cycle, so packets stay a cycle apart on all of their common way, and each is at the head of
         its FIFO when it is ready to go. A slot is taken again no sooner than router + link + credit cycles after it was
-        taken if no FIFO is ever held up by the one behind; with as many slots none is.
+        taken if no FIFO is ever held up by the one behind; with as many slots none is. No more so where packets fork: an
+        output is asked by one input alone, so all branches of a flit are granted in the first cycle in which it asks.
         """
         m = self.mesh
         return len(m.ports) == 1 and m.routes is None and m.buffer >= m.router_cycles + m.link_cycles + m.credit_cycles
@@ -104,6 +108,12 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     target[leaving] = ends[owner[potential[m.encoder_neurons :]]]
     slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
     fold, order = m.core_fold.astype(np.int64), np.argsort(terminal).astype(np.int32)
+    offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    port = assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted]
+    flits, trees = len(target), None
+    if timing.multicast:
+        root = np.concatenate([mesh.router_of(mesh.routers + port), np.repeat(terminal[owner], counts[m.encoder_neurons :])])
+        offset, target, port, trees = _forked(m, mesh, offset, target, port, root)
     return Plan(
         mapping=m,
         mesh=mesh,
@@ -113,12 +123,36 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         words=np.where(damage.dead, 0, -(-fold * chip.axons // timing.word_bits)),
         update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
         synapses=synapses(m),
-        offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        offset=offset,
         target=target,
-        port=assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted],
+        trees=trees,
+        port=port,
+        flits=flits,
         potential=potential,
         readout=readout,
         heard=readout & ~damage.dead & ~cuts,
         order=order[~damage.dead[order]],
         sync_cycles=timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
     )
+
+
+def _forked(m: Mapping, mesh: Mesh, offset: Int, target: Int32, port: Int32, root: Int) -> tuple[Int, Int32, Int32, Trees]:
+    """Make one packet of the entries of a source, from the host one through each port; (E+N+1,) where they begin.
+
+    Parameters
+    ----------
+    offset, target, port
+        The entries of each source, as in `Plan` without trees.
+    root : ndarray, int64, (entries,)
+        Router at which each enters.
+    """
+    from chipsim.timing.network.trees import plant
+
+    sources, ports = len(offset) - 1, max(1, len(mesh.ports))
+    packet = np.repeat(np.arange(sources), np.diff(offset)) * ports
+    packet[: len(port)] += port
+    packets, number, trees = plant(mesh, packet, root, target.astype(np.int64))
+    source, by = np.divmod(packets, ports)
+    begin = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=sources))]).astype(np.int64)
+    hosted = by[: begin[m.encoder_neurons]].astype(np.int32)
+    return begin, number.astype(np.int32), hosted, trees

@@ -121,8 +121,10 @@ def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int]:
     sent, hops, done = np.zeros(cores + 1, np.int64), np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
     for tick in ticks:
         offset, flow = tick.traffic.offset, tick.ideal
-        # a packet that is alone tells by its time how far it went
-        way = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // (mesh.router_cycles + mesh.link_cycles)
+        if tick.traffic.trees is None:  # a packet that is alone tells by its time how far it went
+            way = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // (mesh.router_cycles + mesh.link_cycles)
+        else:
+            way = tick.traffic.trees.links[tick.traffic.target]
         each, far = np.diff(offset), sums(way, offset)
         at = plan.terminal[tick.cores]
         sent[tick.cores], hops[tick.cores] = each[at], far[at]

@@ -64,7 +64,7 @@ class Bench:
     def __init__(self, plan: Plan, mode: str = "cycle") -> None:
         assert mode in MODES[1:]
         self.plan, self.mode = plan, mode
-        self.network = Workspace(plan.mesh, len(plan.target))
+        self.network = Workspace(plan.mesh, plan.flits)
 
     def frame(self, fired: Fired, bits: Bits | None = None) -> Frame:
         """Time a frame that is alone on the chip.
@@ -99,7 +99,8 @@ class Bench:
 
     def alone(self, traffic: Traffic) -> Flow:
         """Every packet alone."""
-        return straight(self.plan.mesh, traffic) if self.plan.mesh.routes is None else self.network.ideal(traffic)
+        plain = self.plan.mesh.routes is None and traffic.trees is None
+        return straight(self.plan.mesh, traffic) if plain else self.network.ideal(traffic)
 
     def stream(self, fired: Fired, cycles: Int) -> int:
         """Cycle of the last ejection of a tick in which the host and every layer work at once, each on a frame of its own.

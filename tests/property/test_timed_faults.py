@@ -113,11 +113,11 @@ def test_packets_go_as_far_as_the_dead_link(seed: int, rate: float) -> None:
             assert tables.target[packet] == goal
 
 
-@given(SEEDS)
-@settings(max_examples=30)
-def test_a_tick_of_a_broken_stream_is_its_layers_ticks_in_one_network(seed: int) -> None:
+@given(SEEDS, st.booleans())
+@settings(max_examples=40)
+def test_a_tick_of_a_broken_stream_is_its_layers_ticks_in_one_network(seed: int, multicast: bool) -> None:
     rng = np.random.default_rng(seed)
-    mapping, data = timed_map(rng)
+    mapping, data = timed_map(rng, multicast)
     faults, n = broken_at_random(rng), len(data)
     setup = set_up(mapping, faults=faults)
     found, tables = profile(mapping, data, threads=1, faults=faults), plan(setup.damage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from core_model import run_core
@@ -14,6 +16,7 @@ from chipsim.engine.run import run
 from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 from chipsim.timing.network.straight import straight
+from chipsim.timing.network.trees import plant
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile
 from chipsim.timing.record import PARTS
@@ -22,10 +25,16 @@ from chipsim.timing.tick import INCREMENTS, Bench
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@given(SEEDS)
-@settings(max_examples=60)
-def test_every_packet_of_a_core_is_the_literal_models(seed: int) -> None:
-    mapping, data = timed_map(np.random.default_rng(seed))
+def goals(traffic: Traffic, packets: slice) -> list[list[int]]:
+    """The terminals of some packets."""
+    begin, target = traffic.arrivals()
+    return [target[begin[p] : begin[p + 1]].tolist() for p in range(packets.start, packets.stop)]
+
+
+@given(SEEDS, st.booleans())
+@settings(max_examples=80)
+def test_every_packet_of_a_core_is_the_literal_models(seed: int, multicast: bool) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed), multicast)
     tables, row = plan(mapping), fired(mapping, data)[0]
     mesh, frame = tables.mesh, Bench(tables, "ideal").frame(row)
     core_of_axon = np.repeat(np.arange(mapping.cores), np.diff(mapping.axon_offset))
@@ -39,36 +48,39 @@ def test_every_packet_of_a_core_is_the_literal_models(seed: int) -> None:
         assert tick.traffic.ready[mine].tolist() == [cycle for cycle, _ in packets]
         x, y = mapping.core_position[core].tolist()
         near = min(range(len(mesh.ports)), key=lambda p: (x + abs(y - mesh.ports[p][1]), p))
-        wanted = [mesh.routers + near if e < 0 else place[core_of_axon[mapping.target_axon[e]]] for _, e in packets]
-        assert tick.traffic.target[mine].tolist() == wanted
+        wanted = [sorted({int(place[core_of_axon[mapping.target_axon[e]]]) for e in entries}) for _, entries in packets]
+        assert goals(tick.traffic, mine) == [of or [mesh.routers + near] for of in wanted]
 
 
-@given(SEEDS)
-@settings(max_examples=40)
-def test_the_host_sends_its_spikes_in_order_one_a_cycle_a_port(seed: int) -> None:
-    mapping, data = timed_map(np.random.default_rng(seed))
+@given(SEEDS, st.booleans())
+@settings(max_examples=60)
+def test_the_host_sends_its_spikes_in_order_one_a_cycle_a_port(seed: int, multicast: bool) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed), multicast)
     tables, row = plan(mapping), fired(mapping, data)[0]
     traffic, mesh = Bench(tables, "ideal").frame(row).ticks[0].traffic, tables.mesh
     core_of_axon = np.repeat(np.arange(mapping.cores), np.diff(mapping.axon_offset))
     hosted = core_of_axon[mapping.target_axon[: mapping.target_offset[mapping.encoder_neurons]]]
     port = assign_ports(mapping.chip, mapping.core_position, np.bincount(hosted, minlength=mapping.cores))
-    queues: list[list[int]] = [[] for _ in mesh.ports]
+    queues: list[list[list[int]]] = [[] for _ in mesh.ports]
     for source in range(mapping.encoder_neurons):
+        sets: list[list[int]] = [[] for _ in mesh.ports]
         for entry in range(mapping.target_offset[source], mapping.target_offset[source + 1]) if row[source] else ():
             core = core_of_axon[mapping.target_axon[entry]]
             x, y = mapping.core_position[core].tolist()
-            queues[port[core]].append(y * mesh.width + x)
+            sets[port[core]].append(y * mesh.width + x)
+        for queue, of in zip(queues, sets, strict=True):
+            queue += ([sorted(set(of))] if of else []) if multicast else [[goal] for goal in of]
     assert traffic.offset[mesh.routers] == 0, "no core sends in the ingress"
     for number, queue in enumerate(queues):
         mine = slice(*traffic.offset[mesh.routers + number : mesh.routers + number + 2].tolist())
-        assert traffic.target[mine].tolist() == queue
+        assert goals(traffic, mine) == queue
         assert traffic.ready[mine].tolist() == list(range(len(queue)))
 
 
-@given(SEEDS)
-@settings(max_examples=40)
-def test_a_profile_keeps_the_laws(seed: int) -> None:
-    mapping, data = timed_map(np.random.default_rng(seed))
+@given(SEEDS, st.booleans())
+@settings(max_examples=60)
+def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed), multicast)
     n = len(data)
     cycle, free = (profile(mapping, data, mode=mode, threads=1) for mode in ("cycle", "ideal"))
     counted = run(mapping, data, engine="reference", threads=1)
@@ -78,7 +90,7 @@ def test_a_profile_keeps_the_laws(seed: int) -> None:
         assert (found.stream_increments >= 0).all()
         assert (found.stream_increments.sum(axis=1) == found.interval_cycles).all()
         work, host = found.work, mapping.cores
-        assert work.packets.sum() == counted.packets
+        assert work.packets.sum() == counted.packets or (multicast and work.packets.sum() < counted.packets)
         assert work.image[:, 0].sum() == counted.axon_events
         assert work.image[:, 1].sum() == counted.column_operations
         assert work.core[:host, 3].sum() == counted.spikes + counted.relay_spikes
@@ -95,7 +107,7 @@ def test_a_profile_keeps_the_laws(seed: int) -> None:
             assert sum(tick[name] for name in INCREMENTS) == pytest.approx(tick["cycles"])
             assert tick[tick["bound"]] == max(tick[name] for name in INCREMENTS)
             assert 0 <= tick["saves_at_most"] <= tick["cycles"]
-        assert timing["host_packets"] + timing["chip_packets"] == pytest.approx(counted.packets / n)
+        assert timing["host_packets"] + timing["chip_packets"] == pytest.approx(work.packets.sum() / n)
         assert sum(tick["cycles"] for tick in timing["ticks"]) == pytest.approx(timing["cycles_per_image"]["mean"])
     assert (free.increments[:, :, 4] == 0).all()
     assert (free.tick_cycles <= cycle.tick_cycles).all()
@@ -104,10 +116,10 @@ def test_a_profile_keeps_the_laws(seed: int) -> None:
     assert (cycle.interval_cycles >= 0).all()
 
 
-@given(SEEDS)
-@settings(max_examples=25)
-def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int) -> None:
-    mapping, data = timed_map(np.random.default_rng(seed))
+@given(SEEDS, st.booleans())
+@settings(max_examples=40)
+def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int, multicast: bool) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed), multicast)
     found = profile(mapping, data, threads=1)
     tables, rows = plan(mapping), fired(mapping, data)
     bench, n = Bench(tables), len(data)
@@ -121,11 +133,11 @@ def test_a_tick_of_the_stream_is_its_layers_ticks_in_one_network(seed: int) -> N
         assert found.stream_models[number, 3] == alone
 
 
-@given(SEEDS)
-@settings(max_examples=60)
-def test_one_port_and_enough_buffers_need_no_simulation(seed: int) -> None:
+@given(SEEDS, st.booleans())
+@settings(max_examples=80)
+def test_one_port_and_enough_buffers_need_no_simulation(seed: int, multicast: bool) -> None:
     rng = np.random.default_rng(seed)
-    mapping, data = timed_map(rng)
+    mapping, data = timed_map(rng, multicast)
     t = mapping.chip.timing
     assert t is not None
     enough = t.router_cycles + t.link_cycles + t.credit_cycles
@@ -140,9 +152,13 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int) -> None:
     packets = int(rng.integers(1, 400))
     offset = np.zeros(tables.mesh.terminals + 1, np.int64)
     offset[-1] = packets
-    many = Traffic(
-        offset, np.arange(packets, dtype=np.int64), rng.integers(0, tables.mesh.routers, packets).astype(np.int32)
-    )
+    most = tables.mesh.routers
+    number, goal, trees = np.arange(packets), rng.integers(0, most, packets), None
+    if multicast:
+        several = np.repeat(number, rng.integers(1, most + 1, packets))
+        port_at = np.full(len(several), tables.mesh.router_of(np.array([most]))[0])
+        _, goal, trees = plant(tables.mesh, several, port_at, rng.integers(0, most, len(several)))
+    many = Traffic(offset, number, goal.astype(np.int32), trees)
     for given_ in (traffic, many):
         met, alone = simulate(tables.mesh, given_), ideal(tables.mesh, given_)
         np.testing.assert_array_equal(met.ejected, alone.ejected)
@@ -191,3 +207,31 @@ def test_the_rest_of_the_hosts_packets_is_as_simulated(seed: int) -> None:
         np.testing.assert_array_equal(sent, wanted.sent)
         np.testing.assert_array_equal(ejected, wanted.ejected)
     np.testing.assert_array_equal(space.simulate(traffic).ejected, wanted.ejected)
+
+
+@given(SEEDS)
+@settings(max_examples=40)
+def test_multicast_changes_the_packets_and_nothing_else(seed: int) -> None:
+    mapping, data = timed_map(np.random.default_rng(seed))
+    chip = mapping.chip.model_copy(update={"timing": mapping.chip.timing.model_copy(update={"multicast": True})})
+    forked = replace(mapping, chip=chip)
+    one, other = profile(mapping, data, threads=1), profile(forked, data, threads=1)
+    kept = [PARTS.index(part) for part in ("rows", "adds", "updates", "spikes")]
+    assert (one.work.core[:, kept] == other.work.core[:, kept]).all()
+    assert (one.models[:, :, :2] == other.models[:, :, :2]).all(), "rows and sweep"
+    assert (one.work.potentials == other.work.potentials).all()
+    assert (other.work.packets <= one.work.packets).all()
+    assert (other.work.hops <= one.work.hops).all(), "a tree has no more links than its ways"
+    # each core hears of each spike for it once: what is ejected is the pairs of a spike and a core that it is for
+    tables = plan(forked)
+    core_of_axon = np.repeat(np.arange(mapping.cores), np.diff(mapping.axon_offset))
+    for row in fired(mapping, data):
+        entry = np.repeat(row != 0, np.diff(mapping.target_offset))
+        source = np.repeat(np.arange(len(row)), np.diff(mapping.target_offset))[entry]
+        pairs = len({*zip(source.tolist(), core_of_axon[mapping.target_axon[entry]].tolist(), strict=True)})
+        frame = Bench(tables).frame(row)
+        potentials = int(tables.potential.sum())
+        assert sum(len(tick.flow.ejected) for tick in frame.ticks) == pairs + potentials
+        assert sum(int(tick.flow.traversals) for tick in frame.ticks) == sum(
+            int(tick.traffic.trees.links[tick.traffic.target].sum()) for tick in frame.ticks
+        )

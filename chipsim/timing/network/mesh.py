@@ -78,12 +78,42 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None, *, host
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """The ways of packets that go to several terminals at once: from a router, forking where the ways to them part.
+
+    A node is a flit in a router: 25 bits, five an output, the lowest of them set where a branch leaves; the nodes behind the
+    outputs to the four neighbours; which destination of the tree is the core, which the host's port; the router.
+    """
+
+    nodes: Int32  # (nodes, 8)
+    root: Int  # (trees + 1,): where each tree's nodes begin, the first at its source
+    offset: Int  # (trees + 1,): where its destinations begin
+    target: Int32  # (destinations,): terminals, ascending in each tree, none twice
+    far: Int  # (destinations,): links from the root
+
+    @property
+    def links(self) -> Int:
+        """(trees,): links between routers that a packet crosses, all its branches together."""
+        return np.asarray(np.diff(self.root) - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
     """Packets by the terminal that sends them, each terminal's in the order in which it sends them."""
 
     offset: Int  # (terminals + 1,): where each terminal's packets begin
     ready: Int  # (packets,): the cycle before which a packet cannot be sent
-    target: Int32  # (packets,): terminal
+    target: Int32  # (packets,): terminal; with trees the number of its tree
+    trees: Trees | None = None
+
+    def arrivals(self) -> tuple[Int, Int32]:
+        """Where each packet's arrivals begin, (packets + 1,), and the terminal of each: as `Flow.ejected` has them."""
+        if self.trees is None:
+            return np.arange(len(self.target) + 1), self.target
+        first, sizes = self.trees.offset[self.target], np.diff(self.trees.offset)[self.target]
+        begin = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        within = np.arange(begin[-1]) - np.repeat(begin[:-1], sizes)
+        return begin, self.trees.target[np.repeat(first, sizes) + within]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +124,7 @@ class Flow:
     """
 
     sent: Int  # (packets,): cycle in which its source sent it
-    ejected: Int  # (packets,): cycle in which it left the network
+    ejected: Int  # (packets,): cycle in which it left the network; with trees (arrivals,), of each of its branches
     load: Int  # (R, 5): flits through each output; LOCAL to the core, WEST of a port's router to the host too
     stalls: Int  # (terminals,): cycles in which a packet was ready and there was no credit
     blocked: Int  # (R, 5): cycles in which a flit that wanted an output could have gone and did not

@@ -17,19 +17,23 @@ So a packet alone takes 1 + (H + 1) t_r + H t_l + 1 cycles from source to ejecti
 constants, and one flow gets min(1, B / (t_r + t_l + t_c)) flits a cycle (from its source to the first router there is no
 link: B / (t_r + t_c)). Along x first, then along y, nothing can wait in a circle; a table of routes can make it so, which
 is noticed and refused.
+
+A packet of a tree (`mesh.Trees`) forks: at the head of a FIFO it asks for all outputs by which its branches leave, each
+grants it when it does, in the same cycle or not, and its slot is freed in the cycle of the last of these grants.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from chipsim.chip.routes import LOCAL, WEST
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.errors import InputError
+from chipsim.timing.network import layout
 from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 
 #: bytes that the FIFOs of a mesh may take
 MOST_BYTES = 2 << 30
-_FLIT_BYTES = 16 * 8  # of a slot in each FIFO of a router
+_FLIT_BYTES = 16 * 5  # of a slot in each FIFO of a router
 
 
 def simulate(mesh: Mesh, traffic: Traffic) -> Flow:
@@ -82,46 +86,58 @@ class Workspace:
 
     def __init__(self, mesh: Mesh, packets: int | None = None) -> None:
         check_mesh(mesh)
-        buffer = slots(mesh, packets)
-        terminals, routes = mesh.terminals, mesh.routes
+        buffer, routes = slots(mesh, packets), mesh.routes
         self.mesh = mesh
         self._constants = (
             mesh.width, buffer, mesh.router_cycles, mesh.link_cycles, mesh.credit_cycles,
             np.zeros((0, 0), np.uint8) if routes is None else np.ascontiguousarray(routes),
         )  # fmt: skip
-        self._map = _terminals(mesh)
-        self._outs = _aligned(8 * mesh.routers * 4).reshape(-1, 4)
-        self._outs[:, 0] = _downstream(mesh)
-        self._fifos = _aligned(8 * mesh.routers * 8).reshape(-1, 8)
-        self.stalls = np.zeros(terminals, np.int64)
-        words = -(-mesh.routers // 64)
+        self._lane, size = layout.words(buffer), layout.router_words(buffer)
+        self._ends = layout.ends(mesh)
+        self._beyond = layout.beyond(mesh, buffer)
+        self._routers = layout.aligned(mesh.routers * size).reshape(mesh.routers, size)
+        self.stalls = np.zeros(mesh.terminals, np.int64)
         self._state = (
-            _winners(), _aligned(8 * mesh.routers), self._fifos.ravel(),
-            _aligned(2 * 8 * mesh.routers * buffer), self._outs.ravel(), np.zeros(32 * words, np.int64),
-            *(np.zeros(count, np.int64) for count in (1024, *4 * [terminals])), self.stalls,
+            self._routers.ravel(), np.zeros(32 * -(-mesh.routers // 64), np.int64),
+            *(np.zeros(count, np.int64) for count in (1024, *4 * [mesh.terminals])), self.stalls,
         )  # fmt: skip
+
+    def _record(self, word: int) -> Int:
+        """(R, 5): a word of each FIFO's record; a view."""
+        fifos = self._routers[:, layout.HEADER :].reshape(self.mesh.routers, 5, self._lane)
+        return fifos[:, :, word]
 
     @property
     def load(self) -> Int:
-        """(R, 5): as in `Flow`; a view that the next run overwrites."""
-        return self._outs.reshape(-1, 8, 4)[:, :5, 2]
+        """(R, 5): as in `Flow`."""
+        found, mesh = self._record(layout.LOAD), self.mesh
+        found = found.reshape(mesh.height, mesh.width, 5)
+        out = found.copy()  # of outputs that lead to no router
+        out[:, :-1, EAST] = found[:, 1:, WEST]  # what leaves to the east comes in from the west
+        out[:, 1:, WEST] = found[:, :-1, EAST]
+        out[1:, :, NORTH] = found[:-1, :, SOUTH]
+        out[:-1, :, SOUTH] = found[1:, :, NORTH]
+        return out.reshape(mesh.routers, 5)
 
     @property
     def blocked(self) -> Int:
         """(R, 5): as in `Flow`; a view."""
-        return self._outs.reshape(-1, 8, 4)[:, :5, 3]
+        return self._record(layout.BLOCKED)
 
     @property
     def queue_peak(self) -> Int:
         """(R, 5): as in `Flow`; a view."""
-        return self._fifos.reshape(-1, 8, 8)[:, :5, 4]
+        return self._record(layout.PEAK)
 
     @property
     def queue_cycles(self) -> Int:
         """(R, 5): as in `Flow`; a view."""
-        return self._fifos.reshape(-1, 8, 8)[:, :5, 5]
+        return self._record(layout.CYCLES)
 
-    def run(self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0) -> None:
+    def run(
+        self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0,
+        trees: Int32 | None = None, arrival: Int | None = None,
+    ) -> None:  # fmt: skip
         """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked.
 
         With ``until`` it may stop when the first so many packets are ejected, and leave the others where they are.
@@ -129,7 +145,8 @@ class Workspace:
         from chipsim.timing.network.kernel import DEADLOCK, run
 
         found = run(
-            offset, ready, target, sent, ejected, *self._constants, *self._map, *self._state, until,
+            offset, ready, target, sent, ejected, trees, arrival, *self._constants, *self._ends, self._lane, layout.WINNERS,
+            self._beyond, *self._state, until,
         )  # fmt: skip
         if found == DEADLOCK:
             raise _wrong(
@@ -138,11 +155,18 @@ class Workspace:
 
     def simulate(self, traffic: Traffic) -> Flow:
         """Simulate traffic that has been checked; the result is a copy."""
-        packets = len(traffic.ready)
-        if self.mesh.routes is not None:
+        packets, trees = len(traffic.ready), traffic.trees
+        if self.mesh.routes is not None and trees is None:
             self.ideal(traffic)  # does each packet arrive?
-        sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
-        self.run(*_arrays(traffic), sent, ejected)
+        sent = np.full(packets, -1, np.int64)
+        offset, ready, target = _arrays(traffic)
+        if trees is None:
+            ejected = np.full(packets, -1, np.int64)
+            self.run(offset, ready, target, sent, ejected)
+        else:
+            begin, arriving = traffic.arrivals()
+            ejected, root = np.full(len(arriving), -1, np.int64), trees.root[target].astype(np.int32)
+            self.run(offset, ready, root, sent, ejected, trees=trees.nodes.ravel(), arrival=begin)
         return Flow(
             sent, ejected, self.load.copy(), self.stalls.copy(), self.blocked.copy(), self.queue_peak.copy(),
             self.queue_cycles.copy(), self.mesh,
@@ -151,31 +175,39 @@ class Workspace:
     def times(self, traffic: Traffic) -> tuple[Int, Int]:
         """When each packet is sent and ejected, as `simulate` says, and no counters.
 
-        Where the mesh has one port and no table of routes, the host's packets, which are the last, have the network for
-        themselves once the cores' are out of it; from there on they are worked off one after the other, many times sooner.
+        Where the mesh has one port and no table of routes, and packets one target, the host's packets, which are the last,
+        have the network for themselves once the cores' are out of it; from there on they are worked off one after the
+        other, many times sooner.
         """
         from chipsim.timing.network.tree import finish
 
         packets, cores = len(traffic.ready), int(traffic.offset[self.mesh.routers])
-        if self.mesh.routes is not None or len(self.mesh.ports) != 1 or cores in (0, packets):
+        plain = self.mesh.routes is None and traffic.trees is None
+        if not plain or len(self.mesh.ports) != 1 or cores in (0, packets):
             flow = self.simulate(traffic)
             return flow.sent, flow.ejected
         sent, ejected = np.full(packets, -1, np.int64), np.full(packets, -1, np.int64)
         offset, ready, target = _arrays(traffic)
         self.run(offset, ready, target, sent, ejected, cores)
         clock = int(ejected[:cores].max()) - 1  # the cycle after the last grant
-        _, _, fifos, ring, outs, *_ = self._state
-        finish(cores, clock, ready, target, sent, ejected, *self._constants[1:5], *self._map, fifos, ring, outs)
+        finish(
+            cores, clock, ready, target, sent, ejected, *self._constants[1:5], *self._ends, self._lane, self._beyond,
+            self._state[0],
+        )  # fmt: skip
         return sent, ejected
 
     def ideal(self, traffic: Traffic) -> Flow:
         """Send traffic that has been checked as if each packet were alone."""
-        from chipsim.timing.network.kernel import walk
+        if traffic.trees is not None:
+            from chipsim.timing.network.trees import alone
+
+            return alone(self.mesh, traffic)
+        from chipsim.timing.network.walk import walk
 
         mesh, packets = self.mesh, len(traffic.ready)
-        sent, hops, load = np.zeros(packets, np.int64), np.zeros(packets, np.int64), np.zeros(8 * mesh.routers, np.int64)
-        _, _, _, _, _, routes = self._constants
-        lost = walk(*_arrays(traffic), sent, hops, mesh.width, routes, *self._map, self._outs.ravel(), load)
+        sent, hops, load = np.zeros(packets, np.int64), np.zeros(packets, np.int64), np.zeros(5 * mesh.routers, np.int64)
+        router_of, _, place_of = self._ends
+        lost = walk(*_arrays(traffic), sent, hops, mesh.width, self._constants[-1], router_of, place_of, self._beyond, load)
         if lost >= 0:
             raise _wrong(
                 "network-routes", f"packet {lost} never arrives: the routes to terminal {traffic.target[lost]} lead astray"
@@ -183,7 +215,7 @@ class Workspace:
         ejected = sent + 2 + (hops + 1) * mesh.router_cycles + hops * mesh.link_cycles
         none = np.zeros((mesh.routers, 5), np.int64)
         stalls = np.zeros(mesh.terminals, np.int64)
-        return Flow(sent, ejected, load.reshape(-1, 8)[:, :5].copy(), stalls, none, none, none, mesh)
+        return Flow(sent, ejected, load.reshape(-1, 5), stalls, none, none, none, mesh)
 
 
 def _wrong(code: str, message: str) -> InputError:
@@ -256,8 +288,14 @@ def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
         )
     if len(traffic.target) != packets:
         raise _wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
-    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < mesh.terminals:
-        raise _wrong("network-traffic", f"a target is not one of the {mesh.terminals} terminals")
+    trees = traffic.trees
+    targets = mesh.terminals if trees is None else len(trees.root) - 1
+    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < targets:
+        raise _wrong("network-traffic", f"a target is not one of the {targets} {'terminals' if trees is None else 'trees'}")
+    if trees is not None:
+        at = np.repeat(mesh.router_of(np.arange(mesh.terminals)), np.diff(offset))
+        if (trees.nodes[trees.root[traffic.target], layout.TO_ROUTER] != at).any():
+            raise _wrong("network-traffic", "a packet's tree begins at another router than its source's")
     if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 56:
         raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^56")
     if packets >= 1 << 31:
@@ -270,39 +308,3 @@ def _arrays(traffic: Traffic) -> tuple[Int, Int, Int32]:
         np.ascontiguousarray(traffic.ready, np.int64),
         np.ascontiguousarray(traffic.target, np.int32),
     )
-
-
-def _terminals(mesh: Mesh) -> tuple[Int, Int, Int]:
-    """FIFO that each terminal feeds, place of its router; place of each router, y * 2^13 + x."""
-    router = mesh.router_of(np.arange(mesh.terminals))
-    y, x = np.divmod(np.arange(mesh.routers), mesh.width)
-    places = (y << 13) + x
-    side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST)
-    return 8 * router + side, places[router], places
-
-
-def _aligned(count: int) -> Int:
-    """Zeros that begin at a line of the cache."""
-    found = np.zeros(count + 7, np.int64)
-    skip = -found.ctypes.data % 64 // 8
-    return found[skip : skip + count]
-
-
-def _downstream(mesh: Mesh) -> Int32:
-    """FIFO behind each output, -1 where the mesh ends."""
-    number = np.arange(mesh.routers, dtype=np.int32).reshape(mesh.height, mesh.width)
-    found = np.full((mesh.height, mesh.width, 8), -1, np.int32)
-    found[:, :-1, 0] = 8 * number[:, 1:] + 1  # a flit that leaves to the east comes in from the west
-    found[:, 1:, 1] = 8 * number[:, :-1]
-    found[1:, :, 2] = 8 * number[:-1] + 3
-    found[:-1, :, 3] = 8 * number[1:] + 2
-    return found.reshape(-1)
-
-
-def _winners() -> Int:
-    """Side that is served, by the side served last and the set of those that ask."""
-    found = np.zeros((5, 32), np.int64)
-    for last in range(5):
-        for asking in range(1, 32):
-            found[last, asking] = next(side % 5 for side in range(last + 1, last + 6) if asking >> side % 5 & 1)
-    return found.ravel()

@@ -16,6 +16,7 @@ from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 def straight(mesh: Mesh, traffic: Traffic) -> Flow:
     """Send the packets of a mesh without a table of routes as if each were alone: what `ideal` gives."""
     assert mesh.routes is None
+    assert traffic.trees is None
     packets, width, height = len(traffic.ready), mesh.width, mesh.height
     sent, ejected = np.empty(packets, np.int64), np.empty(packets, np.int64)
     east, west = (np.zeros((height, width + 1), np.int64) for _ in range(2))

@@ -11,33 +11,37 @@ from __future__ import annotations
 import numpy as np
 
 from chipsim.compiled import compiled
-from chipsim.timing.network.kernel import BEHIND, COORDINATE, COUNT, FIRST, PACKET, Y
+from chipsim.timing.network.layout import COORDINATE, COUNT, FIRST, HEADER, PACKET, PLACE, RECORD, TAIL, Y
 
 
 @compiled
 def finish(  # type: ignore[no-untyped-def]  # pragma: no cover
     begin, clock, ready, target, sent, ejected, buffer, router_cycles, link_cycles, credit_cycles,
-    fifo_of, place_of, places, fifos, ring, outs,
+    router_of, side_of, place_of, lane, beyond, state,
 ):  # fmt: skip
     """Fill in the times of the packets from ``begin`` on that `run` left in the network or unsent at the start of ``clock``.
 
     Arrays are those of `run` and are good for nothing else afterwards but another run.
     """
     packets = len(ready)
-    at = np.full(packets - begin, -1, np.int64)  # FIFO where a packet is, and the slot it has there
+    size = HEADER + 5 * lane
+    at = np.full(packets - begin, -1, np.int64)  # router where a packet is, its FIFO, and the slot it has there
+    fifo_of = np.zeros(packets - begin, np.int64)
     slot_of = np.zeros(packets - begin, np.int64)
-    tail = np.zeros(8 * len(places), np.int64)  # the slot that is filled next
-    granted = np.full(8 * len(places), clock - 1, np.int64)
-    for fifo in range(len(tail)):
-        first = fifos[8 * fifo + FIRST]
-        count = fifos[8 * fifo + COUNT]
-        for i in range(count):
-            held = (first + i) % buffer
-            packet = (ring[2 * (fifo * buffer + held) + 1] >> PACKET) - begin
-            at[packet] = fifo
-            slot_of[packet] = held
-        tail[fifo] = (first + count) % buffer
-    source = fifo_of[len(fifo_of) - 1]
+    for r in range(len(state) // size):
+        for side in range(5):
+            fifo = r * size + HEADER + side * lane
+            first, count = state[fifo + FIRST], state[fifo + COUNT]
+            for i in range(count):
+                held = (first + i) % buffer
+                packet = (state[fifo + RECORD + 2 * held + 1] >> PACKET) - begin
+                at[packet] = r
+                fifo_of[packet] = fifo
+                slot_of[packet] = held
+            state[fifo + FIRST] = (first + count) % buffer  # now the slot that is filled next
+            state[fifo + TAIL] = clock - 1  # now the cycle of the last grant
+    terminal = len(router_of) - 1
+    entry = router_of[terminal] * size + HEADER + side_of[terminal] * lane
     free = np.int64(clock)
     for p in range(begin, packets):
         if ejected[p] >= 0:
@@ -45,34 +49,34 @@ def finish(  # type: ignore[no-untyped-def]  # pragma: no cover
         goal = place_of[target[p]]
         x = goal & COORDINATE
         y = goal >> Y
-        f = at[p - begin]
-        slot = slot_of[p - begin]
-        if f < 0:  # not yet sent
-            f = source
-            slot = tail[f]
-            t = max(free, ready[p], ring[2 * (f * buffer + slot)])
+        r = at[p - begin]
+        fifo, held = fifo_of[p - begin], slot_of[p - begin]
+        if r < 0:  # not yet sent
+            r, fifo = router_of[terminal], entry
+            held = state[fifo + FIRST]
+            t = max(free, ready[p], state[fifo + RECORD + 2 * held])
             sent[p] = t
             free = t + 1
-            ring[2 * (f * buffer + slot)] = t + router_cycles
-            tail[f] = 0 if slot + 1 == buffer else slot + 1
+            state[fifo + RECORD + 2 * held] = t + router_cycles
+            state[fifo + FIRST] = 0 if held + 1 == buffer else held + 1
         while True:
-            here = f >> 3
-            place = places[here]
-            t = max(ring[2 * (f * buffer + slot)], granted[f] + 1)
+            place = state[r * size + PLACE]
+            t = max(state[fifo + RECORD + 2 * held], state[fifo + TAIL] + 1)
             if place == goal:
-                granted[f] = t
-                ring[2 * (f * buffer + slot)] = t + credit_cycles
+                state[fifo + TAIL] = t
+                state[fifo + RECORD + 2 * held] = t + credit_cycles
                 ejected[p] = t + 2
                 break
             here_x = place & COORDINATE
             along_y = 2 + np.int64(y > place >> Y)
             along_x = np.int64(x < here_x)
-            to = outs[4 * (8 * here + (along_y if x == here_x else along_x)) + BEHIND]
-            ahead = tail[to]
-            t = max(t, ring[2 * (to * buffer + ahead)])
-            granted[f] = t
-            ring[2 * (f * buffer + slot)] = t + credit_cycles
-            ring[2 * (to * buffer + ahead)] = t + link_cycles + router_cycles
-            tail[to] = 0 if ahead + 1 == buffer else ahead + 1
-            f = to
-            slot = ahead
+            out = along_y if x == here_x else along_x
+            to = r * size + beyond[4 * out]
+            ahead = state[to + FIRST]
+            t = max(t, state[to + RECORD + 2 * ahead])
+            state[fifo + TAIL] = t
+            state[fifo + RECORD + 2 * held] = t + credit_cycles
+            state[to + RECORD + 2 * ahead] = t + link_cycles + router_cycles
+            state[to + FIRST] = 0 if ahead + 1 == buffer else ahead + 1
+            r += beyond[4 * out + 1]
+            fifo, held = to, ahead

@@ -54,6 +54,7 @@ def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
         if key in ("name", "description", "hypothetical", "provenance"):
             continue
         origin = chip.provenance.get(key)
-        table.add_row(key, str(value), origin.origin if origin else "", origin.note if origin else "")
+        said = str(value).lower() if isinstance(value, bool) else str(value)  # as a YAML says it
+        table.add_row(key, said, origin.origin if origin else "", origin.note if origin else "")
     kind = " (hypothetical)" if chip.hypothetical else ""
     return [f"{chip.name}{kind}: {chip.description}", "", table]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hand_mappings import two_cores
 
 from chipsim.chip import load_chip, preset_names
 from chipsim.errors import InputError, UsageError
+from chipsim.mapping import read_mapping, write_mapping
 
 
 def test_presets() -> None:
@@ -23,7 +25,7 @@ def test_presets() -> None:
     assert chip.timing.model_dump() == {
         "input": "row_parallel", "word_bits": 64, "synapses_per_cycle": 512, "start_cycles": 4, "columns_per_cycle": 4,
         "lookup_cycles": 1, "router_cycles": 2, "link_cycles": 1, "credit_cycles": 1, "buffer_flits": 4,
-        "sync_cycles_per_hop": 2,
+        "sync_cycles_per_hop": 2, "multicast": False,
     }  # fmt: skip
     mini = load_chip("mini")
     assert (mini.grid, mini.axons, mini.columns, mini.max_fold, mini.targets) == ((4, 4), 64, 64, 4, 128)
@@ -121,3 +123,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             load_chip(path)
+
+
+def test_a_map_says_multicast_where_a_chip_has_it(tmp_path: Path) -> None:
+    for says in (True, False):
+        hand = two_cores()
+        hand.chip = hand.chip.model_copy(update={"timing": hand.chip.timing.model_copy(update={"multicast": says})})
+        path = tmp_path / f"{says}.map"
+        write_mapping(hand.build(), path)
+        assert (b"multicast" in path.read_bytes()) == says, "readers that do not know the key read the others"
+        assert read_mapping(path).chip.timing == hand.chip.timing
+    path = tmp_path / "chip.yaml"
+    path.write_text("base: mini\ntiming: {multicast: true}\n")
+    assert load_chip(path).timing.multicast
+    path.write_text("base: mini\ntiming: {multicast: 1}\n")
+    with pytest.raises(InputError, match=r"chip.yaml:2: timing.multicast: .*boolean"):
+        load_chip(path)

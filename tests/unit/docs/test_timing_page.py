@@ -21,7 +21,10 @@ def test_constants_are_the_chips() -> None:
             name: (value, tag) for name, value, tag in re.findall(r"^\| (\w+) \| (\S+) \| (\w+) \|", table, re.MULTILINE)
         }
         wanted = {
-            name: (f"{value:g}" if isinstance(value, float) else str(value), chip.provenance[f"{section}.{name}"].origin)
+            name: (
+                f"{value:g}" if isinstance(value, float) else str(value).lower(),
+                chip.provenance[f"{section}.{name}"].origin,
+            )
             for name, value in of.model_dump().items()
         }
         assert found == wanted
