@@ -61,15 +61,18 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     offset, ready, target, sent, ejected, trees, arrival,
     width, buffer, router_cycles, link_cycles, credit_cycles, routes,
     router_of, side_of, place_of, lane, winner, beyond,
-    state, due_routers, wheel, following, cursor, turn_of, asleep, stalls, until,
+    state, due_routers, wheel, following, cursor, turn_of, asleep, stalls, until, log,
 ):  # fmt: skip
     """Send all packets and wait for the last; arrays as `Workspace` holds them. Return DONE or DEADLOCK.
 
     With ``until`` it stops after the cycle in which the last of so many packets, the first in their order, was granted its
     way out: `finish` may go on.
 
+    In ``log``, (2, flits), stand the cycles in which a flit enters a FIFO, and those after its grants, in any order.
+
     Without ``trees``, which is None then, each packet has one target. With the nodes of `Trees` the target is a root, and
-    ``arrival`` says where in ``ejected`` a packet's arrivals begin; numba makes two codes of this one.
+    ``arrival`` says where in ``ejected`` a packet's arrivals begin; numba makes a code of its own for each, and one
+    without ``log``.
     """
     terminals = router_of.shape[0]
     size = HEADER + 5 * lane
@@ -105,6 +108,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     moved = np.int64(0)  # the last cycle in which anything went anywhere
     inside = np.int64(0)  # flits between source and ejection
     awaited = np.int64(until)
+    pushed, popped = np.int64(0), np.int64(0)  # in ``log``
     while remaining and (until == 0 or awaited):
         # sources
         s = wheel[u(t & (SOURCE_TURN - 1))]
@@ -144,6 +148,9 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                         due_routers[u(slot * words + (here >> 6))] |= one << (here & 63)
                     sent[u(p)] = t
                     inside += 1
+                    if log is not None:
+                        log[0, pushed] = t + 1
+                        pushed += 1
                     moved = t
                     p += 1
                     cursor[u(s)] = p
@@ -228,6 +235,9 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                         wants ^= one << (5 * out + i)
                         whole = wants & (COLUMN << i) == 0
                     if whole:
+                        if log is not None:
+                            log[1, popped] = t + 1
+                            popped += 1
                         n = state[u(f + COUNT)]
                         state[u(f + CYCLES)] += t - state[u(base + i)] + router_cycles
                         while state[u(f + PEAK)] < n:
@@ -286,6 +296,9 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                         flit = (flit & ~NODE) | node
                         branches = np.int64(trees[u(8 * node)])
                         inside += 1
+                    if log is not None:
+                        log[0, pushed] = t + 1 + link_cycles
+                        pushed += 1
                     base_there = there * size
                     due = t + link_cycles + router_cycles
                     n = state[u(to + COUNT)]

@@ -136,7 +136,7 @@ class Workspace:
 
     def run(
         self, offset: Int, ready: Int, target: Int32, sent: Int, ejected: Int, until: int = 0,
-        trees: Int32 | None = None, arrival: Int | None = None,
+        trees: Int32 | None = None, arrival: Int | None = None, log: Int | None = None,
     ) -> None:  # fmt: skip
         """Simulate, writing into ``sent`` and ``ejected``; all arrays contiguous, int64, ``target`` int32; not checked.
 
@@ -146,15 +146,18 @@ class Workspace:
 
         found = run(
             offset, ready, target, sent, ejected, trees, arrival, *self._constants, *self._ends, self._lane, layout.WINNERS,
-            self._beyond, *self._state, until,
+            self._beyond, *self._state, until, log,
         )  # fmt: skip
         if found == DEADLOCK:
             raise _wrong(
                 "network-deadlock", "the routes let packets wait for each other for ever; order the turns they take"
             )
 
-    def simulate(self, traffic: Traffic) -> Flow:
-        """Simulate traffic that has been checked; the result is a copy."""
+    def simulate(self, traffic: Traffic, log: Int | None = None) -> Flow:
+        """Simulate traffic that has been checked; the result is a copy.
+
+        ``log``, int64 (2, flits), takes the cycles in which a flit enters a FIFO, and those after its grants.
+        """
         packets, trees = len(traffic.ready), traffic.trees
         if self.mesh.routes is not None and trees is None:
             self.ideal(traffic)  # does each packet arrive?
@@ -162,11 +165,11 @@ class Workspace:
         offset, ready, target = _arrays(traffic)
         if trees is None:
             ejected = np.full(packets, -1, np.int64)
-            self.run(offset, ready, target, sent, ejected)
+            self.run(offset, ready, target, sent, ejected, log=log)
         else:
             begin, arriving = traffic.arrivals()
             ejected, root = np.full(len(arriving), -1, np.int64), trees.root[target].astype(np.int32)
-            self.run(offset, ready, root, sent, ejected, trees=trees.nodes.ravel(), arrival=begin)
+            self.run(offset, ready, root, sent, ejected, trees=trees.nodes.ravel(), arrival=begin, log=log)
         return Flow(
             sent, ejected, self.load.copy(), self.stalls.copy(), self.blocked.copy(), self.queue_peak.copy(),
             self.queue_cycles.copy(), self.mesh,

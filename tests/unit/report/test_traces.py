@@ -242,12 +242,14 @@ def check_queues(h: History, found: Profile, changes: list[tuple[int, int]]) -> 
         else:  # nobody waits: so long in each router of its way
             held += mesh.router_cycles * (len(tick.flow.sent) + tick.flow.traversals)
     assert level.sum() == held
+    assert level[-1] == 0
     p = h.packets
+    if len(p.arrivals.cycle) > len(p.sent):  # a packet that forks is in several queues
+        return
     under_way = np.bincount(p.sent + 1, minlength=h.cycles + 1) - np.bincount(p.ejected - 1, minlength=h.cycles + 1)
     under_way = np.cumsum(under_way)
     assert (level <= under_way).all()
     assert mesh.link_cycles or (level == under_way).all()
-    assert level[-1] == 0
 
 
 def test_queues_around_dead_links_with_shallow_buffers() -> None:
@@ -262,7 +264,7 @@ def test_queues_around_dead_links_with_shallow_buffers() -> None:
         rng.integers(0, mesh.terminals, number).astype(np.int32),
     )  # fmt: skip
     flow = simulate(mesh, traffic)
-    enters, leaves = queued(mesh, traffic, flow, alone=False)  # which goes through it once more, and has the same ejections
+    enters, leaves = queued(mesh, traffic, flow, alone=False)
     assert (leaves - enters).sum() == flow.queue_cycles.sum()
     assert (leaves - enters).min() == mesh.router_cycles
     none = Traffic(np.zeros(11, np.int64), traffic.ready[:0], traffic.target[:0])
