@@ -17,9 +17,10 @@ from qsnnc.frontend import pools
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.closing import resolve
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
+from qsnnc.frontend.levels import MANY_LEVELS, Levels, on_a_grid
 from qsnnc.frontend.operators import WEIGHTED
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import MANY_LEVELS, Levels, Region, on_a_grid
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.relabel import move
 from qsnnc.frontend.requantize import requantized
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized
