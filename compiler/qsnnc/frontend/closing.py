@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import pools
+from qsnnc.frontend import channelwise, pools
+from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
 from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
@@ -42,7 +43,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         outside = region.root in walk.host or region.root == walk.model.input
         found = _encode(walk, region) if outside else None
     else:
-        found = close(walk, root, region)
+        found = _close_by_channel(walk, root, region)
     if found is not None:
         walk.state[name] = found
     return found
@@ -135,6 +136,14 @@ def _enter(walk: Walk, region: Region) -> Quantized | None:
             node=region.end,
         )
     return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)
+
+
+def _close_by_channel(walk: Walk, root: State, region: Region) -> Quantized | None:
+    """Close a region, with a scale a channel if need be."""
+    try:
+        return close(walk, root, region)
+    except ChannelScales as error:
+        return channelwise.apart(walk, region, error, lambda walk, plain: close(walk, root, plain, internal=True))
 
 
 def close(walk: Walk, root: State, region: Region, *, internal: bool = False) -> Quantized | None:

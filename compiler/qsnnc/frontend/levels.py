@@ -42,6 +42,20 @@ class Levels:
         return np.asarray(self.scale * (np.arange(self.count) + 0.5 + self.zero_point))
 
 
+class ChannelScales(ModelError):
+    """A quantizer that is uniform in every channel, at a step of its own: its ``values``, channel by channel."""
+
+    def __init__(self, end: str, values: list[npt.NDArray[np.float64]], least: float, most: float) -> None:
+        super().__init__(
+            end,
+            f"has one scale a channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
+            "scale for all channels (Brevitas: scaling_per_output_channel=False)",
+            code="levels-uneven",
+            node=end,
+        )
+        self.values = values
+
+
 def find_levels(region: Region) -> Levels | None:
     """Find the finite set of values that a region can take, or None where it is continuous.
 
@@ -89,13 +103,7 @@ def _refuse_scales(end: str, values: list[npt.NDArray[np.float64]]) -> None:
     sizes = np.array([gap.mean() for gap in gaps])
     ratio = sizes / sizes.min()
     if np.abs(ratio - np.round(ratio)).max() > 0.01:
-        raise ModelError(
-            end,
-            f"has one scale a channel, {sizes.min():g} to {sizes.max():g}; use one scale for all channels (Brevitas: "
-            "scaling_per_output_channel=False)",
-            code="levels-uneven",
-            node=end,
-        )
+        raise ChannelScales(end, values, float(sizes.min()), float(sizes.max()))
 
 
 def steps(

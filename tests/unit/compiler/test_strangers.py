@@ -120,3 +120,64 @@ def test_many_levels_joined_to_many_take_no_table() -> None:
     first = _firsts(table, levels)
     assert first.shape == (3, 65535)
     np.testing.assert_array_equal(first[1], np.arange(1, 65536))
+
+
+SCALES = np.array([0.5, 0.3, 0.7, 1.1])
+
+
+def scale_a_channel(scales: np.ndarray = SCALES, *, pooled: bool = False, zero: float = 0.0) -> Builder:
+    """A quantizer with a scale a channel; what the caller appends reads it."""
+    net = stem(channels=3)
+    net.conv("conv", ternary(np.random.default_rng(6), 4, 3, 3, 3), np.array([0.25, -0.5, 0.125, 1.0]), pads=[1] * 4)
+    if pooled:
+        net.node("MaxPool", "early", kernel_shape=[2, 2], strides=[2, 2])
+        net.shape = (4, 3, 3)
+    scale = net.const("scale", (scales * [1, 1, -1 if pooled else 1, 1]).astype(np.float32).reshape(4, 1, 1))
+    net.node("Div", "div", scale)
+    net.node("Round", "round")
+    net.node("Clip", "clip", net.const("low", np.float32(zero)), net.const("high", np.float32(zero + 3)))
+    net.node("Mul", "mul", scale)
+    return net
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("zero", [0.0, -1.0])
+def test_a_scale_a_channel_before_a_depthwise_convolution(pooled, zero, save) -> None:
+    net = scale_a_channel(pooled=pooled, zero=zero)
+    net.conv("depthwise", ternary(np.random.default_rng(7), 4, 1, 3, 3), group=4, pads=[1] * 4)
+    net.quantize("q", 1, 3)
+    done, _ = equal(finish(net), save, certified=False)
+    layer = next(layer for layer in done.graph.layers if layer.name == "depthwise")
+    assert len(layer.connections) == 1, "one kernel, though it reads four scales"
+    assert layer.connections[0].groups == 4
+
+
+def test_a_scale_a_channel_before_a_pool_and_a_residual_sum(save) -> None:
+    net = scale_a_channel()
+    first = net.here
+    net.node("MaxPool", "pool", kernel_shape=[3, 3], pads=[1] * 4)
+    net.node("Add", "add", first)
+    net.quantize("q", 1, 3)
+    done, _ = equal(finish(net), save, certified=False)
+    pools = [layer for layer in done.graph.layers if layer.kind == "pool"]
+    assert len(pools) == 1, "one population, though it has four scales"
+
+
+def test_scales_of_channels_in_small_ratios_become_weights(save) -> None:
+    """0.5, 0.3, 0.7 and 1.1 are 5, 3, 7 and 11 tenths."""
+    net = scale_a_channel()
+    net.conv("mixes", np.ones((2, 4, 1, 1)))
+    net.quantize("q", 1, 3)
+    done, _ = equal(finish(net), save, certified=False)
+    layer = next(layer for layer in done.graph.layers if layer.name == "mixes")
+    assert layer.connections[0].weights[0].reshape(-1).tolist() == [5, 3, 7, 11]
+
+
+def test_a_scale_a_channel_before_a_convolution_is_refused(save) -> None:
+    net = scale_a_channel(np.sqrt([0.2, 0.3, 0.5, 0.7]))
+    net.conv("mixes", np.ones((2, 4, 1, 1)))
+    net.quantize("q", 1, 3)
+    with pytest.raises(ModelError, match="for all channels") as caught:
+        verify(save(finish(net).model()))
+    assert caught.value.subject == "mixes"
+    assert caught.value.code == "concat-scales"
