@@ -159,7 +159,7 @@ class Spelling:
         """A constant of the spelling's own, in float32."""
         return self._initializer(name, np.asarray(value, np.float32))
 
-    def integers(self, name: str, value: list[int]) -> str:
+    def integers(self, name: str, value: list[int] | int) -> str:
         """A constant of the spelling's own, in int64."""
         return self._initializer(name, np.asarray(value, np.int64))
 

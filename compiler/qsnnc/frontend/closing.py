@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import pools
+from qsnnc.frontend import channelwise, pools
+from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
 from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
@@ -43,7 +44,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         outside = region.root in walk.host or region.root == walk.model.input
         found = _encode(walk, region) if outside else None
     else:
-        found = close(walk, root, region)
+        found = _close_by_channel(walk, root, region)
     if found is not None:
         walk.state[name] = found
     return found
@@ -90,10 +91,35 @@ def _encode(walk: Walk, region: Region) -> Quantized | None:
     walk.encoder_region = region
     shape = walk.model.shapes[region.root]
     source = walk.producer.get(region.root)
+    turned = _turned(walk, region.end)
     name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
     size = as_map(shape, source or walk.model.nodes[0])
-    walk.encoder = Population(name, region.end, shape, size, levels.count, levels.scale, levels.zero_point)
-    return whole(Part.of(walk.encoder, levels), shape)
+    end = region.end
+    if turned is not None:
+        end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
+        size = as_map(shape, turned)
+    walk.encoder = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
+    found = whole(Part.of(walk.encoder, levels), shape)
+    if turned is None:
+        return found
+    back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
+    return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
+
+
+def _turned(walk: Walk, name: str) -> Node | None:
+    """The transpose of the host's last tensor that windows read, where a network has its channels last; else None."""
+    readers = [node for node in walk.model.nodes if name in node.inputs]
+    windows = [
+        node
+        for node in readers
+        if node.op == "Transpose"
+        and node.attributes.get("perm", (1,))[0] == 0
+        and any(node.outputs[0] in other.inputs and other.op in WEIGHTED | POOLS for other in walk.model.nodes)
+    ]
+    alike = {tuple(node.attributes["perm"]) for node in windows}
+    straight = any(node.op in WEIGHTED | POOLS for node in readers)
+    known = windows and windows[0].outputs[0] in walk.model.written and len(walk.model.shapes[name]) <= 3
+    return windows[0] if len(alike) == 1 and known and not straight else None
 
 
 def _enter(walk: Walk, region: Region) -> Quantized | None:
@@ -111,6 +137,14 @@ def _enter(walk: Walk, region: Region) -> Quantized | None:
             node=region.end,
         )
     return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)
+
+
+def _close_by_channel(walk: Walk, root: State, region: Region) -> Quantized | None:
+    """Close a region, with a scale a channel if need be."""
+    try:
+        return close(walk, root, region)
+    except ChannelScales as error:
+        return channelwise.apart(walk, region, error, lambda walk, plain: close(walk, root, plain, internal=True))
 
 
 def close(walk: Walk, root: State, region: Region, *, internal: bool = False) -> Quantized | None:
@@ -188,9 +222,10 @@ def _joined(model: Model, before: Region, node: Node, after: Region, *, real: bo
     bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
     nodes = (*before.nodes, node if real else bridge, *after.nodes)
     axes = before.axes
-    if not real and not set(varying(model, after.nodes)) <= set(axes):
+    varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
+    if not real and not set(varies) <= set(axes):
         axes = tuple(range(1, len(model.shapes[before.root]) + 1))
-    return Region(model, before.root, after.end, nodes, axes, moves=real)
+    return Region(model, before.root, after.end, nodes, axes, moves=real or after.moves)
 
 
 def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:

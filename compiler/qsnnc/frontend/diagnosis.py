@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import integer_range
+from qsnnc.frontend.levels import MOST_LEVELS
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import MOST_LEVELS
 from qsnnc.frontend.tensors import Quantized
 from qsnnc.frontend.walk import Moved, Pooled, Walk
 

@@ -14,6 +14,7 @@ from qsnnc.frontend import ends, joins, matrices, pools
 from qsnnc.frontend.closing import resolve
 from qsnnc.frontend.convolution import convolution, transposed
 from qsnnc.frontend.diagnosis import not_quantized, why_not
+from qsnnc.frontend.levels import FAR, MANY
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair, pair_of
@@ -21,7 +22,6 @@ from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.pixels import encoder as encoder_of_pixels
 from qsnnc.frontend.problems import Problems
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import FAR, MANY
 from qsnnc.frontend.relabel import fills, move, moved_index
 from qsnnc.frontend.settle import largest, settle
 from qsnnc.frontend.tensors import Accumulator, Quantized, Terms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.views import Window
-from qsnnc.ir.layers import Int, reachable
+from qsnnc.ir.layers import Connection, Int, reachable
 
 T = TypeVar("T", bound=np.generic)
 
@@ -115,6 +115,7 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         # integers times scales must be the very floats of the graph
         exact &= (weights.reshape(rows.shape) * (unit / piece.part.scale)[:, None] == rows).all(axis=1)
     sources = {piece.part.population.name: piece.part.population for piece in pieces}
+    links = _merged(links)
     reach = reachable(tuple(links), sources, sums.shape)
     exact &= (grid > 0) & (magnitude < EXACT_BELOW * grid)
     return Accumulator(
@@ -137,6 +138,16 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
     )
 
 
+def _merged(links: list[Connection]) -> list[Connection]:
+    """One connection for those from one population through one window: its channels at several scales, say."""
+    kept: dict[object, Connection] = {}
+    for link in links:
+        key = (link.source, link.strides, link.pads, link.dilations, link.groups, link.level_wise, link.weights.shape)
+        other = kept.get(key)
+        kept[key] = link if other is None else replace(link, weights=link.weights + other.weights)
+    return list(kept.values())
+
+
 def span(reach: Int, border: Int) -> Int:
     """Smallest and largest potential in each class: (positions, channels, 2) to (classes, channels, 2)."""
     order = np.argsort(border.reshape(-1), kind="stable")
@@ -157,11 +168,20 @@ def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
     for pattern in np.unique(used, axis=0):
         there = np.flatnonzero(pattern)
         if len(there):
-            found, unit = common_unit([scales[i] for i in there], sums.node)
+            found, unit = common_unit([scales[i] for i in there], sums.node, _advice(sums, pieces))
             mine = (used == pattern).all(axis=1)
             factors[np.ix_(mine, there)] = found
             base[mine] = unit
     return list(factors.T), base
+
+
+def _advice(sums: Sums, pieces: list[Piece]) -> str:
+    """How to give what is brought together one scale."""
+    if sums.node.op in ("Add", "Sub", "Sum"):
+        return ""
+    if len({piece.part.population.name for piece in pieces}) == 1:
+        return " for all channels (Brevitas: scaling_per_output_channel=False)"
+    return ": one quantizer for all arms of the Concat (Brevitas: the same module on each), or a second one behind it"
 
 
 def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[list[int], float]:

@@ -221,7 +221,11 @@ def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch:
         asked = constants.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
         shape = [] if asked is None else asked.reshape(-1).tolist()
         if shape and shape[0] == batch:
-            free = np.array([0 if -1 in shape[1:] else -1, *shape[1:]], np.int64)
+            keep = 0 if -1 in shape[1:] else -1
+            if keep == 0:  # torch writes allowzero = 1 even where nothing is nought
+                for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
+                    node.attribute.remove(entry)
+            free = np.array([keep, *shape[1:]], np.int64)
             node.input[1] = f"{mark}_{number}"
             graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
 

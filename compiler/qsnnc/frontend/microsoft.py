@@ -142,9 +142,11 @@ def _global_average_pool(exact: set[str], s: Spelling) -> None:
     if s.opset < 13:
         sums = summed(s, exact, "ReduceSum", whole, axes=[2, 3], keepdims=1)
     else:
-        sums = summed(s, exact, "ReduceSum", whole, s.integers("axes", [2, 3]), keepdims=1)
+        rank = s.put("Size", s.put("Shape", name))
+        axes = s.put("Range", s.integers("two", 2), rank, s.integers("step", 1))
+        sums = summed(s, exact, "ReduceSum", whole, axes, keepdims=1)
     # the area is known once shapes are, and the factor is then a constant
-    sizes = s.put("Slice", s.put("Shape", name), s.integers("from", [2]), s.integers("to", [4]))
+    sizes = s.put("Slice", s.put("Shape", name), s.integers("from", [2]), s.integers("to", [1 << 30]))
     area = s.put("Cast", s.put("ReduceProd", sizes, keepdims=0), to=1)
     factor = s.put("Div", s.value("scale", scale), s.put("Mul", area, s.value("y_scale", y_scale)))
     _saturated(s, s.put("Mul", sums, factor), _typed(s, 4, 2), last=True)

@@ -98,7 +98,8 @@ TABLE = (
     Operator(
         "QuantizeLinear DequantizeLinear",
         "elementwise",
-        "every integer type (2 to 16 bits), opset 10 to 28; one scale for an activation, any for weights",
+        "every integer type (2 to 16 bits), opset 10 to 28; one scale for an activation, or one a channel where "
+        "channels are read apart, any for weights",
         "int32 biases; block_size is refused",
     ),
     Operator(

@@ -20,8 +20,9 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.joins import add_levels
+from qsnnc.frontend.levels import Levels, not_monotone
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import Levels, Region, not_monotone
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Accumulator, Quantized
 from qsnnc.frontend.thresholds import fires, turned
 from qsnnc.ir.layers import Doubt, Int, Layer

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.joins import read_levels
-from qsnnc.frontend.region import Levels, Region, on_a_grid
+from qsnnc.frontend.levels import Levels, on_a_grid
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import F64, Part, Quantized, whole
 from qsnnc.frontend.walk import Walk
 from qsnnc.ir.layers import Doubt, Int, Layer
@@ -109,6 +110,11 @@ def _by_channel(
     return values, used
 
 
+def _firsts(table: F64, levels: Levels) -> Int:
+    """How many rows of each column, which rises, lie below each decision: (columns, levels)."""
+    return np.stack([np.searchsorted(column, levels.cuts, side="right") for column in table.T])
+
+
 def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None:
     """The same potentials with other thresholds; None where a map falls, or the potentials are no layer's own."""
     source = part.population
@@ -116,7 +122,7 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
         return None
     if (np.diff(table, axis=0) < 0).any():
         return None
-    first = (table[:, :, None] <= levels.cuts).sum(axis=0)  # (channels, levels): the smallest old level that reaches it
+    first = _firsts(table, levels)  # (channels, levels): the smallest old level that reaches it
     always = source.reach[..., :1]
     never = source.reach[..., 1:] + 1
     known = np.concatenate([always, source.thresholds, never], axis=2)
@@ -148,7 +154,7 @@ def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Lay
     (link,) = sums.connections
     sign = np.where(falls, -1, 1)
     rows = np.where(falls, table[::-1], table)  # by potential: the level, or the level less all of them
-    first = (rows[:, :, None] <= levels.cuts).sum(axis=0)
+    first = _firsts(rows, levels)
     low = np.where(falls, -source.levels, 0)
     return Layer(
         name=name,

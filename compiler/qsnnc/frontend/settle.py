@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import pools
+from qsnnc.frontend import channelwise, pools
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.closing import resolve
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
+from qsnnc.frontend.levels import MANY_LEVELS, Levels, on_a_grid
 from qsnnc.frontend.operators import WEIGHTED
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import MANY_LEVELS, Levels, Region, on_a_grid
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.relabel import move
 from qsnnc.frontend.requantize import requantized
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized
@@ -83,6 +84,9 @@ def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
 
 def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
     """A max pool of levels, with the layers that it takes."""
+    plain = channelwise.unscaled(tensor) if node.op != "ReduceMax" else None
+    if plain is not None:
+        return plain[1](largest(walk, node, plain[0], ""))
     falling = np.zeros(tensor.index.shape[0], bool)
     name = walk.namer.layer(node)
     found, layers = pools.maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))

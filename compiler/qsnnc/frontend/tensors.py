@@ -13,7 +13,7 @@ from qsnnc.frontend.read import Node
 from qsnnc.ir.layers import Connection, Int, Population
 
 if TYPE_CHECKING:
-    from qsnnc.frontend.region import Levels
+    from qsnnc.frontend.levels import Levels
 
 F64 = npt.NDArray[np.float64]
 

@@ -10,15 +10,20 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
+from qsnnc.frontend.levels import MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.read import Model
-from qsnnc.frontend.region import AT_ONCE, MANY_LEVELS, Levels, Region, not_monotone, thresholds
+from qsnnc.frontend.region import Region
+from qsnnc.frontend.search import AT_ONCE, thresholds
 from qsnnc.frontend.tensors import Accumulator
+from qsnnc.frontend.turning import rises
 from qsnnc.ir.layers import Doubt, Int, Layer
 
 T = TypeVar("T", bound=np.generic)
 
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
+#: the same where the activation might turn
+HELD_CLOSELY = 1 << 21
 #: thresholds of one layer
 MOST_THRESHOLDS = 1 << 27
 
@@ -144,7 +149,7 @@ def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> Non
     """
     classes, channels, _ = root.reach.shape
     low, high = root.reach[..., :1], root.reach[..., 1:]
-    most = max(16, HELD // (classes * channels))
+    most = max(16, (HELD if rises(region) else HELD_CLOSELY) // (classes * channels))
     points = min(most, int((high - low).max()) + 1)
     share = np.arange(points) / max(1, points - 1)
     potential = low + np.round(share * (high - low)).astype(np.int64)  # (classes, channels, points)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.levels import Levels, find_levels
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import Levels, Region, find_levels, varying
+from qsnnc.frontend.region import Region, varying
 from qsnnc.frontend.tensors import Accumulator, Quantized
 from qsnnc.frontend.wide import find_wide
 from qsnnc.ir.layers import Layer, Population

@@ -1,6 +1,6 @@
 """Quantizers of thousands of levels, as 16-bit activations have: each level's first float is searched for, all at once.
 
-`region.steps` follows every jump from the outside and cannot tell so many from a continuous function. Here the innermost
+`levels.steps` follows every jump from the outside and cannot tell so many from a continuous function. Here the innermost
 part that is one function for all channels is asked whether it has steps of one size; if it has, the smallest float that
 reaches each level is bisected in the order of float32's bit patterns.
 """
@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.levels import FAR, MANY_LEVELS, MOST_LEVELS, Levels, on_a_grid
 from qsnnc.frontend.read import downstream
-from qsnnc.frontend.region import FAR, MANY_LEVELS, MOST_LEVELS, Float, Levels, Region, cuts, on_a_grid, varying
+from qsnnc.frontend.region import Float, Region, cuts, varying
 
 F64 = npt.NDArray[np.float64]
 Function = Callable[[Float], F64]

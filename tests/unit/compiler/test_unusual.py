@@ -318,9 +318,9 @@ def test_an_activation_with_a_scale_a_channel_is_told_so(save) -> None:
     net = stem(channels=2)
     net.conv("conv", ternary(np.random.default_rng(8), 2, 2, 2, 2))
     net.quantize("q", 0, 3)
-    net.node("Mul", "scales", net.const("own", np.float32([0.3, 0.47]).reshape(2, 1, 1)))
+    net.node("Mul", "scales", net.const("own", np.float32([0.3, 0.4711]).reshape(2, 1, 1)))
     net.conv("next", ternary(np.random.default_rng(9), 2, 2, 2, 2))
     net.quantize("q2", 0, 3)
-    with pytest.raises(ModelError, match="has one scale a channel") as caught:
+    with pytest.raises(ModelError, match="give its inputs one scale for all channels") as caught:
         equal(finish(net, net.shape), save)
-    assert caught.value.code == "levels-uneven"
+    assert caught.value.code == "concat-scales"
