@@ -62,6 +62,9 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # an arm that is the largest of averages, beside the convolution of it
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums"), 1, signed=False, ending="scores", seed=0))
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums", "reduce"), 1, signed=False, ending="scores", seed=0))
+# the same with its channels in another order, and a quantizer with a constant a channel behind those
+@example(Plan((2, 2), 2, ("openavg", "shuffle", "sums"), 1, signed=False, ending="scores", seed=0))
+@example(Plan((2, 2), 2, ("openavg", "shuffle", "globalpool"), 1, signed=False, ending="scores", seed=2))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

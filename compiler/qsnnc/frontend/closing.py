@@ -225,7 +225,7 @@ def _joined(model: Model, before: Region, node: Node, after: Region, *, real: bo
     varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
     if not real and not set(varies) <= set(axes):
         axes = tuple(range(1, len(model.shapes[before.root]) + 1))
-    return Region(model, before.root, after.end, nodes, axes, moves=real or after.moves)
+    return Region(after.model, before.root, after.end, nodes, axes, moves=real or after.moves)
 
 
 def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
@@ -235,7 +235,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     if before is None or root is None or walk.levels(region) is None:
         return None
     model = walk.model
-    varies = varying(model, region.nodes)
+    varies = region.axes if region.moves else varying(model, region.nodes)
     sizes = model.shapes[before.root]
     node = moved.node
     if not varies:
@@ -244,6 +244,9 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
         joined = _joined(model, before, node, region, real=True)
     elif not fills(node) and _keeps_order(model, node, sizes) and isinstance(root, Accumulator):
         joined = replace(_joined(model, before, node, region, real=True), axes=tuple(range(1, len(sizes) + 1)))
+    elif node.op == "Transpose" or (not fills(node) and _keeps_order(model, node, sizes)):
+        joined = _joined(model, before, node, _moved_back(region, node, sizes), real=True)
+        joined = replace(joined, axes=tuple(range(1, len(sizes) + 1)))
     else:
         raise ModelError(
             node.name,
@@ -264,6 +267,24 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
         walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
     return replace(found, index=index)
+
+
+def _moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
+    """The region, and at its end what undoes an operator before it that only relabels: each value is where it came from."""
+    from onnx import helper
+
+    model, back = region.model, f"{region.end}[back]"
+    if node.op == "Transpose":
+        order = np.argsort(node.attributes["perm"]).tolist()
+        proto = helper.make_node("Transpose", [region.end], [back], perm=order)
+        last = Node("", "Transpose", (region.end,), (back,), {"perm": order}, proto)
+    else:
+        shape = f"{back}.shape"
+        model = replace(model, constants={**model.constants, shape: np.array([-1, *sizes])})
+        proto = helper.make_node("Reshape", [region.end, shape], [back])
+        last = Node("", "Reshape", (region.end, shape), (back,), {}, proto)
+    model = replace(model, shapes={**model.shapes, back: sizes})
+    return Region(model, region.root, back, (*region.nodes, last), region.axes, moves=True)
 
 
 def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quantized:

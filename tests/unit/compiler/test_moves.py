@@ -211,6 +211,24 @@ def test_quantizer_with_a_scale_a_channel_behind_a_transpose(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_sums_whose_channels_are_shuffled_before_a_quantizer_with_a_scale_a_channel(save, pooled) -> None:
+    rng = np.random.default_rng(12)
+    net = stem(channels=2)
+    net.conv("conv", ternary(rng, 6, 2, 3, 3))
+    net.node("Reshape", "deal", net.const("deal.shape", np.array([0, 3, 2, 4, 4], np.int64)))
+    net.node("Transpose", "swap", perm=[0, 2, 1, 3, 4])
+    net.node("Reshape", "back", net.const("back.shape", np.array([0, 6, 4, 4], np.int64)))
+    if pooled:
+        net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+        net.shape = (6, 2, 2)
+    net.node("Mul", "gain", net.const("gain.value", np.float32([1, 2, -1, 0.5, 1, 4]).reshape(6, 1, 1)))
+    net.node("Add", "bias", net.const("bias.value", np.float32([0, -1, 2, 0.5, 1, -3]).reshape(6, 1, 1)))
+    net.quantize("q", 0, 3)
+    finish(net)
+    equal(net, save, certified=False)
+
+
 def test_constants_that_differ_by_position_before_a_quantizer(save) -> None:
     rng = np.random.default_rng(12)
     net = stem(channels=3)
