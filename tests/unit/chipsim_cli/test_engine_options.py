@@ -16,7 +16,7 @@ from hand_mappings import wide_map
 
 from chipsim.mapping import write_mapping
 
-RUN = [sys.executable, "-c", "from chipsim.cli import main; main()", "run"]
+RUN = [sys.executable, "-c", "from chipsim.start import main; main()", "run"]
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,8 @@ def test_an_interrupt_ends_a_run_at_once(place: Path, engine: str, threads: str)
     features = np.load(place / "x.npz")["images"].shape[1]
     np.savez(place / "long.npz", images=np.ones((3_000_000 // features * 20, features), np.float32))
     words = ["m.map", "--dataset", "long.npz", "--engine", engine, "--threads", threads]
-    for seconds in (
-        4,
-        2,
-        1.4,
-        1,
-        0.7,
-    ):  # it runs by then, or loads and has to end as well; a quick machine is through sooner
+    # it runs by then, or loads and has to end as well; a quick machine is through sooner
+    for seconds in (4, 2, 1.4, 1, 0.7):
         process = subprocess.Popen([*RUN, *words], cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         time.sleep(seconds)
         if process.poll() is None:
