@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
 from chipsim import terminal
 from chipsim.cli import chips, figures, runs
-from chipsim.cli.options import Quiet
+from chipsim.front import before_the_verb
 
 app = typer.Typer(
     name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -17,24 +17,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib import metadata
-
-        print(f"chipsim {metadata.version('qsnnc')}")  # noqa: T201
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    if quiet:  # before or after the verb
-        context.default_map = {verb: {"quiet": True} for verb in context.command.commands}  # type: ignore[attr-defined]
-
-
+app.callback(help=app.info.help)(before_the_verb)
 for verb in (runs.run, figures.trace, chips.area, runs.compare, chips.network, runs.sweep, figures.plot, chips.data):
     app.command()(verb)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from chipsim import terminal
+from chipsim.front import before_the_verb
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,22 +39,7 @@ Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Writ
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib import metadata
-
-        print(f"qsnnc {metadata.version('qsnnc')}")  # noqa: T201
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    if quiet:  # before or after the verb
-        context.default_map = {verb: {"quiet": True} for verb in context.command.commands}  # type: ignore[attr-defined]
+app.callback(help=app.info.help)(before_the_verb)
 
 
 @app.command("compile")
