@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chipsim.timing.network.layout import NEVER, TO_SIDE
-from chipsim.timing.network.mesh import Flow, Int, Mesh, Traffic, Trees
+from chipsim.timing.network.mesh import Flow, Int, Mesh, Traffic, Trees, within
 from chipsim.timing.network.simulate import Workspace
 
 
@@ -35,11 +35,10 @@ def _alone(mesh: Mesh, traffic: Traffic, flow: Flow) -> Int:
     if traffic.trees is None:
         hops = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // hop
         sizes = hops + 1
-        links = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        links = within(sizes)
     else:
         begin, sizes = traffic.trees.root[traffic.target], np.diff(traffic.trees.root)[traffic.target]
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        links = _depths(traffic.trees)[np.repeat(begin, sizes) + within]
+        links = _depths(traffic.trees)[np.repeat(begin, sizes) + within(sizes)]
     return np.asarray(np.repeat(flow.sent, sizes) + 1 + links * hop)
 
 

@@ -15,6 +15,11 @@ Int = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 
 
+def within(sizes: Int) -> Int:
+    """Place of each element in its run, where runs of these sizes follow one another: 0, 1, 2, .. in each."""
+    return np.asarray(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
     """A mesh of routers, each with a core on its local side; the host sits at the west side of some.
@@ -112,8 +117,7 @@ class Traffic:
             return np.arange(len(self.target) + 1), self.target
         first, sizes = self.trees.offset[self.target], np.diff(self.trees.offset)[self.target]
         begin = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        within = np.arange(begin[-1]) - np.repeat(begin[:-1], sizes)
-        return begin, self.trees.target[np.repeat(first, sizes) + within]
+        return begin, self.trees.target[np.repeat(first, sizes) + within(sizes)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

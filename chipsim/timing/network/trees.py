@@ -14,7 +14,7 @@ from chipsim.chip.routes import LOCAL, WEST
 from chipsim.compiled import compiled
 from chipsim.errors import InputError
 from chipsim.timing.network.layout import NODE_WORDS, TO_CORE, TO_HOST, TO_ROUTER, TO_SIDE, Y, beyond, ends
-from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic, Trees
+from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic, Trees, within
 from chipsim.timing.network.pieces import output
 
 
@@ -80,10 +80,8 @@ def plant(mesh: Mesh, packet: Int, root: Int, target: Int) -> tuple[Int, Int, Tr
     example, number = order[new], np.empty(len(order), np.int64)
     number[order] = np.cumsum(new) - 1
     offset = np.concatenate([[0], np.cumsum(sizes[example])]).astype(np.int64)
-    own = np.arange(offset[-1]) - np.repeat(offset[:-1], sizes[example])
-    found = members[np.repeat(begin[example], sizes[example]) + own].astype(np.int32)
-    within = np.arange(len(members)) - np.repeat(begin, sizes)
-    assert (found[np.repeat(offset[number], sizes) + within] == members).all(), "two sets look alike"
+    found = members[np.repeat(begin[example], sizes[example]) + within(sizes[example])].astype(np.int32)
+    assert (found[np.repeat(offset[number], sizes) + within(sizes)] == members).all(), "two sets look alike"
     return senders, number, grow(mesh, root[begin[example]], offset, found)
 
 
