@@ -8,6 +8,7 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend import channelwise, pools
+from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
 from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
 from qsnnc.frontend.pairs import Pair, layer_of_pair
@@ -202,7 +203,7 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     after = walk.levels(region)
     if after is None:
         return None
-    inner = close(walk, root, _joined(walk.model, before, pool.node, region), internal=True)
+    inner = close(walk, root, joined(walk.model, before, pool.node, region), internal=True)
     if inner is None:
         return None
     name = walk.namer.layer(pool.node)
@@ -212,20 +213,6 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     for layer in layers:
         walk.add(layer)
     return found
-
-
-def _joined(model: Model, before: Region, node: Node, after: Region, *, real: bool = False) -> Region:
-    """Two regions as one, the operator between them stepped over, or kept where it is real."""
-    from onnx import helper
-
-    ends = before.end, after.root
-    bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
-    nodes = (*before.nodes, node if real else bridge, *after.nodes)
-    axes = before.axes
-    varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
-    if not real and not set(varies) <= set(axes):
-        axes = tuple(range(1, len(model.shapes[before.root]) + 1))
-    return Region(after.model, before.root, after.end, nodes, axes, moves=real or after.moves)
 
 
 def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
@@ -239,14 +226,16 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     sizes = model.shapes[before.root]
     node = moved.node
     if not varies:
-        joined = _joined(model, before, node, region)
+        both = joined(model, before, node, region)
     elif node.op == "Transpose" and len(varies) == 1 and node.attributes["perm"][varies[0]] == before.axes[0]:
-        joined = _joined(model, before, node, region, real=True)
-    elif not fills(node) and _keeps_order(model, node, sizes) and isinstance(root, Accumulator):
-        joined = replace(_joined(model, before, node, region, real=True), axes=tuple(range(1, len(sizes) + 1)))
-    elif node.op == "Transpose" or (not fills(node) and _keeps_order(model, node, sizes)):
-        joined = _joined(model, before, node, _moved_back(region, node, sizes), real=True)
-        joined = replace(joined, axes=tuple(range(1, len(sizes) + 1)))
+        both = joined(model, before, node, region, real=True)
+    elif not fills(node) and keeps_order(model, node, sizes) and isinstance(root, Accumulator):
+        # nothing to move back: float bounds can be followed to the end
+        both = joined(model, before, node, region, real=True)
+        both = replace(both, axes=tuple(range(1, len(sizes) + 1)))
+    elif node.op == "Transpose" or (not fills(node) and keeps_order(model, node, sizes)):
+        both = joined(model, before, node, moved_back(region, node, sizes), real=True)
+        both = replace(both, axes=tuple(range(1, len(sizes) + 1)))
     else:
         raise ModelError(
             node.name,
@@ -254,7 +243,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
             code="reshape-before-quantizer",
             node=node.name,
         )
-    found = close(walk, root, joined, internal=True)
+    found = close(walk, root, both, internal=True)
     if found is None:
         return None
     if fills(node):
@@ -269,35 +258,11 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     return replace(found, index=index)
 
 
-def _moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
-    """The region, and at its end what undoes an operator before it that only relabels: each value is where it came from."""
-    from onnx import helper
-
-    model, back = region.model, f"{region.end}[back]"
-    if node.op == "Transpose":
-        order = np.argsort(node.attributes["perm"]).tolist()
-        proto = helper.make_node("Transpose", [region.end], [back], perm=order)
-        last = Node("", "Transpose", (region.end,), (back,), {"perm": order}, proto)
-    else:
-        shape = f"{back}.shape"
-        model = replace(model, constants={**model.constants, shape: np.array([-1, *sizes])})
-        proto = helper.make_node("Reshape", [region.end, shape], [back])
-        last = Node("", "Reshape", (region.end, shape), (back,), {}, proto)
-    model = replace(model, shapes={**model.shapes, back: sizes})
-    return Region(model, region.root, back, (*region.nodes, last), region.axes, moves=True)
-
-
 def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quantized:
     """A Pad stands before the quantizer: what it fills in goes through that as well."""
     value = np.full((1, region.single.columns), pad_value(model, node), np.float32)
     after = float(region.single.function()(value).reshape(-1)[0])
     return move(model, node, [found], filled=after)[0]
-
-
-def _keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
-    index = np.arange(int(np.prod(sizes))).reshape(sizes)
-    after = moved_index(model, node, index, node.outputs[0])
-    return after.size == index.size and bool((after.reshape(-1) == index.reshape(-1)).all())
 
 
 def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
@@ -318,58 +283,17 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
                 node=node.name,
             )
         size = model.shapes[name][axis - 1]
-        after = _cut(region, axis, start, size)
+        after = part_of(region, axis, start, size)
         start += size
         before = walk.region(name)
         root = walk.state.get(before.root) if before else None
         if before is None or root is None:
             return None
-        joined = _joined(after.model, before, node, after)
+        both = joined(after.model, before, node, after)
         if isinstance(root, Quantized):
-            arms.append(requantized(walk, root, joined))
+            arms.append(requantized(walk, root, both))
         else:
-            arms.append(close(walk, root, joined, internal=True))
+            arms.append(close(walk, root, both, internal=True))
         if arms[-1] is None:
             return None
     return move(model, node, arms)[0]
-
-
-def _cut(region: Region, axis: int, start: int, size: int) -> Region:
-    """The region that an arm of a Concat sees: constants cut along the axis, every inner tensor under a name of its own."""
-    from onnx import NodeProto
-
-    model = region.model
-    constants = dict(model.constants)
-    mark = f"[{start}]"
-    total = model.shapes[region.root][axis - 1]
-    own = {region.root: region.root + mark}
-    nodes = []
-    for node in region.nodes:
-        rank = len(model.shapes.get(node.outputs[0], model.shapes[region.root])) + 1
-        for name in node.inputs:
-            constant = constants.get(name)
-            if constant is None or constant.size <= 1:
-                continue
-            at = axis - (rank - constant.ndim)
-            if node.op in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear"):
-                at = 0
-            if 0 <= at < constant.ndim and constant.shape[at] == total:
-                own[name] = name + mark
-                constants[name + mark] = constant.take(range(start, start + size), axis=at)
-        own.update({name: name + mark for name in node.outputs if name})
-        proto = NodeProto()
-        proto.CopyFrom(node.proto)
-        inputs = tuple(own.get(name, name) for name in node.inputs)
-        outputs = tuple(own.get(name, name) for name in node.outputs)
-        del proto.input[:], proto.output[:]
-        proto.input.extend(inputs)
-        proto.output.extend(outputs)
-        nodes.append(replace(node, inputs=inputs, outputs=outputs, proto=proto))
-    shapes = {**model.shapes}
-    for name, new in own.items():
-        if name in model.shapes:
-            shape = list(model.shapes[name])
-            shape[axis - 1] = size
-            shapes[new] = tuple(shape)
-    cut = replace(model, constants=constants, shapes=shapes)
-    return Region(cut, own[region.root], own.get(region.end, region.end), tuple(nodes), region.axes)
