@@ -14,8 +14,6 @@ F64 = npt.NDArray[np.float64]
 HOST = -1
 #: packets are multiples of 1 / GRAIN, so that sums of them are exact in any order
 GRAIN = 256
-#: packets that a potential on its way to the host is worth
-READOUT = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +42,9 @@ class Traffic:
     def _between(self) -> npt.NDArray[np.bool_]:
         return np.asarray((self.sender != HOST) & (self.receiver != HOST))
 
-    def hurried(self) -> Traffic:
-        """The same with `READOUT` times the potentials: few as they are, their way to the port is the end of the frame."""
-        return replace(self, packets=self.packets * np.where(self.receiver == HOST, READOUT, 1))
+    def hurried(self, times: float) -> Traffic:
+        """The same with so many times the potentials."""
+        return replace(self, packets=self.packets * np.where(self.receiver == HOST, times, 1.0))
 
 
 def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
