@@ -38,7 +38,7 @@ def walk(load, price, free, tick, routes, width, column, line, here, there, pack
     while here != there:
         links = 1
         if len(routes):
-            side = np.int64(routes[here * cells + there])
+            side = int(routes[here * cells + there])
             if side > SOUTH:  # the table knows no way
                 return cost
         else:  # straight on to the turn
@@ -83,7 +83,8 @@ def walk(load, price, free, tick, routes, width, column, line, here, there, pack
 
 @in_machine_code
 def moved(  # type: ignore[no-untyped-def]
-    load, price, free, start, pair, ends, tick, packets, routes, width, column, line, cell, owner, heat, reach, wait, seed, work
+    load, price, free, start, pair, ends, tick, packets, routes, width, column, line, cell, owner, heat, reach, wait, seed,
+    work,
 ):  # fmt: skip
     """Move cores, or swap two; a move that costs more is kept with the probability of its temperature.
 
@@ -122,8 +123,8 @@ def moved(  # type: ignore[no-untyped-def]
             state ^= state >> RIGHT
             state ^= state << AGAIN
             if number == 0:
-                core = np.int64(state >> HIGH) % cores
-        draw = np.int64(state >> SIGN)
+                core = int(state >> HIGH) % cores
+        draw = int(state >> SIGN)
         span = 2 * reach[step] + 1
         near = cell[core]
         first, last = start[core], start[core + 1]
