@@ -5,8 +5,8 @@ test image is looked at. A case is a network, a number of host ports, and whethe
 geometric mean of its cycles after the ingress and of its interval in a stream, each divided by that of cores placed row by
 row. The objective is the geometric mean over the cases.
 
-The search starts at the tariff in use. It tries each price half and twice as high (`TRIES`: a larger step where a factor of
-two is little) with all others as they are, and then goes to the one that gains most, if the gain, the mean over the cases of
+The search starts at the tariff in use. It tries each price a step lower and a step higher (`TRIES`) with all others as they
+are, and then goes to the one that gains most, if the gain, the mean over the cases of
 the logarithm of the quotient, is more than two of its standard errors. So it goes on until nothing is better than the noise.
 """
 
