@@ -13,6 +13,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,7 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.chip import load_chip
 from chipsim.mapping import read_mapping, write_mapping
+from chipsim.report.canvas import printed
 from qsnnc import check
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STAGES = ("read", "integerize", "lower", "partition", "place", "assemble", "write", "open")
 
@@ -84,15 +89,12 @@ def slope(before: tuple[int, float], after: tuple[int, float]) -> float:
     return math.log(after[1] / before[1]) / math.log(after[0] / before[0])
 
 
-def plot(rows: list[tuple[int, dict[str, float]]], path: str) -> None:
-    """Draw seconds over cores, both in logarithms, beside n log n."""
-    import matplotlib as mpl
+def draw(rows: list[tuple[int, dict[str, float]]]) -> Figure:
+    """Seconds over cores, both in logarithms, beside n log n."""
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "compile-time", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     cores = np.array([n for n, _ in rows])
     for stage in ("all", "partition", "place", "assemble", "lower", "open", "write", "integerize"):
         axes.loglog(cores, [spent[stage] for _, spent in rows], "o-", label=stage, linewidth=2.5 if stage == "all" else 1)
@@ -100,14 +102,14 @@ def plot(rows: list[tuple[int, dict[str, float]]], path: str) -> None:
     axes.loglog(cores, line * rows[-1][1]["all"] / line[-1], "k:", label="n log n")
     axes.set(xlabel="cores", ylabel="seconds")
     axes.legend(fontsize=7)
-    figure.savefig(path, metadata={"Date": None})
+    return figure
 
 
 def main() -> None:
     """Print a table in Markdown, and the exponent of each stage between the middle and the last size."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--sizes", default="16x2,32x2,48x3,64x4,88x5,124x5", help="side x depth, comma separated")
-    p.add_argument("--plot", metavar="FILE.svg", help="draw the curve")
+    p.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the curve")
     options = p.parse_args()
     print("| cores | neurons | axons | " + " | ".join(STAGES) + " | all | exponent | peak GB |")
     print("|" + " --- |" * (len(STAGES) + 6))
@@ -122,7 +124,7 @@ def main() -> None:
         row = [f"{count:,}" for count in (cores, neurons, axons)] + [f"{spent[stage]:.2f}" for stage in (*STAGES, "all")]
         print(f"| {' | '.join(row)} | {grown} | {peak:.2f} |", flush=True)
     if options.plot:
-        plot(rows, options.plot)
+        options.plot.write_bytes(printed(lambda: draw(rows), "svg", "--plot"))
     (few, first), (many, last) = rows[len(rows) // 2 - 1 if len(rows) > 1 else 0], rows[-1]
     if few < many:
         grown = ", ".join(f"{stage} {slope((few, first[stage]), (many, last[stage])):.2f}" for stage in STAGES)

@@ -12,14 +12,19 @@ import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset, load_dataset
+from chipsim.report.canvas import printed
 from chipsim.timing.profile import profile
 from qsnnc import compile_model
 from qsnnc.pipeline import Placing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 #: label: strategy, seeds, calibrated
@@ -76,15 +81,12 @@ def with_ports(chip: ChipSpec, count: int) -> ChipSpec:
     return chip.model_copy(update={"ports": tuple((0, (2 * i + 1) * height // (2 * count)) for i in range(count))})
 
 
-def draw(found: dict[str, dict[int, dict[str, float]]], target: Path) -> None:
+def draw(found: dict[str, dict[int, dict[str, float]]]) -> Figure:
     """Cycles an image over the number of ports."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ports", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
     for label, colour, by_ports in zip(found, ("#9a9a9a", "#1f5f99"), found.values(), strict=True):
         ports = list(by_ports)
         for name, style in (("cycles", "o-"), ("interval", "s--"), ("chip_cycles", "^:")):
@@ -100,7 +102,7 @@ def draw(found: dict[str, dict[int, dict[str, float]]], target: Path) -> None:
     axes.set(xlabel="host ports on column 0", ylabel="cycles")
     axes.grid(alpha=0.3)
     figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(target, metadata={"Date": None})
+    return figure
 
 
 def ports(model: Path, chip: ChipSpec, calibration: Dataset, images: Dataset, target: Path) -> None:
@@ -121,7 +123,7 @@ def ports(model: Path, chip: ChipSpec, calibration: Dataset, images: Dataset, ta
                 here = found[label][count] = measure(model, with_ports(chip, count), placing, images)
                 table.writerow([label, count, *(round(here[name], 1) for name in COLUMNS)])
                 print(row(f"{label}, {count}", here), flush=True)
-    draw(found, target)
+    target.write_bytes(printed(lambda: draw(found), "svg", "--figure"))
 
 
 def main() -> None:

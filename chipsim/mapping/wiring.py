@@ -62,17 +62,17 @@ def _time(m: Mapping) -> None:
         refuse("layers", "the encoder fires in tick 0 and has levels; every layer fires later", "map-ticks")
     if m.ticks != 1 + max(entry.tick for entry in m.layers):
         refuse("ticks", f"is {m.ticks}; needed: 1 + the largest tick of a layer", "map-ticks")
-    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
-    at = fires[source]
-    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
-    core = core_of[m.target_axon]
-    due = np.array([entry.tick for entry in m.layers])[m.core_layer[core]]
+    at = np.repeat(fires, np.diff(m.target_offset))
+    due_of = np.array([entry.tick for entry in m.layers])[m.core_layer]
+    due = np.repeat(due_of, np.diff(m.axon_offset))[m.target_axon]
     bad = (at < 0) | (at + m.target_delay != due)
     if bad.any():
         entry = first_of(bad)
+        source = int(np.searchsorted(m.target_offset, entry, "right")) - 1
+        core = int(np.searchsorted(m.axon_offset, m.target_axon[entry], "right")) - 1
         refuse(
-            f"core {core[entry]}",
-            f"a spike of source {source[entry]} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
+            f"core {core}",
+            f"a spike of source {source} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
             f"the layer's frame is due in tick {due[entry]}",
             "map-ticks",
         )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from chipsim.chip.routes import SIDES, STEPS
 from chipsim.timing.tick import INCREMENTS
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 LAYERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5c00", "#3d3d3d", "#5b3fa0", "#00868b")
 PARTS = dict(zip(INCREMENTS, ("#1f5f99", "#7fb2d9", "#e0a030", "#b8d4a8", "#b2182b", "#b0b0b0"), strict=True))
 DEAD, IDLE, HOST = "#b2182b", "#e4e4e4", "#3d3d3d"
-#: direction of a side on the page, y growing downwards
-WAYS = {"east": (1, 0), "west": (-1, 0), "north": (0, -1), "south": (0, 1)}
 
 
 def cores(run: Run) -> Figure:
@@ -98,7 +97,7 @@ def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]],
     axes.add_collection(lines)
     figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.02, label="flits an image", format="{x:,.0f}")
     link, most = loads[-1]
-    (start, end), (right, down) = _line(link), WAYS[link.side]
+    (start, end), (right, down) = _line(link), STEPS[SIDES.index(link.side)]
     axes.annotate(
         "", end, start, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.2, "shrinkA": 0, "shrinkB": 0}, zorder=5
     )
@@ -111,7 +110,7 @@ def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]],
 
 def _line(link: Link) -> tuple[tuple[float, float], tuple[float, float]]:
     """A direction's line, shifted to the right of its flits."""
-    (x, y), (right, down) = link.at, WAYS[link.side]
+    (x, y), (right, down) = link.at, STEPS[SIDES.index(link.side)]
     left, up = x - 0.14 * down, y + 0.14 * right
     return (left + 0.06 * right, up + 0.06 * down), (left + 0.94 * right, up + 0.94 * down)
 
@@ -186,7 +185,7 @@ def _frame(places: set[Place]) -> list[tuple[tuple[float, float], tuple[float, f
     """The border of some cells, a little inside, so that two that touch are both seen."""
     inset, found = 0.44, []
     for x, y in places:
-        for right, down in WAYS.values():
+        for right, down in STEPS:
             if (x + right, y + down) in places:
                 continue
             ends = []

@@ -60,7 +60,7 @@ def compile_(
         typer.Option(metavar="mnist|digits|FILE.npz", help="Place cores by how often neurons fire on these images."),
     ] = None,
     calibrate_images: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many of them; 100.")] = None,
-    split: Annotated[str, typer.Option(metavar="train|test", help="Which of them.")] = "train",
+    split: Annotated[str | None, typer.Option(metavar="train|test", help="Which of them; train.")] = None,
     data_dir: Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")] = None,
     effort: Annotated[
         float,
@@ -77,7 +77,6 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
-    from chipsim.errors import UsageError
     from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
@@ -85,9 +84,7 @@ def compile_(
     from qsnnc.pipeline import check as compile_as_far_as_it_fits
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
-    if calibrate is None and calibrate_images is not None:
-        raise UsageError("--calibrate-images", "has a meaning with --calibrate; add it", code="options-conflict")
-    images = None if calibrate is None else _images(calibrate, split, data_dir, calibrate_images or 100)
+    images = _calibration(calibrate, calibrate_images, split, data_dir)
     placing = Placing(images, calibrate or "", effort, seed)
     done = compile_as_far_as_it_fits(
         model,
@@ -280,15 +277,22 @@ def _levels(given: list[str] | None) -> dict[str, int]:
     return found
 
 
-def _images(name: str, split: str, data_dir: str | None, limit: int) -> npt.NDArray[Any]:
-    """The calibration set; an unknown one is said to be this option's."""
+def _calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> npt.NDArray[Any] | None:
+    """The calibration set, if there is one; an unknown one is said to be this option's."""
+    from chipsim.errors import UsageError
+
+    if name is None:
+        for option, value in (("--calibrate-images", limit), ("--split", split), ("--data-dir", data_dir)):
+            if value is not None:
+                said = f"is {value}, and nothing is calibrated without --calibrate; add --calibrate, or leave {option} out"
+                raise UsageError(option, said, code="option-unused", found=value)
+        return None
     import numpy as np
 
     from chipsim.datasets import load_dataset
-    from chipsim.errors import UsageError
 
     try:
-        return np.asarray(load_dataset(name, split, data_dir, limit).images)
+        return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)
     except UsageError as error:
         if error.subject != "--dataset":
             raise

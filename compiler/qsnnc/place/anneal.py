@@ -96,12 +96,13 @@ class Walk:
         sender = np.where(traffic.sender == HOST, cores + self.port[traffic.receiver], traffic.sender)
         receiver = np.where(traffic.receiver == HOST, cores + self.port[traffic.sender], traffic.receiver)
         cell = np.concatenate([self.cell, ports])
+        line, column = np.divmod(np.arange(len(self.owner)), width)
         table = np.zeros(0, np.uint8) if self.routes is None else np.ascontiguousarray(self.routes).reshape(-1)
         pool = ThreadPoolExecutor(1)  # machine code hears no Ctrl-C; whoever waits for it does
         done = pool.submit(
             moved, self.load, self.prices.price, self.prices.free, self.start, self.pair,
-            np.stack([sender, receiver], axis=1), traffic.row, traffic.packets, table, width, cell,
-            self.owner, heat, reach, WAIT, state, work,
+            np.stack([sender, receiver], axis=1), traffic.row, traffic.packets, table, width, column, line,
+            cell, self.owner, heat, reach, WAIT, state, work,
         )  # fmt: skip
         try:
             self.cost += done.result()

@@ -46,12 +46,13 @@ def assemble(
         renumber.append(packed[key])
     sources = cores.encoder_neurons + len(cores.neuron_element)
     order = np.argsort(cores.axon_source, kind="stable")
-    tick = np.array([0, *(entry.tick for entry in cores.layers)])
-    layer_of_source = np.concatenate(
-        [np.zeros(cores.encoder_neurons, np.int64), 1 + np.repeat(cores.core_layer, np.diff(cores.neuron_offset))]
+    tick = np.array([0, *(entry.tick for entry in cores.layers)], np.int32)
+    fires = np.concatenate(
+        [np.zeros(cores.encoder_neurons, np.int32), np.repeat(tick[1:][cores.core_layer], np.diff(cores.neuron_offset))]
     )
-    axon_tick = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
-    delay = axon_tick - tick[layer_of_source[cores.axon_source]]
+    due = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
+    entries = np.bincount(cores.axon_source, minlength=sources)
+    delay = due[order] - np.repeat(fires, entries)  # in the order of the sources, so that theirs need not be looked up
     arrays = {
         "core_layer": cores.core_layer,
         "core_position": placed.position,
@@ -63,11 +64,9 @@ def assemble(
         "neuron_offset": cores.neuron_offset,
         "neuron_element": cores.neuron_element,
         "neuron_threshold": cores.neuron_threshold,
-        "target_offset": np.concatenate([[0], np.cumsum(np.bincount(cores.axon_source, minlength=sources))]).astype(
-            np.int64
-        ),
+        "target_offset": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
         "target_axon": order.astype(np.int32),
-        "target_delay": delay[order].astype(np.uint8),
+        "target_delay": delay.astype(np.uint8),
         "dense_fanout": _dense_fanout(graph, neurons, cores).astype(np.int32),
         "crossbar_shape": np.array(shapes, np.int32).reshape(-1, 3),
         "crossbar_offset": np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64),

@@ -14,13 +14,16 @@ from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.compiled import compiled
 
 FREE = -1
+#: of the generator, xorshift64
+LEFT, RIGHT, AGAIN, HIGH, SIGN = (np.uint64(bits) for bits in (13, 7, 17, 33, 1))
 
-in_machine_code = partial(compiled, error_model="numpy")
+#: no more than what is called is compiled: no reference counts, no array expressions, no entry from C
+in_machine_code = partial(compiled, error_model="numpy", no_rewrites=True, no_cfunc_wrapper=True, _nrt=False)
 
 
-@in_machine_code
-def walk(load, price, free, tick, routes, width, here, there, packets):  # type: ignore[no-untyped-def]
-    """Add packets to the links from one cell to another; returns by how much the cost grows.
+@partial(in_machine_code, no_cpython_wrapper=True)
+def walk(load, price, free, tick, routes, width, column, line, here, there, packets, counts):  # type: ignore[no-untyped-def]
+    """Add packets to the links from one cell to another; returns by how much the cost grows, if that ``counts``.
 
     The packets are a tick's, and on the chip (not tick 0, the host's) the last row's too, which is the sum. Negative packets
     take a route away.
@@ -28,52 +31,61 @@ def walk(load, price, free, tick, routes, width, here, there, packets):  # type:
     cost = 0.0
     cells = load.shape[1] // 4
     all_of = len(price) - 1
-    if price[tick] == 0.0 and not len(routes):  # its loads cost nothing and are not kept
-        return packets * (abs(here % width - there % width) + abs(here // width - there // width))
+    own_price, own_free, all_price, all_free = price[tick], free[tick], price[all_of], free[all_of]
+    if own_price == 0.0 and not len(routes):  # its loads cost nothing and are not kept
+        return packets * (abs(column[here] - column[there]) + abs(line[here] - line[there]))
+    summed = tick != 0 and tick != all_of and all_price != 0.0
     while here != there:
+        links = 1
         if len(routes):
             side = int(routes[here * cells + there])
             if side > SOUTH:  # the table knows no way
                 return cost
-        else:
-            x, to = here % width, there % width
-            if x < to:
+        else:  # straight on to the turn
+            links = column[there] - column[here]
+            if links > 0:
                 side = EAST
-            elif x > to:
+            elif links < 0:
                 side = WEST
-            elif here > there:
-                side = NORTH
             else:
-                side = SOUTH
-        link = here * 4 + side
-        cost += packets
-        row = tick
-        while price[row] != 0.0:
-            before = load[row, link]
+                links = line[there] - line[here]
+                side = SOUTH if links > 0 else NORTH
+        step = 1 if side == EAST else -1 if side == WEST else -width if side == NORTH else width
+        for _ in range(abs(links)):
+            link = here * 4 + side
+            here += step
+            cost += packets
+            if own_price == 0.0:
+                continue
+            before = load[tick, link]
             after = before + packets
-            load[row, link] = after
-            after -= free[row]
-            before -= free[row]
-            if after > 0.0:
-                cost += price[row] * after * after
-            if before > 0.0:
-                cost -= price[row] * before * before
-            if tick == 0 or row == all_of:
-                break
-            row = all_of
-        if side == EAST:
-            here += 1
-        elif side == WEST:
-            here -= 1
-        elif side == NORTH:
-            here -= width
-        else:
-            here += width
+            load[tick, link] = after
+            if counts:
+                before -= own_free
+                after -= own_free
+                if after > 0.0:
+                    cost += own_price * after * after
+                if before > 0.0:
+                    cost -= own_price * before * before
+            if summed:
+                before = load[all_of, link]
+                after = before + packets
+                load[all_of, link] = after
+                if counts:
+                    before -= all_free
+                    after -= all_free
+                    if after > 0.0:
+                        cost += all_price * after * after
+                    if before > 0.0:
+                        cost -= all_price * before * before
     return cost
 
 
 @in_machine_code
-def moved(load, price, free, start, pair, ends, tick, packets, routes, width, cell, owner, heat, reach, wait, seed, work):  # type: ignore[no-untyped-def]
+def moved(  # type: ignore[no-untyped-def]
+    load, price, free, start, pair, ends, tick, packets, routes, width, column, line, cell, owner, heat, reach, wait, seed,
+    work,
+):  # fmt: skip
     """Move cores, or swap two; a move that costs more is kept with the probability of its temperature.
 
     Parameters
@@ -105,22 +117,22 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
     while spent < work:
         step = spent * steps // work
         spent += 8
-        state ^= state << np.uint64(13)
-        state ^= state >> np.uint64(7)
-        state ^= state << np.uint64(17)
-        core = int(state >> np.uint64(33)) % cores
-        state ^= state << np.uint64(13)
-        state ^= state >> np.uint64(7)
-        state ^= state << np.uint64(17)
-        draw = int(state >> np.uint64(1))
+        core = 0
+        for number in range(2):
+            state ^= state << LEFT
+            state ^= state >> RIGHT
+            state ^= state << AGAIN
+            if number == 0:
+                core = int(state >> HIGH) % cores
+        draw = int(state >> SIGN)
         span = 2 * reach[step] + 1
         near = cell[core]
         first, last = start[core], start[core + 1]
         if draw & 1 and last > first:  # beside one that it talks to
-            row = pair[first + (draw >> 1) % 4096 % (last - first)]
+            row = pair[first + (draw >> 1 & 4095) % (last - first)]
             near = cell[ends[row, 0] + ends[row, 1] - core]
-        x = near % width + (draw >> 13) % 65536 % span - reach[step]
-        y = near // width + (draw >> 29) % 65536 % span - reach[step]
+        x = column[near] + (draw >> 13 & 65535) % span - reach[step]
+        y = line[near] + (draw >> 29 & 65535) % span - reach[step]
         if x < 0 or y < 0 or x >= width or y >= height:
             continue
         here, there = cell[core], y * width + x
@@ -131,7 +143,7 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
         kept = False
         for phase in range(4):  # take the routes away, lay the new ones; and if that is too dear, back again
             if phase == 2:
-                kept = change <= heat[step] * wait[(draw >> 45) % 1024]
+                kept = change <= heat[step] * wait[draw >> 45 & 1023]
                 if kept:
                     break
             if phase & 1:
@@ -151,8 +163,21 @@ def moved(load, price, free, start, pair, ends, tick, packets, routes, width, ce
                         continue
                     start_cell, end_cell = cell[sender], cell[receiver]
                     if price[tick[row]] != 0.0:
-                        spent += abs(start_cell % width - end_cell % width) + abs(start_cell // width - end_cell // width)
-                    change += walk(load, price, free, tick[row], routes, width, start_cell, end_cell, sign * packets[row])
+                        spent += abs(column[start_cell] - column[end_cell]) + abs(line[start_cell] - line[end_cell])
+                    change += walk(
+                        load,
+                        price,
+                        free,
+                        tick[row],
+                        routes,
+                        width,
+                        column,
+                        line,
+                        start_cell,
+                        end_cell,
+                        sign * packets[row],
+                        phase < 2,
+                    )
         if kept:
             owner[here], owner[there] = other, core
             total += change

@@ -20,12 +20,24 @@ from qsnnc.place.traffic import F64, HOST, Traffic
 #: output side for each router and router of destination, (cells, cells); without it first along x, then along y
 Routes = npt.NDArray[np.uint8]
 
-#: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
-FREE_TICK, FREE_ALL = 1.6, 1.3
-#: or times what the fullest core sends in a tick, if that is more: it sends a packet a cycle and ends no sooner
-FREE_CORE = 0.7
-#: hops that a packet is worth on a link that carries as many as the bound more than for nothing
-PRICE_TICK, PRICE_ALL = 15.0, 300.0
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What is dear, relative to what no placement can go below; chosen by ``benchmarks/tune_placement.py``."""
+
+    #: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
+    free_tick: float = 1.6
+    free_all: float = 1.3
+    #: or times what the fullest core sends in a tick, if that is more: it sends a packet a cycle and ends no sooner
+    free_core: float = 0.7
+    #: hops that a packet is worth on a link that carries as many as the bound more than for nothing
+    price_tick: float = 15.0
+    price_all: float = 300.0
+    #: packets that a potential on its way to the host is worth: few as they are, their way to the port ends the frame
+    readout: float = 50.0
+
+
+TARIFF = Tariff()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +48,7 @@ class Prices:
     price: F64
 
 
-def prices_of(traffic: Traffic, chip: ChipSpec) -> Prices:
+def prices_of(traffic: Traffic, chip: ChipSpec, tariff: Tariff = TARIFF) -> Prices:
     """Prices relative to the bounds, so that they fit any network.
 
     What the host sends passes through its ports one a cycle, and with one port in single file: nothing can be in its way.
@@ -46,10 +58,11 @@ def prices_of(traffic: Traffic, chip: ChipSpec) -> Prices:
     bound = np.array([link_bound(traffic, chip, row == number) for number in range(1, rows - 1)])
     whole = link_bound(traffic, chip, row > 0)
     share = float(traffic.packets[row == 0].sum()) / len(chip.ports)
-    sent = [FREE_CORE * most_sent(traffic, number) for number in range(1, rows - 1)]
-    free = [share, *np.maximum(FREE_TICK * bound, sent), max(FREE_ALL * whole, *sent, 0.0)]
-    price = [PRICE_TICK / 2 / share if share and len(chip.ports) > 1 else 0.0]
-    price += [factor / 2 / b if b else 0.0 for factor, b in [*((PRICE_TICK, b) for b in bound), (PRICE_ALL, whole)]]
+    sent = [tariff.free_core * most_sent(traffic, number) for number in range(1, rows - 1)]
+    free = [share, *np.maximum(tariff.free_tick * bound, sent), max(tariff.free_all * whole, *sent, 0.0)]
+    price = [tariff.price_tick / 2 / share if share and len(chip.ports) > 1 else 0.0]
+    dear = [*((tariff.price_tick, b) for b in bound), (tariff.price_all, whole)]
+    price += [factor / 2 / b if b else 0.0 for factor, b in dear]
     # a row without a bound has next to no packets: any load is free, and counted
     none = np.array([False, *(bound == 0), whole == 0])
     return Prices(np.where(none, np.inf, free), np.where(none, 1.0, price))

@@ -18,7 +18,7 @@ from qsnnc.ir.layers import Int
 from qsnnc.place.anneal import anneal
 from qsnnc.place.bounds import hops_bound, link_bound
 from qsnnc.place.greedy import greedy
-from qsnnc.place.loads import Routes, cost_of, link_loads, prices_of
+from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, prices_of
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.traffic import F64, Traffic, traffic_of
 
@@ -74,6 +74,7 @@ def place(
     effort: float = 1.0,
     seed: int = 0,
     routes: Routes | None = None,
+    tariff: Tariff = TARIFF,
 ) -> Placement:
     """Give every core a place; deterministic, whatever the machine's speed.
 
@@ -89,6 +90,8 @@ def place(
         Of the annealer, and of random placements.
     routes : ndarray, uint8, (cells, cells), optional
         Output side of each router for each destination, every way of which ends; else first along x, then along y.
+    tariff : Tariff
+        What the annealer takes for dear.
 
     Raises
     ------
@@ -97,13 +100,13 @@ def place(
     """
     traffic = traffic_of(graph, rates)
     if strategy == "annealed":
-        hurried = traffic.hurried()
+        hurried = traffic.hurried(tariff.readout)
         found = greedy(hurried, chip)
         work = round(effort * WORK * graph.cores)
         if work and graph.cores:
-            found = anneal(hurried, chip, found, prices_of(traffic, chip), work, seed, routes)
+            found = anneal(hurried, chip, found, prices_of(traffic, chip, tariff), work, seed, routes)
     elif strategy == "greedy":
-        found = greedy(traffic.hurried(), chip)
+        found = greedy(traffic.hurried(tariff.readout), chip)
     elif strategy == "row-major":
         found = row_major(graph.cores, chip)
     elif strategy == "random":

@@ -14,8 +14,6 @@ F64 = npt.NDArray[np.float64]
 HOST = -1
 #: packets are multiples of 1 / GRAIN, so that sums of them are exact in any order
 GRAIN = 256
-#: packets that a potential on its way to the host is worth
-READOUT = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +42,9 @@ class Traffic:
     def _between(self) -> npt.NDArray[np.bool_]:
         return np.asarray((self.sender != HOST) & (self.receiver != HOST))
 
-    def hurried(self) -> Traffic:
-        """The same with `READOUT` times the potentials: few as they are, their way to the port is the end of the frame."""
-        return replace(self, packets=self.packets * np.where(self.receiver == HOST, READOUT, 1))
+    def hurried(self, times: float) -> Traffic:
+        """The same with so many times the potentials."""
+        return replace(self, packets=self.packets * np.where(self.receiver == HOST, times, 1.0))
 
 
 def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
@@ -60,7 +58,7 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
     owner = np.repeat(np.arange(graph.cores), np.diff(graph.neuron_offset))
     sender = np.concatenate([np.full(graph.encoder_neurons, HOST), owner])[graph.axon_source]
     receiver = np.repeat(np.arange(graph.cores), np.diff(graph.axon_offset))
-    pair, row = np.unique((sender + 1) * graph.cores + receiver, return_inverse=True)
+    pair, row = _numbered((sender + 1) * graph.cores + receiver)
     often = None if rates is None else rates[graph.axon_source]
     packets = np.bincount(row, often, len(pair)).astype(np.float64)
     entries = packets if rates is None else np.bincount(row, minlength=len(pair))
@@ -77,3 +75,10 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
         np.round(np.concatenate([packets, np.diff(graph.neuron_offset)[last]]) * GRAIN) / GRAIN,
         host_entries,
     )
+
+
+def _numbered(key: Int) -> tuple[Int, Int]:
+    """Different keys, ascending, and which of them each is; only where it changes does a key need to be sorted."""
+    change = np.flatnonzero(np.diff(key, prepend=-1))
+    pair, row = np.unique(key[change], return_inverse=True)
+    return pair, np.repeat(row, np.diff(change, append=len(key)))

@@ -65,7 +65,7 @@ REFUSED = {
         "x",
         "--calibrate-images",
         "5",
-    ): "--calibrate-images: has a meaning with --calibrate",
+    ): "--calibrate-images: is 5, and nothing is calibrated",
     ("qsnnc", "chips", ""): "--chip: '' is no chip",
 }
 

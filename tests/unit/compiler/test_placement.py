@@ -201,6 +201,10 @@ def test_what_compile_says(network, images, tmp_path) -> None:
         (("--calibrate", "cifar"), 2, "--calibrate: 'cifar' is no data set"),
         (("--calibrate", "none.npz"), 3, "none.npz"),
         (("--calibrate", "digits", "--split", "dev"), 2, "--split"),
+        (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--calibrate-images"),
+        (("--calibrate-images", "7"), 2, "--calibrate-images: is 7, and nothing is calibrated without --calibrate"),
+        (("--split", "train"), 2, "--split: is train, and nothing is calibrated without --calibrate"),
+        (("--data-dir", "."), 2, "--data-dir: is ., and nothing is calibrated without --calibrate"),
         (("--effort", "-1"), 2, "--effort"),
     ],
 )
