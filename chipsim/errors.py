@@ -54,12 +54,12 @@ class ReportedError(Exception):
             "found": found,
             "allowed": allowed,
         }
-        super().__init__(f"{_printable(subject)}: {_printable(self.message)}")
+        super().__init__(f"{printable(subject)}: {printable(self.message)}")
 
 
-def _printable(text: str) -> str:
-    """On one line, whatever a file is called or a model calls its layers."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+def printable(text: str, keep: str = "") -> str:
+    """Spell out what a terminal would obey, whatever a file is called or a model calls its layers."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 class UsageError(ReportedError):

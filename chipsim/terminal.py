@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from chipsim.errors import InputError, ReportedError, UsageError
+from chipsim.errors import InputError, ReportedError, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import typer
 
 INTERNAL, INTERRUPTED = 70, 130
+WIDEST = 500  # characters of a table's line; a terminal that is narrower breaks the line, and no number is cut short
 
 
 def run_app(app: typer.Typer, program: str) -> NoReturn:
@@ -206,15 +207,22 @@ def write_json(path: str, value: Any) -> None:
 
 
 def show(*tables: Any) -> None:
-    """Print tables and lines on standard output; where that is no terminal, a table is wide and a line is one line."""
+    """Print tables and lines on standard output; a table is as wide as its numbers need, whatever the terminal."""
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
     if sys.stdout is None:  # closed: nobody wants to see them
         return
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, markup=False, width=None if terminal else 200)
     for table in tables:
-        console.print(table, soft_wrap=isinstance(table, str) and not terminal)
+        if isinstance(table, str):
+            console.print(printable(table, "\n"), soft_wrap=not terminal)
+            continue
+        wanted = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+        pieces = console.render(table, console.options.update(max_width=max(console.width, wanted)))
+        # a model may have put a terminal's commands into its names
+        console.print(Segments([Segment(printable(text, "\n"), style) for text, style, _ in pieces]), end="", soft_wrap=True)
 
 
 @contextmanager

@@ -151,6 +151,23 @@ def test_an_error_is_one_line_whatever_a_file_is_called() -> None:
     assert str(InputError("a\nb\x1b[31m.map", "is\nnone", code="x")) == r"a\nb\x1b[31m.map: is none"
 
 
+def test_a_table_obeys_no_name_and_cuts_no_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    table = Table.grid(padding=2)
+    table.add_row("\x1b[2Jconv1", *["1,234,567"] * 9)
+    terminal.show(table, "\x1b[2Jdone\nand more")
+    shown = capsys.readouterr().out
+    assert "\x1b[2J" not in shown
+    assert shown.splitlines()[0].count("1,234,567") == 9
+    assert shown.splitlines()[0].startswith("\\x1b[2Jconv1")
+    assert shown.endswith("\\x1b[2Jdone\nand more\n")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_while_libraries_load() -> None:
     code = "import os, signal, time; from chipsim.start import watch; watch(); os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
