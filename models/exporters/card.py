@@ -22,7 +22,7 @@ from chipsim.mapping.pixels import prepare
 from chipsim.standard import rewrite
 from models.split import validation_part
 from qsnnc import compile_model
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 
 #: what each training needs beside torch
 TOOLS = {

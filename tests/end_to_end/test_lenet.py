@@ -7,7 +7,7 @@ import pytest
 
 import chipsim
 from chipsim.datasets import load_dataset
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 
 BATCHES = (1, 7, 200)
 

@@ -21,7 +21,7 @@ import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, check
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 from qsnnc.pipeline import Compilation
 
 CHIP = load_chip("xbar1152").model_copy(update={"grid": (60, 60)})

@@ -163,6 +163,13 @@ def close(walk: Walk, root: State, region: Region, *, internal: bool = False) ->
     return None
 
 
+def _close_inner(walk: Walk, root: State, region: Region) -> Quantized | None:
+    """Close a region before the operator that the quantizer was moved over; levels are quantized anew."""
+    if isinstance(root, Quantized):
+        return requantized(walk, root, region, internal=True)
+    return close(walk, root, region, internal=True)
+
+
 def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
     levels = walk.levels(region)
     if levels is None:
@@ -198,12 +205,12 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
     before = walk.region(pool.before)
     root = walk.state.get(before.root) if before else None
-    if before is None or root is None or isinstance(root, Quantized):
+    if before is None or root is None:
         return None
     after = walk.levels(region)
     if after is None:
         return None
-    inner = close(walk, root, joined(walk.model, before, pool.node, region), internal=True)
+    inner = _close_inner(walk, root, joined(walk.model, before, pool.node, region))
     if inner is None:
         return None
     name = walk.namer.layer(pool.node)
@@ -243,7 +250,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
             code="reshape-before-quantizer",
             node=node.name,
         )
-    found = close(walk, root, both, internal=True)
+    found = _close_inner(walk, root, both)
     if found is None:
         return None
     if fills(node):
@@ -290,10 +297,7 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        if isinstance(root, Quantized):
-            arms.append(requantized(walk, root, both))
-        else:
-            arms.append(close(walk, root, both, internal=True))
+        arms.append(_close_inner(walk, root, both))
         if arms[-1] is None:
             return None
     return move(model, node, arms)[0]

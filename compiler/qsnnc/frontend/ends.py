@@ -11,7 +11,8 @@ from qsnnc.frontend.certify import propagate, sums_are_exact
 from qsnnc.frontend.load import free_reshapes
 from qsnnc.frontend.operators import ELEMENTWISE, RELABEL, WEIGHTED
 from qsnnc.frontend.pools import MAXIMUM
-from qsnnc.frontend.read import Model, Node, session
+from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.ir.layers import Population

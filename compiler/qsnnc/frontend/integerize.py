@@ -87,7 +87,7 @@ def visit(walk: Walk, node: Node) -> None:
             if len({frozenset(walk.growth(name)[0]) for name in data}) > 1:
                 walk.meets.update(node.outputs)
         return
-    tensors = [resolve(walk, name) for name in data]
+    tensors = [_resolved(walk, node, name) for name in data]
     if tensors and all(tensor is not None for tensor in tensors):
         _on_levels(walk, node, [t for t in tensors if t is not None])
     elif all(name in walk.host for name in data):
@@ -96,6 +96,17 @@ def visit(walk: Walk, node: Node) -> None:
         if walk.leads_out(node.outputs[0]) and node.op not in WEIGHTED:
             return
         _on_open(walk, node, data)
+
+
+def _resolved(walk: Walk, node: Node, name: str) -> Quantized | None:
+    """Like `resolve`; None for values on no grid, where a quantizer that comes later can be moved before the operator."""
+    try:
+        return resolve(walk, name)
+    except ModelError as error:
+        movable = node.op in RELABEL | pools.MAXIMUM and any(map(walk.is_quantized_later, node.outputs))
+        if error.code not in ("levels-uneven", "levels-many") or not movable:
+            raise
+        return None
 
 
 def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
@@ -167,7 +178,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         inner, index = sums
         name = walk.namer.layer(node)
         walk.state[out] = matrices.multiply_sums(walk.model, node, inner, index, name, last=last)
-    elif last or not all(walk.is_sum(name) or isinstance(resolve(walk, name), Quantized) for name in data):
+    elif last or not all(walk.is_ours(name) for name in data):
         return False
     elif node.op == "Concat":
         walk.state[out] = Gathered(node)

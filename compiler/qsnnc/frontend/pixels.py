@@ -17,7 +17,8 @@ from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.mapping.pixels import pixels as apply_rule
 from qsnnc.errors import ModelError
-from qsnnc.frontend.read import Model, session
+from qsnnc.frontend.read import Model
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Part, as_map
 from qsnnc.ir.layers import Population

@@ -12,7 +12,8 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.convolve import convolve
 from qsnnc.frontend.linear import Arm, Sums, classes, span
 from qsnnc.frontend.matrices import constant
-from qsnnc.frontend.read import Model, Node, session
+from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.tensors import Accumulator, Part, Quantized, Terms, as_map, natural
 from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable

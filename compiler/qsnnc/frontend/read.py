@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from qsnnc.errors import ModelError, together
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.spell import spell
 
 if TYPE_CHECKING:
@@ -92,47 +92,6 @@ class Model:
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
-
-
-class Session:
-    """An onnxruntime session with every graph optimisation off: the reference. What it refuses is an error of the model."""
-
-    def __init__(self, content: bytes) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-            raise _not_run(error) from None
-
-    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
-        """Values of the outputs."""
-        try:
-            return list(self._session.run(outputs, dict(feeds)))
-        except Exception as error:  # noqa: BLE001
-            raise _not_run(error) from None
-
-    def get_inputs(self) -> list[Any]:
-        """As onnxruntime describes them."""
-        return list(self._session.get_inputs())
-
-
-def session(model: onnx.ModelProto | bytes) -> Session:
-    """Return the reference for a model."""
-    return Session(model if isinstance(model, bytes) else model.SerializeToString())
-
-
-def _not_run(error: Exception) -> ModelError:
-    import onnxruntime as ort
-
-    named = re.search(r"[Nn]ame:'([^']+)'|[Nn]ode ?\((?:'|)([^)']+)", str(error))
-    node = next((part for part in named.groups() if part), None) if named else None
-    text = f"onnxruntime {ort.__version__} does not run it: {first_line(error)}"
-    return ModelError(node or "model", text, code="reference-refuses", node=node)
 
 
 def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, float] | None = None) -> Model:

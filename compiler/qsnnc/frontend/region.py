@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.load import free_reshapes
-from qsnnc.frontend.read import Model, Node, downstream, session
+from qsnnc.frontend.read import Model, Node, downstream
+from qsnnc.frontend.reference import session
 
 Float = npt.NDArray[np.float32]
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.read import Model, Node, session
+from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.tensors import Quantized, together
 from qsnnc.ir.layers import Int
 

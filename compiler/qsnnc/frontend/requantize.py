@@ -16,8 +16,8 @@ from qsnnc.frontend.walk import Walk
 from qsnnc.ir.layers import Doubt, Int, Layer
 
 
-def requantized(walk: Walk, tensor: Quantized, region: Region) -> Quantized:
-    """What elementwise operators make of levels.
+def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
+    """What elementwise operators make of levels; ``internal`` where these are not yet the region's last tensor.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def requantized(walk: Walk, tensor: Quantized, region: Region) -> Quantized:
         )
     levels = on_a_grid(region.end, seen, np.zeros(0, bool))
     parts = []
-    own = tensor.canonical
+    own = tensor.canonical and not internal
     for part, (table, _) in zip(tensor.parts, functions, strict=True):
         name = walk.unused(walk.namer.text(f"{part.population.name}.again"))
         layer = _composed(part, table, levels, name) or _layer(walk, part, table, levels, name)

@@ -18,6 +18,7 @@ import numpy as np
 from chipsim.errors import InputError
 from chipsim.standard import Spelling, replace_nodes
 from qsnnc.frontend import microsoft
+from qsnnc.frontend.folding import with_constants
 from qsnnc.frontend.spelling import along, ends, geometry, number, requantize, shifted, summed
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
             raise InputError(label, f"{node.op_type}: {reason}", code="not-static", found=node.op_type)
     if not any(_ours(node) for node in model.graph.node):
         return model, frozenset()
-    return replace_nodes(model, _ours, writers), frozenset(exact)
+    read = {name for node in model.graph.node if _ours(node) for name in node.input}
+    return replace_nodes(with_constants(model, read), _ours, writers), frozenset(exact)
 
 
 def _ours(node: onnx.NodeProto) -> bool:

@@ -124,11 +124,10 @@ class Walk:
         known = not layer.tensor or layer.tensor in self.model.written
         self.layers.append(layer if known else replace(layer, tensor=""))
 
-    def is_sum(self, name: str) -> bool:
-        """Whether a tensor comes, elementwise, from a linear operator on levels."""
+    def is_ours(self, name: str) -> bool:
+        """Whether a tensor comes, elementwise, from levels or from a linear operator on levels."""
         region = self.region(name)
-        known = self.state.get(region.root) if region else None
-        return known is not None and not isinstance(known, Quantized)
+        return region is not None and region.root in self.state
 
     def feeds_weights(self, name: str) -> bool:
         """Whether a weighted operator reads what follows from a tensor."""
@@ -142,8 +141,10 @@ class Walk:
 
     def leads_out(self, name: str) -> bool:
         """Whether what follows from a tensor is the host's: no weighted operator reads it, nor is it quantized again."""
-        if self.feeds_weights(name):
-            return False
+        return not self.feeds_weights(name) and not self.is_quantized_later(name)
+
+    def is_quantized_later(self, name: str) -> bool:
+        """Whether a quantizer comes behind a tensor, with only what can be moved over it between."""
         reached, stops = {name}, {name}
         ends = [self.model.output]
         for node in self.model.nodes:
@@ -156,7 +157,7 @@ class Walk:
                 ends += read
             if node.op in ELEMENTWISE | POOLS | RELABEL:
                 reached.update(node.outputs)
-        return not any(end in reached and self.quantizes(end, frozenset(stops)) for end in ends)
+        return any(end in reached and self.quantizes(end, frozenset(stops)) for end in ends)
 
     def quantizes(self, end: str, stops: frozenset[str] = frozenset()) -> bool:
         """Whether the elementwise part before a tensor is a quantizer, or a constant."""

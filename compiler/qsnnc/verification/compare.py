@@ -13,7 +13,8 @@ from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
 from qsnnc.errors import ModelError
-from qsnnc.frontend.read import Model, session
+from qsnnc.frontend.read import Model
+from qsnnc.frontend.reference import session
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
 from qsnnc.pipeline import front

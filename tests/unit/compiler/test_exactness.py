@@ -10,7 +10,7 @@ import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from qsnnc import DoesNotFit, compile_model
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 
 
 def network(gamma, beta, mean, var, *, k: int = 1, levels: int = 4, weights=None, bias=None, pool: str = "") -> Builder:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
 from qsnnc.frontend.limit import clip
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 from qsnnc.pipeline import check, compile_model, front
 from qsnnc.verification import verify
 

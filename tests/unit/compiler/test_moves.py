@@ -229,6 +229,36 @@ def test_sums_whose_channels_are_shuffled_before_a_quantizer_with_a_scale_a_chan
     equal(net, save, certified=False)
 
 
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("op", ["MaxPool", "Transpose", "Concat"])
+def test_values_on_no_grid_between_two_quantizers(op, twice, save) -> None:
+    """A batch normalization of levels, left in float, has uneven values: they count once they are quantized again."""
+    rng = np.random.default_rng(8)
+    net = stem(channels=3)
+    net.conv("conv", ternary(rng, 4, 3, 3, 3))
+    net.quantize("q0", 1, 3)
+    levels = net.here
+    net.node("Mul", "factor", net.const("factor.k", np.float32([0.71327, 1.31713, -0.93771, 1.11937]).reshape(4, 1, 1)))
+    net.node("Add", "shift", net.const("shift.k", np.float32([0.12391, -0.31117, 2.21733, 0.41719]).reshape(4, 1, 1)))
+    net.node("Relu", "relu")
+    if op == "MaxPool":
+        net.node(op, "move", kernel_shape=[3, 3], pads=[1] * 4)
+    elif op == "Transpose":
+        net.node(op, "move", perm=[0, 1, 3, 2])
+    else:
+        net.node(op, "move", net.here, axis=1)
+        net.shape = (8, 4, 4)
+    net.quantize("q1", 1, 3)
+    net.conv("next", ternary(rng, 4, net.shape[0], 3, 3))
+    net.quantize("q2", 0, 3)
+    if twice:
+        first, net.here, net.shape = net.here, levels, (4, 4, 4)
+        net.conv("again", ternary(rng, 4, 4, 3, 3))
+        net.quantize("q3", 0, 3)
+        net.node("Add", "both", first)
+    equal(finish(net, net.shape), save)
+
+
 def test_constants_that_differ_by_position_before_a_quantizer(save) -> None:
     rng = np.random.default_rng(12)
     net = stem(channels=3)

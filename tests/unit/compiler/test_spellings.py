@@ -11,7 +11,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 from qsnnc.frontend.spell import spell
 
 MICROSOFT = "com.microsoft"
@@ -185,6 +185,29 @@ def test_integer_sums_with_constant_zero_points(save, op) -> None:
         node("Cast", ["i"], ["y"], name="cast", to=TensorProto.FLOAT),
     ]
     compiles_to_the_same(save, nodes, size, constants, rng)
+
+
+def test_weights_and_factors_that_the_file_computes(save) -> None:
+    """quantize_static leaves a QuantizeLinear on what another operator makes of a constant."""
+    rng = np.random.default_rng(6)
+    node = helper.make_node
+    constants = {
+        "s": np.float32(0.5), "z": np.uint8(0), "wz": np.int8(0), "lo": np.float32(0), "hi": np.float32(1.5),
+        "w": (0.5 * rng.integers(-2, 3, (4, 2, 3, 3))).astype(np.float32), "f": np.float32([0.5, 1.0, 1.5, 1.0]),
+        "axes": np.array([1, 2]), "u0": np.uint8(0), "u3": np.uint8(3),
+    }  # fmt: skip
+    nodes = [
+        node("Clip", ["image", "lo", "hi"], ["cut"], name="cut"),
+        node("QuantizeLinear", ["cut", "s", "z"], ["q"], name="quantize"),
+        node("QuantizeLinear", ["w", "s", "wz"], ["wq"], name="weights"),
+        node("Unsqueeze", ["f", "axes"], ["column"], name="column"),
+        node("QuantizeLinear", ["column", "s", "z"], ["fq"], name="factors"),
+        node("QLinearConv", ["q", "s", "z", "wq", "s", "wz", "s", "z"], ["sums"], name="conv"),
+        node("Clip", ["sums", "u0", "u3"], ["few"], name="few"),
+        node("QLinearMul", ["few", "s", "z", "fq", "s", "z", "s", "z"], ["times"], name="times", domain=MICROSOFT),
+        node("DequantizeLinear", ["times", "s", "z"], ["y"], name="back"),
+    ]
+    compiles_to_the_same(save, nodes, ("N", 2, 5, 5), constants, rng)
 
 
 def compiles_to_the_same(save, nodes, size, constants, rng) -> None:

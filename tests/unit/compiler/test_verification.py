@@ -14,7 +14,7 @@ import pytest
 from networks import Builder, Recipe, build
 from onnx import helper
 
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 from qsnnc.ir.layers import Doubt, LayerGraph
 from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
-from qsnnc.frontend.read import session
+from qsnnc.frontend.reference import session
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]
 GENERAL = "qonnx.custom_op.general"
