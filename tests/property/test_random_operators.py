@@ -65,6 +65,10 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # the same with its channels in another order, and a quantizer with a constant a channel behind those
 @example(Plan((2, 2), 2, ("openavg", "shuffle", "sums"), 1, signed=False, ending="scores", seed=0))
 @example(Plan((2, 2), 2, ("openavg", "shuffle", "globalpool"), 1, signed=False, ending="scores", seed=2))
+# the image's levels, quantized again and added to themselves: nothing more for the host to hand over
+@example(Plan((2, 2), 1, ("qdq", "add", "concat"), 1, signed=False, ending="scores", seed=1))
+# two levels, -0.5 and 1, that lie a third of a step beside the whole ones
+@example(Plan((2, 2), 1, ("requantize", "add"), 3, signed=True, ending="scores", seed=588993))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

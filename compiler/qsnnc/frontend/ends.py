@@ -34,11 +34,12 @@ def ancestors(model: Model, end: str, stop: str) -> list[Node]:
     return nodes[::-1]
 
 
-def encoder(model: Model, population: Population) -> bytes:
+def encoder(model: Model, population: Population, region: Region) -> bytes:
     """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    part = _part(model, ancestors(model, population.tensor, model.input), population.tensor)
+    end = population.tensor or region.end
+    part = _part(region.model, _before_levels(model, population, region), end)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
         [
@@ -47,7 +48,7 @@ def encoder(model: Model, population: Population) -> bytes:
         ]
     )
     chain: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
-        ("Cast", [population.tensor], "qsnnc.value", {"to": TensorProto.DOUBLE}),
+        ("Cast", [end], "qsnnc.value", {"to": TensorProto.DOUBLE}),
         ("Sub", ["qsnnc.value", "qsnnc.lowest"], "qsnnc.above", {}),
         ("Div", ["qsnnc.above", "qsnnc.step"], "qsnnc.steps", {}),
         ("Add", ["qsnnc.steps", "qsnnc.half"], "qsnnc.shifted", {}),
@@ -63,6 +64,13 @@ def encoder(model: Model, population: Population) -> bytes:
     )
     part.graph.output.append(helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *population.tensor_shape)))
     return _finished(part, model, "encoder")
+
+
+def _before_levels(model: Model, population: Population, region: Region) -> list[Node]:
+    """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
+    if population.tensor:
+        return ancestors(model, population.tensor, model.input)
+    return [*ancestors(model, region.root, model.input), *region.nodes]
 
 
 def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
@@ -108,7 +116,7 @@ def output_shape(model: Model) -> tuple[int, ...]:
     return shape
 
 
-def encoder_is_exact(model: Model, population: Population, region: Region | None, pixels: str) -> bool:
+def encoder_is_exact(model: Model, population: Population, region: Region, pixels: str) -> bool:
     """Whether the encoder gives the same levels in any order of summation, for every uint8 image.
 
     So it is if it has no sums at all, or one linear operator straight on raw pixels whose every float32 partial sum is
@@ -116,11 +124,11 @@ def encoder_is_exact(model: Model, population: Population, region: Region | None
     """
     from qsnnc.frontend.certify import dyadic_unit
 
-    nodes = ancestors(model, population.tensor, model.input)
+    nodes = _before_levels(model, population, region)
     summing = [node for node in nodes if node.op in WEIGHTED]
     if not summing:
         return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not _mixes(node) for node in nodes)
-    if len(summing) > 1 or region is None or region.root != summing[0].outputs[0] or pixels != "raw":
+    if len(summing) > 1 or region.root != summing[0].outputs[0] or pixels != "raw":
         return False
     node = summing[0]
     if node.op != "Conv" or node.inputs[0] != model.input or node.inputs[1] not in model.constants:

@@ -54,15 +54,22 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
     sums, root = _read_out(walk)
     assert walk.encoder is not None
     layer = readout_of(sums, root if sums.canonical else "", model)
-    raw = entry is not None and not walk.encoder.tensor
+    region = walk.encoder_region
+    if region is None:
+        assert entry is not None
+        host = encoder_of_pixels(entry.rule), True
+    else:
+        exact = ends.encoder_is_exact(model, walk.encoder, region, pixels)
+        host = ends.encoder(model, walk.encoder, region), exact
     return LayerGraph(
         encoder=walk.encoder,
         layers=_used((*walk.layers, layer)),
-        encoder_onnx=encoder_of_pixels(entry.rule) if entry and raw else ends.encoder(model, walk.encoder),
+        encoder_onnx=host[0],
         readout_onnx=ends.readout(model, sums, root),
-        encoder_exact=raw or ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
+        encoder_exact=host[1],
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
+        of_pixels=region is None,
     )
 
 
