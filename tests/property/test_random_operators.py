@@ -23,6 +23,7 @@ from chipsim.datasets import Dataset
 from qsnnc import ModelError, check
 from qsnnc.frontend.read import session
 from qsnnc.pipeline import Compilation
+from qsnnc.verification.compare import Comparison
 
 CHIP = load_chip("xbar1152").model_copy(update={"grid": (60, 60)})
 
@@ -79,6 +80,9 @@ def test_random_network_of_any_operators(plan: Plan) -> None:
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
     (wanted,) = session(model).run(None, {"image": images.astype(np.float32)})
     np.testing.assert_array_equal(result.scores.reshape(wanted.shape), wanted)
+    held = Comparison(done.model, done.graph)  # the levels of every layer, as well
+    held.add(images.astype(np.float32), 0)
+    assert not held.differences, held.found
 
 
 @settings(max_examples=60)

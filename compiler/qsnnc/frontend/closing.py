@@ -133,9 +133,11 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
         raise pair.refusal
     if found is None:
         return None
-    layer = replace(found[0], name=walk.unused(pair.name))
+    layer, layout = replace(found[0], name=walk.unused(pair.name)), found[1]
+    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an arm that is enlarged has its phases for channels
+        layer = replace(layer, tensor="", tensor_shape=layer.shape)
     walk.add(layer)
-    return Quantized((Part.of(layer, levels),), found[1])
+    return Quantized((Part.of(layer, levels),), layout)
 
 
 def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:

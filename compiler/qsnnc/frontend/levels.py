@@ -79,6 +79,8 @@ def find_levels(region: Region) -> Levels | None:
         except ModelError:
             far = NEAR
             values = steps(f, single.columns, region.end, far, more)
+        if values is None and start != region.root:
+            break  # behind the quantizer: what comes after it makes one value of all its levels
         if values is None:
             return None
         if falling is None:

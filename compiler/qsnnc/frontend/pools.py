@@ -249,7 +249,7 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     if moved is None:
         raise ModelError(
             node.name,
-            f"{node.op} after a reshape that reorders features is not supported; pool before it",
+            f"{node.op} after a reshape that reorders features, or after an enlarged map, is not supported; pool before it",
             code="reshape-before-window",
             node=node.name,
         )
