@@ -205,7 +205,8 @@ def _step_avgpool(net: Growth) -> None:
 
 def _step_globalpool(net: Growth) -> None:
     if net.spatial and net.shape[1] * net.shape[2] in (1, 2, 4, 8, 16):
-        net.node(str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool"])), net.name("pool"))
+        op = str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool"]))
+        net.node("GlobalAveragePool" if net.enlarged else op, net.name("pool"))
         net.shape = (net.shape[0], 1, 1)
         net.activate(1.0)
 
@@ -214,7 +215,7 @@ def _step_reduce(net: Growth) -> None:
     if not net.spatial:
         return
     op = str(net.rng.choice(["ReduceSum", "ReduceMax"]))
-    net.node(op, net.name("reduce"), net.ints(3), keepdims=1)
+    net.node("ReduceSum" if net.enlarged else op, net.name("reduce"), net.ints(3), keepdims=1)
     net.shape = (*net.shape[:2], 1)
     net.activate(4.0)
 

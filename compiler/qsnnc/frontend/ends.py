@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.batch import free_shapes
 from qsnnc.frontend.certify import propagate, sums_are_exact
-from qsnnc.frontend.load import free_reshapes
 from qsnnc.frontend.operators import ELEMENTWISE, RELABEL, WEIGHTED
 from qsnnc.frontend.pools import MAXIMUM
 from qsnnc.frontend.read import Model, Node, session
@@ -185,7 +185,6 @@ def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
-    free_reshapes(part.graph, model.constants, 1, "qsnnc.shape")
     return part
 
 
@@ -199,6 +198,7 @@ def _output_type(model: Model) -> int:
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     """Serialise, and see that onnxruntime takes it."""
     part.graph.name = name
+    free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
     try:
         session(content)

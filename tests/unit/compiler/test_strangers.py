@@ -10,7 +10,7 @@ from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 
 from qsnnc import ModelError, verify
-from qsnnc.frontend.load import free_reshapes
+from qsnnc.frontend.batch import free_reshapes
 from qsnnc.frontend.requantize import _firsts
 
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
