@@ -70,6 +70,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @example(Plan((2, 2), 1, ("qdq", "add", "concat"), 1, signed=False, ending="scores", seed=1))
 # two levels, -0.5 and 1, that lie a third of a step beside the whole ones
 @example(Plan((2, 2), 1, ("requantize", "add"), 3, signed=True, ending="scores", seed=588993))
+# sums in phases, added to levels
+@example(Plan((2, 2), 1, ("enlarge", "sums"), 1, signed=False, ending="scores", seed=2))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

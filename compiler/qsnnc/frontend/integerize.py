@@ -275,13 +275,14 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
     if region is None or not isinstance(root, Accumulator) or region.axes != (root.axis,):
         return None
     column = np.arange(region.columns)
-    if root.shape[0] != region.columns:
-        if root.shape[0] != root.layout.size:
-            return None
-        # written out, feature by feature: each has its channel's factor
+    if root.shape[0] != region.columns:  # written out feature by feature, or in phases: each has its channel's factor
         along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
         everywhere = np.broadcast_to(column.reshape(along), root.layout.shape).reshape(-1)
-        column = everywhere[np.argsort(root.layout.reshape(-1))]
+        owner = root.layout.reshape(-1) // root.border.size
+        column = np.zeros(root.shape[0], np.int64)
+        column[owner] = everywhere
+        if (column[owner] != everywhere).any():
+            return None
     f = region.function()
     points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
     found = f(np.repeat(points, region.columns, axis=1).astype(np.float32))
