@@ -72,6 +72,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @example(Plan((2, 2), 1, ("requantize", "add"), 3, signed=True, ending="scores", seed=588993))
 # sums in phases, added to levels
 @example(Plan((2, 2), 1, ("enlarge", "sums"), 1, signed=False, ending="scores", seed=2))
+# an average in phases
+@example(Plan((2, 2), 1, ("enlarge", "enlarge", "openavg"), 1, signed=False, ending="scores", seed=0))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)
