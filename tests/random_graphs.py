@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 #: what a step may be; each a function `_step_NAME` below
 STEPS = (
     "conv grouped depthwise strided dilated same maxpool latepool avgpool globalpool reduce add sub three sums concat shuffle "
-    "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg"
+    "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg "
+    "enlarge deconv"
 ).split()
 
 
@@ -41,6 +42,7 @@ class Growth(Builder):
         self.plan = plan
         self.earlier: list[tuple[str, tuple[int, ...]]] = []
         self.count = 0
+        self.enlarged = False  # a max pool of what was enlarged before is refused: its features are the phases' channels
 
     def name(self, what: str) -> str:
         self.count += 1
@@ -171,7 +173,7 @@ def _step_same(net: Growth) -> None:
 
 
 def _pool(net: Growth, op: str, **options: object) -> bool:
-    if not net.spatial or min(net.shape[1:]) < 2:
+    if not net.spatial or min(net.shape[1:]) < 2 or (op == "MaxPool" and net.enlarged):
         return False
     net.node(op, net.name("pool"), kernel_shape=[2, 2], strides=[2, 2], **options)
     net.shape = (net.shape[0], *(n // 2 for n in net.shape[1:]))
@@ -203,7 +205,8 @@ def _step_avgpool(net: Growth) -> None:
 
 def _step_globalpool(net: Growth) -> None:
     if net.spatial and net.shape[1] * net.shape[2] in (1, 2, 4, 8, 16):
-        net.node(str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool"])), net.name("pool"))
+        op = str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool"]))
+        net.node("GlobalAveragePool" if net.enlarged else op, net.name("pool"))
         net.shape = (net.shape[0], 1, 1)
         net.activate(1.0)
 
@@ -212,7 +215,7 @@ def _step_reduce(net: Growth) -> None:
     if not net.spatial:
         return
     op = str(net.rng.choice(["ReduceSum", "ReduceMax"]))
-    net.node(op, net.name("reduce"), net.ints(3), keepdims=1)
+    net.node("ReduceSum" if net.enlarged else op, net.name("reduce"), net.ints(3), keepdims=1)
     net.shape = (*net.shape[:2], 1)
     net.activate(4.0)
 
@@ -233,6 +236,25 @@ def _step_openadd(net: Growth) -> None:
     """A residual sum that no quantizer closes: what reads it reads its arms."""
     if other := net.other():
         net.node("Add", net.name("open"), other)
+
+
+def _step_enlarge(net: Growth) -> None:
+    """Nearest neighbours; often added to an earlier tensor of that size."""
+    if net.spatial and net.features < 60:
+        scales = net.const(net.name("k"), np.array([1, 1, 2, 2], np.float32))
+        asymmetric = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        net.node("Resize", net.name("grow"), "", scales, mode="nearest", **asymmetric)
+        net.shape, net.enlarged = (net.shape[0], 2 * net.shape[1], 2 * net.shape[2]), True
+        _step_add(net)
+
+
+def _step_deconv(net: Growth) -> None:
+    if net.spatial and net.features < 60:
+        outputs = int(net.rng.integers(1, 4))
+        weights = net.const(net.name("w"), net.weights(net.shape[0], outputs, 2, 3).astype(np.float32))
+        net.node("ConvTranspose", net.name("deconv"), weights, strides=[2, 2], pads=[0, 0, 0, 1])
+        net.shape, net.enlarged = (outputs, 2 * net.shape[1], 2 * net.shape[2]), True
+        net.activate(net.shape[0] * 3.0)
 
 
 def _step_openavg(net: Growth) -> None:

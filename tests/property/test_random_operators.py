@@ -23,6 +23,7 @@ from chipsim.datasets import Dataset
 from qsnnc import ModelError, check
 from qsnnc.frontend.reference import session
 from qsnnc.pipeline import Compilation
+from qsnnc.verification.compare import Comparison
 
 CHIP = load_chip("xbar1152").model_copy(update={"grid": (60, 60)})
 
@@ -65,6 +66,14 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # the same with its channels in another order, and a quantizer with a constant a channel behind those
 @example(Plan((2, 2), 2, ("openavg", "shuffle", "sums"), 1, signed=False, ending="scores", seed=0))
 @example(Plan((2, 2), 2, ("openavg", "shuffle", "globalpool"), 1, signed=False, ending="scores", seed=2))
+# the image's levels, quantized again and added to themselves: nothing more for the host to hand over
+@example(Plan((2, 2), 1, ("qdq", "add", "concat"), 1, signed=False, ending="scores", seed=1))
+# two levels, -0.5 and 1, that lie a third of a step beside the whole ones
+@example(Plan((2, 2), 1, ("requantize", "add"), 3, signed=True, ending="scores", seed=588993))
+# sums in phases, added to levels
+@example(Plan((2, 2), 1, ("enlarge", "sums"), 1, signed=False, ending="scores", seed=2))
+# an average in phases
+@example(Plan((2, 2), 1, ("enlarge", "enlarge", "openavg"), 1, signed=False, ending="scores", seed=0))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)
@@ -75,6 +84,9 @@ def test_random_network_of_any_operators(plan: Plan) -> None:
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
     (wanted,) = session(model).run(None, {"image": images.astype(np.float32)})
     np.testing.assert_array_equal(result.scores.reshape(wanted.shape), wanted)
+    held = Comparison(done.model, done.graph)  # the levels of every layer, as well
+    held.add(images.astype(np.float32), 0)
+    assert not held.differences, held.found
 
 
 @settings(max_examples=60)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.levels import ChannelScales
+from qsnnc.frontend.levels import ChannelScales, zero_of
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import Part, Quantized
@@ -73,7 +73,7 @@ def _shown(part: Part, step: float, low: float, error: ChannelScales) -> Part:
     count = part.population.levels + 1
     said = np.asarray(np.float32(step) * np.arange(count) + np.float32(low), np.float64)
     values = next((v for v in error.values if len(v) == count and v[0] == low and np.ptp(v) / (count - 1) == step), said)
-    return replace(part, scale=step, zero_point=float(np.round(low / step * 2**20) / 2**20), values=values)
+    return replace(part, scale=step, zero_point=zero_of(values, step), values=values)
 
 
 def unscaled(tensor: Quantized) -> tuple[Quantized, Callable[[Quantized], Quantized]] | None:

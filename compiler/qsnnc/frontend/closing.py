@@ -9,17 +9,17 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend import channelwise, pools
 from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
+from qsnnc.frontend.host import handed_over
 from qsnnc.frontend.levels import ChannelScales
-from qsnnc.frontend.operators import ELEMENTWISE, POOLS, WEIGHTED
+from qsnnc.frontend.operators import ELEMENTWISE
 from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import Region, varying
+from qsnnc.frontend.region import Region, cuts, varying
 from qsnnc.frontend.relabel import fills, move, moved_index, pad_value
 from qsnnc.frontend.requantize import requantized
-from qsnnc.frontend.tensors import Accumulator, Part, Quantized, as_map, whole
+from qsnnc.frontend.tensors import Accumulator, Part, Quantized
 from qsnnc.frontend.thresholds import layer_of
 from qsnnc.frontend.walk import Gathered, Moved, Pooled, State, Walk
-from qsnnc.ir.layers import Population
 
 
 def resolve(walk: Walk, name: str) -> Quantized | None:
@@ -35,15 +35,16 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     if region is None:
         return None
     # where branches meet again, in no sum that joins them, all between stays one function of their common root
-    if _branches(walk, region) and walk.region(name) is not None:
-        return resolve(walk, name)
+    if _branches(walk, region):
+        if walk.region(name) is not None:
+            return resolve(walk, name)
+        region = _behind(walk, region)
     root = walk.state.get(region.root)
     found: Quantized | None
     if isinstance(root, Quantized):
         found = requantized(walk, root, region) if region.nodes else root
-    elif root is None:
-        outside = region.root in walk.host or region.root == walk.model.input
-        found = _encode(walk, region) if outside else None
+    elif root is None and region.root not in walk.host and region.root != walk.model.input:
+        found = None
     else:
         found = _close_by_channel(walk, root, region)
     if found is not None:
@@ -61,6 +62,15 @@ def _branches(walk: Walk, region: Region) -> bool:
     return False
 
 
+def _behind(walk: Walk, region: Region) -> Region:
+    """Of what the host would compute, the part behind levels that it hands over already, if all of it comes from those."""
+    if walk.state.get(region.root) is not None:
+        return region
+    inner = [name for node in region.nodes for name in node.outputs if name != region.end]
+    known = [name for name in inner if isinstance(walk.state.get(name), Quantized) and cuts(region, name)]
+    return walk.part(region, known[-1]) if known else region
+
+
 def _written(walk: Walk, name: str) -> str | None:
     """The nearest tensor before one of the spelling's own that stands in the file; None where this one does."""
     model, first = walk.model, name
@@ -72,75 +82,7 @@ def _written(walk: Walk, name: str) -> str | None:
     return name if name != first and name in model.written else None
 
 
-def _encode(walk: Walk, region: Region) -> Quantized | None:
-    """The host's activation becomes the encoder population if it is quantized."""
-    model = walk.model
-    whole_numbers = region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None
-    if whole_numbers and any(region.root in node.inputs and node.op != "Cast" for node in region.nodes):
-        return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
-    levels = walk.levels(region) if walk.pixels is None or not walk.pixels.whole else None
-    if levels is None:
-        return _enter(walk, region)
-    if walk.encoder is not None:
-        raise ModelError(
-            region.end,
-            f"the host would have to hand over two activations ({walk.encoder.tensor!r} and this one); "
-            "quantize the input once, before the branches",
-            code="two-encoders",
-            node=region.end,
-        )
-    walk.encoder_region = region
-    shape = walk.model.shapes[region.root]
-    source = walk.producer.get(region.root)
-    turned = _turned(walk, region.end)
-    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
-    size = as_map(shape, source or walk.model.nodes[0])
-    end = region.end
-    if turned is not None:
-        end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
-        size = as_map(shape, turned)
-    walk.encoder = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
-    found = whole(Part.of(walk.encoder, levels), shape)
-    if turned is None:
-        return found
-    back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
-    return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
-
-
-def _turned(walk: Walk, name: str) -> Node | None:
-    """The transpose of the host's last tensor that windows read, where a network has its channels last; else None."""
-    readers = [node for node in walk.model.nodes if name in node.inputs]
-    windows = [
-        node
-        for node in readers
-        if node.op == "Transpose"
-        and node.attributes.get("perm", (1,))[0] == 0
-        and any(node.outputs[0] in other.inputs and other.op in WEIGHTED | POOLS for other in walk.model.nodes)
-    ]
-    alike = {tuple(node.attributes["perm"]) for node in windows}
-    straight = any(node.op in WEIGHTED | POOLS for node in readers)
-    known = windows and windows[0].outputs[0] in walk.model.written and len(walk.model.shapes[name]) <= 3
-    return windows[0] if len(alike) == 1 and known and not straight else None
-
-
-def _enter(walk: Walk, region: Region) -> Quantized | None:
-    """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
-    if walk.pixels is None or region.root != walk.model.input:
-        return None
-    if walk.encoder is None:
-        walk.encoder = walk.pixels.population(walk.namer.text(region.root))
-    if walk.encoder.tensor:
-        raise ModelError(
-            region.end,
-            f"the image would enter the chip both as it is and quantized ({walk.encoder.tensor!r}); quantize it once, "
-            "before the branches",
-            code="two-encoders",
-            node=region.end,
-        )
-    return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)
-
-
-def _close_by_channel(walk: Walk, root: State, region: Region) -> Quantized | None:
+def _close_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:
     """Close a region, with a scale a channel if need be."""
     try:
         return close(walk, root, region)
@@ -148,8 +90,10 @@ def _close_by_channel(walk: Walk, root: State, region: Region) -> Quantized | No
         return channelwise.apart(walk, region, error, lambda walk, plain: close(walk, root, plain, internal=True))
 
 
-def close(walk: Walk, root: State, region: Region, *, internal: bool = False) -> Quantized | None:
-    """Turn what a region grows from into a layer; None where the region is continuous."""
+def close(walk: Walk, root: State | None, region: Region, *, internal: bool = False) -> Quantized | None:
+    """Turn what a region grows from into a layer, or the encoder; None where the region is continuous."""
+    if root is None:
+        return handed_over(walk, region, internal=internal)
     if isinstance(root, Accumulator):
         return _close_sums(walk, root, region, internal=internal)
     if isinstance(root, Pair):
@@ -196,9 +140,11 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
         raise pair.refusal
     if found is None:
         return None
-    layer = replace(found[0], name=walk.unused(pair.name))
+    layer, layout = replace(found[0], name=walk.unused(pair.name)), found[1]
+    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an arm that is enlarged has its phases for channels
+        layer = replace(layer, tensor="", tensor_shape=layer.shape)
     walk.add(layer)
-    return Quantized((Part.of(layer, levels),), found[1])
+    return Quantized((Part.of(layer, levels),), layout)
 
 
 def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.batch import free_shapes
 from qsnnc.frontend.certify import propagate, sums_are_exact
-from qsnnc.frontend.load import free_reshapes
 from qsnnc.frontend.operators import ELEMENTWISE, RELABEL, WEIGHTED
 from qsnnc.frontend.pools import MAXIMUM
 from qsnnc.frontend.read import Model, Node
@@ -35,11 +35,12 @@ def ancestors(model: Model, end: str, stop: str) -> list[Node]:
     return nodes[::-1]
 
 
-def encoder(model: Model, population: Population) -> bytes:
+def encoder(model: Model, population: Population, region: Region) -> bytes:
     """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    part = _part(model, ancestors(model, population.tensor, model.input), population.tensor)
+    end = population.tensor or region.end
+    part = _part(region.model, _before_levels(model, population, region), end)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
         [
@@ -48,7 +49,7 @@ def encoder(model: Model, population: Population) -> bytes:
         ]
     )
     chain: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
-        ("Cast", [population.tensor], "qsnnc.value", {"to": TensorProto.DOUBLE}),
+        ("Cast", [end], "qsnnc.value", {"to": TensorProto.DOUBLE}),
         ("Sub", ["qsnnc.value", "qsnnc.lowest"], "qsnnc.above", {}),
         ("Div", ["qsnnc.above", "qsnnc.step"], "qsnnc.steps", {}),
         ("Add", ["qsnnc.steps", "qsnnc.half"], "qsnnc.shifted", {}),
@@ -64,6 +65,13 @@ def encoder(model: Model, population: Population) -> bytes:
     )
     part.graph.output.append(helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *population.tensor_shape)))
     return _finished(part, model, "encoder")
+
+
+def _before_levels(model: Model, population: Population, region: Region) -> list[Node]:
+    """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
+    if population.tensor:
+        return ancestors(model, population.tensor, model.input)
+    return [*ancestors(model, region.root, model.input), *region.nodes]
 
 
 def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
@@ -109,7 +117,7 @@ def output_shape(model: Model) -> tuple[int, ...]:
     return shape
 
 
-def encoder_is_exact(model: Model, population: Population, region: Region | None, pixels: str) -> bool:
+def encoder_is_exact(model: Model, population: Population, region: Region, pixels: str) -> bool:
     """Whether the encoder gives the same levels in any order of summation, for every uint8 image.
 
     So it is if it has no sums at all, or one linear operator straight on raw pixels whose every float32 partial sum is
@@ -117,11 +125,11 @@ def encoder_is_exact(model: Model, population: Population, region: Region | None
     """
     from qsnnc.frontend.certify import dyadic_unit
 
-    nodes = ancestors(model, population.tensor, model.input)
+    nodes = _before_levels(model, population, region)
     summing = [node for node in nodes if node.op in WEIGHTED]
     if not summing:
         return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not _mixes(node) for node in nodes)
-    if len(summing) > 1 or region is None or region.root != summing[0].outputs[0] or pixels != "raw":
+    if len(summing) > 1 or region.root != summing[0].outputs[0] or pixels != "raw":
         return False
     node = summing[0]
     if node.op != "Conv" or node.inputs[0] != model.input or node.inputs[1] not in model.constants:
@@ -178,7 +186,6 @@ def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
-    free_reshapes(part.graph, model.constants, 1, "qsnnc.shape")
     return part
 
 
@@ -192,6 +199,7 @@ def _output_type(model: Model) -> int:
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     """Serialise, and see that onnxruntime takes it."""
     part.graph.name = name
+    free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
     try:
         session(content)

@@ -54,15 +54,22 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
     sums, root = _read_out(walk)
     assert walk.encoder is not None
     layer = readout_of(sums, root if sums.canonical else "", model)
-    raw = entry is not None and not walk.encoder.tensor
+    region = walk.encoder_region
+    if region is None:
+        assert entry is not None
+        host = encoder_of_pixels(entry.rule), True
+    else:
+        exact = ends.encoder_is_exact(model, walk.encoder, region, pixels)
+        host = ends.encoder(model, walk.encoder, region), exact
     return LayerGraph(
         encoder=walk.encoder,
         layers=_used((*walk.layers, layer)),
-        encoder_onnx=encoder_of_pixels(entry.rule) if entry and raw else ends.encoder(model, walk.encoder),
+        encoder_onnx=host[0],
         readout_onnx=ends.readout(model, sums, root),
-        encoder_exact=raw or ends.encoder_is_exact(model, walk.encoder, walk.encoder_region, pixels),
+        encoder_exact=host[1],
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
+        of_pixels=region is None,
     )
 
 
@@ -279,13 +286,14 @@ def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
     if region is None or not isinstance(root, Accumulator) or region.axes != (root.axis,):
         return None
     column = np.arange(region.columns)
-    if root.shape[0] != region.columns:
-        if root.shape[0] != root.layout.size:
-            return None
-        # written out, feature by feature: each has its channel's factor
+    if root.shape[0] != region.columns:  # written out feature by feature, or in phases: each has its channel's factor
         along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
         everywhere = np.broadcast_to(column.reshape(along), root.layout.shape).reshape(-1)
-        column = everywhere[np.argsort(root.layout.reshape(-1))]
+        owner = root.layout.reshape(-1) // root.border.size
+        column = np.zeros(root.shape[0], np.int64)
+        column[owner] = everywhere
+        if (column[owner] != everywhere).any():
+            return None
     f = region.function()
     points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
     found = f(np.repeat(points, region.columns, axis=1).astype(np.float32))

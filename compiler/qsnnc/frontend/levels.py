@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.region import Float, Region, cuts
 from qsnnc.frontend.turning import turning_points
 
@@ -78,6 +79,8 @@ def find_levels(region: Region) -> Levels | None:
         except ModelError:
             far = NEAR
             values = steps(f, single.columns, region.end, far, more)
+        if values is None and start != region.root:
+            break  # behind the quantizer: what comes after it makes one value of all its levels
         if values is None:
             return None
         if falling is None:
@@ -222,7 +225,21 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
                 found=count + 1,
                 allowed=MOST_LEVELS,
             )
-    zero = float(np.round(values[0] / scale * 2**20) / 2**20)
+    zero = zero_of(values, float(scale))
     table = np.asarray(np.float32(scale) * (np.arange(count + 1) + zero), np.float32).astype(np.float64)
     table[np.round((values - values[0]) / scale).astype(np.int64)] = values
     return Levels(count, float(scale), zero, table, falling)
+
+
+def zero_of(values: npt.NDArray[np.float64], scale: float) -> float:
+    """The zero point of values that lie on a grid, ascending; a neat one where the rounding of float32 hides it.
+
+    Levels -128 to 127 of a scale that no float is may start at -128.00000003 steps. Values that float64 says to the last
+    bit, -0.5 and 1, say, keep the zero point at which it does, -1/3.
+    """
+    lowest, largest = float(values[0]), float(np.abs(values).max())
+    zero = lowest / scale
+    neat = float(np.round(zero * 2**20) / 2**20)
+    level = np.round((values - lowest) / scale)
+    exact = bool((scale * level + scale * zero == values).all())
+    return zero if exact or abs(scale * neat - lowest) > UNIT_ROUNDOFF * largest else neat

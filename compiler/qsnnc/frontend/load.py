@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     Returns
     -------
     model : ModelProto
-        With one input, whose batch axis is free unless it is one, and one output.
+        With one input, whose batch axis is free or a number, and one output.
     content : bytes
         Of the file itself.
 
@@ -166,7 +165,7 @@ def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
 
 
 def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
-    """Let the batch axis be one or free; every other axis must be known."""
+    """Let the batch axis be a number or free; every other axis must be known."""
     from onnx import helper
 
     (value,) = proto.graph.input
@@ -192,42 +191,8 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
     if math.prod(rest) > MOST_VALUES:
         text = f"input {value.name!r} has {math.prod(rest):,} values an image; at most {MOST_VALUES:,} can be compiled"
         raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
-    if shape[0] == 1:
-        return
-    dims[0].dim_param = "N"
-    if isinstance(shape[0], int) and shape[0] > 1:
-        free_reshapes(proto.graph, _reshapes(proto.graph), shape[0], "qsnnc.batch")
-        del proto.graph.value_info[:]
-
-
-def _reshapes(graph: onnx.GraphProto) -> dict[str, Array]:
-    """The shapes that reshapes ask for, where they are constants."""
-    from onnx import numpy_helper
-
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            known[node.output[0]] = node.attribute[0].t
-    asked = {node.input[1] for node in graph.node if node.op_type == "Reshape" and len(node.input) > 1}
-    return {name: numpy_helper.to_array(known[name]) for name in asked & known.keys()}
-
-
-def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
-    """Let reshapes to a fixed batch keep the batch that comes in; what is added has names that begin with ``mark``."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    for number, node in enumerate(graph.node):
-        asked = constants.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
-        shape = [] if asked is None else asked.reshape(-1).tolist()
-        if shape and shape[0] == batch:
-            keep = 0 if -1 in shape[1:] else -1
-            if keep == 0:  # torch writes allowzero = 1 even where nothing is nought
-                for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
-                    node.attribute.remove(entry)
-            free = np.array([keep, *shape[1:]], np.int64)
-            node.input[1] = f"{mark}_{number}"
-            graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+    if not isinstance(shape[0], int) or shape[0] < 1:
+        dims[0].dim_param = "N"
 
 
 def _name_apart(proto: onnx.ModelProto) -> None:

@@ -137,7 +137,9 @@ def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
     found = terms.read(convolve(sums, arms, np.zeros(channels), apart=None if uniform else counts))
-    if found.shape == pool.shape:
+    if uniform:
+        divisor = counts[:1, None].astype(np.float64)
+    elif found.shape == pool.shape:
         example = np.unique(found.border.reshape(-1), return_index=True)[1]
         divisor = counts[example][:, None].astype(np.float64)
     else:  # written out, feature by feature
@@ -250,7 +252,7 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     if moved is None:
         raise ModelError(
             node.name,
-            f"{node.op} after a reshape that reorders features is not supported; pool before it",
+            f"{node.op} after a reshape that reorders features, or after an enlarged map, is not supported; pool before it",
             code="reshape-before-window",
             node=node.name,
         )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
+from qsnnc.frontend.batch import free_batch
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
@@ -118,6 +119,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     loaded, content = load(path, output)
     try:
         standard = rewrite(loaded)
+        free_batch(standard, lambda part: session(part).run(None, {}))
         reference = clip(standard, limits or {})
         proto, integral = spell(standard)
     except InputError as error:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.load import free_reshapes
+from qsnnc.frontend.batch import free_reshapes
 from qsnnc.frontend.read import Model, Node, downstream
 from qsnnc.frontend.reference import session
 

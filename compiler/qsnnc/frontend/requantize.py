@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.joins import read_levels
-from qsnnc.frontend.levels import Levels, on_a_grid
+from qsnnc.frontend.levels import Levels, on_a_grid, zero_of
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.tensors import F64, Part, Quantized, whole
 from qsnnc.frontend.walk import Walk
@@ -76,7 +76,7 @@ def _affine(part: Part, table: F64) -> Part | None:
     scale = float((values[-1] - values[0]) / levels)
     if scale <= 0 or np.abs(np.diff(values) - scale).max() > 1e-6 * scale * levels:
         return None
-    return replace(part, scale=scale, zero_point=float(np.round(values[0] / scale * 2**20) / 2**20), values=values)
+    return replace(part, scale=scale, zero_point=zero_of(values, scale), values=values)
 
 
 def _by_channel(

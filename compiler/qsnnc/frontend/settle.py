@@ -47,8 +47,10 @@ def settle(walk: Walk, name: str) -> Quantized | None:
     if name not in walk.settled:
         try:
             walk.settled[name] = _settled(walk, name)
-        except ModelError:  # what stands against the network is that nothing was quantized
-            walk.settled[name] = None
+        except ModelError as error:
+            if error.code == "constant-activation":
+                raise
+            walk.settled[name] = None  # what stands against the network is that nothing was quantized
     return walk.settled[name]
 
 

@@ -53,7 +53,7 @@ class Part:
     @property
     def said(self) -> F64:
         """What each level says of its value."""
-        return np.asarray(self.scale * (np.arange(len(self.values)) + self.zero_point), np.float64)
+        return np.asarray(self.scale * np.arange(len(self.values)) + self.scale * self.zero_point, np.float64)
 
     @property
     def roundings(self) -> int:

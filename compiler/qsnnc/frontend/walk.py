@@ -10,7 +10,7 @@ from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
-from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.read import Model, Node, downstream
 from qsnnc.frontend.region import Region, varying
 from qsnnc.frontend.tensors import Accumulator, Quantized
 from qsnnc.frontend.wide import find_wide
@@ -76,6 +76,11 @@ class Walk:
             return None
         nodes = tuple(node for node in self.model.nodes if id(node) in inside)
         return Region(self.model, root, end, nodes, self._axes(root, nodes))
+
+    def part(self, region: Region, start: str) -> Region:
+        """The part of a region that one of its tensors leads to."""
+        nodes = tuple(downstream(region.nodes, start))
+        return Region(self.model, start, region.end, nodes, self._axes(start, nodes))
 
     def growth(self, end: str, stops: frozenset[str] = frozenset()) -> tuple[set[str], set[int]]:
         """Roots of the elementwise part before a tensor, and the ids of its nodes."""

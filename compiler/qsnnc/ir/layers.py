@@ -129,6 +129,7 @@ class LayerGraph:
     encoder_exact: bool
     output_tensor: str
     output_shape: tuple[int, ...]
+    of_pixels: bool = False  # whether the encoder's levels are the image itself
 
     def population(self, name: str) -> Population:
         """Return the encoder or a layer by name."""

@@ -137,7 +137,7 @@ def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: Co
         counted = layer.levels * stays.reshape(channels, rows * columns, -1).any(axis=2)
         for link in layer.connections:
             source = graph.population(link.source)
-            if not source.tensor and source is graph.encoder:  # pixels: the paper's first layer is the host's
+            if graph.of_pixels and source is graph.encoder:  # the paper's first layer is the host's
                 continue
             per_group = counted.reshape(link.groups, -1, rows * columns).sum(axis=1)
             windows = np.zeros((link.groups, source.shape[1] * source.shape[2] + 1), np.int64)  # the last: the padding

@@ -146,3 +146,19 @@ def test_what_is_refused_by_name(save, op, code) -> None:
     with pytest.raises(ModelError, match=op) as caught:
         equal(net, save)
     assert caught.value.code == code
+
+
+def test_an_enlarged_arm_of_another_scale(save) -> None:
+    """Added by enumeration of pairs of levels: a channel for each phase, and no tensor of the file that lies so."""
+    net = stem(channels=3)
+    first, scale = net.here, net.shape
+    net.conv("down", ternary(np.random.default_rng(4), 3, 3, 2, 2), strides=[2, 2])
+    net.quantize("small", 1, 3)
+    net.node("Mul", "odd", net.const("odd.k", np.float32(0.3172)))
+    upsampled(net)
+    assert net.shape == scale
+    net.node("Add", "add", first)
+    net.quantize("q", 1, 3)
+    finish(net)
+    done, _ = equal(net, save, certified=False)
+    assert done.graph.population("add").shape == (12, 3, 3)

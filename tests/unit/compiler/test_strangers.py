@@ -10,7 +10,7 @@ from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 
 from qsnnc import ModelError, verify
-from qsnnc.frontend.load import free_reshapes
+from qsnnc.frontend.batch import free_reshapes
 from qsnnc.frontend.requantize import _firsts
 
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -150,6 +150,21 @@ def test_a_scale_a_channel_before_a_depthwise_convolution(pooled, zero, save) ->
     layer = next(layer for layer in done.graph.layers if layer.name == "depthwise")
     assert len(layer.connections) == 1, "one kernel, though it reads four scales"
     assert layer.connections[0].groups == 4
+
+
+def test_a_scale_a_channel_in_what_the_host_hands_over(save) -> None:
+    """As Brevitas' MobileNet has it: the first quantizer, then a depthwise convolution."""
+    net = Builder((1, 6, 6))
+    net.conv("stem", np.random.default_rng(5).integers(-3, 5, (4, 1, 3, 3)) / 2048, pads=[1] * 4)
+    scale = net.const("scale", SCALES.astype(np.float32).reshape(4, 1, 1))
+    net.node("Div", "div", scale)
+    net.node("Round", "round")
+    net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(3)))
+    net.node("Mul", "mul", scale)
+    net.conv("depthwise", ternary(np.random.default_rng(7), 4, 1, 3, 3), group=4, pads=[1] * 4)
+    net.quantize("q", 1, 3)
+    done, _ = equal(finish(net), save, certified=False)
+    assert (done.graph.encoder.levels, done.graph.encoder.tensor) == (3, "")
 
 
 def test_a_scale_a_channel_before_a_pool_and_a_residual_sum(save) -> None:
