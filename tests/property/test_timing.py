@@ -16,6 +16,7 @@ from chipsim.engine.run import run
 from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 from chipsim.timing.network.straight import straight
+from chipsim.timing.network.tree import held
 from chipsim.timing.network.trees import plant
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile
@@ -164,6 +165,9 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int, multicast: bo
         np.testing.assert_array_equal(met.ejected, alone.ejected)
         np.testing.assert_array_equal(met.sent, alone.sent)
         np.testing.assert_array_equal(met.load, alone.load)
+        found = held(alone)
+        np.testing.assert_array_equal(met.queue_cycles, found.queue_cycles)
+        assert met.queue_peak.max() == found.queue_peak.max()
 
 
 @given(SEEDS)

@@ -1,4 +1,4 @@
-"""The rest of the host's packets, once they have the network of one port for themselves.
+"""The host's packets, where they have the network of one port for themselves.
 
 Along x first, then along y, the ways from one port are a tree: each router is entered by one side alone, so nothing is
 arbitrated, and each FIFO is passed in the order of the packets. When a packet is granted its way out of a FIFO then depends
@@ -8,10 +8,34 @@ off one after the other, not cycle by cycle, with any buffers.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.compiled import compiled
 from chipsim.timing.network.layout import COORDINATE, COUNT, FIRST, HEADER, PACKET, PLACE, RECORD, TAIL, Y
+from chipsim.timing.network.mesh import Flow
+
+
+def held(flow: Flow) -> Flow:
+    """Return the ideal flow of one port's packets, sent a cycle apart and never held up, with what its FIFOs hold.
+
+    Each flit is held by each FIFO of its way for the router's cycles. All enter by the port's FIFO, and no other is fuller:
+    its peak is the largest; those of the others are not looked for and stay 0.
+    """
+    mesh, packets = flow.mesh, len(flow.sent)
+    sent = flow.load.reshape(mesh.height, mesh.width, 5)
+    entered = np.zeros_like(sent)
+    entered[:, 1:, WEST] = sent[:, :-1, EAST]
+    entered[:, :-1, EAST] = sent[:, 1:, WEST]
+    entered[1:, :, NORTH] = sent[:-1, :, SOUTH]
+    entered[:-1, :, SOUTH] = sent[1:, :, NORTH]
+    ((x, y),) = mesh.ports
+    entered[y, x, WEST] = packets
+    peak = np.zeros_like(flow.queue_peak)
+    peak[y * mesh.width + x, WEST] = min(mesh.router_cycles, packets)
+    return replace(flow, queue_cycles=mesh.router_cycles * entered.reshape(-1, 5), queue_peak=peak)
 
 
 @compiled
