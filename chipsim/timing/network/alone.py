@@ -181,7 +181,8 @@ def _finite(mesh: Mesh, traffic: str, rate: float) -> NetworkResult:
 
 def _timed(mesh: Mesh, traffic: Traffic) -> tuple[Flow, float]:
     """Simulate; the seconds are the processor's for the cycles, without compiling and loading."""
-    from chipsim.timing.network.simulate import Workspace, check_traffic
+    from chipsim.timing.network.checks import check_traffic
+    from chipsim.timing.network.simulate import Workspace
 
     Workspace(Mesh(1, 1)).simulate(Traffic(np.zeros(2, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)))
     check_traffic(mesh, traffic)
