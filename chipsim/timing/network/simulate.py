@@ -94,8 +94,8 @@ class Workspace:
         self._routers = layout.aligned(mesh.routers * size).reshape(mesh.routers, size)
         self.stalls = np.zeros(mesh.terminals, np.int64)
         self._state = (
-            self._routers.ravel(), np.zeros(32 * -(-mesh.routers // 64), np.int64),
-            *(np.zeros(count, np.int64) for count in (1024, *4 * [mesh.terminals])), self.stalls,
+            self._routers.ravel(), np.zeros(layout.TURN * -(-mesh.routers // 64), np.int64),
+            *(np.zeros(count, np.int64) for count in (layout.SOURCE_TURN, *4 * [mesh.terminals])), self.stalls,
         )  # fmt: skip
 
     def _record(self, word: int) -> Int:
