@@ -11,7 +11,7 @@ from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split
 
 
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
-    """Say what memory a core has and what of it a mapping uses: crossbar, tables, state, axons; and what binds.
+    """Say what memory a core has and what of it a mapping uses: crossbar, table, state, ring, FIFOs; and what binds.
 
     Example: chipsim area lenet.map --json area.json
     """
