@@ -254,6 +254,14 @@ def test_the_same_seed_the_same_flow():
     assert len(one.flow.sent) != len(other.flow.sent)
 
 
+def test_uniform_traffic_is_drawn_some_at_a_time(monkeypatch):
+    whole = patterns.uniform(Mesh(3, 3), 0.3, 100, 5)
+    monkeypatch.setattr(patterns, "DRAWN", 7)
+    parts = patterns.uniform(Mesh(3, 3), 0.3, 100, 5)
+    np.testing.assert_array_equal(parts.ready, whole.ready)
+    np.testing.assert_array_equal(parts.target, whole.target)
+
+
 def test_options_change_what_they_say():
     base = chipsim.network("4x4", rate=0.3, cycles=500)
     assert base.offered == pytest.approx(0.3, abs=0.03)
