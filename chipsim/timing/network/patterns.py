@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def from_file(mesh: Mesh, path: str) -> Traffic:
 
 def one_at_a_time(traffic: Traffic, alone: Int) -> Traffic:
     """Each packet ready when the one before it has left; ``alone`` is what each takes by itself."""
-    return Traffic(traffic.offset, np.cumsum(alone) - alone, traffic.target)
+    return replace(traffic, ready=np.cumsum(alone) - alone)
 
 
 def _rows(mesh: Mesh, path: str) -> Iterator[tuple[int, int, int]]:
