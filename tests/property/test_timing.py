@@ -104,6 +104,8 @@ def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:
         assert list(energy["parts"]) == list(PARTS)
         layers = sum(layer["pj_per_image"] for layer in energy["layers"]) + energy["parts"]["static"]
         assert layers == pytest.approx(energy["pj_per_image"])
+        host = energy["layers"][-1]["pj_per_image"]
+        assert sum(energy["cores"]) + host + energy["parts"]["static"] == pytest.approx(energy["pj_per_image"], rel=1e-12)
         for tick in timing["ticks"]:
             assert sum(tick[name] for name in INCREMENTS) == pytest.approx(tick["cycles"])
             assert tick[tick["bound"]] == max(tick[name] for name in INCREMENTS)
