@@ -121,7 +121,7 @@ def network(
     """
     built = _mesh(mesh, chip, buffer, router_cycles, link_cycles, credit_cycles)
     is_file = traffic not in patterns.PATTERNS
-    if is_file and not traffic.endswith(".csv"):
+    if is_file and not traffic.lower().endswith(".csv"):
         allowed = ", ".join(patterns.PATTERNS)
         raise UsageError(
             "--traffic", f"{traffic!r} is no traffic; allowed: {allowed} or FILE.csv", code="network-traffic", found=traffic

@@ -211,6 +211,9 @@ def test_a_file_of_packets(tmp_path):
     assert found.to_json()["latency"] == {"mean": (46 + 7 + 4) / 3, "p50": 7, "p99": pytest.approx(45.22), "max": 46}
     assert found.flow.sent.tolist() == [5, 30, 0]
     assert chipsim.network("8x8", str(path), rate=0).flow.sent.tolist() == [0, 7, 53]
+    loud = path.with_name("PACKETS.CSV")
+    loud.write_bytes(path.read_bytes())
+    assert chipsim.network("8x8", str(loud)).flow.sent.tolist() == [5, 30, 0]
 
 
 def test_packets_of_a_file_that_fork(tmp_path):
