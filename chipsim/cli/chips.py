@@ -11,7 +11,7 @@ from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split
 
 
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
-    """Say what memory a core has and what of it a mapping uses: crossbar, tables, state, axons; and what binds.
+    """Say what memory a core has and what of it a mapping uses: crossbar, table, state, ring, FIFOs; and what binds.
 
     Example: chipsim area lenet.map --json area.json
     """
@@ -42,6 +42,9 @@ def network(
     link_cycles: Annotated[int | None, typer.Option(help="Cycles on a link; 1.")] = None,
     credit_cycles: Annotated[int | None, typer.Option(help="Cycles until a freed slot is known upstream; 1.")] = None,
     chip: Annotated[str | None, typer.Option(metavar="NAME|FILE.yaml", help="Take grid and constants of a chip.")] = None,
+    multicast: Annotated[
+        bool, typer.Option("--multicast", help="Packets of a file that a source creates in one cycle are one, which forks.")
+    ] = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -55,7 +58,7 @@ def network(
     terminal.check_products({"--json": json}, traffic, chip)
     result = simulate(
         mesh, traffic, buffer=buffer, rate=rate, cycles=cycles, warmup=warmup, seed=seed, chip=chip,
-        router_cycles=router_cycles, link_cycles=link_cycles, credit_cycles=credit_cycles,
+        router_cycles=router_cycles, link_cycles=link_cycles, credit_cycles=credit_cycles, multicast=multicast,
     )  # fmt: skip
     if json:
         terminal.write_json(json, result.to_json())

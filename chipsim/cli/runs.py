@@ -42,7 +42,10 @@ def run(
     json: Json = None,
     per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
     per_image: Annotated[
-        str | None, typer.Option(metavar="FILE.npz", help="Write spikes, SOPs and axon events of each core for each image.")
+        str | None,
+        typer.Option(
+            metavar="FILE.npz", help="Write spikes, SOPs and axon events of each core, and cycles, for each image."
+        ),
     ] = None,
     outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores, potentials.")] = None,
     logs: Annotated[
@@ -85,7 +88,7 @@ def run(
         result = execute(
             setup, images, threads=threads, batch=batch, per_image=bool(logs or per_image), engine=engine, progress=report
         )
-    value, lines = result.to_json(), tables.summary(result)
+    value, lines, found = result.to_json(), tables.summary(result), None
     if plan is not None:
         from chipsim.report import timing as timing_tables
 
@@ -98,7 +101,7 @@ def run(
     if per_core:
         terminal.write_output(per_core, tables.per_core_csv(result))
     if per_image:
-        terminal.write_stream(per_image, lambda out: tables.write_per_image(result, out))
+        terminal.write_stream(per_image, lambda out: tables.write_per_image(result, out, found))
     if outputs:
         terminal.write_stream(outputs, lambda out: tables.write_outputs(result, out))
     if json:

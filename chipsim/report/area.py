@@ -18,7 +18,8 @@ def summary(found: Area) -> list[Any]:
         memory.add_column(name, justify="right")
     for name, bits in zip(MEMORIES, used, strict=True):
         note = f" ({entry_bits(m.chip)} bits an entry)" if name == "table" else ""
-        memory.add_row(name + note, f"{each[name]:,}", f"{bits / m.cores:,.0f} ({bits / m.cores / each[name]:.1%})")
+        share = f" ({bits / m.cores / each[name]:.1%})" if name != "fifos" else ""  # they are every packet's
+        memory.add_row(name + note, f"{each[name]:,}", f"{bits / m.cores:,.0f}{share}")
     memory.add_row("all", f"{sum(each.values()):,}", f"{sum(used) / m.cores:,.0f}")
     layers = Table("layer", title="utilisation, mean over a layer's cores", title_justify="left", box=None, pad_edge=False)
     for name in ("cores", *LIMITS, "binds", "fullest core", "axons a source", "Mbit"):

@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from chipsim.chip.routes import SIDES, STEPS
 from chipsim.timing.tick import INCREMENTS
@@ -162,10 +163,15 @@ def _page(run: Run, count: int) -> tuple[Figure, list[Axes]]:
     axes = list(figure.subplots(1, count, squeeze=False)[0])
     for each in axes:
         each.set(xlim=(-1.4, columns - 0.4), ylim=(rows - 0.4, -0.6), aspect="equal", xlabel="x, router", ylabel="y, router")
-        each.xaxis.get_major_locator().set_params(integer=True)
-        each.yaxis.get_major_locator().set_params(integer=True)
+        each.set(xticks=_places(columns), yticks=_places(rows))
         each.spines[["top", "right", "left", "bottom"]].set_visible(False)
     return figure, axes
+
+
+def _places(count: int) -> list[int]:
+    """Some columns or rows to be named on an axis, all of them on the grid."""
+    found = MaxNLocator(nbins=9, steps=[1, 2, 5, 10], integer=True).tick_values(0, max(1, count - 1))
+    return [int(place) for place in found if 0 <= place < count]
 
 
 def _lattice(axes: Axes, columns: int, rows: int, at: float) -> None:

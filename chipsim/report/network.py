@@ -20,13 +20,15 @@ def summary(result: NetworkResult) -> Table:
         if latency is None
         else f"mean {latency['mean']:,.2f}, p50 {latency['p50']:,g}, p99 {latency['p99']:,g}, max {latency['max']:,} cycles"
     )
+    sent, arrived = len(flow.sent), len(flow.ejected)
+    note = f"of which {result.measured:,} measured" if sent == arrived else f"with {arrived:,} arrivals"
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in (
         ("network", f"{mesh.width}x{mesh.height}, {mesh.buffer} flits a FIFO, {result.traffic}, {result.cycles:,} cycles"),
         ("offered", f"{result.offered:.4f} flits a node and cycle"),
         ("accepted", f"{result.accepted:.4f}"),
         ("latency", times),
-        ("packets", f"{len(flow.sent):,}, of which {result.measured:,} measured"),
+        ("packets", f"{sent:,}, {note}"),
         ("links", f"{flow.traversals:,} traversals, busiest {flow.busiest_link:,}"),
         ("simulated", f"{result.hops_per_second / 1e6:.1f} million hops a second"),
     ):

@@ -14,6 +14,8 @@ from chipsim.files import write_npz
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from chipsim.timing.result import Profile
+
 BUSIEST = 5
 
 
@@ -35,15 +37,21 @@ def write_outputs(result: RunResult, file: IO[bytes]) -> None:
     write_npz(file, arrays, zipfile.ZIP_DEFLATED)
 
 
-def write_per_image(result: RunResult, file: IO[bytes]) -> None:
+def write_per_image(result: RunResult, file: IO[bytes], timing: Profile | None = None) -> None:
     """Write ``spikes``, ``sops`` and ``axon_events``, int32 (images, cores), and ``encoder_spikes``, int64, as an npz file.
 
-    Columns are the cores in the order of the run's ``cores``. Nothing is compressed: it would take longer than the run.
+    Columns are the cores in the order of the run's ``cores``. Beside them stands what ``timing`` found of each image of its
+    sample, `Profile.by_image`. Nothing is compressed: it would take longer than the run.
     """
     each = result.by_image
     assert each is not None
-    arrays = {"spikes": each.spikes, "sops": each.sops, "axon_events": each.events, "encoder_spikes": each.encoder_spikes}
-    write_npz(file, arrays, zipfile.ZIP_STORED)
+    arrays: dict[str, Any] = {
+        "spikes": each.spikes,
+        "sops": each.sops,
+        "axon_events": each.events,
+        "encoder_spikes": each.encoder_spikes,
+    }
+    write_npz(file, arrays | (timing.by_image() if timing else {}), zipfile.ZIP_STORED)
 
 
 def summary(result: RunResult) -> list[Any]:

@@ -64,7 +64,7 @@ def _chip(h: History) -> list[Signal]:
 
 def _queued(h: History) -> tuple[Int, Int]:
     """When flits enter FIFOs of the frame and when they are out of them."""
-    each = [queued(h.plan.mesh, tick.traffic, tick.flow, alone=tick.flow is tick.ideal) for tick in h.frame.ticks]
+    each = [queued(h.plan.mesh, tick.traffic, tick.flow, alone=tick.unmet) for tick in h.frame.ticks]
     begin = h.start[:-1].tolist()
     enters, leaves = ([at + part for at, part in zip(begin, parts, strict=True)] for parts in zip(*each, strict=True))
     return np.concatenate(enters), np.concatenate(leaves)

@@ -6,6 +6,8 @@ A core of a chip has, in bits:
 - table: ``targets`` entries of (core, axon, delay)
 - state: a potential and a threshold for each column, a partial potential where neurons are folded
 - ring: (max_delay + 1) banks of max_fold * axons axon bits
+- fifos: buffer_flits entries of the target table, which are what a flit carries, at each of its router's five inputs; none
+  where the chip says nothing of its timing
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 #: memories of a core
-MEMORIES = ("crossbar", "table", "state", "ring")
+MEMORIES = ("crossbar", "table", "state", "ring", "fifos")
 #: what may be full
 LIMITS = ("axons", "columns", "targets")
 
@@ -43,6 +45,7 @@ def memory_bits(chip: ChipSpec) -> dict[str, int]:
         "table": chip.targets * entry_bits(chip),
         "state": chip.columns * (chip.potential_bits + chip.threshold_bits),
         "ring": (chip.max_delay + 1) * chip.max_fold * chip.axons,
+        "fifos": 5 * chip.timing.buffer_flits * entry_bits(chip) if chip.timing else 0,
     }
 
 
@@ -67,7 +70,7 @@ class Area:
 
     mapping: Mapping
     used: Float  # (C, 3): share of `LIMITS` that each core uses
-    bits: Int  # (C, 4): bits of `MEMORIES` that each core uses
+    bits: Int  # (C, 5): bits of `MEMORIES` that each core uses; the FIFOs are every packet's
     replication: float  # axons for each source that any core hears
 
     @property
@@ -150,6 +153,7 @@ def area(mapping: Mapping | str | Path) -> Area:
             entries * entry_bits(chip),
             neurons * (fold * bits * chip.potential_bits + chip.threshold_bits),
             axons * (chip.max_delay + 1),
+            np.full(m.cores, memory_bits(chip)["fifos"]),
         ],
         axis=1,
     )

@@ -109,7 +109,7 @@ def energy_json(p: Profile) -> dict[str, Any]:
             {"name": name, "pj_per_image": float(row.sum()), "parts": energy.by_part(row)}
             for name, row in zip(names, p.layer_energy, strict=True)
         ],
-        "cores": np.round(p.core_energy[:-1].sum(axis=1), 3).tolist(),
+        "cores": p.core_energy[:-1].sum(axis=1).tolist(),
         "constants": [asdict(constant) for constant in energy.constants(p.plan.chip)],
     }
 

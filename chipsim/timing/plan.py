@@ -14,8 +14,8 @@ from chipsim.chip.spec import Timing
 from chipsim.engine.count import synapses
 from chipsim.faults import THROUGH, Damage, unharmed
 from chipsim.mapping import Mapping
+from chipsim.timing.network.checks import check_mesh, slots
 from chipsim.timing.network.mesh import Int, Int32, Mesh, Trees, mesh_of
-from chipsim.timing.network.simulate import check_mesh, slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,8 +24,8 @@ from chipsim.faults import Luck
 from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.timing.network.checks import workspaces
 from chipsim.timing.network.mesh import Int, Mesh
-from chipsim.timing.network.simulate import workspaces
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile

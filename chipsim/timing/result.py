@@ -243,6 +243,20 @@ class Profile:
         np.add.at(found, owner, self.core_energy)
         return found
 
+    def by_image(self) -> dict[str, Int | Float]:
+        """Return what stands beside a run's counts by image, an array a name, images in the order of the sample.
+
+        ``timing_images`` are their numbers in the data set; ``increments`` (images, ticks, 6) those of each tick of a frame
+        that is alone on the chip, in the order of `INCREMENTS`, adding up to its cycles; ``stream_increments`` (images, 6)
+        those of the ticks of a stream; ``energy_pj`` (images, 8) the parts of `chipsim.timing.record.PARTS`.
+        """
+        return {
+            "timing_images": self.sample,
+            "increments": self.increments,
+            "stream_increments": self.stream_increments,
+            "energy_pj": self.image_energy,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the keys ``timing`` and ``energy`` of a run's JSON."""
         from chipsim.timing.keys import energy_json, timing_json

@@ -21,6 +21,7 @@ from chipsim.timing.core import Bits, Fired, Inputs, emit, inputs
 from chipsim.timing.network.mesh import Flow, Int, Traffic
 from chipsim.timing.network.simulate import Workspace
 from chipsim.timing.network.straight import straight
+from chipsim.timing.network.tree import held
 from chipsim.timing.plan import Plan
 
 INCREMENTS = ("rows", "sweep", "injection", "flight", "contention", "sync")
@@ -36,8 +37,13 @@ class Tick:
     ready: Int  # (cores,): cycle at which each had swept over its neurons, T_core
     traffic: Traffic
     ideal: Flow  # every packet alone
-    flow: Flow  # what happened; the ideal one where the network is not simulated
+    flow: Flow  # what happened; of the ideal one's times where the network is not simulated
     models: Int  # (6,): cycles of each nested model, the last T_tick
+
+    @property
+    def unmet(self) -> bool:
+        """Whether the network was not simulated: in this mode, or in this tick, no packet meets another."""
+        return self.flow.ejected is self.ideal.ejected
 
     @property
     def cycles(self) -> int:
@@ -84,8 +90,9 @@ class Bench:
         cores = np.flatnonzero(plan.tick == number)
         traffic = emit(plan, found.cycles, fired, number)
         alone = self.alone(traffic)
-        simulated = self.mode == "cycle" and not (number == 0 and plan.one_tree)
-        flow = self.network.simulate(traffic) if simulated and len(traffic.ready) else alone
+        flow = alone
+        if self.mode == "cycle" and len(traffic.ready):
+            flow = held(alone) if number == 0 and plan.one_tree else self.network.simulate(traffic)
         rows = plan.timing.start_cycles + found.cycles[cores]
         neurons: Int = np.diff(plan.mapping.neuron_offset)[cores]
         ready = rows + neurons * plan.update_cycles[cores]

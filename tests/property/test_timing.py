@@ -16,6 +16,7 @@ from chipsim.engine.run import run
 from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 from chipsim.timing.network.straight import straight
+from chipsim.timing.network.tree import held
 from chipsim.timing.network.trees import plant
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile
@@ -103,6 +104,8 @@ def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:
         assert list(energy["parts"]) == list(PARTS)
         layers = sum(layer["pj_per_image"] for layer in energy["layers"]) + energy["parts"]["static"]
         assert layers == pytest.approx(energy["pj_per_image"])
+        host = energy["layers"][-1]["pj_per_image"]
+        assert sum(energy["cores"]) + host + energy["parts"]["static"] == pytest.approx(energy["pj_per_image"], rel=1e-12)
         for tick in timing["ticks"]:
             assert sum(tick[name] for name in INCREMENTS) == pytest.approx(tick["cycles"])
             assert tick[tick["bound"]] == max(tick[name] for name in INCREMENTS)
@@ -164,6 +167,9 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int, multicast: bo
         np.testing.assert_array_equal(met.ejected, alone.ejected)
         np.testing.assert_array_equal(met.sent, alone.sent)
         np.testing.assert_array_equal(met.load, alone.load)
+        found = held(alone)
+        np.testing.assert_array_equal(met.queue_cycles, found.queue_cycles)
+        assert met.queue_peak.max() == found.queue_peak.max()
 
 
 @given(SEEDS)
@@ -188,10 +194,10 @@ def test_the_rest_of_the_hosts_packets_is_as_simulated(seed: int) -> None:
     rng = np.random.default_rng(seed)
     width, height = (int(n) for n in rng.integers(1, 6, 2))
     ports = tuple((0, int(y)) for y in rng.permutation(height)[: rng.choice([1, 1, 1, 2])])
-    constants = (int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(0, 3)), int(rng.integers(1, 4)))
+    constants = (int(rng.integers(1, 10)), int(rng.integers(1, 4)), int(rng.integers(0, 3)), int(rng.integers(1, 4)))
     mesh = Mesh(width, height, ports, *constants)
     counts = rng.integers(0, 9, mesh.terminals) * (rng.random(mesh.terminals) < 0.6)
-    counts[mesh.routers :] = rng.integers(0, 150)
+    counts[mesh.routers :] = rng.integers(0, 300)
     offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     ready = np.concatenate([np.sort(rng.integers(0, rng.choice([9, 90, 2000]), n)) for n in counts]).astype(np.int64)
     target = rng.integers(0, mesh.terminals, offset[-1])

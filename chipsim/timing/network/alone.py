@@ -3,7 +3,8 @@
 Latency is counted from the cycle in which a packet is created to that of its ejection, the wait in the source's queue
 included; the queue has no end. With uniform traffic the packets created in the measured window count, and the flits that
 are ejected in it are accepted; after the window nothing is created and the network runs empty. The other patterns and files
-are finite: all their packets count, and the window is the whole run.
+are finite: all their packets count, and the window is the whole run. Where packets fork, each arrival has its latency, and
+what is ejected and accepted is arrivals.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class NetworkResult:
     offered: float  # flits created a node and cycle
     accepted: float  # flits ejected a node and cycle
     latency: dict[str, float] | None  # mean, p50, p99, max in cycles; None: no packet was measured
-    measured: int  # packets in the latency
+    measured: int  # packets in the latency; where they fork arrivals
     cycles: int  # of the window
     seconds: float  # of the one processor that simulated
     flow: Flow
@@ -87,6 +88,7 @@ def network(
     link_cycles: int | None = None,
     credit_cycles: int | None = None,
     chip: str | None = None,
+    multicast: bool = False,
 ) -> NetworkResult:
     """Simulate the network alone.
 
@@ -107,6 +109,8 @@ def network(
         Of uniform traffic.
     chip : str, optional
         Name or YAML file of a chip.
+    multicast : bool
+        Packets of a file that a source creates in one cycle are one, which forks where their ways part.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def network(
     """
     built = _mesh(mesh, chip, buffer, router_cycles, link_cycles, credit_cycles)
     is_file = traffic not in patterns.PATTERNS
-    if is_file and not traffic.endswith(".csv"):
+    if is_file and not traffic.lower().endswith(".csv"):
         allowed = ", ".join(patterns.PATTERNS)
         raise UsageError(
             "--traffic", f"{traffic!r} is no traffic; allowed: {allowed} or FILE.csv", code="network-traffic", found=traffic
@@ -126,6 +130,8 @@ def network(
         raise UsageError("--rate", f"{rate} is no rate; allowed: 0 to 1", code="option-range", found=rate, allowed=[0, 1])
     if seed < 0:
         raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-range", found=seed)
+    if multicast and not is_file:
+        raise UsageError("--multicast", f"has a meaning with FILE.csv only, not with {traffic}", code="network-option")
     if traffic == "uniform":
         return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed)
     for name, value in (("--cycles", cycles), ("--warmup", warmup)):
@@ -135,7 +141,7 @@ def network(
         raise UsageError(
             "--rate", f"the cycles stand in {traffic}; only 0, one packet at a time, is possible", code="network-option"
         )
-    return _finite(built, traffic, 1.0 if rate is None else rate)
+    return _finite(built, traffic, 1.0 if rate is None else rate, multicast)
 
 
 def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, seed: int) -> NetworkResult:
@@ -158,30 +164,37 @@ def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, se
     )  # fmt: skip
 
 
-def _finite(mesh: Mesh, traffic: str, rate: float) -> NetworkResult:
+def _finite(mesh: Mesh, traffic: str, rate: float, multicast: bool) -> NetworkResult:
     if traffic == "all-pairs":
         packets = patterns.all_pairs(mesh, rate)
     elif traffic in ("transpose", "complement"):
         packets = {"transpose": patterns.transpose, "complement": patterns.complement}[traffic](mesh)
     else:
         packets = patterns.from_file(mesh, traffic)
+    if multicast:
+        from chipsim.timing.network.trees import forked
+
+        packets = forked(mesh, packets)
+    each = np.diff(packets.arrivals()[0])
     if rate == 0:
         from chipsim.timing.network.simulate import ideal
 
         flow = ideal(mesh, packets)
-        packets = patterns.one_at_a_time(packets, flow.ejected - flow.sent)
+        taken = flow.ejected - np.repeat(flow.sent, each)
+        packets = patterns.one_at_a_time(packets, np.maximum.reduceat(taken, np.cumsum(each) - each) if len(each) else each)
     flow, seconds = _timed(mesh, packets)
-    number, end = len(packets.ready), flow.end
+    arrived, end = len(flow.ejected), flow.end
     created = int(packets.ready.max(initial=0)) + 1
     return NetworkResult(
-        mesh, traffic, number / mesh.routers / created, number / mesh.routers / end if end else 0.0,
-        _summary(flow.ejected - packets.ready), number, end, seconds, flow,
+        mesh, traffic, len(each) / mesh.routers / created, arrived / mesh.routers / end if end else 0.0,
+        _summary(flow.ejected - np.repeat(packets.ready, each)), arrived, end, seconds, flow,
     )  # fmt: skip
 
 
 def _timed(mesh: Mesh, traffic: Traffic) -> tuple[Flow, float]:
     """Simulate; the seconds are the processor's for the cycles, without compiling and loading."""
-    from chipsim.timing.network.simulate import Workspace, check_traffic
+    from chipsim.timing.network.checks import check_traffic
+    from chipsim.timing.network.simulate import Workspace
 
     Workspace(Mesh(1, 1)).simulate(Traffic(np.zeros(2, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32)))
     check_traffic(mesh, traffic)

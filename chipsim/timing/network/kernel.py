@@ -24,7 +24,6 @@ from chipsim.timing.network.layout import (
     COUNT,
     CYCLES,
     FIRST,
-    FRESH,
     HEADER,
     LAST,
     LOAD,
@@ -37,18 +36,17 @@ from chipsim.timing.network.layout import (
     RECORD,
     SERVED,
     SLEEPER,
+    SOURCE_TURN,
     TAIL,
     TO_CORE,
     TO_HOST,
     TO_SIDE,
+    TURN,
     WANTS,
     Y,
 )  # fmt: skip
-from chipsim.timing.network.pieces import lowest, output, prefetch, u
+from chipsim.timing.network.pieces import clear, enter, lowest, output, prefetch, u
 
-#: cycles that the wheels hold; whoever is due later is looked at once a turn
-TURN = 32
-SOURCE_TURN = 1024
 #: words of state from which on lines are fetched ahead
 FAR = 1 << 17
 #: in `WANTS`, the bits of input 0
@@ -81,28 +79,10 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     late = router_cycles + link_cycles >= TURN or credit_cycles >= TURN
     large = state.shape[0] > FAR
     one = np.int64(1)
-    state[:] = 0
-    for r in range(routers):
-        base = r * size
-        for i in range(5):
-            state[base + i] = NEVER
-            state[base + HEADER + i * lane + SLEEPER] = -1
-        state[base + SERVED] = FRESH
-        state[base + PLACE] = r // width << Y | r % width
-    due_routers[:] = 0
-    wheel[:] = -1
-    stalls[:] = 0
     patience = router_cycles + link_cycles + credit_cycles + 2
-
     remaining = offset[terminals] - offset[0] if trees is None else ejected.shape[0]
-    for s in range(terminals):
-        cursor[s] = offset[s]
-        turn_of[s] = NEVER
-        if offset[s] < offset[s + 1]:
-            turn_of[s] = ready[offset[s]]
-            slot = turn_of[s] & (SOURCE_TURN - 1)
-            following[s] = wheel[slot]
-            wheel[slot] = s
+    clear(state, due_routers, width, size, lane)
+    enter(offset, ready, wheel, following, cursor, turn_of, stalls)
 
     t = np.int64(0)
     moved = np.int64(0)  # the last cycle in which anything went anywhere

@@ -32,6 +32,8 @@ Y, COORDINATE = 13, 0x1FFF
 #: behind the four sides, destinations that are the core and the host, router
 NODE = 0xFFFFFFFF
 TO_SIDE, TO_CORE, TO_HOST, TO_ROUTER, NODE_WORDS = 1, 5, 6, 7, 8
+#: cycles that the wheels of routers and of sources hold; whoever is due later is looked at once a turn
+TURN, SOURCE_TURN = 32, 1024
 #: `SERVED` at the start: as if the last side had been served everywhere, so that the first is next
 FRESH = 0o44444
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ COLUMNS = ("source_x", "source_y", "destination_x", "destination_y", "cycle")
 #: packets of one run: 28 bytes each
 MOST_PACKETS = 1 << 26
 _LATEST = 1 << 56
+#: random numbers that are drawn at a time
+DRAWN = 1 << 22
 
 
 def uniform(mesh: Mesh, rate: float, cycles: int, seed: int) -> Traffic:
@@ -23,7 +26,7 @@ def uniform(mesh: Mesh, rate: float, cycles: int, seed: int) -> Traffic:
     nodes = mesh.routers
     check_count(rate * nodes * cycles if nodes > 1 else 0)
     rng = np.random.default_rng(seed)
-    ready = [np.flatnonzero(rng.random(cycles) < rate) if nodes > 1 else np.zeros(0, np.int64) for _ in range(nodes)]
+    ready = [_creations(rng, rate, cycles if nodes > 1 else 0) for _ in range(nodes)]
     numbers = np.array([len(times) for times in ready])
     source = np.repeat(np.arange(nodes), numbers)
     target = rng.integers(0, max(nodes - 1, 1), len(source))
@@ -82,7 +85,7 @@ def from_file(mesh: Mesh, path: str) -> Traffic:
 
 def one_at_a_time(traffic: Traffic, alone: Int) -> Traffic:
     """Each packet ready when the one before it has left; ``alone`` is what each takes by itself."""
-    return Traffic(traffic.offset, np.cumsum(alone) - alone, traffic.target)
+    return replace(traffic, ready=np.cumsum(alone) - alone)
 
 
 def _rows(mesh: Mesh, path: str) -> Iterator[tuple[int, int, int]]:
@@ -138,6 +141,14 @@ def check_count(packets: float) -> None:
             found=packets,
             allowed=MOST_PACKETS,
         )
+
+
+def _creations(rng: np.random.Generator, rate: float, cycles: int) -> Int:
+    """Cycles in which a node creates a packet; drawn some at a time, as there may be many more cycles than packets."""
+    parts = [np.zeros(0, np.int64)]
+    for first in range(0, cycles, DRAWN):
+        parts.append(first + np.flatnonzero(rng.random(min(DRAWN, cycles - first)) < rate))
+    return np.concatenate(parts)
 
 
 def _paced(packets: int, rate: float) -> Int:

@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from chipsim.compiled import compiled
-from chipsim.timing.network.layout import COORDINATE, Y
+from chipsim.timing.network.layout import COORDINATE, FRESH, HEADER, NEVER, PLACE, SERVED, SLEEPER, SOURCE_TURN, Y
 
 #: indices are unsigned: that spares numba the test for one that counts from the end, and a tenth of the time
 u = np.uint64
@@ -61,3 +61,32 @@ def output(routes, width, last, place, goal, here):  # type: ignore[no-untyped-d
     along_x = np.int64(x < here_x)
     out = last if y == here_y else along_y
     return out if x == here_x else along_x
+
+
+@compiled
+def clear(state, due_routers, width, size, lane):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Empty the network."""
+    state[:] = 0
+    for r in range(state.shape[0] // size):
+        base = r * size
+        for i in range(5):
+            state[base + i] = NEVER
+            state[base + HEADER + i * lane + SLEEPER] = -1
+        state[base + SERVED] = FRESH
+        state[base + PLACE] = r // width << Y | r % width
+    due_routers[:] = 0
+
+
+@compiled
+def enter(offset, ready, wheel, following, cursor, turn_of, stalls):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Enter each source in the wheel, at its first packet."""
+    wheel[:] = -1
+    stalls[:] = 0
+    for s in range(cursor.shape[0]):
+        cursor[s] = offset[s]
+        turn_of[s] = NEVER
+        if offset[s] < offset[s + 1]:
+            turn_of[s] = ready[offset[s]]
+            slot = turn_of[s] & (SOURCE_TURN - 1)
+            following[s] = wheel[slot]
+            wheel[slot] = s

@@ -27,13 +27,9 @@ from __future__ import annotations
 import numpy as np
 
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
-from chipsim.errors import InputError
 from chipsim.timing.network import layout
+from chipsim.timing.network.checks import check_mesh, check_traffic, slots, wrong
 from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
-
-#: bytes that the FIFOs of a mesh may take
-MOST_BYTES = 2 << 30
-_FLIT_BYTES = 16 * 5  # of a slot in each FIFO of a router
 
 
 def simulate(mesh: Mesh, traffic: Traffic) -> Flow:
@@ -98,8 +94,8 @@ class Workspace:
         self._routers = layout.aligned(mesh.routers * size).reshape(mesh.routers, size)
         self.stalls = np.zeros(mesh.terminals, np.int64)
         self._state = (
-            self._routers.ravel(), np.zeros(32 * -(-mesh.routers // 64), np.int64),
-            *(np.zeros(count, np.int64) for count in (1024, *4 * [mesh.terminals])), self.stalls,
+            self._routers.ravel(), np.zeros(layout.TURN * -(-mesh.routers // 64), np.int64),
+            *(np.zeros(count, np.int64) for count in (layout.SOURCE_TURN, *4 * [mesh.terminals])), self.stalls,
         )  # fmt: skip
 
     def _record(self, word: int) -> Int:
@@ -149,9 +145,7 @@ class Workspace:
             self._beyond, *self._state, until, log,
         )  # fmt: skip
         if found == DEADLOCK:
-            raise _wrong(
-                "network-deadlock", "the routes let packets wait for each other for ever; order the turns they take"
-            )
+            raise wrong("network-deadlock", "the routes let packets wait for each other for ever; order the turns they take")
 
     def simulate(self, traffic: Traffic, log: Int | None = None) -> Flow:
         """Simulate traffic that has been checked; the result is a copy.
@@ -212,97 +206,13 @@ class Workspace:
         router_of, _, place_of = self._ends
         lost = walk(*_arrays(traffic), sent, hops, mesh.width, self._constants[-1], router_of, place_of, self._beyond, load)
         if lost >= 0:
-            raise _wrong(
+            raise wrong(
                 "network-routes", f"packet {lost} never arrives: the routes to terminal {traffic.target[lost]} lead astray"
             )
         ejected = sent + 2 + (hops + 1) * mesh.router_cycles + hops * mesh.link_cycles
         none = np.zeros((mesh.routers, 5), np.int64)
         stalls = np.zeros(mesh.terminals, np.int64)
         return Flow(sent, ejected, load.reshape(-1, 5), stalls, none, none, none, mesh)
-
-
-def _wrong(code: str, message: str) -> InputError:
-    return InputError("network", message, code=code)
-
-
-def check_mesh(mesh: Mesh) -> None:
-    """Refuse a mesh that cannot be built."""
-    limits = (
-        ("width", mesh.width, 1, 1 << 13),
-        ("height", mesh.height, 1, 1 << 13),
-        ("buffer", mesh.buffer, 1, 1 << 30),
-        ("router_cycles", mesh.router_cycles, 1, 1 << 20),
-        ("link_cycles", mesh.link_cycles, 0, 1 << 20),
-        # 0 would have a decision depend on another of the same cycle
-        ("credit_cycles", mesh.credit_cycles, 1, 1 << 20),
-    )
-    for name, value, least, most in limits:
-        if not least <= value <= most:
-            raise InputError(
-                "network", f"{name} is {value}; allowed: {least} to {most}", code="network-mesh", limit=name, found=value,
-                allowed=[least, most],
-            )  # fmt: skip
-    for x, y in mesh.ports:
-        if x or not 0 <= y < mesh.height:
-            raise _wrong("network-mesh", f"port ({x}, {y}) is not in column 0 of the {mesh.width} x {mesh.height} mesh")
-    if len(set(mesh.ports)) < len(mesh.ports):
-        raise _wrong("network-mesh", "two ports are at the same router; it has one west side")
-    routes = mesh.routes
-    if routes is not None and (routes.shape != (mesh.routers, mesh.routers) or routes.dtype != np.uint8):
-        raise _wrong(
-            "network-routes", f"routes are {routes.dtype} {routes.shape}; needed: uint8 {(mesh.routers, mesh.routers)}"
-        )
-
-
-def slots(mesh: Mesh, packets: int | None = None) -> int:
-    """Slots of a FIFO that a simulation has to hold: no FIFO ever holds more than all packets.
-
-    Raises
-    ------
-    InputError
-        All FIFOs together take too much memory.
-    """
-    found = mesh.buffer if packets is None else max(1, min(mesh.buffer, packets))
-    most = MOST_BYTES // (_FLIT_BYTES * mesh.routers)
-    if found > most:
-        raise InputError(
-            "network",
-            f"{mesh.routers:,} routers with buffers of {found:,} flits take too much memory; allowed: {most:,} flits. "
-            "Take smaller buffers or a smaller mesh",
-            code="network-memory",
-            limit="buffer",
-            found=found,
-            allowed=most,
-        )
-    return found
-
-
-def workspaces(mesh: Mesh, packets: int) -> int:
-    """Workspaces for so many packets that there may be at a time: all their FIFOs together are held to the same memory."""
-    return MOST_BYTES // (_FLIT_BYTES * mesh.routers * slots(mesh, packets))
-
-
-def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
-    """Refuse packets from, to or at nowhere."""
-    offset, packets = traffic.offset, len(traffic.ready)
-    if len(offset) != mesh.terminals + 1 or offset[0] or offset[-1] != packets or (np.diff(offset) < 0).any():
-        raise _wrong(
-            "network-traffic", f"the packets of {mesh.terminals} terminals need as many offsets and one, up to {packets}"
-        )
-    if len(traffic.target) != packets:
-        raise _wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
-    trees = traffic.trees
-    targets = mesh.terminals if trees is None else len(trees.root) - 1
-    if packets and not 0 <= traffic.target.min() <= traffic.target.max() < targets:
-        raise _wrong("network-traffic", f"a target is not one of the {targets} {'terminals' if trees is None else 'trees'}")
-    if trees is not None:
-        at = np.repeat(mesh.router_of(np.arange(mesh.terminals)), np.diff(offset))
-        if (trees.nodes[trees.root[traffic.target], layout.TO_ROUTER] != at).any():
-            raise _wrong("network-traffic", "a packet's tree begins at another router than its source's")
-    if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 56:
-        raise _wrong("network-traffic", "packets are ready from cycle 0 to 2^56")
-    if packets >= 1 << 31:
-        raise _wrong("network-traffic", f"{packets:,} packets are more than 2^31")
 
 
 def _arrays(traffic: Traffic) -> tuple[Int, Int, Int32]:

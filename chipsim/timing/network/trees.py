@@ -85,6 +85,16 @@ def plant(mesh: Mesh, packet: Int, root: Int, target: Int) -> tuple[Int, Int, Tr
     return senders, number, grow(mesh, root[begin[example]], offset, found)
 
 
+def forked(mesh: Mesh, traffic: Traffic) -> Traffic:
+    """Make one packet of those that a terminal creates in one cycle; each terminal's stand by their cycles."""
+    source = np.repeat(np.arange(mesh.terminals), np.diff(traffic.offset))
+    new = (np.diff(source, prepend=-1) != 0) | (np.diff(traffic.ready, prepend=-1) != 0)
+    _, number, trees = plant(mesh, np.cumsum(new), mesh.router_of(source), traffic.target.astype(np.int64))
+    begin = np.flatnonzero(new)
+    offset = np.searchsorted(begin, traffic.offset).astype(np.int64)
+    return Traffic(offset, traffic.ready[begin], number.astype(np.int32), trees)
+
+
 def alone(mesh: Mesh, traffic: Traffic) -> Flow:
     """Send the packets of some trees as if each were alone: what `ideal` gives."""
     trees = traffic.trees

@@ -99,6 +99,16 @@ def test_each_direction_has_its_line(tmp_path: Path) -> None:
     assert lines.get_linewidths()[2] == max(lines.get_linewidths())
 
 
+def test_no_axis_names_a_router_that_is_not_there(tmp_path: Path) -> None:
+    run = pictures.read("map", [write(tmp_path, RUN)])
+    axes = drawing.cores(run).axes[0]
+    columns, rows = run.grid
+    assert axes.get_xticks().tolist() == list(range(columns))
+    assert axes.get_yticks().tolist() == list(range(rows))
+    assert drawing._places(32) == [0, 5, 10, 15, 20, 25, 30]
+    assert drawing._places(1) == [0]
+
+
 def test_frames_close_around_a_layer() -> None:
     """The border of one cell, of two, of a corner: a straight line for each side that has no neighbour."""
     for places, sides in (({(0, 0)}, 4), ({(0, 0), (1, 0)}, 6), ({(0, 0), (1, 0), (0, 1)}, 8)):

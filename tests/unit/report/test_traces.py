@@ -237,7 +237,7 @@ def check_queues(h: History, found: Profile, changes: list[tuple[int, int]]) -> 
     level = np.cumsum(level)
     mesh, held = h.plan.mesh, 0
     for tick, network in zip(h.frame.ticks, found.networks, strict=True):
-        if tick.flow is not tick.ideal:
+        if h.mode == "cycle":
             held += int(network.queue_cycles.sum())
         else:  # nobody waits: so long in each router of its way
             held += mesh.router_cycles * (len(tick.flow.sent) + tick.flow.traversals)

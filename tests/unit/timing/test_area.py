@@ -24,7 +24,9 @@ def test_memory_of_a_core() -> None:
         "table": 128 * 14,
         "state": 64 * (12 + 11),
         "ring": 4 * 4 * 64,
+        "fifos": 5 * 4 * 14,
     }
+    assert memory_bits(mini.model_copy(update={"timing": None}))["fifos"] == 0
 
 
 def test_use_by_hand() -> None:
@@ -32,8 +34,8 @@ def test_use_by_hand() -> None:
     # core 0: 4 axons, 2 neurons of 2 columns, entries of its neurons 2; core 1: 3 axons, 2 neurons of 4 columns, none
     assert found.used.tolist() == [[4 / 64, 4 / 64, 2 / 128], [3 / 64, 8 / 64, 0]]
     assert found.bits.tolist() == [
-        [4 * 2 * 2, 2 * 14, 2 * (2 * 12 + 11), 4 * 4],
-        [3 * 2 * 4, 0, 2 * (4 * 12 + 11), 3 * 4],
+        [4 * 2 * 2, 2 * 14, 2 * (2 * 12 + 11), 4 * 4, 280],
+        [3 * 2 * 4, 0, 2 * (4 * 12 + 11), 3 * 4, 280],
     ]
     assert found.limiting == ["axons", "columns"]
     assert found.replication == 7 / 6, "encoder source 2 is heard by both"
@@ -55,7 +57,7 @@ def test_the_verb(tmp_path: Path) -> None:
     done = subprocess.run([*words, "--json", "-"], cwd=tmp_path, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
-    assert value["bits_per_core"]["all"] == 64 * 64 + 128 * 14 + 64 * 23 + 1024
+    assert value["bits_per_core"]["all"] == 64 * 64 + 128 * 14 + 64 * 23 + 1024 + 280
     assert value["bits_used"]["all"] == sum(sum(core["bits"].values()) for core in value["per_core"])
     shown = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
     assert b"hidden" in shown.stdout

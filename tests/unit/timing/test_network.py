@@ -211,6 +211,26 @@ def test_a_file_of_packets(tmp_path):
     assert found.to_json()["latency"] == {"mean": (46 + 7 + 4) / 3, "p50": 7, "p99": pytest.approx(45.22), "max": 46}
     assert found.flow.sent.tolist() == [5, 30, 0]
     assert chipsim.network("8x8", str(path), rate=0).flow.sent.tolist() == [0, 7, 53]
+    loud = path.with_name("PACKETS.CSV")
+    loud.write_bytes(path.read_bytes())
+    assert chipsim.network("8x8", str(loud)).flow.sent.tolist() == [5, 30, 0]
+
+
+def test_packets_of_a_file_that_fork(tmp_path):
+    path = tmp_path / "packets.csv"
+    # one packet to four cores, one of them named twice; one to a single core, created later; another source's own
+    path.write_text("0,0,3,0\n0,0,3,2\n0,0,0,0\n0,0,3,2\n0,0,1,0\n0,0,1,0,1\n2,2,2,0\n")
+    found = chipsim.network("4x4", str(path), multicast=True)
+    value = found.to_json()
+    assert (value["injected"], value["ejected"], value["traversals"]) == (3, 6, 5 + 1 + 2)
+    assert (found.flow.sent.tolist(), found.flow.links[0, EAST]) == ([0, 1, 0], 2)
+    assert found.flow.ejected.tolist() == [4, 7, 13, 19, 1 + 7, 10]  # 3 H + 4, by core
+    assert (value["latency"]["max"], value["measured"], value["offered"]) == (19, 6, 3 / 16 / 2)
+    alone = chipsim.network("4x4", str(path), rate=0, multicast=True)
+    assert alone.flow.sent.tolist() == [0, 19, 26]
+    assert chipsim.network("4x4", str(path)).to_json()["traversals"] == 3 + 5 + 0 + 5 + 1 + 1 + 2
+    with pytest.raises(UsageError, match=r"--multicast: has a meaning with FILE\.csv only"):
+        chipsim.network("4x4", "all-pairs", multicast=True)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +272,14 @@ def test_the_same_seed_the_same_flow():
     one, same, other = (chipsim.network("4x4", rate=0.3, cycles=200, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.flow.ejected, same.flow.ejected)
     assert len(one.flow.sent) != len(other.flow.sent)
+
+
+def test_uniform_traffic_is_drawn_some_at_a_time(monkeypatch):
+    whole = patterns.uniform(Mesh(3, 3), 0.3, 100, 5)
+    monkeypatch.setattr(patterns, "DRAWN", 7)
+    parts = patterns.uniform(Mesh(3, 3), 0.3, 100, 5)
+    np.testing.assert_array_equal(parts.ready, whole.ready)
+    np.testing.assert_array_equal(parts.target, whole.target)
 
 
 def test_options_change_what_they_say():

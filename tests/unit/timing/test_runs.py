@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_three_modes_run_the_same(place: Path) -> None:
     for mode in ("none", "ideal", "cycle"):
         done = call(
             place, "run", "m.map", "--dataset", "x.npz", "--timing", mode, "--timing-images", "4", "--json", f"{mode}.json",
-            "--outputs", f"{mode}.npz", "--per-core", f"{mode}.csv",
+            "--outputs", f"{mode}.npz", "--per-core", f"{mode}.csv", "--per-image", f"{mode}-each.npz",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         value = json.loads((place / f"{mode}.json").read_text())
@@ -59,7 +60,20 @@ def test_three_modes_run_the_same(place: Path) -> None:
             assert "what would have to improve first" in text
             assert all(tick["advice"].split(";")[0] in text for tick in timing["ticks"])
             assert "Horowitz" in text
+            check_images(dict(np.load(place / f"{mode}-each.npz")), timing, energy, value["images"])
     assert found["none"] == found["ideal"] == found["cycle"]
+
+
+def check_images(each: dict[str, np.ndarray], timing: dict[str, Any], energy: dict[str, Any], images: int) -> None:
+    """What stands there of each image of the sample has the means of the JSON."""
+    assert len(each["spikes"]) == images
+    assert each["timing_images"].tolist() == [n * images // 4 for n in range(4)]
+    cycles = each["increments"].sum(axis=(1, 2))
+    assert cycles.mean() == timing["cycles_per_image"]["mean"]
+    assert np.percentile(cycles, 99) == pytest.approx(timing["cycles_per_image"]["p99"])
+    assert [[tick[name] for name in INCREMENTS] for tick in timing["ticks"]] == each["increments"].mean(axis=0).tolist()
+    assert each["stream_increments"].sum(axis=1).mean() == timing["interval_cycles"]
+    assert each["energy_pj"].mean(axis=0).tolist() == pytest.approx(list(energy["parts"].values()))
 
 
 def test_neither_threads_nor_batches_change_anything(small) -> None:

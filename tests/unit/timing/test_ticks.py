@@ -201,11 +201,11 @@ def test_constants_that_no_network_can_have_are_refused_before_anything_runs(mon
     deep_and_wide = changed(two_cores(), buffer_flits=1 << 29)
     deep_and_wide.chip = deep_and_wide.chip.model_copy(update={"grid": (1024, 1024)})
     with monkeypatch.context() as patch:
-        patch.setattr("chipsim.timing.network.simulate.MOST_BYTES", 1 << 20)
+        patch.setattr("chipsim.timing.network.checks.MOST_BYTES", 1 << 20)
         with pytest.raises(InputError, match=r"1,048,576 routers .* too much memory; allowed: 0 flits"):
             plan(deep_and_wide.build())
     with monkeypatch.context() as patch:  # room for three networks of four slots, however many threads there may be
-        patch.setattr("chipsim.timing.network.simulate.MOST_BYTES", 3 * 4 * 16 * 80 + 100)
+        patch.setattr("chipsim.timing.network.checks.MOST_BYTES", 3 * 4 * 16 * 80 + 100)
         many = Dataset("x", "test", np.repeat(IMAGE.images, 9, axis=0), None)
         assert profile(two_cores().build(), many, threads=200).threads == 3
     deep = profile(changed(two_cores(), buffer_flits=1 << 29).build(), IMAGE)  # no more than there are packets
