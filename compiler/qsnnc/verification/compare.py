@@ -177,7 +177,7 @@ class Comparison:
             self._compare(layer, {**own, **given}, own, expected, theirs, first)
         potentials = own[self.graph.layers[-1].name].reshape(len(batch), -1)
         (mine,) = self.readout.run(None, {"potentials": potentials})
-        self._compare_scores(mine, scores, theirs, first)
+        self._compare_scores(mine, scores, {**own, **given}, theirs, first)
 
     def write(self, layer: str, place: Path) -> Reproduction:
         """Write a difference down."""
@@ -222,14 +222,22 @@ class Comparison:
         value = entry.scale * (mine[sample : sample + 1].reshape(values[entry.tensor].shape) + entry.zero_point)
         self._samples[entry.name] = entry.tensor, values, value.astype(values[entry.tensor].dtype)
 
-    def _compare_scores(self, mine: Array, scores: Array, theirs: dict[str, Array], first: int) -> None:
+    def _compare_scores(
+        self, mine: Array, scores: Array, given: dict[str, Int], theirs: dict[str, Array], first: int
+    ) -> None:
         self.values += scores.size
         wrong = np.argwhere(_score_errors(mine, scores, self.graph.certified))
         self.differences += len(wrong)
         name = self.model.output
-        if not len(wrong) or name in self.found:
+        known = self.found.get(name)
+        if not len(wrong) or (known is not None and not known.attributed):
             return
-        sample, *rest = wrong[0].tolist()
+        last = self.graph.layers[-1]
+        firm = [row for row in wrong if not self.doubts.are_open(last, given, int(row[0]))]
+        if known is not None and not firm:
+            return
+        where = tuple((firm or list(wrong))[0])
+        sample, *rest = map(int, where)
         self.found[name] = Mismatch(
             layer=name,
             node=self.made.get(name, name),
@@ -237,9 +245,9 @@ class Comparison:
             sample=first + sample,
             channel=rest[0] if rest else 0,
             element=int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
-            expected=float(scores[tuple(wrong[0])]),
-            found=float(mine[tuple(wrong[0])]),
-            attributed=False,
+            expected=float(scores[where]),
+            found=float(mine[where]),
+            attributed=not firm,
             differences=len(wrong),
         )
         values = {key: array[sample : sample + 1] for key, array in theirs.items()}

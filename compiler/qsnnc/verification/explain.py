@@ -1,28 +1,31 @@
 """Differences between levels: where the first one is, and whether float rounding explains it.
 
 A neuron's decision is open where the layer has a `Doubt` about its threshold T and the potential p lies so close that the
-error of the float sum, ``bound`` potentials at most, can carry it across: T - 1 - bound <= p <= T + bound. A difference is
-explained if every neuron between the two levels is open; by nothing else.
+error of the float sum, ``bound`` potentials at most, can carry it across: T - 1 - bound <= p <= T + bound. What is open
+leaves a feature a range of levels. Where the file has a tensor of a layer's levels, the layers behind it are given those;
+where it has none, the range is followed through them. A difference is explained if the model's level lies in the range; by
+nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qsnnc.ir.execute import potentials
-from qsnnc.ir.layers import Doubt, Int, Layer, LayerGraph, Population
+from qsnnc.ir.execute import fire, potentials, run
+from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
 
-#: differences of a layer that are looked at one by one
-MOST = 10_000
+#: a bound beyond every potential
+ANY = 2.0**60
+Range = tuple[Int, Int]  # the smallest and the largest level or potential of each feature, (1, channels, rows, columns)
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
     """The first level or score of a layer that differs: first of all one that no float rounding explains.
 
-    ``attributed``: the potential lies inside the float error bound of each threshold between the two levels.
+    ``attributed``: it lies in the range that the decisions inside the float error bound leave open.
     """
 
     layer: str
@@ -49,8 +52,6 @@ class Doubts:
 
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
-        self._bounds: dict[str, dict[tuple[int, int], list[Doubt]]] = {}
-        self._last: tuple[tuple[str, int], Int] | None = None  # potentials of one layer for one sample
 
     def first(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> tuple[Int, bool]:
         """The first difference that is not explained, else the first; (sample, channel, row, column), and if it is.
@@ -58,57 +59,71 @@ class Doubts:
         Parameters
         ----------
         given : dict
-            Levels of the layer's sources, as it was executed with.
+            Levels of every population before the layer, as it was executed with.
         found, expected : ndarray, int64, (N, channels, rows, columns)
         """
-        self._last = None
         wrong = np.argwhere(found != expected)
-        for where in wrong[:MOST]:
-            if not self._explained(entry, given, where, found, expected):
-                return where, False
-        return wrong[0], len(wrong) <= MOST
+        for sample in np.unique(wrong[:, 0]).tolist():
+            low, high = self._levels(entry, _only(given, sample) | {entry.name: found[sample : sample + 1]}, {})
+            right = expected[sample : sample + 1]
+            outside = np.argwhere((right != found[sample : sample + 1]) & ((right < low) | (right > high)))
+            if len(outside):
+                return np.array([sample, *outside[0, 1:]]), False
+        return wrong[0], True
 
-    def _explained(self, entry: Population, given: dict[str, Int], where: Int, found: Int, expected: Int) -> bool:
-        low, high = sorted((int(found[tuple(where)]), int(expected[tuple(where)])))
-        sample, channel, row, column = where.tolist()
-        if not isinstance(entry, Layer) or entry.readout:
-            return False
-        if entry.doubts:
-            potential = int(self._potentials(entry, given, sample)[0, channel, row, column])
-            return all(self._open(entry, channel, row, column, level, potential) for level in range(low, high))
-        return all(self._open_below(entry, given, sample, channel, row, column, level) for level in range(low, high))
+    def are_open(self, layer: Layer, given: dict[str, Int], sample: int) -> bool:
+        """Whether open decisions reach a layer's potentials."""
+        low, high = self._potentials(layer, _only(given, sample), {})
+        return bool((low != high).any())
 
-    def _open_below(
-        self, pool: Layer, given: dict[str, Int], sample: int, channel: int, row: int, column: int, level: int
-    ) -> bool:
-        """Whether a pool reads, from a layer that the ONNX graph has no tensor of, a neuron whose decision is open."""
-        for link in pool.connections:
-            source = self._graph.population(link.source)
-            if not (link.level_wise and isinstance(source, Layer) and not source.tensor):
-                continue
-            potential = self._potentials(source, given, sample)
-            taps = link.taps(source.shape[1:], pool.shape[1:])[row * pool.shape[2] + column]
-            for position in taps[taps >= 0].tolist():
-                up, across = divmod(position, source.shape[2])
-                if self._open(source, channel, up, across, level, int(potential[0, channel, up, across])):
-                    return True
-        return False
+    def _levels(self, entry: Population, given: dict[str, Int], known: dict[str, Range]) -> Range:
+        """The range of a population's levels."""
+        if not isinstance(entry, Layer):
+            return given[entry.name], given[entry.name]
+        any_of = all(link.level_wise and (link.weights >= 0).all() for link in entry.connections)
+        if any_of and not entry.doubts:  # a max pool: rises with every level that it reads
+            sources = self._sources(entry, given, known)
+            return tuple(run(entry, {name: ends[i] for name, ends in sources.items()}) for i in (0, 1))  # type: ignore[return-value]
+        certain, possible = _limits(entry)
+        low, high = self._potentials(entry, given, known)
+        return fire(replace(entry, thresholds=certain), low), fire(replace(entry, thresholds=possible), high)
 
-    def _potentials(self, layer: Layer, given: dict[str, Int], sample: int) -> Int:
-        key = layer.name, sample
-        if self._last is None or self._last[0] != key:
-            own = {link.source: given[link.source][sample : sample + 1] for link in layer.connections}
-            self._last = key, potentials(layer, own)
-        return self._last[1]
+    def _sources(self, layer: Layer, given: dict[str, Int], known: dict[str, Range]) -> dict[str, Range]:
+        """Ranges of what a layer reads: a point where the model's own levels are given."""
+        for name in {link.source for link in layer.connections} - known.keys():
+            source = self._graph.population(name)
+            known[name] = (given[name], given[name]) if source.tensor else self._levels(source, given, known)
+        return {link.source: known[link.source] for link in layer.connections}
 
-    def _open(self, layer: Layer, channel: int, row: int, column: int, level: int, potential: int) -> bool:
-        if layer.name not in self._bounds:
-            known: dict[tuple[int, int], list[Doubt]] = {}
-            for doubt in layer.doubts:
-                known.setdefault((doubt.border_class, doubt.channel), []).append(doubt)
-            self._bounds[layer.name] = known
-        border = int(layer.border[row, column])
-        doubts = self._bounds[layer.name].get((border, channel), [])
-        bound = next((doubt.bound for doubt in doubts if doubt.level <= level < doubt.level + doubt.count), None)
-        threshold = int(layer.thresholds[border, channel, level])
-        return bound is not None and threshold - 1 - bound <= potential <= threshold + bound
+    def _potentials(self, layer: Layer, given: dict[str, Int], known: dict[str, Range]) -> Range:
+        """The range of a layer's potentials."""
+        sources = self._sources(layer, given, known)
+        lows, highs = ({name: ends[i] for name, ends in sources.items()} for i in (0, 1))
+        if all((lows[name] == highs[name]).all() for name in sources):
+            point = potentials(layer, lows)
+            return point, point
+        rising, falling = (
+            replace(layer, connections=tuple(replace(link, weights=clip(link.weights, 0)) for link in layer.connections))
+            for clip in (np.maximum, np.minimum)
+        )
+        return (
+            potentials(rising, lows) + potentials(falling, highs),
+            potentials(rising, highs) + potentials(falling, lows),
+        )
+
+
+def _only(levels: dict[str, Int], sample: int) -> dict[str, Int]:
+    return {name: array[sample : sample + 1] for name, array in levels.items()}
+
+
+def _limits(layer: Layer) -> Range:
+    """Potentials from which each neuron fires for certain, and from which it may; of the thresholds' shape."""
+    certain, possible = layer.thresholds.copy(), layer.thresholds.copy()
+    for doubt in layer.doubts:
+        at = doubt.border_class, doubt.channel, slice(doubt.level, doubt.level + doubt.count)
+        margin = int(min(doubt.bound, ANY)) + 1
+        certain[at] += margin
+        possible[at] -= margin
+    # a feature that has reached a level has reached those below it
+    certain = np.minimum.accumulate(certain[..., ::-1], axis=-1)[..., ::-1]
+    return certain, np.maximum.accumulate(possible, axis=-1)
