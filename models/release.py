@@ -95,7 +95,8 @@ def release(runs: list[str], name: str, directory: Path, options: argparse.Names
         facts["margins"] = {m.name: [m.units, m.safety] for m in margins(proto)}
     with (directory / LOG).open("a") as file:
         file.write(json.dumps(facts) + "\n")
-    (directory / f"{name}.md").write_text(card(name, facts))
+    evaluations = [entry for entry in read_log(directory) if entry["model"] == target.name]
+    (directory / f"{name}.md").write_text(card(name, facts, evaluations))
     return facts
 
 
@@ -125,8 +126,8 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def card(name: str, facts: Facts) -> str:
-    """Write what a user has to know of a model, as Markdown."""
+def card(name: str, facts: Facts, evaluations: list[Facts]) -> str:
+    """Write what a user has to know of a model, as Markdown; ``evaluations`` are those of networks that it replaced, too."""
     inference = f"python -m models.train --mode inference --model models/{name}.onnx"
     rows = [
         ("SHA-256", f"`{facts['sha256']}`"),
@@ -169,10 +170,15 @@ def card(name: str, facts: Facts) -> str:
             "| layer | units | times |\n| --- | --- | --- |\n"
         )
         text += "".join(f"| {layer} | {u:.3f} | {s:,.0f} |\n" for layer, (u, s) in facts["margins"].items())
+    tests = "".join(
+        f"| {each['date']} | `{each['sha256'][:12]}...` | {percent(each['validation'])} | {percent(each['accuracy'])} "
+        f"| {percent(each['digits'])} |\n"
+        for each in evaluations
+    )
     return text + (
-        "\n## Evaluations on the test sets\n\nEvery one that was made; spikes and SOPs are means over "
-        "MNIST's 10,000 test\nimages.\n\n| date | MNIST | digits |\n| --- | --- | --- |\n"
-        f"| {facts['date']} | {percent(facts['accuracy'])} | {percent(facts['digits'])} |\n\nAgain:\n\n```\n"
+        "\n## Evaluations on the test sets\n\nEvery one that was made, of the networks that this one replaced as well; "
+        "spikes and SOPs are means over\nMNIST's 10,000 test images.\n\n"
+        f"| date | network | validation | MNIST | digits |\n| --- | --- | --- | --- | --- |\n{tests}\nAgain:\n\n```\n"
         f"{inference} --dataset mnist --split test\n{inference} --dataset digits --split test\n```\n"
     )
 
@@ -183,7 +189,8 @@ def write_table(directory: Path) -> None:
         "| model | epochs | validation | MNIST test | digits test | paper spikes | SOPs | paper SOPs |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for f in read_log(directory):
+    latest = {entry["model"]: entry for entry in read_log(directory)}  # where one replaced another
+    for f in latest.values():
         counts = [f"{f[key]:,.0f}" if key in f else "" for key in ("paper_spikes", "sops", "paper_sops")]
         name = Path(f["model"]).stem
         cells = [f"[{name}]({name}.md)", str(f["epochs"]), percent(f["validation"]), percent(f["accuracy"])]
