@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 STEPS = (
     "conv grouped depthwise strided dilated same maxpool latepool avgpool globalpool reduce add sub three sums concat shuffle "
     "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg "
-    "enlarge deconv"
+    "enlarge deconv valley"
 ).split()
 
 
@@ -255,6 +255,16 @@ def _step_deconv(net: Growth) -> None:
         net.node("ConvTranspose", net.name("deconv"), weights, strides=[2, 2], pads=[0, 0, 0, 1])
         net.shape, net.enlarged = (outputs, 2 * net.shape[1], 2 * net.shape[2]), True
         net.activate(net.shape[0] * 3.0)
+
+
+def _step_valley(net: Growth) -> None:
+    """An activation that falls and rises, between sums and their quantizer."""
+    if net.spatial:
+        _conv(net, 2, pads=[0, 1, 1, 0])
+        net.node("Sub", net.name("left"), net.number(float(net.rng.integers(-3, 4)) / 2))
+        net.node("Abs", net.name("valley"))
+        net.node("Sub", net.name("less"), net.number(float(net.rng.integers(0, 3))))
+        net.activate(net.shape[0] * 2.0)
 
 
 def _step_openavg(net: Growth) -> None:

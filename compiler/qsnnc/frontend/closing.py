@@ -9,7 +9,9 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend import channelwise, pools
 from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
+from qsnnc.frontend.dips import up_and_down
 from qsnnc.frontend.host import handed_over
+from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.operators import ELEMENTWISE
 from qsnnc.frontend.pairs import Pair, layer_of_pair
@@ -46,10 +48,25 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     elif root is None and region.root not in walk.host and region.root != walk.model.input:
         found = None
     else:
-        found = _close_by_channel(walk, root, region)
+        try:
+            found = _close_by_channel(walk, root, region)
+        except ModelError as error:
+            if error.code != "not-monotone" or not isinstance(root, Accumulator):
+                raise
+            found = _turn(walk, root, region, error)
     if found is not None:
         walk.state[name] = found
     return found
+
+
+def _turn(walk: Walk, root: Accumulator, region: Region, refusal: ModelError) -> Quantized | None:
+    """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
+    terms, node = up_and_down(walk, root, region, refusal), walk.producer[region.end]
+    if len(terms.tensors) == 1:
+        return terms.tensors[0]
+    walk.turning[region.end] = terms
+    walk.state[region.end] = add_levels(node, terms.tensors, walk.namer.text(region.end), terms.signs)
+    return None
 
 
 def _branches(walk: Walk, region: Region) -> bool:

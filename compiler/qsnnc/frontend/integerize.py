@@ -59,7 +59,7 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         assert entry is not None
         host = encoder_of_pixels(entry.rule), True
     else:
-        exact = ends.encoder_is_exact(model, walk.encoder, region, pixels)
+        exact = not walk.encoder_turns and ends.encoder_is_exact(model, walk.encoder, region, pixels)
         host = ends.encoder(model, walk.encoder, region), exact
     return LayerGraph(
         encoder=walk.encoder,
@@ -94,7 +94,7 @@ def visit(walk: Walk, node: Node) -> None:
             if len({frozenset(walk.growth(name)[0]) for name in data}) > 1:
                 walk.meets.update(node.outputs)
         return
-    tensors = [resolve(walk, name) for name in data]
+    tensors = [_levels_of(walk, node, name) for name in data]
     if tensors and all(tensor is not None for tensor in tensors):
         _on_levels(walk, node, [t for t in tensors if t is not None])
     elif all(name in walk.host for name in data):
@@ -103,6 +103,16 @@ def visit(walk: Walk, node: Node) -> None:
         if walk.leads_out(node.outputs[0]) and node.op not in WEIGHTED:
             return
         _on_open(walk, node, data)
+
+
+def _levels_of(walk: Walk, node: Node, name: str) -> Quantized | None:
+    """The levels that a node reads; values on no grid, as an ELU makes of levels, may be moved before they are quantized."""
+    try:
+        return resolve(walk, name)
+    except ModelError as error:
+        if error.code != "levels-uneven" or node.op not in RELABEL or not walk.is_sum(name):
+            raise
+        return None
 
 
 def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
@@ -174,7 +184,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         inner, index = sums
         name = walk.namer.layer(node)
         walk.state[out] = matrices.multiply_sums(walk.model, node, inner, index, name, last=last)
-    elif last or not all(walk.is_sum(name) or isinstance(resolve(walk, name), Quantized) for name in data):
+    elif last or not all(walk.is_sum(name) or isinstance(_levels_of(walk, node, name), Quantized) for name in data):
         return False
     elif node.op == "Concat":
         walk.state[out] = Gathered(node)

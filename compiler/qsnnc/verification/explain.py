@@ -2,7 +2,8 @@
 
 A neuron's decision is open where the layer has a `Doubt` about its threshold T and the potential p lies so close that the
 error of the float sum, ``bound`` potentials at most, can carry it across: T - 1 - bound <= p <= T + bound. A difference is
-explained if every neuron between the two levels is open; by nothing else.
+explained if every neuron between the two levels is open, or if the feature reads, with a weight, an open neuron of a layer
+that the ONNX graph has no tensor of, whose levels are our own therefore; by nothing else.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Doubts:
         sample, channel, row, column = where.tolist()
         if not isinstance(entry, Layer) or entry.readout:
             return False
+        if self._reads_open(entry, given, sample, channel, row, column):
+            return True
         if entry.doubts:
             potential = int(self._potentials(entry, given, sample)[0, channel, row, column])
             return all(self._open(entry, channel, row, column, level, potential) for level in range(low, high))
@@ -92,6 +95,24 @@ class Doubts:
                 up, across = divmod(position, source.shape[2])
                 if self._open(source, channel, up, across, level, int(potential[0, channel, up, across])):
                     return True
+        return False
+
+    def _reads_open(self, layer: Layer, given: dict[str, Int], sample: int, channel: int, row: int, column: int) -> bool:
+        """Whether a feature reads an open neuron of a layer whose levels nothing is held against."""
+        for link in layer.connections:
+            source = self._graph.population(link.source)
+            if link.level_wise or not isinstance(source, Layer) or source.tensor or not source.doubts:
+                continue
+            taps = link.taps(source.shape[1:], layer.shape[1:])[row * layer.shape[2] + column]
+            kernel = link.weights[channel].reshape(link.weights.shape[1], -1)
+            first = channel // (layer.shape[0] // link.groups) * link.weights.shape[1]
+            potential = self._potentials(source, given, sample)[0]
+            for at, tap in np.argwhere(kernel):
+                if taps[tap] >= 0:
+                    up, across = divmod(int(taps[tap]), source.shape[2])
+                    own = int(potential[first + at, up, across])
+                    if any(self._open(source, int(first + at), up, across, n, own) for n in range(source.levels)):
+                        return True
         return False
 
     def _potentials(self, layer: Layer, given: dict[str, Int], sample: int) -> Int:

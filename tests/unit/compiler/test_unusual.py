@@ -200,12 +200,6 @@ def bounds_along_an_axis_of_their_own() -> Builder:
     return refused(net, "Identity", "same")
 
 
-def a_valley() -> Builder:
-    net = stem(channels=3)
-    net.conv("conv", ternary(np.random.default_rng(8), 2, 3, 2, 2))
-    return refused(net, "Abs", "abs")
-
-
 @pytest.mark.parametrize(
     ("build", "subject", "code"),
     [
@@ -214,7 +208,6 @@ def a_valley() -> Builder:
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
         (two_heads, "cat_out", "readout-unclear"),
         (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
-        (a_valley, "last/level_out", "not-monotone"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
