@@ -212,7 +212,9 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
             scale = small.mean() / parts
             ratio = gaps / scale
             off = rounding / scale + ratio * rounding / (scale * parts * len(small))
-            if np.all(np.abs(ratio - np.round(ratio)) < np.minimum(1e-3 * np.maximum(1, 1e-3 * ratio) + off, 0.02)):
+            if scale > rounding and np.all(
+                np.abs(ratio - np.round(ratio)) < np.minimum(1e-3 * np.maximum(1, 1e-3 * ratio) + off, 0.02)
+            ):
                 break
         else:
             raise ModelError(
