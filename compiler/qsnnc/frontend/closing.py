@@ -43,8 +43,8 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         region = _behind(walk, region)
     root = walk.state.get(region.root)
     found: Quantized | None
-    if isinstance(root, Quantized):
-        found = requantized(walk, root, region) if region.nodes else root
+    if isinstance(root, Quantized) and not region.nodes:
+        found = root
     elif root is None and region.root not in walk.host and region.root != walk.model.input:
         found = None
     else:
@@ -111,6 +111,8 @@ def close(walk: Walk, root: State | None, region: Region, *, internal: bool = Fa
     """Turn what a region grows from into a layer, or the encoder; None where the region is continuous."""
     if root is None:
         return handed_over(walk, region, internal=internal)
+    if isinstance(root, Quantized):
+        return requantized(walk, root, region, internal=internal)
     if isinstance(root, Accumulator):
         return _close_sums(walk, root, region, internal=internal)
     if isinstance(root, Pair):
@@ -214,7 +216,9 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     index = moved_index(model, node, found.index, moved.output)
     if internal:
         return replace(found, index=index)
-    layer = walk.layers[-1]
+    layer = walk.layers[-1] if walk.layers else None
+    if layer is None or not found.parts or found.parts[0].population is not layer:  # moved and scaled, no more
+        return replace(found, index=index)
     if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
         walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
@@ -253,10 +257,7 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        if isinstance(root, Quantized):
-            arms.append(requantized(walk, root, both))
-        else:
-            arms.append(close(walk, root, both, internal=True))
+        arms.append(close(walk, root, both, internal=True))
         if arms[-1] is None:
             return None
     return move(model, node, arms)[0]

@@ -25,7 +25,7 @@ from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.relabel import fills, move, moved_index
 from qsnnc.frontend.settle import largest, settle
 from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
-from qsnnc.frontend.terms import terms_of
+from qsnnc.frontend.terms import moved_terms, terms_of
 from qsnnc.frontend.thresholds import readout_of
 from qsnnc.frontend.walk import Gathered, Moved, Pooled, Walk
 from qsnnc.ir.layers import Int, Layer, LayerGraph
@@ -110,8 +110,9 @@ def _levels_of(walk: Walk, node: Node, name: str) -> Quantized | None:
     try:
         return resolve(walk, name)
     except ModelError as error:
-        if error.code != "levels-uneven" or node.op not in RELABEL or not walk.is_sum(name):
+        if error.code != "levels-uneven" or node.op not in RELABEL:
             raise
+        walk.uneven.add(name)
         return None
 
 
@@ -184,10 +185,12 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         inner, index = sums
         name = walk.namer.layer(node)
         walk.state[out] = matrices.multiply_sums(walk.model, node, inner, index, name, last=last)
-    elif last or not all(walk.is_sum(name) or isinstance(_levels_of(walk, node, name), Quantized) for name in data):
+    elif last or not all(_movable(walk, node, name) for name in data):
         return False
     elif node.op == "Concat":
         walk.state[out] = Gathered(node)
+    elif node.op in RELABEL and data[0] in walk.turning and _turning_moved(walk, node, walk.turning[data[0]]):
+        pass
     elif node.op in RELABEL:
         walk.state.update({name: Moved(data[0], node, name) for name in node.outputs if name})
     elif node.op in pools.MAXIMUM:
@@ -195,6 +198,22 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     else:
         return False
     return True
+
+
+def _turning_moved(walk: Walk, node: Node, terms: Terms) -> bool:
+    """Steps up and steps down, moved alike; whether they can be."""
+    for name in (name for name in node.outputs if name):
+        moved = moved_terms(walk.model, node, terms, name)
+        if moved is None:
+            return False
+        walk.turning[name] = moved
+        walk.state[name] = joins.add_levels(node, moved.tensors, walk.namer.text(name), moved.signs)
+    return True
+
+
+def _movable(walk: Walk, node: Node, name: str) -> bool:
+    """Whether what a tensor holds can be moved behind a quantizer that is still to come."""
+    return walk.is_sum(name) or name in walk.uneven or isinstance(_levels_of(walk, node, name), Quantized)
 
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:

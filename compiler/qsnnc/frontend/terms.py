@@ -41,7 +41,7 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
         return None
     if isinstance(state, Moved):
         before = terms_of(walk, state.before, resolve)
-        return _moved(walk.model, node, before, region.root) if before else None
+        return moved_terms(walk.model, node, before, region.root) if before else None
     if isinstance(state, Gathered):
         found = {entry: terms_of(walk, entry, resolve) for entry in node.inputs if entry not in walk.model.constants}
         return _gathered(walk.model, node, {entry: terms for entry, terms in found.items() if terms is not None})
@@ -66,7 +66,7 @@ def _added(arms: list[Terms], turns: tuple[int, ...]) -> Terms | None:
     return Terms(tensors, turned, sum(arm.roundings for arm in arms) + len(arms))
 
 
-def _moved(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
+def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
     """Each term moves alike; a padding that is not nought would be added as often as there are terms."""
     try:
         moved = [move(model, node, [tensor]) for tensor in terms.tensors]

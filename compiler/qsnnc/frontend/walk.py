@@ -56,6 +56,7 @@ class Walk:
     state: dict[str, State] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
     settled: dict[str, Quantized | None] = field(default_factory=dict)  # levels of tensors that no quantizer closes
+    uneven: set[str] = field(default_factory=set)  # values of levels that lie on no grid, moved before they are quantized
     turning: dict[str, Terms] = field(default_factory=dict)  # levels that rise and fall: steps up and steps down
     encoder: Population | None = None
     encoder_region: Region | None = None
