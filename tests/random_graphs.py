@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 STEPS = (
     "conv grouped depthwise strided dilated same maxpool latepool avgpool globalpool reduce add sub three sums concat shuffle "
     "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg "
-    "enlarge deconv"
+    "enlarge deconv valley"
 ).split()
 
 
@@ -42,7 +42,9 @@ class Growth(Builder):
         self.plan = plan
         self.earlier: list[tuple[str, tuple[int, ...]]] = []
         self.count = 0
-        self.enlarged = False  # a max pool of what was enlarged before is refused: its features are the phases' channels
+        # a max pool of what was enlarged is refused, or of what a padded window made of a crop: its features lie in phases,
+        # or are written out one by one, and no window moves over those
+        self.enlarged = self.cropped = False
 
     def name(self, what: str) -> str:
         self.count += 1
@@ -127,6 +129,7 @@ def _conv(net: Growth, kernel: int = 2, groups: int = 1, outputs: int = 0, **opt
     if min(net.shape[1:]) < span:
         return
     outputs = outputs or int(net.rng.integers(1, 4)) * groups
+    net.enlarged |= net.cropped
     weights = net.weights(outputs, inputs // groups, kernel, kernel)
     bias = net.rng.integers(-4, 5, outputs) / 2.0 if net.rng.random() < 0.5 else None
     net.conv(net.name("conv"), weights, bias, group=groups, **options)
@@ -166,6 +169,7 @@ def _step_same(net: Growth) -> None:
     if not net.spatial:
         return
     outputs = int(net.rng.integers(1, 4))
+    net.enlarged |= net.cropped
     weights = net.const(net.name("w"), net.weights(outputs, net.shape[0], 3, 3).astype(np.float32))
     net.node("Conv", net.name("conv"), weights, auto_pad=str(net.rng.choice(["SAME_UPPER", "SAME_LOWER"])))
     net.shape = (outputs, *net.shape[1:])
@@ -257,6 +261,16 @@ def _step_deconv(net: Growth) -> None:
         net.activate(net.shape[0] * 3.0)
 
 
+def _step_valley(net: Growth) -> None:
+    """An activation that falls and rises, between sums and their quantizer."""
+    if net.spatial:
+        _conv(net, 2, pads=[0, 1, 1, 0])
+        net.node("Sub", net.name("left"), net.number(float(net.rng.integers(-3, 4)) / 2))
+        net.node("Abs", net.name("valley"))
+        net.node("Sub", net.name("less"), net.number(float(net.rng.integers(0, 3))))
+        net.activate(net.shape[0] * 2.0)
+
+
 def _step_openavg(net: Growth) -> None:
     """An average that no quantizer closes."""
     _pool(net, "AveragePool")
@@ -304,7 +318,7 @@ def _step_crop(net: Growth) -> None:
     if net.spatial and net.shape[1] > 2:
         step = int(net.rng.integers(1, 3))
         net.node("Slice", net.name("crop"), net.ints(1), net.ints(1 << 20), net.ints(2), net.ints(step))
-        net.shape = (net.shape[0], len(range(1, net.shape[1], step)), net.shape[2])
+        net.shape, net.cropped = (net.shape[0], len(range(1, net.shape[1], step)), net.shape[2]), True
 
 
 def _step_pad(net: Growth) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend import channelwise, pools
 from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
+from qsnnc.frontend.dips import up_and_down
 from qsnnc.frontend.host import handed_over
+from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.operators import ELEMENTWISE
 from qsnnc.frontend.pairs import Pair, layer_of_pair
@@ -41,15 +43,30 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         region = _behind(walk, region)
     root = walk.state.get(region.root)
     found: Quantized | None
-    if isinstance(root, Quantized):
-        found = requantized(walk, root, region) if region.nodes else root
+    if isinstance(root, Quantized) and not region.nodes:
+        found = root
     elif root is None and region.root not in walk.host and region.root != walk.model.input:
         found = None
     else:
-        found = _close_by_channel(walk, root, region)
+        try:
+            found = _close_by_channel(walk, root, region)
+        except ModelError as error:
+            if error.code != "not-monotone" or not isinstance(root, Accumulator):
+                raise
+            found = _turn(walk, root, region, error)
     if found is not None:
         walk.state[name] = found
     return found
+
+
+def _turn(walk: Walk, root: Accumulator, region: Region, refusal: ModelError) -> Quantized | None:
+    """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
+    terms, node = up_and_down(walk, root, region, refusal), walk.producer[region.end]
+    if len(terms.tensors) == 1:
+        return terms.tensors[0]
+    walk.turning[region.end] = terms
+    walk.state[region.end] = add_levels(node, terms.tensors, walk.namer.text(region.end), terms.signs)
+    return None
 
 
 def _branches(walk: Walk, region: Region) -> bool:
@@ -94,6 +111,8 @@ def close(walk: Walk, root: State | None, region: Region, *, internal: bool = Fa
     """Turn what a region grows from into a layer, or the encoder; None where the region is continuous."""
     if root is None:
         return handed_over(walk, region, internal=internal)
+    if isinstance(root, Quantized):
+        return requantized(walk, root, region, internal=internal)
     if isinstance(root, Accumulator):
         return _close_sums(walk, root, region, internal=internal)
     if isinstance(root, Pair):
@@ -105,13 +124,6 @@ def close(walk: Walk, root: State | None, region: Region, *, internal: bool = Fa
     if isinstance(root, Gathered):
         return _close_gathered(walk, root, region)
     return None
-
-
-def _close_inner(walk: Walk, root: State, region: Region) -> Quantized | None:
-    """Close a region before the operator that the quantizer was moved over; levels are quantized anew."""
-    if isinstance(root, Quantized):
-        return requantized(walk, root, region, internal=True)
-    return close(walk, root, region, internal=True)
 
 
 def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
@@ -156,7 +168,7 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     after = walk.levels(region)
     if after is None:
         return None
-    inner = _close_inner(walk, root, joined(walk.model, before, pool.node, region))
+    inner = close(walk, root, joined(walk.model, before, pool.node, region), internal=True)
     if inner is None:
         return None
     name = walk.namer.layer(pool.node)
@@ -196,7 +208,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
             code="reshape-before-quantizer",
             node=node.name,
         )
-    found = _close_inner(walk, root, both)
+    found = close(walk, root, both, internal=True)
     if found is None:
         return None
     if fills(node):
@@ -204,7 +216,9 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     index = moved_index(model, node, found.index, moved.output)
     if internal:
         return replace(found, index=index)
-    layer = walk.layers[-1]
+    layer = walk.layers[-1] if walk.layers else None
+    if layer is None or not found.parts or found.parts[0].population is not layer:  # moved and scaled, no more
+        return replace(found, index=index)
     if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
         walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
@@ -243,7 +257,7 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        arms.append(_close_inner(walk, root, both))
+        arms.append(close(walk, root, both, internal=True))
         if arms[-1] is None:
             return None
     return move(model, node, arms)[0]

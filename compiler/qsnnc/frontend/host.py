@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.levels import Levels, find_levels
 from qsnnc.frontend.operators import POOLS, WEIGHTED
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
@@ -24,7 +25,7 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
     whole_numbers = region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None
     if whole_numbers and any(region.root in node.inputs and node.op != "Cast" for node in region.nodes):
         return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
-    levels = walk.levels(region) if walk.pixels is None or not walk.pixels.whole else None
+    levels, turns = _levels(walk, region) if walk.pixels is None or not walk.pixels.whole else (None, False)
     if levels is None:
         return _enter(walk, region)
     if walk.encoder is not None:
@@ -35,7 +36,7 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
             code="two-encoders",
             node=region.end,
         )
-    walk.encoder_region = region
+    walk.encoder_region, walk.encoder_turns = region, turns
     shape = walk.model.shapes[region.root]
     source = walk.producer.get(region.root)
     turned = None if internal else _turned(walk, region.end)
@@ -51,6 +52,16 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
         return found
     back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
     return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
+
+
+def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
+    """The levels of what the host computes, whatever function that is; and whether it rises and falls."""
+    try:
+        return walk.levels(region), False
+    except ModelError as error:
+        if error.code != "not-monotone":
+            raise
+        return find_levels(region, turning=True), True
 
 
 def _turned(walk: Walk, name: str) -> Node | None:

@@ -25,7 +25,7 @@ from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.relabel import fills, move, moved_index
 from qsnnc.frontend.settle import largest, settle
 from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
-from qsnnc.frontend.terms import terms_of
+from qsnnc.frontend.terms import moved_terms, terms_of
 from qsnnc.frontend.thresholds import readout_of
 from qsnnc.frontend.walk import Gathered, Moved, Pooled, Walk
 from qsnnc.ir.layers import Int, Layer, LayerGraph
@@ -59,7 +59,7 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         assert entry is not None
         host = encoder_of_pixels(entry.rule), True
     else:
-        exact = ends.encoder_is_exact(model, walk.encoder, region, pixels)
+        exact = not walk.encoder_turns and ends.encoder_is_exact(model, walk.encoder, region, pixels)
         host = ends.encoder(model, walk.encoder, region), exact
     return LayerGraph(
         encoder=walk.encoder,
@@ -189,12 +189,25 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         return False
     elif node.op == "Concat":
         walk.state[out] = Gathered(node)
+    elif node.op in RELABEL and data[0] in walk.turning and _turning_moved(walk, node, walk.turning[data[0]]):
+        pass
     elif node.op in RELABEL:
         walk.state.update({name: Moved(data[0], node, name) for name in node.outputs if name})
     elif node.op in pools.MAXIMUM:
         walk.state[out] = Pooled(data[0], node)
     else:
         return False
+    return True
+
+
+def _turning_moved(walk: Walk, node: Node, terms: Terms) -> bool:
+    """Steps up and steps down, moved alike; whether they can be."""
+    for name in (name for name in node.outputs if name):
+        moved = moved_terms(walk.model, node, terms, name)
+        if moved is None:
+            return False
+        walk.turning[name] = moved
+        walk.state[name] = joins.add_levels(node, moved.tensors, walk.namer.text(name), moved.signs)
     return True
 
 

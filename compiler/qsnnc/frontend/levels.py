@@ -57,8 +57,10 @@ class ChannelScales(ModelError):
         self.values = values
 
 
-def find_levels(region: Region) -> Levels | None:
+def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
     """Find the finite set of values that a region can take, or None where it is continuous.
+
+    ``turning`` says that the region may rise and fall again.
 
     A channel that is constant (gamma = 0) says nothing; where all of them are, the quantizer is read from the inner
     tensors of the region, walking towards its end.
@@ -75,10 +77,10 @@ def find_levels(region: Region) -> Levels | None:
         more = turning_points(single) if start == region.root else []
         far = FAR
         try:
-            values = steps(f, single.columns, region.end, more=more)
+            values = steps(f, single.columns, region.end, more=more, turning=turning)
         except ModelError:
             far = NEAR
-            values = steps(f, single.columns, region.end, far, more)
+            values = steps(f, single.columns, region.end, far, more, turning=turning)
         if values is None and start != region.root:
             break  # behind the quantizer: what comes after it makes one value of all its levels
         if values is None:
@@ -115,6 +117,8 @@ def steps(
     end: str = "activation",
     far: np.float32 = FAR,
     more: Sequence[Float] = (),
+    *,
+    turning: bool = False,
 ) -> list[npt.NDArray[np.float64]] | None:
     """Values of f from -far to far, ascending, for each channel; None where they do not end.
 
@@ -151,7 +155,7 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
-    if any(_turns(value) for value in values):
+    if not turning and any(_turns(value) for value in values):
         raise not_monotone(end)
     return [np.unique(v) for v in values]
 
@@ -166,7 +170,8 @@ def not_monotone(end: str) -> ModelError:
     """What to raise for an activation that both rises and falls."""
     return ModelError(
         end,
-        "rises and falls again: only monotone functions can become thresholds; replace the activation before it",
+        "rises and falls again, and is not straight behind weights, where steps down could be neurons of their own; move it "
+        "there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
         code="not-monotone",
         node=end,
     )
@@ -201,10 +206,15 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
     scale = (values[-1] - values[0]) / count
     if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= 0.01:  # some levels are not taken
         gaps = np.diff(values)
+        small = gaps[gaps < 1.01 * gaps.min()]
+        rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of a gap between two float32 values
         for parts in range(1, 257):
-            scale = gaps.min() / parts
+            scale = small.mean() / parts
             ratio = gaps / scale
-            if np.all(np.abs(ratio - np.round(ratio)) < 1e-3 * np.maximum(1, 1e-3 * ratio)):
+            off = rounding / scale + ratio * rounding / (scale * parts * len(small))
+            if scale > rounding and np.all(
+                np.abs(ratio - np.round(ratio)) < np.minimum(1e-3 * np.maximum(1, 1e-3 * ratio) + off, 0.02)
+            ):
                 break
         else:
             raise ModelError(

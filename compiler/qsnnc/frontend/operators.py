@@ -110,8 +110,8 @@ TABLE = (
         "Reciprocal Relu Round "
         "Selu Shrink Sigmoid Sign Softplus Softsign Sqrt Swish Tanh ThresholdedRelu",
         "elementwise",
-        "before a quantizer, the whole chain monotone",
-        "evaluated, never parsed: any spelling will do",
+        "before a quantizer; a chain that rises and falls, as SiLU and GELU with levels below zero, straight behind weights",
+        "evaluated, never parsed: any spelling will do; each step down is a neuron whose synapses are negated",
     ),
     Operator(
         "And Cast CastLike Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Not Or Where Xor",

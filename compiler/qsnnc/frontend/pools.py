@@ -14,7 +14,7 @@ from qsnnc.frontend.linear import Arm, Sums, classes, span
 from qsnnc.frontend.matrices import constant
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.reference import session
-from qsnnc.frontend.tensors import Accumulator, Part, Quantized, Terms, as_map, natural
+from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized, Terms, as_map, natural
 from qsnnc.frontend.views import View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
@@ -199,8 +199,15 @@ def maximum(
     index = np.full((pool.shape[0], pool.shape[1] * pool.shape[2]), -1, np.int64)
     start = 0
     seen = views(pool.tensor, pool.seen, node)
+    held: list[float] = []
     for view in seen:
-        floor = _floor(view, pool)
+        if view.part is None:
+            values = _of_constants(view, pool, falling[view.channels])
+            if np.isfinite(values).all():
+                index[view.channels] = -1 - len(held) - np.arange(values.size).reshape(values.shape)
+                held += values.reshape(-1).tolist()
+                continue
+        floor = _floor(view, pool) if view.part is not None else None
         if view.part is None or floor is None or (falling.any() and (floor > 0).any()):
             raise ModelError(
                 node.name,
@@ -216,11 +223,20 @@ def maximum(
         index[view.channels] = start + view.features[:, None] * area + np.arange(area)
         start += layer.features
     shown = index.reshape(-1)[pool.layout]
-    return Quantized(tuple(parts), shown), layers
+    return Quantized(tuple(parts), shown, np.array(held, np.float64)), layers
 
 
 def _alone(seen: list[View], pool: Pool) -> bool:
     return len(seen) == 1 and seen[0].whole(pool.seen[0]) and bool((np.diff(pool.layout.reshape(-1)) == 1).all())
+
+
+def _of_constants(view: View, pool: Pool, falling: npt.NDArray[np.bool_]) -> F64:
+    """The largest constant of each window, the smallest where a falling map follows: (channels of the view, positions)."""
+    flat = pool.window.taps(pool.seen[1:], pool.shape[1:])
+    values = pool.tensor.fixed[np.where(flat >= 0, view.fixed[flat], 0)]
+    most = np.where(flat >= 0, values, -np.inf).max(axis=1)
+    least = np.where(flat >= 0, values, np.inf).min(axis=1)
+    return np.asarray(np.where(falling[:, None], least[None], most[None]), np.float64)
 
 
 def _floor(view: View, pool: Pool) -> Int | None:

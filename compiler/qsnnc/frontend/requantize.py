@@ -17,7 +17,9 @@ from qsnnc.ir.layers import Doubt, Int, Layer
 
 
 def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
-    """What elementwise operators make of levels; ``internal`` where these are not yet the region's last tensor.
+    """What elementwise operators make of levels; constants where they make but one value of all of them.
+
+    ``internal`` says that the region ends in a tensor that does not lie as this one.
 
     Raises
     ------
@@ -42,12 +44,8 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
     ]
     seen = np.unique(np.concatenate([table[:, used].reshape(-1) for table, used in functions]))
     if len(seen) == 1:
-        raise ModelError(
-            region.end,
-            "is constant whatever its input: nothing is left to compute; remove it from the model",
-            code="constant-activation",
-            node=region.end,
-        )
+        fixed = np.append(fixed, seen)
+        return Quantized((), np.where(index < 0, index, -len(fixed)), fixed)
     levels = on_a_grid(region.end, seen, np.zeros(0, bool))
     parts = []
     own = tensor.canonical and not internal

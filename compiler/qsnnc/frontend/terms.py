@@ -34,12 +34,14 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     region = walk.region(name)
     if region is None or any(node.op not in SAME for node in region.nodes):
         return None
+    if region.root in walk.turning:
+        return walk.turning[region.root]
     state, node = walk.state.get(region.root), walk.producer.get(region.root)
     if node is None:
         return None
     if isinstance(state, Moved):
         before = terms_of(walk, state.before, resolve)
-        return _moved(walk.model, node, before, region.root) if before else None
+        return moved_terms(walk.model, node, before, region.root) if before else None
     if isinstance(state, Gathered):
         found = {entry: terms_of(walk, entry, resolve) for entry in node.inputs if entry not in walk.model.constants}
         return _gathered(walk.model, node, {entry: terms for entry, terms in found.items() if terms is not None})
@@ -64,7 +66,7 @@ def _added(arms: list[Terms], turns: tuple[int, ...]) -> Terms | None:
     return Terms(tensors, turned, sum(arm.roundings for arm in arms) + len(arms))
 
 
-def _moved(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
+def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
     """Each term moves alike; a padding that is not nought would be added as often as there are terms."""
     try:
         moved = [move(model, node, [tensor]) for tensor in terms.tensors]
@@ -78,22 +80,23 @@ def _moved(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
 
 
 def _gathered(model: Model, node: Node, arms: dict[str, Terms]) -> Terms | None:
-    """The first terms side by side, then the second, nought where an arm has no more."""
+    """The first terms side by side, then the second, nought where an arm has no more; those that are subtracted last."""
     names = [name for name in node.inputs if name not in model.constants]
-    if any(name not in arms for name in names) or any(sign < 0 for arm in arms.values() for sign in arm.signs):
+    if any(name not in arms for name in names):
         return None
-    count = max(len(arm.tensors) for arm in arms.values())
-    tensors = []
-    for number in range(count):
-        row: list[Quantized | None] = []
-        for name in node.inputs:
-            if name not in arms:  # a constant stands once
-                row.append(None if number == 0 else _noughts(model.constants[name].shape[1:]))
-            else:
-                arm = arms[name]
-                row.append(arm.tensors[number] if number < len(arm.tensors) else _noughts(arm.shape))
-        tensors += move(model, node, row)
-    return Terms(tuple(tensors), (1,) * count, max(arm.roundings for arm in arms.values()))
+    tensors, turns = [], []
+    for turn in (1, -1):
+        mine = {name: [t for t, sign in zip(a.tensors, a.signs, strict=True) if sign == turn] for name, a in arms.items()}
+        for number in range(max(map(len, mine.values()))):
+            row: list[Quantized | None] = []
+            for name in node.inputs:
+                if name not in arms:  # a constant stands once
+                    row.append(None if number == 0 and turn > 0 else _noughts(model.constants[name].shape[1:]))
+                else:
+                    row.append(mine[name][number] if number < len(mine[name]) else _noughts(arms[name].shape))
+            tensors += move(model, node, row)
+            turns.append(turn)
+    return Terms(tuple(tensors), tuple(turns), max(arm.roundings for arm in arms.values()))
 
 
 def _noughts(shape: tuple[int, ...]) -> Quantized:

@@ -265,7 +265,7 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
         for first in range(0, levels.count, size)
     ]
     found = np.concatenate(open_, axis=2)
-    error, unit = _error(root), np.abs(root.scale)
+    error, unit = error_of(root), np.abs(root.scale)
     if levels.count <= MANY_LEVELS:
         return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
     runs = []
@@ -276,7 +276,7 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
     return tuple(runs)
 
 
-def _error(root: Accumulator) -> npt.NDArray[np.float64]:
+def error_of(root: Accumulator) -> npt.NDArray[np.float64]:
     """Bound of the float error of the sums, by channel."""
     error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude))
     return np.where(np.isfinite(error), error, np.inf)
@@ -285,7 +285,7 @@ def _error(root: Accumulator) -> npt.NDArray[np.float64]:
 def _open(root: Accumulator, region: Region, cuts: npt.NDArray[np.float64], limits: Int) -> npt.NDArray[np.bool_]:
     """Whether rounding could move each decision of some levels."""
     classes, channels, count = limits.shape
-    error = _error(root)
+    error = error_of(root)
     cut = cuts[:, None]
     low, high = root.reach[..., :1], root.reach[..., 1:]
     found = np.zeros(limits.shape, bool)

@@ -12,7 +12,7 @@ from qsnnc.frontend.pairs import Pair
 from qsnnc.frontend.pixels import Pixels
 from qsnnc.frontend.read import Model, Node, downstream
 from qsnnc.frontend.region import Region, varying
-from qsnnc.frontend.tensors import Accumulator, Quantized
+from qsnnc.frontend.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.wide import find_wide
 from qsnnc.ir.layers import Layer, Population
 
@@ -56,8 +56,10 @@ class Walk:
     state: dict[str, State] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)  # sums of two tensors of levels, by their tensor
     settled: dict[str, Quantized | None] = field(default_factory=dict)  # levels of tensors that no quantizer closes
+    turning: dict[str, Terms] = field(default_factory=dict)  # levels that rise and fall: steps up and steps down
     encoder: Population | None = None
     encoder_region: Region | None = None
+    encoder_turns: bool = False  # whether what the host hands over rises and falls
     layers: list[Layer] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
     pixels: Pixels | None = None  # where the image itself is to enter the chip

@@ -200,12 +200,6 @@ def bounds_along_an_axis_of_their_own() -> Builder:
     return refused(net, "Identity", "same")
 
 
-def a_valley() -> Builder:
-    net = stem(channels=3)
-    net.conv("conv", ternary(np.random.default_rng(8), 2, 3, 2, 2))
-    return refused(net, "Abs", "abs")
-
-
 @pytest.mark.parametrize(
     ("build", "subject", "code"),
     [
@@ -214,7 +208,6 @@ def a_valley() -> Builder:
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
         (two_heads, "cat_out", "readout-unclear"),
         (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
-        (a_valley, "last/level_out", "not-monotone"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -324,3 +317,26 @@ def test_an_activation_with_a_scale_a_channel_is_told_so(save) -> None:
     with pytest.raises(ModelError, match="give its inputs one scale for all channels") as caught:
         equal(finish(net, net.shape), save)
     assert caught.value.code == "concat-scales"
+
+
+def test_a_constant_map_beside_levels_is_pooled(save) -> None:
+    """What a second quantizer makes but one value of, joined to levels before a max pool."""
+    net = stem(channels=2)
+    first = net.here
+    net.node("Neg", "neg")
+    net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(3)))
+    net.node("Concat", "cat", first, axis=1)
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (4, 3, 3)
+    equal(finish(net), save)
+
+
+def test_a_plane_of_constants_is_pooled(save) -> None:
+    net = stem(channels=2)
+    plane = net.const("plane", (np.arange(36).reshape(1, 1, 6, 6) % 5 / 2).astype(np.float32))
+    net.node("Concat", "cat", plane, axis=1)
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (3, 3, 3)
+    model = finish(net).model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    equal(model, save)
