@@ -32,7 +32,7 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
         raise ModelError(
             region.end,
             f"the host would have to hand over two activations ({walk.encoder.tensor or walk.encoder.name!r} and this one); "
-            "quantize the input once, before the branches",
+            "quantize the input once, before the branches, or let the image itself enter the chip (--encoder chip)",
             code="two-encoders",
             node=region.end,
         )
