@@ -98,15 +98,8 @@ def _add(s: Spelling) -> None:
 
 
 def _multiply(s: Spelling) -> None:
-    """QLinearMul: as QLinearAdd, and one of the two a constant."""
+    """QLinearMul: as QLinearAdd; whether a product of two activations has one root is seen later."""
     s.all_read()
-    if not any(s.node.input[i] in s.known for i in (0, 3)):
-        raise InputError(
-            s.label,
-            "QLinearMul of two activations is no sum of weighted levels; one of the two must be a constant",
-            code="two-activations",
-            found="QLinearMul",
-        )
     y_scale, typed = _one(s.constant(6, "output scale")), _typed(s, 7, 2)
     factor = _one(s.constant(1, "scale")) * _one(s.constant(4, "scale")) / y_scale
     parts = [s.put("Sub", _whole(s, s.node.input[i]), s.value(f"zero_of_{i}", _one(_typed(s, i + 2, 7)))) for i in (0, 3)]

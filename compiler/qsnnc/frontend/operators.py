@@ -129,7 +129,9 @@ TABLE = (
     Operator("QGemm", "spelled", "transB, alpha; quantized or float result", "", MICROSOFT),
     Operator("QLinearAdd QLinearConcat", "spelled", "constant scales", "scales of the arms as for Add", MICROSOFT),
     Operator("QLinearAveragePool QLinearGlobalAveragePool", "spelled", "channels first", "", MICROSOFT),
-    Operator("QLinearMul", "spelled", "one of the two a constant", "", MICROSOFT),
+    Operator(
+        "QLinearMul", "spelled", "one of the two a constant, or both made of the same sums, as x * sigmoid(x)", "", MICROSOFT
+    ),
     Operator("QLinearLeakyRelu QLinearSigmoid", "spelled", "constant scales", "", MICROSOFT),
     Operator(
         "FusedConv FusedGemm FusedMatMul", "spelled", "Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid", "", MICROSOFT
