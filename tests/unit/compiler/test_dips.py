@@ -10,7 +10,7 @@ from against_reference import equal, finish, stem, ternary
 from networks import Builder
 from onnx import helper
 
-from qsnnc import ModelError, compile_model
+from qsnnc import ModelError, compile_model, verify
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Doubt
 from qsnnc.verification.explain import Doubts
@@ -153,3 +153,22 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     expected = run(reader, others)
     assert (expected != given["next"]).any()
     assert Doubts(graph).first(reader, given, given["next"], expected)[1] == open_
+
+
+def test_integer_operators_spell_it_as_well(save) -> None:
+    """SiLU as onnxruntime's quantize_static writes it: QLinearSigmoid and QLinearMul on eight bits."""
+    net = stem()
+    net.conv("conv", ternary(np.random.default_rng(4), 4, 3, 3, 3))
+    scale, zero = net.const("s", np.float32(1 / 16)), net.const("z", np.uint8(128))
+    unit, none = net.const("unit", np.float32(1 / 256)), net.const("none", np.uint8(0))
+    small, low = net.const("small", np.float32(1 / 32)), net.const("low", np.uint8(20))
+    net.node("QuantizeLinear", "q", scale, zero)
+    x = net.here
+    net.node("QLinearSigmoid", "gate", scale, zero, unit, none, domain="com.microsoft")
+    net.node("QLinearMul", "mul", unit, none, x, scale, zero, small, low, domain="com.microsoft")
+    net.node("DequantizeLinear", "dq", small, low)
+    model = finish(net).model()
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    found = verify(save(model), samples=20)
+    assert found.equal
+    assert any("falls" in name for name in found.thresholds)
