@@ -24,6 +24,8 @@ from qsnnc.ir.layers import Doubt, Int
 
 #: potentials, of all channels together, that an activation is evaluated on
 MOST_POTENTIALS = 1 << 23
+#: a potential beyond all that are reached
+NOWHERE = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,16 +121,21 @@ def _limits(root: Accumulator, table: _Table, steps: Int, base: Int) -> Int:
 
 
 def _doubts(root: Accumulator, table: _Table, layers: tuple[Int, Int]) -> tuple[tuple[Doubt, ...], tuple[Doubt, ...]]:
-    """Each open potential, as a doubt about the threshold that is nearest to it."""
-    found: tuple[dict[tuple[int, int, int], float], ...] = ({}, {})
+    """Each open potential, as a doubt about the thresholds that are nearest to it."""
+    found: tuple[list[Doubt], list[Doubt]] = ([], [])
     bound = error_of(root) / np.abs(root.scale)
     for k, c in np.unique(np.argwhere(table.open)[:, :2], axis=0).tolist():
-        edges = np.concatenate([limits[k, c] for limits in layers])
-        for p in np.unique(table.potential[k, c][table.open[k, c]]).tolist():
-            distance = np.where(p < edges, edges - 1 - p, p - edges)
-            for at in np.flatnonzero(distance == distance.min()).tolist():
-                layer, level = divmod(at, layers[0].shape[2]) if at < layers[0].shape[2] else (1, at - layers[0].shape[2])
-                far = max(float(bound[k, c]), float(distance[at]))
-                found[layer][c, k, level] = max(far, found[layer].get((c, k, level), 0.0))
-    one, two = (tuple(Doubt(*key, far) for key, far in sorted(known.items())) for known in found)
-    return one, two
+        edges = np.unique(np.concatenate([limits[k, c] for limits in layers]))
+        p = np.unique(table.potential[k, c][table.open[k, c]])
+        after = np.searchsorted(edges, p, side="right")
+        above = np.append(edges, NOWHERE)[after] - 1 - p
+        below = p - np.append(-NOWHERE, edges)[after]
+        nearest = np.minimum(above, below)
+        far = np.full(len(edges), -1)  # of the potentials that are nearest to an edge, the farthest
+        for at, distance in ((after, above), (after - 1, below)):
+            hit = distance == nearest
+            np.maximum.at(far, at[hit], nearest[hit])
+        for doubts, limits in zip(found, layers, strict=True):
+            own = far[np.searchsorted(edges, limits[k, c])]
+            doubts += [Doubt(c, k, n, max(float(bound[k, c]), float(own[n]))) for n in np.flatnonzero(own >= 0).tolist()]
+    return tuple(found[0]), tuple(found[1])
