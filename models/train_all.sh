@@ -21,16 +21,23 @@ all_done() {
   for job in $(jobs -p); do wait "$job"; done
 }
 
-release() { # run, name
-  if [ ! -e "models/$2.onnx" ]; then
-    python -m models.release "$OUT/$1" --name "$2" --command "$(cat "$OUT/$1.command")" --hardware "$HARDWARE" "${DATA[@]}"
+release() { # name, runs that it came about by
+  local name=$1
+  shift
+  if [ ! -e "models/$name.onnx" ]; then
+    python -m models.release "${@/#/$OUT/}" --name "$name" --hardware "$HARDWARE" "${DATA[@]}"
   fi
 }
 
-# teachers; the first is the full-precision model
+# teachers; the first becomes the full-precision model: on with bent strokes, and last with half of the augmentation
 for seed in 1 2 3; do train "fp32-$seed" --precision full --epochs "$EPOCHS" --seed "$seed"; done
 all_done
-release fp32-1 lenet-fp32
+train fp32-bent --precision full --init "$OUT/fp32-1.best.pt" --elastic 0.7 --rate 1.2e-3 --epochs $((EPOCHS * 7 / 5))
+all_done
+train fp32-calm --precision full --init "$OUT/fp32-bent.best.pt" --augment 0.45 --elastic 0.3 --rate 1e-3 \
+  --epochs $((EPOCHS * 3 / 10))
+all_done
+release lenet-fp32 fp32-1 fp32-bent fp32-calm
 TEACHERS=("$OUT"/fp32-{1,2,3}.best.pt)
 
 train k1b2 --k 1 --B 2 --epochs $((EPOCHS * 3 / 2)) --teacher "${TEACHERS[@]}"
@@ -43,10 +50,10 @@ for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
   train "dense-$penalty" --penalty "$penalty" --prune 0.9 --epochs "$EPOCHS" --teacher "${TEACHERS[@]}"
 done
 all_done
-release k1b2 lenet
+release lenet k1b2
 for levels in "0 1" "0 2" "0 4" "1 1" "1 4"; do
   read -r k b <<<"$levels"
-  release "k${k}b$b" "lenet-k${k}b$b"
+  release "lenet-k${k}b$b" "k${k}b$b"
 done
 for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
   train "sparse-$penalty" --init "$OUT/dense-$penalty.best.pt" --remove-below 0.15 --penalty "$penalty" --prune 0.9 \
@@ -54,4 +61,4 @@ for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
 done
 all_done
 chosen=$(python -m models.curve "$OUT"/dense-*.best.pt "$OUT"/sparse-*.best.pt "${DATA[@]}" | tail -1)
-release "$chosen" lenet-sparse
+release lenet-sparse "$chosen"

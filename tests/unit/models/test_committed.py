@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,13 +25,25 @@ def test_card_names_the_file(path):
     assert f"`{digest}`" in path.with_suffix(".md").read_text()
 
 
-def test_one_meeting_with_the_test_set_for_each_model():
-    log = MODELS / "test-log.jsonl"
-    entries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    assert Counter(entry["model"] for entry in entries) == Counter(path.name for path in FILES)
-    for entry in entries:
+def logged() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (MODELS / "test-log.jsonl").read_text().splitlines()]
+
+
+def test_each_network_met_the_test_set_once():
+    entries = logged()
+    assert set(Counter(entry["sha256"] for entry in entries).values()) == {1}
+    latest = {entry["model"]: entry for entry in entries}  # a network may replace another
+    assert latest.keys() == {path.name for path in FILES}
+    for entry in latest.values():
         assert entry["sha256"] == hashlib.sha256((MODELS / entry["model"]).read_bytes()).hexdigest()
         assert (entry["dataset"], entry["split"], entry["images"]) == ("mnist", "test", 10_000)
+
+
+def test_a_network_replaces_another_by_its_validation_images():
+    best: dict[str, float] = {}
+    for entry in logged():
+        assert entry["validation"] > best.get(entry["model"], 0)
+        best[entry["model"]] = entry["validation"]
 
 
 @pytest.mark.parametrize("path", TERNARY, ids=lambda path: path.stem)
@@ -49,6 +62,5 @@ def test_same_scores_in_any_batch(path):
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_digits_accuracy_is_the_one_logged(path):
-    entries = [json.loads(line) for line in (MODELS / "test-log.jsonl").read_text().splitlines()]
-    logged = next(e["digits"] for e in entries if e["model"] == path.name)
-    assert evaluate(path, load("digits", "test"))["accuracy"] == pytest.approx(logged, abs=0.003)
+    said = {entry["model"]: entry["digits"] for entry in logged()}[path.name]
+    assert evaluate(path, load("digits", "test"))["accuracy"] == pytest.approx(said, abs=0.003)
