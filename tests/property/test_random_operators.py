@@ -59,6 +59,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @settings(max_examples=settings().max_examples if settings().max_examples > 1000 else 1000)
 @given(plans)
 # a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
+# windows that would reach beyond what is left of a map
+@example(Plan((3, 2), 1, ("crop", "pad", "requantize", "reduce"), 1, signed=False, ending="scores", seed=1))
 @example(Plan((2, 2), 1, ("conv", "neg", "add", "add"), 3, signed=True, ending="scores", seed=0))
 # an arm that is the largest of averages, beside the convolution of it
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums"), 1, signed=False, ending="scores", seed=0))

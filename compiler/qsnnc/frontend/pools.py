@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from qsnnc.frontend.matrices import constant
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.reference import session
 from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized, Terms, as_map, natural
-from qsnnc.frontend.views import View, Window, space_of, through, views
+from qsnnc.frontend.views import POINT, View, Window, space_of, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
 
 MAXIMUM = frozenset("MaxPool GlobalMaxPool ReduceMax".split())
@@ -194,6 +195,39 @@ def maximum(
         Gives a name for each layer.
     """
     pool = Pool(model, node, tensor)
+    copies = _copied(node, pool, fresh)
+    found, layers = _largest(node, pool, falling, end, fresh)
+    return found, [*copies, *layers]
+
+
+def _copied(node: Node, pool: Pool, fresh: Callable[[], str]) -> list[Layer]:
+    """Where windows would reach beyond the part of a population that a tensor shows, let the pool see a copy of it."""
+    seen = views(pool.tensor, pool.seen, node)
+    if all(view.part is None or through(view, pool.window, pool.seen[1:], pool.shape[1:]) for view in seen):
+        return []
+    index, known = pool.tensor.index.reshape(pool.seen), pool.tensor.fixed
+    shown = np.argwhere((index >= 0).any(axis=0))
+    box = (slice(None), *(slice(low, high + 1) for low, high in zip(shown.min(axis=0), shown.max(axis=0), strict=True)))
+    alike = copy(pool)
+    alike.seen = alike.shape = index[box].shape  # type: ignore[assignment]
+    alike.tensor, alike.window = replace(pool.tensor, index=index[box]), POINT
+    alike.layout = natural(alike.shape, alike.shape)
+    if any(
+        view.part and not through(view, POINT, alike.seen[1:], alike.seen[1:])
+        for view in views(alike.tensor, alike.seen, node)
+    ):
+        return []  # to be refused
+    found, layers = _largest(node, alike, np.zeros(pool.seen[0], bool), "", fresh)
+    whole = index.copy()
+    whole[box] = np.where(found.index < 0, found.index - len(known), found.index)
+    pool.tensor = Quantized(found.parts, whole.reshape(pool.tensor.index.shape), np.concatenate([known, found.fixed]))
+    return layers
+
+
+def _largest(
+    node: Node, pool: Pool, falling: npt.NDArray[np.bool_], end: str, fresh: Callable[[], str]
+) -> tuple[Quantized, list[Layer]]:
+    """The pool itself, of what is seen through one window a population."""
     layers: list[Layer] = []
     parts: list[Part] = []
     index = np.full((pool.shape[0], pool.shape[1] * pool.shape[2]), -1, np.int64)
