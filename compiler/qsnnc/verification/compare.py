@@ -233,10 +233,11 @@ class Comparison:
         if not len(wrong) or (known is not None and not known.attributed):
             return
         last = self.graph.layers[-1]
-        firm = [row for row in wrong if not self.doubts.are_open(last, given, int(row[0]))]
-        if known is not None and not firm:
+        samples = np.unique(wrong[:, 0]).tolist()  # a score after the other hangs on the same potentials
+        firm = next((sample for sample in samples if not self.doubts.are_open(last, given, sample)), None)
+        if known is not None and firm is None:
             return
-        where = tuple((firm or list(wrong))[0])
+        where = tuple(wrong[0] if firm is None else wrong[wrong[:, 0] == firm][0])
         sample, *rest = map(int, where)
         self.found[name] = Mismatch(
             layer=name,
@@ -247,7 +248,7 @@ class Comparison:
             element=int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
             expected=float(scores[where]),
             found=float(mine[where]),
-            attributed=not firm,
+            attributed=firm is None,
             differences=len(wrong),
         )
         values = {key: array[sample : sample + 1] for key, array in theirs.items()}
