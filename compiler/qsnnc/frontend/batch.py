@@ -6,12 +6,14 @@ written out. One image is what is compiled, and any number is what the reference
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.folding import with_constants
 from qsnnc.frontend.operators import ELEMENTWISE
 
 if TYPE_CHECKING:
@@ -24,15 +26,13 @@ if TYPE_CHECKING:
 SHAPES = {"Expand": 1, "Resize": 3}
 
 
-def free_batch(proto: onnx.ModelProto, evaluate: Callable[[onnx.ModelProto], Sequence[Array]]) -> None:
+def free_batch(proto: onnx.ModelProto) -> None:
     """Let a model that was exported for several images at a time take any number of them.
 
     Parameters
     ----------
     proto : ModelProto
         With one input; changed in place.
-    evaluate : callable
-        Runs a model without inputs.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def free_batch(proto: onnx.ModelProto, evaluate: Callable[[onnx.ModelProto], Seq
     batch = axis.dim_value if axis.HasField("dim_value") else 0
     if batch < 2:
         return
-    constants = _constants(proto, evaluate)
+    constants = _constants(proto)
     _free_elementwise(proto, constants, batch)
     axis.dim_param = "N"
     del proto.graph.value_info[:]
@@ -143,26 +143,15 @@ def _of_images(graph: onnx.GraphProto) -> set[str]:
     return found
 
 
-def _constants(proto: onnx.ModelProto, evaluate: Callable[[onnx.ModelProto], Sequence[Array]]) -> dict[str, Array]:
-    """Constants that nodes on images read, computed where they are."""
-    from onnx import ModelProto, ValueInfoProto, numpy_helper
+def _constants(proto: onnx.ModelProto) -> dict[str, Array]:
+    """Constants that nodes on images read, those that the file computes as well."""
+    from onnx import numpy_helper
 
-    graph = proto.graph
-    moving = _of_images(graph)
-    read = {name for node in graph.node if moving.intersection(node.input) for name in node.input} - moving
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name in read}
-    plain = [node for node in graph.node if not moving.intersection(node.output)]
-    for name in sorted(read.intersection(*[{out for node in plain for out in node.output}])):
-        part = ModelProto()
-        part.CopyFrom(proto)
-        del part.graph.node[:], part.graph.input[:], part.graph.output[:], part.graph.value_info[:]
-        part.graph.node.extend(plain)
-        part.graph.output.append(ValueInfoProto(name=name))
-        try:
-            (found[name],) = evaluate(part)
-        except ModelError:  # what it is made of is the reader's concern
-            continue
-    return found
+    moving = _of_images(proto.graph)
+    read = {name for node in proto.graph.node if moving.intersection(node.input) for name in node.input} - moving
+    with contextlib.suppress(ModelError):  # what does not run is the reader's concern
+        proto = with_constants(proto, read)
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer if tensor.name in read}
 
 
 class _Made:
