@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.region import Region, varying
+from qsnnc.frontend.region import Region, own_axis, varying
 from qsnnc.frontend.relabel import moved_index
 
 
@@ -52,8 +52,6 @@ def keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
 
 def part_of(region: Region, axis: int, start: int, size: int) -> Region:
     """The region that an arm of a Concat sees: constants cut along the axis, every inner tensor under a name of its own."""
-    from onnx import NodeProto
-
     model = region.model
     constants = dict(model.constants)
     mark = f"[{start}]"
@@ -67,20 +65,13 @@ def part_of(region: Region, axis: int, start: int, size: int) -> Region:
             if constant is None or constant.size <= 1:
                 continue
             at = axis - (rank - constant.ndim)
-            if node.op in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear"):
+            if own_axis(node, rank) is not None:
                 at = 0
             if 0 <= at < constant.ndim and constant.shape[at] == total:
                 own[name] = name + mark
                 constants[name + mark] = constant.take(range(start, start + size), axis=at)
         own.update({name: name + mark for name in node.outputs if name})
-        proto = NodeProto()
-        proto.CopyFrom(node.proto)
-        inputs = tuple(own.get(name, name) for name in node.inputs)
-        outputs = tuple(own.get(name, name) for name in node.outputs)
-        del proto.input[:], proto.output[:]
-        proto.input.extend(inputs)
-        proto.output.extend(outputs)
-        nodes.append(replace(node, inputs=inputs, outputs=outputs, proto=proto))
+        nodes.append(node.renamed(own))
     shapes = {**model.shapes}
     for name, new in own.items():
         if name in model.shapes:

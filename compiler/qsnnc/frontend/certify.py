@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qsnnc.frontend.intervals import F64, RULES, UNIT_ROUNDOFF, Interval
 from qsnnc.frontend.read import Node
-from qsnnc.frontend.region import Region
+from qsnnc.frontend.region import Region, own_axis
 from qsnnc.frontend.spelling import ends
 
 EXACT_BELOW = 2.0**24  # integers that float32 holds
@@ -107,8 +107,7 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
     if value.size == 1 or value.size == region.columns:
         return value.reshape(1, -1)
     sizes = region.model.shapes[region.root]
-    if value.ndim == 1 and node.op in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear"):
-        axis = 1 if node.op == "BatchNormalization" else int(node.attributes.get("axis", 1)) % (len(sizes) + 1)
+    if value.ndim == 1 and (axis := own_axis(node, len(sizes) + 1)) is not None:
         value = value.reshape(*[1] * (axis - 1), -1, *[1] * (len(sizes) - axis))
     full = tuple(size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1))
     try:

@@ -13,6 +13,7 @@ from qsnnc.frontend.dips import up_and_down
 from qsnnc.frontend.host import handed_over
 from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.levels import ChannelScales
+from qsnnc.frontend.moving import MovedSums, moved_sums, then
 from qsnnc.frontend.operators import ELEMENTWISE
 from qsnnc.frontend.pairs import Pair, layer_of_pair
 from qsnnc.frontend.read import Model, Node
@@ -133,7 +134,7 @@ def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool
     pair = walk.pairs.get(region.root)
     if pair is not None and (found := _close_pair(walk, pair, region, internal=internal)) is not None:
         return found
-    shape = walk.model.shapes[region.root]
+    shape = region.model.shapes[region.root]
     own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
     layer = layer_of(root, region, levels, walk.unused(root.name), region.end if own else "", shape if own else root.shape)
     walk.add(layer)
@@ -192,12 +193,10 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     node = moved.node
     if not varies:
         both = joined(model, before, node, region)
+    elif (sums := moved_sums(walk, moved.output)) is not None:
+        return _close_moved_sums(walk, then(sums, region), internal=internal)
     elif node.op == "Transpose" and len(varies) == 1 and node.attributes["perm"][varies[0]] == before.axes[0]:
         both = joined(model, before, node, region, real=True)
-    elif not fills(node) and keeps_order(model, node, sizes) and isinstance(root, Accumulator):
-        # nothing to move back: float bounds can be followed to the end
-        both = joined(model, before, node, region, real=True)
-        both = replace(both, axes=tuple(range(1, len(sizes) + 1)))
     elif node.op == "Transpose" or (not fills(node) and keeps_order(model, node, sizes)):
         both = joined(model, before, node, moved_back(region, node, sizes), real=True)
         both = replace(both, axes=tuple(range(1, len(sizes) + 1)))
@@ -223,6 +222,18 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
         walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
     return replace(found, index=index)
+
+
+def _close_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantized | None:
+    """A quantizer that differs from place to place, on sums that stand elsewhere than where they were made."""
+    found = _close_sums(walk, sums.root, sums.before, internal=internal)
+    if found is None:
+        return None
+    constant = found.index < 0
+    fixed, number = np.unique(sums.filled[constant], return_inverse=True)
+    index = found.index.copy()
+    index[constant] = -1 - number
+    return replace(found, index=index, fixed=fixed)
 
 
 def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quantized:

@@ -40,6 +40,17 @@ class Node:
     attributes: Mapping[str, Any]
     proto: onnx.NodeProto
 
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """The same operator on tensors of other names; those that are not listed keep theirs."""
+        proto = type(self.proto)()
+        proto.CopyFrom(self.proto)
+        inputs = tuple(names.get(name, name) for name in self.inputs)
+        outputs = tuple(names.get(name, name) for name in self.outputs)
+        del proto.input[:], proto.output[:]
+        proto.input.extend(inputs)
+        proto.output.extend(outputs)
+        return replace(self, inputs=inputs, outputs=outputs, proto=proto)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:

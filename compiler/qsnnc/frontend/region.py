@@ -90,13 +90,18 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
             if constant is None or constant.size <= 1:
                 continue
             rank = len(model.shapes.get(node.outputs[0], ())) + 1
-            if node.op == "BatchNormalization":
-                axes.add(1)
-            elif node.op in ("QuantizeLinear", "DequantizeLinear"):
-                axes.add(int(node.attributes.get("axis", 1)) % rank)
+            if (axis := own_axis(node, rank)) is not None:
+                axes.add(axis)
             else:
                 axes.update(rank - constant.ndim + d for d, size in enumerate(constant.shape) if size > 1)
     return tuple(sorted(axes))
+
+
+def own_axis(node: Node, rank: int) -> int | None:
+    """The axis that a row of constants belongs to; None where constants broadcast, from the last axis on."""
+    if node.op == "BatchNormalization":
+        return 1
+    return int(node.attributes.get("axis", 1)) % rank if node.op in ("QuantizeLinear", "DequantizeLinear") else None
 
 
 def cuts(region: Region, start: str) -> bool:

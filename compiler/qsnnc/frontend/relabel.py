@@ -53,12 +53,12 @@ def fills(node: Node) -> bool:
 
 
 def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
-    """Where numbers go that stand for the one data input's elements; a Pad fills in what is none of them."""
-    assert not fills(node), node.name
+    """Where numbers go that stand for the one data input's elements; a Pad fills in -1, which is none of them."""
     if node.op in ("Identity", "Dropout"):
         return index
     outputs = [name for name in node.outputs if name]
-    return _run(model, node, [index], outputs, {})[outputs.index(output)]
+    extra = {"value": np.array(-1, np.int64)} if fills(node) else {}
+    return _run(model, node, [index], outputs, extra)[outputs.index(output)]
 
 
 def _data(node: Node) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate, sum_error
+from qsnnc.frontend.columns import Columns, columns_of, each
 from qsnnc.frontend.levels import MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.read import Model
 from qsnnc.frontend.region import Region
@@ -49,24 +50,16 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
     """
     _refuse_size(root, region, levels)
-    sizes = region.model.shapes[region.root]
-    phases = 1
-    if region.axes == (root.axis,) and root.shape[0] != sizes[root.axis - 1]:
-        phases = _phases(root, sizes[root.axis - 1])
-        if not phases:  # a channel for every element
-            levels, region = _everywhere(levels, region)
-    if phases > 1:
-        return _of_phases(root, region, levels, phases, (name, tensor, shape))
-    spread = region.axes != (root.axis,)
-    if spread:  # f differs by position: every position is a border class of its own
-        root = _apart(root)
-    rising = turned(root, _falling(root, region, levels, spread=spread))
-    columns = _by_column(rising) if spread else rising
+    seen = columns_of(root, region.axes)
+    if seen is None:  # a function for every element
+        levels, region = _everywhere(levels, region)
+        root, seen = _apart(root), each(root)
+    rising = turned(root, _falling(root, region, levels, seen))
+    columns = seen.of(rising)
     limits = thresholds(region.function(), levels, columns.value, columns.reach)
     _hold(region, levels, columns, limits)
-    found = doubts(columns, region, levels, limits)
-    if spread:
-        limits, found = _by_class(rising, limits, found)
+    found = seen.back_doubts(doubts(columns, region, levels, limits))
+    limits = seen.back(rising, limits, region.end)
     return fires(rising, levels, name, tensor, shape, limits, exact_sums=bool(rising.exact.all()), doubts=found)
 
 
@@ -100,45 +93,6 @@ def fires(
     )
 
 
-def _phases(root: Accumulator, channels: int) -> int:
-    """How many channels of the sums, one after the other, stand for each of the tensor's; 0 where they do not."""
-    count, rest = divmod(root.shape[0], channels)
-    along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
-    wanted = np.broadcast_to(np.arange(channels).reshape(along), root.layout.shape)
-    return 0 if rest or (root.layout // root.border.size // count != wanted).any() else count
-
-
-def _of_phases(
-    root: Accumulator, region: Region, levels: Levels, phases: int, ends: tuple[str, str, tuple[int, ...]]
-) -> Layer:
-    """A layer whose channels share f in turns: every phase is looked at as a class of positions."""
-    rising = turned(root, np.repeat(levels.falling, phases))
-
-    def apart(
-        values: npt.NDArray[T],
-    ) -> npt.NDArray[T]:  # (classes, channels * phases, ...) to (classes * phases, channels, ...)
-        split = values.reshape(len(values), -1, phases, *values.shape[2:]).swapaxes(1, 2)
-        return np.ascontiguousarray(split.reshape(len(values) * phases, -1, *values.shape[2:]))
-
-    columns = replace(
-        rising,
-        scale=apart(rising.scale),
-        offset=apart(rising.offset),
-        reach=apart(rising.reach),
-        exact=np.asarray(rising.exact.reshape(-1, phases).all(axis=1)),
-        magnitude=rising.magnitude.reshape(-1, phases).max(axis=1),
-    )
-    limits = thresholds(region.function(), levels, columns.value, columns.reach)
-    _hold(region, levels, columns, limits)
-    found = tuple(
-        replace(d, channel=d.channel * phases + d.border_class % phases, border_class=d.border_class // phases)
-        for d in doubts(columns, region, levels, limits)
-    )
-    together = limits.reshape(-1, phases, *limits.shape[1:]).swapaxes(1, 2).reshape(len(rising.scale), -1, levels.count)
-    exact = bool(rising.exact.all())
-    return fires(rising, levels, *ends, np.ascontiguousarray(together), exact_sums=exact, doubts=found)
-
-
 def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
     """Hold the thresholds against f on every reachable potential, or on so many that no dip of an activation hides.
 
@@ -162,6 +116,10 @@ def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> Non
 
 def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
     """A function for every element of the tensor."""
+    sizes = region.model.shapes[region.root]
+    every = tuple(range(1, len(sizes) + 1))
+    if region.axes == every:
+        return levels, region
     if region.moves:
         raise ModelError(
             region.end,
@@ -169,11 +127,8 @@ def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
             code="reshape-before-quantizer",
             node=region.end,
         )
-    sizes = region.model.shapes[region.root]
-    (axis,) = region.axes
-    falling = levels.falling.reshape([size if a == axis else 1 for a, size in enumerate(sizes, start=1)])
-    every = np.broadcast_to(falling, sizes).reshape(-1)
-    return replace(levels, falling=every), replace(region, axes=tuple(range(1, len(sizes) + 1)))
+    falling = levels.falling.reshape([size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1)])
+    return replace(levels, falling=np.broadcast_to(falling, sizes).reshape(-1)), replace(region, axes=every)
 
 
 def _apart(root: Accumulator) -> Accumulator:
@@ -188,42 +143,20 @@ def _apart(root: Accumulator) -> Accumulator:
     )
 
 
-def _falling(root: Accumulator, region: Region, levels: Levels, *, spread: bool) -> npt.NDArray[np.bool_]:
+def _falling(root: Accumulator, region: Region, levels: Levels, seen: Columns) -> npt.NDArray[np.bool_]:
     """Channels whose f falls."""
-    if not spread:
-        return levels.falling
-    channel = root.layout.reshape(-1) // root.border.size
-    count = np.bincount(channel, levels.falling, root.shape[0])
-    if ((count > 0) & (count < root.border.size)).any():
+    every = np.broadcast_to(levels.falling, seen.channel.shape)
+    falls, rises = np.zeros((2, root.shape[0]), bool)
+    falls[seen.channel[seen.shown & every]] = True
+    rises[seen.channel[seen.shown & ~every]] = True
+    if (falls & rises).any():
         raise ModelError(
             region.end,
             "rises at some positions of a channel and falls at others; one weight cannot do both",
             code="not-monotone",
             node=region.end,
         )
-    return count > 0
-
-
-def _by_column(root: Accumulator) -> Accumulator:
-    """The same with a column for every element of the tensor, in its order, and one class."""
-    channel, position = np.divmod(root.layout.reshape(-1), root.border.size)
-    return replace(
-        root,
-        scale=root.scale[position, channel][None],
-        offset=root.offset[position, channel][None],
-        reach=root.reach[position, channel][None],
-        exact=root.exact[channel],
-        magnitude=root.magnitude[channel],
-    )
-
-
-def _by_class(root: Accumulator, limits: Int, found: tuple[Doubt, ...]) -> tuple[Int, tuple[Doubt, ...]]:
-    """Thresholds and doubts of every element back to (classes, channels)."""
-    channel, position = np.divmod(root.layout.reshape(-1), root.border.size)
-    back = np.zeros((root.border.size, root.shape[0], limits.shape[2]), np.int64)
-    back[position, channel] = limits[0]
-    moved = tuple(replace(d, channel=int(channel[d.channel]), border_class=int(position[d.channel])) for d in found)
-    return back, moved
+    return falls
 
 
 def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
