@@ -58,9 +58,9 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 
 @settings(max_examples=settings().max_examples if settings().max_examples > 1000 else 1000)
 @given(plans)
-# a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
 # windows that would reach beyond what is left of a map
 @example(Plan((3, 2), 1, ("crop", "pad", "requantize", "reduce"), 1, signed=False, ending="scores", seed=1))
+# a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
 @example(Plan((2, 2), 1, ("conv", "neg", "add", "add"), 3, signed=True, ending="scores", seed=0))
 # an arm that is the largest of averages, beside the convolution of it
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums"), 1, signed=False, ending="scores", seed=0))
@@ -76,6 +76,9 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @example(Plan((2, 2), 1, ("enlarge", "sums"), 1, signed=False, ending="scores", seed=2))
 # an average in phases
 @example(Plan((2, 2), 1, ("enlarge", "enlarge", "openavg"), 1, signed=False, ending="scores", seed=0))
+# averages that are moved before constants of their new places, and steps up and down that are, added to others
+@example(Plan((2, 2), 2, ("openavg", "pad", "dilated"), 1, signed=False, ending="scores", seed=2))
+@example(Plan((2, 2), 4, ("valley", "globalpool", "enlarge"), 1, signed=False, ending="scores", seed=1))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

@@ -48,11 +48,10 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
             code="model-operator",
             node=node.name,
         )
-    signs = joins.signs(node, len(data))
     name = walk.namer.layer(node)
-    found = [_arm(walk, entry) for entry in data]
+    found, signs = _arms(walk, data, joins.signs(node, len(data)))
     levels = [arm for arm in found if isinstance(arm, Quantized)]
-    if len(levels) == len(data):
+    if len(levels) == len(found):
         return _join_levels(walk, node, levels, name, signs)
     if any(arm is None for arm in found):
         raise why_not(walk, node, data)
@@ -66,6 +65,20 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
         if arm is not None
     ]
     return joins.add_sums(node, arms, signs, name)
+
+
+def _arms(
+    walk: Walk, data: list[str], signs: tuple[int, ...]
+) -> tuple[list[Quantized | joins.Scaled | None], tuple[int, ...]]:
+    """Every arm, and its sign; steps up and steps down of an activation that rises and falls are arms of their own."""
+    found: list[Quantized | joins.Scaled | None] = []
+    turns: list[int] = []
+    for name, sign in zip(data, signs, strict=True):
+        arm = _arm(walk, name)
+        terms = walk.turning.get(name) if isinstance(arm, joins.Scaled) else None
+        found += terms.tensors if terms else [arm]
+        turns += [sign * own for own in terms.signs] if terms else [sign]
+    return found, tuple(turns)
 
 
 def _arm(walk: Walk, name: str) -> Quantized | joins.Scaled | None:

@@ -301,3 +301,53 @@ def test_reflection_before_a_matrix_is_an_order_of_columns(save) -> None:
     net.flatten()
     head(net, 128)
     equal(net, save)
+
+
+MOVERS = {
+    "pad": ("Pad", [(0, 0, 1, 0, 0, 0, 0, 1)], {}, (4, 6, 6)),
+    "channels": ("Pad", [(0, 1, 0, 0, 0, 0, 1, 0)], {}, (5, 6, 5)),
+    "reflect": ("Pad", [(0, 0, 1, 0, 0, 0, 0, 1)], {"mode": "reflect"}, (4, 6, 6)),
+    "cut": ("Slice", [(1,), (9,), (1,)], {}, (3, 5, 5)),
+    "crop": ("Slice", [(1,), (9,), (2,), (2,)], {}, (4, 2, 5)),
+    "gather": ("Gather", [(3, 0, 2)], {"axis": 1}, (3, 5, 5)),
+    "turn": ("Transpose", [], {"perm": [0, 2, 3, 1]}, (5, 5, 4)),
+    "flat": ("Reshape", [(0, -1)], {}, (100,)),
+    "last": ("Reshape", [(0, 5, 4, 5)], {}, (5, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+@pytest.mark.parametrize("second", [None, "pad", "cut"])
+@pytest.mark.parametrize("first", MOVERS)
+def test_moved_averages_before_a_quantizer_that_differs_by_channel(save, first, second, scaled) -> None:
+    """What moves values stands between sums that no quantizer closes and constants that belong to the places behind it."""
+    net = stem(channels=4, shape=(1, 6, 6))
+    net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[1, 1])
+    if scaled:  # by channel, before the values are moved
+        net.node("Mul", "before", net.const("before.k", np.float32([1, 0.5, 2, 1]).reshape(4, 1, 1)))
+        net.node("Add", "shift", net.const("shift.k", np.float32([0.5, 0, -1, 0.25]).reshape(4, 1, 1)))
+    steps = (first, second) if second and len(MOVERS[first][3]) == 3 else (first,)
+    for step, name in enumerate(steps):
+        op, inputs, attributes, shape = MOVERS[name]
+        rows = [ints(net, f"{net.here}.{number}", *values) for number, values in enumerate(inputs)]
+        net.node(op, f"{net.here}.{name}", *rows, **attributes)
+        more = {"pad": (0, 1, 1), "cut": (-1, 0, 0)}
+        net.shape = tuple(np.add(net.shape, more[name]).tolist()) if step else shape
+    bias = np.resize(np.float32([0, 0.5, -0.25, 1, 0.75]), (net.shape[0], *[1] * (len(net.shape) - 1)))
+    net.node("Add", "bias", net.const("bias.k", bias))
+    net.quantize("q", 1, 5)
+    finish(net)
+    done, _ = equal(net, save)
+    assert not any(layer.doubts for layer in done.graph.layers)
+
+
+def test_copies_of_sums_that_are_quantized_in_two_ways_are_refused(save) -> None:
+    net = stem(channels=4)
+    net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[1, 1])
+    net.node("Gather", "gather", ints(net, "which", 0, 1, 0), axis=1)
+    net.node("Add", "bias", net.const("bias.k", np.float32([0, 0, 1]).reshape(3, 1, 1)))
+    net.quantize("q", 1, 5)
+    finish(net, (3, 5, 5))
+    with pytest.raises(ModelError, match="copies of the same sums in several ways") as caught:
+        equal(net, save)
+    assert caught.value.code == "requantized"
