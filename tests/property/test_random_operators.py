@@ -79,6 +79,10 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # averages that are moved before constants of their new places, and steps up and down that are, added to others
 @example(Plan((2, 2), 2, ("openavg", "pad", "dilated"), 1, signed=False, ending="scores", seed=2))
 @example(Plan((2, 2), 4, ("valley", "globalpool", "enlarge"), 1, signed=False, ending="scores", seed=1))
+# a level for each value of what lies in phases
+@example(Plan((2, 3), 2, ("deconv", "latepool", "openavg", "same", "deconv"), 1, signed=False, ending="scores", seed=1))
+# the largest of averages and constants, before a map that falls
+@example(Plan((5, 3), 4, ("same", "openavg", "pad", "reduce", "neg"), 4, signed=True, ending="scores", seed=131563))
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)

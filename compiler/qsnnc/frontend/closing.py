@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import channelwise, pools
+from qsnnc.frontend import channelwise
 from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
 from qsnnc.frontend.dips import up_and_down
 from qsnnc.frontend.host import handed_over
 from qsnnc.frontend.joins import add_levels
 from qsnnc.frontend.levels import ChannelScales
+from qsnnc.frontend.maxima import maximum
 from qsnnc.frontend.moving import MovedSums, moved_sums, then
 from qsnnc.frontend.operators import ELEMENTWISE
 from qsnnc.frontend.pairs import Pair, layer_of_pair
@@ -175,7 +176,7 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     name = walk.namer.layer(pool.node)
     falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
     end = "" if internal else region.end
-    found, layers = pools.maximum(walk.model, pool.node, inner, falling, end, lambda: walk.unused(name))
+    found, layers = maximum(walk.model, pool.node, inner, falling, end, lambda: walk.unused(name))
     for layer in layers:
         walk.add(layer)
     return found

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import channelwise, pools
+from qsnnc.frontend import channelwise
 from qsnnc.frontend.certify import propagate, sum_error
 from qsnnc.frontend.closing import resolve
+from qsnnc.frontend.columns import columns_of
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.levels import MANY_LEVELS, Levels, on_a_grid
+from qsnnc.frontend.maxima import maximum
 from qsnnc.frontend.operators import WEIGHTED
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
@@ -91,7 +93,7 @@ def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
         return plain[1](largest(walk, node, plain[0], ""))
     falling = np.zeros(tensor.index.shape[0], bool)
     name = walk.namer.layer(node)
-    found, layers = pools.maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))
+    found, layers = maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))
     for layer in layers:
         walk.add(layer)
     return found
@@ -112,19 +114,24 @@ def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
 
 def _values(root: Accumulator, region: Region) -> Found | None:
     """Evaluate the region on every reachable potential."""
-    low, high = root.reach[..., :1], root.reach[..., 1:]
-    points = int((high - low).max()) + 1
-    alike = region.axes == (root.axis,) and region.columns == root.shape[0]
-    if points > MANY_LEVELS or not (alike or not region.nodes):
+    seen = columns_of(root, region.axes)
+    if seen is None and region.nodes:
         return None
-    potential = np.minimum(low + np.arange(points), high)  # (classes, channels, points)
-    x = root.value(potential).transpose(0, 2, 1).reshape(-1, root.shape[0])
+    columns = seen.of(root) if seen else root
+    rows, count = columns.scale.shape
+    low, high = columns.reach[..., :1], columns.reach[..., 1:]
+    points = int((high - low).max()) + 1
+    if points > MANY_LEVELS:
+        return None
+    potential = np.minimum(low + np.arange(points), high)  # (rows, columns, points)
+    x = columns.value(potential).transpose(0, 2, 1).reshape(-1, count)
     y = region.function()(x) if region.nodes else x.astype(np.float64)
     values = np.unique(y)
     if len(values) < 2 or (root.node.op in WEIGHTED and not _rounds(x, y, values)):
         return None
-    slack = _slack(root, region, x, y)
-    falling = (y[0] > y[points - 1]) if region.nodes else np.zeros(root.shape[0], bool)
+    slack = _slack(columns, region, x, y)
+    ends = y.reshape(rows, points, count)[:, [0, -1]]
+    falling = np.asarray((ends[:, 0] > ends[:, 1]).any(axis=0)) if region.nodes else np.zeros(region.columns, bool)
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
     levels = on_a_grid(region.end, values, falling)
