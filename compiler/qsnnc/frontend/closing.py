@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend import channelwise
+from qsnnc.frontend import channelwise, dips
 from qsnnc.frontend.bridges import joined, keeps_order, moved_back, part_of
-from qsnnc.frontend.dips import up_and_down
 from qsnnc.frontend.host import handed_over
-from qsnnc.frontend.joins import add_levels
+from qsnnc.frontend.joins import add_levels, read_levels
 from qsnnc.frontend.levels import ChannelScales
 from qsnnc.frontend.maxima import maximum
 from qsnnc.frontend.moving import MovedSums, moved_sums, then
@@ -53,7 +52,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         try:
             found = _close_by_channel(walk, root, region)
         except ModelError as error:
-            if error.code != "not-monotone" or not isinstance(root, Accumulator):
+            if error.code != "not-monotone" or not isinstance(root, Accumulator | Quantized):
                 raise
             found = _turn(walk, root, region, error)
     if found is not None:
@@ -61,14 +60,42 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     return found
 
 
-def _turn(walk: Walk, root: Accumulator, region: Region, refusal: ModelError) -> Quantized | None:
+def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: ModelError) -> Quantized | None:
     """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
-    terms, node = up_and_down(walk, root, region, refusal), walk.producer[region.end]
+    node = walk.producer[region.end]
+    if isinstance(root, Accumulator) and dips.few_enough(root):
+        terms = dips.up_and_down(walk, root, region, refusal)
+    else:  # of levels, which are fewer
+        levels, behind = (root, region) if isinstance(root, Quantized) else _levels_between(walk, region, root)
+        if len(levels.parts) != 1 or (levels.index < 0).any():
+            raise refusal
+        read = read_levels(node, levels, walk.namer.text(f"{levels.parts[0].population.name}.turned"))
+        terms = dips.up_and_down(walk, read, behind, refusal, levels.parts[0].values)
     if len(terms.tensors) == 1:
         return terms.tensors[0]
     walk.turning[region.end] = terms
     walk.state[region.end] = add_levels(node, terms.tensors, walk.namer.text(region.end), terms.signs)
     return None
+
+
+def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quantized, Region]:
+    """The first levels that all of a region passes through, and what is behind them.
+
+    Raises
+    ------
+    ModelError
+        There are none, and too many potentials.
+    """
+    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+        if not cuts(region, name):
+            continue
+        try:
+            levels = resolve(walk, name) if walk.quantizes(name) else None
+        except ModelError:
+            continue
+        if levels is not None:
+            return levels, walk.part(region, name)
+    raise dips.too_many(region.end, root)
 
 
 def _branches(walk: Walk, region: Region) -> bool:

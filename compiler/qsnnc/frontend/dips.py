@@ -14,119 +14,188 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import propagate
+from qsnnc.frontend.columns import Columns, columns_of
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
-from qsnnc.frontend.levels import Levels, find_levels
-from qsnnc.frontend.region import Region
-from qsnnc.frontend.tensors import Accumulator, Part, Quantized, Terms
+from qsnnc.frontend.levels import Levels, find_levels, on_a_grid
+from qsnnc.frontend.region import Float, Region
+from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.thresholds import error_of, fires, turned
 from qsnnc.frontend.walk import Walk
 from qsnnc.ir.layers import Doubt, Int
 
 #: potentials, of all channels together, that an activation is evaluated on
-MOST_POTENTIALS = 1 << 23
+MOST_POTENTIALS = 1 << 27
+#: the same at a time
+AT_ONCE = 1 << 21
 #: a potential beyond all that are reached
 NOWHERE = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """An activation on every reachable potential: (classes, channels, potentials) throughout."""
+class _Steps:
+    """An activation over every reachable potential: where its level changes, and where rounding could change it."""
 
-    potential: Int  # the last one repeated where a channel has fewer
-    level: Int
-    open: npt.NDArray[np.bool_]  # whether rounding could make it another level
+    base: Int  # (rows, columns): the level at the smallest potential
+    at: Int  # (steps, 3): row, column and potential, ascending
+    size: Int  # (steps,): by how many levels
+    open: Int  # (n, 3): row, column and potential
 
 
-def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelError) -> Terms:
+def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelError, values: F64 | None = None) -> Terms:
     """The steps of an activation as levels of two layers; of one where no reachable sum lies where it falls.
+
+    ``values`` are what the potentials 0, 1, 2 and so on stand for, to the last bit, where the sums are levels that are read.
 
     Raises
     ------
     ModelError
         The refusal, where there is too much to look at, or nothing to be gained.
     """
-    plain = not region.moves and region.axes == (root.axis,) and region.columns == root.shape[0]
-    most = root.reach.shape[0] * root.shape[0] * (int(np.ptp(root.reach, axis=2).max()) + 1)
-    levels = find_levels(region, turning=True) if plain and most <= MOST_POTENTIALS else None
-    if levels is None:
+    seen = None if region.moves else columns_of(root, region.axes)
+    levels = _levels(region, values) if seen else None
+    if seen is None or levels is None:
         raise refusal
-    root = turned(root, _falls(root, region))
-    table = _table(root, region, levels)
-    if table is None:
+    root = turned(root, _falls(root, region, seen))
+    columns = seen.of(root)
+    steps = _steps(columns, region, levels, values)
+    if steps is None:
         raise refusal
-    steps = np.diff(table.level, axis=2)
-    up = _limits(root, table, np.maximum(steps, 0), table.level[..., 0])
-    down = _limits(root, table, np.maximum(-steps, 0), 0 * table.level[..., 0])
+    up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base)
+    down = _limits(columns, steps, np.maximum(-steps.size, 0), 0 * steps.base)
     if not up.shape[2] or down.shape[2] > levels.count:
         raise refusal
-    doubts = _doubts(root, table, (up, down))
+    doubts = _doubts(columns, steps, (up, down))
     off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
-    tensors = [_tensor(walk, root, levels, up, doubts[0], off, root.name)]
-    if down.shape[2]:
-        below = replace(levels, zero_point=0.0)
-        tensors.append(_tensor(walk, root, below, down, doubts[1], off, walk.namer.text(f"{root.name}.falls")))
+    tensors: list[Quantized] = []
+    for name, limits, found in zip((root.name, walk.namer.text(f"{root.name}.falls")), (up, down), doubts, strict=True):
+        own = replace(levels, count=limits.shape[2], zero_point=0.0 if tensors else levels.zero_point)
+        if own.count:
+            placed = seen.back(root, limits, region.end), seen.back_doubts(found)
+            tensors.append(_tensor(walk, root, own, *placed, off, name))
     return Terms(tuple(tensors), (1, -1)[: len(tensors)], 0)
+
+
+def few_enough(root: Accumulator) -> bool:
+    """Whether an activation of sums can be evaluated on all of their potentials."""
+    return _potentials(root) <= MOST_POTENTIALS
+
+
+def too_many(end: str, root: Accumulator) -> ModelError:
+    """What to raise where it cannot."""
+    count = _potentials(root)
+    return ModelError(
+        end,
+        f"rises and falls again over {count:,} potentials; at most {MOST_POTENTIALS:,} are looked at one by one: put a "
+        "quantizer between the weights and the activation, or use a ReLU",
+        code="not-monotone",
+        node=end,
+        found=count,
+        allowed=MOST_POTENTIALS,
+    )
+
+
+def _potentials(root: Accumulator) -> int:
+    return int(root.reach[..., 0].size * (int(np.ptp(root.reach, axis=2).max()) + 1))
 
 
 def _tensor(
     walk: Walk, root: Accumulator, levels: Levels, limits: Int, doubts: tuple[Doubt, ...], off: float, name: str
 ) -> Quantized:
     """One of the two layers; ``off`` is what a value of the tensor may be off the grid of both."""
-    own = replace(levels, count=limits.shape[2])
     exact = bool(root.exact.all())
-    layer = fires(root, own, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=doubts)
+    layer = fires(root, levels, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=doubts)
     walk.add(layer)
-    said = np.asarray(own.scale * np.arange(own.count + 1) + own.scale * own.zero_point, np.float64)
+    said = np.asarray(levels.scale * np.arange(levels.count + 1) + levels.scale * levels.zero_point, np.float64)
     slack = int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(said).max()))))
-    return Quantized((Part(layer, own.scale, own.zero_point, said, slack),), root.layout)
+    return Quantized((Part(layer, levels.scale, levels.zero_point, said, slack),), root.layout)
 
 
-def _falls(root: Accumulator, region: Region) -> npt.NDArray[np.bool_]:
+def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.bool_]:
     """Channels that are lower at the end of their reach than at its beginning."""
-    ends = root.value(root.reach).transpose(0, 2, 1).reshape(-1, root.shape[0])
-    found = region.function()(ends).reshape(-1, 2, root.shape[0])
-    return np.asarray((found[:, 1] - found[:, 0]).sum(axis=0) < 0)
+    columns = seen.of(root)
+    rows, count = columns.scale.shape
+    ends = columns.value(columns.reach).transpose(0, 2, 1).reshape(-1, count)
+    found = region.function()(ends).reshape(rows, 2, count)
+    lower = np.zeros(root.shape[0])
+    np.add.at(lower, seen.channel[seen.shown], (found[:, 1] - found[:, 0])[seen.shown])
+    return np.asarray(lower < 0)
 
 
-def _table(root: Accumulator, region: Region, levels: Levels) -> _Table | None:
-    """None where a value is none of the levels."""
-    low, high = root.reach[..., :1], root.reach[..., 1:]
-    potential = np.minimum(low + np.arange(int((high - low).max()) + 1), high)
-    classes, channels, points = potential.shape
-    x = root.value(potential).transpose(0, 2, 1).reshape(-1, channels)
-    y = region.function()(x)
-    level = np.searchsorted(levels.cuts, y)
-    if np.abs(levels.values[level] - y).max() > 0.01 * levels.scale:
-        return None
+def _levels(region: Region, values: F64 | None) -> Levels | None:
+    """The values of an activation over the real line, or over those that its root has."""
+    if values is None:
+        return find_levels(region, turning=True)
+    made = region.function()(np.repeat(values[:, None], region.columns, axis=1).astype(np.float32))
+    return on_a_grid(region.end, np.unique(made), np.zeros(0, bool))
+
+
+def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | None) -> _Steps | None:
+    """Evaluate every potential; None where a value is none of the levels."""
+    f, low, high = region.function(), columns.reach[..., :1], columns.reach[..., 1:]
+    (rows, count), points = low.shape[:2], int((high - low).max()) + 1
+    size = max(1, AT_ONCE // (rows * count))
+    base = before = np.zeros((0, rows, count), np.int64)
+    at: list[Int] = []
+    by: list[Int] = []
+    open_: list[Int] = []
+    for first in range(0, points, size):
+        potential = np.minimum(low + np.arange(first, min(points, first + size)), high).transpose(2, 0, 1)
+        flat = potential.transpose(1, 2, 0)
+        x = (columns.value(flat) if values is None else values[np.abs(flat)].astype(np.float32)).transpose(2, 0, 1)
+        y = f(x.reshape(-1, count))
+        level = np.searchsorted(levels.cuts, y)
+        if np.abs(levels.values[level] - y).max() > 0.01 * levels.scale:
+            return None
+        unsure = _open(columns, region, levels, x.reshape(-1, count), level) if values is None else None
+        level = level.reshape(x.shape)
+        change = np.diff(level, axis=0, prepend=before if first else level[:1])
+        base, before = (base if first else level[0]), level[-1:]
+        at.append(_where(change != 0, potential))
+        by.append(change[change != 0])
+        if unsure is not None:
+            open_.append(_where(unsure.reshape(x.shape), potential))
+        elif values is None:  # nothing is known of an operator's rounding: as with all others, every step is in doubt
+            open_ += [at[-1], at[-1] - np.array([0, 0, 1])]
+    none = np.zeros((0, 3), np.int64)
+    return _Steps(base, np.concatenate(at), np.concatenate(by), np.concatenate([none, *open_]))
+
+
+def _where(chosen: npt.NDArray[np.bool_], potential: Int) -> Int:
+    """Row, column and potential of chosen ones among (points, rows, columns)."""
+    point, row, column = np.nonzero(chosen)
+    return np.stack([row, column, potential[point, row, column]], axis=1)
+
+
+def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level: Int) -> npt.NDArray[np.bool_] | None:
+    """Whether rounding of sums (points, columns) could make each another level; None where an operator is not known."""
     real = x.astype(np.float64)
-    slack = error_of(root) + np.where(root.exact, 0.0, np.spacing(np.abs(x)).astype(np.float64))
+    slack = error_of(columns) + np.where(columns.exact, 0.0, np.spacing(np.abs(x)).astype(np.float64))
     bounds = propagate(region, (real - slack, real + slack))
     if bounds is None:
-        open_ = np.ones(level.shape, bool)
-    else:
-        cuts = levels.cuts
-        open_ = (np.searchsorted(cuts, bounds[0], side="left") != level) | (np.searchsorted(cuts, bounds[1]) != level)
-    shape = classes, points, channels
-    return _Table(potential, level.reshape(shape).transpose(0, 2, 1), open_.reshape(shape).transpose(0, 2, 1))
+        return None
+    lowest, highest = np.searchsorted(levels.cuts, bounds[0], side="left"), np.searchsorted(levels.cuts, bounds[1])
+    return np.asarray((lowest != level) | (highest != level))
 
 
-def _limits(root: Accumulator, table: _Table, steps: Int, base: Int) -> Int:
-    """Thresholds (classes, channels, levels): always for the base, then a potential for each step, never for the rest."""
-    count = base + steps.sum(axis=2)
-    limits = np.repeat(root.reach[..., 1:] + 1, int(count.max()), axis=2)
+def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int) -> Int:
+    """Thresholds (rows, columns, levels): always for the base, then a potential for each step, never for the rest."""
+    count = base.copy()
+    np.add.at(count, (steps.at[:, 0], steps.at[:, 1]), size)
+    limits = np.repeat(columns.reach[..., 1:] + 1, int(count.max()), axis=2)
     for k, c in np.ndindex(*count.shape):
-        limits[k, c, : base[k, c]] = root.reach[k, c, 0]
-        limits[k, c, base[k, c] : count[k, c]] = np.repeat(table.potential[k, c, 1:], steps[k, c])
+        mine = (steps.at[:, 0] == k) & (steps.at[:, 1] == c)
+        limits[k, c, : base[k, c]] = columns.reach[k, c, 0]
+        limits[k, c, base[k, c] : count[k, c]] = np.repeat(steps.at[mine, 2], size[mine])
     return limits
 
 
-def _doubts(root: Accumulator, table: _Table, layers: tuple[Int, Int]) -> tuple[tuple[Doubt, ...], tuple[Doubt, ...]]:
+def _doubts(columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]) -> tuple[tuple[Doubt, ...], tuple[Doubt, ...]]:
     """Each open potential, as a doubt about the thresholds that are nearest to it."""
     found: tuple[list[Doubt], list[Doubt]] = ([], [])
-    bound = error_of(root) / np.abs(root.scale)
-    for k, c in np.unique(np.argwhere(table.open)[:, :2], axis=0).tolist():
+    error = error_of(columns) / np.abs(columns.scale)
+    for k, c in np.unique(steps.open[:, :2], axis=0).tolist():
         edges = np.unique(np.concatenate([limits[k, c] for limits in layers]))
-        p = np.unique(table.potential[k, c][table.open[k, c]])
+        p = steps.open[(steps.open[:, 0] == k) & (steps.open[:, 1] == c), 2]
         after = np.searchsorted(edges, p, side="right")
         above = np.append(edges, NOWHERE)[after] - 1 - p
         below = p - np.append(-NOWHERE, edges)[after]
@@ -137,5 +206,6 @@ def _doubts(root: Accumulator, table: _Table, layers: tuple[Int, Int]) -> tuple[
             np.maximum.at(far, at[hit], nearest[hit])
         for doubts, limits in zip(found, layers, strict=True):
             own = far[np.searchsorted(edges, limits[k, c])]
-            doubts += [Doubt(c, k, n, max(float(bound[k, c]), float(own[n]))) for n in np.flatnonzero(own >= 0).tolist()]
+            bound = np.maximum(error[k, c], own)
+            doubts += [Doubt(c, k, n, float(bound[n])) for n in np.flatnonzero(own >= 0).tolist()]
     return tuple(found[0]), tuple(found[1])

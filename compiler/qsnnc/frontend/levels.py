@@ -170,8 +170,8 @@ def not_monotone(end: str) -> ModelError:
     """What to raise for an activation that both rises and falls."""
     return ModelError(
         end,
-        "rises and falls again, and is not straight behind weights, where steps down could be neurons of their own; move it "
-        "there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
+        "rises and falls again, and is not behind weights or levels, where steps down could be neurons of their own: move "
+        "it there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
         code="not-monotone",
         node=end,
     )

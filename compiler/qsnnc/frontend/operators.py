@@ -110,7 +110,7 @@ TABLE = (
         "Reciprocal Relu Round "
         "Selu Shrink Sigmoid Sign Softplus Softsign Sqrt Swish Tanh ThresholdedRelu",
         "elementwise",
-        "before a quantizer; a chain that rises and falls, as SiLU and GELU with levels below zero, straight behind weights",
+        "before a quantizer; behind weights or levels also a chain that rises and falls, as SiLU with levels below zero",
         "evaluated, never parsed: any spelling will do; each step down is a neuron whose synapses are negated",
     ),
     Operator(

@@ -131,6 +131,28 @@ def test_too_many_sums_to_look_at_are_refused(save, monkeypatch) -> None:
     with pytest.raises(ModelError) as caught:
         compile_model(save(finish(dipping("SiLU")).model()))
     assert caught.value.code == "not-monotone"
+    assert "over 232 potentials; at most 10" in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["between", "again"])
+def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, monkeypatch, way) -> None:
+    """A quantizer of 24 levels before the SiLU, or a second activation, that turns, on levels."""
+    monkeypatch.setattr("qsnnc.frontend.dips.MOST_POTENTIALS", 100)
+    net = stem()
+    net.conv("conv", ternary(np.random.default_rng(4), 4, 3, 3, 3) * np.resize([1, 0.5], (4, 1, 1, 1)))
+    scale, zero = net.const("s", np.float32(0.3)), net.const("z", np.int8(0))
+    net.node("Clip", "clip", net.const("low", np.float32(-3.6)), net.const("high", np.float32(3.6)))
+    net.node("QuantizeLinear", "q", scale, zero)
+    net.node("DequantizeLinear", "dq", scale, zero)
+    if way == "again":
+        net.node("Identity", "same")
+        net.node("MaxPool", "pool", kernel_shape=[1, 1])
+    activation(net, "act", "SiLU", scale=1 / 32, low=-16, high=15)
+    done, _ = equal(finish(reads(net, "conv")), save, certified=False)
+    names = [layer.name for layer in done.graph.layers]
+    before = "pool" if way == "again" else "conv"
+    assert [name for name in names if "turned" in name] == [f"{before}.turned", f"{before}.turned.falls"]
+    assert not any(layer.doubts for layer in done.graph.layers[1:])
 
 
 @pytest.mark.parametrize("open_", [False, True])
