@@ -47,8 +47,8 @@ def compiled(model: onnx.ModelProto) -> Compilation:
             return check(path, CHIP)
         except ModelError as error:
             # all channels of a layer may come out dead, a tensor that is joined with itself may then be quantized again in two
-            # ways, and what the host joins may rise and fall: these are refused; all else that is drawn must compile
-            assume(error.code not in ("constant-activation", "requantized", "not-monotone"))
+            # ways, and scales that come together may lie further apart than 64 : 1: all else that is drawn must compile
+            assume(error.code not in ("constant-activation", "requantized", "add-scales", "concat-scales"))
             raise
 
 
@@ -79,6 +79,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # averages that are moved before constants of their new places, and steps up and down that are, added to others
 @example(Plan((2, 2), 2, ("openavg", "pad", "dilated"), 1, signed=False, ending="scores", seed=2))
 @example(Plan((2, 2), 4, ("valley", "globalpool", "enlarge"), 1, signed=False, ending="scores", seed=1))
+# an activation that turns, of which only a level is ever reached
+@example(Plan((2, 2), 1, ("neg", "valley", "valley"), 2, signed=False, ending="levels", seed=91049408))
 # a level for each value of what lies in phases
 @example(Plan((2, 3), 2, ("deconv", "latepool", "openavg", "same", "deconv"), 1, signed=False, ending="scores", seed=1))
 # the largest of averages and constants, before a map that falls
@@ -87,7 +89,7 @@ def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)
     # arms of a Concat whose scales lie far apart may need weights of more than 8 bits behind it: that does not fit
-    assume([v.code for v in done.violations] != ["weight-bits"])
+    assume({v.code for v in done.violations} != {"weight-bits"})
     assert done.mapping is not None, done.violations
     images = images_of(plan)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)

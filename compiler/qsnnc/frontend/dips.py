@@ -27,6 +27,8 @@ from qsnnc.ir.layers import Doubt, Int
 MOST_POTENTIALS = 1 << 27
 #: the same at a time
 AT_ONCE = 1 << 21
+#: steps down, for each level: more are noise
+MOST_FALLS = 4
 #: a potential beyond all that are reached
 NOWHERE = 1 << 60
 
@@ -60,9 +62,9 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
     steps = _steps(columns, region, levels, values)
     if steps is None:
         raise refusal
-    up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base)
+    up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base, least=1)
     down = _limits(columns, steps, np.maximum(-steps.size, 0), 0 * steps.base)
-    if not up.shape[2] or down.shape[2] > levels.count:
+    if down.shape[2] > MOST_FALLS * levels.count:
         raise refusal
     doubts = _doubts(columns, steps, (up, down))
     off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
@@ -177,11 +179,11 @@ def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level:
     return np.asarray((lowest != level) | (highest != level))
 
 
-def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int) -> Int:
+def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: int = 0) -> Int:
     """Thresholds (rows, columns, levels): always for the base, then a potential for each step, never for the rest."""
     count = base.copy()
     np.add.at(count, (steps.at[:, 0], steps.at[:, 1]), size)
-    limits = np.repeat(columns.reach[..., 1:] + 1, int(count.max()), axis=2)
+    limits = np.repeat(columns.reach[..., 1:] + 1, max(least, int(count.max())), axis=2)
     for k, c in np.ndindex(*count.shape):
         mine = (steps.at[:, 0] == k) & (steps.at[:, 1] == c)
         limits[k, c, : base[k, c]] = columns.reach[k, c, 0]
