@@ -105,7 +105,7 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     for node in reversed(chain):
         part.graph.node.insert(0, node)
     part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", len(scale))))
-    part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model), None))
+    part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model, start), None))
     return _finished(part, model, "readout")
 
 
@@ -189,11 +189,11 @@ def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     return part
 
 
-def _output_type(model: Model) -> int:
+def _output_type(model: Model, start: str) -> int:
+    """Levels and scores that are read out as they are come as floats, what the host makes of them in its own type."""
     from onnx import TensorProto
 
-    last = next(node for node in model.nodes if model.output in node.outputs)
-    return int(TensorProto.INT64 if last.op in ("ArgMax", "ArgMin") else TensorProto.FLOAT)
+    return int(TensorProto.FLOAT if start == model.output else model.kinds.get(model.output) or TensorProto.FLOAT)
 
 
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:

@@ -18,6 +18,7 @@ from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.batch import free_batch
 from qsnnc.frontend.file import first_line, refuse
+from qsnnc.frontend.folding import evaluated
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
 from qsnnc.frontend.reference import session
@@ -282,7 +283,7 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     if not folded:
         return model
     outputs = [name for node in folded for name in node.outputs if name]
-    values = session(model.subgraph({}, outputs, folded)).run(outputs, {})
+    values = evaluated(model.subgraph({}, outputs, folded))
     return replace(
         model,
         nodes=tuple(kept),

@@ -43,6 +43,10 @@ class Session:
         """As onnxruntime describes them."""
         return list(self._session.get_inputs())
 
+    def get_outputs(self) -> list[Any]:
+        """As onnxruntime describes them."""
+        return list(self._session.get_outputs())
+
 
 def session(model: onnx.ModelProto | bytes) -> Session:
     """Return the reference for a model."""

@@ -87,7 +87,7 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
     for node in nodes:
         for name in node.inputs:
             constant = model.constants.get(name)
-            if constant is None or constant.size <= 1:
+            if constant is None or (constant.size <= 1 and node.op != "BatchNormalization"):  # which knows one channel only
                 continue
             rank = len(model.shapes.get(node.outputs[0], ())) + 1
             if (axis := own_axis(node, rank)) is not None:

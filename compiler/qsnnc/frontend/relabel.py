@@ -14,8 +14,8 @@ from qsnnc.frontend.reference import session
 from qsnnc.frontend.tensors import Quantized, together
 from qsnnc.ir.layers import Int
 
-#: whose kernels the reference has for floating point only
-FLOATING = frozenset(("DepthToSpace", "SpaceToDepth"))
+#: whose kernels the reference has for floating point only, Flatten's before opset 9
+FLOATING = frozenset(("DepthToSpace", "Flatten", "SpaceToDepth"))
 #: for 32-bit integers at most
 SCALING = frozenset(("Resize", "Upsample"))
 

@@ -9,6 +9,7 @@ point; its QuantizeLinear rounds ``x / scale``, adds the zero point, and saturat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -68,7 +69,30 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
     if not any(_ours(node) for node in model.graph.node):
         return model, frozenset()
     read = {name for node in model.graph.node if _ours(node) for name in node.input}
-    return replace_nodes(with_constants(model, read), _ours, writers), frozenset(exact)
+    return replace_nodes(_standard(with_constants(model, read)), _ours, writers), frozenset(exact)
+
+
+def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let com.microsoft's quantizers be the standard's where its opset has them: between them stand integers, no floats."""
+    import onnx
+
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    for node in out.graph.node:
+        if node.domain != MICROSOFT or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        writes = node.op_type == "QuantizeLinear"
+        kind = types.get(node.input[2] if len(node.input) > 2 else node.input[0], onnx.TensorProto.UINT8 if writes else 0)
+        if kind not in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and opset < 21:
+            continue
+        if opset >= (10 if sizes.get(node.input[1]) == 1 else 13) and all(entry.name == "axis" for entry in node.attribute):
+            node.domain = ""
+            if opset < 13:
+                del node.attribute[:]
+    return out
 
 
 def _ours(node: onnx.NodeProto) -> bool:

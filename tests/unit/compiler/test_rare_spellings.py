@@ -1,0 +1,97 @@
+"""Spellings that the standard allows and few exporters write."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from against_reference import equal, finish, head, ints, stem, ternary
+from networks import Builder
+from onnx import TensorProto, helper
+
+
+def typed(net: Builder, name: str, kind: int, *values: int) -> str:
+    """A constant of a type that numpy has not."""
+    net.constants.append(helper.make_tensor(name, kind, [len(values)] if len(values) > 1 else [], values))
+    return name
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_host_reads_both_outputs_of_topk(which, save) -> None:
+    net = stem()
+    net.flatten()
+    head(net, 108)
+    net.nodes.append(helper.make_node("TopK", [net.here, ints(net, "k", 2)], ["values", "indices"], name="top", axis=1))
+    net.here, net.shape = ("values", "indices")[which], (2,)
+    model = net.model()
+    if which:
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    equal(model, save)
+
+
+def test_a_batch_norm_behind_a_slice_that_leaves_one_channel(save) -> None:
+    net = stem()
+    net.conv("conv", ternary(np.random.default_rng(2), 3, 3, 2, 2))
+    net.node("Slice", "cut", ints(net, "starts", 1), ints(net, "ends", 2), ints(net, "axes", 1))
+    net.batch_norm("bn", [-0.5], [1.0], [0.5], [1.0 - 1e-5])
+    net.quantize("quant", 1, 3)
+    equal(finish(net, (1, 5, 5)), save, certified=False)
+
+
+def test_a_pad_before_a_flatten_of_opset_8(save) -> None:
+    net = Builder((1, 6, 6))
+    net.node("Mul", "scale", net.const("scale.k", np.float32(1 / 64)))
+    net.node("Clip", "clip", min=0.0, max=3.0)
+    net.node("Floor", "floor")
+    net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 2, 0])
+    equal(finish(net, (1, 8, 7)), save, opset=8)
+
+
+@pytest.mark.parametrize(("kind", "opset"), [(TensorProto.INT8, 10), (TensorProto.UINT8, 13), (TensorProto.INT16, 21)])
+def test_integers_between_microsofts_quantizers(kind, opset, save) -> None:
+    """What clips or moves them has their type."""
+    net = stem() if opset > 10 else Builder((1, 6, 6))
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    constants = [net.const("unit", np.float32(0.5)), net.const("zero", dtype.type(3))]
+    net.node("QuantizeLinear", "q", *constants, domain="com.microsoft", **({} if opset > 10 else {"axis": 1}))
+    if opset > 11 and dtype.itemsize == 1:
+        net.node("Clip", "clip", net.const("low", dtype.type(4)), net.const("high", dtype.type(6)))
+    net.node("Transpose", "turn", perm=[0, 1, 3, 2])
+    net.node("DequantizeLinear", "dq", *constants, domain="com.microsoft")
+    if opset == 10:
+        net.node("Clip", "clip", min=0.0, max=2.0)
+    model = finish(net).model(opset=opset)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    equal(model, save)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "domain", "opset"),
+    [
+        (TensorProto.UINT4, "com.microsoft", 17),
+        (TensorProto.INT4, "com.microsoft", 21),
+        (TensorProto.INT4, "", 21),
+        (TensorProto.UINT2, "", 25),
+    ],
+)
+def test_less_than_a_byte_that_the_file_computes(kind, domain, opset, inside, save) -> None:
+    """onnxruntime computes with such integers and does not hand them over as arrays."""
+    net = stem()
+    low = 0 if kind in (TensorProto.UINT4, TensorProto.UINT2) else -1
+    weights = np.resize([1.0, 0.0, -1.0, 1.0, 1.0], (2, 3, 2, 2))
+    zero = helper.make_tensor("value", kind, [], [-low])
+    net.nodes.append(helper.make_node("Constant", [], ["zero"], "zero", value=zero))
+    unit = net.const("unit", np.float32(1))
+    if inside:
+        net.const("real", (weights * 1.2).astype(np.float32))
+        net.nodes.append(helper.make_node("QuantizeLinear", ["real", unit, "zero"], ["q"], "q", domain=domain))
+    else:
+        value = helper.make_tensor("value", kind, weights.shape, (weights - low).astype(int).ravel())
+        net.nodes.append(helper.make_node("Constant", [], ["q"], "q", value=value))
+    net.nodes.append(helper.make_node("DequantizeLinear", ["q", unit, "zero"], ["w"], "w", domain=domain))
+    net.node("Conv", "conv", "w")
+    net.shape = (2, 5, 5)
+    net.quantize("quant", 0, 3)
+    model = finish(net).model(opset=opset)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    equal(model, save)
