@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.reference import evaluate
 
 if TYPE_CHECKING:
     import onnx
@@ -29,7 +29,7 @@ def with_constants(model: onnx.ModelProto, wanted: Iterable[str]) -> onnx.ModelP
     outputs = [name for node in nodes for name in node.output if name]
     given = [tensor for tensor in model.graph.initializer if tensor.name in read]
     part = helper.make_graph(nodes, "constants", [], [ValueInfoProto(name=name) for name in outputs], given)
-    values = session(helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)).run(outputs, {})
+    values = evaluate(helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version))
     out = onnx.ModelProto()
     out.CopyFrom(model)
     gone = set(outputs)

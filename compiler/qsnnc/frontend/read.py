@@ -20,7 +20,7 @@ from qsnnc.frontend.batch import free_batch
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.reference import evaluate, session
 from qsnnc.frontend.spell import spell
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
     if not folded:
         return model
     outputs = [name for node in folded for name in node.outputs if name]
-    values = session(model.subgraph({}, outputs, folded)).run(outputs, {})
+    values = evaluate(model.subgraph({}, outputs, folded))
     return replace(
         model,
         nodes=tuple(kept),
