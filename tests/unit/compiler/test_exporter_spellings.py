@@ -152,3 +152,26 @@ def test_a_gate_on_the_image_is_the_hosts(save) -> None:
     net.flatten()
     net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 48)))
     assert verify(save(net.model()), samples=10).equal
+
+
+@pytest.mark.parametrize("domain", ["", "com.microsoft"])
+def test_weights_quantized_to_four_bits_in_the_graph(domain, save) -> None:
+    """quantize_static with AddQDQPairToWeight: the integers between the pair are of a type that NumPy lacks."""
+    net = small()
+    scale, zero = net.const("scale", np.float32(0.5)), "zero"
+    net.constants.append(helper.make_tensor(zero, TensorProto.INT4, [], [0]))
+    pair = [
+        helper.make_node("QuantizeLinear", ["conv.weight", scale, zero], ["whole"], "pair/q", domain=domain),
+        helper.make_node("DequantizeLinear", ["whole", scale, zero], ["made"], "pair/dq", domain=domain),
+    ]
+    for node in net.nodes:
+        if node.name == "conv":
+            node.input[1] = "made"
+    model = net.model(opset=17 if domain else 21)
+    model.ir_version = 10
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+    nodes = [*pair, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert verify(save(model), samples=10).equal
