@@ -78,5 +78,6 @@ def part_of(region: Region, axis: int, start: int, size: int) -> Region:
             shape = list(model.shapes[name])
             shape[axis - 1] = size
             shapes[new] = tuple(shape)
-    cut = replace(model, constants=constants, shapes=shapes)
+    kinds = {**model.kinds, **{new: model.kinds[name] for name, new in own.items() if name in model.kinds}}
+    cut = replace(model, constants=constants, shapes=shapes, kinds=kinds)
     return Region(cut, own[region.root], own.get(region.end, region.end), tuple(nodes), region.axes)

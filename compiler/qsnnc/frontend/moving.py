@@ -48,7 +48,8 @@ def then(sums: MovedSums, region: Region) -> MovedSums:
     """Let elementwise operators follow."""
     before, model = sums.before.model, region.model
     constants, shapes = {**model.constants, **before.constants}, {**model.shapes, **before.shapes}
-    model, nodes = replace(model, constants=constants, shapes=shapes), (*sums.before.nodes, *region.nodes)
+    model = replace(model, constants=constants, shapes=shapes, kinds={**model.kinds, **before.kinds})
+    nodes = (*sums.before.nodes, *region.nodes)
     every = tuple(range(1, sums.filled.ndim + 1))
     varies = every if region.moves else varying(model, nodes)
     both = Region(model, sums.before.root, region.end, nodes, varies if len(varies) == 1 else every, region.moves)
@@ -80,7 +81,7 @@ def _across(model: Model, state: Moved, sums: MovedSums) -> MovedSums | None:
 def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -> Region | None:
     """The region on moved values; None where a constant belongs to an axis that the values do not keep."""
     model, numbers = region.model, count()
-    constants, shapes = dict(model.constants), dict(model.shapes)
+    constants, shapes, kinds = dict(model.constants), dict(model.shapes), dict(model.kinds)
     if not region.nodes:
         return Region(model, output, output, (), tuple(range(1, places.ndim + 1)))
     own = {region.root: f"{output}[sums]", region.end: output}
@@ -98,7 +99,8 @@ def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -
                 constants[renamed[name]] = moved
         nodes.append(node.renamed(renamed))
     shapes.update(dict.fromkeys(own.values(), places.shape))
-    moved_model = replace(model, constants=constants, shapes=shapes)
+    kinds.update({new: model.kinds[name] for name, new in own.items() if name in model.kinds})
+    moved_model = replace(model, constants=constants, shapes=shapes, kinds=kinds)
     return Region(moved_model, own[region.root], output, tuple(nodes), tuple(range(1, places.ndim + 1)))
 
 

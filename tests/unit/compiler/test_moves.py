@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from against_reference import equal, finish, head, ints, stem, ternary
 from networks import Builder
-from onnx import helper
+from onnx import TensorProto, helper
 
 from qsnnc import ModelError
 
@@ -351,3 +351,16 @@ def test_copies_of_sums_that_are_quantized_in_two_ways_are_refused(save) -> None
     with pytest.raises(ModelError, match="copies of the same sums in several ways") as caught:
         equal(net, save)
     assert caught.value.code == "requantized"
+
+
+def test_moved_sums_of_an_integer_type_stay_of_that_type(save) -> None:
+    net = stem(channels=4)
+    net.node("Cast", "whole", to=TensorProto.INT32)
+    net.node("Mul", "four", net.const("four.k", np.int32(2)))
+    net.node("ReduceSum", "sum", ints(net, "sum.axis", 3), keepdims=1)
+    net.node("Mul", "factor", net.const("factor.k", np.array([1, 2, 1, 3], np.int32).reshape(4, 1, 1)))
+    net.node("Slice", "cut", ints(net, "cut.start", 1), ints(net, "cut.end", 9), ints(net, "cut.axis", 1))
+    net.node("Add", "bias", net.const("bias.k", np.array([3, -2, 0], np.int32).reshape(3, 1, 1)))
+    net.node("Cast", "back", to=TensorProto.FLOAT)
+    net.quantize("q", -3, 4)
+    equal(finish(net, (3, 6, 1)), save)
