@@ -21,7 +21,7 @@ from qsnnc.frontend.region import Float, Region
 from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.thresholds import error_of, fires, turned
 from qsnnc.frontend.walk import Walk
-from qsnnc.ir.layers import Doubt, Int
+from qsnnc.ir.layers import Doubt, Int, Layer
 
 #: potentials, of all channels together, that an activation is evaluated on
 MOST_POTENTIALS = 1 << 27
@@ -67,14 +67,27 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
     if down.shape[2] > MOST_FALLS * levels.count:
         raise refusal
     doubts = _doubts(columns, steps, (up, down))
-    off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
-    tensors: list[Quantized] = []
-    for name, limits, found in zip((root.name, walk.namer.text(f"{root.name}.falls")), (up, down), doubts, strict=True):
-        own = replace(levels, count=limits.shape[2], zero_point=0.0 if tensors else levels.zero_point)
+    names = (root.name, walk.namer.text(f"{root.name}.falls"))
+    layers: list[Layer] = []
+    for name, limits, found in zip(names, (up, down), doubts, strict=True):
+        own = replace(levels, count=limits.shape[2], zero_point=0.0 if layers else levels.zero_point)
         if own.count:
-            placed = seen.back(root, limits, region.end), seen.back_doubts(found)
-            tensors.append(_tensor(walk, root, own, *placed, off, name))
-    return Terms(tuple(tensors), (1, -1)[: len(tensors)], 0)
+            limits, found = seen.back(root, limits, region.end), seen.back_doubts(found)
+            exact = bool(root.exact.all())
+            layers.append(fires(root, own, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=found))
+            walk.add(layers[-1])
+    if len(layers) == 1:
+        part = replace(Part.of(layers[0], levels), values=levels.values[: layers[0].levels + 1])
+        return Terms.of(Quantized((part,), root.layout))
+    off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
+    return Terms(tuple(Quantized((_term(layer, off),), root.layout) for layer in layers), (1, -1), 0)
+
+
+def _term(layer: Layer, off: float) -> Part:
+    """One of two whose difference is the value; ``off`` is what that may be off their grid."""
+    said = np.asarray(layer.scale * np.arange(layer.levels + 1) + layer.scale * layer.zero_point, np.float64)
+    slack = int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(said).max()))))
+    return Part(layer, layer.scale, layer.zero_point, said, slack)
 
 
 def few_enough(root: Accumulator) -> bool:
@@ -98,18 +111,6 @@ def too_many(end: str, root: Accumulator) -> ModelError:
 
 def _potentials(root: Accumulator) -> int:
     return int(root.reach[..., 0].size * (int(np.ptp(root.reach, axis=2).max()) + 1))
-
-
-def _tensor(
-    walk: Walk, root: Accumulator, levels: Levels, limits: Int, doubts: tuple[Doubt, ...], off: float, name: str
-) -> Quantized:
-    """One of the two layers; ``off`` is what a value of the tensor may be off the grid of both."""
-    exact = bool(root.exact.all())
-    layer = fires(root, levels, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=doubts)
-    walk.add(layer)
-    said = np.asarray(levels.scale * np.arange(levels.count + 1) + levels.scale * levels.zero_point, np.float64)
-    slack = int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(said).max()))))
-    return Quantized((Part(layer, levels.scale, levels.zero_point, said, slack),), root.layout)
 
 
 def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.bool_]:
