@@ -13,6 +13,7 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.linear import classes, span
 from qsnnc.frontend.pools import Pool
 from qsnnc.frontend.read import Model, Node
+from qsnnc.frontend.reordered import largest_of_copies
 from qsnnc.frontend.tensors import F64, Part, Quantized, natural
 from qsnnc.frontend.views import POINT, View, through, views
 from qsnnc.ir.layers import Int, Layer, reachable
@@ -33,8 +34,16 @@ def maximum(
         Gives a name for each layer.
     """
     pool = Pool(model, node, tensor)
-    copies = _copied(node, pool, fresh)
-    found, layers = _largest(node, pool, falling, end, fresh)
+    if len(falling) != pool.seen[0]:  # channels are pooled over: what follows is the same for all
+        falling = np.full(pool.seen[0], falling.any())
+    try:
+        copies = _copied(node, pool, fresh)
+        found, layers = _largest(node, pool, falling, end, fresh)
+    except ModelError as error:
+        written = largest_of_copies(pool, falling, end, fresh) if error.code == "reshape-before-window" else None
+        if written is None:
+            raise
+        return written
     return found, [*copies, *layers]
 
 
