@@ -23,6 +23,7 @@ from qsnnc.frontend.folding import with_constants
 from qsnnc.frontend.spelling import along, ends, geometry, number, requantize, shifted, summed
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
 
 MICROSOFT = "com.microsoft"
@@ -69,7 +70,7 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
     if not any(_ours(node) for node in model.graph.node):
         return model, frozenset()
     read = {name for node in model.graph.node if _ours(node) for name in node.input}
-    return replace_nodes(_standard(with_constants(model, read)), _ours, writers), frozenset(exact)
+    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers), frozenset(exact)
 
 
 def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -93,6 +94,35 @@ def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
             if opset < 13:
                 del node.attribute[:]
     return out
+
+
+def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of opset 10 in opset 11, whose Round the spellings need; as it is where they do not, or a Resize differs."""
+    from onnx import helper, numpy_helper
+
+    opset = next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    nodes = model.graph.node
+    if opset.version != 10 or not any(_ours(node) for node in nodes) or any(node.op_type == "Resize" for node in nodes):
+        return model
+    opset.version = 11
+    for place, node in enumerate(nodes):
+        given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        values: list[np.generic | npt.NDArray[np.int64] | None]
+        if node.op_type == "Clip":
+            values = [np.float32(given[name]) if name in given else None for name in ("min", "max")]
+        elif node.op_type == "Pad":
+            values = [np.array(given["pads"], np.int64), np.float32(given.get("value", 0.0))]
+        else:
+            continue
+        kept = [entry for entry in node.attribute if entry.name == "mode"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        for value in values:
+            name = "" if value is None else f"qsnnc.newer_{place}_{len(node.input)}"
+            node.input.append(name)
+            if value is not None:
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return model
 
 
 def _ours(node: onnx.NodeProto) -> bool:

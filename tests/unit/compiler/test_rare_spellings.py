@@ -141,3 +141,20 @@ def test_a_max_pool_of_what_was_reordered(how, late, save) -> None:
         net.nodes += after
         net.here = after[-1].output[0]
     equal(net, save)
+
+
+def test_integer_operators_of_opset_10(save) -> None:
+    """What onnxruntime's first quantizer wrote: Round came with opset 11, Clip and Pad had attributes until then."""
+    net = Builder((1, 6, 6))
+    net.node("Mul", "scale", net.const("scale.k", np.float32(1 / 64)))
+    net.node("Clip", "clip", min=0.0, max=3.0)
+    unit, zero = net.const("unit", np.float32(0.5)), net.const("zero", np.uint8(7))
+    net.node("QuantizeLinear", "q", unit, zero)
+    weights = np.resize(np.uint8([8, 7, 6, 8, 9]), (2, 1, 3, 3))
+    wide = net.const("wide", np.float32(2))
+    net.node("QLinearConv", "conv", unit, zero, net.const("w", weights), wide, zero, wide, zero)
+    net.node("DequantizeLinear", "dq", wide, zero)
+    net.node("Clip", "cut", max=6.0)
+    net.node("Clip", "bottom", min=-2.0)
+    net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 1, 0], value=2.0, mode="constant")
+    equal(finish(net, (2, 5, 5)), save, opset=10)
