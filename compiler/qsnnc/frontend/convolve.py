@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import dyadic_units
 from qsnnc.frontend.lattice import phased
-from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, classes, idle
 from qsnnc.frontend.spread import fits, spread, ungrouped
 from qsnnc.frontend.tensors import F64, Accumulator
 from qsnnc.frontend.views import View, Window, through, views
@@ -82,6 +82,7 @@ def _moving(sums: Sums, arms: Sequence[Arm], bias: F64, *, per_channel: bool, ap
         (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
     ]
     pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
+    pieces = pieces or idle([arm.tensor for arm in arms], sums.shape)
     offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
     return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
 

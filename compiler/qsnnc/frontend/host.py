@@ -22,9 +22,12 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
     ``internal`` says that the region ends in a tensor that the file does not have.
     """
     model = walk.model
-    whole_numbers = region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None
-    if whole_numbers and any(region.root in node.inputs and node.op != "Cast" for node in region.nodes):
-        return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
+    if region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
+        first = [node for node in region.nodes if region.root in node.inputs]
+        if [node.op for node in first] == ["DequantizeLinear"]:
+            region = walk.part(region, first[0].outputs[0])
+        elif any(node.op != "Cast" for node in first):
+            return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
     levels, turns = _levels(walk, region) if walk.pixels is None or not walk.pixels.whole else (None, False)
     if levels is None:
         return _enter(walk, region)

@@ -85,6 +85,17 @@ def classes(keys: npt.NDArray[Any], shape: tuple[int, int]) -> tuple[Int, Int]:
     return border.reshape(shape).astype(np.int64), example.astype(np.int64)
 
 
+def idle(tensors: Sequence[Quantized], shape: tuple[int, int, int]) -> list[Piece]:
+    """Weights of nought on levels that became constants, where nothing but constants is read."""
+    part = next((part for tensor in tensors for part in tensor.parts), None)
+    if part is None:
+        return []
+    channels, *space = part.population.shape
+    nought = np.zeros((shape[0], channels, 1, 1), np.int64)
+    beyond = [max(0, size - mine) for size, mine in zip(shape[1:], space, strict=True)]
+    return [Piece(part, nought.astype(np.float64), nought, 1, Window((1, 1), pads=(0, 0, beyond[0], beyond[1])))]
+
+
 def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -> Accumulator:
     """Give the pieces one unit a channel, and find out what is exact.
 

@@ -9,7 +9,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.certify import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.convolve import convolve
-from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, idle
 from qsnnc.frontend.read import Model, Node
 from qsnnc.frontend.tensors import F64, Accumulator, Quantized, Terms, natural
 from qsnnc.frontend.views import POINT, Window, space_of
@@ -128,7 +128,7 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
     offsets = Offsets(np.zeros((1, 1), np.int64), offset[None], magnitude, grid)
     shape = (outputs, 1, 1)
     sums = Sums(name, "dense", node, shape, natural(shape, (outputs,)))
-    return settled(model, accumulate(sums, pieces, scales, offsets))
+    return settled(model, accumulate(sums, pieces or idle([tensor], shape), scales, offsets))
 
 
 def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, last: bool) -> Accumulator:

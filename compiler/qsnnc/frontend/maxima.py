@@ -104,7 +104,7 @@ def _largest(
         index[view.channels] = start + view.features[:, None] * area + np.arange(area)
         start += layer.features
     shown = index.reshape(-1)[pool.layout]
-    return Quantized(tuple(parts), shown, np.array(held, np.float64)), layers
+    return Quantized(tuple(parts) or pool.tensor.parts, shown, np.array(held, np.float64)), layers
 
 
 def _alone(seen: list[View], pool: Pool) -> bool:

@@ -43,9 +43,9 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
         for start, part, table in zip(tensor.starts[:-1], tensor.parts, tables, strict=True)
     ]
     seen = np.unique(np.concatenate([table[:, used].reshape(-1) for table, used in functions]))
-    if len(seen) == 1:
+    if len(seen) < 2:  # the levels that became constants are kept, for what reads nothing else
         fixed = np.append(fixed, seen)
-        return Quantized((), np.where(index < 0, index, -len(fixed)), fixed)
+        return replace(tensor, index=np.where(index < 0, index, -len(fixed)), fixed=fixed)
     levels = on_a_grid(region.end, seen, np.zeros(0, bool))
     parts = []
     own = tensor.canonical and not internal

@@ -158,7 +158,7 @@ class Walk:
             read = reached.intersection(node.inputs)
             if not read:
                 continue
-            if node.op in JOINS and sum(n not in self.model.constants for n in node.inputs if n) > 1:
+            if node.op in JOINS and not reached.union(self.model.constants).issuperset(filter(None, node.inputs)):
                 stops.update(node.outputs)
             if node.op not in ELEMENTWISE:
                 ends += read

@@ -8,6 +8,11 @@ from against_reference import equal, finish, head, ints, stem, ternary
 from networks import Builder
 from onnx import TensorProto, helper
 
+import chipsim
+from chipsim.datasets import Dataset
+from qsnnc import compile_model, verify
+from qsnnc.frontend.reference import session
+
 
 def typed(net: Builder, name: str, kind: int, *values: int) -> str:
     """A constant of a type that numpy has not."""
@@ -158,3 +163,54 @@ def test_integer_operators_of_opset_10(save) -> None:
     net.node("Clip", "bottom", min=-2.0)
     net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 1, 0], value=2.0, mode="constant")
     equal(finish(net, (2, 5, 5)), save, opset=10)
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_an_image_of_bytes_that_is_dequantized_and_quantized_again(levels, save) -> None:
+    net = Builder((1, 6, 6))
+    net.node("DequantizeLinear", "bytes", net.const("unit", np.float32(1 / 64)), net.const("zero", np.uint8(128)))
+    net.quantize("quant", 1, 3)
+    model = (net if levels else finish(net)).model()
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    path = save(model)
+    assert verify(path).equal
+    images = np.random.default_rng(0).integers(0, 256, (9, 1, 6, 6)).astype(np.uint8)
+    result = chipsim.run(compile_model(path).mapping, Dataset("random", "test", images, None))
+    (wanted,) = session(model).run(None, {"image": images})
+    np.testing.assert_array_equal(result.scores.reshape(wanted.shape), wanted)
+
+
+def test_a_residual_sum_that_is_quantized_by_comparisons_and_read_out(save) -> None:
+    net = stem()
+    levels = net.here
+    net.conv("conv", ternary(np.random.default_rng(5), 3, 3, 1, 1))
+    net.node("Add", "add", levels)
+    sums = net.here
+    for name, bound in (("a", 0.5), ("b", 1.5)):
+        net.here = sums
+        net.node("Greater", f"{name}/greater", net.const(f"{name}.bound", np.float32(bound)))
+        net.node("Cast", f"{name}/level", to=1)
+    net.node("Add", "both", "a/level_out")
+    equal(net, save)
+
+
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "end"])
+def test_levels_that_a_second_quantizer_makes_one_of(op, save) -> None:
+    """Nothing is left of the image, and the network says so of every image."""
+    net = stem()
+    net.node("Add", "shift", net.const("shift.k", np.float32(8)))
+    net.quantize("dead", 1, 5)
+    if op == "Conv":
+        net.conv("conv", ternary(np.random.default_rng(6), 2, 3, 3, 3))
+        net.quantize("quant", 1, 3)
+        finish(net)
+    elif op.endswith("Pool"):
+        net.node(op, "pool", kernel_shape=[2, 2], strides=[2, 2])
+        net.quantize("quant", 0, 3)
+        finish(net, (3, 3, 3))
+    elif op == "MatMul":
+        net.node("MatMul", "mix", net.const("mix.w", np.float32([[1, 0], [0, 1], [1, 1], [0, -1], [1, 0], [0, 1]])))
+        net.shape = (3, 6, 2)
+    elif op == "Gemm":
+        finish(net)
+    equal(net, save)
