@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from against_reference import finish, stem, ternary
 from networks import Recipe, build, lenet
 
 from chipsim.chip import load_chip
@@ -124,3 +125,21 @@ def test_results_do_not_depend_on_the_placement(small) -> None:
     assert [(c.spikes, c.sops, c.axon_events) for c in first.cores] == [
         (c.spikes, c.sops, c.axon_events) for c in second.cores
     ]
+
+
+@pytest.mark.parametrize("targets", [80, 200])
+def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
+    """A depthwise convolution and a plain one of the same levels, added: a core that holds both has an axon for each."""
+    rng = np.random.default_rng(3)
+    net = stem(channels=4)
+    levels = net.here
+    net.conv("depthwise", ternary(rng, 4, 1, 3, 3), group=4, pads=[1] * 4)
+    arm, net.here = net.here, levels
+    net.conv("plain", ternary(rng, 4, 4, 1, 1))
+    net.node("Add", "add", arm)
+    net.quantize("quant", 0, 3)
+    net.conv("after", ternary(rng, 4, 4, 3, 3), pads=[1] * 4)
+    net.node("Add", "again", net.nodes[-1].input[0])
+    net.quantize("quant2", 0, 3)
+    done = check(save(finish(net).model()), big(columns=64, targets=targets))
+    assert done.mapping is not None or {violation.code for violation in done.violations} == {"targets"}
