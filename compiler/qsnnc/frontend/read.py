@@ -22,6 +22,7 @@ from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
 from qsnnc.frontend.reference import evaluate, session
 from qsnnc.frontend.spell import spell
+from qsnnc.frontend.twins import merged
 
 if TYPE_CHECKING:
     import onnx
@@ -175,7 +176,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
     _refuse_nan(model)
     _try(model)
-    return model
+    return merged(model)
 
 
 class Shapes(dict[str, tuple[int, ...]]):
