@@ -16,7 +16,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.batch import free_batch
+from qsnnc.frontend.batch import free_batch, free_squeezes
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
@@ -131,6 +131,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     loaded, content = load(path, output)
     try:
         standard = rewrite(loaded)
+        free_squeezes(standard)
         free_batch(standard)
         reference = clip(standard, limits or {})
         proto, integral = spell(standard)
