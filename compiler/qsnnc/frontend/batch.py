@@ -50,6 +50,37 @@ def free_batch(proto: onnx.ModelProto) -> None:
     free_shapes(proto.graph, constants, batch, "qsnnc.batch")
 
 
+def free_squeezes(proto: onnx.ModelProto) -> None:
+    """Let a Squeeze that names no axes keep the batch, though that be of one image; changed in place."""
+    from onnx import helper, shape_inference
+
+    nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _squeezes_all(node)]
+    if not nodes or not proto.graph.input[0].type.tensor_type.shape.dim:
+        return
+    several = type(proto)()
+    several.CopyFrom(proto)
+    del several.graph.value_info[:]
+    several.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2  # as of no other axis that is squeezed
+    graph = shape_inference.infer_shapes(several, data_prop=True).graph
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info)}
+    moving, made = _of_images(proto.graph), _Made(proto.graph, "qsnnc.squeezed")
+    old = any(not entry.domain and entry.version < 13 for entry in proto.opset_import)
+    for node in nodes:
+        sizes = [dim.dim_value for dim in shapes.get(node.input[0], ())]
+        if node.input[0] in moving and sizes[:1] == [2] and all(sizes):
+            axes = [axis for axis, size in enumerate(sizes) if size == 1]
+            if not axes:  # none named would mean all again
+                node.op_type = "Identity"
+            elif old:
+                node.attribute.append(helper.make_attribute("axes", axes))
+            else:
+                node.input[1:] = [made.constant(np.array(axes, np.int64))]
+
+
+def _squeezes_all(node: onnx.NodeProto) -> bool:
+    return not node.attribute and not any(node.input[1:])
+
+
 def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
     """Let reshapes to a fixed batch keep the batch that comes in; what is added has names that begin with ``mark``."""
     from onnx import numpy_helper

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend import joins
 from qsnnc.frontend.closing import resolve
+from qsnnc.frontend.columns import columns_of
 from qsnnc.frontend.diagnosis import why_not
 from qsnnc.frontend.levels import FAR, MANY
+from qsnnc.frontend.moving import moved_sums
 from qsnnc.frontend.pairs import Pair, pair_of
 from qsnnc.frontend.read import Node
+from qsnnc.frontend.region import Region
 from qsnnc.frontend.settle import settle
 from qsnnc.frontend.tensors import Accumulator, Quantized
-from qsnnc.frontend.walk import Walk
+from qsnnc.frontend.walk import Moved, Walk
 
 
 def meets(walk: Walk, node: Node, data: list[str]) -> bool:
@@ -102,23 +107,43 @@ def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, sig
 
 def _scaled_sums(walk: Walk, name: str) -> joins.Scaled | None:
     """The sums behind an elementwise part that scales and shifts them by channel, exactly; None where it does more."""
-    region = walk.region(name)
-    root = walk.state.get(region.root) if region else None
-    if region is None or not isinstance(root, Accumulator) or region.axes != (root.axis,):
+    found = _sums_at(walk, name)
+    if found is None:
         return None
-    column = np.arange(region.columns)
-    if root.shape[0] != region.columns:  # written out feature by feature, or in phases: each has its channel's factor
-        along = [-1 if axis == root.axis - 1 else 1 for axis in range(root.layout.ndim)]
-        everywhere = np.broadcast_to(column.reshape(along), root.layout.shape).reshape(-1)
-        owner = root.layout.reshape(-1) // root.border.size
-        column = np.zeros(root.shape[0], np.int64)
-        column[owner] = everywhere
-        if (column[owner] != everywhere).any():
-            return None
+    root, region = found
     f = region.function()
     points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
-    found = f(np.repeat(points, region.columns, axis=1).astype(np.float32))
-    shift = found[0]
-    factor = found[1] - shift
-    straight = np.abs(found - (points * factor + shift)) <= 1e-6 * (np.abs(points * factor) + np.abs(shift))
-    return joins.Scaled(root, factor[column], shift[column]) if straight.all() and (factor != 0).all() else None
+    made = f(np.repeat(points, region.columns, axis=1).astype(np.float32))
+    shift = made[0]
+    factor = made[1] - shift
+    straight = np.abs(made - (points * factor + shift)) <= 1e-6 * (np.abs(points * factor) + np.abs(shift))
+    if not straight.all() or (factor == 0).any():
+        return None
+    # written out feature by feature, in phases or moved: each has the factor of where it stands
+    sizes = [size if axis in region.axes else 1 for axis, size in enumerate(root.layout.shape, start=1)]
+    column = np.broadcast_to(np.arange(region.columns).reshape(sizes), root.layout.shape).reshape(-1)
+    owner = root.layout.reshape(-1) // root.border.size
+    by_channel = np.repeat([factor[:1], shift[:1]], root.shape[0], axis=1)
+    by_channel[:, owner] = factor[column], shift[column]
+    if (by_channel[:, owner] != np.stack([factor[column], shift[column]])).any():
+        return None
+    return joins.Scaled(root, by_channel[0], by_channel[1])
+
+
+def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
+    """The sums that a tensor shows and the elementwise part between; they may have been moved, and cut, before it."""
+    region = walk.region(name)
+    root = walk.state.get(region.root) if region else None
+    if region is not None and isinstance(root, Accumulator):
+        return (root, region) if region.axes == (root.axis,) else None
+    if not isinstance(root, Moved):
+        return None
+    moved = moved_sums(walk, name)
+    if moved is None or not np.isnan(moved.filled).all():
+        return None
+    layout = moved.root.layout
+    if len(np.unique(layout)) < layout.size:  # copies, of which each would be added to something else
+        return None
+    axes = range(1, layout.ndim + 1)
+    axis = next((axis for axis in axes if columns_of(moved.root, (axis,)) is not None), None)
+    return (replace(moved.root, axis=axis), moved.before) if axis is not None else None

@@ -185,7 +185,8 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
 
 def as_sums(node: Node, tensor: Quantized, like: Accumulator, name: str) -> Accumulator:
     """Levels as sums that lie like another operator's, so that both can be added."""
-    index = np.empty(like.layout.size, np.int64)
+    index = np.full(int(np.prod(like.shape)), -1 - len(tensor.fixed))  # nought beside sums that were cut off
     index[like.layout.reshape(-1)] = tensor.index.reshape(-1)
-    found = add_levels(node, [replace(tensor, index=index.reshape(like.shape))], name, (1,), like.shape)
+    fixed = np.append(tensor.fixed, 0.0)
+    found = add_levels(node, [replace(tensor, index=index.reshape(like.shape), fixed=fixed)], name, (1,), like.shape)
     return replace(found, layout=like.layout, axis=like.axis)

@@ -16,13 +16,14 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.batch import free_batch
+from qsnnc.frontend.batch import free_batch, free_squeezes
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.folding import evaluated
 from qsnnc.frontend.limit import clip
 from qsnnc.frontend.load import MOST_VALUES, label, load
 from qsnnc.frontend.reference import session
 from qsnnc.frontend.spell import spell
+from qsnnc.frontend.twins import merged
 
 if TYPE_CHECKING:
     import onnx
@@ -131,6 +132,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     loaded, content = load(path, output)
     try:
         standard = rewrite(loaded)
+        free_squeezes(standard)
         free_batch(standard)
         reference = clip(standard, limits or {})
         proto, integral = spell(standard)
@@ -176,7 +178,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
     _refuse_nan(model)
     _try(model)
-    return model
+    return merged(model)
 
 
 class Shapes(dict[str, tuple[int, ...]]):

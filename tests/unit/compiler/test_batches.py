@@ -12,6 +12,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model
 from qsnnc.frontend.reference import session
+from qsnnc.verification import verify
 
 
 def tokens(net: Builder, batch: int) -> None:
@@ -89,3 +90,26 @@ def test_a_constant_that_differs_from_image_to_image_is_refused(save) -> None:
     with pytest.raises(ModelError, match="differs from image to image") as caught:
         compile_model(save(model))
     assert (caught.value.subject, caught.value.code) == ("own", "batch-moved")
+
+
+@pytest.mark.parametrize("batch", [0, 1, 4])
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("late", [True, False])
+def test_a_squeeze_of_all_axes_keeps_the_batch(batch, opset, late, save) -> None:
+    """torch's x.squeeze() with no axis, of the scores or of what was pooled."""
+    net = Builder((2, 4, 4))
+    net.quantize("stem/quant", 1, 4)
+    net.conv("conv", np.resize([1.0, -1.0, 0.0], (4, 2, 4, 4)))
+    net.quantize("quant", 1, 4)
+    net.node("Flatten" if late else "Squeeze", "flat")
+    net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 4)))
+    if late:
+        net.node("Squeeze", "scores")
+    model = net.model(opset=opset)
+    if batch:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    path = save(model)
+    assert verify(path, samples=8).equal
+    images = np.random.default_rng(0).integers(0, 8, (6, 2, 4, 4)).astype(np.float32)
+    assert chipsim.run(compile_model(path).mapping, Dataset("images", "test", images, None)).scores.shape == (6, 3)

@@ -175,3 +175,18 @@ def test_weights_quantized_to_four_bits_in_the_graph(domain, save) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     assert verify(save(model), samples=10).equal
+
+
+def test_a_quantizer_for_every_reader_of_the_image(save) -> None:
+    """quantize_static with DedicatedQDQPair."""
+    net = Builder((1, 6, 6))
+    net.quantize("own", 1, 4)
+    first, net.here = net.here, "image"
+    net.quantize("twin", 1, 4)
+    net.conv("conv", np.resize([1.0, -1.0, 0.0], (1, 1, 1, 1)))
+    net.quantize("arm", 1, 4)
+    net.node("Add", "add", first)
+    net.quantize("quant", 1, 4)
+    net.flatten()
+    net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 36)))
+    assert verify(save(net.model()), samples=10).equal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, stem, ternary
+from against_reference import equal, finish, ints, stem, ternary
 from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
 
@@ -296,3 +296,32 @@ def test_quantized_weights_inside_the_graph_of_every_narrow_type(save) -> None:
         model.ir_version = 13 if opset == 25 else 10
         path = save(model)
         assert verify(path, samples=5).exactness == "certified", kind
+
+
+def test_sums_over_tokens_that_are_transposed_before_a_residual_sum(save) -> None:
+    """The token mixing of an MLP-mixer."""
+    rng = np.random.default_rng(21)
+    net = stem(channels=3)
+    net.node("Reshape", "flat", ints(net, "flat.shape", 0, 3, 36))
+    trunk = net.node("Transpose", "tokens", perm=[0, 2, 1])
+    net.node("Transpose", "turned", perm=[0, 2, 1])
+    net.node("MatMul", "mix", net.const("mix.weight", ternary(rng, 36, 36).astype(np.float32)))
+    net.node("Add", "bias", net.const("mix.bias", rng.integers(-4, 5, 36).astype(np.float32)))
+    net.node("Transpose", "back", perm=[0, 2, 1])
+    net.node("Add", "join", trunk)
+    net.quantize("q", 0, 5)
+    equal(finish(net, (36, 3)), save, certified=False)
+
+
+@pytest.mark.parametrize("gamma", [1.0, -0.5])
+def test_sums_that_are_cut_before_a_residual_sum(gamma, save) -> None:
+    """A causal convolution: padded on both sides, cut on one."""
+    rng = np.random.default_rng(22)
+    net = stem(channels=3)
+    trunk = net.here
+    net.conv("conv", ternary(rng, 3, 3, 3, 3), pads=[2] * 4)
+    net.node("Mul", "scale", net.const("gamma", np.array([gamma, 1, -2], np.float32).reshape(3, 1, 1)))
+    net.node("Slice", "cut", ints(net, "from", 0, 0), ints(net, "to", 6, 6), ints(net, "axes", 2, 3))
+    net.node("Add", "join", trunk)
+    net.quantize("q", 0, 5)
+    equal(finish(net, (3, 6, 6)), save)
