@@ -42,9 +42,6 @@ class Growth(Builder):
         self.plan = plan
         self.earlier: list[tuple[str, tuple[int, ...]]] = []
         self.count = 0
-        # a max pool of what was enlarged is refused, or of what a padded window made of a crop: its features lie in phases,
-        # or are written out one by one, and no window moves over those
-        self.enlarged = self.cropped = False
 
     def name(self, what: str) -> str:
         self.count += 1
@@ -129,7 +126,6 @@ def _conv(net: Growth, kernel: int = 2, groups: int = 1, outputs: int = 0, **opt
     if min(net.shape[1:]) < span:
         return
     outputs = outputs or int(net.rng.integers(1, 4)) * groups
-    net.enlarged |= net.cropped
     weights = net.weights(outputs, inputs // groups, kernel, kernel)
     bias = net.rng.integers(-4, 5, outputs) / 2.0 if net.rng.random() < 0.5 else None
     net.conv(net.name("conv"), weights, bias, group=groups, **options)
@@ -169,7 +165,6 @@ def _step_same(net: Growth) -> None:
     if not net.spatial:
         return
     outputs = int(net.rng.integers(1, 4))
-    net.enlarged |= net.cropped
     weights = net.const(net.name("w"), net.weights(outputs, net.shape[0], 3, 3).astype(np.float32))
     net.node("Conv", net.name("conv"), weights, auto_pad=str(net.rng.choice(["SAME_UPPER", "SAME_LOWER"])))
     net.shape = (outputs, *net.shape[1:])
@@ -177,7 +172,7 @@ def _step_same(net: Growth) -> None:
 
 
 def _pool(net: Growth, op: str, **options: object) -> bool:
-    if not net.spatial or min(net.shape[1:]) < 2 or (op == "MaxPool" and net.enlarged):
+    if not net.spatial or min(net.shape[1:]) < 2:
         return False
     net.node(op, net.name("pool"), kernel_shape=[2, 2], strides=[2, 2], **options)
     net.shape = (net.shape[0], *(n // 2 for n in net.shape[1:]))
@@ -210,7 +205,7 @@ def _step_avgpool(net: Growth) -> None:
 def _step_globalpool(net: Growth) -> None:
     if net.spatial and net.shape[1] * net.shape[2] in (1, 2, 4, 8, 16):
         op = str(net.rng.choice(["GlobalAveragePool", "GlobalMaxPool"]))
-        net.node("GlobalAveragePool" if net.enlarged else op, net.name("pool"))
+        net.node(op, net.name("pool"))
         net.shape = (net.shape[0], 1, 1)
         net.activate(1.0)
 
@@ -219,7 +214,7 @@ def _step_reduce(net: Growth) -> None:
     if not net.spatial:
         return
     op = str(net.rng.choice(["ReduceSum", "ReduceMax"]))
-    net.node("ReduceSum" if net.enlarged else op, net.name("reduce"), net.ints(3), keepdims=1)
+    net.node(op, net.name("reduce"), net.ints(3), keepdims=1)
     net.shape = (*net.shape[:2], 1)
     net.activate(4.0)
 
@@ -248,7 +243,7 @@ def _step_enlarge(net: Growth) -> None:
         scales = net.const(net.name("k"), np.array([1, 1, 2, 2], np.float32))
         asymmetric = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         net.node("Resize", net.name("grow"), "", scales, mode="nearest", **asymmetric)
-        net.shape, net.enlarged = (net.shape[0], 2 * net.shape[1], 2 * net.shape[2]), True
+        net.shape = (net.shape[0], 2 * net.shape[1], 2 * net.shape[2])
         _step_add(net)
 
 
@@ -257,7 +252,7 @@ def _step_deconv(net: Growth) -> None:
         outputs = int(net.rng.integers(1, 4))
         weights = net.const(net.name("w"), net.weights(net.shape[0], outputs, 2, 3).astype(np.float32))
         net.node("ConvTranspose", net.name("deconv"), weights, strides=[2, 2], pads=[0, 0, 0, 1])
-        net.shape, net.enlarged = (outputs, 2 * net.shape[1], 2 * net.shape[2]), True
+        net.shape = (outputs, 2 * net.shape[1], 2 * net.shape[2])
         net.activate(net.shape[0] * 3.0)
 
 
@@ -318,7 +313,7 @@ def _step_crop(net: Growth) -> None:
     if net.spatial and net.shape[1] > 2:
         step = int(net.rng.integers(1, 3))
         net.node("Slice", net.name("crop"), net.ints(1), net.ints(1 << 20), net.ints(2), net.ints(step))
-        net.shape, net.cropped = (net.shape[0], len(range(1, net.shape[1], step)), net.shape[2]), True
+        net.shape = (net.shape[0], len(range(1, net.shape[1], step)), net.shape[2])
 
 
 def _step_pad(net: Growth) -> None:

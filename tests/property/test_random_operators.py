@@ -79,6 +79,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # averages that are moved before constants of their new places, and steps up and down that are, added to others
 @example(Plan((2, 2), 2, ("openavg", "pad", "dilated"), 1, signed=False, ending="scores", seed=2))
 @example(Plan((2, 2), 4, ("valley", "globalpool", "enlarge"), 1, signed=False, ending="scores", seed=1))
+# sums of sums of one convolution's levels
+@example(Plan((4, 6), 3, ("sums", "three", "three", "three", "shuffle"), 1, signed=True, ending="levels", seed=2062616))
 # an activation that turns, of which only a level is ever reached
 @example(Plan((2, 2), 1, ("neg", "valley", "valley"), 2, signed=False, ending="levels", seed=91049408))
 # a level for each value of what lies in phases

@@ -158,7 +158,7 @@ class Walk:
             read = reached.intersection(node.inputs)
             if not read:
                 continue
-            if node.op in JOINS and not reached.union(self.model.constants).issuperset(filter(None, node.inputs)):
+            if node.op in JOINS and len(self.growth(node.outputs[0], frozenset(stops))[0]) > 1:
                 stops.update(node.outputs)
             if node.op not in ELEMENTWISE:
                 ends += read
