@@ -249,9 +249,9 @@ def _holds(chain: Chain, thresholds: Floats, signs: npt.NDArray[np.uint32]) -> b
     before = _number(np.maximum(_key(at) - 1, -LARGEST))
     far = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1e-45, -1e-45, 255.0, 2.0**31, -(2.0**31), 1e10, -1e10, 1e20, -1e20, 3e38, -3e38]
     spread = np.random.Generator(np.random.PCG64(0)).standard_normal((3, count)).astype(np.float32)
-    scale = np.float32(np.median(np.abs(at[np.isfinite(at)]))) if np.isfinite(at).any() else np.float32(1)
+    scale = float(np.median(np.abs(at.astype(np.float64)))) if at.size else 1.0
     lines = [at * sign, before * sign, np.repeat(np.array(far, np.float32)[:, None], count, axis=1)]
-    lines.append(spread * np.float32(1 + 2 * min(float(scale), 1e30)))
+    lines.append(spread * np.float32(1 + 2 * min(scale, 1e30)))
     x = np.concatenate(lines).astype(np.float32)
     mine = ((x * sign)[:, None] >= thresholds[None]).sum(axis=1)
     near = 2 * levels
