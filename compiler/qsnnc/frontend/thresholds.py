@@ -176,6 +176,7 @@ def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
         border=root.border,
         reach=root.reach,
         exact_sums=bool(root.exact.all()),
+        slack=float(np.minimum(error_of(root), np.abs(root.scale) / 2).max()),
     )
 
 

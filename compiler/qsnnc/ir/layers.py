@@ -106,6 +106,7 @@ class Layer(Population):
     reach: Int  # (border classes, channels, 2): smallest and largest potential that any input reaches
     exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
     doubts: tuple[Doubt, ...] = field(default=())
+    slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
 
     @property
     def readout(self) -> bool:

@@ -279,3 +279,38 @@ def test_wide_weights_of_a_sum_say_that_its_arms_need_one_scale(save) -> None:
     assert found.layer == "sum"
     assert found.found > found.allowed == 8
     assert "give them one scale" in found.advice
+
+
+@pytest.mark.parametrize("end", ["", "ArgMax", "Softmax"])
+def test_scores_that_cancel_differ_by_rounding_alone(end, save) -> None:
+    """Of large terms nothing is left but their rounding, which decides what the host makes of equal scores."""
+    net = Builder((1, 6, 6))
+    net.node("Mul", "up", net.const("up.k", np.float32(1 / 100.7)))
+    net.node("Round", "round")
+    net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(3)))
+    net.node("Mul", "down", net.const("down.k", np.float32(777.7)))
+    net.flatten()
+    weights = np.random.default_rng(0).integers(-3, 4, (4, 36))
+    weights[:, ::2] = -weights[:, 1::2]
+    net.gemm("head", weights * np.float32(0.3))
+    if end:
+        net.node(end, "end", axis=1)
+    model = net.model()
+    if end == "ArgMax":
+        model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    images = np.broadcast_to(np.arange(0, 256, 12, np.uint8)[:, None, None, None], (22, 1, 6, 6))
+    found = verify(save(model), images)
+    assert found.explained
+    assert found.equal != bool(end)  # what the host makes of them shows
+
+
+def test_a_wrong_potential_is_no_rounding(path, inject) -> None:
+    def wrong(graph: LayerGraph) -> LayerGraph:
+        last = graph.layers[-1]
+        (link,) = last.connections
+        weights = link.weights.copy()
+        weights[0, 0] += 1
+        return with_layer(graph, last.name, connections=(replace(link, weights=weights),))
+
+    inject(wrong)
+    assert not verify(path).explained
