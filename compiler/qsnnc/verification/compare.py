@@ -154,7 +154,8 @@ class Comparison:
         self.model, self.graph = model, graph
         self.watched = [entry for entry in (graph.encoder, *graph.layers) if entry.tensor and entry.levels]
         self.features = sum(entry.features for entry in (graph.encoder, *graph.layers))
-        self.sums = [graph.layers[-1].tensor] if graph.layers[-1].tensor not in ("", model.output) else []
+        last = graph.layers[-1].tensor
+        self.sums = [last] if last != model.output and last in model.written else []  # what the host computes scores from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
         self.encoder, self.readout = session(graph.encoder_onnx), session(_with_outputs(graph.readout_onnx, self.sums))
         self.doubts = Doubts(graph)

@@ -314,3 +314,14 @@ def test_a_wrong_potential_is_no_rounding(path, inject) -> None:
 
     inject(wrong)
     assert not verify(path).explained
+
+
+def test_sums_that_only_a_spelling_has_are_not_asked_for(save) -> None:
+    net = stem()
+    net.flatten()
+    net.node("QuantizeLinear", "q", net.const("unit", np.float32(0.5)), net.const("zero", np.uint8(3)))
+    net.node("MatMulInteger", "head", net.const("w", np.resize(np.int8([1, -1, 2]), (108, 4))), "zero")
+    net.node("Cast", "real", to=1)
+    net.node("Mul", "scaled", "unit")
+    net.shape = (4,)
+    assert verify(save(net.model())).equal
