@@ -92,6 +92,9 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
 
 def multiply(model: Model, node: Node, terms: Terms, name: str, *, last: bool) -> Accumulator:
     """Gemm or MatMul on levels."""
+    batched = _batch_of_matrices(model, node, terms.shape)
+    if batched is not None:
+        return _grouped(model, node, terms, batched, name, last=last)
     found = matrix_of(model, node, len(terms.shape) + 1)
     if len(terms.shape) == 1:
         assert not terms.composed, "flat sums are multiplied as they are"
@@ -148,6 +151,42 @@ def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, 
     sums = Sums(name, "dense", node, shape, np.ascontiguousarray(layout), found.out_axis)
     done = convolve(sums, arms, found.bias, per_channel=not last, written_out=not terms.composed)
     return settled(model, terms.read(done))
+
+
+def _batch_of_matrices(model: Model, node: Node, shape: tuple[int, ...]) -> F64 | None:
+    """Constant matrices (leading axes of the result, outputs, inputs), one for each place along leading axes; None for one.
+
+    Whether they stand on the left is for `_grouped` to see.
+    """
+    left = node.inputs[0] in model.constants
+    weights = constant(model, node, 0 if left else 1)
+    if node.op == "Gemm" or weights.ndim < 3 or len(shape) < 3 or (weights.ndim > len(shape) and weights.shape[0] != 1):
+        return None
+    weights = weights.reshape(weights.shape[-len(shape) :])
+    if np.prod(weights.shape[:-2]) == 1:
+        return None
+    lead = np.broadcast_shapes(weights.shape[:-2], shape[:-2])
+    weights = weights if left else weights.swapaxes(-1, -2)
+    return np.ascontiguousarray(np.broadcast_to(weights, (*lead, *weights.shape[-2:])))
+
+
+def _grouped(model: Model, node: Node, terms: Terms, weights: F64, name: str, *, last: bool) -> Accumulator:
+    """A matrix for each place along leading axes is a convolution of one tap in groups."""
+    left = node.inputs[0] in model.constants
+    *lead, outputs, inputs = weights.shape
+    groups = int(np.prod(lead))
+    arms = []
+    for tensor, sign in zip(terms.tensors, terms.signs, strict=True):
+        index = tensor.index if left else tensor.index.swapaxes(-1, -2)
+        index = np.broadcast_to(index, (*lead, *index.shape[-2:])).reshape(groups * inputs, 1, -1)
+        kernel = sign * weights.reshape(groups * outputs, inputs, 1, 1)
+        arms.append(Arm(replace(tensor, index=index), index.shape, kernel, groups, POINT))
+    shape = (groups * outputs, 1, arms[0].shape[2])
+    layout = natural(shape, (*lead, outputs, shape[2]))
+    layout = layout if left else np.ascontiguousarray(layout.swapaxes(-1, -2))
+    sums = Sums(name, "dense", node, shape, layout, len(lead) + (1 if left else 2))
+    bias = np.zeros(groups * outputs)
+    return settled(model, terms.read(convolve(sums, arms, bias, per_channel=not last, written_out=not terms.composed)))
 
 
 def settled(model: Model, sums: Accumulator) -> Accumulator:

@@ -55,7 +55,7 @@ TABLE = (
     Operator(
         "MatMul",
         "weighted",
-        "one constant matrix, on the right, or on the left of a batched tensor; leading axes are positions",
+        "constant matrices on the right, or on the left of a batched tensor; one, whose leading axes are positions, or one each",
         "tokens need no flatten; a product of two activations is refused",
     ),
     Operator(

@@ -214,3 +214,25 @@ def test_levels_that_a_second_quantizer_makes_one_of(op, save) -> None:
     elif op == "Gemm":
         finish(net)
     equal(net, save)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("along", [None, 0, 1, 2])
+def test_a_matrix_for_each_channel(left, along, save) -> None:
+    """Batched matrices, constant, before a quantizer with a factor along any axis."""
+    net = stem()
+    weights = ternary(np.random.default_rng(7), 3, 2, 6) if left else ternary(np.random.default_rng(7), 1, 3, 6, 2)
+    name = net.const("w", weights.astype(np.float32))
+    if left:
+        net.nodes.append(helper.make_node("MatMul", [name, net.here], ["many"], "many"))
+        net.here = "many"
+    else:
+        net.node("MatMul", "many", name)
+    shape = (3, 2, 6) if left else (3, 6, 2)
+    if along is not None:
+        factors = np.resize(np.float32([0.5, 1, 2]), [size if axis == along else 1 for axis, size in enumerate(shape)])
+        net.node("Mul", "scale", net.const("factors", factors))
+    net.quantize("quant", 0, 3)
+    net.node("MatMul", "mix", net.const("mix.w", ternary(np.random.default_rng(8), shape[2], 3).astype(np.float32)))
+    net.quantize("quant2", 0, 3)
+    equal(finish(net, (*shape[:2], 3)), save)
