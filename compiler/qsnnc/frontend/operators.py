@@ -55,7 +55,7 @@ TABLE = (
     Operator(
         "MatMul",
         "weighted",
-        "constant matrices on the right, or on the left of a batched tensor; one, whose leading axes are positions, or one each",
+        "constant matrices, on the right, or on the left of a batched tensor; leading axes are positions, or have one each",
         "tokens need no flatten; a product of two activations is refused",
     ),
     Operator(
