@@ -340,3 +340,29 @@ def test_a_plane_of_constants_is_pooled(save) -> None:
     model = finish(net).model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     equal(model, save)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "outputs"),
+    [
+        ("BatchNormalization", [[1.0] * 3, [0.0] * 3, [0.0] * 3, [1.0] * 3], {"training_mode": 1}, ["mean", "var"]),
+        ("Dropout", [0.5, True], {}, []),
+        ("RandomNormalLike", [], {}, []),
+    ],
+)
+def test_what_has_no_one_result_is_refused(op, inputs, attributes, outputs, save) -> None:
+    """torch exports what it is given: a model that was left in training mode."""
+    net = stem(channels=3)
+    values = [np.asarray(value, bool if value is True else np.float32) for value in inputs]
+    net.node(op, "odd", *(net.const(f"odd.{n}", value) for n, value in enumerate(values)), **attributes)
+    net.nodes[-1].output.extend(outputs)
+    net.quantize("q", 1, 3)
+    with pytest.raises(ModelError, match=f"^odd: {op}.*model.eval") as refusal:
+        verify(save(finish(net, (3, 6, 6)).model()))
+    assert refusal.value.code == "model-chance"
+
+
+def test_dropout_of_nothing_is_no_training(save) -> None:
+    net = stem(channels=3)
+    net.node("Dropout", "drop", net.const("ratio", np.float32(0)), net.const("mode", np.array(True)))
+    equal(finish(net, (3, 6, 6)), save)
