@@ -177,18 +177,6 @@ def weights_computed_from_the_data() -> Builder:
     return refused(net, "Conv", "dynamic", weights, shape=(1, 6, 6))
 
 
-def two_heads() -> Builder:
-    net = stem(channels=3)
-    net.flatten()
-    start = net.here
-    net.gemm("one", np.ones((2, 108)))
-    one, net.here, net.shape = net.here, start, (108,)
-    net.gemm("two", np.ones((3, 108)))
-    net.node("Concat", "cat", one, axis=1)
-    net.shape = (5,)
-    return net
-
-
 def bounds_along_an_axis_of_their_own() -> Builder:
     """What torch.bucketize becomes."""
     net = stem(channels=2)
@@ -206,7 +194,6 @@ def bounds_along_an_axis_of_their_own() -> Builder:
         (softmax_between, "soft", "model-operator"),
         (product_of_a_tensor_and_its_own_mean, "excite", "two-activations"),
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
-        (two_heads, "cat_out", "readout-unclear"),
         (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
