@@ -148,7 +148,10 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
         for first in range(0, len(images), step):
             part = images[first : first + step]
             filled = np.concatenate([part, np.repeat(part[:1], step - len(part), axis=0)])
-            found.append([value[: len(part)] for value in runner.run(wanted, {name: filled})])
+            given = runner.run(wanted, {name: filled})
+            # a Squeeze of all axes takes the batch of one image away
+            given = [value if value.shape[:1] == (step,) else value.reshape(step, -1) for value in given]
+            found.append([value[: len(part)] for value in given])
         return [np.concatenate(columns) for columns in zip(*found, strict=True)]
 
     def call(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

@@ -15,6 +15,7 @@ from qsnnc.frontend.branches import join, meets
 from qsnnc.frontend.closing import resolve
 from qsnnc.frontend.convolution import convolution, transposed
 from qsnnc.frontend.diagnosis import not_quantized, why_not
+from qsnnc.frontend.heads import HEADS, side_by_side, taken_apart
 from qsnnc.frontend.names import Namer
 from qsnnc.frontend.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.pixels import Pixels
@@ -50,9 +51,9 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
     entry = Pixels(model, entering) if entering else None
     walk = Walk(model, Namer(model.origins), producer, set() if entry else {model.input}, pixels=entry)
     run(walk)
-    sums, root = _read_out(walk)
+    sums, root, after = _read_out(walk)
     assert walk.encoder is not None
-    layer = readout_of(sums, root if sums.canonical else "", model)
+    layer = readout_of(sums, root if sums.canonical and after is model else "", model)
     region = walk.encoder_region
     if region is None:
         assert entry is not None
@@ -64,7 +65,7 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         encoder=walk.encoder,
         layers=_used((*walk.layers, layer)),
         encoder_onnx=host[0],
-        readout_onnx=ends.readout(model, sums, root),
+        readout_onnx=ends.readout(after, sums, root),
         encoder_exact=host[1],
         output_tensor=model.output,
         output_shape=ends.output_shape(model),
@@ -220,18 +221,20 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     return None
 
 
-def _read_out(walk: Walk) -> tuple[Accumulator, str]:
-    """The potentials that the output is computed from, and the tensor that they stand for."""
+def _read_out(walk: Walk) -> tuple[Accumulator, str, Model]:
+    """The potentials that the output is computed from, the tensor that they stand for, and the model that has it."""
     model = walk.model
     root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
-    known = walk.state.get(root)
     if walk.encoder is None:
         raise not_quantized(model)
-    if isinstance(known, Accumulator):
-        return known, root
-    if isinstance(known, Quantized):
-        node = walk.producer[root]
-        return joins.read_levels(node, known, walk.namer.text("levels")), root
+    known = _head(walk, root)
+    if known is not None:
+        return known, root, model
+    heads = {name: head for name in sorted(_frontier_of(walk)) if (head := _head(walk, name)) is not None}
+    if heads.keys() == _frontier_of(walk):
+        joined = side_by_side(list(heads.values()), walk.unused(walk.namer.text("heads")))
+        if joined is not None:
+            return joined, HEADS, taken_apart(model, heads)
     several = sorted(_frontier_of(walk))
     raise ModelError(
         model.output,
@@ -242,6 +245,14 @@ def _read_out(walk: Walk) -> tuple[Accumulator, str]:
         node=model.output,
         found=several,
     )
+
+
+def _head(walk: Walk, name: str) -> Accumulator | None:
+    """The potentials that a tensor stands for."""
+    known = walk.state.get(name)
+    if isinstance(known, Quantized) and name in walk.producer:
+        return joins.read_levels(walk.producer[name], known, walk.namer.text("levels"))
+    return known if isinstance(known, Accumulator) else None
 
 
 def _frontier(walk: Walk) -> str:

@@ -17,6 +17,7 @@ from chipsim.errors import InputError
 from chipsim.standard import rewrite
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.batch import free_batch, free_squeezes
+from qsnnc.frontend.chance import refuse_chance
 from qsnnc.frontend.file import first_line, refuse
 from qsnnc.frontend.folding import evaluated
 from qsnnc.frontend.limit import clip
@@ -132,6 +133,7 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     loaded, content = load(path, output)
     try:
         standard = rewrite(loaded)
+        refuse_chance(standard)
         free_squeezes(standard)
         free_batch(standard)
         reference = clip(standard, limits or {})

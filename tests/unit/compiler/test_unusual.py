@@ -177,18 +177,6 @@ def weights_computed_from_the_data() -> Builder:
     return refused(net, "Conv", "dynamic", weights, shape=(1, 6, 6))
 
 
-def two_heads() -> Builder:
-    net = stem(channels=3)
-    net.flatten()
-    start = net.here
-    net.gemm("one", np.ones((2, 108)))
-    one, net.here, net.shape = net.here, start, (108,)
-    net.gemm("two", np.ones((3, 108)))
-    net.node("Concat", "cat", one, axis=1)
-    net.shape = (5,)
-    return net
-
-
 def bounds_along_an_axis_of_their_own() -> Builder:
     """What torch.bucketize becomes."""
     net = stem(channels=2)
@@ -206,7 +194,6 @@ def bounds_along_an_axis_of_their_own() -> Builder:
         (softmax_between, "soft", "model-operator"),
         (product_of_a_tensor_and_its_own_mean, "excite", "two-activations"),
         (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
-        (two_heads, "cat_out", "readout-unclear"),
         (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -340,3 +327,29 @@ def test_a_plane_of_constants_is_pooled(save) -> None:
     model = finish(net).model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     equal(model, save)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "outputs"),
+    [
+        ("BatchNormalization", [[1.0] * 3, [0.0] * 3, [0.0] * 3, [1.0] * 3], {"training_mode": 1}, ["mean", "var"]),
+        ("Dropout", [0.5, True], {}, []),
+        ("RandomNormalLike", [], {}, []),
+    ],
+)
+def test_what_has_no_one_result_is_refused(op, inputs, attributes, outputs, save) -> None:
+    """torch exports what it is given: a model that was left in training mode."""
+    net = stem(channels=3)
+    values = [np.asarray(value, bool if value is True else np.float32) for value in inputs]
+    net.node(op, "odd", *(net.const(f"odd.{n}", value) for n, value in enumerate(values)), **attributes)
+    net.nodes[-1].output.extend(outputs)
+    net.quantize("q", 1, 3)
+    with pytest.raises(ModelError, match=f"^odd: {op}.*model.eval") as refusal:
+        verify(save(finish(net, (3, 6, 6)).model()))
+    assert refusal.value.code == "model-chance"
+
+
+def test_dropout_of_nothing_is_no_training(save) -> None:
+    net = stem(channels=3)
+    net.node("Dropout", "drop", net.const("ratio", np.float32(0)), net.const("mode", np.array(True)))
+    equal(finish(net, (3, 6, 6)), save)
