@@ -12,13 +12,13 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
-from qsnnc.errors import ModelError
 from qsnnc.frontend.read import Model
 from qsnnc.frontend.reference import session
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
 from qsnnc.pipeline import front
 from qsnnc.verification.explain import Doubts, Mismatch
+from qsnnc.verification.inner import Reference, with_outputs
 from qsnnc.verification.reproduce import Reproduction, reproduce
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Comparison:
         last = graph.layers[-1].tensor
         self.sums = [last] if last != model.output and last in model.written else []  # what the host computes scores from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
-        self.encoder, self.readout = session(graph.encoder_onnx), session(_with_outputs(graph.readout_onnx, self.sums))
+        self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
         self.doubts = Doubts(graph)
         self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
         self.values = self.differences = 0
@@ -296,47 +296,6 @@ def random_images(rule: InputSpec, samples: int, seed: int) -> Array:
     sparse = np.where(rng.random(shape) < 0.15, noise, 0)
     flat = np.clip(rng.integers(0, 256, kind.shape) + noise // 16 - 8, 0, 255)
     return np.choose(np.broadcast_to(kind, shape), [noise, sparse, flat]).astype(np.uint8)
-
-
-class Reference:
-    """The model with more outputs, one batch at a time or, where it takes single images only, image by image."""
-
-    def __init__(self, model: Model, tensors: list[str]) -> None:
-        import onnx
-
-        proto = type(model.reference)()
-        proto.CopyFrom(model.reference)
-        there = {value.name for value in proto.graph.output}
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(tensors) if name not in there)
-        self.wanted = [model.output, *tensors]
-        self.run = session(proto)
-        self.input = model.input
-        self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-
-    def __call__(self, images: Array) -> list[Array]:
-        """The output, then the tensors."""
-        if not self.single:
-            try:
-                found = self.run.run(self.wanted, {self.input: images})
-                if all(len(value) == len(images) for value in found):
-                    return found
-            except ModelError:  # a reshape to one image, say
-                if len(images) == 1:
-                    raise
-            self.single = True
-        parts = [self.run.run(self.wanted, {self.input: images[i : i + 1]}) for i in range(len(images))]
-        if any(np.ndim(value) == 0 or len(value) != 1 for part in parts for value in part):
-            raise InputError(self.input, "a tensor of the model has no batch axis", code="batch-moved")
-        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-
-
-def _with_outputs(content: bytes, tensors: list[str]) -> bytes:
-    """The model with more of its tensors as outputs."""
-    import onnx
-
-    proto = onnx.load_from_string(content)
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    return bytes(proto.SerializeToString())
 
 
 def _score_errors(found: Array, expected: Array, certified: bool, slack: float) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,56 @@
+"""Tensors within a model, as more of its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+from qsnnc.errors import ModelError
+from qsnnc.frontend.read import Model
+from qsnnc.frontend.reference import session
+
+Array = npt.NDArray[Any]
+
+
+class Reference:
+    """The model with more outputs, one batch at a time or, where it takes single images only, image by image."""
+
+    def __init__(self, model: Model, tensors: list[str]) -> None:
+        import onnx
+
+        proto = type(model.reference)()
+        proto.CopyFrom(model.reference)
+        there = {value.name for value in proto.graph.output}
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(tensors) if name not in there)
+        self.wanted = [model.output, *tensors]
+        self.run = session(proto)
+        self.input = model.input
+        self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+    def __call__(self, images: Array) -> list[Array]:
+        """The output, then the tensors."""
+        if not self.single:
+            try:
+                found = self.run.run(self.wanted, {self.input: images})
+                if all(len(value) == len(images) for value in found):
+                    return found
+            except ModelError:  # a reshape to one image, say
+                if len(images) == 1:
+                    raise
+            self.single = True
+        parts = [self.run.run(self.wanted, {self.input: images[i : i + 1]}) for i in range(len(images))]
+        if any(np.ndim(value) == 0 or len(value) != 1 for part in parts for value in part):
+            raise InputError(self.input, "a tensor of the model has no batch axis", code="batch-moved")
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+def with_outputs(content: bytes, tensors: list[str]) -> bytes:
+    """The model with more of its tensors as outputs."""
+    import onnx
+
+    proto = onnx.load_from_string(content)
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    return bytes(proto.SerializeToString())
