@@ -79,6 +79,10 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 # averages that are moved before constants of their new places, and steps up and down that are, added to others
 @example(Plan((2, 2), 2, ("openavg", "pad", "dilated"), 1, signed=False, ending="scores", seed=2))
 @example(Plan((2, 2), 4, ("valley", "globalpool", "enlarge"), 1, signed=False, ending="scores", seed=1))
+# two halves of one average, of which the second does not lie as the first
+@example(
+    Plan((5, 5), 2, ("deconv", "maxpool", "openavg", "split", "three"), 2, signed=False, ending="levels", seed=1126100995)
+)
 # sums of sums of one convolution's levels
 @example(Plan((4, 6), 3, ("sums", "three", "three", "three", "shuffle"), 1, signed=True, ending="levels", seed=2062616))
 # an activation that turns, of which only a level is ever reached

@@ -17,6 +17,7 @@ from qsnnc.frontend.pairs import Pair, pair_of
 from qsnnc.frontend.read import Node
 from qsnnc.frontend.region import Region
 from qsnnc.frontend.settle import settle
+from qsnnc.frontend.spread import in_order
 from qsnnc.frontend.tensors import Accumulator, Quantized
 from qsnnc.frontend.walk import Moved, Walk
 
@@ -60,6 +61,8 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
         return _join_levels(walk, node, levels, name, signs)
     if any(arm is None for arm in found):
         raise why_not(walk, node, data)
+    scaled = iter(_alike([arm for arm in found if isinstance(arm, joins.Scaled)]))
+    found = [next(scaled) if isinstance(arm, joins.Scaled) else arm for arm in found]
     like = next(arm.sums for arm in found if isinstance(arm, joins.Scaled))
     if any(arm.index.shape != like.layout.shape for arm in levels):
         raise why_not(walk, node, data)
@@ -70,6 +73,20 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
         if arm is not None
     ]
     return joins.add_sums(node, arms, signs, name)
+
+
+def _alike(arms: list[joins.Scaled]) -> list[joins.Scaled]:
+    """Arms that lie alike: written out feature by feature, where they do not; as they are where that takes too much."""
+    if all(joins.lie_alike(arm.sums, arms[0].sums) for arm in arms):
+        return arms
+    written = []
+    for arm in arms:
+        sums = in_order(arm.sums)
+        if sums is None:
+            return arms
+        channel = arm.sums.layout.reshape(-1) // arm.sums.border.size
+        written.append(joins.Scaled(sums, arm.factor[channel], arm.shift[channel]))
+    return written
 
 
 def _arms(

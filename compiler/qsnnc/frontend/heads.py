@@ -13,9 +13,9 @@ import numpy as np
 
 from qsnnc.frontend.linear import classes, span
 from qsnnc.frontend.read import Model, Node
-from qsnnc.frontend.spread import MOST_WEIGHTS, ungrouped
+from qsnnc.frontend.spread import MOST_WEIGHTS, by_feature, ungrouped, weights_of
 from qsnnc.frontend.tensors import Accumulator
-from qsnnc.ir.layers import Connection, Int, reachable
+from qsnnc.ir.layers import reachable
 
 #: the tensor of all heads' values
 HEADS = "qsnnc.heads"
@@ -24,9 +24,9 @@ HEADS = "qsnnc.heads"
 def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
     """All heads as one; its tensor has the elements of theirs, one after the other. None where that takes too much."""
     if len({head.shape[1:] for head in heads}) > 1:
-        if sum(map(_written, heads)) > MOST_WEIGHTS:
+        if sum(map(weights_of, heads)) > MOST_WEIGHTS:
             return None
-        heads = [_by_feature(head) for head in heads]
+        heads = [by_feature(head) for head in heads]
     first = heads[0]
     space, area = first.shape[1:], first.border.size
     starts = np.cumsum([0, *(head.shape[0] for head in heads)])
@@ -83,41 +83,3 @@ def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
     shapes[HEADS] = (start,)
     rest = [node for node in model.nodes if not heads.keys() & set(node.outputs)]
     return replace(model, nodes=(*made, *rest), constants=constants, shapes=shapes)
-
-
-def _written(head: Accumulator) -> int:
-    """Weights of a head that is written out feature by feature."""
-    return int(np.prod(head.shape)) * sum(head.sources[link.source].features for link in head.connections)
-
-
-def _by_feature(head: Accumulator) -> Accumulator:
-    """Channel o at position p becomes output o * positions + p."""
-    border = head.border.reshape(-1)
-    links = tuple(_matrix(link, head) for link in head.connections)
-    shape = (head.shape[0] * border.size, 1, 1)
-    whole = np.zeros((1, 1), np.int64)
-    return replace(
-        head,
-        shape=shape,
-        connections=links,
-        scale=head.scale[border].T.reshape(1, -1),
-        offset=head.offset[border].T.reshape(1, -1),
-        border=whole,
-        reach=span(reachable(links, head.sources, shape), whole),
-        exact=head.exact.repeat(border.size),
-        grid=head.grid.repeat(border.size),
-        magnitude=head.magnitude.repeat(border.size),
-    )
-
-
-def _matrix(link: Connection, head: Accumulator) -> Connection:
-    """A convolution as a matrix on all features of its source."""
-    channels, rows, columns = head.shape
-    source = head.sources[link.source].shape
-    weights = ungrouped(link.weights, link.groups, source[0]).reshape(channels, source[0], -1)
-    taps: Int = link.taps(source[1:], (rows, columns))
-    full = np.zeros((channels, len(taps), source[0], source[1] * source[2]), np.int64)
-    for tap in range(taps.shape[1]):  # at one tap, no two windows read the same position
-        at = np.flatnonzero(taps[:, tap] >= 0)
-        full[:, at, :, taps[at, tap]] += weights[:, :, tap]
-    return Connection(link.source, full.reshape(-1, *source))

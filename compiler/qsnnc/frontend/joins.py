@@ -114,6 +114,11 @@ def _seen(tensors: Sequence[Quantized], node: Node) -> tuple[int, int, int]:
     return as_map(shape, node)
 
 
+def lie_alike(one: Accumulator, other: Accumulator) -> bool:
+    """Whether two tensors show the features of their sums in the same places."""
+    return one.shape == other.shape and one.axis == other.axis and np.array_equal(one.layout, other.layout)
+
+
 def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
     """Sum of the results of linear operators: all their connections, brought to one unit a channel.
 
@@ -125,8 +130,7 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
     first = arms[0].sums
     for arm in arms:
         other = arm.sums
-        alike = other.shape == first.shape and other.axis == first.axis and np.array_equal(other.layout, first.layout)
-        if not alike or (np.ptp(other.scale, axis=0) > 0).any():
+        if not lie_alike(other, first) or (np.ptp(other.scale, axis=0) > 0).any():
             raise ModelError(
                 node.name,
                 f"{node.op} of {first.name} and {other.name}, whose sums lie differently; put a quantizer (scale, round, "

@@ -7,16 +7,17 @@ the layer becomes a matrix from all features that are read to all that are compu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qsnnc.frontend.certify import dyadic_units
-from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate
+from qsnnc.frontend.linear import Arm, Offsets, Piece, Sums, accumulate, span
 from qsnnc.frontend.tensors import F64, Accumulator
 from qsnnc.frontend.views import Window
-from qsnnc.ir.layers import Int
+from qsnnc.ir.layers import Connection, Int, reachable
 
 T = TypeVar("T", bound=np.generic)
 
@@ -77,3 +78,63 @@ def ungrouped(kernel: npt.NDArray[T], groups: int, channels: int) -> npt.NDArray
     for group in range(groups):
         full[group, :, group] = kernel.reshape(groups, outputs // groups, *kernel.shape[1:])[group]
     return full.reshape(outputs, channels, *kernel.shape[2:])
+
+
+def in_order(sums: Accumulator) -> Accumulator | None:
+    """The same sums feature by feature, in the order of the tensor; None where that takes too many weights."""
+    if weights_of(sums) > MOST_WEIGHTS:
+        return None
+    every, rows = by_feature(sums), sums.layout.reshape(-1)
+    shape = (len(rows), 1, 1)
+    links = tuple(replace(link, weights=link.weights[rows]) for link in every.connections)
+    return replace(
+        every,
+        shape=shape,
+        connections=links,
+        scale=every.scale[:, rows],
+        offset=every.offset[:, rows],
+        reach=every.reach[:, rows],
+        exact=every.exact[rows],
+        grid=every.grid[rows],
+        magnitude=every.magnitude[rows],
+        layout=np.arange(len(rows)).reshape(sums.layout.shape),
+        axis=1,
+    )
+
+
+def weights_of(sums: Accumulator) -> int:
+    """Weights of sums that are written out feature by feature."""
+    return int(np.prod(sums.shape)) * sum(sums.sources[link.source].features for link in sums.connections)
+
+
+def by_feature(sums: Accumulator) -> Accumulator:
+    """Channel o at position p becomes output o * positions + p."""
+    border = sums.border.reshape(-1)
+    links = tuple(_matrix(link, sums) for link in sums.connections)
+    shape = (sums.shape[0] * border.size, 1, 1)
+    whole = np.zeros((1, 1), np.int64)
+    return replace(
+        sums,
+        shape=shape,
+        connections=links,
+        scale=sums.scale[border].T.reshape(1, -1),
+        offset=sums.offset[border].T.reshape(1, -1),
+        border=whole,
+        reach=span(reachable(links, sums.sources, shape), whole),
+        exact=sums.exact.repeat(border.size),
+        grid=sums.grid.repeat(border.size),
+        magnitude=sums.magnitude.repeat(border.size),
+    )
+
+
+def _matrix(link: Connection, sums: Accumulator) -> Connection:
+    """A convolution as a matrix on all features of its source."""
+    channels, rows, columns = sums.shape
+    source = sums.sources[link.source].shape
+    weights = ungrouped(link.weights, link.groups, source[0]).reshape(channels, source[0], -1)
+    taps: Int = link.taps(source[1:], (rows, columns))
+    full = np.zeros((channels, len(taps), source[0], source[1] * source[2]), np.int64)
+    for tap in range(taps.shape[1]):  # at one tap, no two windows read the same position
+        at = np.flatnonzero(taps[:, tap] >= 0)
+        full[:, at, :, taps[at, tap]] += weights[:, :, tap]
+    return Connection(link.source, full.reshape(-1, *source))

@@ -325,3 +325,32 @@ def test_sums_that_are_cut_before_a_residual_sum(gamma, save) -> None:
     net.node("Add", "join", trunk)
     net.quantize("q", 0, 5)
     equal(finish(net, (3, 6, 6)), save)
+
+
+@pytest.mark.parametrize("how", ["phases", "halves"])
+def test_sums_that_lie_differently_are_added_feature_by_feature(save, how) -> None:
+    """A convolution and a transposed one, whose sums lie in phases; two halves of one average."""
+    net = stem(channels=4)
+    start = net.here
+    if how == "phases":
+        net.node(
+            "ConvTranspose",
+            "up",
+            net.const("up.w", ternary(np.random.default_rng(7), 4, 2, 2, 2).astype(np.float32)),
+            strides=[2, 2],
+        )
+        arm, net.here = net.here, start
+        net.node("Pad", "pad", ints(net, "pads", 0, 0, 3, 3, 0, 0, 3, 3))
+        net.shape = (4, 12, 12)
+        net.conv("conv", ternary(np.random.default_rng(8), 2, 4, 3, 3), pads=[1] * 4)
+        net.node("Add", "add", arm)
+    else:
+        net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[2, 2])
+        whole = net.here
+        net.node("Slice", "one", ints(net, "a", 0), ints(net, "b", 2), ints(net, "axis", 1))
+        one, net.here = net.here, whole
+        net.node("Slice", "two", ints(net, "c", 2), ints(net, "d", 4), "axis")
+        net.node("Add", "add", one)
+        net.shape = (2, 3, 3)
+    net.quantize("q", 1, 7)
+    equal(finish(net), save)
