@@ -83,6 +83,8 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @example(
     Plan((5, 5), 2, ("deconv", "maxpool", "openavg", "split", "three"), 2, signed=False, ending="levels", seed=1126100995)
 )
+# 0, 32 and 63.5, where an integer type saturates: three values, but 127 steps of a half
+@example(Plan((2, 2), 1, ("openadd", "qdq", "qdq", "openadd", "qdq"), 4, signed=False, ending="scores", seed=4))
 # sums of sums of one convolution's levels
 @example(Plan((4, 6), 3, ("sums", "three", "three", "three", "shuffle"), 1, signed=True, ending="levels", seed=2062616))
 # an activation that turns, of which only a level is ever reached

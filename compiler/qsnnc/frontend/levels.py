@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.certify import dyadic_unit
 from qsnnc.frontend.intervals import UNIT_ROUNDOFF
 from qsnnc.frontend.region import Float, Region, cuts
 from qsnnc.frontend.turning import turning_points
@@ -17,6 +18,8 @@ from qsnnc.frontend.turning import turning_points
 MOST_LEVELS = 1 << 16
 #: a function with more values than this is looked at from within (`wide`): is it a quantizer, or continuous?
 MANY_LEVELS = 1 << 12
+#: steps that a value may lie beside its level, float32's rounding apart: 32 and 63.5 are no two levels of one step
+CLOSE = 1e-5
 #: points of a function that rises and falls again after which it is taken for noise, and no further looked at
 MOST_POINTS = 1 << 16
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
@@ -102,8 +105,11 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
 
 def _refuse_scales(end: str, values: list[npt.NDArray[np.float64]]) -> None:
     """Refuse a quantizer that is uniform in every channel, at a step of the channel's own."""
-    gaps = [np.diff(value) for value in values if len(value) > 2]
-    if not gaps or any(np.ptp(gap) > 0.01 * gap.mean() for gap in gaps):
+    several = [value for value in values if len(value) > 2]
+    gaps = [np.diff(value) for value in several]
+    rounding = [2 * UNIT_ROUNDOFF * float(np.abs(value).max()) for value in several]
+    uneven = (np.ptp(gap) > CLOSE * gap.mean() + 16 * off for gap, off in zip(gaps, rounding, strict=True))
+    if not gaps or any(uneven):
         return
     sizes = np.array([gap.mean() for gap in gaps])
     ratio = sizes / sizes.min()
@@ -204,25 +210,28 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
     """
     count = len(values) - 1
     scale = (values[-1] - values[0]) / count
-    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= 0.01:  # some levels are not taken
+    rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of a gap between two float32 values
+    close = min(0.01, CLOSE + 16 * rounding / scale)
+    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= close:  # some levels are not taken
         gaps = np.diff(values)
         small = gaps[gaps < 1.01 * gaps.min()]
-        rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of a gap between two float32 values
         for parts in range(1, 257):
             scale = small.mean() / parts
             ratio = gaps / scale
             off = rounding / scale + ratio * rounding / (scale * parts * len(small))
             if scale > rounding and np.all(
-                np.abs(ratio - np.round(ratio)) < np.minimum(1e-3 * np.maximum(1, 1e-3 * ratio) + off, 0.02)
+                np.abs(ratio - np.round(ratio)) < np.minimum(CLOSE * np.maximum(1, 0.1 * ratio) + off, 0.02)
             ):
                 break
         else:
-            raise ModelError(
-                end,
-                "has levels that are not equally spaced; use a uniform quantizer with one scale for all channels",
-                code="levels-uneven",
-                node=end,
-            )
+            scale = dyadic_unit(gaps)
+            if (values[-1] - values[0]) / scale >= MOST_LEVELS:
+                raise ModelError(
+                    end,
+                    "has levels that are not equally spaced; use a uniform quantizer with one scale for all channels",
+                    code="levels-uneven",
+                    node=end,
+                )
         count = round((values[-1] - values[0]) / scale)
         scale = (values[-1] - values[0]) / count
         if count >= MOST_LEVELS:

@@ -219,3 +219,20 @@ def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
     taken = np.concatenate([np.arange(10), np.arange(76, 255)])
     values = (np.float32(step) * taken.astype(np.float32)).astype(np.float64)
     assert on_a_grid("end", values, np.zeros(1, bool)).count == 254
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ([0, 32, 63.5], 127),
+        ([0, 1000, 1999.5], 3999),
+        ([0, 0.5, 1], 2),
+        (np.float32(0.1) * np.arange(16, dtype=np.float32), 15),
+    ],
+)
+def test_values_lie_on_one_grid_but_for_the_rounding_of_float32(values, count) -> None:
+    """What an integer type cuts off is a value of its own, though it be but a hundredth of a step beside the next level."""
+    found = on_a_grid("end", np.asarray(values, np.float64), np.zeros(1, bool))
+    assert found.count == count
+    said = found.scale * (np.arange(count + 1) + found.zero_point)
+    np.testing.assert_allclose(said[np.searchsorted(found.values, values)], values, rtol=1e-6)
