@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from qsnnc.frontend.read import Node
 from qsnnc.frontend.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.views import Window
 from qsnnc.ir.layers import Connection, Int, reachable
-
-T = TypeVar("T", bound=np.generic)
 
 #: numerator and denominator of the ratio of two scales that come together
 MOST_RATIO = 64

@@ -58,10 +58,12 @@ def then(sums: MovedSums, region: Region) -> MovedSums:
 
 def constants_through(region: Region, filled: F64) -> F64:
     """What a region makes of constants that stand among its values."""
-    after = filled.copy()
-    f = region.function()
+    constants = np.unique(filled[~np.isnan(filled)]).astype(np.float32)
+    if not len(constants):
+        return filled
+    after, f = filled.copy(), region.function()
     sizes = [size if axis in region.axes else 1 for axis, size in enumerate(filled.shape, start=1)]
-    for value in np.unique(filled[~np.isnan(filled)]).astype(np.float32):
+    for value in constants:
         made = f(np.full((1, region.columns), value, np.float32)).reshape(sizes)
         after = np.where(filled == value, np.broadcast_to(made, filled.shape), after)
     return after

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,6 @@ from qsnnc.frontend.search import AT_ONCE, thresholds
 from qsnnc.frontend.tensors import Accumulator
 from qsnnc.frontend.turning import rises
 from qsnnc.ir.layers import Doubt, Int, Layer
-
-T = TypeVar("T", bound=np.generic)
 
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
