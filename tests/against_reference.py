@@ -9,7 +9,7 @@ from networks import Builder
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def stem(shape: tuple[int, ...] = (1, 6, 6), channels: int = 3, levels: int = 3) -> Builder:

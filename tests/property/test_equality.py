@@ -16,7 +16,7 @@ import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, check, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import Compilation
 
 KINDS = ["conv", "strided", "padded", "depthwise", "maxpool", "latepool", "avgpool", "bias", "dense"]

@@ -21,7 +21,7 @@ import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, check
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import Compilation
 from qsnnc.verification.compare import Comparison
 

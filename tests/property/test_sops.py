@@ -11,7 +11,7 @@ from onnx import numpy_helper
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def windows_sum(levels: np.ndarray, kernel: np.ndarray, strides, pads, group: int) -> int:

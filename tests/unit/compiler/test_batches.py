@@ -12,7 +12,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.engine.compare import compare
 from qsnnc import ModelError, compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.verification import verify
 
 

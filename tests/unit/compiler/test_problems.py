@@ -10,8 +10,8 @@ from networks import Builder
 from onnx import helper
 
 from qsnnc.errors import ModelError, ModelErrors
-from qsnnc.frontend.integerize import integerize
-from qsnnc.frontend.read import read_onnx
+from qsnnc.frontend.importer.read import read_onnx
+from qsnnc.frontend.integerize.integerize import integerize
 
 
 def off_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:

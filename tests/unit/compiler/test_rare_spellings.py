@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def typed(net: Builder, name: str, kind: int, *values: int) -> str:

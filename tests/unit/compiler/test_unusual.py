@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def overlapping_slices() -> Builder:

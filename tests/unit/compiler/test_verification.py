@@ -15,7 +15,7 @@ from against_reference import finish, ints, stem, ternary
 from networks import Builder, Recipe, build
 from onnx import helper
 
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Doubt, LayerGraph
 from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify
