@@ -10,8 +10,8 @@ import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder, Recipe, build
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder, Recipe, build
 from test_equality import recipes, reference
 
 import chipsim

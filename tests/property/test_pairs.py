@@ -7,7 +7,7 @@ import onnx
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from networks import Builder
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
-from random_graphs import STEPS, Plan, build
+from support.random_graphs import STEPS, Plan, build
 
 import chipsim
 from chipsim.chip import load_chip

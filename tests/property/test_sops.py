@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from networks import Recipe, build, lenet
 from onnx import numpy_helper
+from support.networks import Recipe, build, lenet
 
 import chipsim
 from chipsim.datasets import Dataset

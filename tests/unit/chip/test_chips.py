@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 from chipsim.chip import load_chip, preset_names
 from chipsim.errors import InputError, UsageError

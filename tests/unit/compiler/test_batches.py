@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset

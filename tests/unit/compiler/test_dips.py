@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, stem, ternary
-from networks import Builder
 from onnx import helper
+from support.against_reference import equal, finish, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
 from qsnnc.ir.execute import run

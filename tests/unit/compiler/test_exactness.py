@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import Builder
+from support.networks import Builder
 
 import chipsim
 from chipsim.chip import load_chip

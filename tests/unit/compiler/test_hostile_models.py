@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, Recipe, build
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder, Recipe, build
 
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder
 
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder
 from onnx import helper
+from support.networks import Builder
 
 from qsnnc.errors import ModelError, ModelErrors
 from qsnnc.frontend.importer.read import read_onnx

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError, verify
 from qsnnc.frontend.integerize.requantize import _firsts

@@ -7,9 +7,9 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from networks import Builder, batch_norm_values
+
+from support.networks import Builder, batch_norm_values
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from networks import Builder
 from onnx import TensorProto, helper
+
+from support.networks import Builder
 
 #: what a step may be; each a function `_step_NAME` below
 STEPS = (

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from format_reader import Program, weights
+
+from support.format_reader import Program, weights
 
 
 @dataclass

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model, verify
 from qsnnc.frontend.model.reference import session
+from support.networks import Builder
 
 
 def stem(shape: tuple[int, ...] = (1, 6, 6), channels: int = 3, levels: int = 3) -> Builder:

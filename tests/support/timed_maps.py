@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hand_mappings import random_map
 
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
@@ -15,6 +14,7 @@ from chipsim.mapping import Mapping
 from chipsim.timing.network.mesh import Traffic
 from chipsim.timing.profile import spikes
 from chipsim.timing.tick import Tick
+from support.hand_mappings import random_map
 
 
 def timed_map(rng: np.random.Generator, multicast: bool = False) -> tuple[Mapping, Dataset]:
