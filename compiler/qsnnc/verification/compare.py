@@ -12,7 +12,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
-from qsnnc.frontend.importer.read import Model
+from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population

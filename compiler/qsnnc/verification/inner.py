@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from chipsim.errors import InputError
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model
+from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 
 Array = npt.NDArray[Any]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.qonnx_ops import Spelling
+from qsnnc.frontend.model.dtypes import ends
 
 Array = npt.NDArray[Any]
 
@@ -27,20 +28,6 @@ def along(value: Array, axis: int, rank: int) -> Array:
     shape = [1] * rank
     shape[axis] = value.size
     return value.reshape(shape)
-
-
-def ends(dtype: np.dtype[Any] | None) -> tuple[float, float]:
-    """Ends of an integer type, the narrow ones included.
-
-    Raises
-    ------
-    ValueError
-        It is no integer type.
-    """
-    import ml_dtypes
-
-    info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
-    return float(info.min), float(info.max)
 
 
 def shifted(s: Spelling, position: int, zero: Array) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from chipsim.errors import InputError
 from chipsim.qonnx_ops import Spelling
-from qsnnc.frontend.decompose.arithmetic import Array, ends, geometry, summed
+from qsnnc.frontend.decompose.arithmetic import Array, geometry, summed
+from qsnnc.frontend.model.dtypes import ends
 
 #: activations that a fused operator may end in, and the names of their parameters
 ACTIVATIONS: dict[str, tuple[str, ...]] = {

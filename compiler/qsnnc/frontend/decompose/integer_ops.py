@@ -19,8 +19,9 @@ import numpy as np
 from chipsim.errors import InputError
 from chipsim.qonnx_ops import Spelling, replace_nodes
 from qsnnc.frontend.decompose import contrib_ops
-from qsnnc.frontend.decompose.arithmetic import along, ends, geometry, number, requantize, shifted, summed
+from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
 from qsnnc.frontend.model.constant_folding import with_constants
+from qsnnc.frontend.model.dtypes import ends
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.accumulate import classes, span
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.linear.unrolled import MOST_WEIGHTS, by_feature, ungrouped, weights_of
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.ir.layers import reachable
 
 #: the tensor of all heads' values

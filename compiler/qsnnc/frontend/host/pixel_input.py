@@ -17,8 +17,8 @@ from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.mapping.pixels import pixels as apply_rule
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model
 from qsnnc.frontend.linear.tensors import Part, as_map
+from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Population

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.pooling import MAXIMUM
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.batch_axis import free_shapes
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, RELABEL, WEIGHTED
 from qsnnc.frontend.model.reference import session
-from qsnnc.frontend.quantizers.error_bounds import propagate, sums_are_exact
+from qsnnc.frontend.numerics.exactness import sums_are_exact
+from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Population
 
@@ -123,7 +124,7 @@ def encoder_is_exact(model: Model, population: Population, region: Region, pixel
     So it is if it has no sums at all, or one linear operator straight on raw pixels whose every float32 partial sum is
     exact and none of whose reachable sums rounding could carry across a decision.
     """
-    from qsnnc.frontend.quantizers.error_bounds import dyadic_unit
+    from qsnnc.frontend.numerics.exactness import dyadic_unit
 
     nodes = _before_levels(model, population, region)
     summing = [node for node in nodes if node.op in WEIGHTED]

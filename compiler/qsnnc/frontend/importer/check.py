@@ -10,7 +10,8 @@ from chipsim.errors import UsageError
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.decompose.integer_ops import MICROSOFT, REFUSED
-from qsnnc.frontend.importer.parse import first_line, parse, refuse
+from qsnnc.frontend.importer.parse import parse
+from qsnnc.frontend.model.messages import first_line, label, refuse
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,11 +62,6 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     _name_apart(proto)
     proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
     return proto, content
-
-
-def label(node: onnx.NodeProto) -> str:
-    """How a node is named to people."""
-    return node.name or next((name for name in node.output if name), "") or node.op_type
 
 
 def _check(proto: onnx.ModelProto, path: Path) -> None:

@@ -13,7 +13,7 @@ from qsnnc.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-    from qsnnc.frontend.importer.read import Model
+    from qsnnc.frontend.model.model import Model
     from qsnnc.ir.layers import LayerGraph, Population
 
 #: behind a limited tensor's name: what it was before its Clip

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from qsnnc.frontend.importer.read import Model, Node
+    from qsnnc.frontend.model.model import Model, Node
 
 Array = npt.NDArray[Any]
 

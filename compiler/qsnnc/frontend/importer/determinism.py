@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.importer.check import label
+from qsnnc.frontend.model.messages import label
 
 if TYPE_CHECKING:
     import onnx

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qsnnc.errors import ModelError
+from qsnnc.frontend.model.messages import first_line, refuse
 
 if TYPE_CHECKING:
     import onnx
@@ -44,17 +44,6 @@ def parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
     _load_external(proto, path)
     _check_tensors(proto, path)
     return proto, content
-
-
-def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
-    """An error of the file as a whole."""
-    return ModelError(str(path), text, code=code, **fields)
-
-
-def first_line(error: Exception, most: int = 160) -> str:
-    """What another library says, in one line."""
-    text = " ".join(str(error).split("==> Context")[0].split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.integerize import nonmonotonic, per_channel
 from qsnnc.frontend.integerize.commute import joined, keeps_order, moved_back, part_of
 from qsnnc.frontend.integerize.commute_sums import MovedSums, moved_sums, then
@@ -20,6 +19,7 @@ from qsnnc.frontend.layers.thresholds import layer_of
 from qsnnc.frontend.linear.add import add_levels, read_levels
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index, pad_value
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE
 from qsnnc.frontend.quantizers.levels import ChannelScales
 from qsnnc.frontend.quantizers.region import Region, cuts, varying

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.data_movement import moved_index
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.quantizers.region import Region, own_axis, varying
 
 

@@ -12,10 +12,10 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.integerize.state import Moved, Walk
 from qsnnc.frontend.linear.data_movement import fills, moved_index, pad_value
 from qsnnc.frontend.linear.tensors import F64, Accumulator
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.quantizers.region import Region, own_axis, varying
 from qsnnc.ir.layers import Int
 

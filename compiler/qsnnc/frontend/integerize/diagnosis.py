@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.integerize.state import Moved, Pooled, Walk
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Quantized
+from qsnnc.frontend.model.dtypes import integer_range
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
-from qsnnc.frontend.quantizers.error_bounds import integer_range
 from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 

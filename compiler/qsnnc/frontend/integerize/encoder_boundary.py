@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.integerize.state import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized, as_map, whole
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import POOLS, WEIGHTED
 from qsnnc.frontend.quantizers.levels import Levels, find_levels
 from qsnnc.frontend.quantizers.region import Region

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.integerize import per_channel
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.requantize import requantized
@@ -23,9 +22,10 @@ from qsnnc.frontend.layers.max_pool import maximum
 from qsnnc.frontend.layers.thresholds import layer_of
 from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
-from qsnnc.frontend.numerics.intervals import UNIT_ROUNDOFF
-from qsnnc.frontend.quantizers.error_bounds import propagate, sum_error
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
+from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, on_a_grid
 from qsnnc.frontend.quantizers.region import Region
 

@@ -14,7 +14,6 @@ from qsnnc.frontend.host import subgraphs
 from qsnnc.frontend.host.output_heads import HEADS, side_by_side, taken_apart
 from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
 from qsnnc.frontend.integerize.implicit_levels import largest, settle
@@ -28,6 +27,7 @@ from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.layer_names import Namer
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 

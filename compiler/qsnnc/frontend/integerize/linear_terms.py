@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.integerize.state import Gathered, Moved, Walk
 from qsnnc.frontend.linear.add import signs
 from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.pooling import MAXIMUM, Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import JOINS, POOLS
 
 #: terms of one sum: a global average over 16 x 16 positions

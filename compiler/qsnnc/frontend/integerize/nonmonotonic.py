@@ -17,7 +17,7 @@ from qsnnc.frontend.integerize.state import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
 from qsnnc.frontend.layers.thresholds import error_of, fires, turned
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
-from qsnnc.frontend.numerics.intervals import UNIT_ROUNDOFF
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, find_levels, on_a_grid
 from qsnnc.frontend.quantizers.region import Float, Region

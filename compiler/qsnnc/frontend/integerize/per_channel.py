@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.integerize.state import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.levels import ChannelScales, zero_of
 from qsnnc.frontend.quantizers.region import Region
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.integerize.state import Walk
 from qsnnc.frontend.linear.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.linear.weight_grid import integer_weights
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
 
 #: operators that leave values as they are

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.commute_sums import moved_sums
 from qsnnc.frontend.integerize.diagnosis import why_not
@@ -18,6 +17,7 @@ from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.linear import add
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
 from qsnnc.frontend.linear.unrolled import in_order
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.levels import FAR, MANY
 from qsnnc.frontend.quantizers.region import Region
 

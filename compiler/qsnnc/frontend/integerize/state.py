@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host.pixel_input import Pixels
-from qsnnc.frontend.importer.read import Model, Node, downstream
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.layer_names import Namer
+from qsnnc.frontend.model.model import Model, Node, downstream
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.quantizers.levels import Levels, find_levels
 from qsnnc.frontend.quantizers.levels_wide import find_wide

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.layers.thresholds import fires, turned
 from qsnnc.frontend.linear.add import add_levels
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
-from qsnnc.frontend.numerics.intervals import UNIT_ROUNDOFF
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region

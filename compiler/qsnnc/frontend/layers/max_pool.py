@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.layers.max_pool_copies import largest_of_copies
 from qsnnc.frontend.linear.accumulate import classes, span
 from qsnnc.frontend.linear.pooling import Pool
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, natural
 from qsnnc.frontend.linear.views import POINT, View, through, views
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.ir.layers import Int, Layer, reachable
 
 

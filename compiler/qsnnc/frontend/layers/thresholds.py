@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model
 from qsnnc.frontend.layers.columns import Columns, columns_of, each
 from qsnnc.frontend.linear.tensors import Accumulator
-from qsnnc.frontend.quantizers.error_bounds import propagate, sum_error
+from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.numerics.exactness import sum_error
+from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import rises
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region

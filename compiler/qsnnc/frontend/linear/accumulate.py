@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.linear.views import Window
-from qsnnc.frontend.quantizers.error_bounds import EXACT_BELOW, dyadic_units
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
 #: numerator and denominator of the ratio of two scales that come together

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, span
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, as_map, natural
 from qsnnc.frontend.linear.views import POINT, Window
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.numerics.intervals import powers_of_two
-from qsnnc.frontend.quantizers.error_bounds import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import reachable
 
 #: operator and the sign of each input

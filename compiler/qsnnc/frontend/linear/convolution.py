@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.accumulate import Arm, Sums
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant, settled
@@ -13,6 +12,7 @@ from qsnnc.frontend.linear.polyphase import spaced
 from qsnnc.frontend.linear.pooling import window_of
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
 from qsnnc.frontend.linear.views import Window
+from qsnnc.frontend.model.model import Model, Node
 
 
 def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:

@@ -16,7 +16,7 @@ from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.unrolled import fits, spread, ungrouped
 from qsnnc.frontend.linear.views import View, Window, through, views
 from qsnnc.frontend.linear.weight_grid import integer_weights
-from qsnnc.frontend.quantizers.error_bounds import dyadic_units
+from qsnnc.frontend.numerics.exactness import dyadic_units
 from qsnnc.ir.layers import Int
 
 T = TypeVar("T", bound=np.generic)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.tensors import Quantized, together
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Int
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, idle
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, Terms, natural
 from qsnnc.frontend.linear.views import POINT, Window, space_of
 from qsnnc.frontend.linear.weight_grid import integer_weights
-from qsnnc.frontend.quantizers.error_bounds import EXACT_BELOW, dyadic_units
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, Population, reachable
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node
 from qsnnc.frontend.linear.accumulate import Arm, Sums
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
 from qsnnc.frontend.linear.views import Window, space_of
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Int
 

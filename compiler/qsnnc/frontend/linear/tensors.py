@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
+from qsnnc.frontend.model.model import Node
 from qsnnc.ir.layers import Connection, Int, Population
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Part:
     @property
     def step(self) -> float:
         """Power of two that divides every value, or 0 where a value is not what its level says, to the last bit."""
-        from qsnnc.frontend.quantizers.error_bounds import dyadic_unit
+        from qsnnc.frontend.numerics.exactness import dyadic_unit
 
         return dyadic_unit(self.said) if not self.slack and (self.said == self.values).all() else 0.0
 

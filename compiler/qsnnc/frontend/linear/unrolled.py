@@ -16,7 +16,7 @@ import numpy.typing as npt
 from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, span
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.views import Window
-from qsnnc.frontend.quantizers.error_bounds import dyadic_units
+from qsnnc.frontend.numerics.exactness import dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
 T = TypeVar("T", bound=np.generic)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Node
 from qsnnc.frontend.linear.tensors import Part, Quantized
+from qsnnc.frontend.model.model import Node
 from qsnnc.ir.layers import Connection, Int
 
 

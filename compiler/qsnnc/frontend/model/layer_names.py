@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from qsnnc.frontend.importer.read import Node
+from qsnnc.frontend.model.model import Node
 
 
 class Namer:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.parse import first_line
+from qsnnc.frontend.model.messages import first_line
 
 if TYPE_CHECKING:
     import onnx

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
+from qsnnc.frontend.numerics.exactness import F64, UNIT_ROUNDOFF
+
 Interval = tuple[F64, F64]
 Attributes = dict[str, Any]
-
-UNIT_ROUNDOFF = 2.0**-24
 
 
 def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.importer.read import Node
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.region import Float, Region
 
 F64 = npt.NDArray[np.float64]

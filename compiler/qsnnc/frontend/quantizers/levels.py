@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.numerics.intervals import UNIT_ROUNDOFF
-from qsnnc.frontend.quantizers.error_bounds import dyadic_unit
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, dyadic_unit
 from qsnnc.frontend.quantizers.extrema import turning_points
 from qsnnc.frontend.quantizers.region import Float, Region, cuts
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.importer.read import downstream
+from qsnnc.frontend.model.model import downstream
 from qsnnc.frontend.quantizers.levels import FAR, MANY_LEVELS, MOST_LEVELS, Levels, on_a_grid
 from qsnnc.frontend.quantizers.region import Float, Region, cuts, varying
 

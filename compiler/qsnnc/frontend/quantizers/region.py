@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.read import Model, Node, downstream
 from qsnnc.frontend.model.batch_axis import free_reshapes
+from qsnnc.frontend.model.model import Model, Node, downstream
 from qsnnc.frontend.model.reference import session
 
 Float = npt.NDArray[np.float32]
