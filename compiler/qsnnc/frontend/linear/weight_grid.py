@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
+from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 from qsnnc.ir.layers import Int
 
 #: an 8-bit weight less its zero point takes nine; a chip says whether it holds them
@@ -44,11 +44,10 @@ def integer_weights(
     if any(found is None for found in each):
         channel = next(i for i, found in enumerate(each) if found is None)
         values = len(np.unique(rows[channel]))
-        raise ModelError(
+        raise WeightsNotQuantized(
             name,
             f"the weights of channel {channel} ({values} different values) lie on no grid of at most {MOST_BITS} bits; "
             "quantize them before exporting",
-            code="weights-not-quantized",
             layer=name,
             node=node,
             found=values,
