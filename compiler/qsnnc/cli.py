@@ -168,8 +168,13 @@ def verify(
     levels: Levels = None,
     encoder: Encoder = "host",
     repro: Annotated[
-        str, typer.Option(metavar="DIR", help="Where MODEL.repro.onnx and .npz are written if something differs.")
-    ] = ".",
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="If something differs, write MODEL.repro.onnx and MODEL.repro.npz there: the first difference, cut out of "
+            "the model. Without it nothing is written.",
+        ),
+    ] = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -198,7 +203,8 @@ def verify(
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
         terminal.show(*tables.verification_lines(found, name))
-    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten))):
+    unasked = "" if found.equal or repro else "--repro DIR writes the first difference as a small ONNX file with its input"
+    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, unasked))):
         print(line, file=sys.stderr)  # noqa: T201
     return 0 if found.equal else 1
 

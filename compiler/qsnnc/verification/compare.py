@@ -109,7 +109,7 @@ def verify(
     levels : dict, optional
         Activations that never go beyond so many levels; the reference is the model with a Clip at each of them.
     repro : path, optional
-        Directory for ``MODEL.repro.onnx`` and ``.npz`` where something differs.
+        Directory for ``MODEL.repro.onnx`` and ``.npz`` if something differs; without it nothing is written.
     encoder : str
         ``host``, or ``chip`` where the pixels themselves are to enter it.
 

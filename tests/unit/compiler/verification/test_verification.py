@@ -184,7 +184,7 @@ def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path) -> None:
+def test_the_command_writes_a_reproduction_only_where_it_is_told_to(path, tmp_path) -> None:
     code = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), str(TESTS)]!r}
@@ -201,7 +201,14 @@ main()
     run = [sys.executable, "-c", code, "verify", str(path), "--samples", "40"]
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    done = subprocess.run([*run, "--json", "v.json"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "conv2: sample" in done.stderr
+    assert "--repro DIR writes" in done.stderr
+    assert not list(folder.iterdir())
+    done = subprocess.run(
+        [*run, "--repro", ".", "--json", "v.json"], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "conv2: sample" in done.stderr
     assert "net.repro.onnx" in done.stderr
