@@ -2,20 +2,23 @@
 
 Power-of-two scales everywhere, 2-bit weights on 2-bit activations, batch norm left as it is.
 
-``python -m models.exporters.brevitas_qcdq models/exporters/brevitas_qcdq.onnx``
+  python -m models.exporters.brevitas_qcdq models/exporters/brevitas_qcdq.onnx
 """
 
 from __future__ import annotations
 
-import sys
+from models.command import export, packages, run
 
-import brevitas.nn as qnn
-import torch
-from brevitas.export import export_onnx_qcdq
-from brevitas.quant import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
-from torch import Tensor, nn
+NAME = "exporters.brevitas_qcdq"
 
-from models.exporters.digits import fit
+with packages(__name__, NAME):
+    import brevitas.nn as qnn
+    import torch
+    from brevitas.export import export_onnx_qcdq
+    from brevitas.quant import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+    from torch import Tensor, nn
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 1, 150
 
@@ -66,7 +69,7 @@ class ResNet(nn.Module):
         return self.fc(x.flatten(1))
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(ResNet(), EPOCHS, SEED)
@@ -82,4 +85,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

@@ -3,21 +3,25 @@
 Weights and activations of 2 bits on scales that are learned: real numbers, so equality is tested and not certified. The
 last matrix has 4 bits: with 2, two classes often had the very same sum, and float rounding chose between them.
 
-``python -m models.exporters.brevitas_qonnx models/exporters/brevitas_qonnx.onnx``
+  python -m models.exporters.brevitas_qonnx models/exporters/brevitas_qonnx.onnx
 """
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 
-import brevitas.nn as qnn
-import torch
-from brevitas.export import export_qonnx
-from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
-from torch import nn
+from models.command import export, packages, run
 
-from models.exporters.digits import fit
+NAME = "exporters.brevitas_qonnx"
+
+with packages(__name__, NAME):
+    import brevitas.nn as qnn
+    import torch
+    from brevitas.export import export_qonnx
+    from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+    from torch import nn
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 4, 120
 
@@ -43,7 +47,7 @@ def perceptron() -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(perceptron(), EPOCHS, SEED)
@@ -54,4 +58,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

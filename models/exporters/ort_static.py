@@ -2,31 +2,35 @@
 
 Nobody told the network that it would be quantized: scales come from calibration on the training images.
 
-``python -m models.exporters.ort_static models/exporters/ort_static.onnx``
+  python -m models.exporters.ort_static models/exporters/ort_static.onnx
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import onnx
-import torch
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import Tensor, nn
-from torch.nn import functional as F
+from models.command import export, packages, run
 
-from models.exporters.digits import fit, pixels
-from models.split import training_part
+NAME = "exporters.ort_static"
+
+with packages(__name__, NAME):
+    import numpy as np
+    import onnx
+    import torch
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from models.exporters.digits import fit, pixels
+    from models.split import training_part
 
 SEED, EPOCHS = 3, 100
 
@@ -77,7 +81,7 @@ def forget_notes(path: str) -> None:
     onnx.save(model, path)
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train, export in float32, quantize."""
     torch.manual_seed(SEED)
     net = fit(LeNet(), EPOCHS, SEED)
@@ -92,4 +96,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

@@ -2,18 +2,21 @@
 
 Weights of 4 bits, activations of four levels above zero, every scale a power of two.
 
-``python -m models.exporters.torch_fakequant models/exporters/torch_fakequant.onnx``
+  python -m models.exporters.torch_fakequant models/exporters/torch_fakequant.onnx
 """
 
 from __future__ import annotations
 
-import sys
+from models.command import export, packages, run
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+NAME = "exporters.torch_fakequant"
 
-from models.exporters.digits import fit
+with packages(__name__, NAME):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 2, 200
 STEP, TOP = 0.5, 4  # an activation is 0, 0.5, 1, 1.5 or 2
@@ -76,7 +79,7 @@ class Separable(nn.Module):
         return x + (whole - x).detach() if self.training else whole
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(Separable(), EPOCHS, SEED, rate=1e-2)
@@ -87,4 +90,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))
