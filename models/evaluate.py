@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from chipsim.datasets import NAMES, Dataset, load_dataset
+from chipsim.datasets import NAMES, SPLITS, Dataset, load_dataset
 from chipsim.engine.host import lose
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import InputSpec
@@ -38,6 +38,9 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Dataset:
     InputError
         The images cannot be had, or have no labels.
     """
+    if split not in (*SPLITS, "validation"):
+        allowed = ", ".join((*SPLITS, "validation"))
+        raise UsageError("--split", f"{split!r} is no split; allowed: {allowed}", code="split-unknown")
     if split == "validation" and dataset not in NAMES:
         raise UsageError(
             "--split", f"{dataset!r} has no validation part; only {' and '.join(NAMES)} do", code="split-unknown"

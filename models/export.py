@@ -21,7 +21,7 @@ CLEARANCE = 0.015  # accumulator units between a threshold and a reachable sum, 
 FAR = 2.0**22  # units; beyond any reach
 
 
-def clear_decisions(
+def clear_thresholds(
     name: str, low: F64, high: F64, unit: float, bn: dict[str, F64], q: Quantization, eps: float
 ) -> dict[str, F64]:
     """Move batch norms by at most half an accumulator unit, so that no reachable sum lies near a threshold.
@@ -51,7 +51,7 @@ def clear_decisions(
         step = 2 * half / s
         at = bn["mean"][c] / unit + (half - bn["beta"][c]) / s + step * np.arange(q.levels)
         if name == "conv1":
-            # the decision nearest to the middle of the reach becomes the one that mean and beta name
+            # the threshold nearest to the middle of the range is the one that mean and beta then state
             i = int(np.argmin(np.abs(at - (low[c] + high[c]) / 2)))
             if abs(at[i]) < FAR:
                 whole = np.sign(step) * max(1.0, np.round(abs(step)))
@@ -83,7 +83,7 @@ def exported_layer(model: LeNet, name: str) -> tuple[npt.NDArray[np.float32], di
     step, unit, top = (CONV1_STEP, CONV1_STEP, PIXEL_MAX) if name == "conv1" else (1.0, 2.0**-q.k, q.levels)
     grid = weights.reshape(len(weights), -1).astype(np.float64) / step
     low, high = np.minimum(grid, 0).sum(axis=1) * top, np.maximum(grid, 0).sum(axis=1) * top
-    return weights, clear_decisions(name, low, high, unit, values, q, norm.eps)
+    return weights, clear_thresholds(name, low, high, unit, values, q, norm.eps)
 
 
 def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chipsim.datasets import Dataset, load_dataset
 from chipsim.errors import InputError, UsageError
 from chipsim.files import check_writable, write_atomically
 from chipsim.report.plots import Network, published
+from models.cards import WIDTH
 from models.command import Parser, run, whole
 from qsnnc import DoesNotFit, compile_model
 
@@ -175,14 +177,17 @@ def markdown(table: Row) -> str:
         cells = [f"{100 * r['firing_rates'][name]:.1f}" if name in r["firing_rates"] else NONE for name in layers]
         lines.append(f"| {r['model']} | {' | '.join(cells)} |")
     wrong = [r["model"] for r in table["networks"] if r["images_that_differ"]]
-    lines += ["", f"Networks with an image whose SNN scores differ from the ANN's: {', '.join(wrong) or 'none'}."]
     certified = [r["model"] for r in table["networks"] if r["exactness"] == "certified"]
-    lines += [f"Proved to be bit-exact on every input (certified): {', '.join(certified) or 'none'}."]
-    lines += [
-        f"\n{r['model']} does not fit {CHIPS[0]} and was compiled for a larger grid: {r['refused']}"
-        for r in table["networks"]
-        if r["refused"]
+    remarks = [
+        f"Networks with an image whose SNN scores differ from the ANN's: {', '.join(wrong) or 'none'}.",
+        f"Proved to be bit-exact on every input (certified): {', '.join(certified) or 'none'}.",
+        *(
+            f"{r['model']} does not fit {CHIPS[0]} and was compiled for a larger grid: {r['refused']}"
+            for r in table["networks"]
+            if r["refused"]
+        ),
     ]
+    lines += [line for text in remarks for line in ("", textwrap.fill(text, WIDTH, break_on_hyphens=False))]
     return "\n".join(lines) + "\n"
 
 

@@ -37,7 +37,7 @@ SETTLING = 20  # batches from which the averaged network's batch norms are estim
 
 
 def rate(step: int, steps: int, peak: float = PEAK_RATE) -> float:
-    """One cycle: linear warm-up, cosine decay to a thousandth."""
+    """Return the learning rate of a step: linear warm-up, then cosine decay to a thousandth of the peak."""
     warm = WARM_UP * steps
     if step < warm:
         return peak * (0.04 + 0.96 * step / warm)

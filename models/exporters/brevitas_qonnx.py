@@ -1,7 +1,7 @@
-"""A plain perceptron quantized by Brevitas and exported by `export_qonnx`.
+"""Train a perceptron quantized by Brevitas and export it with `export_qonnx`.
 
-Weights and activations of 2 bits on scales that are learned: real numbers, so equality is tested and not certified. The
-last matrix has 4 bits: with 2, two classes often had the very same sum, and float rounding chose between them.
+Weights and activations have 2 bits with learned scales. Those are not powers of two, so bit-exactness is tested, not
+certified. The last matrix has 4 bits: with 2, two classes often had the same sum, and float rounding chose between them.
 
   python -m models.exporters.brevitas_qonnx models/exporters/brevitas_qonnx.onnx
 """
@@ -27,17 +27,17 @@ SEED, EPOCHS = 4, 120
 
 
 def linear(inputs: int, outputs: int, bits: int = 2) -> qnn.QuantLinear:
-    """Weights -1, 0 or 1 (or of more bits) times one learned scale."""
+    """Return a matrix with weights -1, 0 or 1 (or of more bits) times one learned scale."""
     return qnn.QuantLinear(inputs, outputs, bias=False, weight_quant=Int8WeightPerTensorFloat, weight_bit_width=bits)
 
 
 def activation() -> qnn.QuantReLU:
-    """Levels 0 .. 3 times one learned scale."""
+    """Return an activation with levels 0 to 3 times one learned scale."""
     return qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=2)
 
 
 def perceptron() -> nn.Sequential:
-    """784 - 64 - 64 - 10."""
+    """Return the network, 784 - 64 - 64 - 10."""
     layers: dict[str, nn.Module] = {
         "flat": nn.Flatten(), "image": qnn.QuantIdentity(act_quant=Uint8ActPerTensorFloat, bit_width=2),
         "fc1": linear(784, 64), "norm1": nn.BatchNorm1d(64), "relu1": activation(),

@@ -1,6 +1,6 @@
-"""A small LeNet trained in float32 and quantized after training by onnxruntime's `quantize_static`, 4 bits everywhere.
+"""Train a small LeNet in float32 and quantize it to 4 bits afterwards with onnxruntime's `quantize_static`.
 
-Nobody told the network that it would be quantized: scales come from calibration on the training images.
+Training knows nothing of the quantization; scales come from calibration on the training images.
 
   python -m models.exporters.ort_static models/exporters/ort_static.onnx
 """
@@ -36,13 +36,13 @@ SEED, EPOCHS = 3, 100
 
 
 class Reader(CalibrationDataReader):
-    """The training images, fifty at a time."""
+    """Hand out the training images, fifty at a time."""
 
     def __init__(self) -> None:
         self.batches = iter(np.array_split(pixels(training_part("digits").images).numpy(), 16))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """One batch, or None at the end."""
+        """Return one batch, or None at the end."""
         batch = next(self.batches, None)
         return None if batch is None else {"image": batch}
 
@@ -64,7 +64,7 @@ class LeNet(nn.Module):
 
 
 def quantize(source: str, target: str) -> None:
-    """Four bits for weights (signed, one scale a channel) and activations (0 .. 15)."""
+    """Quantize to 4 bits: weights signed with per-channel scales, activations from 0 to 15."""
     prepared = source + ".prepared.onnx"
     quant_pre_process(source, prepared)
     quantize_static(
@@ -74,7 +74,7 @@ def quantize(source: str, target: str) -> None:
 
 
 def forget_notes(path: str) -> None:
-    """Take out what torch's exporter notes at each node: where in whose folders the source stood."""
+    """Remove the metadata that torch's exporter adds to each node: paths of source files."""
     model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]
