@@ -146,11 +146,14 @@ def markdown(table: Row) -> str:
     lines = [
         f"# Results on {table['dataset']} ({table['split']}), {table['images']:,} images",
         "",
-        "Accuracies are in %, counts are means per image; *italics*: published figures,",
-        f"{given.source}.",
-        "ANN: the ONNX file in onnxruntime. SNN: the compiled mapping in chipsim. 10 % and 20 % lost: accuracy",
-        "with that share of the encoder's spikes dropped at random, mean and standard deviation of five seeds.",
-        "Neurons and paper spikes include the encoder's.",
+        textwrap.fill(
+            f"Accuracies are in %, counts are means per image; *italics*: published figures, {given.source}. ANN: the ONNX "
+            "file in onnxruntime. SNN: the compiled mapping in chipsim. 10 % and 20 % lost: accuracy with that share of the "
+            "encoder's spikes dropped at random, mean and standard deviation of five seeds. Neurons and paper spikes include "
+            "the encoder's.",
+            WIDTH,
+            break_on_hyphens=False,
+        ),
         "",
         f"| {' | '.join(columns)} |",
         "| --- |" + " --- |" * (len(columns) - 1),
