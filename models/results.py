@@ -149,8 +149,8 @@ def markdown(table: Row) -> str:
         textwrap.fill(
             f"Accuracies are in %, counts are means per image; *italics*: published figures, {given.source}. ANN: the ONNX "
             "file in onnxruntime. SNN: the compiled mapping in chipsim. 10 % and 20 % lost: accuracy with that share of the "
-            "encoder's spikes dropped at random, mean and standard deviation of five seeds. Neurons and paper spikes include "
-            "the encoder's.",
+            "encoder's spikes dropped at random, mean and standard deviation of five seeds. Neurons and paper spikes "
+            "include the encoder's.",
             WIDTH,
             break_on_hyphens=False,
         ),
