@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
+from qsnnc.errors import Limit
 from qsnnc.ir.layers import Int, Layer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class CoreLayer:
     cores: int  # of the filling; of the bound where there is none
     synapses: int
     bound: int
-    limiting: str
+    limiting: Limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.mapping import InputSpec
+
 Int = npt.NDArray[np.int64]
 
 
@@ -128,8 +130,10 @@ class LayerGraph:
     encoder_onnx: bytes
     readout_onnx: bytes
     encoder_exact: bool
+    input: InputSpec  # the model's own input tensor, and the rule for uint8 pixels
     output_tensor: str
     output_shape: tuple[int, ...]
+    model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
     of_pixels: bool = False  # whether the encoder's levels are the image itself
 
     def population(self, name: str) -> Population:

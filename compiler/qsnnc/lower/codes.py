@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping.pixels import NO_LEVEL
-from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.weights import bits_needed, weight_range
 
 #: the oldest opset that has all operators that turn levels into bits
 OPSET = 10
@@ -60,7 +60,7 @@ def digits(levels: int, low: int, high: int, bits: int) -> Code | None:
     >>> digits(255, -1, 1, 8).senders
     (1, 1, 1, 1, 1, 1, 1, 2)
     """
-    bottom, top = _range(bits)
+    bottom, top = weight_range(bits)
     if low < 0 and not bottom:
         return None
     count = levels.bit_length()
@@ -68,11 +68,6 @@ def digits(levels: int, low: int, high: int, bits: int) -> Code | None:
     coefficients.append(levels - sum(coefficients))
     need = [max(1, -(-high * c // top), -(-low * c // bottom) if low < 0 else 0) for c in coefficients]
     return Code(bits, tuple(coefficients), tuple(need))
-
-
-def _range(bits: int) -> tuple[int, int]:
-    """Smallest and largest weight of so many bits; of one bit {0, 1}."""
-    return (0, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def encode(graph: LayerGraph, code: Code) -> LayerGraph:
@@ -118,7 +113,7 @@ def codes(graph: LayerGraph, chip: ChipSpec) -> list[Code]:
 def _coded(link: Connection, code: Code) -> Connection:
     """A connection that reads the digits: each product goes to the first neurons of its digit that can hold it."""
     out, inputs, *kernel = link.weights.shape
-    low, high = _range(code.weight_bits)
+    low, high = weight_range(code.weight_bits)
     parts: list[Int] = []
     for coefficient, senders in zip(code.coefficients, code.senders, strict=True):
         rest = link.weights * coefficient
@@ -128,7 +123,7 @@ def _coded(link: Connection, code: Code) -> Connection:
             rest = rest - held
         assert not rest.any(), "a digit's neurons hold every product"
     weights = np.stack(parts, axis=2).reshape(out, inputs * code.neurons, *kernel)
-    assert width(weights) <= code.weight_bits
+    assert bits_needed(weights) <= code.weight_bits
     return replace(link, weights=weights)
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.model.layer_names import free_name
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
+from qsnnc.ir.names import free_name
 from qsnnc.lower.removal import Survivors, readers
 
 Bool = npt.NDArray[np.bool_]

@@ -24,6 +24,7 @@ from math import ceil
 import numpy as np
 
 from chipsim.chip import ChipSpec
+from qsnnc.errors import Limit
 from qsnnc.ir.layers import Connection, Int, Population
 from qsnnc.lower.neurons import NeuronLayer
 
@@ -36,7 +37,7 @@ class Bound:
     """Fewest cores of a layer, what limits it, and the fold at which most sites fit a core."""
 
     cores: int
-    limiting: str  # columns, axons or targets
+    limiting: Limit  # columns, axons or targets
     fold: int
 
 
@@ -71,7 +72,7 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
         open_ = [pair for f, pair in served.items() if f >= fold]
         columns += Fraction(int(sizes[sizes > 0][mine].sum()), max(pair[0] for pair in open_))
         both += int(mine.sum()) / max(pair[1] for pair in open_)
-    counts = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
+    counts: dict[Limit, int] = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
     cores = max(counts.values())
     limiting = next(name for name, count in counts.items() if count == cores)
     widest = int(needed.max(initial=min(chip.folds)))

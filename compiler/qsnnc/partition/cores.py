@@ -13,6 +13,7 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
+from qsnnc.partition.estimate import cores_violation
 from qsnnc.partition.fill import Filling, fill
 
 
@@ -50,7 +51,6 @@ def partition(
     written: list[Written | None] = []
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
-    total = 0
     for layer in reversed(neurons):
         asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
@@ -65,27 +65,11 @@ def partition(
             violations.append(found)
         written.append(cores)
         summaries.append(_summary(layer, filling, bound, found, cores.zero_rows if cores else 0))
-        total += summaries[-1].cores
     written.reverse()
     summaries.reverse()
     violations.reverse()
-    if total > chip.cores:
-        worst = max(range(len(summaries)), key=lambda i: summaries[i].bound)
-        name = summaries[worst].layer.name
-        violations.append(
-            Violation(
-                "cores",
-                name,
-                "cores",
-                total,
-                chip.cores,
-                f"the network needs {'at least ' if None in written else ''}{total} cores, {name} alone "
-                f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); "
-                f"chip '{chip.name}' has {chip.cores_said}. Use a chip file with a larger grid, fewer activation levels "
-                "(each takes a neuron), or narrower weights, "
-                f"first in {name}.",
-            )
-        )
+    if sum(entry.cores for entry in summaries) > chip.cores:
+        violations.append(cores_violation(tuple(summaries), graph, chip, estimated=False))
     if violations or any(cores is None for cores in written):
         return None, tuple(summaries), tuple(violations)
     complete = [cores for cores in written if cores is not None]

@@ -15,10 +15,10 @@ import numpy as np
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
-from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.cores import CoreLayer, Removed
 from qsnnc.ir.execute import convolve, fire, run
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.weights import bits_of_connections
 from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import readers
 
@@ -100,14 +100,16 @@ def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec)
     return (*found, cores_violation(layers, graph, chip))
 
 
-def cores_violation(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, about: bool = True) -> Violation:
+def cores_violation(
+    layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, estimated: bool = True
+) -> Violation:
     """Too many cores: how many, where, and what would help most."""
     total = sum(entry.cores for entry in layers)
     worst = max(layers, key=lambda entry: entry.cores)
     name = worst.layer.name
     text = (
-        f"the network needs {'about' if about else 'at least'} {total:,} cores, {name} alone {worst.cores:,} (limited by "
-        f"{worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
+        f"the network needs {'about' if estimated else 'at least'} {total:,} cores, {name} alone {worst.cores:,} "
+        f"(limited by {worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
     )
     return Violation("cores", name, "cores", total, chip.cores, text)
 
@@ -167,7 +169,7 @@ def sizes(graph: LayerGraph, chip: ChipSpec, levels: Mapping[str, int] | None = 
 
 def weight_bits(layer: Layer, chip: ChipSpec) -> int:
     """Columns that a weight of the layer takes."""
-    need = max(width(link.weights) for link in layer.connections)
+    need = bits_of_connections(layer.connections)
     return next((bits for bits in sorted(chip.weight_bits) if bits >= need), max(chip.weight_bits))
 
 

@@ -7,6 +7,7 @@ more than the bound of the busiest one. The start is greedy; then cores are move
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, price
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.traffic import F64, Traffic, traffic_of
 
-STRATEGIES = ("annealed", "greedy", "row-major", "random", "hilbert")
+Strategy = Literal["annealed", "greedy", "row-major", "random", "hilbert"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 #: links that the annealer looks at for each core at effort 1: counted, not timed, so that any machine finds the same
 WORK = 100_000
 
@@ -46,7 +48,7 @@ class Placement:
     """Where each core is, what that costs, and what no placement can go below."""
 
     position: npt.NDArray[np.int32]  # x, y of each core, (cores, 2)
-    strategy: str
+    strategy: Strategy
     figures: Figures
     row_major: Figures  # of cores placed row by row
     packets: float  # an image, the host's included
@@ -70,7 +72,7 @@ def place(
     chip: ChipSpec,
     *,
     rates: F64 | None = None,
-    strategy: str = "annealed",
+    strategy: Strategy = "annealed",
     effort: float = 1.0,
     seed: int = 0,
     routes: Routes | None = None,
@@ -99,24 +101,7 @@ def place(
         An unknown strategy.
     """
     traffic = traffic_of(graph, rates)
-    if strategy == "annealed":
-        hurried = traffic.hurried(tariff.readout)
-        found = greedy(hurried, chip)
-        work = round(effort * WORK * graph.cores)
-        if work and graph.cores:
-            found = anneal(hurried, chip, found, prices_of(traffic, chip, tariff), work, seed, routes)
-    elif strategy == "greedy":
-        found = greedy(traffic.hurried(tariff.readout), chip)
-    elif strategy == "row-major":
-        found = row_major(graph.cores, chip)
-    elif strategy == "random":
-        found = at_random(graph.cores, chip, seed)
-    elif strategy == "hilbert":
-        found = hilbert(graph.cores, chip)
-    else:
-        raise UsageError(
-            "strategy", f"{strategy!r} is no way to place cores; allowed: {', '.join(STRATEGIES)}", code="strategy-unknown"
-        )
+    found = _positions(traffic, chip, graph.cores, strategy, effort, seed, routes, tariff)
     return Placement(
         found.astype(np.int32),
         strategy,
@@ -126,6 +111,34 @@ def place(
         hops_bound(traffic, chip),
         link_bound(traffic, chip, traffic.row > 0),
         rates is not None,
+    )
+
+
+def _positions(
+    traffic: Traffic,
+    chip: ChipSpec,
+    cores: int,
+    strategy: Strategy,
+    effort: float,
+    seed: int,
+    routes: Routes | None,
+    tariff: Tariff,
+) -> Int:
+    """Find positions by a strategy: x, y of each core, (cores, 2)."""
+    if strategy == "annealed":
+        hurried = traffic.hurried(tariff.readout)
+        start, work = greedy(hurried, chip), round(effort * WORK * cores)
+        return anneal(hurried, chip, start, prices_of(traffic, chip, tariff), work, seed, routes) if work else start
+    if strategy == "greedy":
+        return greedy(traffic.hurried(tariff.readout), chip)
+    if strategy == "row-major":
+        return row_major(cores, chip)
+    if strategy == "random":
+        return at_random(cores, chip, seed)
+    if strategy == "hilbert":
+        return hilbert(cores, chip)
+    raise UsageError(
+        "strategy", f"unknown placement strategy {strategy!r}; expected {', '.join(STRATEGIES)}", code="strategy-unknown"
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
-from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import NO_LEVEL, prepare
-from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Int, LayerGraph, Population
@@ -20,11 +19,15 @@ F64 = npt.NDArray[np.float64]
 MOST_FEATURES = 1 << 24
 
 
-def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: npt.NDArray[Any], name: str) -> F64:
+def firing_rates(
+    graph: LayerGraph, cores: CoreGraph, encode: Callable[[npt.NDArray[Any]], Int], images: npt.NDArray[Any], name: str
+) -> F64:
     """Share of the images on which each source fires.
 
     Parameters
     ----------
+    encode : callable
+        The encoder: levels of a batch of images of the model's dtype.
     images : ndarray, (N, ...)
         Of the model's dtype, or uint8 pixels.
     name : str
@@ -46,11 +49,10 @@ def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: n
     layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
     populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
     fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}
-    encoder = session(graph.encoder_onnx)
     size = max(1, MOST_FEATURES // sum(entry.features for entry in (graph.encoder, *layers)))
     for first in range(0, len(images), size):
-        batch = prepare(np.asarray(images[first : first + size]), rule, name)
-        (found,) = encoder.run(["levels"], {rule.name: batch})
+        batch = prepare(np.asarray(images[first : first + size]), graph.input, name)
+        found = encode(batch)
         if found.dtype.kind == "i" and (found == NO_LEVEL).any():
             raise InputError(name, "holds values that are no whole pixels; give uint8 images", code="data-not-pixels")
         levels = {graph.encoder.name: found.astype(np.int64).reshape(len(batch), *graph.encoder.shape)}

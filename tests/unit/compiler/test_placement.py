@@ -17,8 +17,7 @@ from support.placements import chip_of, from_pairs, random_traffic
 
 import chipsim
 from chipsim.chip import ChipSpec
-from qsnnc import compile_model
-from qsnnc.pipeline import Placing
+from qsnnc import Placing, compile_model
 from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
 from qsnnc.place.greedy import TIE, Field, greedy
 from qsnnc.place.orders import at_random, hilbert, row_major

@@ -32,16 +32,16 @@ from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, W
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
 
-def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = None) -> LayerGraph:
+def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) -> LayerGraph:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
     ----------
     model : Model
-    pixels : str
+    rule : InputSpec
         The pixel rule, which decides whether the encoder's sums are exact on uint8 images: they can be for ``"raw"``.
-    entering : InputSpec, optional
-        Given where the image itself enters the chip, so that the first linear operator is a layer on it.
+    image_on_chip : bool
+        Whether the image itself enters the chip, so that the first linear operator is a layer on it.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         Names the node that cannot be compiled and what to do.
     """
     producer = {name: node for node in model.nodes for name in node.outputs}
-    entry = Pixels(model, entering) if entering else None
+    entry = Pixels(model, rule) if image_on_chip else None
     walk = Walk(model, Namer(model.origins), producer, set() if entry else {model.input}, pixels=entry)
     run(walk)
     sums, root, after = _read_out(walk)
@@ -60,7 +60,7 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         assert entry is not None
         host = encoder_of_pixels(entry.rule), True
     else:
-        exact = not walk.encoder_turns and subgraphs.encoder_is_exact(model, walk.encoder, region, pixels)
+        exact = not walk.encoder_turns and subgraphs.encoder_is_exact(model, walk.encoder, region, rule.pixels)
         host = subgraphs.encoder(model, walk.encoder, region), exact
     return LayerGraph(
         encoder=walk.encoder,
@@ -68,8 +68,10 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         encoder_onnx=host[0],
         readout_onnx=subgraphs.readout(after, sums, root),
         encoder_exact=host[1],
+        input=rule,
         output_tensor=model.output,
         output_shape=subgraphs.output_shape(model),
+        model_sha256=model.sha256,
         of_pixels=region is None,
     )
 

@@ -1,0 +1,74 @@
+"""What came of compiling a network: `Compilation` where it fits the chip, `FailedCompilation` where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chipsim.chip import ChipSpec
+from chipsim.mapping import Mapping
+from qsnnc.errors import Violation
+from qsnnc.ir.cores import CoreLayer
+from qsnnc.ir.layers import LayerGraph
+from qsnnc.lower.codes import Code
+from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.place.positions import Placement
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CheckResult:
+    """What is known of a network on a chip, whether it fits or not."""
+
+    chip: ChipSpec
+    graph: LayerGraph
+    neurons: tuple[NeuronLayer, ...]  # empty where the network is so large that its cores are only estimated
+    layers: tuple[CoreLayer, ...]
+    seconds: dict[str, float]  # by stage
+    code: Code | None = None  # of the image's pixels, where they enter the chip
+
+    @property
+    def cores(self) -> int:
+        """Cores of all layers; of a layer that was not laid out, the fewest that it can take."""
+        return sum(entry.cores for entry in self.layers)
+
+    @property
+    def cores_bound(self) -> int:
+        """Sum of the layers' lower bounds."""
+        return sum(entry.bound for entry in self.layers)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Compilation(CheckResult):
+    """A network on a chip: its mapping, and where its cores are.
+
+    ``chipsim.write_mapping(compilation.mapping, "lenet.map")`` writes it.
+    """
+
+    mapping: Mapping
+    placement: Placement
+
+    @property
+    def fits(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """No limit of the chip is exceeded: empty."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FailedCompilation(CheckResult):
+    """A network that does not fit a chip: every limit that it exceeds, root causes first."""
+
+    violations: tuple[Violation, ...]
+
+    @property
+    def fits(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def estimated(self) -> bool:
+        """Whether cores are estimated from shapes and level ranges, because the network is far too large."""
+        return not self.neurons
