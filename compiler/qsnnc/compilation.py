@@ -1,4 +1,4 @@
-"""What came of compiling a network: `Compilation` where it fits the chip, `FailedCompilation` where it does not."""
+"""Results of compiling a network: `Compilation` if it fits the chip, `FailedCompilation` if it does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CheckResult:
 
     @property
     def cores(self) -> int:
-        """Cores of all layers; of a layer that was not laid out, the fewest that it can take."""
+        """Number of cores; a layer that was not laid out counts with its lower bound."""
         return sum(entry.cores for entry in self.layers)
 
     @property
@@ -48,12 +48,12 @@ class Compilation(CheckResult):
 
     @property
     def fits(self) -> bool:
-        """True."""
+        """Whether the network fits the chip: it does."""
         return True
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """No limit of the chip is exceeded: empty."""
+        """Limits of the chip that are exceeded: none."""
         return ()
 
 
@@ -65,7 +65,7 @@ class FailedCompilation(CheckResult):
 
     @property
     def fits(self) -> bool:
-        """False."""
+        """Whether the network fits the chip: it does not."""
         return False
 
     @property

@@ -1,10 +1,10 @@
-"""Unique names of populations."""
+"""Find names that are not in use."""
 
 from __future__ import annotations
 
 
 def free_name(wish: str, taken: set[str]) -> str:
-    """Take a name that nothing has yet: the one wished for, or it and a number.
+    """Find a name that is not in use: the one that is wished for, with a number if need be.
 
     Parameters
     ----------

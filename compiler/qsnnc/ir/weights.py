@@ -1,4 +1,4 @@
-"""How many bits integer weights need."""
+"""Count the bits that integer weights need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from qsnnc.ir.layers import Connection, Int
 
 
 def bits_needed(weights: Int) -> int:
-    """Bits that the weights need: 1 for {0, 1}, else two's complement."""
+    """Count the bits that the weights need: 1 for {0, 1}, else two's complement."""
     low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
     if low >= 0 and high <= 1:
         return 1
@@ -14,10 +14,10 @@ def bits_needed(weights: Int) -> int:
 
 
 def bits_of_connections(connections: tuple[Connection, ...]) -> int:
-    """Bits of the widest weight of a layer's connections."""
+    """Count the bits of the widest weight of a layer's connections."""
     return max(bits_needed(link.weights) for link in connections)
 
 
 def weight_range(bits: int) -> tuple[int, int]:
-    """Smallest and largest weight of so many bits: 0 and 1 for one bit, else two's complement."""
+    """Return the smallest and largest weight of a width: 0 and 1 for one bit, else two's complement."""
     return (0, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)

@@ -1,8 +1,8 @@
-"""Scatter and gather: levels become thermometer neurons, linear maps become axons that carry one bit each.
+"""Lower layers to spiking neurons: levels become thermometer neurons, and each axon carries one bit.
 
-A *site* is a set of neurons that read the same axons: all output channels (of one group) of one position. A *block* is a
-set of axons that always come together: all levels of all input channels (of one group) at one position. Sites and blocks
-stay index maps; no synapse is written out here.
+A *site* is an output position: the neurons of all output channels (of one group) at one position, which read the same
+axons. A *block* is an input tile: the axons of all levels of all input channels (of one group) at one position, which
+always go together. Sites and blocks stay index maps; no synapse is written out here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qsnnc.lower.removal import Survivors, keep_all, survivors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronLayer:
-    """One layer's neurons, as sites that read blocks of sources.
+    """The neurons of a layer, as sites (output positions) that read blocks (input tiles) of sources.
 
     ``site_blocks[s, t]`` is the block at tap t of site s, -1 in the padding. Sites run position by position, and in a
     position group by group; those of one group have equal weights at equal taps. Site s holds the elements
@@ -52,34 +52,34 @@ class NeuronLayer:
 
     @property
     def neurons(self) -> int:
-        """Neurons that are left."""
+        """Number of neurons that are kept."""
         return len(self.site_elements)
 
     @property
     def site_size(self) -> Int:
-        """Neurons of each site."""
+        """Number of neurons of each site."""
         return np.diff(self.site_offset)
 
     @property
     def block_width(self) -> Int:
-        """Axons of each block."""
+        """Number of axons of each block."""
         return np.diff(self.block_offset)
 
     def elements(self, site: int, first: int, last: int) -> Int:
-        """Elements of some of a site's neurons."""
+        """Return the elements of some of a site's neurons."""
         start = int(self.site_offset[site])
         return self.site_elements[start + first : start + last]
 
     def channels(self, elements: Int) -> Int:
-        """Output channel of each element."""
+        """Return the output channel of each element."""
         return elements // (self.layer.neurons // self.layer.shape[0])
 
     def rows(self, block: int) -> Int:
-        """Input channel of each axon of a block."""
+        """Return the input channel of each axon of a block."""
         return self.block_rows[self.block_offset[block] : self.block_offset[block + 1]]
 
     def tile(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
-        """Weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
+        """Return weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
         for link in self.layer.connections:
             size = link.weights.shape[2] * link.weights.shape[3]
             if tap < size:
@@ -94,12 +94,12 @@ class NeuronLayer:
 def lower(
     graph: LayerGraph, chip: ChipSpec, *, keep_dead: bool = False
 ) -> tuple[tuple[NeuronLayer, ...], tuple[Violation, ...]]:
-    """Turn every layer's features into neurons, and check what does not depend on how cores are filled.
+    """Lower every layer to neurons, and check the limits that do not depend on how cores are filled.
 
     Parameters
     ----------
     keep_dead : bool
-        Keep the neurons that never fire, always fire, or that nothing reads.
+        Keep the neurons that never fire, always fire or are read by nothing.
 
     Returns
     -------
@@ -127,12 +127,14 @@ def lower(
 
 
 def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: ChipSpec) -> None:
-    """Assert that every element is at most one neuron of one site, that blocks hold sources that are there, and that all
-    axons of a neuron carry the same frame: a spike of tick t waits the rest of the way to its reader's tick, and can.
+    """Assert the rules of lowered layers.
+
+    Every element is at most one neuron of one site; blocks hold sources that were kept; and all axons of a neuron carry
+    the same frame: every spike can be delayed until the tick of its reader.
     """
     base = graph.encoder.neurons
     size = base + sum(entry.layer.neurons for entry in neurons)
-    fires = np.zeros(size, np.int64)  # tick of each source; a layer that is read out is none
+    fires = np.zeros(size, np.int64)  # tick of each source; the readout layer is none
     there = np.ones(size, bool)  # what was removed is no source
     for entry in neurons:
         name, total = entry.layer.name, entry.layer.neurons
@@ -267,7 +269,7 @@ def _taps(link: Connection, source: Population, layer: Layer, groups: int, link_
 
 
 def _synapses(link: Connection, kept: npt.NDArray[np.bool_], sources: npt.NDArray[np.bool_]) -> int:
-    """Non-zero weights, one for each axon and neuron that they join."""
+    """Count synapses: non-zero weights, one for each axon and neuron that they connect."""
     channels, rows, columns, _ = kept.shape
     taps = link.taps(sources.shape[1:3], (rows, columns))  # type: ignore[arg-type]
     outputs, inputs = channels // link.groups, link.weights.shape[1]

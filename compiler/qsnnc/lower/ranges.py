@@ -15,9 +15,9 @@ def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
     widest = max(chip.weight_bits)
     if need > widest:
         if layer.kind == "add":
-            advice = "It brings tensors together whose scales have no small ratio: give them one scale."
+            advice = "It adds tensors whose scales have no small ratio: give them the same scale."
         else:
-            advice = "Quantize them to fewer bits (a falling activation negates its weights: -128 has no 8-bit negative)."
+            advice = "Quantize them to fewer bits (a falling activation negates its weights, and 128 does not fit 8 bits)."
         found.append(
             Violation(
                 "weight-bits",
@@ -25,7 +25,7 @@ def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
                 "columns",
                 need,
                 widest,
-                f"its weights need {need} bits; chip '{chip.name}' has {widest} at most. {advice}",
+                f"its weights need {need} bits; chip '{chip.name}' has at most {widest}. {advice}",
             )
         )
     low, high = int(layer.reach[..., 0].min()), int(layer.reach[..., 1].max())

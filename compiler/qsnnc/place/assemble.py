@@ -55,7 +55,7 @@ def assemble(
 
 
 def _targets(cores: CoreGraph) -> Arrays:
-    """Target tables: for each source its axons, and how many ticks before its reader it fires."""
+    """Build the target tables: for each source its axons, and by how many ticks its spikes are delayed."""
     order = np.argsort(cores.axon_source, kind="stable")
     tick = np.array([0, *(entry.tick for entry in cores.layers)], np.int32)
     fires = np.concatenate(
@@ -72,7 +72,7 @@ def _targets(cores: CoreGraph) -> Arrays:
 
 
 def _crossbars(cores: CoreGraph) -> Arrays:
-    """Crossbars, bit-packed and each distinct content once, and which of them each core has."""
+    """Pack the crossbars, each distinct content once, and say which of them each core has."""
     layer_of = np.zeros(len(cores.crossbars), np.int64)
     layer_of[cores.core_crossbar] = cores.core_layer
     number: dict[tuple[bytes, tuple[int, ...]], int] = {}
@@ -125,7 +125,7 @@ def _population(population: IrPopulation, tick: int) -> dict[str, Any]:
 
 
 def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> Int:
-    """For the paper's count: windows of convolutions that a source lies in, times their output channels, times their L.
+    """Count dense fan-out, for the paper's SOPs: windows of convolutions that read a source, times output channels, times L.
 
     A channel of which a window keeps no neuron does not count in it; removed levels of a channel do. Relays are none of the
     network's neurons: what they drive counts for the source.

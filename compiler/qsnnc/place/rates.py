@@ -1,4 +1,4 @@
-"""How often each neuron fires on a calibration set, from the layer graph in NumPy."""
+"""Measure how often each neuron fires on calibration images, by executing the layer graph in NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_FEATURES = 1 << 24
 def firing_rates(
     graph: LayerGraph, cores: CoreGraph, encode: Callable[[npt.NDArray[Any]], Int], images: npt.NDArray[Any], name: str
 ) -> F64:
-    """Share of the images on which each source fires.
+    """Compute the share of the images on which each source fires.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def firing_rates(
     images : ndarray, (N, ...)
         Of the model's dtype, or uint8 pixels.
     name : str
-        What to call the images in an error.
+        What errors call the images.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def firing_rates(
         Images of the wrong shape or dtype, or none.
     """
     if not len(images):
-        raise InputError(name, "holds no image to calibrate on", code="data-empty")
+        raise InputError(name, "has no images; at least one is needed for calibration", code="data-empty")
     layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
     populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
     fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}
@@ -54,14 +54,14 @@ def firing_rates(
         batch = prepare(np.asarray(images[first : first + size]), graph.input, name)
         found = encode(batch)
         if found.dtype.kind == "i" and (found == NO_LEVEL).any():
-            raise InputError(name, "holds values that are no whole pixels; give uint8 images", code="data-not-pixels")
+            raise InputError(name, "holds values that are not whole pixels; use uint8 images", code="data-not-pixels")
         levels = {graph.encoder.name: found.astype(np.int64).reshape(len(batch), *graph.encoder.shape)}
         for layer in layers:
             if not layer.readout:
                 levels[layer.name] = run(layer, levels)
         for entry in populations:
             fired[entry.name] += _above(levels[entry.name], entry.levels)
-    none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # what is read out does not fire
+    none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # readout neurons do not fire
     of_layer = [none if layer.readout else fired[layer.name].reshape(-1) for layer in layers]
     base = np.concatenate([[0], np.cumsum([len(counts) for counts in of_layer])])
     owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
@@ -70,6 +70,6 @@ def firing_rates(
 
 
 def _above(levels: Int, most: int) -> Int:
-    """On how many images each feature's level is above 0, 1, ... most - 1: (features, most)."""
+    """Count the images on which each feature's level is above 0, 1, ... most - 1: (features, most)."""
     flat = levels.reshape(len(levels), -1)
     return np.stack([(flat > level).sum(axis=0) for level in range(most)], axis=1)

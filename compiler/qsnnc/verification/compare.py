@@ -1,4 +1,4 @@
-"""Hold the layer graph against onnxruntime, layer by layer: each is given the levels that the model itself has before it."""
+"""Compare the layer graph with onnxruntime, layer by layer, each on the levels that the model itself has before it."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ RANDOM_IMAGES = 100
 BATCH = 50
 #: features of all images of a batch together
 MOST_FEATURES = 1 << 24
-#: a tested (not certified) network may miss a score by this, relative to the largest
+#: how far a score of a tested (not certified) network may be off, relative to the largest
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What was compared, and what differs."""
+    """The result of `verify`: what was compared, and what differs."""
 
     model_sha256: str
     exactness: Literal["certified", "tested"]
     images: int
     values: int
     doubts: dict[str, tuple[Doubt, ...]]
-    thresholds: dict[str, int]  # of each layer that fires: how many there are, doubtful or not
+    thresholds: dict[str, int]  # of each layer but the readout: how many there are, uncertain or not
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
-    mismatches: tuple[Mismatch, ...]  # at most one a layer, in the order of the layers
-    differences: int  # levels and scores that differ, all layers and samples
+    mismatches: tuple[Mismatch, ...]  # at most one per layer, in the order of the layers
+    differences: int  # levels and scores that differ, over all layers and images
     reproduction: Reproduction | None = None
-    unwritten: str = ""  # why there is none, where one was wanted
+    unwritten: str = ""  # why no reproduction could be written
 
     @property
     def equal(self) -> bool:
@@ -60,7 +60,7 @@ class Verification:
 
     @property
     def explained(self) -> bool:
-        """Whether float rounding explains every difference."""
+        """Whether rounding at an uncertain threshold explains every difference."""
         return all(mismatch.attributed for mismatch in self.mismatches)
 
     def to_json(self) -> dict[str, Any]:
@@ -147,14 +147,14 @@ def verify(
 
 
 class Comparison:
-    """The two networks side by side, a batch at a time."""
+    """The integer network and the model, compared batch by batch."""
 
     def __init__(self, model: Model, graph: LayerGraph) -> None:
         self.model, self.graph = model, graph
         self.watched = [entry for entry in (graph.encoder, *graph.layers) if entry.tensor and entry.levels]
         self.features = sum(entry.features for entry in (graph.encoder, *graph.layers))
         last = graph.layers[-1].tensor
-        self.sums = [last] if last != model.output and last in model.written else []  # what the host computes scores from
+        self.sums = [last] if last != model.output and last in model.written else []  # the scores are computed from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
         self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
         self.doubts = Doubts(graph)
@@ -170,7 +170,7 @@ class Comparison:
             self.add(prepare(images[first : first + size], self.graph.input, name), first)
 
     def add(self, batch: Array, first: int) -> None:
-        """Compare a batch; ``first`` is the number of its first sample."""
+        """Compare a batch; ``first`` is the index of its first image."""
         scores, *tensors = self.reference(batch)
         theirs = dict(zip([*(entry.tensor for entry in self.watched), *self.sums], tensors, strict=True))
         theirs[self.model.input] = batch
@@ -193,7 +193,7 @@ class Comparison:
         return tuple(sorted(self.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order)))
 
     def write(self, layer: str, place: Path) -> Reproduction:
-        """Write a difference down."""
+        """Write a small model and input that reproduce the difference in a layer."""
         tensor, values, found = self._samples[layer]
         place.parent.mkdir(parents=True, exist_ok=True)
         return reproduce(self.model.reference, tensor, values, found, place)
@@ -236,7 +236,7 @@ class Comparison:
         self._samples[entry.name] = entry.tensor, values, value.astype(values[entry.tensor].dtype)
 
     def _rounded(self, mine: Array, theirs: Array) -> npt.NDArray[np.bool_]:
-        """In which samples the sums that the output is computed from differ, all of them by no more than rounding does."""
+        """Find the images whose sums before the output differ, but all by no more than rounding can explain."""
         within = ~_score_errors(mine, theirs, self.graph.certified, self.graph.layers[-1].slack)
         return np.asarray([bool(good.all() and (a != b).any()) for good, a, b in zip(within, mine, theirs, strict=True)])
 
@@ -282,19 +282,19 @@ class Comparison:
 
 
 def _levels(entry: Population, tensor: Array) -> Int:
-    """The levels that a tensor's values stand for."""
+    """Convert a tensor's values to levels."""
     level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
     return level.astype(np.int64).reshape(len(tensor), *entry.shape)
 
 
 def inexact(graph: LayerGraph) -> tuple[str, ...]:
-    """Populations whose float sums depend on their order."""
+    """List the populations whose float sums can depend on the order of summation."""
     names = [] if graph.encoder_exact else [graph.encoder.name]
     return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
 
 
 def random_images(rule: InputSpec, count: int, seed: int) -> Array:
-    """Random pixels: a third each of all values, of few bright ones, and of flat grey with a little noise."""
+    """Draw random images: a third each of uniform noise, of few bright pixels, and of flat grey with a little noise."""
     rng = np.random.default_rng(seed)
     shape = (count, *rule.shape)
     dtype = np.dtype(rule.dtype)

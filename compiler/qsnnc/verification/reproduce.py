@@ -1,4 +1,4 @@
-"""A difference as a small ONNX file with its input: the nodes from the last equal activations to the first different one."""
+"""Write a difference as a small ONNX model with its input: from the last equal activations to the first different one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPECTED, FOUND = "qsnnc.expected", "qsnnc.found"
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """Where it was written, and whether the cut reproduces the model's value bit for bit."""
+    """The files that reproduce a difference, and whether the small model gives the model's value bit for bit."""
 
     model: str
     data: str
@@ -35,10 +35,10 @@ class Reproduction:
     same: bool
 
     def __str__(self) -> str:
-        how = "the same" if self.same else "not the same (the value depends on the order of summation)"
+        how = "the same value" if self.same else "another value, which depends on the order of summation"
         return (
-            f"{self.model}: {self.nodes} nodes from {', '.join(self.inputs)} to {self.output}; {self.data} holds their "
-            f"input, the model's value (run alone: {how}) and the integer network's"
+            f"{self.model}: {self.nodes} nodes from {', '.join(self.inputs)} to {self.output}, which alone give {how}; "
+            f"{self.data} has their input, the model's value and the integer network's"
         )
 
 
@@ -49,12 +49,12 @@ def reproduce(
     found: Array,
     place: Path,
 ) -> Reproduction:
-    """Cut the reference between equal and different, and write it with one sample.
+    """Cut the nodes between the last equal and the first different tensors out of the model, and write them with one image.
 
     Parameters
     ----------
     reference : ModelProto
-        What the integer network was held against.
+        The model that the integer network was compared with.
     output : str
         The tensor that differs.
     values : dict
@@ -80,7 +80,7 @@ def reproduce(
 def cut(
     model: onnx.ModelProto, stops: set[str], output: str, values: Mapping[str, Array]
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """The nodes that compute a tensor from others, as a model of its own, and the names of those."""
+    """Return the nodes that compute a tensor from others as a model, and the names of those others."""
     import onnx
     from onnx import helper
 
