@@ -38,9 +38,11 @@ Calibrate = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images. [default: 100]"),
+    typer.Option("--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images; 100 by default."),
 ]
-Split = Annotated[str | None, typer.Option(metavar="train|test", help="Split of the calibration data set. [default: train]")]
+Split = Annotated[
+    str | None, typer.Option(metavar="train|test", help="Split of the calibration images; train by default.")
+]
 Effort = Annotated[
     float,
     typer.Option(

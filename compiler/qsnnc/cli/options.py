@@ -19,8 +19,8 @@ Pixels = Annotated[
     str | None,
     typer.Option(
         metavar="raw|unit|MEAN,STD",
-        help="How uint8 pixels become the model's input, unless its metadata says so: as they are, divided by 255, or "
-        "normalized after that. [default: unit]",
+        help="How uint8 pixels become the model's input, unless its metadata says so: as they are, divided by 255 (the "
+        "default), or normalized after that.",
     ),
 ]
 Output = Annotated[

@@ -163,10 +163,11 @@ def _removed(entry: CoreLayer) -> str:
     """Say what is left out of the chip, and why."""
     gone = entry.removed
     reasons = ((gone.dead, "never fire"), (gone.constant, "always fire"), (gone.unread, "are read by nothing"))
-    parts = [f"{count:,} neurons that {why}" for count, why in reasons if count]
+    why = ", ".join(f"{count:,} {reason}" for count, reason in reasons if count)
+    parts = [f"{gone.neurons:,} neurons ({why})"] if why else []
     if entry.zero_rows:
-        parts.append(f"{entry.zero_rows:,} axons whose weights on their core are all zero")
-    return f"{entry.layer.name}: left out {', '.join(parts)}"
+        parts.append(f"{entry.zero_rows:,} axons (all weights on their core are zero)")
+    return f"{entry.layer.name}: left out {' and '.join(parts)}"
 
 
 def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:

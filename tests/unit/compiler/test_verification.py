@@ -200,9 +200,13 @@ main()
     run = [sys.executable, "-c", code, "verify", str(path), "--samples", "40"]
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    done = subprocess.run([*run, "--json", "v.json"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "conv2: sample" in done.stderr
+    assert "conv2: image" in done.stderr
+    assert "--repro DIR" in done.stderr
+    assert not list(folder.iterdir()), "nothing is written unasked"
+    options = ["--json", "v.json", "--repro", "."]
+    done = subprocess.run([*run, *options], cwd=folder, capture_output=True, text=True, check=False)
     assert "net.repro.onnx" in done.stderr
     assert sorted(file.name for file in folder.iterdir()) == ["net.repro.npz", "net.repro.onnx", "v.json"]
     said = json.loads((folder / "v.json").read_text())
