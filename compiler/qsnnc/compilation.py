@@ -20,7 +20,7 @@ class CheckResult:
 
     chip: ChipSpec
     graph: LayerGraph
-    neurons: tuple[NeuronLayer, ...]  # empty where the network is so large that its cores are only estimated
+    neurons: tuple[NeuronLayer, ...]  # empty where cores are estimated
     layers: tuple[CoreLayer, ...]
     seconds: dict[str, float]  # by stage
     code: Code | None = None  # of the image's pixels, where they enter the chip
@@ -62,13 +62,9 @@ class FailedCompilation(CheckResult):
     """A network that does not fit a chip: every limit that it exceeds, root causes first."""
 
     violations: tuple[Violation, ...]
+    estimated: bool = False  # whether cores follow from shapes and level ranges, because the network is far too large
 
     @property
     def fits(self) -> bool:
         """Whether the network fits the chip: it does not."""
         return False
-
-    @property
-    def estimated(self) -> bool:
-        """Whether cores are estimated from shapes and level ranges, because the network is far too large."""
-        return not self.neurons

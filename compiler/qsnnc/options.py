@@ -84,6 +84,29 @@ class FrontendOptions:
                 "--encoder", f"unknown place {self.encoder!r} for the encoder; expected {allowed}",
                 code="encoder-invalid", found=self.encoder, allowed=get_args(EncoderPlace),
             )  # fmt: skip
+        try:
+            parse_pixels(self.pixels or "unit")
+        except ValueError as error:
+            raise UsageError("--pixels", str(error), code="pixels-invalid", found=self.pixels) from None
+
+
+def parse_pixels(text: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    """Parse a rule for uint8 pixels: its name, mean and standard deviation, as `chipsim.mapping.InputSpec` has them.
+
+    Raises
+    ------
+    ValueError
+        Text of another form.
+    """
+    if text in ("raw", "unit"):
+        return text, (0.0,), (1.0,)
+    try:
+        mean, std = (float(part) for part in text.split(","))
+        if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"unknown pixel rule {text!r}; expected raw, unit or MEAN,STD (as in 0.1307,0.3081)") from None
+    return "normal", (mean,), (std,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.chip.avoid import without
 from chipsim.chip.routes import routes
-from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
@@ -36,6 +35,7 @@ from qsnnc.options import (
     FrontendOptions,
     Placing,
     merged,
+    parse_pixels,
 )  # fmt: skip
 from qsnnc.partition.cores import partition
 from qsnnc.partition.estimate import too_large
@@ -201,7 +201,7 @@ def _back(graph: LayerGraph, chip: ChipSpec, options: BackendOptions, stages: St
         found = (*(v for layer in graph.layers for v in ranges(layer, chip)), *violations_of(estimated, graph, chip))
         return FailedCompilation(
             chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
-            violations=_causes(found, estimated), seconds=stages.seconds,
+            violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,
         )  # fmt: skip
     with stages.stage("lower"):
         neurons, violations = lower(graph, chip, keep_dead=options.keep_dead)
@@ -275,32 +275,12 @@ def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
 
     Raises
     ------
-    UsageError
-        The option is no rule.
     ModelError
-        The metadata is none.
+        The metadata has no valid rule.
     """
     own = model.metadata.get("qsnnc.pixels")
-    shape = model.shapes[model.input]
     try:
-        given = _rule(pixels or "unit")  # checked even where the metadata takes precedence
-    except ValueError as error:
-        raise UsageError("--pixels", str(error), code="pixels-invalid") from None
-    try:
-        rule = _rule(own) if own else given
-    except ValueError as error:
+        rule = parse_pixels(own or pixels or "unit")
+    except ValueError as error:  # options are checked when they are made
         raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
-    return InputSpec(model.input, model.input_dtype, shape, *rule)
-
-
-def _rule(text: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
-    """Name, mean and standard deviation of a pixel rule."""
-    if text in ("raw", "unit"):
-        return text, (0.0,), (1.0,)
-    try:
-        mean, std = (float(part) for part in text.split(","))
-        if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"unknown pixel rule {text!r}; expected raw, unit or MEAN,STD (as in 0.1307,0.3081)") from None
-    return "normal", (mean,), (std,)
+    return InputSpec(model.input, model.input_dtype, model.shapes[model.input], *rule)

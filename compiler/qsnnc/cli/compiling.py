@@ -40,9 +40,7 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images; 100 by default."),
 ]
-Split = Annotated[
-    str | None, typer.Option(metavar="train|test", help="Split of the calibration images; train by default.")
-]
+Split = Annotated[str | None, typer.Option(metavar="train|test", help="Split of the calibration images; train by default.")]
 Effort = Annotated[
     float,
     typer.Option(

@@ -282,7 +282,7 @@ def test_wide_weights_of_a_sum_say_that_its_arms_need_one_scale(save) -> None:
     (found,) = [violation for violation in done.violations if violation.code == "weight-bits"]
     assert found.layer == "sum"
     assert found.found > found.allowed == 8
-    assert "give them one scale" in found.advice
+    assert "give them the same scale" in found.advice
 
 
 @pytest.mark.parametrize("end", ["", "ArgMax", "Softmax"])
