@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.+) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^<!-- not run: (?P<reason>[^\n]+) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 PROGRAMS = re.compile(r"(qsnnc|chipsim|python|pip|make|printf|\w+\(\) \{)[ $]")
 COMMITTED = ("benchmarks", "chipsim", "compiler", "docs", "mappings", "models", "results")
