@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
+from chipsim.integer_kernels import of_one_signedness
 from chipsim.qonnx_ops import rewrite
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.decompose.integer_ops import spell
@@ -64,7 +65,7 @@ def read_onnx(
         refuse_chance(standard)
         free_squeezes(standard)
         free_batch(standard)
-        reference = clip(standard, limits or {})
+        reference = clip(of_one_signedness(standard), limits or {})
         proto, integral = spell(standard)
     except InputError as error:
         found = error.fields["found"]

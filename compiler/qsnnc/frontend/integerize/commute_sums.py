@@ -12,7 +12,8 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.integerize.state import Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.data_movement import fills, moved_index, pad_value
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.model.model import Model, Node
@@ -31,8 +32,8 @@ class MovedSums:
 
 def moved_sums(walk: Walk, name: str) -> MovedSums | None:
     """What a tensor shows of sums; None where it shows none, or an operator between cannot be moved along."""
-    region = walk.region(name)
-    state = walk.state.get(region.root) if region else None
+    region = walk.analysis.region(name)
+    state = walk.known.get(region.root) if region else None
     if region is None:
         return None
     if isinstance(state, Accumulator):

@@ -16,7 +16,8 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize import per_channel
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.requantize import requantized
-from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, Walk
+from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.layers.max_pool import maximum
 from qsnnc.frontend.layers.thresholds import layer_of
@@ -24,6 +25,7 @@ from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
+from qsnnc.frontend.model.outcomes import ConstantActivation
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, on_a_grid
@@ -46,19 +48,20 @@ def settle(walk: Walk, name: str) -> Quantized | None:
     known = resolve(walk, name)
     if known is not None:
         return known
-    if name not in walk.settled:
+    if name not in walk.known.implicit:
         try:
-            walk.settled[name] = _settled(walk, name)
-        except ModelError as error:
-            if error.code == "constant-activation":
-                raise
-            walk.settled[name] = None  # what stands against the network is that nothing was quantized
-    return walk.settled[name]
+            found = _settled(walk, name)
+        except ConstantActivation:
+            raise
+        except ModelError:
+            found = None  # what stands against the network is that nothing was quantized
+        walk.known.define_implicit(name, found)
+    return walk.known.implicit[name]
 
 
 def _settled(walk: Walk, name: str) -> Quantized | None:
-    region = walk.region(name)
-    root = walk.state.get(region.root) if region else None
+    region = walk.analysis.region(name)
+    root = walk.known.get(region.root) if region else None
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
@@ -93,9 +96,9 @@ def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
         return plain[1](largest(walk, node, plain[0], ""))
     falling = np.zeros(tensor.index.shape[0], bool)
     name = walk.namer.layer(node)
-    found, layers = maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))
+    found, layers = maximum(walk.model, node, tensor, falling, end, lambda: walk.sink.free_name(name))
     for layer in layers:
-        walk.add(layer)
+        walk.sink.add(layer)
     return found
 
 
@@ -106,9 +109,9 @@ def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
         return None
     shape = walk.model.shapes[region.root]
     own = root.canonical and shape == walk.model.shapes.get(region.end, shape)
-    layer = layer_of(root, region, found.levels, walk.unused(root.name), region.end if own else "", shape)
+    layer = layer_of(root, region, found.levels, walk.sink.free_name(root.name), region.end if own else "", shape)
     layer = layer if own else replace(layer, tensor_shape=root.shape)
-    walk.add(layer)
+    walk.sink.add(layer)
     return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
 
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Gathered, Moved, Walk
+from qsnnc.frontend.integerize.state import Gathered, Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import signs
 from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.pooling import MAXIMUM, Pool, divisors
@@ -31,12 +32,12 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     known = resolve(walk, name)
     if known is not None:
         return Terms.of(known)
-    region = walk.region(name)
+    region = walk.analysis.region(name)
     if region is None or any(node.op not in SAME for node in region.nodes):
         return None
-    if region.root in walk.turning:
-        return walk.turning[region.root]
-    state, node = walk.state.get(region.root), walk.producer.get(region.root)
+    if region.root in walk.known.steps:
+        return walk.known.steps[region.root]
+    state, node = walk.known.get(region.root), walk.analysis.producer.get(region.root)
     if node is None:
         return None
     if isinstance(state, Moved):

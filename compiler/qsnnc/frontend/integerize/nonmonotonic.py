@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
 from qsnnc.frontend.layers.thresholds import error_of, fires, turned
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, find_levels, on_a_grid
@@ -74,8 +75,10 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
         if own.count:
             limits, found = seen.back(root, limits, region.end), seen.back_doubts(found)
             exact = bool(root.exact.all())
-            layers.append(fires(root, own, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=found))
-            walk.add(layers[-1])
+            layers.append(
+                fires(root, own, walk.sink.free_name(name), "", root.shape, limits, exact_sums=exact, doubts=found)
+            )
+            walk.sink.add(layers[-1])
     if len(layers) == 1:
         part = replace(Part.of(layers[0], levels), values=levels.values[: layers[0].levels + 1])
         return Terms.of(Quantized((part,), root.layout))
@@ -98,11 +101,10 @@ def few_enough(root: Accumulator) -> bool:
 def too_many(end: str, root: Accumulator) -> ModelError:
     """What to raise where it cannot."""
     count = _potentials(root)
-    return ModelError(
+    return NotMonotone(
         end,
         f"rises and falls again over {count:,} potentials; at most {MOST_POTENTIALS:,} are looked at one by one: put a "
         "quantizer between the weights and the activation, or use a ReLU",
-        code="not-monotone",
         node=end,
         found=count,
         allowed=MOST_POTENTIALS,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.levels import ChannelScales, zero_of
@@ -38,7 +38,7 @@ def apart(
     (axis,) = region.axes
     steps = np.array([np.ptp(value) / max(1, len(value) - 1) or 1.0 for value in error.values])
     lows = np.array([value[0] for value in error.values])
-    found = close(walk, _unscaled(walk, region, steps, lows))
+    found = close(walk, _unscaled(region, steps, lows))
     if found is None or len(found.parts) != 1 or (found.index < 0).any():
         raise error
     (part,) = found.parts
@@ -49,13 +49,13 @@ def apart(
     return Quantized(parts, found.index + number * part.population.features)
 
 
-def _unscaled(walk: Walk, region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
+def _unscaled(region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
     """The region with its scales taken off: the values of each channel are 0, 1, 2 and so on."""
     from onnx import helper
 
-    shape = walk.model.shapes[region.root]
+    shape = region.model.shapes[region.root]
     along = [-1 if axis in region.axes else 1 for axis in range(len(shape) + 1)]
-    constants, shapes, nodes, here = dict(walk.model.constants), dict(walk.model.shapes), list(region.nodes), region.end
+    constants, shapes, nodes, here = dict(region.model.constants), dict(region.model.shapes), list(region.nodes), region.end
     for op, value in (("Sub", lows), ("Div", steps), ("Round", None)):
         given, out = f"{region.end}/channel.{op}", f"{region.end}/{op}"
         inputs = [here] if value is None else [here, given]
@@ -64,8 +64,8 @@ def _unscaled(walk: Walk, region: Region, steps: np.ndarray, lows: np.ndarray) -
         shapes[out] = shape
         nodes.append(Node(out, op, tuple(inputs), (out,), {}, helper.make_node(op, inputs, [out], name=out)))
         here = out
-    walk.model = replace(walk.model, constants=constants, shapes=shapes)
-    return Region(walk.model, region.root, here, tuple(nodes), region.axes)
+    model = replace(region.model, constants=constants, shapes=shapes)
+    return Region(model, region.root, here, tuple(nodes), region.axes)
 
 
 def _shown(part: Part, step: float, low: float, error: ChannelScales) -> Part:

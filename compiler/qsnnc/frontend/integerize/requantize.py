@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import read_levels
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, whole
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, on_a_grid, zero_of
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Doubt, Int, Layer
@@ -50,11 +51,11 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
     parts = []
     own = tensor.canonical and not internal
     for part, (table, _) in zip(tensor.parts, functions, strict=True):
-        name = walk.unused(walk.namer.text(f"{part.population.name}.again"))
+        name = walk.sink.free_name(walk.namer.text(f"{part.population.name}.again"))
         layer = _composed(part, table, levels, name) or _layer(walk, part, table, levels, name)
         if own:
             layer = replace(layer, tensor=region.end, tensor_shape=tuple(tensor.index.shape))
-        walk.add(layer)
+        walk.sink.add(layer)
         parts.append(Part.of(layer, levels))
     return Quantized(tuple(parts), index, fixed)
 
@@ -99,10 +100,9 @@ def _by_channel(
         values[:, channel], used[channel] = table[:, at], True
     moves = np.diff(values, axis=0)
     if ((moves > 0).any(axis=0) & (moves < 0).any(axis=0)).any():
-        raise ModelError(
+        raise NotMonotone(
             region.end,
             "rises and falls again over the levels before it: only monotone functions can become thresholds",
-            code="not-monotone",
             node=region.end,
         )
     return values, used

@@ -11,37 +11,41 @@ from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.commute_sums import moved_sums
 from qsnnc.frontend.integerize.diagnosis import why_not
 from qsnnc.frontend.integerize.implicit_levels import settle
-from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.integerize.state import Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair, pair_of
 from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.linear import add
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
 from qsnnc.frontend.linear.unrolled import in_order
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.outcomes import NotMonotone, UnrelatedScales
 from qsnnc.frontend.quantizers.levels import FAR, MANY
 from qsnnc.frontend.quantizers.region import Region
 
 
 def meets(walk: Walk, node: Node, data: list[str]) -> bool:
     """Whether a sum joins branches instead of being elementwise on one."""
-    if len(data) < 2 or all(name in walk.host for name in data):
+    if len(data) < 2 or all(name in walk.known.host for name in data):
         return False
-    regions = [walk.region(name) for name in data]
+    regions = [walk.analysis.region(name) for name in data]
     roots = {region.root if region else None for region in regions}
-    if len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data):
+    if len(roots) > 1 or None in roots or all(isinstance(walk.known.get(name), Quantized) for name in data):
         return True
-    return _turns(walk, node) and all(walk.quantizes(name) for name in data)
+    return _turns(walk, node) and all(walk.analysis.quantizes(name) for name in data)
 
 
 def _turns(walk: Walk, node: Node) -> bool:
     """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
-    region = walk.region(node.outputs[0])
+    region = walk.analysis.region(node.outputs[0])
     if region is None or region.columns > MANY:
         return False
     try:
-        walk.levels(region)
-    except ModelError as error:
-        return error.code == "not-monotone"
+        walk.analysis.levels(region)
+    except NotMonotone:
+        return True
+    except ModelError:
+        return False
     return False
 
 
@@ -97,7 +101,7 @@ def _arms(
     turns: list[int] = []
     for name, sign in zip(data, signs, strict=True):
         arm = _arm(walk, name)
-        terms = walk.turning.get(name) if isinstance(arm, add.Scaled) else None
+        terms = walk.known.steps.get(name) if isinstance(arm, add.Scaled) else None
         found += terms.tensors if terms else [arm]
         turns += [sign * own for own in terms.signs] if terms else [sign]
     return found, tuple(turns)
@@ -112,13 +116,13 @@ def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, sig
     """By the ratio of the scales; two arms whose float sum is not exact by enumeration, when their quantizer is found."""
     try:
         found = add.add_levels(node, levels, name, signs)
-    except ModelError as refusal:
-        pair = pair_of(node, levels, signs, name, refusal) if refusal.code == "add-scales" else None
-        if pair is None or walk.leads_out(node.outputs[0]):
+    except UnrelatedScales as refusal:
+        pair = pair_of(node, levels, signs, name, refusal)
+        if pair is None or walk.analysis.leads_out(node.outputs[0]):
             raise
         return pair
     if not found.exact.all() and (pair := pair_of(node, levels, signs, name)) is not None:
-        walk.pairs[node.outputs[0]] = pair
+        walk.known.define_pair(node.outputs[0], pair)
     return found
 
 
@@ -149,8 +153,8 @@ def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
 
 def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
     """The sums that a tensor shows and the elementwise part between; they may have been moved, and cut, before it."""
-    region = walk.region(name)
-    root = walk.state.get(region.root) if region else None
+    region = walk.analysis.region(name)
+    root = walk.known.get(region.root) if region else None
     if region is not None and isinstance(root, Accumulator):
         return (root, region) if region.axes == (root.axis,) else None
     if not isinstance(root, Moved):

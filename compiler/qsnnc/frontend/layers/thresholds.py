@@ -11,6 +11,7 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.layers.columns import Columns, columns_of, each
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.outcomes import NotMonotone, TooManyLevels
 from qsnnc.frontend.numerics.exactness import sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import rises
@@ -31,11 +32,10 @@ def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
     """Refuse more thresholds than can be held."""
     count = root.reach.shape[0] * root.shape[0] * levels.count
     if count > MOST_THRESHOLDS:
-        raise ModelError(
+        raise TooManyLevels(
             region.end,
             f"has {levels.count + 1:,} levels in {root.shape[0]:,} channels, {count:,} thresholds; at most "
             f"{MOST_THRESHOLDS:,} are supported: quantize activations to 8 bits or fewer",
-            code="levels-many",
             node=region.end,
             found=count,
             allowed=MOST_THRESHOLDS,
@@ -148,10 +148,9 @@ def _falling(root: Accumulator, region: Region, levels: Levels, seen: Columns) -
     falls[seen.channel[seen.shown & every]] = True
     rises[seen.channel[seen.shown & ~every]] = True
     if (falls & rises).any():
-        raise ModelError(
+        raise NotMonotone(
             region.end,
             "rises at some positions of a channel and falls at others; one weight cannot do both",
-            code="not-monotone",
             node=region.end,
         )
     return falls

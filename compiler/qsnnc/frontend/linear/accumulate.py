@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.outcomes import ConcatScales, ConstantActivation, UnrelatedScales
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
@@ -103,10 +103,9 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         Real weight = scale * integer weight.
     """
     if not pieces:
-        raise ModelError(
+        raise ConstantActivation(
             sums.node.name,
             f"{sums.node.op} reads constants only: nothing is left to compute; remove it from the model",
-            code="constant-activation",
             node=sums.node.name,
         )
     factors, base = _factors(sums, pieces)
@@ -210,11 +209,11 @@ def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
     for scale, ratio in zip(scales, ratios, strict=True):
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
-            raise ModelError(
+            refusal = UnrelatedScales if joins else ConcatScales
+            raise refusal(
                 node.name,
                 f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
                 f"integers up to {MOST_RATIO}; give its inputs one scale{advice}",
-                code="add-scales" if joins else "concat-scales",
                 node=node.name,
                 found=float(scale / scales[0]),
                 allowed=f"n / m with n, m <= {MOST_RATIO}",

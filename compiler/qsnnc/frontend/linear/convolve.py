@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from math import gcd
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, classes, idle
 from qsnnc.frontend.linear.polyphase import phased
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.unrolled import fits, spread, ungrouped
 from qsnnc.frontend.linear.views import View, Window, through, views
 from qsnnc.frontend.linear.weight_grid import integer_weights
+from qsnnc.frontend.model.outcomes import WindowReordered
 from qsnnc.frontend.numerics.exactness import dyadic_units
 from qsnnc.ir.layers import Int
 
@@ -45,16 +46,11 @@ def convolve(
     """
     try:
         return _moving(sums, arms, bias, per_channel=per_channel, apart=apart)
-    except ModelError as error:
-        if error.code != "reshape-before-window":
-            raise
+    except WindowReordered as error:
         refusal = error
     for split, parts, phases in phased(sums, arms) if apart is None and written_out else ():
-        try:
+        with suppress(WindowReordered):
             return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
-        except ModelError as error:
-            if error.code != "reshape-before-window":
-                raise
     if not written_out or not fits(sums, arms):
         raise refusal
     integers, scales = _integers(sums, arms, per_channel=per_channel)
@@ -91,11 +87,10 @@ def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
     moved = through(view, arm.window, arm.shape[1:], sums.shape[1:])
     assert view.part is not None
     if moved is None:
-        raise ModelError(
+        raise WindowReordered(
             sums.node.name,
             f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
             "reflection or crop before it moves them); move that to where a matrix reads it",
-            code="reshape-before-window",
             node=sums.node.name,
         )
     channels = arm.shape[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
+from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 from qsnnc.ir.layers import Int
 from qsnnc.ir.weights import bits_needed
 
@@ -45,11 +45,10 @@ def integer_weights(
     if any(found is None for found in each):
         channel = next(i for i, found in enumerate(each) if found is None)
         values = len(np.unique(rows[channel]))
-        raise ModelError(
+        raise WeightsNotQuantized(
             name,
             f"the weights of channel {channel} ({values} distinct values) are not integers of at most {MOST_BITS} bits "
             "times one scale; quantize them before exporting",
-            code="weights-not-quantized",
             layer=name,
             node=node,
             found=values,
