@@ -15,7 +15,7 @@ class QsnncError(ReportedError):
 #: what would be right instead, where an error does not say it itself
 ALLOWED = {
     "activation-not-quantized": "a quantizer (scale, round, clip) between the two",
-    "weights-not-quantized": "integers of at most 8 bits times one scale, or one an output channel",
+    "weights-not-quantized": "integers of at most 9 bits times one scale, or one an output channel",
     "weights-not-constant": "an initializer, or what is computed from initializers only",
     "model-not-quantized": "activations on levels and weights on a grid",
     "not-static": "static scales, one a tensor or one a channel, found by calibration",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 from qsnnc.ir.layers import Int
 
-#: an 8-bit weight less its zero point takes nine; a chip says whether it holds them
+#: an 8-bit weight minus its zero point takes 9 bits; whether a chip holds it is decided when the layer is lowered
 MOST_BITS = 9
 #: float32 spellings of integer * scale stray by a few units in the last place
 TOLERANCE = 2.0**-20
@@ -36,7 +36,7 @@ def integer_weights(
     Raises
     ------
     ModelError
-        No scale puts a channel on integers of at most 8 bits.
+        The weights of a channel are not integers of at most `MOST_BITS` bits times one scale.
     """
     rows = weights.astype(np.float64).reshape(len(weights), -1)
     whole = _smallest_grid(rows.reshape(1, -1))
@@ -46,8 +46,8 @@ def integer_weights(
         values = len(np.unique(rows[channel]))
         raise WeightsNotQuantized(
             name,
-            f"the weights of channel {channel} ({values} different values) lie on no grid of at most {MOST_BITS} bits; "
-            "quantize them before exporting",
+            f"the weights of channel {channel} ({values} distinct values) are not integers of at most {MOST_BITS} bits "
+            "times one scale; quantize them before exporting",
             layer=name,
             node=node,
             found=values,
