@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,21 @@ def test_the_index_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     for page in DOCS:
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    for folder, name in re.findall(r"`(tests|benchmarks|models|chipsim|compiler|docs)/([\w./-]+\.\w+)`", page.read_text()):
+        assert (ROOT / folder / name).exists(), f"{page.name}: {folder}/{name}"
+
+
+def test_the_frontend_is_drawn_as_import_linter_holds_it() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawn: dict[str, set[str]] = {}
+    for floor, package in re.findall(r"^\| (\d) \| `(\w+)/` \|", text, re.MULTILINE):
+        drawn.setdefault(floor, set()).add(package)
+    contracts = ConfigParser()
+    contracts.read(ROOT / "setup.cfg")
+    layers = contracts["importlinter:contract:frontend-rooms"]["layers"].split("\n")
+    held = [{name.strip() for name in layer.split("|")} for layer in layers if layer.strip()]
+    assert [drawn[floor] for floor in sorted(drawn, reverse=True)] == held
