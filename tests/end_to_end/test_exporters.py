@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from support.places import MODELS
 
 import chipsim
 from chipsim.datasets import load_dataset
 from models.exporters import card
 from qsnnc import compile_model
 
-FILES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "models" / "exporters").glob("*.onnx"))}
+FILES = {path.stem: path for path in sorted((MODELS / "exporters").glob("*.onnx"))}
 
 
 @pytest.fixture(scope="module", params=FILES)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.places import ZOO
 
 import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from qsnnc import DoesNotFit, ModelError, check, compile_model, verify
 from qsnnc.verification import random_images
-
-ZOO = Path(__file__).resolve().parent.parent / "zoo"
 
 #: at most 15 levels an activation, or levels that a large chip still holds: equal, level by level
 FITS = [

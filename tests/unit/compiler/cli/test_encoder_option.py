@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from test_command_line import ROOT, qsnnc, refused
+from support.command_line import qsnnc, refused
+from support.places import ROOT
 
 TINY = ROOT / "models" / "tiny.onnx"
 LENET = ROOT / "models" / "lenet.onnx"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.places import ROOT
 
 from chipsim.datasets import load_dataset, mnist
 from chipsim.errors import InputError
 
-ROOT = Path(__file__).parents[3]
 NAMES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 

@@ -14,6 +14,7 @@ import pytest
 from onnx import helper
 from support.against_reference import finish, ints, stem, ternary
 from support.networks import Builder, Recipe, build
+from support.places import TESTS
 
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Doubt, LayerGraph
@@ -186,7 +187,7 @@ def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
 def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path) -> None:
     code = f"""
 import sys
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+sys.path[:0] = {[str(Path(__file__).parent), str(TESTS)]!r}
 from test_verification import shifted
 from qsnnc.verification import compare
 front = compare.front

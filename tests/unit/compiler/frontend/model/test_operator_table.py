@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx
 import pytest
+from support.places import DOCS
 
 from chipsim import qonnx_ops
 from qsnnc.frontend.decompose import contrib_ops
@@ -13,7 +12,7 @@ from qsnnc.frontend.decompose.integer_ops import INTEGER, REFUSED
 from qsnnc.frontend.model import operators
 from qsnnc.frontend.model.operators import ELEMENTWISE, MICROSOFT, POOLS, QONNX, RELABEL, TABLE, WEIGHTED
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "onnx.md"
+PAGE = DOCS / "onnx.md"
 START, END = "<!-- operators -->\n", "<!-- end of operators -->"
 
 
@@ -28,7 +27,9 @@ def test_the_page_holds_the_table(request) -> None:
     wanted = f"{before}{START}\n{operators.markdown()}\n{END}{after}"
     if request.config.getoption("--update-golden"):
         PAGE.write_text(wanted)
-    assert PAGE.read_text() == wanted, "pytest tests/unit/compiler/test_table.py --update-golden writes it"
+    assert PAGE.read_text() == wanted, (
+        "pytest tests/unit/compiler/frontend/model/test_operator_table.py --update-golden writes it"
+    )
 
 
 def test_every_spelling_has_a_row_and_every_row_a_spelling() -> None:

@@ -19,8 +19,6 @@ from qsnnc.errors import ModelError
 from qsnnc.pipeline import check, front
 from qsnnc.verification import verify
 
-ZOO = Path(__file__).resolve().parents[2] / "zoo"
-
 
 def plain() -> onnx.ModelProto:
     return build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))

@@ -13,23 +13,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from support.command_line import qsnnc, refused
 from support.networks import Builder, Recipe, build
-
-ROOT = Path(__file__).resolve().parents[3]
-RUN = [sys.executable, "-c", "from qsnnc.cli import main; main()"]
-
-
-def qsnnc(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*RUN, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int, start: str) -> str:
-    assert done.returncode == code, done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(start), lines[0]
-    assert "Traceback" not in done.stderr
-    return lines[0]
+from support.places import ROOT
 
 
 @pytest.fixture
