@@ -55,7 +55,7 @@ def test_the_warning_is_the_programs(tmp_path: Path) -> None:
     (tmp_path / "narrow.yaml").write_text(example)
     done = subprocess.run(
         [sys.executable, "-c", "from qsnnc.cli import main; main()", "chips", "narrow.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     printed = [line.rstrip() for line in (done.stderr + done.stdout).splitlines()]
     for line in session.splitlines():

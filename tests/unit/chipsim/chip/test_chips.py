@@ -129,7 +129,7 @@ def test_the_command_line_prints_one_line_and_goes_on(tmp_path: Path) -> None:
     path.write_text("base: xbar1152\npotential_bits: 24\n")
     script = "from qsnnc.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", script, "chips", str(path)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", script, "chips", str(path)], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0
     assert done.stderr.startswith(f"{path}:2: potential_bits is 24, but energy.update_pj (9.6) is inherited")
