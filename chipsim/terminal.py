@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from chipsim.errors import InputError, ReportedError, UsageError, printable
+from chipsim.errors import InputError, ReportedError, ReportedWarning, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +37,8 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
 
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ReportedWarning)
+        warnings.showwarning = lambda message, *_, **__: _tell(str(message))
     code = 0
     _open_streams()
     interrupted = _watch_interrupts()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
+from chipsim.chip import inherited
 from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
 from chipsim.errors import InputError, UsageError
 from chipsim.wording import Key, Lines, refusal
@@ -26,6 +28,11 @@ def preset_names() -> tuple[str, ...]:
 
 def load_chip(name: str | Path) -> ChipSpec:
     """Load a preset by name, or a chip YAML, which may say ``base: PRESET`` and override single keys.
+
+    Warns
+    -----
+    ChipWarning
+        A value is inherited although the file changes a width that it was chosen for (`chipsim.chip.inherited`).
 
     Raises
     ------
@@ -56,37 +63,47 @@ def _preset(name: str) -> ChipSpec:
             found=name,
             allowed=list(preset_names()),
         )
-    return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}")
+    return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}", preset=True)
 
 
-def _build(content: bytes, where: str) -> ChipSpec:
+def _build(content: bytes, where: str, *, preset: bool = False) -> ChipSpec:
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
         raise InputError(f"{where}:{error.line}", f"is no chip: {error}", code="chip-yaml") from None
     if not isinstance(value, dict) or not value:
         raise InputError(f"{where}:1", "is no chip: keys and values are needed, such as base: xbar1152", code="chip-yaml")
+    said: list[str] = []
     if "base" in value:
-        value = _override(value, where, lines)
+        base = _base(value["base"], where, lines)
+        own, value = value, _override(value, base, where)
+        said = [] if preset else inherited.mark(own, base, value, where, lines)
     try:
-        return ChipSpec.model_validate(value)
+        chip = ChipSpec.model_validate(value)
     except ValidationError as error:
         raise refusal(error, where, lines, "chip-invalid", _keys, "give it, or say base: xbar1152") from None
+    for line in said:
+        warnings.warn(line, inherited.ChipWarning, stacklevel=3)
+    return chip
 
 
-def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]:
-    base = value["base"]
-    if not isinstance(base, str) or base not in preset_names():
+def _base(name: object, where: str, lines: Lines) -> dict[str, Any]:
+    if not isinstance(name, str) or name not in preset_names():
         raise InputError(
             f"{where}:{lines[('base',)]}",
-            f"base: {base!r} is no preset; allowed: {', '.join(preset_names())}",
+            f"base: {name!r} is no preset; allowed: {', '.join(preset_names())}",
             code="chip-base",
-            found=base,
+            found=name,
             allowed=list(preset_names()),
         )
-    merged = _preset(base).model_dump(mode="json")
-    sources = merged["provenance"]
-    for key, new in value.items():
+    return _preset(name).model_dump(mode="json")
+
+
+def _override(own: dict[str, Any], base: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the base with the keys of a file in place of its own, and with where each of them comes from."""
+    merged = dict(base)
+    sources = dict(base["provenance"])
+    for key, new in own.items():
         if key in ("base", "provenance"):
             continue
         if key in SECTIONS and isinstance(new, dict):
@@ -96,9 +113,8 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
             merged[key] = new
             if key in sources:
                 sources[key] = {"origin": "assumed", "note": f"set in {where}"}
-    own = value.get("provenance")
-    if own is not None:
-        merged["provenance"] = {**sources, **own} if isinstance(own, dict) else own
+    given = own.get("provenance")
+    merged["provenance"] = sources if given is None else {**sources, **given} if isinstance(given, dict) else given
     return merged
 
 

@@ -69,13 +69,13 @@ def test_every_file_has_a_verdict() -> None:
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE])
 def test_the_integer_network_is_equal(name) -> None:
-    found = verify(path_of(name), samples=8)
+    found = verify(path_of(name), limit=8)
     assert found.equal, str(found.mismatches[0])
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
 def test_a_difference_is_explained_by_the_float_error_bound(name) -> None:
-    found = verify(path_of(name), samples=20)
+    found = verify(path_of(name), limit=20)
     assert found.exactness == "tested"
     assert found.mismatches
     assert all(mismatch.attributed for mismatch in found.mismatches)

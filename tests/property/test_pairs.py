@@ -53,7 +53,7 @@ def residual(scales, lows, levels, op="Add", gamma=(1.0, -0.7, 0.4), pool=False)
 
 def every_pair(path) -> None:
     """The layer of the sum against onnxruntime, on all pairs of levels."""
-    _, graph, _ = front(path)
+    _, graph = front(path)
     layer = next(entry for entry in graph.layers if entry.name == "join")
     assert layer.exact_sums
     assert not layer.doubts, "two terms have one order: nothing is in doubt"

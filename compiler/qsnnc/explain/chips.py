@@ -1,4 +1,4 @@
-"""Chips as tables: the limits, and where each number comes from."""
+"""Show chips: their limits, and the source of each number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def chips() -> dict[str, ChipSpec]:
 
 
 def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
-    """One row a chip, or one chip with the origin of each number."""
+    """Return one row per chip, or all limits of one chip with the origin of each number."""
     from rich.table import Table
 
     if not detailed:
@@ -26,7 +26,7 @@ def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
             "fold",
             "targets",
             "delay",
-            "what it is",
+            "description",
             box=None,
             pad_edge=False,
         )
@@ -54,7 +54,7 @@ def chip_tables(chips: list[ChipSpec], *, detailed: bool) -> list[Any]:
         if key in ("name", "description", "hypothetical", "provenance"):
             continue
         origin = chip.provenance.get(key)
-        said = str(value).lower() if isinstance(value, bool) else str(value)  # as a YAML says it
+        said = str(value).lower() if isinstance(value, bool) else str(value)  # as YAML spells it
         table.add_row(key, said, origin.origin if origin else "", origin.note if origin else "")
     kind = " (hypothetical)" if chip.hypothetical else ""
     return [f"{chip.name}{kind}: {chip.description}", "", table]

@@ -1,4 +1,4 @@
-"""A mapping as a person reads it: totals, layers, cores, and one core to the last weight."""
+"""Describe a mapping: totals, layers, cores, and on request one core with all its weights and targets."""
 
 from __future__ import annotations
 
@@ -28,26 +28,11 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
     Raises
     ------
     UsageError
-        No such layer or core.
+        An unknown layer or core.
     """
     m = mapping if isinstance(mapping, Mapping) else read_mapping(mapping)
     names = [entry.name for entry in m.layers]
-    if layer is not None and layer not in names:
-        raise UsageError(
-            "--layer",
-            f"{layer!r} is no layer; allowed: {', '.join(names)}",
-            code="layer-unknown",
-            found=layer,
-            allowed=names,
-        )
-    if core is not None and not 0 <= core < m.cores:
-        raise UsageError(
-            "--core",
-            f"{core} is no core; allowed: 0 to {m.cores - 1}",
-            code="core-unknown",
-            found=core,
-            allowed=[0, m.cores - 1],
-        )
+    _check_choice(m, names, layer, core)
     synapses = core_synapses(m)
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
     hashes = [
@@ -81,7 +66,18 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
     }
 
 
+def _check_choice(m: Mapping, names: list[str], layer: str | None, core: int | None) -> None:
+    """Refuse a layer or core that the mapping does not have."""
+    if layer is not None and layer not in names:
+        text = f"unknown layer {layer!r}; expected {', '.join(names)}"
+        raise UsageError("--layer", text, code="layer-unknown", found=layer, allowed=names)
+    if core is not None and not 0 <= core < m.cores:
+        text = f"unknown core {core}; expected 0 to {m.cores - 1}"
+        raise UsageError("--core", text, code="core-unknown", found=core, allowed=[0, m.cores - 1])
+
+
 def _whole_core(m: Mapping, core: int) -> dict[str, Any]:
+    """Return axon sources, neurons, targets and weights of a core."""
     axons = slice(int(m.axon_offset[core]), int(m.axon_offset[core + 1]))
     neurons = range(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
     targets = []

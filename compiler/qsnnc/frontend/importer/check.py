@@ -26,12 +26,14 @@ MOST_VALUES = 1 << 27
 STANDARD = ("", "ai.onnx")
 
 
-def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]:
-    """Read an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
+def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelProto:
+    """Parse an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
 
     Parameters
     ----------
     path : Path
+    content : bytes
+        Of the file itself.
     output : str, optional
         Which of several outputs.
 
@@ -39,8 +41,6 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     -------
     model : ModelProto
         With one input, whose batch axis is free or a number, and one output.
-    content : bytes
-        Of the file itself.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     UsageError
         There is no such output.
     """
-    proto, content = parse(path)
+    proto = parse(path, content)
     if proto.functions:
         _check(proto, path)
         proto = _inlined(proto, path)
@@ -61,7 +61,7 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     proto.graph.output[0].type.tensor_type.ClearField("shape")  # what it really has is inferred
     _name_apart(proto)
     proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
-    return proto, content
+    return proto
 
 
 def _check(proto: onnx.ModelProto, path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from qsnnc.frontend.importer.check import MOST_VALUES, load
 from qsnnc.frontend.importer.clip_activations import clip
 from qsnnc.frontend.importer.deduplicate import merged
 from qsnnc.frontend.importer.determinism import refuse_chance
+from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.messages import first_line, label, refuse
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, float] | None = None) -> Model:
-    """Read, check and normalise an ONNX file.
+def read_onnx(
+    source: str | PathLike[str] | onnx.ModelProto, output: str | None = None, limits: Mapping[str, float] | None = None
+) -> Model:
+    """Read, check and normalise an ONNX model.
 
     Parameters
     ----------
-    path : path
+    source : path or ModelProto
     output : str, optional
         Which of several outputs.
     limits : dict, optional
@@ -54,8 +58,8 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     """
     from onnx import helper, numpy_helper
 
-    path = Path(path)
-    loaded, content = load(path, output)
+    path, content = opened(source)
+    loaded = load(path, content, output)
     try:
         standard = rewrite(loaded)
         refuse_chance(standard)

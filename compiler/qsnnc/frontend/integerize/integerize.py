@@ -35,28 +35,28 @@ from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WindowReo
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
 
-def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = None) -> LayerGraph:
+def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) -> LayerGraph:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
     ----------
     model : Model
-    pixels : str
+    rule : InputSpec
         The pixel rule, which decides whether the encoder's sums are exact on uint8 images: they can be for ``"raw"``.
-    entering : InputSpec, optional
-        Given where the image itself enters the chip, so that the first linear operator is a layer on it.
+    image_on_chip : bool
+        Whether the image itself enters the chip, so that the first linear operator is a layer on it.
 
     Raises
     ------
     ModelError
         Names the node that cannot be compiled and what to do.
     """
-    walk = Walk.of(model, Pixels(model, entering) if entering else None)
+    walk = Walk.of(model, Pixels(model, rule) if image_on_chip else None)
     run(walk)
     readout = _read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
-    onnx, exact = _host_encoder(walk, encoder, pixels)
+    onnx, exact = _host_encoder(walk, encoder, rule.pixels)
     tensor = readout.tensor if readout.sums.canonical and readout.model is model else ""
     return LayerGraph(
         encoder=encoder.population,
@@ -64,8 +64,10 @@ def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = 
         encoder_onnx=onnx,
         readout_onnx=subgraphs.readout(readout.model, readout.sums, readout.tensor),
         encoder_exact=exact,
+        input=rule,
         output_tensor=model.output,
         output_shape=subgraphs.output_shape(model),
+        model_sha256=model.sha256,
         of_pixels=encoder.region is None,
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from qsnnc.frontend.model.model import Node
+from qsnnc.ir.names import free_name
 
 
 class Namer:
@@ -29,15 +30,6 @@ class Namer:
     def text(self, wish: str) -> str:
         """A free name like the one wished for."""
         return free_name(re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer", self._taken)
-
-
-def free_name(wish: str, taken: set[str]) -> str:
-    """Take a name that nobody has yet: the wish, or the wish and a number."""
-    name, count = wish, 2
-    while name in taken:
-        name, count = f"{wish}_{count}", count + 1
-    taken.add(name)
-    return name
 
 
 def readable(node: Node, origins: Mapping[str, str]) -> str:

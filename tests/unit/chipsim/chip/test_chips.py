@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from support.hand_mappings import two_cores
 
 from chipsim.chip import load_chip, preset_names
+from chipsim.chip.inherited import FOLLOWS, ChipWarning, value
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import read_mapping, write_mapping
 
@@ -47,13 +51,90 @@ def test_every_number_of_a_preset_has_a_source(name: str) -> None:
 
 def test_a_base_is_overridden_key_by_key(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
-    path.write_text("base: xbar1152\nname: large\ngrid: [40, 40]\nenergy: {hop_pj: 1}\ntiming: {router_cycles: 3}\n")
+    path.write_text(
+        "base: xbar1152\nname: large\ngrid: [40, 40]\nenergy: {hop_pj: 1}\ntiming: {router_cycles: 3, buffer_flits: 5}\n"
+    )
     chip = load_chip(path)
     assert (chip.timing.router_cycles, chip.timing.link_cycles) == (3, 1)
     assert (chip.name, chip.grid, chip.axons, chip.energy.hop_pj, chip.energy.row_pj) == ("large", (40, 40), 1152, 1, 80)
     for key in ("grid", "energy.hop_pj", "timing.router_cycles"):
         assert (chip.provenance[key].origin, chip.provenance[key].note) == ("assumed", f"set in {path}")
     assert chip.provenance["axons"].origin == "sourced"
+
+
+STALE = {
+    "a narrow row": (
+        "columns: 256\n",
+        ["columns is 256, but energy.row_pj (80), targets (8192), timing.input (row_parallel)"],
+    ),
+    "a short potential": ("potential_bits: 24\n", ["potential_bits is 24, but energy.update_pj (9.6) is inherited"]),
+    "two keys": (
+        "potential_bits: 24\ntargets: 4096\n",
+        ["potential_bits is 24", "targets is 4096, but energy.lookup_pj (3.75)"],
+    ),
+    "a slow link": ("timing:\n  link_cycles: 2\n", ["timing.link_cycles is 2, but timing.buffer_flits (4)"]),
+    "one synapse at a time": (
+        "columns: 256\ntargets: 4096\nenergy: {row_pj: 40, lookup_pj: 3}\ntiming: {input: synapse_serial}\n",
+        ["but timing.synapses_per_cycle (512) is inherited from xbar1152, where columns is 512; set it in this file"],
+    ),
+    "the same width": ("columns: 512\n", []),
+    "a larger grid": ("grid: [40, 40]\nname: large\n", []),
+    "set anew": ("potential_bits: 24\nenergy: {update_pj: 9.6}\n", []),
+    "no timing": ("timing: null\npotential_bits: 24\nenergy: {update_pj: 7.7}\n", []),
+    "given a reason": (
+        "potential_bits: 24\nprovenance: {energy.update_pj: {origin: assumed, note: 'the register stays 30 bits wide'}}\n",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_a_value_that_was_inherited_for_another_width_is_named(tmp_path: Path, name: str) -> None:
+    text, wanted = STALE[name]
+    path = tmp_path / "own.yaml"
+    path.write_text("base: xbar1152\n" + text)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ChipWarning)
+        load_chip(path)
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == len(wanted)
+    for line, part in zip(said, wanted, strict=True):
+        assert part in line
+        assert line.startswith(f"{path}:")
+
+
+def test_the_provenance_says_what_a_value_was_set_for(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("base: xbar1152\n\npotential_bits: 24\n")
+    with pytest.warns(ChipWarning, match=f"^{path}:3: "):
+        chip = load_chip(path)
+    entry = chip.provenance["energy.update_pj"]
+    assert entry.origin == "assumed"
+    assert entry.note.startswith("inherited from xbar1152, where potential_bits is 30: 30 bits read and written")
+    assert chip.provenance["energy.row_pj"] == load_chip("xbar1152").provenance["energy.row_pj"]
+
+
+def test_presets_are_quiet_and_the_keys_exist() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in preset_names():
+            load_chip(name)
+    chip = load_chip("xbar1152").model_dump()
+    for key in (*FOLLOWS, *(each for kept in FOLLOWS.values() for each in kept)):
+        assert value(chip, key) is not None, key
+
+
+def test_the_command_line_prints_one_line_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("base: xbar1152\npotential_bits: 24\n")
+    script = "from qsnnc.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "chips", str(path)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"{path}:2: potential_bits is 24, but energy.update_pj (9.6) is inherited")
+    assert done.stderr.count("\n") == 1
+    assert "inherited" in done.stdout, "the table gives the origin"
 
 
 def test_dead_cores_are_not_counted(tmp_path: Path) -> None:

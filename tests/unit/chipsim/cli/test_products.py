@@ -65,7 +65,7 @@ REFUSED = {
         "x",
         "--calibrate-images",
         "5",
-    ): "--calibrate-images: is 5, and nothing is calibrated",
+    ): "--limit: has no effect without --calibrate",
     ("qsnnc", "chips", ""): "--chip: '' is no chip",
 }
 

@@ -18,13 +18,13 @@ def test_a_small_network_takes_its_image_on_the_chip(tmp_path: Path) -> None:
 
     done = qsnnc("compile", TINY, "-o", "tiny.map", "--encoder", "chip", "--json", "tiny.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "the image enters the chip: bit planes" in done.stdout
+    assert "the image enters the chip as bit planes" in done.stdout
     found = json.loads((tmp_path / "tiny.json").read_text())
     assert found["encoder"]["at"] == "chip"
     assert found["encoder"]["neurons"] == 9 * 28 * 28
     assert found["layers"][0]["name"] == "conv1"
     assert chipsim.compare(tmp_path / "tiny.map", TINY, "digits", limit=50).equal
-    again = qsnnc("verify", TINY, "--encoder", "chip", "--samples", 10, cwd=tmp_path)
+    again = qsnnc("verify", TINY, "--encoder", "chip", "--limit", 10, cwd=tmp_path)
     assert again.returncode == 0
     assert "equal" in again.stdout
 
@@ -45,4 +45,4 @@ def test_a_lenet_does_not_fit_with_its_image_and_says_why(tmp_path: Path) -> Non
 def test_another_place_is_a_usage_error(tmp_path: Path, verb: str) -> None:
     extra = ["-o", "x.map"] if verb == "compile" else []
     done = qsnnc(verb, TINY, *extra, "--encoder", "fpga", cwd=tmp_path)
-    assert "host, chip" in refused(done, 2, "--encoder: 'fpga'")
+    assert "host, chip" in refused(done, 2, "--encoder: unknown place 'fpga'")

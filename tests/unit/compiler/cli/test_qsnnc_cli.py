@@ -91,7 +91,7 @@ def test_two_inputs_are_refused(tmp_path, save) -> None:
     [
         (["check", "m.onnx", "--chip", "xbar1125"], 2, "--chip: 'xbar1125' is no chip"),
         (["check", "m.onnx", "--chip", "no.yaml"], 3, "no.yaml: cannot be read"),
-        (["check", "m.onnx", "--pixels", "rwa"], 2, "--pixels: 'rwa'"),
+        (["check", "m.onnx", "--pixels", "rwa"], 2, "--pixels: unknown pixel rule 'rwa'"),
         (["compile", "m.onnx", "-o", "-", "--json", "-"], 2, "-: only one output"),
         (["compile", "m.onnx", "-o", "none/out.map"], 3, "none/out.map: cannot be written"),
         (["compile", "m.onnx", "-o", "folder"], 3, "folder: cannot be written: it is a directory"),
@@ -132,7 +132,7 @@ def test_compile_inspect_and_verify(tmp_path, model) -> None:
     assert np.count_nonzero(one[0]["weights"]) == one[0]["synapses"]
     kept = json.loads(qsnnc("inspect", "net.map", "--layer", "head", "--json", "-", cwd=tmp_path).stdout)["cores"]
     assert {core["layer"] for core in kept} == {"head"}
-    verified = qsnnc("verify", model, "--samples", 20, "--json", "-", cwd=tmp_path)
+    verified = qsnnc("verify", model, "--limit", 20, "--json", "-", cwd=tmp_path)
     assert verified.returncode == 0
     assert json.loads(verified.stdout)["equal"]
 
@@ -157,7 +157,7 @@ def test_removed_neurons_are_reported_and_kept_on_request(tmp_path, save) -> Non
         assert done.returncode == 0, done.stderr
         layers = json.loads((tmp_path / "c.json").read_text())["layers"]
         found[option] = [(layer["neurons"], layer["removed"]) for layer in layers]
-        said = "middle: removed 32 neurons that never fire, 16 neurons that always fire" in done.stdout
+        said = "middle: left out 48 neurons (32 never fire, 16 always fire" in done.stdout
         assert said == (option == "")
         if not option:
             assert layers[0]["removed_as"] == {"dead": 32, "constant": 16, "unread": 0}
@@ -272,7 +272,7 @@ def test_one_of_several_outputs_is_chosen(tmp_path, save) -> None:
     line = refused(qsnnc("verify", path, cwd=tmp_path), 3, str(path))
     assert f"{first!r}, 'other'" in line
     assert "--output NAME" in line
-    assert qsnnc("verify", path, "--output", "other", "--samples", 9, cwd=tmp_path).returncode == 0
+    assert qsnnc("verify", path, "--output", "other", "--limit", 9, cwd=tmp_path).returncode == 0
     assert qsnnc("compile", path, "--output", "other", "-o", "o.map", cwd=tmp_path).returncode == 0
     assert (tmp_path / "o.map").exists()
     assert "allowed" in refused(qsnnc("check", path, "--output", "none", cwd=tmp_path), 2, "--output: 'none'")

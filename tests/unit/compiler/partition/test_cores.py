@@ -35,7 +35,7 @@ def test_lenet_reaches_its_bound(save, k, levels, cores, limiting) -> None:
 def test_eight_levels_are_bound_by_the_target_table(save) -> None:
     path = save(lenet(np.random.default_rng(0), 1, 8))
     small = check(path)
-    assert small.mapping is None
+    assert not small.fits
     assert [v.limit for v in small.violations] == ["cores"]
     assert small.violations[0].allowed == 1024
     done = compile_model(path, big(grid=(40, 40)))
@@ -93,7 +93,7 @@ def test_core_graph_and_placement(save) -> None:
     from qsnnc.place.traffic import traffic_of
 
     path = save(lenet(np.random.default_rng(3), 0, 1))
-    _, graph, _ = front(path)
+    _, graph = front(path)
     verify_layers(graph)
     chip = big(grid=(9, 7))
     neurons, _ = lower(graph, chip)
@@ -142,4 +142,4 @@ def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
     net.node("Add", "again", net.nodes[-1].input[0])
     net.quantize("quant2", 0, 3)
     done = check(save(finish(net).model()), big(columns=64, targets=targets))
-    assert done.mapping is not None or {violation.code for violation in done.violations} == {"targets"}
+    assert done.fits or {violation.code for violation in done.violations} == {"targets"}

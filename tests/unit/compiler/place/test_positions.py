@@ -17,8 +17,7 @@ from support.placements import chip_of, from_pairs, random_traffic
 
 import chipsim
 from chipsim.chip import ChipSpec
-from qsnnc import compile_model
-from qsnnc.pipeline import Placing
+from qsnnc import Placing, compile_model
 from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
 from qsnnc.place.greedy import TIE, Field, greedy
 from qsnnc.place.orders import at_random, hilbert, row_major
@@ -184,10 +183,10 @@ def test_what_compile_says(network, images, tmp_path) -> None:
     np.savez(tmp_path / "images.npz", images=images)
     options = ("compile", network, "-o", tmp_path / "net.map", "--effort", "0")
     plain = qsnnc(*options)
-    assert "every source firing once" in plain.stdout
+    assert "if every source fires once" in plain.stdout
     found = qsnnc(*options, "--calibrate", tmp_path / "images.npz", "--json", tmp_path / "net.json")
     assert found.returncode == 0, found.stderr
-    assert "at the measured rates" in found.stdout
+    assert "at the measured firing rates" in found.stdout
     said = json.loads((tmp_path / "net.json").read_text())["placement"]
     assert said["weights"] == "rates"
     assert said["host_hops"] + said["chip_hops"] == pytest.approx(said["hops"], abs=0.01)
@@ -202,9 +201,10 @@ def test_what_compile_says(network, images, tmp_path) -> None:
         (("--calibrate", "none.npz"), 3, "none.npz"),
         (("--calibrate", "digits", "--split", "dev"), 2, "--split"),
         (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--calibrate-images"),
-        (("--calibrate-images", "7"), 2, "--calibrate-images: is 7, and nothing is calibrated without --calibrate"),
-        (("--split", "train"), 2, "--split: is train, and nothing is calibrated without --calibrate"),
-        (("--data-dir", "."), 2, "--data-dir: is ., and nothing is calibrated without --calibrate"),
+        (("--limit", "7"), 2, "--limit: has no effect without --calibrate"),
+        (("--calibrate-images", "7"), 2, "--limit: has no effect without --calibrate"),
+        (("--split", "train"), 2, "--split: has no effect without --calibrate"),
+        (("--data-dir", "."), 2, "--data-dir: has no effect without --calibrate"),
         (("--effort", "-1"), 2, "--effort"),
     ],
 )

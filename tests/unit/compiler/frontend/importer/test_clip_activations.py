@@ -16,7 +16,8 @@ from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
 from qsnnc.frontend.importer.clip_activations import clip
 from qsnnc.frontend.model.reference import session
-from qsnnc.pipeline import check, compile_model, front
+from qsnnc.options import FrontendOptions
+from qsnnc.pipeline import check, compile_model, front, read_layers
 from qsnnc.verification import verify
 
 
@@ -45,14 +46,14 @@ def network(kind: str = "float", opset: int = 17) -> onnx.ModelProto:
 
 
 def level_counts(path: Path, **levels: int) -> dict[str, int]:
-    graph = front(path, levels=levels)[1]
+    graph = read_layers(path, levels=levels)
     return {entry.name: entry.levels for entry in (graph.encoder, *graph.layers)}
 
 
 @pytest.mark.parametrize("kind", ["float", "typed"])
 def test_the_reference_is_the_model_with_a_clip(save, kind) -> None:
     path = save(network(kind))
-    model, graph, _ = front(path, levels={"first": 4, "second": 3})
+    model, graph = front(path, FrontendOptions(levels={"first": 4, "second": 3}))
     assert {entry.name: entry.levels for entry in (graph.encoder, *graph.layers) if entry.levels} == {
         "first": 4, "pool": 4, "second": 3,
     }  # fmt: skip
@@ -71,7 +72,7 @@ def test_the_reference_is_the_model_with_a_clip(save, kind) -> None:
     (plain,) = session(path.read_bytes()).run(None, {"image": images})
     assert np.array_equal(found, expected)
     assert not np.array_equal(found, plain)
-    assert verify(path, samples=50, levels={"first": 4, "second": 3}).equal
+    assert verify(path, limit=50, levels={"first": 4, "second": 3}).equal
 
 
 @pytest.mark.parametrize("name", ["first", "first/quant/round", "first/quant/level_out", "first_out", "pool"])

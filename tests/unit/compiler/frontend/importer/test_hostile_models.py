@@ -369,10 +369,10 @@ ODD: dict[str, Callable[[onnx.ModelProto], None]] = {
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_models_are_read_as_what_they_are(tmp_path, kind) -> None:
     path = edited(ODD[kind])(tmp_path)
-    found = verify(path, samples=9)
+    found = verify(path, limit=9)
     assert found.equal, found.mismatches
     done = check(path, "xbar1152")
-    assert done.mapping is not None
+    assert done.fits
 
 
 def reshaping(batch: int) -> onnx.ModelProto:
@@ -394,17 +394,17 @@ def test_reshape_to_a_fixed_batch(tmp_path) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 8
     path = tmp_path / "eight.onnx"
     path.write_bytes(model.SerializeToString())
-    assert verify(path, samples=5).equal
+    assert verify(path, limit=5).equal
 
 
 def test_reshape_to_one_image_in_a_dynamic_batch(tmp_path) -> None:
     path = tmp_path / "one.onnx"
     path.write_bytes(reshaping(1).SerializeToString())
-    assert verify(path, samples=5).equal
+    assert verify(path, limit=5).equal
 
 
 def test_external_data_is_read(tmp_path) -> None:
-    assert verify(external(lambda p: None)(tmp_path), samples=4).equal
+    assert verify(external(lambda p: None)(tmp_path), limit=4).equal
 
 
 def test_an_output_is_chosen_and_what_it_does_not_need_is_no_problem(tmp_path) -> None:
@@ -415,7 +415,7 @@ def test_an_output_is_chosen_and_what_it_does_not_need_is_no_problem(tmp_path) -
 
     path = edited(change)(tmp_path)
     first = onnx.load(str(path)).graph.output[0].name
-    assert check(path, output=first).mapping is not None
+    assert check(path, output=first).fits
     with pytest.raises(ModelError, match="my\\.own"):
         check(path, output="second")
     with pytest.raises(UsageError) as caught:

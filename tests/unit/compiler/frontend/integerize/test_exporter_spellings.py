@@ -45,7 +45,7 @@ def test_a_bias_shaped_like_weights_that_are_made_in_the_graph(save) -> None:
     nodes = [*made, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    assert verify(save(model), samples=10).equal
+    assert verify(save(model), limit=10).equal
 
 
 def test_shape_of_images_still_has_the_batch_axis(save) -> None:
@@ -64,7 +64,7 @@ def test_shape_of_images_still_has_the_batch_axis(save) -> None:
     net.nodes = nodes
     model = net.model()
     assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    assert verify(save(model), samples=10).equal
+    assert verify(save(model), limit=10).equal
 
 
 def activated(*nodes: tuple[str, tuple[list[str], list[str]], dict[str, Any]]) -> Builder:
@@ -105,7 +105,7 @@ def test_a_dip_is_seen_where_a_level_shows_it(save, low) -> None:
         if tensor.name == "quant.up":  # a step of 0.6: only between -2.4 and -0.7 is there a level below zero
             tensor.CopyFrom(numpy_helper.from_array(np.float32(1.0 / 0.6), "quant.up"))
     path = save(net.model())
-    assert verify(path, samples=20).equal
+    assert verify(path, limit=20).equal
     assert any(layer.name.endswith(".falls") for layer in compile_model(path).graph.layers) == (low < 0)
 
 
@@ -119,7 +119,7 @@ def test_softmax_that_was_quantized_is_the_hosts(save) -> None:
     net.node("DequantizeLinear", "real", unit, none)
     model = net.model()
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    found = verify(save(model), samples=10)
+    found = verify(save(model), limit=10)
     assert found.equal
 
 
@@ -174,7 +174,7 @@ def test_weights_quantized_to_four_bits_in_the_graph(domain, save) -> None:
     nodes = [*pair, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    assert verify(save(model), samples=10).equal
+    assert verify(save(model), limit=10).equal
 
 
 def test_a_quantizer_for_every_reader_of_the_image(save) -> None:

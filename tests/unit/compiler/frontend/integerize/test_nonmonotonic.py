@@ -191,6 +191,6 @@ def test_integer_operators_spell_it_as_well(save) -> None:
     net.node("DequantizeLinear", "dq", small, low)
     model = finish(net).model()
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    found = verify(save(model), samples=20)
+    found = verify(save(model), limit=20)
     assert found.equal
     assert any("falls" in name for name in found.thresholds)

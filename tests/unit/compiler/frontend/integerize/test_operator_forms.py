@@ -226,7 +226,7 @@ def test_external_data(tmp_path) -> None:
     path = tmp_path / "external.onnx"
     onnx.save_model(net.model(), str(path), save_as_external_data=True, location="external.data", size_threshold=0)
     assert (tmp_path / "external.data").exists()
-    assert verify(path, samples=5).equal
+    assert verify(path, limit=5).equal
 
 
 def test_names_with_slashes_become_readable(save) -> None:

@@ -10,8 +10,7 @@ from onnx import helper
 from support.networks import Builder
 
 from qsnnc.errors import ModelError, ModelErrors
-from qsnnc.frontend.importer.read import read_onnx
-from qsnnc.frontend.integerize.integerize import integerize
+from qsnnc.pipeline import read_layers
 
 
 def off_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -20,7 +19,7 @@ def off_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def problems_of(path) -> list[tuple[str, str]]:
     with pytest.raises(ModelError) as caught:
-        integerize(read_onnx(path))
+        read_layers(path)
     return [(problem.code, problem.subject) for problem in caught.value.problems]
 
 
@@ -115,7 +114,7 @@ def test_a_tensor_that_two_nodes_read_is_reported_once(save, rng) -> None:
 
 def test_one_line_says_how_many_more_there_are(save, rng) -> None:
     with pytest.raises(ModelErrors) as caught:
-        integerize(read_onnx(save(network(rng, "middle", "open", "fc").model())))
+        read_layers(save(network(rng, "middle", "open", "fc").model()))
     error = caught.value
     assert str(error).startswith("middle: the weights of channel 0")
     assert "2 more: qsnnc check lists them" in str(error)
@@ -126,7 +125,7 @@ def test_one_line_says_how_many_more_there_are(save, rng) -> None:
 
 def test_every_problem_says_what_is_allowed_and_what_to_do(save, rng) -> None:
     with pytest.raises(ModelErrors) as caught:
-        integerize(read_onnx(save(network(rng, "middle", "quantizer", "fc").model())))
+        read_layers(save(network(rng, "middle", "quantizer", "fc").model()))
     for problem in caught.value.problems:
         said = problem.to_json()
         assert said["allowed"]

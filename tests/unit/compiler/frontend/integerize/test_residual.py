@@ -295,7 +295,7 @@ def test_quantized_weights_inside_the_graph_of_every_narrow_type(save) -> None:
         model = net.model(opset=opset)
         model.ir_version = 13 if opset == 25 else 10
         path = save(model)
-        assert verify(path, samples=5).exactness == "certified", kind
+        assert verify(path, limit=5).exactness == "certified", kind
 
 
 def test_sums_over_tokens_that_are_transposed_before_a_residual_sum(save) -> None:

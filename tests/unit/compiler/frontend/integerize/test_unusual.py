@@ -290,7 +290,7 @@ def test_what_quantize_static_makes_of_a_branching_network(save, tmp_path, form)
         weight_type=quantization.QuantType.QInt8,
         per_channel=form == "QDQ",
     )
-    found = verify(tmp_path / "quantized.onnx", samples=20)
+    found = verify(tmp_path / "quantized.onnx", limit=20)
     assert found.equal, str(found.mismatches[0])
 
 

@@ -111,7 +111,7 @@ def test_a_squeeze_of_all_axes_keeps_the_batch(batch, opset, late, save) -> None
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
     model.graph.output[0].type.tensor_type.ClearField("shape")
     path = save(model)
-    assert verify(path, samples=8).equal
+    assert verify(path, limit=8).equal
     images = np.random.default_rng(0).integers(0, 8, (6, 2, 4, 4)).astype(np.float32)
     mapping, dataset = compile_model(path).mapping, Dataset("images", "test", images, None)
     assert chipsim.run(mapping, dataset).scores.shape == (6, 3)
