@@ -22,23 +22,12 @@ from qsnnc.frontend.decompose import contrib_ops
 from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
 from qsnnc.frontend.model.constant_folding import with_constants
 from qsnnc.frontend.model.dtypes import ends
+from qsnnc.frontend.model.operator_table import MICROSOFT
+from qsnnc.frontend.model.operators import INTEGER, REFUSED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
-
-MICROSOFT = "com.microsoft"
-#: of the standard's own domain
-INTEGER = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger".split())
-#: whose scales are known only when data comes, or stand for a block of weights each
-REFUSED = {
-    "DynamicQuantizeLinear": "its scale depends on the data; quantize statically, with calibration",
-    "DynamicQuantizeMatMul": "its scale depends on the data; quantize statically, with calibration",
-    "DynamicQuantizeLSTM": "its scale depends on the data; quantize statically, with calibration",
-    "MatMulIntegerToFloat": "its scale depends on the data; quantize statically, with calibration",
-    "MatMulNBits": "its weights have one scale a block; quantize them per tensor or per output channel",
-    "MatMulBnb4": "its weights have one scale a block; quantize them per tensor or per output channel",
-}
 
 
 def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
@@ -50,16 +39,6 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         Names a node that is not statically quantized, or an operator that nobody here knows.
     """
     exact: set[str] = set()
-    writers: dict[str, Callable[[Spelling], None]] = {
-        "QuantizeLinear": _quantize,
-        "DequantizeLinear": _dequantize,
-        "QLinearConv": partial(_convolution, exact),
-        "ConvInteger": partial(_convolution_integer, exact),
-        "QLinearMatMul": partial(_matmul, exact),
-        "MatMulInteger": partial(_matmul_integer, exact),
-        "QGemm": partial(_gemm, exact),
-        **contrib_ops.writers(exact),
-    }
     for node in model.graph.node:
         reason = REFUSED.get(node.op_type)
         blocks = [entry.i for entry in node.attribute if entry.name == "block_size"]
@@ -71,7 +50,21 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
     if not any(_ours(node) for node in model.graph.node):
         return model, frozenset()
     read = {name for node in model.graph.node if _ours(node) for name in node.input}
-    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers), frozenset(exact)
+    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers(exact)), frozenset(exact)
+
+
+def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
+    """A function for each operator's name; ``exact`` takes the names of nodes whose sums are integers'."""
+    return {
+        "QuantizeLinear": _quantize,
+        "DequantizeLinear": _dequantize,
+        "QLinearConv": partial(_convolution, exact),
+        "ConvInteger": partial(_convolution_integer, exact),
+        "QLinearMatMul": partial(_matmul, exact),
+        "MatMulInteger": partial(_matmul_integer, exact),
+        "QGemm": partial(_gemm, exact),
+        **contrib_ops.writers(exact),
+    }
 
 
 def _standard(model: onnx.ModelProto) -> onnx.ModelProto:

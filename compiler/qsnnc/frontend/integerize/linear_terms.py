@@ -16,15 +16,13 @@ from qsnnc.frontend.integerize.state import Gathered, Moved
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import signs
 from qsnnc.frontend.linear.data_movement import move
-from qsnnc.frontend.linear.pooling import MAXIMUM, Pool, divisors
+from qsnnc.frontend.linear.pooling import Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import JOINS, POOLS
+from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
 
 #: terms of one sum: a global average over 16 x 16 positions
 MOST_TERMS = 256
-#: operators that leave every value as it is
-SAME = frozenset(("Identity", "Dropout"))
 
 
 def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | None]) -> Terms | None:
@@ -33,7 +31,7 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     if known is not None:
         return Terms.of(known)
     region = walk.analysis.region(name)
-    if region is None or any(node.op not in SAME for node in region.nodes):
+    if region is None or any(node.op not in IDENTITY for node in region.nodes):
         return None
     if region.root in walk.known.steps:
         return walk.known.steps[region.root]

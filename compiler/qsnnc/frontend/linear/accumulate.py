@@ -14,6 +14,7 @@ import numpy.typing as npt
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import JOINS
 from qsnnc.frontend.model.outcomes import ConcatScales, ConstantActivation, UnrelatedScales
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
@@ -185,7 +186,7 @@ def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
 
 def _advice(sums: Sums, pieces: list[Piece]) -> str:
     """How to give what is brought together one scale."""
-    if sums.node.op in ("Add", "Sub", "Sum"):
+    if sums.node.op in JOINS:
         return ""
     if len({piece.part.population.name for piece in pieces}) == 1:
         return " for all channels (Brevitas: scaling_per_output_channel=False)"
@@ -203,7 +204,7 @@ def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[
     if all(float(scale).is_integer() and scale < EXACT_BELOW for scale in scales):
         step = gcd(*map(int, scales))
         return [int(scale) // step for scale in scales], float(step)
-    joins = node.op in ("Add", "Sub", "Sum")
+    joins = node.op in JOINS
     if joins and not advice:
         advice = ", or quantize the sum (to 8 bits or fewer)"
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]

@@ -13,12 +13,10 @@ from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, as_map, natural
 from qsnnc.frontend.linear.views import POINT, Window
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.numerics.intervals import powers_of_two
 from qsnnc.ir.layers import reachable
-
-#: operator and the sign of each input
-SIGNS = {"Add": (1, 1), "Sub": (1, -1), "Sum": None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +30,7 @@ class Scaled:
 
 def signs(node: Node, arms: int) -> tuple[int, ...]:
     """The sign of each input."""
-    return SIGNS[node.op] or (1,) * arms
+    return facts(node.op).signs or (1,) * arms
 
 
 def add_levels(

@@ -16,8 +16,6 @@ from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Int
 
-MAXIMUM = frozenset("MaxPool GlobalMaxPool ReduceMax".split())
-
 
 def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: tuple[int, ...]) -> Window:
     """Strides, pads and dilations of a convolution or pool, in two dimensions.

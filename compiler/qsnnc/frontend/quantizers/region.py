@@ -15,6 +15,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_axis import free_reshapes
 from qsnnc.frontend.model.model import Model, Node, downstream
+from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.model.reference import session
 
 Float = npt.NDArray[np.float32]
@@ -87,7 +88,7 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
     for node in nodes:
         for name in node.inputs:
             constant = model.constants.get(name)
-            if constant is None or (constant.size <= 1 and node.op != "BatchNormalization"):  # which knows one channel only
+            if constant is None or (constant.size <= 1 and not isinstance(facts(node.op).constant_axis, int)):
                 continue
             rank = len(model.shapes.get(node.outputs[0], ())) + 1
             if (axis := own_axis(node, rank)) is not None:
@@ -99,9 +100,8 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
 
 def own_axis(node: Node, rank: int) -> int | None:
     """The axis that a row of constants belongs to; None where constants broadcast, from the last axis on."""
-    if node.op == "BatchNormalization":
-        return 1
-    return int(node.attributes.get("axis", 1)) % rank if node.op in ("QuantizeLinear", "DequantizeLinear") else None
+    axis = facts(node.op).constant_axis
+    return int(node.attributes.get(axis, 1)) % rank if isinstance(axis, str) else axis
 
 
 def cuts(region: Region, start: str) -> bool:
