@@ -78,7 +78,7 @@ CHAINS = {
     "Clip above only": chain(("Clip", {"x": 0, "low": None, "high": f32(2)})),
     "Sub, from a constant": chain(("Sub", {"a": per_channel(0.1, -3, 1e3), "x": 0})),
     "Neg": chain(("Neg", {"x": 0})),
-    "Div by a scale a channel": chain(("Div", {"x": 0, "d": per_channel(0.3, -7, 1e-3)})),
+    "Div by a per-channel scale": chain(("Div", {"x": 0, "d": per_channel(0.3, -7, 1e-3)})),
     "Reciprocal": chain(("Add", {"x": 0, "b": f32(700)}), ("Reciprocal", {"x": 0})),
     "Min, Max of several": chain(
         ("Min", {"x": 0, "a": per_channel(3, 5, 1e3), "b": f32(100)}),
@@ -93,7 +93,7 @@ CHAINS = {
         ("Xor", {"x": 0, "b": np.array([False, True, True]).reshape(1, 3, 1, 1)}),
     ),
     "CastLike": chain(("Mul", {"x": 0, "f": f32(1.7)}), ("CastLike", {"x": 0, "like": np.int32(3)})),
-    "DequantizeLinear with a scale a channel": chain(
+    "DequantizeLinear with a per-channel scale": chain(
         ("QuantizeLinear", {"x": 0, "s": f32([0.3, 0.25, 7]), "z": np.int8([0, -3, 5])}, {"axis": 1}),
         ("DequantizeLinear", {"x": 0, "s": f32([0.3, 0.25, 7]), "z": np.int8([0, -3, 5])}, {"axis": 1}),
     ),

@@ -130,7 +130,7 @@ def _quantize(s: Spelling) -> None:
     typed = s.constant(2, "zero point") if len(s.node.input) > 2 and s.node.input[2] else np.zeros((), np.uint8)
     scale = number(s, 1, "scale")
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
     zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
     whole = s.put(
         "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
@@ -150,7 +150,7 @@ def _dequantize(s: Spelling) -> None:
         s.put("Identity", s.value("whole", value), last=True)
         return
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
     here = s.put("Cast", name, to=1)
     s.put("Mul", s.put("Sub", here, s.value("zero", zero.reshape(()))), s.value("scale", scale.reshape(())), last=True)
 

@@ -40,7 +40,7 @@ def encoder(model: Model, population: Population, region: Region) -> bytes:
     """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    end = population.tensor or region.end
+    end = population.tensor or region.output
     part = _part(region.model, _before_levels(model, population, region), end)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
@@ -72,7 +72,7 @@ def _before_levels(model: Model, population: Population, region: Region) -> list
     """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
     if population.tensor:
         return ancestors(model, population.tensor, model.input)
-    return [*ancestors(model, region.root, model.input), *region.nodes]
+    return [*ancestors(model, region.input, model.input), *region.nodes]
 
 
 def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
@@ -130,7 +130,7 @@ def encoder_is_exact(model: Model, population: Population, region: Region, pixel
     summing = [node for node in nodes if node.op in WEIGHTED]
     if not summing:
         return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not mixes(node) for node in nodes)
-    if len(summing) > 1 or region.root != summing[0].outputs[0] or pixels != "raw":
+    if len(summing) > 1 or region.input != summing[0].outputs[0] or pixels != "raw":
         return False
     node = summing[0]
     if node.op != "Conv" or node.inputs[0] != model.input or node.inputs[1] not in model.constants:

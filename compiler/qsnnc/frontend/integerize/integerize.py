@@ -18,7 +18,7 @@ from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
-from qsnnc.frontend.integerize.implicit_levels import largest, settle
+from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
 from qsnnc.frontend.integerize.residual import join, meets
@@ -160,7 +160,7 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
     terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
     if terms is not None and _on_terms(walk, node, terms):
         return
-    tensors = [settle(walk, name) for name in data]
+    tensors = [materialise(walk, name) for name in data]
     if any(tensor is None for tensor in tensors):
         raise why_not(walk, node, data)
     _on_levels(walk, node, [tensor for tensor in tensors if tensor is not None])

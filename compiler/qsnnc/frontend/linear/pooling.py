@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Sums
+from qsnnc.frontend.linear.accumulate import Operand, Sums
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
@@ -126,13 +126,14 @@ def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     pool = seen[0]
     channels = pool.seen[0]
     ones = np.ones((channels, 1, *pool.window.kernel))
-    arms = [
-        Arm(mine.tensor, pool.seen, sign * ones, channels, pool.window) for mine, sign in zip(seen, terms.signs, strict=True)
+    operands = [
+        Operand(mine.tensor, pool.seen, sign * ones, channels, pool.window)
+        for mine, sign in zip(seen, terms.signs, strict=True)
     ]
     counts = divisors(model, node, pool)
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
-    found = terms.read(convolve(sums, arms, np.zeros(channels), apart=None if uniform else counts))
+    found = terms.read(convolve(sums, operands, np.zeros(channels), apart=None if uniform else counts))
     if uniform:
         divisor = counts[:1, None].astype(np.float64)
     elif found.shape == pool.shape:

@@ -87,7 +87,7 @@ def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch:
         shape = [] if asked is None else asked.reshape(-1).tolist()
         if shape and shape[0] == batch:
             keep = 0 if -1 in shape[1:] else -1
-            if keep == 0:  # torch writes allowzero = 1 even where nothing is nought
+            if keep == 0:  # torch writes allowzero = 1 even where nothing is zero
                 for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
                     node.attribute.remove(entry)
             free = np.array([keep, *shape[1:]], np.int64)

@@ -21,7 +21,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
     ----------
     root : pair of ndarray, float64, (points, channels)
     """
-    known: dict[str, Interval] = {region.root: root}
+    known: dict[str, Interval] = {region.input: root}
     for node in region.nodes:
         arguments: list[Interval] = []
         for name in node.inputs:
@@ -43,7 +43,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
         if result is None:
             return None
         known[node.outputs[0]] = _certain(result)
-    return known.get(region.end)
+    return known.get(region.output)
 
 
 def _certain(interval: Interval) -> Interval:
@@ -62,7 +62,7 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
     value = constant.astype(np.float64)
     if value.size == 1 or value.size == region.columns:
         return value.reshape(1, -1)
-    sizes = region.model.shapes[region.root]
+    sizes = region.model.shapes[region.input]
     if value.ndim == 1 and (axis := own_axis(node, len(sizes) + 1)) is not None:
         value = value.reshape(*[1] * (axis - 1), -1, *[1] * (len(sizes) - axis))
     full = tuple(size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1))

@@ -46,11 +46,11 @@ def turning_points(region: Region) -> list[Float]:
     found: list[list[Float]] = [[] for _ in range(region.columns)]
     for number, node in enumerate(region.nodes):
         out = node.outputs[0]
-        if out == region.end or out not in region.model.shapes or region.model.whole(out):
+        if out == region.output or out not in region.model.shapes or region.model.whole(out):
             continue
         if _monotone(region, node):
             continue  # it turns where what is before it does
-        inner = replace(region, end=out, nodes=_leading(region, number))
+        inner = replace(region, output=out, nodes=_leading(region, number))
         for column, x in _extrema(inner):
             found[column].append(x)
     none = np.zeros(0, np.float32)
