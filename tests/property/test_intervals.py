@@ -108,6 +108,8 @@ CHAINS = {
     "ThresholdedRelu below zero": chain(("ThresholdedRelu", {"x": 0}, {"alpha": -0.7})),
     "Shrink": chain(("Shrink", {"x": 0}, {"lambd": 0.7, "bias": 0.3})),
     "Elu": chain(("Elu", {"x": 0}, {"alpha": 1.7})),
+    "Elu that falls below zero": chain(("Elu", {"x": 0}, {"alpha": -1.7})),
+    "Selu that falls": chain(("Selu", {"x": 0}, {"alpha": 0.7, "gamma": -1.3})),
     "Celu": chain(("Celu", {"x": 0}, {"alpha": 0.7})),
     "Selu": chain(("Selu", {"x": 0})),
     "Selu of other constants": chain(("Selu", {"x": 0}, {"alpha": 30.0, "gamma": 3.0})),

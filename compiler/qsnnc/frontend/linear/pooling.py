@@ -61,7 +61,7 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
     ModelError
         The batch is among them.
     """
-    if node.op in ("GlobalAveragePool", "GlobalMaxPool"):
+    if node.op.startswith("Global"):
         return tuple(range(2, rank))
     if not node.op.startswith("Reduce"):
         return ()

@@ -113,29 +113,30 @@ def hard_sigmoid(args: list[Interval], attributes: Attributes) -> Interval:
     return largest([smallest([line, _constant(1.0)], {}), _constant(0.0)], {})
 
 
-def elu(args: list[Interval], attributes: Attributes) -> Interval | None:
+def elu(args: list[Interval], attributes: Attributes) -> Interval:
     """Elu: x above zero, alpha * (exp(x) - 1) below it."""
     return _exponential(args[0], float(attributes.get("alpha", 1.0)))
 
 
-def celu(args: list[Interval], attributes: Attributes) -> Interval | None:
+def celu(args: list[Interval], attributes: Attributes) -> Interval:
     """Celu: x above zero, alpha * (exp(x / alpha) - 1) below it."""
     alpha = float(attributes.get("alpha", 1.0))
-    return _exponential(args[0], alpha, steep=1.0 / alpha) if alpha > 0 else None
+    return _exponential(args[0], alpha, steep=1.0 / alpha)
 
 
-def selu(args: list[Interval], attributes: Attributes) -> Interval | None:
+def selu(args: list[Interval], attributes: Attributes) -> Interval:
     """Selu: gamma times an Elu."""
     alpha, gamma = float(attributes.get("alpha", 1.6732632)), float(attributes.get("gamma", 1.0507010))
-    return _exponential(args[0], alpha, gamma) if gamma >= 0 else None
+    return _exponential(args[0], alpha, gamma)
 
 
-def _exponential(x: Interval, alpha: float, gamma: float = 1.0, steep: float = 1.0) -> Interval | None:
-    """Bounds of gamma * x above zero and gamma * alpha * (exp(steep * x) - 1) below it, which rises if alpha >= 0."""
-    if alpha < 0:
-        return None
-    low, high = (gamma * np.where(end > 0, end, alpha * np.expm1(steep * np.minimum(end, 0))) for end in x)
-    return _approximated(low, high, scale=max(1.0, gamma) * max(1.0, alpha))
+def _exponential(x: Interval, alpha: float, gamma: float = 1.0, steep: float = 1.0) -> Interval:
+    """Bounds of gamma * x above zero and gamma * alpha * (exp(steep * x) - 1) below it; both parts are monotone."""
+    (low, high), factor = x, _constant(gamma)
+    curve = alpha * np.expm1(steep * np.minimum(low, 0.0)), alpha * np.expm1(steep * np.minimum(high, 0.0))
+    below, above = (extremes(part, factor, np.multiply) for part in (curve, (np.maximum(low, 0.0), np.maximum(high, 0.0))))
+    scale = max(1.0, abs(gamma)) * max(1.0, abs(alpha))
+    return _approximated(*_either((low < 0, below), (high >= 0, above)), scale)
 
 
 def hard_swish(args: list[Interval], _: Attributes) -> Interval | None:
