@@ -2,8 +2,8 @@
 
 ``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` checks it against the
 ONNX model; ``chipsim.profile(mapping, dataset)`` simulates its cycles and energy and ``chipsim.history(mapping, dataset,
-image=0)`` records every event of one image; ``chipsim.area(mapping)`` reports its use of memory. Options are keywords, or
-one value such as `RunOptions`.
+image=0)`` records every event of one image; ``chipsim.area(mapping)`` reports its use of memory. `MappingBuilder` makes a
+mapping by hand. Options are keywords, or one value such as `RunOptions`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chipsim.engine.sweep import Sweep, sweep
     from chipsim.errors import InputError, MappingError, ReportedError, UsageError
     from chipsim.faults import Faults, load_faults
-    from chipsim.mapping import Mapping, read_mapping, write_mapping
+    from chipsim.mapping import Mapping, MappingBuilder, read_mapping, write_mapping
     from chipsim.options import DataOptions, EngineOptions, RunOptions
     from chipsim.timing.area import Area, area
     from chipsim.timing.history import History, history
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Area", "ChipSpec", "Comparison", "DataOptions", "Dataset", "Difference", "EngineOptions", "Faults", "History",
-    "InputError", "Mapping", "MappingError", "NetworkResult", "Profile", "ReportedError", "RunOptions",
+    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "Profile", "ReportedError", "RunOptions",
     "RunResult", "Sweep", "UsageError", "area", "compare", "history", "load_chip", "load_dataset", "load_faults",
     "network", "profile", "profile_json", "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
@@ -42,7 +42,7 @@ _HOME = {
     "chipsim.engine.sweep": "Sweep sweep",
     "chipsim.errors": "InputError MappingError ReportedError UsageError",
     "chipsim.faults": "Faults load_faults",
-    "chipsim.mapping": "Mapping read_mapping write_mapping",
+    "chipsim.mapping": "Mapping MappingBuilder read_mapping write_mapping",
     "chipsim.options": "DataOptions EngineOptions RunOptions",
     "chipsim.timing.area": "Area area",
     "chipsim.timing.history": "History history",

@@ -23,7 +23,7 @@ def test_dir_lists_the_public_names_and_each_is_there() -> None:
     assert dir(chipsim) == sorted(chipsim.__all__)
     for name in dir(chipsim):
         assert getattr(chipsim, name) is not None
-    assert {"ReportedError", "UsageError", "InputError", "MappingError", "run"} <= set(dir(chipsim))
+    assert {"ReportedError", "UsageError", "InputError", "MappingError", "MappingBuilder", "run"} <= set(dir(chipsim))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = chipsim.nothing
 

@@ -358,7 +358,7 @@ def test_spikes_as_input_are_bits(tmp_path: Path) -> None:
     path.write_bytes(pack(listed(members, edit)))
     bits = np.array([[[1, 1], [0, 0]], [[1, 1], [1, 0]]], np.uint8)
     assert chipsim.run(path, Dataset("bits", "test", bits, None)).potentials.tolist() == [[5, -1], [-2, 0]]
-    with pytest.raises(InputError, match="spikes are 0 or 1"):
+    with pytest.raises(InputError, match="must be 0 or 1"):
         chipsim.run(path, Dataset("bits", "test", bits * 3, None))
 
     def small(manifest: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.hand_mappings import HandCore, HandMap, relayed
+from support.hand_mappings import HandMap, relayed
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -103,9 +103,10 @@ def test_what_is_no_relay_is_refused(name: str) -> None:
 
 
 def test_a_relay_is_not_read_out() -> None:
-    hand = HandMap(2, 2, [("relay", 4, 0, 1)], [HandCore(0, np.eye(4, dtype=int), [0, 1, 2, 3], [0] * 4, [0, 1, 2, 3], 1)])
-    with pytest.raises(MappingError, match="relay that is the readout") as caught:
-        validate_mapping(hand.build())
+    mapping = relayed().build()
+    layers = [*mapping.layers[:2], replace(mapping.layers[2], kind="relay")]
+    with pytest.raises(MappingError, match="out: is a relay that is the readout") as caught:
+        validate_mapping(replace(mapping, layers=tuple(layers)))
     assert caught.value.code == "map-relay"
 
 
