@@ -1,4 +1,4 @@
-"""Reading a ``.map`` that anyone may have written, or damaged."""
+"""Read and check a ``.map`` from an untrusted source."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def read_mapping(path: str | Path) -> Mapping:
     )
     validate_mapping(mapping)
     if totals(mapping) != manifest.totals.model_dump():
-        raise _damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays hold {totals(mapping)}")
+        raise _damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays give {totals(mapping)}")
     return mapping
 
 
@@ -97,13 +97,15 @@ def _members(path: Path) -> dict[str, bytes]:
             names = [entry.filename for entry in entries]
             unknown = sorted(set(names) - MEMBERS)
             if unknown or len(set(names)) != len(names):
-                raise _damaged(path, f"holds members that a .map has not: {', '.join(unknown)[:100] or 'one twice'}")
+                raise _damaged(path, f"contains unexpected members: {', '.join(unknown)[:100] or 'a duplicate'}")
             missing = sorted(MEMBERS - {"encoder.onnx"} - set(names))
             if missing:
-                raise _damaged(path, f"lacks {missing[0]}")
+                raise _damaged(path, f"has no {missing[0]}")
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                    raise _damaged(path, f"{entry.filename} is compressed or encrypted; a .map stores its members")
+                    raise _damaged(
+                        path, f"{entry.filename} is compressed or encrypted; members of a .map are stored as they are"
+                    )
                 if entry.file_size != entry.compress_size:
                     raise _damaged(path, f"{entry.filename} declares two sizes")
             if sum(entry.file_size for entry in entries) > size:
@@ -115,21 +117,23 @@ def _members(path: Path) -> dict[str, bytes]:
         raise MappingError(str(path), "is a directory", code="map-missing") from None
     except _UNREADABLE as error:
         raise MappingError(
-            str(path), f"is no .map, or damaged ({' '.join(str(error).split())[:100]}); compile it again", code="map-damaged"
+            str(path),
+            f"is not a .map, or is damaged ({' '.join(str(error).split())[:100]}); compile it again",
+            code="map-damaged",
         ) from None
 
 
 def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, bytes]) -> None:
     if set(manifest.arrays) != set(ARRAYS):
-        raise _damaged(path, "its directory of arrays is not the format's")
+        raise _damaged(path, "its list of arrays does not match the format")
     if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
-        raise _damaged(path, "its directory of files is not what it holds")
+        raise _damaged(path, "its list of files does not match its members")
     listed: dict[str, ArrayEntry | FileEntry] = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
     listed.update(manifest.files.items())
     for name, entry in listed.items():
         content = members[name]
         if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise _damaged(path, f"{name} is not the one that mapping.yaml lists")
+            raise _damaged(path, f"{name} does not match the size and SHA-256 in mapping.yaml")
 
 
 def _array(path: str | Path, name: str, manifest: Manifest, content: bytes) -> npt.NDArray[Any]:
@@ -143,13 +147,11 @@ def _array(path: str | Path, name: str, manifest: Manifest, content: bytes) -> n
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise _damaged(path, f"arrays/{name}.npy has no readable header ({str(error)[:80]})") from None
     if fortran or tuple(shape) != entry.shape or dtype != np.dtype(ARRAYS[name]) or entry.dtype != ARRAYS[name]:
-        raise _damaged(
-            path, f"arrays/{name}.npy is {dtype} {shape}; mapping.yaml and the format say {ARRAYS[name]} {entry.shape}"
-        )
+        raise _damaged(path, f"arrays/{name}.npy is {dtype} {shape}; expected {ARRAYS[name]} {entry.shape}")
     count = 1
     for length in entry.shape:
         count *= length
     data = content[stream.tell() :]
     if len(data) != count * dtype.itemsize:
-        raise _damaged(path, f"arrays/{name}.npy has not the bytes that its shape needs")
+        raise _damaged(path, f"arrays/{name}.npy does not have the size that its shape implies")
     return np.frombuffer(data, dtype).reshape(entry.shape)

@@ -152,7 +152,7 @@ def test_floats_that_are_no_pixels_are_refused(save) -> None:
     for wrong in (0.5, -1.0, 256.0, 1e9, 2.0**31):
         bad = pixels.copy()
         bad[2, 0, 1, 1] = wrong
-        with pytest.raises(InputError, match="no whole pixels") as caught:
+        with pytest.raises(InputError, match="other than whole numbers") as caught:
             chipsim.run(mapping, Dataset("floats", "test", bad, None))
         assert caught.value.code == "data-not-pixels"
         assert caught.value.exit_code == 3
