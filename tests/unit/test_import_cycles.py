@@ -7,7 +7,7 @@ import pytest
 grimp = pytest.importorskip("grimp", reason="comes with import-linter: the dev extra")
 networkx = pytest.importorskip("networkx")
 
-PACKAGES = ["chipsim"]
+PACKAGES = ["chipsim", "qsnnc"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
