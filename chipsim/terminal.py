@@ -20,7 +20,14 @@ WIDEST = 500  # characters of a table's line; a terminal that is narrower breaks
 
 
 def run_app(app: typer.Typer, program: str) -> NoReturn:
-    """Run a command line and exit with the documented code.
+    """Run a command line of Typer's and exit with the documented code."""
+    import typer
+
+    run_program(lambda: typer.main.get_command(app)(prog_name=program, standalone_mode=False), program)
+
+
+def run_program(main: Callable[[], object], program: str) -> NoReturn:
+    """Run a program and exit with the documented code: its result if that is an integer, or that of its error.
 
     0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
     """
@@ -36,7 +43,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     _open_streams()
     interrupted = _watch_interrupts()
     try:
-        result = typer.main.get_command(app)(prog_name=program, standalone_mode=False)
+        result = main()
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()

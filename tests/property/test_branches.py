@@ -1,4 +1,4 @@
-"""Arms of different depth carry the same frame: frame by frame, and in stream order with an image a tick."""
+"""Branches of different depth carry the same frame: frame by frame, and in stream order with an image a tick."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def assert_fewest_relays(mapping: Mapping, unlimited, max_delay: int) -> None:
 
 
 def test_a_residual_by_hand(tmp_path: Path) -> None:
-    """One arm three ticks longer on a chip that delays by one: three relays of those neurons that the addition reads."""
+    """One operand three ticks longer on a chip that delays by one: three relays of those neurons that the addition reads."""
     steps = (("point", 0, 0), ("point", 0, 0), ("point", 0, 0), ("add", 0, 3))
     path = tmp_path / "net.onnx"
     path.write_bytes(branching(Branches(3, 2, 2, steps, 7, odd=False)).SerializeToString())

@@ -203,14 +203,14 @@ def test_branches_straight_from_the_image(save, encoder: str) -> None:
     """Two first layers are two readers of the pixels; the host computes both, and their sum."""
     rng = np.random.default_rng(3)
     net = Builder((1, 5, 5))
-    arms = []
+    operands = []
     for name in ("left", "right"):
         net.here, net.shape = "image", (1, 5, 5)
         net.conv(name, rng.integers(-4, 5, (2, 1, 3, 3)) / 8, pads=[1, 1, 1, 1])
         net.node("Mul", f"{name}/less", net.const(f"{name}.less", np.float32(1 / 64)))
         net.quantize(f"{name}/quant", 1, 3)
-        arms.append(net.here)
-    net.node("Add", "join", arms[0])
+        operands.append(net.here)
+    net.node("Add", "join", operands[0])
     net.quantize("join/quant", 0, 3)
     net.flatten()
     net.gemm("head", rng.integers(-3, 4, (3, 50)) / 4)

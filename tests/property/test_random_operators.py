@@ -57,7 +57,7 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 @example(Plan((3, 2), 1, ("crop", "pad", "requantize", "reduce"), 1, signed=False, ending="scores", seed=1))
 # a second quantizer of the same sum, added to the first and to what became of both: two branches that meet again
 @example(Plan((2, 2), 1, ("conv", "neg", "add", "add"), 3, signed=True, ending="scores", seed=0))
-# an arm that is the largest of averages, beside the convolution of it
+# an operand that is the largest of averages, beside the convolution of it
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums"), 1, signed=False, ending="scores", seed=0))
 @example(Plan((4, 4), 1, ("openavg", "maxpool", "sums", "reduce"), 1, signed=False, ending="scores", seed=0))
 # the same with its channels in another order, and a quantizer with a constant a channel behind those
@@ -91,7 +91,7 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
 def test_random_network_of_any_operators(plan: Plan) -> None:
     model = build(plan)
     done = compiled(model)
-    # arms of a Concat whose scales lie far apart may need weights of more than 8 bits behind it: that does not fit
+    # operands of a Concat whose scales lie far apart may need weights of more than 8 bits behind it: that does not fit
     assume({v.code for v in done.violations} != {"weight-bits"})
     assert done.fits, done.violations
     images = images_of(plan)

@@ -16,7 +16,7 @@ from qsnnc.place.positions import Placement
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsnnc.ir.layers import Doubt, Layer, LayerGraph
+    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain
     from qsnnc.verification import Verification
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
@@ -117,7 +117,7 @@ def _exactness(layer: Layer) -> str:
     """Say whether a layer is certified, and if not, at how many thresholds float rounding can change a decision."""
     if layer.certified:
         return "certified"
-    count = sum(doubt.count for doubt in layer.doubts)
+    count = sum(span.count for span in layer.uncertain)
     return f"tested ({count:,} uncertain thresholds)" if count else "tested"
 
 
@@ -208,20 +208,20 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
         lines.append(f"layers whose float sums can depend on the order of summation: {', '.join(found.inexact)}")
-    for layer, doubts in found.doubts.items():
-        count = sum(doubt.count for doubt in doubts)
-        uncertain = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
-        lines.append(f"{layer}: {uncertain}: {_by_channel(doubts)}")
+    for layer, uncertain in found.uncertain.items():
+        count = sum(span.count for span in uncertain)
+        share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
+        lines.append(f"{layer}: {share}: {_by_channel(uncertain)}")
     return lines
 
 
-def _by_channel(doubts: tuple[Doubt, ...], most: int = 6) -> str:
+def _by_channel(uncertain: tuple[Uncertain, ...], most: int = 6) -> str:
     """List uncertain thresholds by channel."""
     channels: dict[int, set[int]] = {}
-    for doubt in doubts:
-        levels = channels.setdefault(doubt.channel, set())
+    for span in uncertain:
+        levels = channels.setdefault(span.channel, set())
         if len(channels) <= most:  # the others are only counted
-            levels.update(range(doubt.level, doubt.level + doubt.count))
+            levels.update(range(span.level, span.level + span.count))
     parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
     rest = len(channels) - most
     return ", ".join(parts) + (f" and {rest:,} more channels; --json lists them" if rest > 0 else "")

@@ -87,7 +87,7 @@ class Population:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Uncertain:
     """An uncertain threshold: rounding of the model's float sums can change its decision."""
 
     channel: int
@@ -107,7 +107,7 @@ class Layer(Population):
     border: Int  # (rows, columns): the class of each position
     reach: Int  # (border classes, channels, 2): smallest and largest potential that any input reaches
     exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
-    doubts: tuple[Doubt, ...] = field(default=())
+    uncertain: tuple[Uncertain, ...] = field(default=())
     slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
 
     @property
@@ -118,7 +118,7 @@ class Layer(Population):
     @property
     def certified(self) -> bool:
         """Whether its levels are proved equal to the ONNX tensor for every input."""
-        return self.exact_sums and not self.doubts
+        return self.exact_sums and not self.uncertain
 
 
 @dataclass(frozen=True, slots=True, eq=False)

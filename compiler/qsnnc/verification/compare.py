@@ -15,10 +15,10 @@ from chipsim.mapping.pixels import prepare
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run
-from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
+from qsnnc.ir.layers import Int, LayerGraph, Population, Uncertain
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
 from qsnnc.pipeline import front
-from qsnnc.verification.explain import Doubts, Mismatch
+from qsnnc.verification.explain import Mismatch, Uncertainty
 from qsnnc.verification.inner import Reference, with_outputs
 from qsnnc.verification.reproduce import Reproduction, reproduce
 
@@ -45,7 +45,7 @@ class Verification:
     exactness: Literal["certified", "tested"]
     images: int
     values: int
-    doubts: dict[str, tuple[Doubt, ...]]
+    uncertain: dict[str, tuple[Uncertain, ...]]
     thresholds: dict[str, int]  # of each layer but the readout: how many there are, uncertain or not
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
     mismatches: tuple[Mismatch, ...]  # at most one per layer, in the order of the layers
@@ -76,7 +76,9 @@ class Verification:
             "values": self.values,
             "inexact_sums": list(self.inexact),
             "thresholds": self.thresholds,
-            "doubts": {name: [asdict(doubt) for doubt in doubts] for name, doubts in self.doubts.items()},
+            "uncertain_thresholds": {
+                name: [asdict(span) for span in uncertain] for name, uncertain in self.uncertain.items()
+            },
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
             "reproduction": None if self.reproduction is None else asdict(self.reproduction),
         }
@@ -136,7 +138,7 @@ def verify(
         "certified" if graph.certified else "tested",
         len(images),
         held.values,
-        {layer.name: layer.doubts for layer in graph.layers if layer.doubts},
+        {layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
         {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
         inexact(graph),
         mismatches,
@@ -157,7 +159,7 @@ class Comparison:
         self.sums = [last] if last != model.output and last in model.written else []  # the scores are computed from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
         self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
-        self.doubts = Doubts(graph)
+        self.uncertain = Uncertainty(graph)
         self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
         self.values = self.differences = 0
         self.found: dict[str, Mismatch] = {}
@@ -215,7 +217,7 @@ class Comparison:
         self.differences += differences
         if not differences or (known is not None and not known.attributed):
             return
-        where, explained = self.doubts.first(entry, given, mine, right)
+        where, explained = self.uncertain.first(entry, given, mine, right)
         if known is not None and explained:
             return
         sample, channel, *_ = where.tolist()
@@ -259,7 +261,7 @@ class Comparison:
             return
         last = self.graph.layers[-1]
         samples = np.unique(wrong[:, 0]).tolist()  # a score after the other hangs on the same potentials
-        firm = next((s for s in samples if not rounded[s] and not self.doubts.are_open(last, given, s)), None)
+        firm = next((s for s in samples if not rounded[s] and not self.uncertain.are_open(last, given, s)), None)
         if known is not None and firm is None:
             return
         where = tuple(wrong[0] if firm is None else wrong[wrong[:, 0] == firm][0])

@@ -1,6 +1,6 @@
 """Find the first difference between levels, and whether float rounding explains it.
 
-A neuron's decision is uncertain if its threshold T is uncertain (a `Doubt` of the layer) and the potential p is so close
+A neuron's decision is uncertain if its threshold T is uncertain (a `Uncertain` of the layer) and the potential p is so close
 that the error of the float sum, at most ``bound`` potentials, can carry it across: T - 1 - bound <= p <= T + bound. With
 uncertain decisions a feature has a range of levels. Where the file has a tensor of a layer's levels, the layers behind it
 are given those; where it has none, the range is propagated through them. A difference is explained if and only if the
@@ -47,7 +47,7 @@ class Mismatch:
         )
 
 
-class Doubts:
+class Uncertainty:
     """The uncertain decisions of a layer graph."""
 
     def __init__(self, graph: LayerGraph) -> None:
@@ -81,7 +81,7 @@ class Doubts:
         if not isinstance(entry, Layer):
             return given[entry.name], given[entry.name]
         any_of = all(link.level_wise and (link.weights >= 0).all() for link in entry.connections)
-        if any_of and not entry.doubts:  # a max pool: rises with every level that it reads
+        if any_of and not entry.uncertain:  # a max pool: rises with every level that it reads
             sources = self._sources(entry, given, known)
             return tuple(run(entry, {name: ends[i] for name, ends in sources.items()}) for i in (0, 1))  # type: ignore[return-value]
         certain, possible = _limits(entry)
@@ -119,9 +119,9 @@ def _only(levels: dict[str, Int], sample: int) -> dict[str, Int]:
 def _limits(layer: Layer) -> Range:
     """Compute the potentials from which each neuron certainly fires, and from which it may; of the thresholds' shape."""
     certain, possible = layer.thresholds.copy(), layer.thresholds.copy()
-    for doubt in layer.doubts:
-        at = doubt.border_class, doubt.channel, slice(doubt.level, doubt.level + doubt.count)
-        margin = int(min(doubt.bound, ANY)) + 1
+    for span in layer.uncertain:
+        at = span.border_class, span.channel, slice(span.level, span.level + span.count)
+        margin = int(min(span.bound, ANY)) + 1
         certain[at] += margin
         possible[at] -= margin
     # a feature that has reached a level has reached those below it

@@ -48,7 +48,7 @@ def test_scripts_are_python() -> None:
 
 
 def test_messages_of_the_table_exist() -> None:
-    rows = re.findall(r"^\| `([^`]+)`", PAGE.split("## What the errors say")[1], re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]+)`", PAGE.split("## What the error messages mean")[1], re.MULTILINE)
     sources = [path.read_text() for folder in ("compiler", "chipsim") for path in (ROOT / folder).rglob("*.py")]
     code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
     assert len(rows) >= 10

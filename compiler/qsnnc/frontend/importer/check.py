@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from chipsim.errors import UsageError
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.decompose.integer_ops import MICROSOFT, REFUSED
 from qsnnc.frontend.importer.parse import parse
 from qsnnc.frontend.model.messages import first_line, label, refuse
+from qsnnc.frontend.model.operator_table import MICROSOFT
+from qsnnc.frontend.model.operators import REFUSED
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -75,7 +75,7 @@ def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a nought in the name
+    except (OSError, ValueError) as error:  # ValueError: a zero in the name
         raise refuse(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", "model-unreadable") from None
     if not content:
         raise refuse(path, "is empty; an ONNX model is needed", "model-corrupt")

@@ -28,6 +28,7 @@ from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.messages import first_line, label, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
+from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _amiss(value: Array, node: Node, position: int) -> str:
         return ""
     if np.isnan(value).any():
         return "NaN"
-    return "infinity" if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization") else ""
+    return "infinity" if node.op in WEIGHTED or node.op == "BatchNormalization" else ""
 
 
 def _try(model: Model) -> None:

@@ -44,11 +44,11 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         if walk.analysis.region(name) is not None:
             return resolve(walk, name)
         region = _behind(walk, region)
-    root = walk.known.get(region.root)
+    root = walk.known.get(region.input)
     found: Quantized | None
     if isinstance(root, Quantized) and not region.nodes:
         found = root
-    elif root is None and region.root not in walk.known.host and region.root != walk.model.input:
+    elif root is None and region.input not in walk.known.host and region.input != walk.model.input:
         found = None
     else:
         try:
@@ -64,7 +64,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
 
 def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: NotMonotone) -> Quantized | None:
     """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
-    node = walk.analysis.producer[region.end]
+    node = walk.analysis.producer[region.output]
     if isinstance(root, Accumulator) and nonmonotonic.few_enough(root):
         terms = nonmonotonic.up_and_down(walk, root, region, refusal)
     else:  # of levels, which are fewer
@@ -75,8 +75,8 @@ def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: No
         terms = nonmonotonic.up_and_down(walk, read, behind, refusal, levels.parts[0].values)
     if len(terms.tensors) == 1:
         return terms.tensors[0]
-    sums = add_levels(node, terms.tensors, walk.namer.text(region.end), terms.signs)
-    walk.known.define_steps(region.end, terms, sums)
+    sums = add_levels(node, terms.tensors, walk.namer.text(region.output), terms.signs)
+    walk.known.define_steps(region.output, terms, sums)
     return None
 
 
@@ -88,7 +88,7 @@ def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quan
     ModelError
         There are none, and too many potentials.
     """
-    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+    for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         if not cuts(region, name):
             continue
         try:
@@ -97,13 +97,13 @@ def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quan
             continue
         if levels is not None:
             return levels, walk.analysis.part(region, name)
-    raise nonmonotonic.too_many(region.end, root)
+    raise nonmonotonic.too_many(region.output, root)
 
 
 def _branches(walk: Walk, region: Region) -> bool:
     """Resolve what something else reads inside a region, so that both start from the same levels; whether there is any."""
     inside = {id(node) for node in region.nodes}
-    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+    for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         others = (node for node in walk.model.nodes if id(node) not in inside and name in node.inputs)
         if any(others) and resolve(walk, name) is not None:
             return True
@@ -112,9 +112,9 @@ def _branches(walk: Walk, region: Region) -> bool:
 
 def _behind(walk: Walk, region: Region) -> Region:
     """Of what the host would compute, the part behind levels that it hands over already, if all of it comes from those."""
-    if walk.known.get(region.root) is not None:
+    if walk.known.get(region.input) is not None:
         return region
-    inner = [name for node in region.nodes for name in node.outputs if name != region.end]
+    inner = [name for node in region.nodes for name in node.outputs if name != region.output]
     known = [name for name in inner if isinstance(walk.known.get(name), Quantized) and cuts(region, name)]
     return walk.analysis.part(region, known[-1]) if known else region
 
@@ -131,7 +131,7 @@ def _written(walk: Walk, name: str) -> str | None:
 
 
 def _close_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:
-    """Close a region, with a scale a channel if need be."""
+    """Close a region, with a per-channel scale if need be."""
     try:
         return close(walk, root, region)
     except ChannelScales as error:
@@ -161,13 +161,13 @@ def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool
     levels = walk.analysis.levels(region)
     if levels is None:
         return None
-    pair = walk.known.pairs.get(region.root)
+    pair = walk.known.pairs.get(region.input)
     if pair is not None and (found := _close_pair(walk, pair, region, internal=internal)) is not None:
         return found
-    shape = region.model.shapes[region.root]
-    own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
+    shape = region.model.shapes[region.input]
+    own = not internal and root.canonical and shape == walk.model.shapes.get(region.output, shape)
     layer = layer_of(
-        root, region, levels, walk.sink.free_name(root.name), region.end if own else "", shape if own else root.shape
+        root, region, levels, walk.sink.free_name(root.name), region.output if own else "", shape if own else root.shape
     )
     walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), root.layout)
@@ -178,15 +178,15 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
     levels = walk.analysis.levels(region)
     if levels is None:
         return None
-    shape = walk.model.shapes[region.root]
-    own = not internal and shape == walk.model.shapes.get(region.end, shape)
-    found = layer_of_pair(pair, region, levels, region.end if own else "", shape)
+    shape = walk.model.shapes[region.input]
+    own = not internal and shape == walk.model.shapes.get(region.output, shape)
+    found = layer_of_pair(pair, region, levels, region.output if own else "", shape)
     if found is None and pair.refusal is not None:
         raise pair.refusal
     if found is None:
         return None
     layer, layout = replace(found[0], name=walk.sink.free_name(pair.name)), found[1]
-    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an arm that is enlarged has its phases for channels
+    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an operand that is enlarged has its phases for channels
         layer = replace(layer, tensor="", tensor_shape=layer.shape)
     walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), layout)
@@ -195,7 +195,7 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
 def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:
     """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
     before = walk.analysis.region(pool.before)
-    root = walk.known.get(before.root) if before else None
+    root = walk.known.get(before.input) if before else None
     if before is None or root is None:
         return None
     after = walk.analysis.levels(region)
@@ -206,7 +206,7 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
         return None
     name = walk.namer.layer(pool.node)
     falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
-    end = "" if internal else region.end
+    end = "" if internal else region.output
     found, layers = maximum(walk.model, pool.node, inner, falling, end, lambda: walk.sink.free_name(name))
     for layer in layers:
         walk.sink.add(layer)
@@ -216,12 +216,12 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
 def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
     """A quantizer that is the same at both places commutes with an operator that only moves values."""
     before = walk.analysis.region(moved.before)
-    root = walk.known.get(before.root) if before else None
+    root = walk.known.get(before.input) if before else None
     if before is None or root is None or walk.analysis.levels(region) is None:
         return None
     model = walk.model
     varies = region.axes if region.moves else varying(model, region.nodes)
-    sizes = model.shapes[before.root]
+    sizes = model.shapes[before.input]
     node = moved.node
     if not varies:
         both = joined(model, before, node, region)
@@ -235,7 +235,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     else:
         raise ModelError(
             node.name,
-            f"{node.op} stands between sums and a quantizer with a scale a channel; put the quantizer before it",
+            f"{node.op} stands between sums and a quantizer with a per-channel scale; put the quantizer before it",
             code="reshape-before-quantizer",
             node=node.name,
         )
@@ -251,14 +251,14 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     if layer is None or not walk.sink.is_last(layer):  # moved and scaled, no more
         return replace(found, index=index)
     if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
-        layer = walk.sink.computes(region.end, tuple(index.shape))
+        layer = walk.sink.computes(region.output, tuple(index.shape))
         found = replace(found, parts=(replace(found.parts[0], population=layer),))
     return replace(found, index=index)
 
 
 def _close_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantized | None:
     """A quantizer that differs from place to place, on sums that stand elsewhere than where they were made."""
-    found = _close_sums(walk, sums.root, sums.before, internal=internal)
+    found = _close_sums(walk, sums.sums, sums.before, internal=internal)
     if found is None:
         return None
     constant = found.index < 0
@@ -276,19 +276,19 @@ def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quant
 
 
 def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
-    """A Concat commutes with a quantizer, each arm having its own part of the constants."""
+    """A Concat commutes with a quantizer, each operand having its own part of the constants."""
     if walk.analysis.levels(region) is None:
         return None
     node, model = gathered.node, walk.model
     rank = len(model.shapes[node.outputs[0]]) + 1
     axis = int(node.attributes["axis"]) % rank
-    arms: list[Quantized | None] = []
+    operands: list[Quantized | None] = []
     start = 0
     for name in node.inputs:
         if name in model.constants:
             raise ModelError(
                 node.name,
-                f"Concat of sums and the constant {name!r} before a quantizer; quantize each arm before the Concat",
+                f"Concat of sums and the constant {name!r} before a quantizer; quantize each operand before the Concat",
                 code="activation-not-quantized",
                 node=node.name,
             )
@@ -296,11 +296,11 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         after = part_of(region, axis, start, size)
         start += size
         before = walk.analysis.region(name)
-        root = walk.known.get(before.root) if before else None
+        root = walk.known.get(before.input) if before else None
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        arms.append(close(walk, root, both, internal=True))
-        if arms[-1] is None:
+        operands.append(close(walk, root, both, internal=True))
+        if operands[-1] is None:
             return None
-    return move(model, node, arms)[0]
+    return move(model, node, operands)[0]

@@ -51,7 +51,7 @@ class Analysis:
     def part(self, region: Region, start: str) -> Region:
         """The part of a region that one of its tensors leads to."""
         nodes = tuple(downstream(region.nodes, start))
-        return Region(region.model, start, region.end, nodes, self._axes(region.model, start, nodes))
+        return Region(region.model, start, region.output, nodes, self._axes(region.model, start, nodes))
 
     def growth(self, end: str, stops: frozenset[str] = frozenset()) -> Growth:
         """Roots of the elementwise part before a tensor, and the ids of its nodes."""
@@ -91,7 +91,7 @@ class Analysis:
 
     def levels(self, region: Region) -> Levels | None:
         """`find_levels`, or `find_wide` where those are too many, once a region."""
-        key = (region.root, region.end, region.axes)
+        key = (region.input, region.output, region.axes)
         if key not in self._levels:
             self._levels[key] = find_levels(region) or find_wide(region)
         return self._levels[key]
@@ -99,7 +99,7 @@ class Analysis:
     def is_on_chip(self, name: str) -> bool:
         """Whether a tensor comes, elementwise, from levels or from a linear operator on levels."""
         region = self.region(name)
-        return region is not None and region.root in self._known
+        return region is not None and region.input in self._known
 
     def feeds_weights(self, name: str) -> bool:
         """Whether a weighted operator reads what follows from a tensor."""

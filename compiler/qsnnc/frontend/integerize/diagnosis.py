@@ -75,8 +75,8 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
             return ModelError(
                 walk.namer.peek(node),
                 f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; "
-                "only Add, Sub and Sum join branches, each arm quantized or straight from its weights: leave the gate or "
-                "the attention out, or put a sum in its place, and train again",
+                "only Add, Sub and Sum join branches, each operand quantized or straight from its weights: "
+                "remove the gate or the attention, or replace it by a sum, and train again",
                 code="two-activations",
                 node=node.name,
                 found=node.op,

@@ -24,8 +24,8 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
     ``internal`` says that the region ends in a tensor that the file does not have.
     """
     model = walk.model
-    if region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
-        first = [node for node in region.nodes if region.root in node.inputs]
+    if region.input == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
+        first = [node for node in region.nodes if region.input in node.inputs]
         if [node.op for node in first] == ["DequantizeLinear"]:
             region = walk.analysis.part(region, first[0].outputs[0])
         elif any(node.op != "Cast" for node in first):
@@ -36,18 +36,18 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
     if walk.known.encoder is not None:
         other = walk.known.encoder.population
         raise ModelError(
-            region.end,
+            region.output,
             f"the host would have to hand over two activations ({other.tensor or other.name!r} and this one); "
             "quantize the input once, before the branches, or let the image itself enter the chip (--encoder chip)",
             code="two-encoders",
-            node=region.end,
+            node=region.output,
         )
-    shape = walk.model.shapes[region.root]
-    source = walk.analysis.producer.get(region.root)
-    turned = None if internal else _turned(walk, region.end)
-    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
+    shape = walk.model.shapes[region.input]
+    source = walk.analysis.producer.get(region.input)
+    turned = None if internal else _turned(walk, region.output)
+    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.input)
     size = as_map(shape, source or walk.model.nodes[0])
-    end = "" if internal else region.end
+    end = "" if internal else region.output
     if turned is not None:
         end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
         size = as_map(shape, turned)
@@ -86,19 +86,19 @@ def _turned(walk: Walk, name: str) -> Node | None:
 
 def _enter(walk: Walk, region: Region) -> Quantized | None:
     """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
-    if walk.pixels is None or region.root != walk.model.input:
+    if walk.pixels is None or region.input != walk.model.input:
         return None
     entering = walk.known.encoder
     if entering is None:
-        entering = Encoder(walk.pixels.population(walk.namer.text(region.root)), None)
+        entering = Encoder(walk.pixels.population(walk.namer.text(region.input)), None)
         walk.known.hand_over(entering)
     population = entering.population
     if entering.region is not None:
         raise ModelError(
-            region.end,
+            region.output,
             "the image would enter the chip both as it is and quantized "
             f"({population.tensor or population.name!r}); quantize it once, before the branches",
             code="two-encoders",
-            node=region.end,
+            node=region.output,
         )
     return whole(walk.pixels.part(population, region), population.tensor_shape)

@@ -43,14 +43,14 @@ class Found:
     slack: int  # float32 roundings of the largest value
 
 
-def settle(walk: Walk, name: str) -> Quantized | None:
+def materialise(walk: Walk, name: str) -> Quantized | None:
     """Levels of a tensor that no quantizer closes; None where it takes too many values, or values on no grid."""
     known = resolve(walk, name)
     if known is not None:
         return known
     if name not in walk.known.implicit:
         try:
-            found = _settled(walk, name)
+            found = _materialised(walk, name)
         except ConstantActivation:
             raise
         except ModelError:
@@ -59,14 +59,14 @@ def settle(walk: Walk, name: str) -> Quantized | None:
     return walk.known.implicit[name]
 
 
-def _settled(walk: Walk, name: str) -> Quantized | None:
+def _materialised(walk: Walk, name: str) -> Quantized | None:
     region = walk.analysis.region(name)
-    root = walk.known.get(region.root) if region else None
+    root = walk.known.get(region.input) if region else None
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
         return _closed(walk, root, region)
-    before = _behind(walk, root, region.root)
+    before = _behind(walk, root, region.input)
     if before is None or not region.nodes:
         return before
     return None if any(part.slack for part in before.parts) else requantized(walk, before, region)
@@ -75,16 +75,18 @@ def _settled(walk: Walk, name: str) -> Quantized | None:
 def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
     """What an operator that moves values, or takes the largest, makes of levels."""
     if isinstance(state, Moved):
-        before = settle(walk, state.before)
+        before = materialise(walk, state.before)
         outputs = [entry for entry in state.node.outputs if entry]
         return move(walk.model, state.node, [before])[outputs.index(name)] if before else None
     if isinstance(state, Gathered):
         constants = walk.model.constants
-        arms = [None if entry in constants else settle(walk, entry) for entry in state.node.inputs]
-        missing = any(arm is None and entry not in constants for arm, entry in zip(arms, state.node.inputs, strict=True))
-        return None if missing else move(walk.model, state.node, arms)[0]
+        operands = [None if entry in constants else materialise(walk, entry) for entry in state.node.inputs]
+        missing = any(
+            operand is None and entry not in constants for operand, entry in zip(operands, state.node.inputs, strict=True)
+        )
+        return None if missing else move(walk.model, state.node, operands)[0]
     if isinstance(state, Pooled):
-        before = settle(walk, state.before)
+        before = materialise(walk, state.before)
         return largest(walk, state.node, before, name) if before else None
     return None
 
@@ -107,9 +109,9 @@ def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
     found = _values(root, region)
     if found is None:
         return None
-    shape = walk.model.shapes[region.root]
-    own = root.canonical and shape == walk.model.shapes.get(region.end, shape)
-    layer = layer_of(root, region, found.levels, walk.sink.free_name(root.name), region.end if own else "", shape)
+    shape = walk.model.shapes[region.input]
+    own = root.canonical and shape == walk.model.shapes.get(region.output, shape)
+    layer = layer_of(root, region, found.levels, walk.sink.free_name(root.name), region.output if own else "", shape)
     layer = layer if own else replace(layer, tensor_shape=root.shape)
     walk.sink.add(layer)
     return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
@@ -137,7 +139,7 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     falling = np.asarray((ends[:, 0] > ends[:, 1]).any(axis=0)) if region.nodes else np.zeros(region.columns, bool)
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
-    levels = on_a_grid(region.end, values, falling)
+    levels = on_a_grid(region.output, values, falling)
     return Found(levels, slack) if levels.count <= MANY_LEVELS else None
 
 

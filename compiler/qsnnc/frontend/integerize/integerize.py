@@ -18,7 +18,7 @@ from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
-from qsnnc.frontend.integerize.implicit_levels import largest, settle
+from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
 from qsnnc.frontend.integerize.residual import join, meets
@@ -30,7 +30,7 @@ from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WindowReordered
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
@@ -118,7 +118,7 @@ def _resolved(walk: Walk, node: Node, name: str) -> Quantized | None:
     try:
         return resolve(walk, name)
     except (UnevenLevels, TooManyLevels):
-        movable = node.op in RELABEL | pooling.MAXIMUM and any(map(walk.analysis.is_quantized_later, node.outputs))
+        movable = node.op in RELABEL | MAXIMUM and any(map(walk.analysis.is_quantized_later, node.outputs))
         if not movable:
             raise
         return None
@@ -135,7 +135,7 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
         names = [name for name in node.outputs if name]
         for name, moved in zip(names, move(model, node, given), strict=False):
             walk.known.define(name, moved)
-    elif node.op in pooling.MAXIMUM:
+    elif node.op in MAXIMUM:
         walk.known.define(out, largest(walk, node, tensors[0], out))
     elif node.op in WEIGHTED | POOLS:
         walk.known.define(out, _linear(walk, node, Terms.of(tensors[0])))
@@ -160,7 +160,7 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
     terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
     if terms is not None and _on_terms(walk, node, terms):
         return
-    tensors = [settle(walk, name) for name in data]
+    tensors = [materialise(walk, name) for name in data]
     if any(tensor is None for tensor in tensors):
         raise why_not(walk, node, data)
     _on_levels(walk, node, [tensor for tensor in tensors if tensor is not None])
@@ -169,7 +169,7 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
 def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
     """Whether a linear operator can read the terms of a sum."""
     flat = node.op in ("Gemm", "MatMul") and len(terms.shape) == 1
-    if flat or node.op in pooling.MAXIMUM:
+    if flat or node.op in MAXIMUM:
         return False
     try:
         walk.known.define(node.outputs[0], _linear(walk, node, terms))
@@ -195,7 +195,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     elif node.op in RELABEL:
         for name in filter(None, node.outputs):
             walk.known.define(name, Moved(data[0], node, name))
-    elif node.op in pooling.MAXIMUM:
+    elif node.op in MAXIMUM:
         walk.known.define(out, Pooled(data[0], node))
     else:
         return False

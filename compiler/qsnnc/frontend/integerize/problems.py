@@ -16,11 +16,8 @@ from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.linear.weight_grid import integer_weights
 from qsnnc.frontend.model.model import Node
-from qsnnc.frontend.model.operators import WEIGHTED
+from qsnnc.frontend.model.operators import REARRANGING, WEIGHTED
 from qsnnc.frontend.model.outcomes import WeightsNotQuantized
-
-#: operators that leave values as they are
-PLAIN = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout".split())
 
 
 class Problems:
@@ -47,7 +44,7 @@ class Problems:
             self._record_weights(walk, node)
             self._stand_in(walk, node)
         else:
-            if blind and node.op in PLAIN:
+            if blind and node.op in REARRANGING:
                 self._stand_ins.update(node.outputs)
 
     def raise_any(self) -> None:

@@ -20,14 +20,14 @@ def integer_weights(
 ) -> tuple[Int, npt.NDArray[np.float64]]:
     """Find integers q and scales s with weights = q * s.
 
-    One scale serves the whole tensor where it needs no more bits than a scale a channel does; the readout's integers
+    One scale serves the whole tensor where it needs no more bits than a per-channel scale does; the readout's integers
     are asked for with one scale only where that is possible at all.
 
     Parameters
     ----------
     weights : ndarray, float, (channels, ...)
     per_channel : bool
-        Whether a scale a channel is preferred where that makes the weights narrower.
+        Whether a per-channel scale is preferred where that makes the weights narrower.
 
     Returns
     -------

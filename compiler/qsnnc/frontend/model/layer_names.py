@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.ir.names import free_name
 
 
@@ -45,7 +46,7 @@ def readable(node: Node, origins: Mapping[str, str]) -> str:
         or name in node.outputs
         or re.fullmatch(rf"(node_)?_?({node.op}|{node.op.lower()}|conv\dd|linear|MatMul)?_?\d*", name)
     )
-    if generated and len(node.inputs) > 1 and node.op in ("Conv", "Gemm", "MatMul"):
+    if generated and len(node.inputs) > 1 and node.op in WEIGHTED:
         weights = re.sub(r"[._/](weight|W|kernel).*$", "", origins.get(node.inputs[1], node.inputs[1])).strip("/")
         if weights and not re.fullmatch(r"[\d_]*|onnx::.*|val_\d+", weights):
             return weights

@@ -52,7 +52,7 @@ class ChannelScales(UnevenLevels):
     def __init__(self, end: str, values: list[npt.NDArray[np.float64]], least: float, most: float) -> None:
         super().__init__(
             end,
-            f"has one scale a channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
+            f"has one scale per channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
             "scale for all channels (Brevitas: scaling_per_output_channel=False)",
             node=end,
         )
@@ -68,22 +68,22 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
     tensors of the region, walking towards its end.
     """
     single = region.single
-    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.end]
+    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.output]
     falling = None
-    for start in (region.root, *inner):
+    for start in (region.input, *inner):
         if start not in region.model.shapes:
             continue
-        if start != region.root and (region.model.whole(start) or not cuts(region, start)):
+        if start != region.input and (region.model.whole(start) or not cuts(region, start)):
             continue  # no float can be put into it, or another branch passes it by
         f = single.function(start)
-        more = turning_points(single) if start == region.root else []
+        more = turning_points(single) if start == region.input else []
         far = FAR
         try:
-            values = steps(f, single.columns, region.end, more=more, turning=turning)
+            values = steps(f, single.columns, region.output, more=more, turning=turning)
         except ModelError:
             far = NEAR
-            values = steps(f, single.columns, region.end, far, more, turning=turning)
-        if values is None and start != region.root:
+            values = steps(f, single.columns, region.output, far, more, turning=turning)
+        if values is None and start != region.input:
             break  # behind the quantizer: what comes after it makes one value of all its levels
         if values is None:
             return None
@@ -92,12 +92,12 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
             falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
-            _refuse_scales(region.end, values)
-            return on_a_grid(region.end, union, falling)
+            _refuse_scales(region.output, values)
+            return on_a_grid(region.output, union, falling)
     raise ConstantActivation(
-        region.end,
+        region.output,
         "is constant whatever its input: nothing is left to compute; remove it from the model",
-        node=region.end,
+        node=region.output,
     )
 
 

@@ -134,9 +134,9 @@ def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
     net = stem(channels=4)
     levels = net.here
     net.conv("depthwise", ternary(rng, 4, 1, 3, 3), group=4, pads=[1] * 4)
-    arm, net.here = net.here, levels
+    operand, net.here = net.here, levels
     net.conv("plain", ternary(rng, 4, 4, 1, 1))
-    net.node("Add", "add", arm)
+    net.node("Add", "add", operand)
     net.quantize("quant", 0, 3)
     net.conv("after", ternary(rng, 4, 4, 3, 3), pads=[1] * 4)
     net.node("Add", "again", net.nodes[-1].input[0])

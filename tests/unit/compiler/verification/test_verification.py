@@ -17,7 +17,7 @@ from support.networks import Builder, Recipe, build
 from support.places import TESTS
 
 from qsnnc.frontend.model.reference import session
-from qsnnc.ir.layers import Doubt, LayerGraph
+from qsnnc.ir.layers import LayerGraph, Uncertain
 from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify
 
@@ -111,12 +111,12 @@ def test_the_first_layer_in_order_comes_first(path, inject) -> None:
     [(1, 0.0, True), (4, 0.0, False), (4, 4.0, True)],
 )
 def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound, explained) -> None:
-    """A doubt about a threshold does not excuse a potential that is far from it."""
+    """A span about a threshold does not excuse a potential that is far from it."""
 
     def change(graph: LayerGraph) -> LayerGraph:
         moved = shifted(graph, "conv2", 1, 2, by)
-        doubts = tuple(Doubt(1, 0, level, bound) for level in range(3))
-        return with_layer(moved, "conv2", doubts=doubts)
+        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        return with_layer(moved, "conv2", uncertain=uncertain)
 
     inject(change)
     found = verify(path, limit=100)
@@ -129,7 +129,7 @@ def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound,
 def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
     inject(
         lambda graph: with_layer(
-            shifted(graph, "conv2", 1, 1, 1), "conv2", doubts=tuple(Doubt(0, 0, level, 9.0) for level in range(3))
+            shifted(graph, "conv2", 1, 1, 1), "conv2", uncertain=tuple(Uncertain(0, 0, level, 9.0) for level in range(3))
         )
     )
     (mismatch,) = verify(path, limit=100).mismatches
@@ -143,8 +143,8 @@ def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inj
     inner = next(layer for layer in graph.layers if not layer.tensor and layer.levels)
 
     def moved(graph: LayerGraph, by: int, bound: float) -> LayerGraph:
-        doubts = tuple(Doubt(1, 0, level, bound) for level in range(3))
-        return with_layer(shifted(graph, inner.name, 1, 1, by), inner.name, doubts=doubts)
+        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        return with_layer(shifted(graph, inner.name, 1, 1, by), inner.name, uncertain=uncertain)
 
     for by, bound, explained in ((1, 0.0, True), (4, 0.0, False)):
         inject(lambda graph, by=by, bound=bound: moved(graph, by, bound))
@@ -168,8 +168,8 @@ def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save
     inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
 
     def change(graph: LayerGraph) -> LayerGraph:
-        doubts = tuple(Doubt(3, 0, level, bound) for level in range(inner.levels))
-        return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, doubts=doubts)
+        uncertain = tuple(Uncertain(3, 0, level, bound) for level in range(inner.levels))
+        return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
 
     inject(change)
     found = verify(path, limit=100)
@@ -243,13 +243,13 @@ def test_a_tensor_of_any_name_can_be_written(save, tmp_path, inject) -> None:
     assert np.array_equal(value, data["qsnnc.expected"])
 
 
-def arms(ratio: float, levels: int = 15) -> onnx.ModelProto:
-    """A residual sum whose two arms have scales of their own."""
+def operands(ratio: float, levels: int = 15) -> onnx.ModelProto:
+    """A residual sum whose two operands have scales of their own."""
     rng = np.random.default_rng(3)
     net = Builder((2, 6, 6))
     net.quantize("image", 0, 31)
 
-    def arm(name: str, scale: float) -> None:
+    def operand(name: str, scale: float) -> None:
         net.conv(name, rng.integers(-2, 3, (4, 2, 3, 3)).astype(float))
         net.node("Mul", f"{name}/up", net.const(f"{name}.up", np.float32(0.05 / scale)))
         net.node("Round", f"{name}/round")
@@ -258,10 +258,10 @@ def arms(ratio: float, levels: int = 15) -> onnx.ModelProto:
         net.node("Mul", f"{name}/level", net.const(f"{name}.down", np.float32(scale)))
 
     start, shape = net.here, net.shape
-    arm("left", 0.1)
+    operand("left", 0.1)
     left = net.here
     net.here, net.shape = start, shape
-    arm("right", float(np.float32(0.1 * ratio)))
+    operand("right", float(np.float32(0.1 * ratio)))
     net.node("Add", "sum", left)
     net.node("Mul", "sum/up", net.const("sum.up", np.float32(4.0)))
     net.quantize("sum/quant", 0, levels)
@@ -272,14 +272,14 @@ def arms(ratio: float, levels: int = 15) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("ratio", [0.5, 1.5, 0.437865, 2.71828, 0.9173])
 def test_arms_of_any_two_scales_are_verified(save, ratio) -> None:
-    path = save(arms(ratio))
+    path = save(operands(ratio))
     found = verify(path, limit=60)
     assert found.equal or found.explained, found.mismatches
     assert found.differences <= found.values / 10_000
 
 
 def test_wide_weights_of_a_sum_say_that_its_arms_need_one_scale(save) -> None:
-    done = check(save(arms(0.437865, 255)))
+    done = check(save(operands(0.437865, 255)))
     (found,) = [violation for violation in done.violations if violation.code == "weight-bits"]
     assert found.layer == "sum"
     assert found.found > found.allowed == 8

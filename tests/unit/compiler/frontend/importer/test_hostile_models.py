@@ -199,11 +199,11 @@ def claims(name: str, dims: list[int]) -> Callable[[Path], Path]:
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda folder: folder / "none.onnx", "cannot be read"),
     "directory": (lambda folder: folder, "cannot be read"),
-    "nought in the name": (lambda folder: folder / "a\0b.onnx", "cannot be read"),
+    "zero in the name": (lambda folder: folder / "a\0b.onnx", "cannot be read"),
     "empty": (content(b""), "is empty"),
     "garbage": (content(bytes(range(256)) * 40), "not a readable ONNX model"),
     "text": (content(b"this is no model\n" * 9), "not a readable ONNX model"),
-    "noughts": (content(b"\0" * 1000), "not a readable ONNX model"),
+    "zeros": (content(b"\0" * 1000), "not a readable ONNX model"),
     "truncated": (content(plain().SerializeToString()[:-900]), "not a readable ONNX model"),
     "half": (content(plain().SerializeToString()[: plain().ByteSize() // 2]), "not a readable ONNX model"),
     "no graph": (content(onnx.ModelProto(ir_version=8).SerializeToString()), "no graph in it"),

@@ -29,12 +29,12 @@ def test_a_bias_shaped_like_weights_that_are_made_in_the_graph(save) -> None:
     """torch's dynamo exporter, unoptimised, asks weights for their shape; they have no batch axis."""
     net = small()
     net.constants = [tensor for tensor in net.constants if tensor.name != "conv.bias"]
-    nought, one = net.const("nought", np.int64(0)), net.const("one", np.int64(1))
+    zero, one = net.const("zero", np.int64(0)), net.const("one", np.int64(1))
     made = [
         helper.make_node("Mul", ["conv.weight", net.const("unit", np.float32(1))], ["made"], "make"),
         helper.make_node("Shape", ["made"], ["many"], "shape", start=0, end=1),
         helper.make_node("Squeeze", ["many"], ["channels"], "squeeze"),
-        helper.make_node("Range", [nought, "channels", one], ["number"], "range"),
+        helper.make_node("Range", [zero, "channels", one], ["number"], "range"),
         helper.make_node("Cast", ["number"], ["float"], "cast", to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", net.const("half", np.float32(0.5))], ["conv.bias"], "bias"),
     ]
@@ -89,7 +89,7 @@ def test_pact_as_it_was_published(save) -> None:
     )
     net.const("alpha", np.float32(1.7))
     net.const("half", np.float32(0.5))
-    assert verify(save(net.model()), samples=20).equal
+    assert verify(save(net.model()), limit=20).equal
 
 
 @pytest.mark.parametrize("low", [-3.0, 0.0])
@@ -137,7 +137,7 @@ def test_two_first_convolutions_that_are_added_before_the_quantizer_are_the_host
     net.quantize("quant", 1, 4)
     net.flatten()
     net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 144)))
-    assert verify(save(net.model()), samples=10).equal
+    assert verify(save(net.model()), limit=10).equal
 
 
 def test_a_gate_on_the_image_is_the_hosts(save) -> None:
@@ -151,7 +151,7 @@ def test_a_gate_on_the_image_is_the_hosts(save) -> None:
     net.quantize("q", 1, 4)
     net.flatten()
     net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 48)))
-    assert verify(save(net.model()), samples=10).equal
+    assert verify(save(net.model()), limit=10).equal
 
 
 @pytest.mark.parametrize("domain", ["", "com.microsoft"])
@@ -184,9 +184,9 @@ def test_a_quantizer_for_every_reader_of_the_image(save) -> None:
     first, net.here = net.here, "image"
     net.quantize("twin", 1, 4)
     net.conv("conv", np.resize([1.0, -1.0, 0.0], (1, 1, 1, 1)))
-    net.quantize("arm", 1, 4)
+    net.quantize("operand", 1, 4)
     net.node("Add", "add", first)
     net.quantize("quant", 1, 4)
     net.flatten()
     net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 36)))
-    assert verify(save(net.model()), samples=10).equal
+    assert verify(save(net.model()), limit=10).equal

@@ -12,8 +12,8 @@ from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
 from qsnnc.ir.execute import run
-from qsnnc.ir.layers import Doubt
-from qsnnc.verification.explain import Doubts
+from qsnnc.ir.layers import Uncertain
+from qsnnc.verification.explain import Uncertainty
 
 
 def activation(net: Builder, name: str, op: str, *, scale: float = 0.125, low: int = -8, high: int = 7) -> None:
@@ -152,7 +152,7 @@ def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, mo
     names = [layer.name for layer in done.graph.layers]
     before = "pool" if way == "again" else "conv"
     assert [name for name in names if "turned" in name] == [f"{before}.turned", f"{before}.turned.falls"]
-    assert not any(layer.doubts for layer in done.graph.layers[1:])
+    assert not any(layer.uncertain for layer in done.graph.layers[1:])
 
 
 @pytest.mark.parametrize("open_", [False, True])
@@ -161,8 +161,8 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     done, _ = equal(finish(reads(dipping("SiLU"), "conv")), save, certified=False)
     graph = done.graph
     falls = graph.population("conv.falls")
-    doubt = Doubt(channel=2, border_class=0, level=0, bound=1e6, count=falls.levels)
-    layers = [replace(entry, doubts=(doubt,) if open_ and entry is falls else ()) for entry in graph.layers]
+    span = Uncertain(channel=2, border_class=0, level=0, bound=1e6, count=falls.levels)
+    layers = [replace(entry, uncertain=(span,) if open_ and entry is falls else ()) for entry in graph.layers]
     graph = replace(graph, layers=tuple(layers))
     levels = np.random.default_rng(0).integers(0, graph.encoder.levels + 1, (1, *graph.encoder.shape))
     given = {graph.encoder.name: levels}
@@ -174,7 +174,7 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     others[falls.name][0, 2] = falls.levels - others[falls.name][0, 2]
     expected = run(reader, others)
     assert (expected != given["next"]).any()
-    assert Doubts(graph).first(reader, given, given["next"], expected)[1] == open_
+    assert Uncertainty(graph).first(reader, given, given["next"], expected)[1] == open_
 
 
 def test_integer_operators_spell_it_as_well(save) -> None:

@@ -167,7 +167,7 @@ def branching(rng: np.random.Generator, bad: set[str]) -> Builder:
     return net
 
 
-#: who complains of a quantizer that is left out; what reads a sum of levels reads its arms
+#: who complains of a quantizer that is left out; what reads a sum of levels reads its operands
 READERS = {"arm1/quant": ("arm2",), "sum/quant": ()}
 
 

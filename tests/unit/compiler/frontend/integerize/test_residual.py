@@ -1,4 +1,4 @@
-"""Residual sums: arms of levels, of sums and of both, with other signs and scales; second quantizers."""
+"""Residual sums: operands of levels, of sums and of both, with other signs and scales; second quantizers."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_three_arms(save) -> None:
     rng = np.random.default_rng(4)
     net = stem(channels=3)
     trunk = net.here
-    arms = []
+    operands = []
     for name in "ab":
         net.here, net.shape = trunk, (3, 6, 6)
         net.conv(name, ternary(rng, 3, 3, 1, 1))
         net.quantize(f"{name}/q", 1, 3)
-        arms.append(net.here)
+        operands.append(net.here)
     net.here = trunk
-    net.node("Sum", "join", *arms)
+    net.node("Sum", "join", *operands)
     net.quantize("q", 1, 7)
     finish(net)
     equal(net, save)
@@ -339,11 +339,11 @@ def test_sums_that_lie_differently_are_added_feature_by_feature(save, how) -> No
             net.const("up.w", ternary(np.random.default_rng(7), 4, 2, 2, 2).astype(np.float32)),
             strides=[2, 2],
         )
-        arm, net.here = net.here, start
+        operand, net.here = net.here, start
         net.node("Pad", "pad", ints(net, "pads", 0, 0, 3, 3, 0, 0, 3, 3))
         net.shape = (4, 12, 12)
         net.conv("conv", ternary(np.random.default_rng(8), 2, 4, 3, 3), pads=[1] * 4)
-        net.node("Add", "add", arm)
+        net.node("Add", "add", operand)
     else:
         net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[2, 2])
         whole = net.here

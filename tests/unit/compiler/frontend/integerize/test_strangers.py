@@ -125,7 +125,7 @@ SCALES = np.array([0.5, 0.3, 0.7, 1.1])
 
 
 def scale_a_channel(scales: np.ndarray = SCALES, *, pooled: bool = False, zero: float = 0.0) -> Builder:
-    """A quantizer with a scale a channel; what the caller appends reads it."""
+    """A quantizer with a per-channel scale; what the caller appends reads it."""
     net = stem(channels=3)
     net.conv("conv", ternary(np.random.default_rng(6), 4, 3, 3, 3), np.array([0.25, -0.5, 0.125, 1.0]), pads=[1] * 4)
     if pooled:
@@ -210,7 +210,7 @@ def test_uneven_values_that_are_moved_before_they_are_quantized(save) -> None:
     net.node("QuantizeLinear", "q2", again, zero)
     net.node("DequantizeLinear", "dq2", again, zero)
     net.gemm("head", np.resize([1.0, -3.0, 2.0, 5.0, -7.0], (4, net.shape[0])))
-    assert verify(save(net.model()), samples=20).equal
+    assert verify(save(net.model()), limit=20).equal
 
 
 def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:

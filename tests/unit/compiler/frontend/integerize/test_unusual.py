@@ -250,8 +250,8 @@ def float_network() -> onnx.ModelProto:
 
     x = conv("image", "c1", 4, 1, 3, 3, pads=[1] * 4, strides=[2, 2])
     x = conv(x, "dw", 4, 1, 3, 3, pads=[1] * 4, group=4)
-    arms = [conv(x, "b1", 4, 4, 1, 1), conv(x, "b2", 4, 4, 3, 3, pads=[1] * 4)]
-    nodes.append(node("Concat", arms, ["cat"], name="cat", axis=1))
+    operands = [conv(x, "b1", 4, 4, 1, 1), conv(x, "b2", 4, 4, 3, 3, pads=[1] * 4)]
+    nodes.append(node("Concat", operands, ["cat"], name="cat", axis=1))
     nodes.append(node("MaxPool", ["cat"], ["pool"], name="pool", kernel_shape=[2, 2], strides=[2, 2]))
     nodes.append(node("GlobalAveragePool", ["pool"], ["gap"], name="gap"))
     nodes.append(node("Flatten", ["gap"], ["flat"], name="flat"))

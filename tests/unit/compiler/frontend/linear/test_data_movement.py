@@ -23,12 +23,12 @@ def joined(rng, kinds=((2, 1, 3), (3, 1, 3))) -> Builder:
     """Two quantized branches, concatenated on channels."""
     net = stem(channels=3)
     start, shape = net.here, net.shape
-    arms = []
+    operands = []
     for number, (channels, k, levels) in enumerate(kinds):
         net.shape = shape
-        arms.append(branch(net, f"arm{number}", start, channels, 3, rng, k, levels))
-    net.here = arms[0]
-    net.node("Concat", "cat", *arms[1:], axis=1)
+        operands.append(branch(net, f"operand{number}", start, channels, 3, rng, k, levels))
+    net.here = operands[0]
+    net.node("Concat", "cat", *operands[1:], axis=1)
     net.shape = (sum(kind[0] for kind in kinds), *shape[1:])
     return net
 
@@ -338,7 +338,7 @@ def test_moved_averages_before_a_quantizer_that_differs_by_channel(save, first, 
     net.quantize("q", 1, 5)
     finish(net)
     done, _ = equal(net, save)
-    assert not any(layer.doubts for layer in done.graph.layers)
+    assert not any(layer.uncertain for layer in done.graph.layers)
 
 
 def test_copies_of_sums_that_are_quantized_in_two_ways_are_refused(save) -> None:

@@ -32,16 +32,16 @@ def wide(dtype: type = np.uint16, scale: float = 2.0**-8, *, normed: bool = Fals
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_sixteen_bits_are_equal_on_every_input(save, dtype, normed) -> None:
-    found = verify(save(wide(dtype, normed=normed).model(opset=21)), samples=20)
+    found = verify(save(wide(dtype, normed=normed).model(opset=21)), limit=20)
     assert found.equal
-    assert not any(found.doubts.values())
+    assert not any(found.uncertain.values())
 
 
 def test_doubts_of_many_levels_are_runs(save) -> None:
-    found = verify(save(wide(scale=0.0037).model(opset=21)), samples=20)
+    found = verify(save(wide(scale=0.0037).model(opset=21)), limit=20)
     assert found.explained
-    doubts = found.doubts["conv"]
-    assert len(doubts) < sum(doubt.count for doubt in doubts) <= found.thresholds["conv"]
+    uncertain = found.uncertain["conv"]
+    assert len(uncertain) < sum(span.count for span in uncertain) <= found.thresholds["conv"]
 
 
 def test_no_chip_holds_them(save) -> None:
