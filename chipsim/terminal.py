@@ -35,10 +35,11 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
 
     import typer
 
+    said: list[str] = []  # told when the command is done: an error is the only line on standard error
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ReportedWarning)
-        warnings.showwarning = lambda message, *_, **__: _tell(str(message))
+        warnings.showwarning = lambda message, *_, **__: said.append(str(message))
     code = 0
     _open_streams()
     interrupted = _watch_interrupts()
@@ -47,6 +48,8 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
+        for line in said:
+            _tell(line)
     except ReportedError as error:
         _tell(str(error))
         code = error.exit_code

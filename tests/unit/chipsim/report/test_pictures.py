@@ -83,7 +83,7 @@ def test_a_run_without_timing_has_a_map_and_nothing_else(tmp_path: Path) -> None
     bare = changed(timing=None)
     assert "conv" in texts("map", tmp_path, bare)
     for kind in ("links", "ticks"):
-        with pytest.raises(InputError, match=f"has no timing, which {kind} draws.*--timing cycle") as error:
+        with pytest.raises(InputError, match=f"has no timing, which {kind} needs.*--timing cycle") as error:
             pictures.read(kind, [write(tmp_path, bare)])
         assert error.value.code == "result-timing"
 
