@@ -191,7 +191,7 @@ def front(
 def _back(graph: LayerGraph, chip: ChipSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
     """From a layer graph to a mapping: the part that `compile_layers` and `check` share."""
     code = None
-    if graph.of_pixels:
+    if graph.image_on_chip:
         with stages.stage("encoder"):
             graph, code = choose(graph, chip)
             verify_layers(graph)

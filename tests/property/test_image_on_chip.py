@@ -234,7 +234,7 @@ def test_a_pool_of_the_pixels_themselves(save) -> None:
     net.gemm("head", np.arange(8).reshape(2, 4) / 4)
     model = net.model()
     done = compile_model(save(model), ROOMY, encoder="chip")
-    assert str(done.code) == "thermometer, 255 neurons a pixel"
+    assert str(done.code) == "a thermometer code of 255 neurons per pixel"
     images = np.random.default_rng(0).integers(0, 256, (6, 6, 6)).astype(np.uint8)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
     np.testing.assert_array_equal(result.scores, reference(model, images))
