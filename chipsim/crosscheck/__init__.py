@@ -73,11 +73,17 @@ def unavailable(simulator: str, found: str, advice: str) -> InputError:
     return InputError(simulator, f"{found}; {advice}", code="crosscheck-unavailable", found=found)
 
 
-def not_covered(subject: str, found: str, simulator: str, allowed: str) -> InputError:
-    """Return the error that says that a simulator does not cover what a chip or a mapping has (exit code 3)."""
-    return InputError(
-        subject, f"{found}; --with {simulator} covers {allowed}", code="crosscheck-not-covered", found=found, allowed=allowed
-    )
+def not_covered(subject: str, found: str) -> InputError:
+    """Return the error that says that a simulator does not cover what a chip or a mapping has (exit code 3).
+
+    Parameters
+    ----------
+    subject : str
+        The file.
+    found : str
+        What was found, and what the simulator covers.
+    """
+    return InputError(subject, found, code="crosscheck-not-covered", found=found)
 
 
 def crosscheck(simulator: str, request: Request) -> Crosscheck:

@@ -1,0 +1,245 @@
+"""Run the chip in SystemVerilog and chipsim side by side and compare every packet, neuron and tick.
+
+    python rtl/compare.py traffics                              24 traffics on mesh.sv
+    python rtl/compare.py map FILE.map --dataset NAME --limit N  a mapping on chip.sv, frames alone and a stream
+    python rtl/compare.py random --maps 50                      seeded random mappings on five chips
+
+Exits 1 on a difference, 3 where the SystemVerilog does not cover the chip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+import cases
+import expected
+import memory
+import numpy as np
+from bench import Run, run_chip, run_mesh
+from expected import Fired, Ticks
+
+from chipsim.engine.host import load_host
+from chipsim.engine.machine import load
+from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.mapping import Mapping, write_mapping
+from chipsim.mapping.pixels import prepare
+from chipsim.timing.network.mesh import Int
+from chipsim.timing.network.simulate import simulate
+
+#: what is compared: columns of rows of `Ticks`, and what they say
+ASPECTS = {
+    "potentials": ("updates", (0, 1, 3), "neuron {1}: potential {2}"),
+    "spikes": ("updates", (0, 1, 4), "neuron {1}: spike {2}"),
+    "updates": ("updates", (0, 1, 2), "neuron {1}: updated in cycle {2}"),
+    "sent": ("sent", (0, 1, 2, 3, 4, 5), "terminal {1}: cycle {2}: sent {what} {4} ({5})"),
+    "ejected": ("ejected", (0, 1, 2, 3, 4, 5), "terminal {1}: cycle {2}: took {what} {4} ({5})"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What was compared, and the first difference of each aspect that differs."""
+
+    ticks: int
+    values: int  # spikes and potentials
+    packets: int
+    cycles: int
+    seconds: float
+    differences: dict[str, str]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def __str__(self) -> str:
+        if not self.equal:
+            return "DIFFERS: " + "; ".join(f"{name}: {text}" for name, text in self.differences.items())
+        return (
+            f"equal: {self.ticks:,} ticks, {self.values:,} potentials and spikes, {self.packets:,} packets; "
+            f"{self.cycles:,} cycles in {self.seconds:.1f} s"
+        )
+
+    def __add__(self, other: Compared) -> Compared:
+        return Compared(
+            self.ticks + other.ticks, self.values + other.values, self.packets + other.packets, self.cycles + other.cycles,
+            self.seconds + other.seconds, {**other.differences, **self.differences},
+        )  # fmt: skip
+
+
+def compare(run: Run, wanted: Ticks) -> Compared:
+    """Compare what the hardware did with what chipsim says."""
+    found, differences = run.ticks, {}
+    for name, (rows, columns, text) in ASPECTS.items():
+        said = _first(getattr(found, rows)[:, columns], getattr(wanted, rows)[:, columns], text)
+        if said:
+            differences[name] = said
+    lengths = [np.stack([np.arange(len(of)), of], axis=1) for of in (found.lengths, wanted.lengths)]
+    said = _first(*lengths, "takes {1} cycles")
+    if said:
+        differences["ticks"] = said
+    updates = len(wanted.updates)
+    return Compared(len(wanted.lengths), 2 * updates, len(wanted.sent), run.cycles, run.seconds, differences)
+
+
+def _first(found: Int, wanted: Int, text: str) -> str:
+    """Where two lists of rows first differ; empty if nowhere."""
+    common = min(len(found), len(wanted))
+    bad = np.flatnonzero((found[:common] != wanted[:common]).any(axis=1))
+    if len(found) == len(wanted) and not len(bad):
+        return ""
+    at = int(bad[0]) if len(bad) else common
+    sides = []
+    for name, rows in (("hardware", found), ("chipsim", wanted)):
+        row = rows[at].tolist() if at < len(rows) else None
+        what = "" if row is None or len(row) < 4 else ("axon", "neuron")[row[3]]
+        sides.append(f"{name}: " + ("nothing more" if row is None else f"tick {row[0]}: " + text.format(*row, what=what)))
+    return ", ".join(sides)
+
+
+def compare_mapping(
+    mapping: Mapping,
+    path: str | Path,
+    encoder: Fired,
+    *,
+    tiles: bool = False,
+    sources: Path = build.ROOT,
+    optimise: str = "-O0",
+) -> tuple[Compared, Compared]:
+    """Run frames through a mapping, each alone and as a stream; ``path`` is its file."""
+    fired, _ = load(mapping).step(np.ascontiguousarray(encoder.T))
+    alone = run_chip(path, encoder, tiles=tiles, sources=sources, optimise=optimise)
+    flow = run_chip(path, encoder, stream=True, tiles=tiles, sources=sources, optimise=optimise)
+    return (
+        compare(alone, expected.alone(mapping, np.ascontiguousarray(fired.T))),
+        compare(flow, expected.stream(mapping, encoder)),
+    )
+
+
+def compare_made(
+    hand: cases.HandMap, rng: np.random.Generator, count: int, *, tiles: bool = False, sources: Path = build.ROOT
+) -> Compared:
+    """Run frames through a mapping that was made by hand or at random, its cores at random places."""
+    mapping = hand.build()
+    width, height = mapping.chip.grid
+    places = rng.permutation(width * height)[: mapping.cores]
+    mapping.arrays["core_position"] = np.stack([places % width, places // width], axis=1).astype(np.int32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.map"
+        write_mapping(mapping, path)
+        alone, stream = compare_mapping(mapping, path, cases.frames(hand, rng, count), tiles=tiles, sources=sources)
+    return alone + stream
+
+
+def random_maps(
+    count: int,
+    seed: int,
+    chips: tuple[str, ...] = tuple(cases.CHIPS),
+    *,
+    tiles: bool = False,
+    sources: Path = build.ROOT,
+    quiet: bool = False,
+) -> Compared:
+    """Compare so many random mappings, their chips in turn."""
+    total = Compared(0, 0, 0, 0, 0.0, {})
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        name = chips[number % len(chips)]
+        found = compare_made(cases.random_map(rng, cases.chip(name)), rng, 8, tiles=tiles, sources=sources)
+        if not (found.equal or quiet):
+            print(f"random map {number} on chip {name}: {found}")  # noqa: T201
+        total += found
+    return total
+
+
+def all_traffics(sources: Path = build.ROOT, chosen: slice = slice(None)) -> list[str]:
+    """Compare the traffics of the mesh; return what differs."""
+    wrong = []
+    for name, mesh, traffic in list(cases.traffics())[chosen]:
+        wanted = simulate(mesh, traffic)
+        sent, ejected = run_mesh(mesh, traffic, sources)
+        bad = int(((sent != wanted.sent) | (ejected != wanted.ejected)).sum())
+        said = (
+            f"equal: {len(sent):,} packets in {wanted.end:,} cycles"
+            if not bad
+            else f"DIFFERS in {bad} of {len(sent)} packets"
+        )
+        print(f"{name}: {said}", flush=True)  # noqa: T201
+        wrong += [name] * bool(bad)
+    return wrong
+
+
+def encoder_spikes(mapping: Mapping, dataset: str, split: str, data_dir: str | None, limit: int | None) -> Fired:
+    """Return the encoder's spikes of a data set, (images, E)."""
+    data = open_dataset(dataset, split, data_dir, limit)
+    images = prepare(np.asarray(data.images[:]), mapping.input, data.name)
+    return np.ascontiguousarray(load_host(mapping).spikes(images).T)
+
+
+def main() -> int:
+    """Entry point."""
+    words = _parser().parse_args()
+    if words.what == "traffics":
+        return int(bool(all_traffics()))
+    if words.what == "random":
+        found = random_maps(words.maps, words.seed, tuple(words.chips), tiles=words.tiles)
+        print(f"{words.maps} random maps: {found}")  # noqa: T201
+        return int(not found.equal)
+    mapping = open_mapping(words.map)
+    encoder = encoder_spikes(mapping, words.dataset, words.split, words.data_dir, words.limit)
+    try:
+        start = time.perf_counter()
+        alone, stream = compare_mapping(mapping, words.map, encoder, tiles=words.tiles, optimise=words.optimise)
+        seconds = time.perf_counter() - start
+    except memory.NotCovered as error:
+        if words.json:
+            print(json.dumps({"not_covered": str(error)}))  # noqa: T201
+        else:
+            print(f"{words.map}: {error}", file=sys.stderr)  # noqa: T201
+        return 3
+    if words.json:
+        print(json.dumps(_json(len(encoder), alone, stream, seconds)))  # noqa: T201
+    else:
+        print(f"{words.map}: frames alone: {alone}")  # noqa: T201
+        print(f"{words.map}: a stream: {stream}")  # noqa: T201
+    return int(not (alone.equal and stream.equal))
+
+
+def _json(images: int, alone: Compared, stream: Compared, seconds: float) -> dict[str, object]:
+    both = alone + stream
+    return {
+        "version": build.version(), "images": images, "seconds": seconds, "ticks": both.ticks, "values": both.values,
+        "packets": both.packets, "cycles": both.cycles, "simulation_seconds": both.seconds, "differences": both.differences,
+    }  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="what", required=True)
+    verbs.add_parser("traffics", help="24 traffics on the mesh alone")
+    maps = verbs.add_parser("random", help="random mappings")
+    maps.add_argument("--maps", type=int, default=50)
+    maps.add_argument("--seed", type=int, default=0)
+    maps.add_argument("--chips", nargs="+", default=list(cases.CHIPS), choices=list(cases.CHIPS))
+    one = verbs.add_parser("map", help="a mapping and a data set")
+    one.add_argument("map")
+    one.add_argument("--dataset", default="digits")
+    one.add_argument("--split", default="test")
+    one.add_argument("--data-dir")
+    one.add_argument("--limit", type=int)
+    one.add_argument("--optimise", default="-O0", help="of the C++ compiler: -O1 pays from some hundred images on")
+    for verb in (maps, one):
+        verb.add_argument("--tiles", action="store_true", help="compile one tile and wire the others in C++")
+    one.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
