@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -66,22 +67,46 @@ def build(
     macros = [f"-D{name}={value}" for name, value in sorted(define.items())]
     files = [Path(word) for word in words if word.endswith(".sv")] + sorted((ROOT / "tb").glob("*.[ch]*"))
     content = b"\0".join([*(file.read_bytes() for file in files), repr((parameters, main, macros, version())).encode()])
-    folder = CACHE / f"{top}-{hashlib.sha256(content).hexdigest()[:16]}"
-    program = folder / main
+    name = f"{top}-{hashlib.sha256(content).hexdigest()[:16]}"
+    program = CACHE / name / main
     if program.exists():
         return program
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = CACHE / f"{name}.{os.getpid()}"  # another process may be at the same
     folder.mkdir(parents=True)
-    command = [
-        "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
-        "-Wno-fatal", "-CFLAGS", " ".join(["-std=c++17", *macros]), "-MAKEFLAGS", f"OPT_FAST={optimise} OPT_SLOW=-O0",
-        "--Mdir", str(folder), "-o", f"{main}.tmp", *words, str(ROOT / "tb" / f"{main}.cpp"),
+    generate = [
+        "verilator", "--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal",
+        "-CFLAGS", " ".join(["-std=c++17", *macros]), "--Mdir", str(folder), "-o", main,
+        *words, str(ROOT / "tb" / f"{main}.cpp"),
     ]  # fmt: skip
+    compile_all = ["make", "-C", str(folder), "-f", f"V{top}.mk", "-j2", f"OPT_FAST={optimise}", "OPT_SLOW=-O0"]
+    try:
+        _call(generate)
+        _with_runtime(folder, optimise, compile_all)
+        if not program.exists():
+            shutil.rmtree(program.parent, ignore_errors=True)
+            folder.rename(program.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return program
+
+
+def _with_runtime(folder: Path, optimise: str, command: list[str]) -> None:
+    """Compile a model; Verilator's own library, most of the work for a small one, is compiled once and kept."""
+    kept = CACHE / f"runtime{optimise}"
+    for file in kept.glob("*.o"):
+        shutil.copy(file, folder)
+    _call(command)
+    kept.mkdir(exist_ok=True)
+    for file in folder.glob("verilated*.o"):
+        if not (kept / file.name).exists():
+            shutil.copy(file, folder / "kept")
+            (folder / "kept").rename(kept / file.name)
+
+
+def _call(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(done.stdout + done.stderr)
-    (folder / f"{main}.tmp").rename(program)
-    return program
 
 
 def _module(top: str, parameters: Mapping[str, int], sources: Path) -> list[str]:

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "support")]
+sys.path.insert(0, str(TESTS))
 
-from hand_mappings import HandCore, HandMap  # noqa: E402
+from support.hand_mappings import HandCore, HandMap, relayed, two_cores  # noqa: E402
 
 from chipsim.chip import ChipSpec, load_chip  # noqa: E402
 from chipsim.timing.network import patterns  # noqa: E402
 from chipsim.timing.network.mesh import Mesh, Traffic  # noqa: E402
+
+__all__ = ["CHIPS", "HandMap", "chip", "frames", "random_map", "relayed", "traffics", "two_cores"]
 
 #: buffer flits, router, link and credit cycles
 CONSTANTS = ((4, 2, 1, 1), (2, 1, 0, 1), (3, 3, 2, 2), (1, 2, 1, 3))

@@ -3,6 +3,8 @@
     python rtl/compare.py traffics                              24 traffics on mesh.sv
     python rtl/compare.py map FILE.map --dataset NAME --limit N  a mapping on chip.sv, frames alone and a stream
     python rtl/compare.py random --maps 50                      seeded random mappings on five chips
+    python rtl/compare.py hand                                   two mappings whose cycles the tests work out by hand
+    python rtl/compare.py all                                    lint, and all of these: make rtl
 
 Exits 1 on a difference, 3 where the SystemVerilog does not cover the chip.
 """
@@ -159,6 +161,35 @@ def random_maps(
     return total
 
 
+def hand_maps() -> Compared:
+    """Compare the mappings that the tests work out by hand."""
+    rng = np.random.default_rng(0)
+    found = compare_made(cases.two_cores(), rng, 6) + compare_made(cases.relayed(), rng, 6)
+    print(f"hand-made mappings: {found}", flush=True)  # noqa: T201
+    return found
+
+
+def everything() -> bool:
+    """Lint, build, run and compare; whether nothing differs."""
+    warnings = build.lint("chip", {})
+    print(warnings or "verilator --lint-only -Wall: no warning", flush=True)  # noqa: T201
+    example = str(build.ROOT.parent / "mappings" / "tiny-mini.map")
+    mapping = open_mapping(example)
+    good = not warnings and not all_traffics() and hand_maps().equal
+    for what, found in zip(
+        ("frames alone", "a stream"),
+        compare_mapping(mapping, example, encoder_spikes(mapping, "digits", "test", None, 20)),
+        strict=True,
+    ):
+        print(f"tiny-mini, 20 images of digits, {what}: {found}", flush=True)  # noqa: T201
+        good &= found.equal
+    for maps, chips, tiles in ((10, ("mini", "small"), False), (50, tuple(cases.CHIPS), True)):
+        found = random_maps(maps, 0, chips, tiles=tiles)
+        print(f"{maps} random mappings on {', '.join(chips)}{' (tiles)' * tiles}: {found}", flush=True)  # noqa: T201
+        good &= found.equal
+    return good
+
+
 def all_traffics(sources: Path = build.ROOT, chosen: slice = slice(None)) -> list[str]:
     """Compare the traffics of the mesh; return what differs."""
     wrong = []
@@ -186,6 +217,13 @@ def encoder_spikes(mapping: Mapping, dataset: str, split: str, data_dir: str | N
 def main() -> int:
     """Entry point."""
     words = _parser().parse_args()
+    if build.version() is None:
+        print("verilator is not installed, so nothing is compared; Debian: apt-get install verilator")  # noqa: T201
+        return 0 if words.what == "all" else 3
+    if words.what == "all":
+        return int(not everything())
+    if words.what == "hand":
+        return int(not hand_maps().equal)
     if words.what == "traffics":
         return int(bool(all_traffics()))
     if words.what == "random":
@@ -223,7 +261,9 @@ def _json(images: int, alone: Compared, stream: Compared, seconds: float) -> dic
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="what", required=True)
+    verbs.add_parser("all", help="lint, build, run and compare")
     verbs.add_parser("traffics", help="24 traffics on the mesh alone")
+    verbs.add_parser("hand", help="mappings that are worked out by hand")
     maps = verbs.add_parser("random", help="random mappings")
     maps.add_argument("--maps", type=int, default=50)
     maps.add_argument("--seed", type=int, default=0)

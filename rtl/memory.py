@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,38 +175,40 @@ def parameters(chip: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def loads(p: Program) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (router, memory, address, data) of every word that the cores in use are loaded with."""
+def loads(p: Program) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield what the cores in use are loaded with: (router, memory, address, count, data), equal words in one row."""
     for core in range(len(p.core_layer)):
         x, y = p.core_position[core].tolist()
         router = y * p.chip["grid"][0] + x
-        for memory, address, data in _core_loads(p, core):
-            yield router, memory, address, data
+        for memory, words in _core_memories(p, core).items():
+            begin = 0
+            for word, equal in groupby(words):
+                count = len(list(equal))
+                yield router, memory, begin, count, word
+                begin += count
 
 
-def _core_loads(p: Program, core: int) -> Iterator[tuple[int, int, int]]:
+def _core_memories(p: Program, core: int) -> dict[int, list[int]]:
+    """Words of each memory of a core, from address 0 on."""
     chip, layer = p.chip, p.info["layers"][p.core_layer[core]]
     fold, weight_bits = int(p.core_fold[core]), int(p.core_weight_bits[core])
     first, last = (int(v) for v in p.neuron_offset[core : core + 2])
     words = -(-fold * chip["axons"] // chip["timing"]["word_bits"])
     setup = (1, layer["levels"] == 0, bits_for(fold), bits_for(weight_bits), last - first, words, layer["tick"])
-    for address, value in enumerate(setup):
-        yield SETUP, address, int(value)
-    for address, bits in enumerate(crossbar_rows(p, core).reshape(-1)):
-        yield CROSSBAR, address, int(bits)
-    for neuron, threshold in enumerate(p.neuron_threshold[first:last].tolist()):
-        yield THRESHOLD, neuron, threshold & ((1 << chip["threshold_bits"]) - 1)
     source = int(np.prod(p.info["encoder"]["shape"])) * p.info["encoder"]["levels"] + first
-    offset = p.target_offset[source : source + last - first + 1] - p.target_offset[source]
-    for neuron, (begin, end) in enumerate(zip(offset[:-1].tolist(), offset[1:].tolist(), strict=True)):
-        sends = end > begin
-        yield POINTER, neuron, sends << bits_for(chip["targets"]) | (begin if sends else 0)
+    offset = (p.target_offset[source : source + last - first + 1] - p.target_offset[source]).tolist()
     flit, entries = Flit.of(chip), np.arange(p.target_offset[source], p.target_offset[source + last - first])
+    ends, sends = {end - 1 for end in offset}, 1 << bits_for(chip["targets"])
     bits = flit.y + flit.x + flit.axon + flit.delay
-    for address, (x, y, axon, delay) in enumerate(targets(p, entries)):
-        yield TABLE, address, int(address + 1 in offset) << bits | flit.entry(x, y, axon, delay)
-    for address in range((chip["max_delay"] + 1) * -(-chip["max_fold"] * chip["axons"] // chip["timing"]["word_bits"])):
-        yield RING, address, 0
+    bank = -(-chip["max_fold"] * chip["axons"] // chip["timing"]["word_bits"])
+    return {
+        SETUP: [int(value) for value in setup],
+        CROSSBAR: crossbar_rows(p, core).reshape(-1).tolist(),
+        THRESHOLD: (p.neuron_threshold[first:last] & ((1 << chip["threshold_bits"]) - 1)).tolist(),
+        POINTER: [sends | begin if end > begin else 0 for begin, end in pairwise(offset)],
+        TABLE: [(at in ends) << bits | flit.entry(*target) for at, target in enumerate(targets(p, entries))],
+        RING: [0] * ((chip["max_delay"] + 1) * bank),
+    }
 
 
 def targets(p: Program, entries: Array) -> list[tuple[int, int, int, int]]:
@@ -242,8 +245,8 @@ def crossbar_rows(p: Program, core: int) -> Array:
 
 def write(p: Program, out: io.TextIOBase) -> None:
     """Write the words and the host's table, a line each."""
-    for router, memory, address, data in loads(p):
-        out.write(f"load {router} {memory} {address} {data:x}\n")
+    for router, memory, address, count, data in loads(p):
+        out.write(f"load {router} {memory} {address} {count} {data:x}\n")
     for source, flit in host_table(p):
         out.write(f"host {source} {flit}\n")
 

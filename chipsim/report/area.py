@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipsim.timing.area import LIMITS, MEMORIES, Area, entry_bits, memory_bits
+from chipsim.timing.area import LIMITS, MEMORIES, Area, entry_bits, flit_bits, memory_bits
 
 
 def summary(found: Area) -> list[Any]:
@@ -18,8 +18,9 @@ def summary(found: Area) -> list[Any]:
     )
     for name in ("available", "used on average"):
         memory.add_column(name, justify="right")
+    notes = {"table": f" ({entry_bits(m.chip)} bits per entry)", "fifos": f" ({flit_bits(m.chip)} bits per flit)"}
     for name, bits in zip(MEMORIES, used, strict=True):
-        note = f" ({entry_bits(m.chip)} bits per entry)" if name == "table" else ""
+        note = notes.get(name, "")
         share = f" ({bits / m.cores / each[name]:.1%})" if name != "fifos" else ""  # they are every packet's
         memory.add_row(name + note, f"{each[name]:,}", f"{bits / m.cores:,.0f}{share}")
     memory.add_row("total", f"{sum(each.values()):,}", f"{sum(used) / m.cores:,.0f}")

@@ -52,9 +52,11 @@ int main(int argc, char** argv) {
         chip->load_valid = 1;
         chip->load_core = load.router;
         chip->load_memory = load.memory;
-        chip->load_address = load.address;
         chip->load_data = load.data;
-        clock();
+        for (unsigned word = 0; word < load.count; ++word) {
+            chip->load_address = load.address + word;
+            clock();
+        }
     }
     chip->load_valid = 0;
     chip->run = 1;

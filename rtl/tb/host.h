@@ -35,11 +35,12 @@ private:
 };
 
 struct Load {
-    unsigned router, memory, address;
+    unsigned router, memory, address, count;  // so many words from the address on
     std::uint64_t data;
 };
 
-// MEMORY: lines "load ROUTER MEMORY ADDRESS DATA" (DATA hexadecimal) and "host SOURCE FLIT", the host's target table in order.
+// MEMORY: lines "load ROUTER MEMORY ADDRESS COUNT DATA" (DATA hexadecimal) and "host SOURCE FLIT", the host's target table in
+// its order.
 // FRAMES: a line a frame, the sources that fire.
 class Host {
 public:
@@ -50,7 +51,7 @@ public:
         while (file >> word) {
             if (word == "load") {
                 Load load;
-                file >> load.router >> load.memory >> load.address >> std::hex >> load.data >> std::dec;
+                file >> load.router >> load.memory >> load.address >> load.count >> std::hex >> load.data >> std::dec;
                 loads.push_back(load);
             } else {
                 int source;

@@ -70,9 +70,11 @@ int main(int argc, char** argv) {
         Vtile& tile = *tiles.at(load.router);
         tile.load_valid = 1;
         tile.load_memory = load.memory;
-        tile.load_address = load.address;
         tile.load_data = load.data;
-        clock(tile);
+        for (unsigned word = 0; word < load.count; ++word) {
+            tile.load_address = load.address + word;
+            clock(tile);
+        }
         tile.load_valid = 0;
     }
 
