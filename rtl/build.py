@@ -65,7 +65,8 @@ def build(
     if top == "tile":
         words.append(str(ROOT / "tb" / "tile.sv"))
     macros = [f"-D{name}={value}" for name, value in sorted(define.items())]
-    files = [Path(word) for word in words if word.endswith(".sv")] + sorted((ROOT / "tb").glob("*.[ch]*"))
+    files = [Path(word) for word in words if word.endswith(".sv")]
+    files += [ROOT / "tb" / f"{main}.cpp", *sorted((ROOT / "tb").glob("*.h"))]
     content = b"\0".join([*(file.read_bytes() for file in files), repr((parameters, main, macros, version())).encode()])
     name = f"{top}-{hashlib.sha256(content).hexdigest()[:16]}"
     program = CACHE / name / main

@@ -88,7 +88,7 @@ def compare(run: Run, wanted: Ticks) -> Compared:
     if said:
         differences["ticks"] = said
     updates = len(wanted.updates)
-    return Compared(len(wanted.lengths), 2 * updates, len(wanted.sent), run.cycles, run.seconds, differences)
+    return Compared(len(wanted.lengths), 2 * updates, len(wanted.sent), int(found.lengths.sum()), run.seconds, differences)
 
 
 def _first(found: Int, wanted: Int, text: str) -> str:
