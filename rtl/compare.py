@@ -35,6 +35,10 @@ from chipsim.mapping.pixels import prepare
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.network.simulate import simulate
 
+#: cores up to which chip.sv is compiled as a whole; of a larger chip a tile is, and wired in C++
+MOST_CORES = 20
+#: images from which on it pays to let the C++ compiler optimise
+MANY = 200
 #: what is compared: columns of rows of `Ticks`, and what they say
 ASPECTS = {
     "potentials": ("updates", (0, 1, 3), "neuron {1}: potential {2}"),
@@ -54,7 +58,8 @@ class Compared:
     packets: int
     cycles: int
     seconds: float
-    differences: dict[str, str]
+    differences: dict[str, str]  # where each aspect first differs
+    missing: dict[str, int]  # how many of chipsim's rows the hardware has not, by aspect
 
     @property
     def equal(self) -> bool:
@@ -63,7 +68,9 @@ class Compared:
 
     def __str__(self) -> str:
         if not self.equal:
-            return "DIFFERS: " + "; ".join(f"{name}: {text}" for name, text in self.differences.items())
+            counts = ", ".join(f"{count:,} {name}" for name, count in self.missing.items())
+            first = "; ".join(f"{name}: {text}" for name, text in self.differences.items())
+            return f"DIFFERS: {counts} of {self.packets:,} packets and {self.ticks:,} ticks; first: {first}"
         return (
             f"equal: {self.ticks:,} ticks, {self.values:,} potentials and spikes, {self.packets:,} packets; "
             f"{self.cycles:,} cycles in {self.seconds:.1f} s"
@@ -73,22 +80,27 @@ class Compared:
         return Compared(
             self.ticks + other.ticks, self.values + other.values, self.packets + other.packets, self.cycles + other.cycles,
             self.seconds + other.seconds, {**other.differences, **self.differences},
+            {name: self.missing.get(name, 0) + other.missing.get(name, 0) for name in {**self.missing, **other.missing}},
         )  # fmt: skip
 
 
 def compare(run: Run, wanted: Ticks) -> Compared:
     """Compare what the hardware did with what chipsim says."""
-    found, differences = run.ticks, {}
-    for name, (rows, columns, text) in ASPECTS.items():
-        said = _first(getattr(found, rows)[:, columns], getattr(wanted, rows)[:, columns], text)
+    found, differences, missing = run.ticks, {}, {}
+    lengths = [np.stack([np.arange(len(of)), of], axis=1) for of in (found.lengths, wanted.lengths)]
+    aspects = {
+        name: (getattr(found, rows)[:, columns], getattr(wanted, rows)[:, columns], text)
+        for name, (rows, columns, text) in ASPECTS.items()
+    }
+    for name, (mine, chipsim, text) in {**aspects, "ticks": (*lengths, "takes {1} cycles")}.items():
+        said = _first(mine, chipsim, text)
         if said:
             differences[name] = said
-    lengths = [np.stack([np.arange(len(of)), of], axis=1) for of in (found.lengths, wanted.lengths)]
-    said = _first(*lengths, "takes {1} cycles")
-    if said:
-        differences["ticks"] = said
+            missing[name] = len(set(map(tuple, chipsim.tolist())) - set(map(tuple, mine.tolist())))
     updates = len(wanted.updates)
-    return Compared(len(wanted.lengths), 2 * updates, len(wanted.sent), int(found.lengths.sum()), run.seconds, differences)
+    return Compared(
+        len(wanted.lengths), 2 * updates, len(wanted.sent), int(found.lengths.sum()), run.seconds, differences, missing
+    )
 
 
 def _first(found: Int, wanted: Int, text: str) -> str:
@@ -150,7 +162,7 @@ def random_maps(
     quiet: bool = False,
 ) -> Compared:
     """Compare so many random mappings, their chips in turn."""
-    total = Compared(0, 0, 0, 0, 0.0, {})
+    total = Compared(0, 0, 0, 0, 0.0, {}, {})
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         name = chips[number % len(chips)]
@@ -234,7 +246,9 @@ def main() -> int:
     encoder = encoder_spikes(mapping, words.dataset, words.split, words.data_dir, words.limit)
     try:
         start = time.perf_counter()
-        alone, stream = compare_mapping(mapping, words.map, encoder, tiles=words.tiles, optimise=words.optimise)
+        tiles = words.tiles or mapping.chip.grid[0] * mapping.chip.grid[1] > MOST_CORES
+        optimise = words.optimise or ("-O1" if tiles or len(encoder) > MANY else "-O0")
+        alone, stream = compare_mapping(mapping, words.map, encoder, tiles=tiles, optimise=optimise)
         seconds = time.perf_counter() - start
     except memory.NotCovered as error:
         if words.json:
@@ -243,7 +257,7 @@ def main() -> int:
             print(f"{words.map}: {error}", file=sys.stderr)  # noqa: T201
         return 3
     if words.json:
-        print(json.dumps(_json(len(encoder), alone, stream, seconds)))  # noqa: T201
+        print(json.dumps(_json(len(encoder), alone, stream, seconds) | {"tiles": tiles}))  # noqa: T201
     else:
         print(f"{words.map}: frames alone: {alone}")  # noqa: T201
         print(f"{words.map}: a stream: {stream}")  # noqa: T201
@@ -274,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--split", default="test")
     one.add_argument("--data-dir")
     one.add_argument("--limit", type=int)
-    one.add_argument("--optimise", default="-O0", help="of the C++ compiler: -O1 pays from some hundred images on")
+    one.add_argument("--optimise", help="option of the C++ compiler; by default what is faster in all")
     for verb in (maps, one):
         verb.add_argument("--tiles", action="store_true", help="compile one tile and wire the others in C++")
     one.add_argument("--json", action="store_true", help="print the result as JSON")

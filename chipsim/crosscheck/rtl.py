@@ -18,8 +18,6 @@ from chipsim.engine.setup import open_dataset, open_mapping
 
 #: beside the package in a checkout; a wheel does not hold it
 SOURCES = Path(chipsim.__file__).resolve().parents[1] / "rtl"
-#: images from which on a program that takes longer to compile is the faster way
-MANY = 200
 
 
 def check(request: Request) -> Crosscheck:
@@ -31,12 +29,12 @@ def check(request: Request) -> Crosscheck:
         Verilator or the SystemVerilog is missing, or does not cover the chip.
     """
     open_mapping(request.file)  # what is no mapping, or no data, is refused as by every verb
-    images = len(open_dataset(request.dataset, request.split, request.data_dir, request.limit))
+    open_dataset(request.dataset, request.split, request.data_dir, request.limit)
     if not (SOURCES / "chip.sv").is_file():
         raise unavailable("rtl", f"{SOURCES} is missing", "run chipsim from a checkout of the repository (pip install -e .)")
     if shutil.which("verilator") is None:
         raise unavailable("rtl", "verilator is not on the path", "install it (Debian: apt-get install verilator)")
-    found = _compare(request, images)
+    found = _compare(request)
     differences: dict[str, str] = found["differences"]
     return Crosscheck(
         simulator="rtl",
@@ -47,12 +45,14 @@ def check(request: Request) -> Crosscheck:
         cores_equal=not differences.keys() - {"potentials", "spikes"},
         seconds=found["simulation_seconds"],
         compared=f"{found['values']:,} potentials and spikes, {found['packets']:,} packets sent and ejected, "
-        f"{found['ticks']:,} ticks of {found['cycles']:,} cycles; frames alone and a stream",
+        f"{found['ticks']:,} ticks of {found['cycles']:,} cycles; frames alone and a stream"
+        + "; cores and routers wired in C++"
+        * found["tiles"],
         difference="; ".join(f"{name}: {text}" for name, text in differences.items()) or None,
     )
 
 
-def _compare(request: Request, images: int) -> dict[str, Any]:
+def _compare(request: Request) -> dict[str, Any]:
     """Run ``rtl/compare.py`` and return its JSON."""
     options = {
         "--dataset": request.dataset,
@@ -61,8 +61,7 @@ def _compare(request: Request, images: int) -> dict[str, Any]:
         "--limit": request.limit,
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    optimise = "-O1" if images > MANY else "-O0"
-    command = [sys.executable, str(SOURCES / "compare.py"), "map", request.file, *words, f"--optimise={optimise}", "--json"]
+    command = [sys.executable, str(SOURCES / "compare.py"), "map", request.file, *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found: dict[str, Any] = json.loads(done.stdout)

@@ -15,7 +15,7 @@ from chipsim.mapping import write_mapping
 
 FOUND = {
     "version": "Verilator 5.006", "images": 2, "seconds": 1.0, "simulation_seconds": 0.25, "ticks": 6, "values": 24,
-    "packets": 12, "cycles": 300, "differences": {},
+    "packets": 12, "cycles": 300, "differences": {}, "tiles": False,
 }  # fmt: skip
 
 
@@ -45,9 +45,15 @@ def test_what_is_equal(request_of: Request, tmp_path: Path) -> None:
     says(tmp_path, FOUND)
     found = crosscheck("rtl", request_of)
     assert found.equal
+    assert found.compared.endswith("frames alone and a stream")
     assert (found.version, found.images, found.seconds) == ("Verilator 5.006", 2, 0.25)
     assert (found.potentials_equal, found.spikes_equal, found.cores_equal) == (True, True, True)
     assert (tmp_path / "words").read_text().split()[:2] == ["map", request_of.file]
+
+
+def test_it_says_where_only_a_tile_was_compiled(request_of: Request, tmp_path: Path) -> None:
+    says(tmp_path, {**FOUND, "tiles": True})
+    assert crosscheck("rtl", request_of).compared.endswith("frames alone and a stream; cores and routers wired in C++")
 
 
 @pytest.mark.parametrize(
