@@ -59,7 +59,7 @@ class Compared:
     cycles: int
     seconds: float
     differences: dict[str, str]  # where each aspect first differs
-    missing: dict[str, int]  # how many of chipsim's rows the hardware has not, by aspect
+    differing: dict[str, int]  # rows that only one of the two has, by aspect
 
     @property
     def equal(self) -> bool:
@@ -68,7 +68,7 @@ class Compared:
 
     def __str__(self) -> str:
         if not self.equal:
-            counts = ", ".join(f"{count:,} {name}" for name, count in self.missing.items())
+            counts = ", ".join(f"{count:,} {name}" for name, count in self.differing.items())
             first = "; ".join(f"{name}: {text}" for name, text in self.differences.items())
             return f"DIFFERS: {counts} of {self.packets:,} packets and {self.ticks:,} ticks; first: {first}"
         return (
@@ -77,16 +77,21 @@ class Compared:
         )
 
     def __add__(self, other: Compared) -> Compared:
+        aspects = {**self.differing, **other.differing}
         return Compared(
-            self.ticks + other.ticks, self.values + other.values, self.packets + other.packets, self.cycles + other.cycles,
-            self.seconds + other.seconds, {**other.differences, **self.differences},
-            {name: self.missing.get(name, 0) + other.missing.get(name, 0) for name in {**self.missing, **other.missing}},
-        )  # fmt: skip
+            ticks=self.ticks + other.ticks,
+            values=self.values + other.values,
+            packets=self.packets + other.packets,
+            cycles=self.cycles + other.cycles,
+            seconds=self.seconds + other.seconds,
+            differences={**other.differences, **self.differences},
+            differing={name: self.differing.get(name, 0) + other.differing.get(name, 0) for name in aspects},
+        )
 
 
 def compare(run: Run, wanted: Ticks) -> Compared:
     """Compare what the hardware did with what chipsim says."""
-    found, differences, missing = run.ticks, {}, {}
+    found, differences, differing = run.ticks, {}, {}
     lengths = [np.stack([np.arange(len(of)), of], axis=1) for of in (found.lengths, wanted.lengths)]
     aspects = {
         name: (getattr(found, rows)[:, columns], getattr(wanted, rows)[:, columns], text)
@@ -96,10 +101,11 @@ def compare(run: Run, wanted: Ticks) -> Compared:
         said = _first(mine, chipsim, text)
         if said:
             differences[name] = said
-            missing[name] = len(set(map(tuple, chipsim.tolist())) - set(map(tuple, mine.tolist())))
+            sides = [set(map(tuple, side.tolist())) for side in (mine, chipsim)]
+            differing[name] = max(len(sides[0] - sides[1]), len(sides[1] - sides[0]))
     updates = len(wanted.updates)
     return Compared(
-        len(wanted.lengths), 2 * updates, len(wanted.sent), int(found.lengths.sum()), run.seconds, differences, missing
+        len(wanted.lengths), 2 * updates, len(wanted.sent), int(found.lengths.sum()), run.seconds, differences, differing
     )
 
 
