@@ -32,6 +32,7 @@ from chipsim.engine.machine import load
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.mapping import Mapping, write_mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.options import DataOptions
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.network.simulate import simulate
 
@@ -196,7 +197,7 @@ def everything() -> bool:
     good = not warnings and not all_traffics() and hand_maps().equal
     for what, found in zip(
         ("frames alone", "a stream"),
-        compare_mapping(mapping, example, encoder_spikes(mapping, "digits", "test", None, 20)),
+        compare_mapping(mapping, example, encoder_spikes(mapping, "digits", DataOptions(limit=20))),
         strict=True,
     ):
         print(f"tiny-mini, 20 images of digits, {what}: {found}", flush=True)  # noqa: T201
@@ -225,9 +226,9 @@ def all_traffics(sources: Path = build.ROOT, chosen: slice = slice(None)) -> lis
     return wrong
 
 
-def encoder_spikes(mapping: Mapping, dataset: str, split: str, data_dir: str | None, limit: int | None) -> Fired:
+def encoder_spikes(mapping: Mapping, dataset: str, options: DataOptions) -> Fired:
     """Return the encoder's spikes of a data set, (images, E)."""
-    data = open_dataset(dataset, split, data_dir, limit)
+    data = open_dataset(dataset, options)
     images = prepare(np.asarray(data.images[:]), mapping.input, data.name)
     return np.ascontiguousarray(load_host(mapping).spikes(images).T)
 
@@ -249,7 +250,9 @@ def main() -> int:
         print(f"{words.maps} random maps: {found}")  # noqa: T201
         return int(not found.equal)
     mapping = open_mapping(words.map)
-    encoder = encoder_spikes(mapping, words.dataset, words.split, words.data_dir, words.limit)
+    encoder = encoder_spikes(
+        mapping, words.dataset, DataOptions(split=words.split, data_dir=words.data_dir, limit=words.limit)
+    )
     try:
         start = time.perf_counter()
         tiles = words.tiles or mapping.chip.grid[0] * mapping.chip.grid[1] > MOST_CORES

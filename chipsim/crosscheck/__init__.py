@@ -8,12 +8,12 @@ returns a `Crosscheck`. To add one, write ``chipsim/crosscheck/NAME.py`` with a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from chipsim.errors import InputError, UsageError
+from chipsim.options import DataOptions
 
 #: what `--with` takes: the module that runs each simulator, and what it is
 SIMULATORS = {
@@ -23,13 +23,11 @@ SIMULATORS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to check; the fields are the options of ``chipsim crosscheck``."""
+    """What to check: the arguments of ``chipsim crosscheck``."""
 
     file: str  # the mapping: a path
     dataset: str = "digits"  # name or path
-    split: str = "test"
-    data_dir: str | Path | None = None
-    limit: int | None = None  # first images only
+    data: DataOptions = field(default_factory=DataOptions)  # which images of it
     python: str | None = None  # interpreter that has the other simulator, where that is a Python package
     progress: Callable[[int, int], None] | None = None  # called with (images done, images in all)
 

@@ -29,7 +29,7 @@ def check(request: Request) -> Crosscheck:
         Verilator or the SystemVerilog is missing, or does not cover the chip.
     """
     open_mapping(request.file)  # what is no mapping, or no data, is refused as by every verb
-    open_dataset(request.dataset, request.split, request.data_dir, request.limit)
+    open_dataset(request.dataset, request.data)
     if not (SOURCES / "chip.sv").is_file():
         raise unavailable("rtl", f"{SOURCES} is missing", "run chipsim from a checkout of the repository (pip install -e .)")
     if shutil.which("verilator") is None:
@@ -56,9 +56,9 @@ def _compare(request: Request) -> dict[str, Any]:
     """Run ``rtl/compare.py`` and return its JSON."""
     options = {
         "--dataset": request.dataset,
-        "--split": request.split,
-        "--data-dir": request.data_dir,
-        "--limit": request.limit,
+        "--split": request.data.split,
+        "--data-dir": request.data.data_dir,
+        "--limit": request.data.limit,
     }
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
     command = [sys.executable, str(SOURCES / "compare.py"), "map", request.file, *words, "--json"]

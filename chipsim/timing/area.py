@@ -43,8 +43,8 @@ def entry_bits(chip: ChipSpec) -> int:
 def flit_bits(chip: ChipSpec) -> int:
     """Return the bits of a flit: x and y of its destination, whether that is the host, and a spike or a potential.
 
-    A spike is an axon and a delay. A potential comes with the x and y of its core and the number of its neuron there, because
-    potentials of several cores arrive in any order.
+    A spike is an axon and a delay. A potential comes with the x and y of its core and the number of its neuron there,
+    because potentials of several cores arrive in any order.
     """
     potential = _place_bits(chip) + (chip.columns - 1).bit_length() + chip.potential_bits
     return 1 + _place_bits(chip) + max(_spike_bits(chip), potential)
