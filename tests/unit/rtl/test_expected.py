@@ -28,7 +28,7 @@ SEEDS = range(6)
 def test_ticks_take_as_long_as_the_profile_says(seed: int) -> None:
     mapping, data = timed_map(np.random.default_rng(seed))
     mapping = replace(mapping, chip=mapping.chip.model_copy(update={"ports": mapping.chip.ports[:1]}))
-    found = profile(mapping, data, images=len(data))
+    found = profile(mapping, data, timing_limit=len(data))
     alone = expected.alone(mapping, fired(mapping, data))
     assert alone.lengths.tolist() == found.tick_cycles.ravel().tolist()
     # the frames in a circle: from tick `ticks - 1` of a stream on, every layer is at work on one of them
