@@ -64,7 +64,7 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         if isinstance(error.__context__, BrokenPipeError):
             code = 0
             _drop_stdout()
-    except Exception as error:  # noqa: BLE001  # the last resort: our own mistake
+    except Exception as error:  # noqa: BLE001  # the last resort: an internal error
         code = INTERRUPTED if interrupted else _usage(error) or _full(error) or _internal(error, program)
     if code == INTERRUPTED:
         _tell("interrupted")

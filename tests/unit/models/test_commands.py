@@ -67,7 +67,7 @@ REFUSED = [
     (2, "--seed: draws the noise", [*INFERENCE, "--seed", "3"]),
     (2, "--noise: ", [*INFERENCE, "--precision", "full", "--noise", "0.1"]),
     (2, "--k: 0 was given, and", [*INFERENCE, "--k", "0", "--model", LENET]),
-    (2, "--split: 'half' is no split; allowed: test, train, validation", [*INFERENCE, "--split", "half"]),
+    (2, "--split: unknown split 'half'; expected test, train, validation", [*INFERENCE, "--split", "half"]),
     (2, "--split: 'x.npz' has no validation part", [*INFERENCE[:3], "--dataset", "x.npz", "--split", "validation"]),
     (2, "--dataset: unknown data set 'cifar'", [*INFERENCE[:3], "--dataset", "cifar"]),
     (3, "run.ckpt: is a checkpoint; --mode export", [*INFERENCE, "--model", "run.ckpt"]),
