@@ -63,6 +63,10 @@ class Products:
         """Refuse files that cannot be written, before the work starts."""
         files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
         terminal.check_products(files, *inputs)
+        if self.logs:
+            from chipsim.report import logs
+
+            logs.check_directory(self.logs)
 
     def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
         """Write each file that was asked for."""
@@ -107,7 +111,7 @@ def run(
         plan = planned(setup)  # a chip that cannot be timed is refused before the run
     images = open_dataset(dataset, given)
     if products.logs:
-        logs.check(products.logs, images)
+        logs.check_labels(images)
     with terminal.progress("images", quiet) as report:
         result = execute(setup, images, given, per_image=bool(products.logs or products.per_image), progress=report)
     value, lines, found = result.to_json(), tables.summary(result), None

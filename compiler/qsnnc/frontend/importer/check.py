@@ -104,7 +104,7 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
     listed = ", ".join(map(repr, names))
     if wanted is not None and wanted not in names:
         raise UsageError(
-            "--output", f"{wanted!r} is no output of {path}; allowed: {', '.join(names) or 'it has none'}",
+            "--output", f"unknown output {wanted!r} of {path}; expected {', '.join(names) or 'none: it has no output'}",
             code="output-unknown", found=wanted, allowed=names,
         )  # fmt: skip
     if len(names) != 1 and wanted is None:
@@ -115,7 +115,7 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
         raise refuse(path, f"no node computes the output {chosen!r}", "model-ends", found=chosen)
     kept = next(value for value in graph.output if value.name == chosen)
     if kept.type.WhichOneof("value") not in (None, "tensor_type"):
-        raise refuse(path, f"the output {chosen!r} is no tensor", "model-ends", found=chosen)
+        raise refuse(path, f"the output {chosen!r} is not a tensor", "model-ends", found=chosen)
     del graph.output[:]
     graph.output.append(kept)
 
@@ -168,7 +168,7 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
     (value,) = proto.graph.input
     kind = value.type.tensor_type.elem_type
     if value.type.WhichOneof("value") != "tensor_type":
-        raise refuse(path, f"input {value.name!r} is no tensor", "model-input")
+        raise refuse(path, f"input {value.name!r} is not a tensor", "model-input")
     try:
         dtype = helper.tensor_dtype_to_np_dtype(kind)
     except Exception:  # noqa: BLE001  # an element type that onnx does not know
@@ -186,7 +186,7 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
         text = f"input {value.name!r} has shape ({shown}); every axis but the first, the batch, needs a fixed size"
         raise refuse(path, text, "model-shapes", found=[str(size) for size in shape])
     if math.prod(rest) > MOST_VALUES:
-        text = f"input {value.name!r} has {math.prod(rest):,} values an image; at most {MOST_VALUES:,} can be compiled"
+        text = f"input {value.name!r} has {math.prod(rest):,} values per image; at most {MOST_VALUES:,} can be compiled"
         raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
     if not isinstance(shape[0], int) or shape[0] < 1:
         dims[0].dim_param = "N"

@@ -75,12 +75,12 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
         chosen = [known[name]] if name in known else names.get(name, [])
         if not chosen:
             raise UsageError(
-                "--levels", f"{name!r} is no activation; allowed: {', '.join(known)}, or a node or tensor between them",
+                "--levels", f"unknown activation {name!r}; expected {', '.join(known)}, or a node or tensor between them",
                 code="levels-unknown", found=name, allowed=list(known),
             )  # fmt: skip
         for entry in (_source(entry, graph) for entry in chosen):
             if not entry.tensor:
-                text = f"{name!r} is no tensor of the file; name a layer that has one"
+                text = f"the file has no tensor for {name!r}; name a layer that has one"
                 raise UsageError("--levels", text, code="levels-unknown", found=name)
             if count < entry.levels:
                 value = entry.scale * (count + entry.zero_point)

@@ -65,7 +65,7 @@ def parse(path: Path, content: bytes) -> onnx.ModelProto:
     if not proto.graph.node:
         raise refuse(path, "is not a readable ONNX model (no graph in it)", "model-corrupt")
     if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf hands over as bytes what is no UTF-8
-        raise refuse(path, "is not a readable ONNX model (a name in it is no UTF-8)", "model-corrupt")
+        raise refuse(path, "is not a readable ONNX model (a name in it is not UTF-8)", "model-corrupt")
     _load_external(proto, path)
     _check_tensors(proto, path)
     return proto

@@ -18,9 +18,9 @@ ROLES = {
     "weighted": "Linear: synapses on the chip",
     "join": "Sums of branches: their synapses meet in one neuron",
     "pool": "Pools and sums over positions",
-    "move": "Values that only move: an order of synapses, no neuron",
+    "move": "Data movement: reorders synapses, needs no neurons",
     "elementwise": "Elementwise: part of a threshold",
-    "spelled": "Integer operators, com.microsoft's and QONNX's: rewritten into those above",
+    "spelled": "Integer, com.microsoft and QONNX operators: rewritten as those above",
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with what to do",
 }
@@ -72,13 +72,13 @@ TABLE = (
         _named("Conv"),
         "1-D and 2-D; any stride, padding, auto_pad, dilation, groups, depthwise; constant weights on a grid of 1 to 9 "
         "bits, per tensor or per channel; any constant bias",
-        "ternary and narrower weights are found by value, wider ones narrowed",
+        "weights take as few bits as their values need",
     ),
     Group(
         "weighted",
         _named("ConvTranspose"),
         "1-D and 2-D; any stride, pads, output_padding, dilation, groups",
-        "a channel for each phase of the stride; auto_pad and output_shape are refused",
+        "becomes one channel per phase of the stride; auto_pad and output_shape are refused",
     ),
     Group(
         "weighted",
@@ -106,13 +106,13 @@ TABLE = (
         "pool",
         tuple(Operator(name, largest=True) for name in ("MaxPool", "GlobalMaxPool", "ReduceMax")),
         "any window, stride, padding, dilation, ceil_mode",
-        "also before the quantizer, also where a falling activation follows",
+        "before or after the quantizer, and before a decreasing activation",
     ),
     Group(
         "pool",
         _named("AveragePool GlobalAveragePool ReduceMean ReduceSum"),
         "any window, padding, count_include_pad, ceil_mode; any axes but the batch",
-        "a class of thresholds for each divisor; exact where all divisors are powers of two",
+        "thresholds for each divisor; exact if all divisors are powers of two",
     ),
     Group(
         "move",
@@ -128,7 +128,7 @@ TABLE = (
             Operator("SpaceToDepth", index_type="float64"),
         ),
         "constant shapes and indices; the batch stays axis 0",
-        "a window on a tensor whose rows and columns were reordered is written out weight by weight, up to 8 million",
+        "a convolution of a map with reordered rows or columns is written out weight by weight, up to 8 million weights",
     ),
     Group(
         "move",
@@ -137,7 +137,7 @@ TABLE = (
             Operator("Upsample", index_type="int32", interpolates=True),
         ),
         "nearest, by constant factors",
-        "what reads it has a channel for each phase; other modes mix neighbours and are refused",
+        "the next layer gets one channel per phase; other modes mix neighbours and are refused",
     ),
     Group(
         "move",
@@ -202,8 +202,8 @@ TABLE = (
             Operator("Tanh", activations.smooth(np.tanh)),
             Operator("ThresholdedRelu", activations.thresholded),
         ),
-        "before a quantizer; a chain that rises and falls, as SiLU with levels below zero, also behind weights or levels",
-        "evaluated numerically, not pattern-matched; for each step down a neuron with negated synapses",
+        "before a quantizer; a chain that rises and falls (as SiLU with levels below zero) must follow weights or levels",
+        "evaluated numerically, not pattern-matched; each step down is a neuron that is read with negated weights",
     ),
     Group(
         "elementwise",
@@ -237,7 +237,11 @@ TABLE = (
         "sums of integers are exact whatever their size",
     ),
     Group(
-        "spelled", _named("QuantizeLinear DequantizeLinear"), "as the standard's", "4-bit types in older opsets", MICROSOFT
+        "spelled",
+        _named("QuantizeLinear DequantizeLinear"),
+        "as the standard operators",
+        "4-bit types in older opsets",
+        MICROSOFT,
     ),
     Group("spelled", _named("QGemm"), "transB, alpha; quantized or float result", "", MICROSOFT),
     Group("spelled", _named("QLinearAdd QLinearConcat"), "constant scales", "scales of the operands as for Add", MICROSOFT),
@@ -264,14 +268,14 @@ TABLE = (
         "domains onnx.brevitas and finn.custom_op.general as well",
         QONNX,
     ),
-    Group("spelled", _named("MultiThreshold"), "data_layout NC, NCW, NCHW, NWC, NHWC", "FINN's", QONNX),
+    Group("spelled", _named("MultiThreshold"), "data_layout NC, NCW, NCHW, NWC, NHWC", "from FINN", QONNX),
     Group(
         "host",
         _named("ArgMax ArgMin Softmax LogSoftmax TopK"),
         "after the last weights; any other operator as well",
         "onnxruntime runs them on the scores",
     ),
-    Group("host", _named("QLinearSoftmax"), "after the last weights", "as it is", MICROSOFT),
+    Group("host", _named("QLinearSoftmax"), "after the last weights", "run unchanged by onnxruntime", MICROSOFT),
     Group(
         "refused",
         _named("DynamicQuantizeLinear"),
@@ -288,7 +292,7 @@ TABLE = (
     Group(
         "refused",
         _named("MatMulNBits MatMulBnb4"),
-        "its weights have one scale a block",
+        "its weights have one scale per block",
         "quantize them per tensor or per output channel",
         MICROSOFT,
     ),
