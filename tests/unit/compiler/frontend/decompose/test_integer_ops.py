@@ -1,4 +1,4 @@
-"""Integer operators and com.microsoft's: each spelling held against onnxruntime's own kernel, and networks made of them."""
+"""Integer operators and com.microsoft's: each decomposition against onnxruntime's own kernel, and networks made of them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("op", OPERATORS)
-def test_spelling_equals_the_kernel(op) -> None:
+def test_decomposition_equals_the_kernel(op) -> None:
     inputs, names, attributes = OPERATORS[op]
     for seed in range(20):
         draw = Draw(seed)
@@ -87,7 +87,7 @@ def test_spelling_equals_the_kernel(op) -> None:
 
 
 @pytest.mark.parametrize("include", [0, 1])
-def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
+def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
     for seed in range(20):
         draw = Draw(seed)
         constants = {"as": np.float32(2.0**-3), "az": draw.zero(), "ys": np.float32(2.0**-2), "yz": draw.zero()}

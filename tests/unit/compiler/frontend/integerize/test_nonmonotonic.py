@@ -177,7 +177,7 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     assert Uncertainty(graph).first(reader, given, given["next"], expected)[1] == open_
 
 
-def test_integer_operators_spell_it_as_well(save) -> None:
+def test_nonmonotonic_activation_of_integer_operators(save) -> None:
     """SiLU as onnxruntime's quantize_static writes it: QLinearSigmoid and QLinearMul on eight bits."""
     net = stem()
     net.conv("conv", ternary(np.random.default_rng(4), 4, 3, 3, 3))

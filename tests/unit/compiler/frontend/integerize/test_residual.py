@@ -11,7 +11,7 @@ from support.networks import Builder
 from qsnnc import ModelError
 
 
-def test_sum_of_a_convolution_and_a_quantized_arm(save) -> None:
+def test_sum_of_a_convolution_and_levels(save) -> None:
     """As fused quantizers leave it: the convolution's result is added before it is quantized."""
     rng = np.random.default_rng(1)
     net = stem(channels=3)
@@ -54,7 +54,7 @@ def test_scaled_sums_are_added_where_the_scale_is_a_power_of_two(save) -> None:
     equal(net, save, certified=False)
 
 
-def test_three_arms(save) -> None:
+def test_sum_of_three(save) -> None:
     rng = np.random.default_rng(4)
     net = stem(channels=3)
     trunk = net.here
@@ -129,7 +129,7 @@ def test_two_quantizers_of_one_sum_meet_and_meet_again(save) -> None:
 
 
 @pytest.mark.parametrize("quantized", [True, False])
-def test_arms_whose_scales_have_no_small_ratio_need_a_quantizer_behind(save, quantized) -> None:
+def test_operands_whose_scales_have_no_small_ratio_need_a_quantizer_behind(save, quantized) -> None:
     net = stem(channels=2)
     trunk = net.here
     net.conv("a", np.ones((2, 2, 1, 1)))

@@ -1,4 +1,4 @@
-"""Matrices and means: every spelling of Gemm and MatMul, leading axes, and sums over any axis."""
+"""Matrices and means: every form of Gemm and MatMul, leading axes, and sums over any axis."""
 
 from __future__ import annotations
 
