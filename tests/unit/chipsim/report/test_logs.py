@@ -20,6 +20,7 @@ def digits():
     return load_dataset("digits").head(450)
 
 
+@pytest.mark.slow
 def test_sums_of_batches(lenet, digits) -> None:
     whole = chipsim.run(lenet.mapping, digits, per_image=True, batch=64, noise=0.1, seed=2)
     found = logs.batch_logs(whole)

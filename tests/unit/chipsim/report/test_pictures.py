@@ -117,6 +117,7 @@ def test_frames_close_around_a_layer() -> None:
         assert all(abs(a[0] - b[0]) < 1e-9 or abs(a[1] - b[1]) < 1e-9 for a, b in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", figures.PICTURES)
 def test_odd_chips(tmp_path: Path, kind: str) -> None:
     """One row, one core, no links, nothing to do."""

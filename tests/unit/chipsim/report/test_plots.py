@@ -57,6 +57,7 @@ def test_a_run_of_an_unknown_network_stands_alone(tmp_path: Path) -> None:
         assert "own" in texts(kind, [str(path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", plots.SUFFIXES)
 def test_formats_and_determinism(files: list[str], form: str) -> None:
     first, second = (plots.draw("sops", plots.read_results(files), form) for _ in range(2))

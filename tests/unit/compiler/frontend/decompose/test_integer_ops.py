@@ -1,4 +1,4 @@
-"""Integer operators and com.microsoft's: each spelling held against onnxruntime's own kernel, and networks made of them."""
+"""Integer operators and com.microsoft's: each decomposition against onnxruntime's own kernel, and networks made of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -69,7 +71,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("op", OPERATORS)
-def test_spelling_equals_the_kernel(op) -> None:
+def test_decomposition_equals_the_kernel(op) -> None:
     inputs, names, attributes = OPERATORS[op]
     for seed in range(20):
         draw = Draw(seed)
@@ -85,7 +87,7 @@ def test_spelling_equals_the_kernel(op) -> None:
 
 
 @pytest.mark.parametrize("include", [0, 1])
-def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
+def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
     for seed in range(20):
         draw = Draw(seed)
         constants = {"as": np.float32(2.0**-3), "az": draw.zero(), "ys": np.float32(2.0**-2), "yz": draw.zero()}
@@ -251,3 +253,20 @@ def test_fused_operators(save, op) -> None:
         node("Clip", ["round2", "lo", "hi"], ["y"], name="cut2"),
     ]
     compiles_to_the_same(save, nodes, size, constants, rng)
+
+
+def test_integer_operators_in_opset_10(save) -> None:
+    """As onnxruntime's first quantizer wrote them; Clip and Pad had attributes until opset 11."""
+    net = Builder((1, 6, 6))
+    net.node("Mul", "scale", net.const("scale.k", np.float32(1 / 64)))
+    net.node("Clip", "clip", min=0.0, max=3.0)
+    unit, zero = net.const("unit", np.float32(0.5)), net.const("zero", np.uint8(7))
+    net.node("QuantizeLinear", "q", unit, zero)
+    weights = np.resize(np.uint8([8, 7, 6, 8, 9]), (2, 1, 3, 3))
+    wide = net.const("wide", np.float32(2))
+    net.node("QLinearConv", "conv", unit, zero, net.const("w", weights), wide, zero, wide, zero)
+    net.node("DequantizeLinear", "dq", wide, zero)
+    net.node("Clip", "cut", max=6.0)
+    net.node("Clip", "bottom", min=-2.0)
+    net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 1, 0], value=2.0, mode="constant")
+    equal(finish(net, (2, 5, 5)), save, opset=10)

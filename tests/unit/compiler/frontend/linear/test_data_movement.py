@@ -316,11 +316,12 @@ MOVERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("second", [None, "pad", "cut"])
 @pytest.mark.parametrize("first", MOVERS)
 def test_moved_averages_before_a_quantizer_that_differs_by_channel(save, first, second, scaled) -> None:
-    """What moves values stands between sums that no quantizer closes and constants that belong to the places behind it."""
+    """What moves values stands between unquantized sums and constants that belong to the places behind it."""
     net = stem(channels=4, shape=(1, 6, 6))
     net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[1, 1])
     if scaled:  # by channel, before the values are moved
