@@ -12,7 +12,7 @@ from support.networks import Builder
 from qsnnc import ModelError, verify
 from qsnnc.frontend.integerize.requantize import _firsts
 from qsnnc.frontend.model.batch_axis import free_reshapes
-from qsnnc.frontend.quantizers.levels import on_a_grid
+from qsnnc.frontend.quantizers.levels import uniform_levels
 
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
 
@@ -218,7 +218,7 @@ def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
     step = 0.0042680502
     taken = np.concatenate([np.arange(10), np.arange(76, 255)])
     values = (np.float32(step) * taken.astype(np.float32)).astype(np.float64)
-    assert on_a_grid("end", values, np.zeros(1, bool)).count == 254
+    assert uniform_levels("end", values, np.zeros(1, bool)).count == 254
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
 )
 def test_values_lie_on_one_grid_but_for_the_rounding_of_float32(values, count) -> None:
     """What an integer type cuts off is a value of its own, though it be but a hundredth of a step beside the next level."""
-    found = on_a_grid("end", np.asarray(values, np.float64), np.zeros(1, bool))
+    found = uniform_levels("end", np.asarray(values, np.float64), np.zeros(1, bool))
     assert found.count == count
     said = found.scale * (np.arange(count + 1) + found.zero_point)
     np.testing.assert_allclose(said[np.searchsorted(found.values, values)], values, rtol=1e-6)

@@ -167,9 +167,9 @@ def test_scales_that_are_no_powers_of_two_are_tested_not_certified(save) -> None
 
 
 def test_zero_points_are_neat_or_exact() -> None:
-    from qsnnc.frontend.quantizers.levels import zero_of
+    from qsnnc.frontend.quantizers.levels import zero_point_of
 
-    assert zero_of(np.array([-0.5, 1.0]), 1.5) * 1.5 == -0.5
+    assert zero_point_of(np.array([-0.5, 1.0]), 1.5) * 1.5 == -0.5
     scale = float(np.float32(0.1))
     rounded = (np.float32(scale) * np.arange(-8, 8, dtype=np.float32)).astype(np.float64)
-    assert zero_of(rounded, float(np.ptp(rounded) / 15)) == -8.0
+    assert zero_point_of(rounded, float(np.ptp(rounded) / 15)) == -8.0
