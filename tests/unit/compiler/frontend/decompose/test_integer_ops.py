@@ -13,7 +13,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
-from qsnnc.frontend.decompose.integer_ops import spell
+from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.model.reference import session
 
 MICROSOFT = "com.microsoft"
@@ -82,7 +82,7 @@ def test_decomposition_equals_the_kernel(op) -> None:
         whole = model([node], data, ("y", draw.dtype), constants)
         images = {name: draw.data(*shape) for name in data}
         (wanted,) = session(whole).run(None, images)
-        (found,) = session(spell(whole)[0]).run(None, images)
+        (found,) = session(decompose(whole)[0]).run(None, images)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
@@ -97,7 +97,7 @@ def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_
         whole = model([node], {"a": ((1, 2, 6, 7), draw.dtype)}, ("y", draw.dtype), constants)
         image = {"a": draw.data(1, 2, 6, 7)}
         (wanted,) = session(whole).run(None, image)
-        (found,) = session(spell(whole)[0]).run(None, image)
+        (found,) = session(decompose(whole)[0]).run(None, image)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
@@ -111,7 +111,7 @@ def test_a_product_of_two_tensors() -> None:
         whole = model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO))
         feeds = {"a": draw.data(1, 2, 16, 16), "b": draw.data(1, 2, 16, 16)}
         (wanted,) = session(whole).run(None, feeds)
-        (found,) = session(spell(whole)[0]).run(None, feeds)
+        (found,) = session(decompose(whole)[0]).run(None, feeds)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
@@ -130,7 +130,7 @@ def test_what_is_refused(op, attributes, code) -> None:
     draw = Draw(0)
     shape = ((1, 3, 4, 4), draw.dtype)
     with pytest.raises(InputError, match=r"^n: ") as caught:
-        spell(model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO)))
+        decompose(model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO)))
     assert caught.value.code == code
 
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from support.against_reference import equal, finish, head, stem, ternary, with_activation
 
 from qsnnc import verify
-from qsnnc.frontend.quantizers.levels import on_a_grid
+from qsnnc.frontend.quantizers.levels import uniform_levels
 
 
 def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
@@ -16,7 +16,7 @@ def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
     step = 0.0042680502
     taken = np.concatenate([np.arange(10), np.arange(76, 255)])
     values = (np.float32(step) * taken.astype(np.float32)).astype(np.float64)
-    assert on_a_grid("end", values, np.zeros(1, bool)).count == 254
+    assert uniform_levels("end", values, np.zeros(1, bool)).count == 254
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_wide_gap_between_levels_is_a_number_of_steps() -> None:
 )
 def test_grid_of_values_with_float32_rounding(values, count) -> None:
     """A value clipped by an integer type is its own level, even 0.01 of a step from the next."""
-    found = on_a_grid("end", np.asarray(values, np.float64), np.zeros(1, bool))
+    found = uniform_levels("end", np.asarray(values, np.float64), np.zeros(1, bool))
     assert found.count == count
     said = found.scale * (np.arange(count + 1) + found.zero_point)
     np.testing.assert_allclose(said[np.searchsorted(found.values, values)], values, rtol=1e-6)

@@ -12,7 +12,7 @@ from chipsim.mapping.totals import totals
 
 
 def small() -> chipsim.Mapping:
-    net = chipsim.MappingBuilder("sops")
+    net = chipsim.MappingBuilder("mini")
     image = net.input(3, levels=2)
     hidden = net.layer("hidden", 3)
     net.core(hidden, image, [[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 1, 0], [-1, 1, 0]], thresholds=[1, 1, 2])
