@@ -173,7 +173,11 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
     assert not found["fits"]
     assert {v["layer"] for v in found["violations"]} >= {"conv0", "head"}
     assert all(v["found"] > v["allowed"] and v["advice"] for v in found["violations"])
-    assert qsnnc("check", model, "--chip", "chip.yaml", cwd=tmp_path).returncode == 4
+    done = qsnnc("check", model, "--chip", "chip.yaml", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "layers do not fit on a core" in done.stdout
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("conv0 "))
+    assert [row[5], *row[9:11]] == ["-", "-", "-"]  # fold, cores, bound: of a layer that fits no core, none is known
 
 
 @pytest.mark.slow
