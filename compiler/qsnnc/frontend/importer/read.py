@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -57,16 +57,31 @@ def read_onnx(
     UsageError
         There is no output of that name.
     """
-    from onnx import helper, numpy_helper
-
     path, content = opened(source)
-    loaded = load(path, content, output)
+    forms = _normalised(load(path, content, output), path, limits or {})
+    model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
+    _refuse_nan(model)
+    _try_run(model)
+    return merged(model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """A model in two forms that compute the same."""
+
+    reference: onnx.ModelProto  # standard operators as the file has them: what onnxruntime executes
+    decomposed: onnx.ModelProto  # integer operators rewritten as float ones: what is compiled
+    integral: frozenset[str]  # nodes of the second whose sums are integers
+
+
+def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]) -> _Forms:
+    """Rewrite foreign operators, free the batch axis, and insert the limits."""
     try:
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
         free_squeezes(standard)
         free_batch(standard)
-        reference = clip(of_one_signedness(standard), limits or {})
+        reference = clip(of_one_signedness(standard), limits)
         proto, integral = decompose(standard)
     except InputError as error:
         found = error.fields["found"]
@@ -74,43 +89,50 @@ def read_onnx(
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    written = frozenset(name for node in reference.graph.node for name in node.output)
-    proto = clip(proto, limits or {})
-    graph = proto.graph
+    return _Forms(reference, clip(proto, limits), integral)
+
+
+def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
+    """Turn the graph into a `Model` without shapes."""
+    from onnx import helper, numpy_helper
+
+    proto, graph = forms.decomposed, forms.decomposed.graph
     (value,) = graph.input
-    outer = {value.name: (value.type.tensor_type.elem_type, (1, *_axes(value)))}
     try:
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # noqa: BLE001
         raise refuse(path, f"an initializer cannot be read: {first_line(error)}", "model-corrupt") from None
-    model = Model(
+    return Model(
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         input=value.name,
         input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))),
         output=graph.output[0].name,
         nodes=tuple(_node(node) for node in graph.node),
         constants=constants,
-        shapes={},
+        shapes={value.name: _axes(value)},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         opsets={entry.domain: entry.version for entry in proto.opset_import},
         ir_version=proto.ir_version,
         origins={},
-        integral=integral,
-        written=written,
-        kinds={},
-        reference=reference,
+        integral=forms.integral,
+        written=frozenset(name for node in forms.reference.graph.node for name in node.output),
+        kinds={value.name: value.type.tensor_type.elem_type},
+        reference=forms.reference,
     )
+
+
+def _with_shapes(model: Model) -> Model:
+    """Infer the shapes of one image and fold constants, until neither finds anything new."""
+    outer = {model.input: (model.kinds[model.input], (1, *model.shapes[model.input]))}
     count = -1
     while count != len(model.nodes):  # a new constant may be the shape of a reshape
         count = len(model.nodes)
-        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), path)
+        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), model.path)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         known = MappingProxyType({**model.kinds, **kinds})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
-    _refuse_nan(model)
-    _try_run(model)
-    return merged(model)
+    return model
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.numerics.intervals import powers_of_two
-from qsnnc.ir.layers import reachable
+from qsnnc.ir.layers import Int, reachable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +119,18 @@ def same_layout(one: Accumulator, other: Accumulator) -> bool:
     return one.shape == other.shape and one.axis == other.axis and np.array_equal(one.layout, other.layout)
 
 
+def _one_unit(node: Node, operands: Sequence[Scaled]) -> tuple[Int, F64]:
+    """Find integer factors (operands, channels) and the unit of each channel that they are multiples of."""
+    units = np.stack([np.abs(operand.sums.scale[0] * operand.factor) for operand in operands])
+    factors, unit = np.zeros(units.shape, np.int64), np.zeros(units.shape[1])
+    for pattern in np.unique(units, axis=1).T:
+        mine = (units == pattern[:, None]).all(axis=0)
+        found, base = common_unit(pattern.tolist(), node, ", or quantize each operand (scale, round, clip)")
+        factors[:, mine] = np.array(found)[:, None]
+        unit[mine] = base
+    return factors, unit
+
+
 def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
     """Add the results of linear operators: all their connections, in one unit per channel.
 
@@ -139,17 +151,11 @@ def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name:
                 node=node.name,
             )
     channels, (rows, columns) = first.shape[0], first.shape[1:]
-    units = np.stack([np.abs(operand.sums.scale[0] * operand.factor) for operand in operands])
+    factors, unit = _one_unit(node, operands)
     turns = [
         np.sign(operand.sums.scale[0] * operand.factor).astype(np.int64) * sign
         for operand, sign in zip(operands, signs, strict=True)
     ]
-    factors, unit = np.zeros(units.shape, np.int64), np.zeros(channels)
-    for pattern in np.unique(units, axis=1).T:
-        mine = (units == pattern[:, None]).all(axis=0)
-        found, base = common_unit(pattern.tolist(), node, ", or quantize each operand (scale, round, clip)")
-        factors[:, mine] = np.array(found)[:, None]
-        unit[mine] = base
     keys = np.stack([operand.sums.border.reshape(-1) for operand in operands], axis=1)
     border, example = classes(keys, (rows, columns))
     offset = np.zeros((len(example), channels))
