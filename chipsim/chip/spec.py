@@ -107,6 +107,11 @@ class ChipSpec(_Strict):
         return tuple(1 << i for i in range(self.max_fold.bit_length()))
 
     @property
+    def max_fan_out(self) -> int:
+        """Most axons that one neuron can drive; compiler and validation ask here, whatever limits it on a chip."""
+        return self.targets
+
+    @property
     def threshold_min(self) -> int:
         """Smallest threshold: 'always', if no potential goes below it."""
         return -(1 << (self.threshold_bits - 1))

@@ -270,8 +270,10 @@ class MappingBuilder:
         return self._group(name, len(self._layers), layer.neurons)
 
     def _layer_of(self, group: NeuronGroup) -> LayerGroup:
-        if group.builder is not self or group.number == 0:
-            raise MappingError(group.name, "is not a layer of this builder; use what layer() returned", code="builder-layer")
+        if not isinstance(group, NeuronGroup) or group.builder is not self or group.number == 0:
+            name = getattr(group, "name", "core")
+            text = "the first argument is not a layer of this builder; use what layer() or readout() returned, whole"
+            raise MappingError(name, text, code="builder-layer")
         return self._layers[group.number - 1]
 
     def _free(self, name: str) -> tuple[int, int]:

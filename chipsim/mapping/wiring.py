@@ -50,6 +50,10 @@ def _targets(m: Mapping) -> None:
         )
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
     check_cores(entries > m.chip.targets, entries, "target table entries", "map-targets", m.chip.targets)
+    per_neuron = np.diff(m.target_offset)[m.encoder_neurons :]
+    fan_out = np.zeros(m.cores, np.int64)
+    np.maximum.at(fan_out, np.repeat(np.arange(m.cores), np.diff(m.neuron_offset)), per_neuron)
+    check_cores(fan_out > m.chip.max_fan_out, fan_out, "fan-out of a neuron", "map-targets", m.chip.max_fan_out)
 
 
 def _time(m: Mapping) -> None:

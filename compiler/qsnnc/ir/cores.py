@@ -109,6 +109,7 @@ def verify_cores(graph: CoreGraph, chip: ChipSpec) -> None:
     shapes = np.array([crossbar.shape for crossbar in graph.crossbars])[graph.core_crossbar]
     assert (shapes == np.stack([axons, neurons], axis=1)).all(), "crossbars"
     entries = np.bincount(graph.axon_source, minlength=graph.encoder_neurons + len(graph.neuron_element))
+    assert (entries[graph.encoder_neurons :] <= chip.max_fan_out).all(), "fan-out"
     running = np.concatenate([[0], np.cumsum(entries[graph.encoder_neurons :])])
     per_core = np.diff(running[graph.neuron_offset])
     assert (per_core <= chip.targets).all(), "targets"

@@ -101,15 +101,15 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
             f"a neuron needs {fold * layer.weight_bits} columns (fold {fold} x {layer.weight_bits} bits); "
             f"chip '{chip.name}' has {chip.columns}. Use narrower weights or a smaller fan-in.",
         )
-    if asked.size and int(asked.max()) > chip.targets:
+    if asked.size and int(asked.max()) > chip.max_fan_out:
         return Violation(
             "targets",
             name,
             "targets",
             int(asked.max()),
-            chip.targets,
-            f"a neuron drives {int(asked.max())} axons; the target table of a core of chip '{chip.name}' has "
-            f"{chip.targets} entries. "
+            chip.max_fan_out,
+            f"a neuron drives {int(asked.max())} axons; chip '{chip.name}' allows {chip.max_fan_out} (the target table "
+            f"of a core has {chip.targets} entries). "
             "Use a chip with larger tables, or fewer output channels or a larger stride in the layer that reads it.",
         )
     return None

@@ -7,7 +7,9 @@ import pytest
 from support.against_reference import finish, stem, ternary
 from support.networks import Recipe, build, lenet
 
+import chipsim
 from chipsim.chip import load_chip
+from chipsim.errors import MappingError
 from qsnnc import check, compile_model
 from qsnnc.ir.layers import Connection
 from qsnnc.partition.bounds import fewest_positions
@@ -146,3 +148,20 @@ def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
     net.quantize("quant2", 0, 3)
     done = check(save(finish(net).model()), big(columns=64, targets=targets))
     assert done.fits or {violation.code for violation in done.violations} == {"targets"}
+
+
+def test_a_chip_whose_neurons_have_one_destination(lenet_onnx, monkeypatch) -> None:
+    """The limit of a neuron's fan-out stands in one place: what a chip says there holds in compiler and validation."""
+    from chipsim.chip.spec import ChipSpec
+
+    net = chipsim.MappingBuilder("mini")
+    hidden = net.layer("hidden", 1)
+    net.core(hidden, net.input(2), [[1], [1]], thresholds=[1])
+    scores = net.readout("scores", 2)
+    net.core(scores, hidden, [[1]])
+    net.core(scores, hidden, [[2]])
+    monkeypatch.setattr(ChipSpec, "max_fan_out", property(lambda self: 1))
+    found = check(lenet_onnx)
+    assert {(v.code, v.limit, v.allowed) for v in found.violations} == {("targets", "targets", 1)}
+    with pytest.raises(MappingError, match="fan-out of a neuron: found 2, allowed 1"):
+        net.build()
