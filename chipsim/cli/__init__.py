@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from chipsim import terminal
-from chipsim.cli import chips, figures, runs
+from chipsim.cli import chips, crosscheck, figures, runs
 from chipsim.front import before_the_verb
 
 app = typer.Typer(
@@ -18,7 +18,11 @@ app = typer.Typer(
 
 
 app.callback(help=app.info.help)(before_the_verb)
-for verb in (runs.run, figures.trace, chips.area, runs.compare, chips.network, runs.sweep, figures.plot, chips.data):
+VERBS = (
+    runs.run, figures.trace, chips.area, runs.compare, crosscheck.crosscheck, chips.network, runs.sweep, figures.plot,
+    chips.data,
+)  # fmt: skip
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -1,0 +1,44 @@
+"""The verb that checks a mapping on another simulator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chipsim import terminal
+from chipsim.cli.options import DataDir, DatasetName, Json, Limit, MapFile, Quiet, Split
+
+
+def crosscheck(
+    file: MapFile,
+    simulator: Annotated[str, typer.Option("--with", metavar="rtl", help="The other simulator.")],
+    dataset: DatasetName = "digits",
+    split: Split = "test",
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="PATH", help="Interpreter that has the other simulator; this one without it."),
+    ] = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Check a mapping on another simulator, integer for integer. Exits 1 on a difference, 3 if it cannot be had.
+
+    rtl: the chip in SystemVerilog, run by Verilator; every spike, potential and cycle. Needs a checkout and verilator.
+
+    Example: chipsim crosscheck tiny-mini.map --with rtl --dataset digits --limit 20
+    """
+    from chipsim.crosscheck import Request
+    from chipsim.crosscheck import crosscheck as check
+
+    terminal.check_products({"--json": json}, file, dataset)
+    with terminal.progress("images", quiet) as report:
+        found = check(simulator, Request(file, dataset, split, data_dir, limit, python, report))
+    if json:
+        terminal.write_json(json, found.to_json())
+    if json != "-" and not (found.equal and quiet):
+        equal = f"equal: {found.images:,} images on {found.version} ({found.compared})"
+        print(equal if found.equal else found.difference)  # noqa: T201
+    return 0 if found.equal else 1
