@@ -12,14 +12,16 @@ from chipsim.cli.options import DataDir, DatasetName, Json, Limit, MapFile, Quie
 
 def crosscheck(
     file: MapFile,
-    simulator: Annotated[str, typer.Option("--with", metavar="rtl", help="The other simulator.")],
+    simulator: Annotated[str, typer.Option("--with", metavar="rtl|sanafe", help="The other simulator.")],
     dataset: DatasetName = "digits",
     split: Split = "test",
     data_dir: DataDir = None,
     limit: Limit = None,
     python: Annotated[
         str | None,
-        typer.Option("--python", metavar="PATH", help="Interpreter that has the other simulator; this one without it."),
+        typer.Option(
+            "--python", metavar="PATH", help="Interpreter that has sanafe; without it one is made in the user's cache, once."
+        ),
     ] = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -27,6 +29,8 @@ def crosscheck(
     """Check a mapping on another simulator, integer for integer. Exits 1 on a difference, 3 if it cannot be had.
 
     rtl: the chip in SystemVerilog, run by Verilator; every spike, potential and cycle. Needs a checkout and verilator.
+
+    sanafe: SANA-FE 2.2.9; every spike, the potentials read out, synaptic events and messages a core; 100 images by default.
 
     Example: chipsim crosscheck tiny-mini.map --with rtl --dataset digits --limit 20
     """

@@ -18,6 +18,7 @@ from chipsim.errors import InputError, UsageError
 #: what `--with` takes: the module that runs each simulator, and what it is
 SIMULATORS = {
     "rtl": ("chipsim.crosscheck.rtl", "the chip in SystemVerilog, run by Verilator"),
+    "sanafe": ("chipsim.crosscheck.sanafe", "SANA-FE 2.2.9, which runs a .map core by core"),
 }
 
 
