@@ -74,7 +74,7 @@ def save(tmp_path: Path):
 @pytest.fixture
 def small(save):
     """A small compiled network on mini's rules, with its model and images."""
-    from networks import Recipe, build
+    from support.networks import Recipe, build
 
     from chipsim.chip import load_chip
     from chipsim.datasets import Dataset

@@ -18,7 +18,7 @@ from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
-from chipsim.standard import rewrite
+from chipsim.qonnx_ops import rewrite
 
 #: images compared at a time
 BATCH = 100

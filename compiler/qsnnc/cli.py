@@ -250,9 +250,9 @@ def chips(
 
     Example: qsnnc chips xbar1152 --yaml
     """
-    from chipsim.chip import load_chip, preset_names
+    from chipsim.chip import load_any_chip, preset_names
 
-    chosen = [load_chip(each) for each in (preset_names() if name is None else [name])]
+    chosen = [load_any_chip(each) for each in (preset_names() if name is None else [name])]
     if yaml:
         from chipsim.mapping.write import to_yaml
 

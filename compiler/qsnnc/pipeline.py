@@ -19,9 +19,10 @@ from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from chipsim.mapping import Mapping as Program
 from qsnnc.errors import DoesNotFit, ModelError, Violation
-from qsnnc.frontend.integerize import integerize
-from qsnnc.frontend.limit import limits_of
-from qsnnc.frontend.read import Model, read_onnx
+from qsnnc.frontend.importer.clip_activations import limits_of
+from qsnnc.frontend.importer.read import read_onnx
+from qsnnc.frontend.integerize.integerize import integerize
+from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer, verify_cores
 from qsnnc.ir.layers import LayerGraph, verify_layers
 from qsnnc.lower.codes import Code

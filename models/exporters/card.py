@@ -19,10 +19,10 @@ import onnx
 import chipsim
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.mapping.pixels import prepare
-from chipsim.standard import rewrite
+from chipsim.qonnx_ops import rewrite
 from models.split import validation_part
 from qsnnc import compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 #: what each training needs beside torch
 TOOLS = {

@@ -8,7 +8,7 @@ import pytest
 import chipsim
 from chipsim.datasets import load_dataset
 from qsnnc import compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import Placing
 
 BATCHES = (1, 7, 200)

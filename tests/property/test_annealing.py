@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placements import random_traffic
+from support.placements import random_traffic
 
 from qsnnc.place.anneal import Walk, anneal
 from qsnnc.place.bounds import hops_bound, link_bound, usable_cells

@@ -6,12 +6,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import format_reader
 import numpy as np
-from branching import Branches, branching
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from streaming import stream
+from support import format_reader
+from support.branching import Branches, branching
+from support.streaming import stream
 from test_equality import assert_same, compiled, reference
 
 import chipsim

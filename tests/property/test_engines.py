@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hand_mappings import HandCore, HandMap, encoder_onnx, random_map, wide_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hand_mappings import HandCore, HandMap, encoder_onnx, random_map, wide_map
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Recipe, build
+from support.networks import Recipe, build
 
 import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, check, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import Compilation
 
 KINDS = ["conv", "strided", "padded", "depthwise", "maxpool", "latepool", "avgpool", "bias", "dense"]
@@ -151,7 +151,7 @@ def test_compiling_twice_gives_the_same_bytes(save) -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 0.25])
 def test_independent_reader_of_the_format_agrees(small, tmp_path, noise) -> None:
-    import format_reader
+    from support import format_reader
 
     done, _, data = small
     path = tmp_path / "small.map"
@@ -164,7 +164,7 @@ def test_independent_reader_of_the_format_agrees(small, tmp_path, noise) -> None
 @settings(max_examples=15)
 @given(recipes)
 def test_independent_reader_agrees_on_random_networks(recipe: Recipe) -> None:
-    import format_reader
+    from support import format_reader
 
     chip = load_chip("mini").model_copy(
         update={"grid": (30, 30), "max_fold": 8, "targets": 512, "potential_bits": 16, "threshold_bits": 15}

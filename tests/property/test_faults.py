@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_mappings import HandMap, random_map, relayed, wide_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hand_mappings import HandMap, random_map, relayed, wide_map
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts

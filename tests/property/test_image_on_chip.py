@@ -10,8 +10,8 @@ import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder, Recipe, build
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder, Recipe, build
 from test_equality import recipes, reference
 
 import chipsim
@@ -21,7 +21,7 @@ from chipsim.engine.host import session as host_session
 from chipsim.errors import InputError
 from chipsim.mapping.pixels import prepare
 from qsnnc import ModelError, check, compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import execute
 from qsnnc.ir.layers import verify_layers
 from qsnnc.lower.codes import codes, digits, encode

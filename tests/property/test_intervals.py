@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qsnnc.frontend.certify import propagate
-from qsnnc.frontend.read import read_onnx
-from qsnnc.frontend.region import Region
+from qsnnc.frontend.importer.read import read_onnx
+from qsnnc.frontend.quantizers.error_bounds import propagate
+from qsnnc.frontend.quantizers.region import Region
 
 CHANNELS = 3
 

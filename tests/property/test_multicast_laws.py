@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_model import model
+from support.mesh_model import model
 from test_network_laws import ARRAYS, meshes, traffics
 
 from chipsim.chip import load_chip

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_model import model
+from support.mesh_model import model
 
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.timing.network.mesh import Flow, Mesh, Traffic

@@ -7,12 +7,12 @@ import onnx
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from networks import Builder
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import fire, potentials
 from qsnnc.pipeline import front
 

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
-from random_graphs import STEPS, Plan, build
+from support.random_graphs import STEPS, Plan, build
 
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, check
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import Compilation
 from qsnnc.verification.compare import Comparison
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder, Recipe, batch_norm_values, build
+from support.networks import Builder, Recipe, batch_norm_values, build
 from test_equality import chips, recipes
 
 import chipsim

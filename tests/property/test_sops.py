@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from networks import Recipe, build, lenet
 from onnx import numpy_helper
+from support.networks import Recipe, build, lenet
 
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def windows_sum(levels: np.ndarray, kernel: np.ndarray, strides, pads, group: int) -> int:

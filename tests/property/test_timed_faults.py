@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from core_model import read_cycles
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_maps import broken_at_random, merged, timed_map
+from support.core_model import read_cycles
+from support.timed_maps import broken_at_random, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.machine import load

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from core_model import run_core
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_maps import fired, merged, timed_map
+from support.core_model import run_core
+from support.timed_maps import fired, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.run import run

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping.pixels import NO_LEVEL
-from qsnnc.frontend.weights import width
+from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
 
 #: the oldest opset that has all operators that turn levels into bits

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
-from qsnnc.frontend.weights import width
+from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
 from qsnnc.lower.relays import schedule

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.names import free_name
+from qsnnc.frontend.model.layer_names import free_name
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
 from qsnnc.lower.removal import Survivors, readers

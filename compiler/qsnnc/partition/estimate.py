@@ -15,7 +15,7 @@ import numpy as np
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
-from qsnnc.frontend.weights import width
+from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.cores import CoreLayer, Removed
 from qsnnc.ir.execute import convolve, fire, run
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping import InputSpec, Layer, Mapping, Population, pack_crossbar
-from qsnnc.frontend.read import Model
+from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import NO_LEVEL, prepare
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Int, LayerGraph, Population

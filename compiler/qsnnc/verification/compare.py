@@ -12,8 +12,8 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
-from qsnnc.frontend.read import Model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
 from qsnnc.pipeline import front

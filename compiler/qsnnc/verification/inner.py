@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from chipsim.errors import InputError
 from qsnnc.errors import ModelError
-from qsnnc.frontend.read import Model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.reference import session
 
 Array = npt.NDArray[Any]
 

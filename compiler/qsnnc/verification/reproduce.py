@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.files import stream_atomically, write_atomically, write_npz
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores, two_cores_model
+from support.hand_mappings import two_cores, two_cores_model
 
 from chipsim.mapping import write_mapping
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import wide_map
+from support.hand_mappings import wide_map
 
 from chipsim.mapping import write_mapping
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores, wide_map
+from support.hand_mappings import two_cores, wide_map
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -212,7 +212,7 @@ def test_published_figures_stand_beside() -> None:
 
 @pytest.mark.parametrize("verb", ["compile", "check"])
 def test_the_compiler_avoids(tmp_path: Path, verb: str) -> None:
-    from networks import Recipe, build
+    from support.networks import Recipe, build
 
     (tmp_path / "n.onnx").write_bytes(
         build(Recipe(6, 2, 1, 2, ("conv", "maxpool"), 3, seed=5, odd=True)).SerializeToString()

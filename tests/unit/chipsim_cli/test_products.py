@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 from chipsim import terminal
 from chipsim.errors import InputError, UsageError

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.engine.compare import compare
 from qsnnc import ModelError, compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.verification import verify
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, Recipe, build
 from onnx import TensorProto, helper
+from support.networks import Builder, Recipe, build
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = [sys.executable, "-c", "from qsnnc.cli import main; main()"]

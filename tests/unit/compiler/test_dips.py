@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, stem, ternary
-from networks import Builder
 from onnx import helper
+from support.against_reference import equal, finish, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
 from qsnnc.ir.execute import run
@@ -127,7 +127,7 @@ def test_a_largest_of_sums_before_it_is_refused(save) -> None:
 
 
 def test_too_many_sums_to_look_at_are_refused(save, monkeypatch) -> None:
-    monkeypatch.setattr("qsnnc.frontend.dips.MOST_POTENTIALS", 10)
+    monkeypatch.setattr("qsnnc.frontend.integerize.nonmonotonic.MOST_POTENTIALS", 10)
     with pytest.raises(ModelError) as caught:
         compile_model(save(finish(dipping("SiLU")).model()))
     assert caught.value.code == "not-monotone"
@@ -137,7 +137,7 @@ def test_too_many_sums_to_look_at_are_refused(save, monkeypatch) -> None:
 @pytest.mark.parametrize("way", ["between", "again"])
 def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, monkeypatch, way) -> None:
     """A quantizer of 24 levels before the SiLU, or a second activation, that turns, on levels."""
-    monkeypatch.setattr("qsnnc.frontend.dips.MOST_POTENTIALS", 100)
+    monkeypatch.setattr("qsnnc.frontend.integerize.nonmonotonic.MOST_POTENTIALS", 100)
     net = stem()
     net.conv("conv", ternary(np.random.default_rng(4), 4, 3, 3, 3) * np.resize([1, 0.5], (4, 1, 1, 1)))
     scale, zero = net.const("s", np.float32(0.3)), net.const("z", np.int8(0))

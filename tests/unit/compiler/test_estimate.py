@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Builder, Recipe, build
+from support.networks import Builder, Recipe, build
 
 from chipsim.chip import ChipSpec, load_chip
 from qsnnc.lower.neurons import lower

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import Builder
+from support.networks import Builder
 
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from qsnnc import DoesNotFit, compile_model
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def network(gamma, beta, mean, var, *, k: int = 1, levels: int = 4, weights=None, bias=None, pool: str = "") -> Builder:
@@ -167,7 +167,7 @@ def test_scales_that_are_no_powers_of_two_are_tested_not_certified(save) -> None
 
 
 def test_zero_points_are_neat_or_exact() -> None:
-    from qsnnc.frontend.levels import zero_of
+    from qsnnc.frontend.quantizers.levels import zero_of
 
     assert zero_of(np.array([-0.5, 1.0]), 1.5) * 1.5 == -0.5
     scale = float(np.float32(0.1))

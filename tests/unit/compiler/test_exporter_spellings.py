@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder
 
 from qsnnc import compile_model
 from qsnnc.verification import verify

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from against_reference import equal, ints, stem, ternary
-from networks import Builder
 from onnx import helper
+from support.against_reference import equal, ints, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError, verify
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Builder, Recipe, build
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder, Recipe, build
 
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
@@ -300,7 +300,7 @@ def test_hostile_models_are_refused_in_one_line(tmp_path, kind) -> None:
 
 
 def test_larger_than_protobuf_allows(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("qsnnc.frontend.file.MOST_BYTES", 1000)
+    monkeypatch.setattr("qsnnc.frontend.importer.parse.MOST_BYTES", 1000)
     path = edited(lambda m: None)(tmp_path)
     with pytest.raises(ModelError, match="larger than 2 GB"):
         check(path)

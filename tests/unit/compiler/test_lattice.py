@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, stem, ternary
-from networks import Builder
 from onnx import helper
+from support.against_reference import equal, finish, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError
 

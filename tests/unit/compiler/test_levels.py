@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder
 
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
-from qsnnc.frontend.limit import clip
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.importer.clip_activations import clip
+from qsnnc.frontend.model.reference import session
 from qsnnc.pipeline import check, compile_model, front
 from qsnnc.verification import verify
 

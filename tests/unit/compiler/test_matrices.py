@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, head, stem, ternary
-from networks import Builder
+from support.against_reference import equal, finish, head, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from onnx import helper
 
-from qsnnc.frontend.names import readable
-from qsnnc.frontend.read import Node
+from qsnnc.frontend.model.layer_names import readable
+from qsnnc.frontend.model.model import Node
 
 
 @pytest.mark.parametrize(

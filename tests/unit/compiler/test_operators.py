@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, head, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper
+from support.against_reference import equal, head, stem, ternary
+from support.networks import Builder
 
 from qsnnc import verify
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import finish, stem, ternary
-from networks import Recipe, build, lenet
+from support.against_reference import finish, stem, ternary
+from support.networks import Recipe, build, lenet
 
 from chipsim.chip import load_chip
 from qsnnc import check, compile_model

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from branching import Branches, branching
-from networks import lenet
-from placements import chip_of, from_pairs, random_traffic
+from support.branching import Branches, branching
+from support.networks import lenet
+from support.placements import chip_of, from_pairs, random_traffic
 
 import chipsim
 from chipsim.chip import ChipSpec

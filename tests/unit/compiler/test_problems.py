@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import Builder
 from onnx import helper
+from support.networks import Builder
 
 from qsnnc.errors import ModelError, ModelErrors
-from qsnnc.frontend.integerize import integerize
-from qsnnc.frontend.read import read_onnx
+from qsnnc.frontend.importer.read import read_onnx
+from qsnnc.frontend.integerize.integerize import integerize
 
 
 def off_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from against_reference import equal, finish, head, ints, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper
+from support.against_reference import equal, finish, head, ints, stem, ternary
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def typed(net: Builder, name: str, kind: int, *values: int) -> str:

@@ -11,8 +11,8 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
-from qsnnc.frontend.reference import session
-from qsnnc.frontend.spell import spell
+from qsnnc.frontend.decompose.integer_ops import spell
+from qsnnc.frontend.model.reference import session
 
 MICROSOFT = "com.microsoft"
 TYPES = [np.uint8, np.int8]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 from qsnnc import ModelError, verify
-from qsnnc.frontend.batch import free_reshapes
-from qsnnc.frontend.levels import on_a_grid
-from qsnnc.frontend.requantize import _firsts
+from qsnnc.frontend.integerize.requantize import _firsts
+from qsnnc.frontend.model.batch_axis import free_reshapes
+from qsnnc.frontend.quantizers.levels import on_a_grid
 
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
 
@@ -112,7 +112,7 @@ def test_the_pooled_integers_of_a_signal(save) -> None:
 
 def test_many_levels_joined_to_many_take_no_table() -> None:
     """16 bits against 16 bits: four thousand million comparisons, were all of them made."""
-    from qsnnc.frontend.levels import Levels
+    from qsnnc.frontend.quantizers.levels import Levels
 
     table = np.linspace(0, 65535, 65536)[:, None].repeat(3, axis=1)
     levels = Levels(65535, 1.0, 0.0, table[:, 0], np.zeros(3, bool))

@@ -7,10 +7,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from chipsim import standard
-from qsnnc.frontend import microsoft, operators
-from qsnnc.frontend.operators import ELEMENTWISE, MICROSOFT, POOLS, QONNX, RELABEL, TABLE, WEIGHTED
-from qsnnc.frontend.spell import INTEGER, REFUSED
+from chipsim import qonnx_ops
+from qsnnc.frontend.decompose import contrib_ops
+from qsnnc.frontend.decompose.integer_ops import INTEGER, REFUSED
+from qsnnc.frontend.model import operators
+from qsnnc.frontend.model.operators import ELEMENTWISE, MICROSOFT, POOLS, QONNX, RELABEL, TABLE, WEIGHTED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "onnx.md"
 START, END = "<!-- operators -->\n", "<!-- end of operators -->"
@@ -31,9 +32,9 @@ def test_the_page_holds_the_table(request) -> None:
 
 
 def test_every_spelling_has_a_row_and_every_row_a_spelling() -> None:
-    assert names("spelled", QONNX) == set(standard._WRITERS)
+    assert names("spelled", QONNX) == set(qonnx_ops._WRITERS)
     assert names("spelled", "") == INTEGER
-    written = {"QuantizeLinear", "DequantizeLinear", "QGemm", *microsoft.writers(set())}
+    written = {"QuantizeLinear", "DequantizeLinear", "QGemm", *contrib_ops.writers(set())}
     assert names("spelled", MICROSOFT) | names("host", MICROSOFT) == written
     assert names("refused", "") | names("refused", MICROSOFT) == {*REFUSED, "If", "Loop", "Scan"}
 

@@ -7,14 +7,14 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from against_reference import equal, finish, ints, stem, ternary
-from networks import Builder
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model, verify
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 
 
 def overlapping_slices() -> Builder:

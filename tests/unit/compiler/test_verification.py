@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from against_reference import finish, ints, stem, ternary
-from networks import Builder, Recipe, build
 from onnx import helper
+from support.against_reference import finish, ints, stem, ternary
+from support.networks import Builder, Recipe, build
 
-from qsnnc.frontend.reference import session
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Doubt, LayerGraph
 from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import Builder
+from support.networks import Builder
 
 from qsnnc import DoesNotFit, compile_model, verify
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 import chipsim
 from chipsim.datasets import load_dataset, stream

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hand_mappings import two_cores, two_cores_model
+from support.hand_mappings import two_cores, two_cores_model
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -154,7 +154,7 @@ def test_a_flat_input_takes_any_image_of_its_size() -> None:
 
 @pytest.mark.parametrize("batch", [-1, 0, 1, 4])
 def test_models_of_any_batch(save, batch) -> None:
-    from networks import Recipe, build
+    from support.networks import Recipe, build
 
     from qsnnc import compile_model
 
@@ -169,7 +169,7 @@ def test_models_of_any_batch(save, batch) -> None:
 
 
 def test_a_model_that_reshapes_to_one_image_is_run_image_by_image(save) -> None:
-    from networks import Builder
+    from support.networks import Builder
 
     from qsnnc import compile_model
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hand_mappings import random_map, two_cores, wide_map
 from onnx import TensorProto, helper, numpy_helper
+from support.hand_mappings import random_map, two_cores, wide_map
 
 import chipsim
 from chipsim.datasets import Dataset

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_mappings import HandMap, random_map, two_cores
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hand_mappings import HandMap, random_map, two_cores
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -182,7 +182,7 @@ def test_wide_sums_are_exact() -> None:
 
 
 def HandCoreOf(weights, sources, thresholds, layer=0):
-    from hand_mappings import HandCore
+    from support.hand_mappings import HandCore
 
     return HandCore(layer, weights, sources, thresholds, list(range(len(thresholds))), bits=8)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from hand_mappings import HandCore, HandMap
+from support.hand_mappings import HandCore, HandMap
 
 import chipsim
 from chipsim.chip import load_chip

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_mappings import HandCore, HandMap, two_cores
+from support.hand_mappings import HandCore, HandMap, two_cores
 
 import chipsim
 from chipsim.chip import load_chip

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hand_mappings import encoder_onnx, random_map, readout_onnx, two_cores
 from onnx import TensorProto
+from support.hand_mappings import encoder_onnx, random_map, readout_onnx, two_cores
 
 import chipsim
 from chipsim.datasets import Dataset

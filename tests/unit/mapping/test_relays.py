@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_mappings import HandCore, HandMap, relayed
+from support.hand_mappings import HandCore, HandMap, relayed
 
 import chipsim
 from chipsim.datasets import Dataset

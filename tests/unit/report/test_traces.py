@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
-from timed_maps import timed_map
+from support.timed_maps import timed_map
 from vcd.reader import TokenKind, tokenize
 
 from chipsim.chip import load_chip

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.errors import InputError
-from chipsim.standard import rewrite
-from qsnnc.frontend.reference import session
+from chipsim.qonnx_ops import rewrite
+from qsnnc.frontend.model.reference import session
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]
 GENERAL = "qonnx.custom_op.general"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 import chipsim
 from chipsim.chip import load_chip

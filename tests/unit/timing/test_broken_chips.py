@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 import chipsim
 from chipsim.datasets import Dataset

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from mesh_model import model
+from support.mesh_model import model
 
 import chipsim
 from chipsim.chip.routes import EAST, WEST

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_mappings import two_cores
+from support.hand_mappings import two_cores
 
 import chipsim
 from chipsim.mapping import write_mapping

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from branching import Branches, branching
-from hand_mappings import HandMap, relayed, two_cores
+from support.branching import Branches, branching
+from support.hand_mappings import HandMap, relayed, two_cores
 
 import chipsim
 from chipsim.chip import load_chip

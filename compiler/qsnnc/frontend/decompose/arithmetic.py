@@ -1,0 +1,60 @@
+"""What the spellings of integer operators share: constants, zero points, and rounding onto an integer type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.qonnx_ops import Spelling
+from qsnnc.frontend.model.dtypes import ends
+
+Array = npt.NDArray[Any]
+
+
+def number(s: Spelling, position: int, what: str) -> Array:
+    """A constant input in float32; nought where it is left out."""
+    inputs = s.node.input
+    if position >= len(inputs) or not inputs[position]:
+        return np.zeros((), np.float32)
+    return s.constant(position, what).astype(np.float32)
+
+
+def along(value: Array, axis: int, rank: int) -> Array:
+    """A number a channel, ready to broadcast."""
+    if value.size == 1:
+        return value.reshape(())
+    shape = [1] * rank
+    shape[axis] = value.size
+    return value.reshape(shape)
+
+
+def shifted(s: Spelling, position: int, zero: Array) -> str:
+    """An activation's whole numbers, the zero point taken off."""
+    return s.put("Sub", s.put("Cast", s.node.input[position], to=1), s.value("x_zero", zero.reshape(())))
+
+
+def requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
+    """Round the scaled sums onto the output's type, that of its zero point."""
+    from onnx import helper
+
+    typed = s.constant(position, "output zero point")
+    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
+    scaled = s.put("Mul", sums, s.value("factor", factor))
+    bounded = s.put("Clip", scaled, s.value("low", low - zero), s.value("high", high - zero))
+    moved = s.put("Add", s.put("Round", bounded), s.value("zero", zero))
+    s.put("Cast", moved, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
+
+
+def geometry(s: Spelling) -> dict[str, Any]:
+    """Attributes of a convolution, as they are."""
+    return s.given("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+
+
+def summed(s: Spelling, exact: set[str], op: str, *inputs: str, **attributes: Any) -> str:
+    """The operator whose sums are integers'."""
+    out = s.put(op, *inputs, **attributes)
+    s.nodes[-1].name = s.label
+    exact.add(s.label)
+    return out

@@ -1,0 +1,228 @@
+"""Integer operators, and com.microsoft's, spelled as float arithmetic on whole numbers.
+
+QLinearConv, QLinearMatMul, QGemm, ConvInteger and MatMulInteger sum integers exactly, whatever their size: their names are
+kept, so that the sums count as exact. The reference that a result is held against stays the model as it was written.
+
+onnxruntime's QLinearConv and its like round ``float(sum) * (x_scale * w_scale / y_scale)`` half to even, and add the zero
+point; its QuantizeLinear rounds ``x / scale``, adds the zero point, and saturates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chipsim.errors import InputError
+from chipsim.qonnx_ops import Spelling, replace_nodes
+from qsnnc.frontend.decompose import contrib_ops
+from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
+from qsnnc.frontend.model.constant_folding import with_constants
+from qsnnc.frontend.model.dtypes import ends
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+MICROSOFT = "com.microsoft"
+#: of the standard's own domain
+INTEGER = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger".split())
+#: whose scales are known only when data comes, or stand for a block of weights each
+REFUSED = {
+    "DynamicQuantizeLinear": "its scale depends on the data; quantize statically, with calibration",
+    "DynamicQuantizeMatMul": "its scale depends on the data; quantize statically, with calibration",
+    "DynamicQuantizeLSTM": "its scale depends on the data; quantize statically, with calibration",
+    "MatMulIntegerToFloat": "its scale depends on the data; quantize statically, with calibration",
+    "MatMulNBits": "its weights have one scale a block; quantize them per tensor or per output channel",
+    "MatMulBnb4": "its weights have one scale a block; quantize them per tensor or per output channel",
+}
+
+
+def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """Return the model in float operators, and the names of the nodes whose sums are integers'.
+
+    Raises
+    ------
+    InputError
+        Names a node that is not statically quantized, or an operator that nobody here knows.
+    """
+    exact: set[str] = set()
+    writers: dict[str, Callable[[Spelling], None]] = {
+        "QuantizeLinear": _quantize,
+        "DequantizeLinear": _dequantize,
+        "QLinearConv": partial(_convolution, exact),
+        "ConvInteger": partial(_convolution_integer, exact),
+        "QLinearMatMul": partial(_matmul, exact),
+        "MatMulInteger": partial(_matmul_integer, exact),
+        "QGemm": partial(_gemm, exact),
+        **contrib_ops.writers(exact),
+    }
+    for node in model.graph.node:
+        reason = REFUSED.get(node.op_type)
+        blocks = [entry.i for entry in node.attribute if entry.name == "block_size"]
+        if node.op_type in ("DequantizeLinear", "QuantizeLinear") and any(blocks):
+            reason = REFUSED["MatMulNBits"]
+        if reason:
+            label = node.name or node.output[0]
+            raise InputError(label, f"{node.op_type}: {reason}", code="not-static", found=node.op_type)
+    if not any(_ours(node) for node in model.graph.node):
+        return model, frozenset()
+    read = {name for node in model.graph.node if _ours(node) for name in node.input}
+    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers), frozenset(exact)
+
+
+def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let com.microsoft's quantizers be the standard's where its opset has them: between them stand integers, no floats."""
+    import onnx
+
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    for node in out.graph.node:
+        if node.domain != MICROSOFT or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        writes = node.op_type == "QuantizeLinear"
+        kind = types.get(node.input[2] if len(node.input) > 2 else node.input[0], onnx.TensorProto.UINT8 if writes else 0)
+        if kind not in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and opset < 21:
+            continue
+        if opset >= (10 if sizes.get(node.input[1]) == 1 else 13) and all(entry.name == "axis" for entry in node.attribute):
+            node.domain = ""
+            if opset < 13:
+                del node.attribute[:]
+    return out
+
+
+def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of opset 10 in opset 11, whose Round the spellings need; as it is where they do not, or a Resize differs."""
+    from onnx import helper, numpy_helper
+
+    opset = next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    nodes = model.graph.node
+    if opset.version != 10 or not any(_ours(node) for node in nodes) or any(node.op_type == "Resize" for node in nodes):
+        return model
+    opset.version = 11
+    for place, node in enumerate(nodes):
+        given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        values: list[np.generic | npt.NDArray[np.int64] | None]
+        if node.op_type == "Clip":
+            values = [np.float32(given[name]) if name in given else None for name in ("min", "max")]
+        elif node.op_type == "Pad":
+            values = [np.array(given["pads"], np.int64), np.float32(given.get("value", 0.0))]
+        else:
+            continue
+        kept = [entry for entry in node.attribute if entry.name == "mode"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        for value in values:
+            name = "" if value is None else f"qsnnc.newer_{place}_{len(node.input)}"
+            node.input.append(name)
+            if value is not None:
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return model
+
+
+def _ours(node: onnx.NodeProto) -> bool:
+    return node.domain == MICROSOFT or (node.domain in ("", "ai.onnx") and node.op_type in INTEGER)
+
+
+def _quantize(s: Spelling) -> None:
+    """Saturate round(x / scale) + zero; the result stays a whole float."""
+    s.option("axis", 1)
+    s.all_read()
+    typed = s.constant(2, "zero point") if len(s.node.input) > 2 and s.node.input[2] else np.zeros((), np.uint8)
+    scale = number(s, 1, "scale")
+    if scale.size > 1:
+        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+    zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
+    whole = s.put(
+        "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
+    )
+    s.put("Clip", whole, s.value("low", low), s.value("high", high), last=True)
+
+
+def _dequantize(s: Spelling) -> None:
+    """(q - zero) * scale; a constant becomes one."""
+    axis = int(s.option("axis", 1))
+    s.all_read()
+    scale, zero = number(s, 1, "scale"), number(s, 2, "zero point")
+    name = s.node.input[0]
+    if name in s.known:
+        q = s.known[name].astype(np.float32)
+        value = (q - along(zero, axis, q.ndim)) * along(scale, axis, q.ndim)
+        s.put("Identity", s.value("whole", value), last=True)
+        return
+    if scale.size > 1:
+        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+    here = s.put("Cast", name, to=1)
+    s.put("Mul", s.put("Sub", here, s.value("zero", zero.reshape(()))), s.value("scale", scale.reshape(())), last=True)
+
+
+def _convolution(exact: set[str], s: Spelling) -> None:
+    """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
+    moves = geometry(s)
+    s.all_read()
+    w = s.constant(3, "weight").astype(np.float32)
+    w = w - along(number(s, 5, "weight zero point"), 0, w.ndim)
+    factor = number(s, 1, "scale").reshape(()) * number(s, 4, "weight scale") / number(s, 6, "output scale").reshape(())
+    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w)]
+    if len(s.node.input) > 8 and s.node.input[8]:
+        inputs.append(s.value("bias", number(s, 8, "bias")))
+    requantize(s, summed(s, exact, "Conv", *inputs, **moves), along(factor, 1, w.ndim), 7)
+
+
+def _convolution_integer(exact: set[str], s: Spelling) -> None:
+    """ConvInteger: x, w, x zero, w zero."""
+    moves = geometry(s)
+    s.all_read()
+    w = s.constant(1, "weight").astype(np.float32)
+    w = w - along(number(s, 3, "weight zero point"), 0, w.ndim)
+    sums = summed(s, exact, "Conv", shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w), **moves)
+    _whole(s, sums)
+
+
+def _matmul(exact: set[str], s: Spelling) -> None:
+    """QLinearMatMul: a, a scale, a zero, b, b scale, b zero, y scale, y zero."""
+    s.all_read()
+    w = s.constant(3, "matrix").astype(np.float32)
+    w = w - along(number(s, 5, "matrix zero point"), w.ndim - 1, w.ndim)
+    factor = number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale") / number(s, 6, "output scale").reshape(())
+    sums = summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w))
+    requantize(s, sums, along(factor, 1, 2), 7)
+
+
+def _matmul_integer(exact: set[str], s: Spelling) -> None:
+    """MatMulInteger: a, b, a zero, b zero."""
+    s.all_read()
+    w = s.constant(1, "matrix").astype(np.float32)
+    w = w - along(number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
+    _whole(s, summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)))
+
+
+def _whole(s: Spelling, sums: str) -> None:
+    """End in int32; a float beyond its ends, which no sum is, must not turn its sign."""
+    bounded = s.put("Clip", sums, s.value("lowest", -(2.0**31)), s.value("highest", 2.0**31 - 128))
+    s.put("Cast", bounded, last=True, to=6)
+
+
+def _gemm(exact: set[str], s: Spelling) -> None:
+    """com.microsoft QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero; float without the last two."""
+    alpha, turned = np.float32(s.option("alpha", 1.0)), int(s.option("transB", 0))
+    if s.option("transA", 0):
+        raise InputError(s.label, "QGemm with transA is not supported", code="gemm-transposed")
+    s.all_read()
+    w = s.constant(3, "matrix").astype(np.float32)
+    w = w - along(number(s, 5, "matrix zero point"), 0 if turned else 1, w.ndim)
+    factor = alpha * number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale")
+    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)]
+    if len(s.node.input) > 6 and s.node.input[6]:
+        inputs.append(s.value("bias", number(s, 6, "bias")))
+    sums = summed(s, exact, "Gemm", *inputs, transB=turned)
+    if len(s.node.input) < 9 or not s.node.input[8]:
+        s.put("Mul", sums, s.value("factor", along(factor, 1, 2)), last=True)
+        return
+    requantize(s, sums, along(factor / number(s, 7, "output scale").reshape(()), 1, 2), 8)

@@ -1,0 +1,1 @@
+"""What stays off the chip: encoder.onnx and readout.onnx."""

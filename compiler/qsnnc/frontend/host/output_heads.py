@@ -1,0 +1,85 @@
+"""Several linear layers that the host computes one output from: detection heads, a value and its advantages.
+
+The chip has one layer that is read out. So the heads become one: side by side as channels where they have the same rows and
+columns, feature by feature where they do not; the host takes their potentials apart again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.frontend.linear.accumulate import classes, span
+from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.frontend.linear.unrolled import MOST_WEIGHTS, by_feature, ungrouped, weights_of
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.ir.layers import reachable
+
+#: the tensor of all heads' values
+HEADS = "qsnnc.heads"
+
+
+def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
+    """All heads as one; its tensor has the elements of theirs, one after the other. None where that takes too much."""
+    if len({head.shape[1:] for head in heads}) > 1:
+        if sum(map(weights_of, heads)) > MOST_WEIGHTS:
+            return None
+        heads = [by_feature(head) for head in heads]
+    first = heads[0]
+    space, area = first.shape[1:], first.border.size
+    starts = np.cumsum([0, *(head.shape[0] for head in heads)])
+    total = int(starts[-1])
+    border, example = classes(np.stack([head.border.reshape(-1) for head in heads], axis=1), space)
+    own = [head.border.reshape(-1)[example] for head in heads]
+    sources = {key: value for head in heads for key, value in head.sources.items()}
+    links = []
+    for head, start in zip(heads, starts[:-1], strict=True):
+        for link in head.connections:
+            weights = ungrouped(link.weights, link.groups, sources[link.source].shape[0])
+            among = np.zeros((total, *weights.shape[1:]), np.int64)
+            among[start : start + head.shape[0]] = weights
+            links.append(replace(link, weights=among, groups=1))
+    return replace(
+        first,
+        name=name,
+        shape=(total, *space),
+        connections=tuple(links),
+        scale=np.concatenate([head.scale[at] for head, at in zip(heads, own, strict=True)], axis=1),
+        offset=np.concatenate([head.offset[at] for head, at in zip(heads, own, strict=True)], axis=1),
+        border=border,
+        reach=span(reachable(tuple(links), sources, (total, *space)), border),
+        exact=np.concatenate([head.exact for head in heads]),
+        grid=np.concatenate([head.grid for head in heads]),
+        magnitude=np.concatenate([head.magnitude for head in heads]),
+        terms=max(head.terms for head in heads),
+        sources=sources,
+        layout=np.concatenate(
+            [start * area + head.layout.reshape(-1) for head, start in zip(heads, starts[:-1], strict=True)]
+        ),
+        axis=1,
+    )
+
+
+def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
+    """The model in which the heads' tensors are made of the tensor of all their values."""
+    from onnx import helper
+
+    constants, shapes, made = dict(model.constants), dict(model.shapes), []
+    start = 0
+    for name, head in heads.items():
+        shape, kind = model.shapes[name], model.kinds.get(name, 1)
+        places, sizes = f"{HEADS}.{name}.places", f"{HEADS}.{name}.sizes"
+        constants[places] = np.arange(start, start + head.layout.size)
+        constants[sizes] = np.array([-1, *shape], np.int64)
+        start += head.layout.size
+        chain = [
+            helper.make_node("Gather", [HEADS, places], [f"{HEADS}.{name}.flat"], axis=1),
+            helper.make_node("Reshape", [f"{HEADS}.{name}.flat", sizes], [f"{HEADS}.{name}"]),
+            helper.make_node("Cast", [f"{HEADS}.{name}"], [name], to=kind if model.whole(name) else 1),
+        ]
+        made += [Node(f"{HEADS}.{name}", p.op_type, tuple(p.input), tuple(p.output), {}, p) for p in chain]
+    shapes[HEADS] = (start,)
+    rest = [node for node in model.nodes if not heads.keys() & set(node.outputs)]
+    return replace(model, nodes=(*made, *rest), constants=constants, shapes=shapes)

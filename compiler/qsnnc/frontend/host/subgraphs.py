@@ -1,0 +1,210 @@
+"""The host's two ends: the graph up to the first quantized activation, and from the potentials to the output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.pooling import MAXIMUM
+from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.frontend.model.batch_axis import free_shapes
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.operators import ELEMENTWISE, RELABEL, WEIGHTED
+from qsnnc.frontend.model.reference import session
+from qsnnc.frontend.numerics.exactness import sums_are_exact
+from qsnnc.frontend.quantizers.error_bounds import propagate
+from qsnnc.frontend.quantizers.region import Region
+from qsnnc.ir.layers import Population
+
+if TYPE_CHECKING:
+    import onnx
+
+#: encoder thresholds are checked for uint8 pixels
+PIXEL_MAX = 255
+
+
+def ancestors(model: Model, end: str, stop: str) -> list[Node]:
+    """Nodes between ``stop`` and ``end``, in order."""
+    needed = {end}
+    nodes = []
+    for node in reversed(model.nodes):
+        if needed.intersection(node.outputs) and stop not in node.outputs:
+            nodes.append(node)
+            needed.update(n for n in node.inputs if n)
+    return nodes[::-1]
+
+
+def encoder(model: Model, population: Population, region: Region) -> bytes:
+    """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    end = population.tensor or region.end
+    part = _part(region.model, _before_levels(model, population, region), end)
+    shift = population.scale * population.zero_point
+    part.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(shift, np.float64), "qsnnc.lowest"),
+            numpy_helper.from_array(np.array(population.scale, np.float64), "qsnnc.step"),
+        ]
+    )
+    chain: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+        ("Cast", [end], "qsnnc.value", {"to": TensorProto.DOUBLE}),
+        ("Sub", ["qsnnc.value", "qsnnc.lowest"], "qsnnc.above", {}),
+        ("Div", ["qsnnc.above", "qsnnc.step"], "qsnnc.steps", {}),
+        ("Add", ["qsnnc.steps", "qsnnc.half"], "qsnnc.shifted", {}),
+        ("Floor", ["qsnnc.shifted"], "qsnnc.whole", {}),
+        ("Cast", ["qsnnc.whole"], "levels", {"to": TensorProto.INT32}),
+    )
+    part.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float64), "qsnnc.half"))
+    part.graph.node.extend(helper.make_node(op, i, [o], **a) for op, i, o, a in chain)
+    part.graph.input.append(
+        helper.make_tensor_value_info(
+            model.input, helper.np_dtype_to_tensor_dtype(np.dtype(model.input_dtype)), ("N", *model.shapes[model.input])
+        )
+    )
+    part.graph.output.append(helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *population.tensor_shape)))
+    return _finished(part, model, "encoder")
+
+
+def _before_levels(model: Model, population: Population, region: Region) -> list[Node]:
+    """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
+    if population.tensor:
+        return ancestors(model, population.tensor, model.input)
+    return [*ancestors(model, region.root, model.input), *region.nodes]
+
+
+def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
+    """From ``potentials`` int64 [N, features] to the model's output.
+
+    ``tensor`` is the ONNX tensor that the potentials stand for; '' if the output itself is their scaled value.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    start = tensor or model.output
+    part = _part(model, [] if start == model.output else ancestors(model, model.output, start), model.output)
+    scale = root.scale[root.border].transpose(2, 0, 1).reshape(-1)
+    offset = root.offset[root.border].transpose(2, 0, 1).reshape(-1)
+    shape = np.array([-1, *model.shapes[start]], np.int64)
+    for name, value in (("qsnnc.scale", scale), ("qsnnc.offset", offset), ("qsnnc.shape", shape)):
+        part.graph.initializer.append(numpy_helper.from_array(value, name))
+    order = "qsnnc.float"
+    if not root.canonical:
+        part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
+        order = "qsnnc.ordered"
+    whole = start != model.output and model.whole(start)  # what reads it wants its integer type
+    chain = [
+        helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
+        helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
+        helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
+        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=model.kinds[start] if whole else TensorProto.FLOAT),
+        helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
+    ]
+    if not root.canonical:
+        chain.insert(-1, helper.make_node("Gather", ["qsnnc.float", "qsnnc.layout"], [order], axis=1))
+    for node in reversed(chain):
+        part.graph.node.insert(0, node)
+    part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", len(scale))))
+    part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model, start), None))
+    return _finished(part, model, "readout")
+
+
+def output_shape(model: Model) -> tuple[int, ...]:
+    """Shape of the output for one image."""
+    shape = model.shapes.get(model.output)
+    if shape is None or any(size <= 0 for size in shape):
+        raise ModelError(model.output, "the output's shape is not fixed", code="model-shapes", node=model.output)
+    return shape
+
+
+def encoder_is_exact(model: Model, population: Population, region: Region, pixels: str) -> bool:
+    """Whether the encoder gives the same levels in any order of summation, for every uint8 image.
+
+    So it is if it has no sums at all, or one linear operator straight on raw pixels whose every float32 partial sum is
+    exact and none of whose reachable sums rounding could carry across a decision.
+    """
+    from qsnnc.frontend.numerics.exactness import dyadic_unit
+
+    nodes = _before_levels(model, population, region)
+    summing = [node for node in nodes if node.op in WEIGHTED]
+    if not summing:
+        return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not _mixes(node) for node in nodes)
+    if len(summing) > 1 or region.root != summing[0].outputs[0] or pixels != "raw":
+        return False
+    node = summing[0]
+    if node.op != "Conv" or node.inputs[0] != model.input or node.inputs[1] not in model.constants:
+        return False
+    weights = model.constants[node.inputs[1]].astype(np.float64)
+    weights = weights.reshape(len(weights), -1)
+    bias = model.constants[node.inputs[2]].astype(np.float64) if len(node.inputs) > 2 else np.zeros(len(weights))
+    if not sums_are_exact(weights, bias, 1.0, PIXEL_MAX).all():
+        return False
+    units = np.array(
+        [min(dyadic_unit(row), dyadic_unit(np.array([b])) if b else 1.0) for row, b in zip(weights, bias, strict=True)]
+    )
+    low = (np.minimum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
+    high = (np.maximum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
+    return _decisions_are_clear(region, population, units, low.astype(np.int64), high.astype(np.int64))
+
+
+def _mixes(node: Node) -> bool:
+    """Whether an operator that moves values makes new ones of neighbours."""
+    return node.op in ("Resize", "Upsample") and node.attributes.get("mode", b"nearest") != b"nearest"
+
+
+def _decisions_are_clear(
+    region: Region,
+    population: Population,
+    units: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,  # type: ignore[type-arg]
+) -> bool:
+    f = region.function()
+    cut = population.scale * (np.arange(population.levels) + 0.5 + population.zero_point)[:, None]
+    falling = f((low * units).astype(np.float32)[None])[0] > f((high * units).astype(np.float32)[None])[0]
+    first = np.repeat(low[None], population.levels, axis=0)
+    last = np.repeat(high[None] + 1, population.levels, axis=0)
+    while (first < last).any():  # smallest sum above the cut; for a falling f, below it
+        middle = (first + last) // 2
+        beyond = (f((middle * units).astype(np.float32)) > cut) ^ falling
+        open_ = first < last
+        last = np.where(open_ & beyond, middle, last)
+        first = np.where(open_ & ~beyond, middle + 1, first)
+    for at, above in ((first, ~falling), (first - 1, falling)):
+        x = np.clip(at, low, high) * units
+        bounds = propagate(region, (x, x))
+        if bounds is None:
+            return False
+        inside = (at >= low) & (at <= high)
+        sure = np.where(above, bounds[0] > cut, bounds[1] < cut)
+        if (inside & ~sure).any():
+            return False
+    return True
+
+
+def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
+    """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
+    part = model.subgraph({}, [end], nodes)
+    part.graph.ClearField("output")
+    return part
+
+
+def _output_type(model: Model, start: str) -> int:
+    """Levels and scores that are read out as they are come as floats, what the host makes of them in its own type."""
+    from onnx import TensorProto
+
+    return int(TensorProto.FLOAT if start == model.output else model.kinds.get(model.output) or TensorProto.FLOAT)
+
+
+def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
+    """Serialise, and see that onnxruntime takes it."""
+    part.graph.name = name
+    free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
+    content = part.SerializeToString(deterministic=True)
+    try:
+        session(content)
+    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(str(model.path), f"its {name} cannot be run alone: {reason}", code=f"{name}-broken") from None
+    return bytes(content)

@@ -1,0 +1,246 @@
+"""A parsed model as a checked one with one input and one output: what can be said before anything is interpreted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipsim.errors import UsageError
+from chipsim.qonnx_ops import DOMAINS
+from qsnnc.errors import ModelError, together
+from qsnnc.frontend.decompose.integer_ops import MICROSOFT, REFUSED
+from qsnnc.frontend.importer.parse import parse
+from qsnnc.frontend.model.messages import first_line, label, refuse
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Array = npt.NDArray[Any]
+
+#: opsets that were tried; the attribute tables of `onnx` cover more
+OPSETS = range(7, 29)
+#: values of one tensor for one image; each would be at least one neuron
+MOST_VALUES = 1 << 27
+STANDARD = ("", "ai.onnx")
+
+
+def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]:
+    """Read an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
+
+    Parameters
+    ----------
+    path : Path
+    output : str, optional
+        Which of several outputs.
+
+    Returns
+    -------
+    model : ModelProto
+        With one input, whose batch axis is free or a number, and one output.
+    content : bytes
+        Of the file itself.
+
+    Raises
+    ------
+    ModelError
+        All problems at once where there are several of one kind.
+    UsageError
+        There is no such output.
+    """
+    proto, content = parse(path)
+    if proto.functions:
+        _check(proto, path)
+        proto = _inlined(proto, path)
+    _choose_output(proto, path, output)
+    _remove_unused(proto)
+    refuse_unknown(proto, path)
+    _check(proto, path)
+    _one_input(proto, path, cut=output is not None)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")  # what it really has is inferred
+    _name_apart(proto)
+    proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
+    return proto, content
+
+
+def _check(proto: onnx.ModelProto, path: Path) -> None:
+    """Whether the standard is kept."""
+    import onnx
+
+    for value in proto.graph.output:
+        if value.type.WhichOneof("value") == "tensor_type":  # the checker wants a shape, exporters may leave it out
+            value.type.tensor_type.shape.SetInParent()
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:  # noqa: BLE001
+        raise refuse(path, f"breaks the ONNX standard: {first_line(error)}", "model-invalid") from None
+
+
+def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Local functions, written out where they are called."""
+    bodies = {(function.domain, function.name): function for function in proto.functions}
+    calls = {key: {(n.domain, n.op_type) for n in body.node} & bodies.keys() for key, body in bodies.items()}
+    while calls:  # take away those that call none that is left
+        leaves = [key for key, called in calls.items() if not called & calls.keys()]
+        if not leaves:
+            _, name = next(iter(calls))
+            raise refuse(path, f"function {name!r} calls itself; export without recursion", "model-function")
+        for key in leaves:
+            del calls[key]
+    try:
+        from onnx import inliner
+
+        return inliner.inline_local_functions(proto)
+    except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
+        name = proto.functions[0].name
+        raise refuse(path, f"function {name!r} cannot be written out ({first_line(error)})", "model-function") from None
+
+
+def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> None:
+    graph = proto.graph
+    names = [value.name for value in graph.output]
+    listed = ", ".join(map(repr, names))
+    if wanted is not None and wanted not in names:
+        raise UsageError(
+            "--output", f"{wanted!r} is no output of {path}; allowed: {', '.join(names) or 'it has none'}",
+            code="output-unknown", found=wanted, allowed=names,
+        )  # fmt: skip
+    if len(names) != 1 and wanted is None:
+        text = f"has {len(names)} outputs ({listed}); choose one with --output NAME" if names else "has no output"
+        raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
+    chosen = wanted or names[0]
+    if all(chosen not in node.output for node in graph.node):
+        raise refuse(path, f"no node computes the output {chosen!r}", "model-ends", found=chosen)
+    kept = next(value for value in graph.output if value.name == chosen)
+    if kept.type.WhichOneof("value") not in (None, "tensor_type"):
+        raise refuse(path, f"the output {chosen!r} is no tensor", "model-ends", found=chosen)
+    del graph.output[:]
+    graph.output.append(kept)
+
+
+def _remove_unused(proto: onnx.ModelProto) -> None:
+    """Leave out nodes that the output does not need."""
+    graph = proto.graph
+    needed = {graph.output[0].name}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    kept.reverse()
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+
+
+def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
+    """One input of numbers whose axes are known but for the batch, which is set free."""
+    graph = proto.graph
+    initial = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initial]
+    read = {name for node in graph.node for name in node.input}
+    if cut:  # other outputs may have had inputs of their own
+        inputs = [value for value in inputs if value.name in read]
+    if len(inputs) != 1:
+        names = [value.name for value in inputs]
+        if names:
+            text = (
+                f"has {len(names)} inputs ({', '.join(map(repr, names))}); one can be compiled: make the others initializers"
+            )
+        else:
+            text = "has no input that its output depends on; one image is needed"
+        raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
+    if inputs[0].name not in read:
+        text = f"the output {graph.output[0].name!r} does not depend on the input {inputs[0].name!r}"
+        raise refuse(path, text, "model-ends", found=inputs[0].name)
+    for value in list(graph.input):
+        if value.name != inputs[0].name:
+            graph.input.remove(value)
+    _free_batch(proto, path)
+
+
+def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
+    """Let the batch axis be a number or free; every other axis must be known."""
+    from onnx import helper
+
+    (value,) = proto.graph.input
+    kind = value.type.tensor_type.elem_type
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise refuse(path, f"input {value.name!r} is no tensor", "model-input")
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+    except Exception:  # noqa: BLE001  # an element type that onnx does not know
+        dtype = None
+    if dtype is None or dtype.kind not in "iuf":
+        text = f"input {value.name!r} holds {dtype or 'an unknown type'}; allowed: float32 or integers"
+        raise refuse(path, text, "model-input", found=str(dtype), allowed="float32 or integers")
+    dims = value.type.tensor_type.shape.dim
+    if not dims:
+        raise refuse(path, f"input {value.name!r} has no batch axis and no shape; export it as (N, ...)", "model-shapes")
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+    rest = [size if isinstance(size, int) else 0 for size in shape[1:]]
+    if any(size <= 0 for size in rest):
+        shown = ", ".join(map(str, shape))
+        text = f"input {value.name!r} has shape ({shown}); every axis but the first, the batch, needs a fixed size"
+        raise refuse(path, text, "model-shapes", found=[str(size) for size in shape])
+    if math.prod(rest) > MOST_VALUES:
+        text = f"input {value.name!r} has {math.prod(rest):,} values an image; at most {MOST_VALUES:,} can be compiled"
+        raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
+    if not isinstance(shape[0], int) or shape[0] < 1:
+        dims[0].dim_param = "N"
+
+
+def _name_apart(proto: onnx.ModelProto) -> None:
+    """Give nodes of one name names of their own, which onnxruntime insists on."""
+    taken: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if node.name in taken:
+            node.name = f"{node.name}/{number}"
+        if node.name:
+            taken.add(node.name)
+
+
+def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse operators, attributes and opsets that nobody here knows, all of them at once: nothing is ignored."""
+    version = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), None)
+    if version is None or version not in OPSETS:
+        raise refuse(
+            path, f"uses opset {version}; {OPSETS.start} to {OPSETS.stop - 1} are supported", "model-opset",
+            found=version, allowed=[OPSETS.start, OPSETS.stop - 1],
+        )  # fmt: skip
+    found = [error for node in proto.graph.node if (error := _unknown(node, version)) is not None]
+    if found:
+        raise together(found)
+
+
+def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
+    """What nobody knows about a node."""
+    import onnx
+
+    name, op = label(node), node.op_type
+
+    def error(text: str, code: str, found: object) -> ModelError:
+        return ModelError(name, text, code=code, node=name, found=found)
+
+    if any(entry.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for entry in node.attribute):
+        return error(
+            f"{op} holds a sub-graph; only plain graphs can be compiled: export without control flow", "model-subgraph", op
+        )
+    if op in REFUSED:
+        return error(f"{op}: {REFUSED[op]}", "not-static", op)
+    if node.domain not in (*STANDARD, *DOMAINS, MICROSOFT):
+        return error(
+            f"operator {node.domain}:{op} is not supported; export with standard ONNX operators", "model-operator", op
+        )
+    if node.domain not in STANDARD:
+        return None  # their own spelling knows their attributes
+    try:
+        schema = onnx.defs.get_schema(op, version, "")
+    except onnx.defs.SchemaError:
+        return error(f"operator {op} is unknown in opset {version}", "model-operator", op)
+    for entry in node.attribute:
+        if entry.name not in schema.attributes:
+            known = ", ".join(sorted(schema.attributes)) or "none"
+            return error(f"{op} has no attribute {entry.name!r}; allowed: {known}", "model-attribute", entry.name)
+    return None

@@ -1,0 +1,123 @@
+"""Clips where a person says that an activation never goes beyond so many levels: exporters that keep only a type lose it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chipsim.errors import UsageError
+from qsnnc.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from qsnnc.frontend.model.model import Model
+    from qsnnc.ir.layers import LayerGraph, Population
+
+#: behind a limited tensor's name: what it was before its Clip
+BEFORE = "/unlimited"
+
+
+def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto:
+    """Put a Clip behind each of some tensors: nothing above a value leaves it.
+
+    Parameters
+    ----------
+    limits : dict
+        Largest value of a tensor, by its name.
+    """
+    if not limits:
+        return proto
+    from onnx import helper, numpy_helper, shape_inference
+
+    out = type(proto)()
+    out.CopyFrom(proto)
+    inferred = shape_inference.infer_shapes(proto).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    opset = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    del out.graph.node[:]
+    for node in proto.graph.node:
+        out.graph.node.append(node)
+        for position, name in enumerate(node.output):
+            if name not in limits:
+                continue
+            out.graph.node[-1].output[position] = before = name + BEFORE
+            dtype = helper.tensor_dtype_to_np_dtype(kinds[name])
+            if opset < 12 and dtype.kind != "f":
+                text = f"--levels needs a Clip of {dtype}, which opset {opset} has not; export with opset 12 or newer"
+                raise ModelError(name, text, code="levels-opset", node=name, found=opset, allowed=12)
+            if opset < 11:
+                limit = helper.make_node("Clip", [before], [name], name=f"{name}/clip", max=limits[name])
+            else:
+                top = numpy_helper.from_array(np.array(limits[name]).astype(dtype), f"{name}/most")
+                out.graph.initializer.append(top)
+                limit = helper.make_node("Clip", [before, "", top.name], [name], name=f"{name}/clip")
+            out.graph.node.append(limit)
+    return out
+
+
+def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dict[str, float]:
+    """Largest value of the tensors that are named: by the layer's name, or that of a node or tensor that leads to it.
+
+    Raises
+    ------
+    UsageError
+        A name that is none, listing those that are; or no positive number of levels.
+    """
+    known = {entry.name: entry for entry in (graph.encoder, *graph.layers) if entry.levels}
+    names = _names(model, [entry for entry in known.values() if entry.tensor])
+    limits: dict[str, float] = {}
+    for name, count in levels.items():
+        if count < 1:
+            raise UsageError("--levels", f"{name}={count}: at least 1 level is needed", code="levels-invalid", found=count)
+        chosen = [known[name]] if name in known else names.get(name, [])
+        if not chosen:
+            raise UsageError(
+                "--levels", f"{name!r} is no activation; allowed: {', '.join(known)}, or a node or tensor between them",
+                code="levels-unknown", found=name, allowed=list(known),
+            )  # fmt: skip
+        for entry in (_source(entry, graph) for entry in chosen):
+            if not entry.tensor:
+                text = f"{name!r} is no tensor of the file; name a layer that has one"
+                raise UsageError("--levels", text, code="levels-unknown", found=name)
+            if count < entry.levels:
+                value = entry.scale * (count + entry.zero_point)
+                limits[entry.tensor] = min(value, limits.get(entry.tensor, np.inf))
+    return limits
+
+
+def _source(entry: Population, graph: LayerGraph) -> Population:
+    """The activation that a max pool passes on; the pool itself where that has no tensor of its own."""
+    from qsnnc.ir.layers import Layer
+
+    pools = {layer.connections[0].source: layer for layer in graph.layers if layer.connections[0].level_wise}
+    if not entry.tensor:
+        return pools.get(entry.name, entry)
+    while isinstance(entry, Layer) and entry.connections[0].level_wise:
+        source = graph.population(entry.connections[0].source)
+        if not source.tensor:
+            break
+        entry = source
+    return entry
+
+
+def _names(model: Model, populations: list[Population]) -> dict[str, list[Population]]:
+    """Populations by the nodes and tensors that lead to them from the one before."""
+    producer = {name: node for node in model.nodes for name in node.outputs}
+    ends = {entry.tensor for entry in populations}
+    found: dict[str, list[Population]] = {}
+    for entry in populations:
+        pending, seen = [entry.tensor], set()
+        while pending:
+            name = pending.pop()
+            if name in seen or (name in ends and name != entry.tensor):
+                continue
+            seen.add(name)
+            if name in producer:
+                seen.add(producer[name].name)
+                pending += [n for n in producer[name].inputs if n and n not in model.constants]
+        for name in seen:
+            found.setdefault(name, []).append(entry)
+    return found

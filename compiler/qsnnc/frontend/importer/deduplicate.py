@@ -1,0 +1,44 @@
+"""Nodes that compute the same of the same tensors are one node: exporters write a quantizer for every reader of a tensor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from qsnnc.frontend.model.model import Model, Node
+
+Array = npt.NDArray[Any]
+
+
+def merged(model: Model) -> Model:
+    """The model with one of each; who read another reads that one."""
+    contents: dict[str, Any] = {}
+    firsts: dict[Any, Node] = {}
+    names: dict[str, str] = {}
+    kept = []
+    for original in model.nodes:
+        node = original.renamed(names) if names.keys() & set(original.inputs) else original
+        key = _key(node, model.constants, contents)
+        first = firsts.setdefault(key, node)
+        if first is node or node.op.startswith("Random") or model.output in node.outputs:
+            kept.append(node)
+        else:
+            names.update(zip(node.outputs, first.outputs, strict=True))
+    return replace(model, nodes=tuple(kept)) if names else model
+
+
+def _key(node: Node, constants: Mapping[str, Array], contents: dict[str, Any]) -> Any:
+    """What a node computes, and of what: constants count by value."""
+    for name in node.inputs:
+        if name in constants and name not in contents:
+            value = np.ascontiguousarray(constants[name])
+            contents[name] = value.dtype.str, value.shape, hashlib.blake2b(value.tobytes()).digest()
+    inputs = tuple(contents.get(name, name) for name in node.inputs)
+    attributes = sorted(entry.SerializeToString(deterministic=True) for entry in node.proto.attribute)
+    return node.op, node.proto.domain, inputs, tuple(attributes), tuple(map(bool, node.outputs))

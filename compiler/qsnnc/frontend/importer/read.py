@@ -1,0 +1,223 @@
+"""An ONNX file as a list of nodes, constants and shapes; constants folded, batch of one, nothing interpreted yet."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.errors import InputError
+from chipsim.qonnx_ops import rewrite
+from qsnnc.errors import ModelError, together
+from qsnnc.frontend.decompose.integer_ops import spell
+from qsnnc.frontend.importer.check import MOST_VALUES, load
+from qsnnc.frontend.importer.clip_activations import clip
+from qsnnc.frontend.importer.deduplicate import merged
+from qsnnc.frontend.importer.determinism import refuse_chance
+from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
+from qsnnc.frontend.model.constant_folding import evaluated
+from qsnnc.frontend.model.messages import first_line, label, refuse
+from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
+from qsnnc.frontend.model.reference import session
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = npt.NDArray[Any]
+
+
+def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, float] | None = None) -> Model:
+    """Read, check and normalise an ONNX file.
+
+    Parameters
+    ----------
+    path : path
+    output : str, optional
+        Which of several outputs.
+    limits : dict, optional
+        Largest value of a tensor, by its name: the network read is the one with a Clip there.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, is no ONNX, breaks the standard, or has no single input and output of known shape.
+    UsageError
+        There is no such output.
+    """
+    from onnx import helper, numpy_helper
+
+    path = Path(path)
+    loaded, content = load(path, output)
+    try:
+        standard = rewrite(loaded)
+        refuse_chance(standard)
+        free_squeezes(standard)
+        free_batch(standard)
+        reference = clip(standard, limits or {})
+        proto, integral = spell(standard)
+    except InputError as error:
+        found = error.fields["found"]
+        raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # of domains whose operators no checker knows
+        text = f"holds an operator of another domain that lacks inputs or whose shapes do not agree ({first_line(error)})"
+        raise refuse(path, text, "model-invalid") from None
+    written = frozenset(name for node in reference.graph.node for name in node.output)
+    proto = clip(proto, limits or {})
+    graph = proto.graph
+    (value,) = graph.input
+    outer = {value.name: (value.type.tensor_type.elem_type, (1, *_axes(value)))}
+    try:
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    except Exception as error:  # noqa: BLE001
+        raise refuse(path, f"an initializer cannot be read: {first_line(error)}", "model-corrupt") from None
+    model = Model(
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        input=value.name,
+        input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))),
+        output=graph.output[0].name,
+        nodes=tuple(_node(node) for node in graph.node),
+        constants=constants,
+        shapes={},
+        metadata={entry.key: entry.value for entry in proto.metadata_props},
+        opsets={entry.domain: entry.version for entry in proto.opset_import},
+        ir_version=proto.ir_version,
+        origins={},
+        integral=integral,
+        written=written,
+        kinds={},
+        reference=reference,
+    )
+    count = -1
+    while count != len(model.nodes):  # what is constant now may fix the shape of a reshape
+        count = len(model.nodes)
+        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), path)
+        shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
+        known = MappingProxyType({**model.kinds, **kinds})
+        model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
+    _refuse_nan(model)
+    _try(model)
+    return merged(model)
+
+
+def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Shape of one image."""
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+
+
+def _refuse_nan(model: Model) -> None:
+    """Refuse constants that are no numbers; infinity only bounds (Clip, Min, Max), it is no weight."""
+    found = []
+    for node in model.nodes:
+        for position, name in enumerate(node.inputs):
+            value = model.constants.get(name)
+            what = _amiss(value, node, position) if value is not None and value.dtype.kind == "f" else ""
+            if what:
+                text = f"its constant {name!r} holds {what}; finite numbers are needed: train or export again"
+                found.append(
+                    ModelError(
+                        node.name, text, code="model-not-finite", node=node.name, found=what, allowed="finite numbers"
+                    )
+                )
+    if found:
+        raise together(found)
+
+
+def _amiss(value: Array, node: Node, position: int) -> str:
+    """What no weight, scale or variance may be."""
+    if node.op == "BatchNormalization" and position == 4 and (value < 0).any():
+        return "negative variances"
+    if np.isfinite(value).all():
+        return ""
+    if np.isnan(value).any():
+        return "NaN"
+    return "infinity" if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization") else ""
+
+
+def _try(model: Model) -> None:
+    """See that the reference runs at all: shape inference lets some contradictions pass."""
+    blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
+    session(model.reference).run([model.output], {model.input: blank})
+
+
+def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
+    """Shapes of one image, and ONNX element types, of every tensor that can be told."""
+    from onnx import shape_inference
+
+    try:
+        inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
+        raise refuse(path, f"shapes do not agree: {first_line(error)}", "model-shapes") from None
+    values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+    for value in values:  # before anything allocates it
+        size = math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if size > MOST_VALUES:
+            text = f"would have {size:,} values; at most {MOST_VALUES:,} can be compiled"
+            raise ModelError(value.name, text, code="model-shapes", node=value.name, found=size, allowed=MOST_VALUES)
+    shapes = {value.name: _axes(value) for value in values if value.type.tensor_type.HasField("shape")}
+    return shapes, {value.name: value.type.tensor_type.elem_type for value in values}
+
+
+def _node(proto: onnx.NodeProto) -> Node:
+    from onnx import helper
+
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+    return Node(label(proto), proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
+
+
+def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
+    """Evaluate, with the reference, every node whose inputs are all constants; shapes are those of one image."""
+    from onnx import helper
+
+    known = {}
+    # only tensors that depend on the images have a batch axis
+    of_images = {model.input, *(name for node in downstream(model.nodes, model.input) for name in node.outputs)}
+    for node in model.nodes:
+        data = node.op == "Shape" and node.inputs[0] in of_images
+        shape = model.shapes.get(node.inputs[0]) if data else None
+        if shape is not None and all(size > 0 for size in shape):
+            bounds = slice(node.attributes.get("start", 0), node.attributes.get("end"))
+            known[node.outputs[0]] = np.array((1, *shape)[bounds], np.int64)
+        if node.op == "CastLike" and node.inputs[0] in model.constants and kinds.get(node.inputs[1]):
+            dtype = helper.tensor_dtype_to_np_dtype(kinds[node.inputs[1]])
+            known[node.outputs[0]] = model.constants[node.inputs[0]].astype(dtype)
+    rest = tuple(node for node in model.nodes if node.outputs[0] not in known)
+    model = replace(model, nodes=rest, constants={**model.constants, **known})
+    constant = set(model.constants)
+    folded: list[Node] = []
+    kept: list[Node] = []
+    for node in model.nodes:
+        if node.op.startswith("Random") or any(name and name not in constant for name in node.inputs):
+            kept.append(node)
+        else:
+            folded.append(node)
+            constant.update(node.outputs)
+    if not folded:
+        return model
+    outputs = [name for node in folded for name in node.outputs if name]
+    values = evaluated(model.subgraph({}, outputs, folded))
+    return replace(
+        model,
+        nodes=tuple(kept),
+        constants={**model.constants, **dict(zip(outputs, values, strict=True))},
+        origins={**model.origins, **_origins(model, folded)},
+    )
+
+
+def _origins(model: Model, folded: list[Node]) -> dict[str, str]:
+    """Name the initializer with at least two axes that each folded constant was made from, if there is one."""
+    origins: dict[str, str] = {}
+    for node in folded:
+        for name in node.inputs:
+            origin = origins.get(name) or (name if name in model.constants and model.constants[name].ndim >= 2 else None)
+            if origin:
+                origins.update(dict.fromkeys(node.outputs, origin))
+                break
+    return origins

@@ -1,0 +1,83 @@
+"""Regions made of others: across an operator that only moves values, back again behind it, or for one arm of a Concat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.frontend.linear.data_movement import moved_index
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.quantizers.region import Region, own_axis, varying
+
+
+def joined(model: Model, before: Region, node: Node, after: Region, *, real: bool = False) -> Region:
+    """Two regions as one, the operator between them stepped over, or kept where it is real."""
+    from onnx import helper
+
+    ends = before.end, after.root
+    bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
+    nodes = (*before.nodes, node if real else bridge, *after.nodes)
+    axes = before.axes
+    varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
+    if not real and not set(varies) <= set(axes):
+        axes = tuple(range(1, len(model.shapes[before.root]) + 1))
+    return Region(after.model, before.root, after.end, nodes, axes, moves=real or after.moves)
+
+
+def moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
+    """The region, and at its end what undoes an operator before it that only relabels: each value is where it came from."""
+    from onnx import helper
+
+    model, back = region.model, f"{region.end}[back]"
+    if node.op == "Transpose":
+        order = np.argsort(node.attributes["perm"]).tolist()
+        proto = helper.make_node("Transpose", [region.end], [back], perm=order)
+        last = Node("", "Transpose", (region.end,), (back,), {"perm": order}, proto)
+    else:
+        shape = f"{back}.shape"
+        model = replace(model, constants={**model.constants, shape: np.array([-1, *sizes])})
+        proto = helper.make_node("Reshape", [region.end, shape], [back])
+        last = Node("", "Reshape", (region.end, shape), (back,), {}, proto)
+    model = replace(model, shapes={**model.shapes, back: sizes})
+    return Region(model, region.root, back, (*region.nodes, last), region.axes, moves=True)
+
+
+def keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
+    """Whether an operator leaves values of these sizes in their order, none of them out."""
+    index = np.arange(int(np.prod(sizes))).reshape(sizes)
+    after = moved_index(model, node, index, node.outputs[0])
+    return after.size == index.size and bool((after.reshape(-1) == index.reshape(-1)).all())
+
+
+def part_of(region: Region, axis: int, start: int, size: int) -> Region:
+    """The region that an arm of a Concat sees: constants cut along the axis, every inner tensor under a name of its own."""
+    model = region.model
+    constants = dict(model.constants)
+    mark = f"[{start}]"
+    total = model.shapes[region.root][axis - 1]
+    own = {region.root: region.root + mark}
+    nodes = []
+    for node in region.nodes:
+        rank = len(model.shapes.get(node.outputs[0], model.shapes[region.root])) + 1
+        for name in node.inputs:
+            constant = constants.get(name)
+            if constant is None or constant.size <= 1:
+                continue
+            at = axis - (rank - constant.ndim)
+            if own_axis(node, rank) is not None:
+                at = 0
+            if 0 <= at < constant.ndim and constant.shape[at] == total:
+                own[name] = name + mark
+                constants[name + mark] = constant.take(range(start, start + size), axis=at)
+        own.update({name: name + mark for name in node.outputs if name})
+        nodes.append(node.renamed(own))
+    shapes = {**model.shapes}
+    for name, new in own.items():
+        if name in model.shapes:
+            shape = list(model.shapes[name])
+            shape[axis - 1] = size
+            shapes[new] = tuple(shape)
+    kinds = {**model.kinds, **{new: model.kinds[name] for name, new in own.items() if name in model.kinds}}
+    cut = replace(model, constants=constants, shapes=shapes, kinds=kinds)
+    return Region(cut, own[region.root], own.get(region.end, region.end), tuple(nodes), region.axes)

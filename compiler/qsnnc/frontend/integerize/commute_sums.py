@@ -1,0 +1,132 @@
+"""Sums behind operators that only move values: the same sums, standing elsewhere, with what is between moved along.
+
+A quantizer whose constants differ from place to place does not commute with a Slice, Pad or Resize. So the sums are
+followed to where it stands: elementwise operators before such an operator get constants that are moved as the values are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.linear.data_movement import fills, moved_index, pad_value
+from qsnnc.frontend.linear.tensors import F64, Accumulator
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.quantizers.region import Region, own_axis, varying
+from qsnnc.ir.layers import Int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovedSums:
+    """Sums where they stand at a tensor, and the elementwise operators that they went through before."""
+
+    root: Accumulator  # its layout is the tensor's, negative where a constant was filled in
+    before: Region  # from the sums, as if they had always stood there, to the tensor
+    filled: F64  # shape of the tensor: what was filled in, NaN elsewhere
+
+
+def moved_sums(walk: Walk, name: str) -> MovedSums | None:
+    """What a tensor shows of sums; None where it shows none, or an operator between cannot be moved along."""
+    region = walk.region(name)
+    state = walk.state.get(region.root) if region else None
+    if region is None:
+        return None
+    if isinstance(state, Accumulator):
+        return MovedSums(state, region, np.full(state.layout.shape, np.nan))
+    found = moved_sums(walk, state.before) if isinstance(state, Moved) else None
+    if found is None or not isinstance(state, Moved):
+        return None
+    moved = _across(walk.model, state, found)
+    return then(moved, region) if moved else None
+
+
+def then(sums: MovedSums, region: Region) -> MovedSums:
+    """Let elementwise operators follow."""
+    before, model = sums.before.model, region.model
+    constants, shapes = {**model.constants, **before.constants}, {**model.shapes, **before.shapes}
+    model = replace(model, constants=constants, shapes=shapes, kinds={**model.kinds, **before.kinds})
+    nodes = (*sums.before.nodes, *region.nodes)
+    every = tuple(range(1, sums.filled.ndim + 1))
+    varies = every if region.moves else varying(model, nodes)
+    both = Region(model, sums.before.root, region.end, nodes, varies if len(varies) == 1 else every, region.moves)
+    return MovedSums(sums.root, both, constants_through(region, sums.filled))
+
+
+def constants_through(region: Region, filled: F64) -> F64:
+    """What a region makes of constants that stand among its values."""
+    constants = np.unique(filled[~np.isnan(filled)]).astype(np.float32)
+    if not len(constants):
+        return filled
+    after, f = filled.copy(), region.function()
+    sizes = [size if axis in region.axes else 1 for axis, size in enumerate(filled.shape, start=1)]
+    for value in constants:
+        made = f(np.full((1, region.columns), value, np.float32)).reshape(sizes)
+        after = np.where(filled == value, np.broadcast_to(made, filled.shape), after)
+    return after
+
+
+def _across(model: Model, state: Moved, sums: MovedSums) -> MovedSums | None:
+    """Sums at the output of an operator that moves them."""
+    node, shape = state.node, sums.filled.shape
+    places = moved_index(model, node, np.arange(sums.filled.size).reshape(shape), state.output)
+    there = places >= 0
+    filled = np.where(there, sums.filled.reshape(-1)[places], pad_value(model, node) if fills(node) else np.nan)
+    layout = np.where(there, sums.root.layout.reshape(-1)[places], -1)
+    before = _carried(sums.before, shape, places, state.output)
+    return MovedSums(replace(sums.root, layout=layout), before, filled) if before else None
+
+
+def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -> Region | None:
+    """The region on moved values; None where a constant belongs to an axis that the values do not keep."""
+    model, numbers = region.model, count()
+    constants, shapes, kinds = dict(model.constants), dict(model.shapes), dict(model.kinds)
+    if not region.nodes:
+        return Region(model, output, output, (), tuple(range(1, places.ndim + 1)))
+    own = {region.root: f"{output}[sums]", region.end: output}
+    nodes = []
+    for node in region.nodes:
+        own.update({name: f"{output}[{next(numbers)}]" for name in node.outputs if name and name != region.end})
+        renamed = dict(own)
+        for name in node.inputs:
+            constant = model.constants.get(name)
+            if constant is not None and constant.size > 1:
+                moved = _moved_constant(node, constant, shape, places)
+                if moved is None:
+                    return None
+                renamed[name] = f"{output}[{next(numbers)}]"
+                constants[renamed[name]] = moved
+        nodes.append(node.renamed(renamed))
+    shapes.update(dict.fromkeys(own.values(), places.shape))
+    kinds.update({new: model.kinds[name] for name, new in own.items() if name in model.kinds})
+    moved_model = replace(model, constants=constants, shapes=shapes, kinds=kinds)
+    return Region(moved_model, own[region.root], output, tuple(nodes), tuple(range(1, places.ndim + 1)))
+
+
+def _moved_constant(
+    node: Node, constant: npt.NDArray[np.generic], shape: tuple[int, ...], places: Int
+) -> npt.NDArray[np.generic] | None:
+    """A constant that meets values of a shape, for those values at other places."""
+    if (axis := own_axis(node, len(shape) + 1)) is not None:
+        kept = _along(shape, places, axis - 1)
+        return None if kept is None else constant[kept]
+    full = constant.reshape([1] * (len(shape) + 1 - constant.ndim) + list(constant.shape))
+    varies = [axis for axis, size in enumerate(full.shape) if size > 1]
+    kept = _along(shape, places, varies[0] - 1) if len(varies) == 1 else None
+    if kept is not None:
+        return full.take(kept, axis=varies[0])
+    every = np.broadcast_to(full, (1, *shape)).reshape(-1)
+    return np.asarray(every[np.maximum(places, 0)][None])
+
+
+def _along(shape: tuple[int, ...], places: Int, axis: int) -> Int | None:
+    """Which entry of an axis each entry of the same axis shows afterwards; None where that differs within one."""
+    if places.ndim != len(shape) or axis < 0:
+        return None
+    entry = np.where(places >= 0, places // int(np.prod(shape[axis + 1 :])) % shape[axis], -1)
+    rows = np.moveaxis(entry, axis, 0).reshape(places.shape[axis], -1)
+    most = rows.max(axis=1)
+    return np.maximum(most, 0) if ((rows == most[:, None]) | (rows < 0)).all() else None

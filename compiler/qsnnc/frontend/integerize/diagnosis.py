@@ -1,0 +1,106 @@
+"""Why a node cannot be compiled: what stands in its way, and what to do."""
+
+from __future__ import annotations
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Moved, Pooled, Walk
+from qsnnc.frontend.layers.add_enumerated import Pair
+from qsnnc.frontend.linear.tensors import Quantized
+from qsnnc.frontend.model.dtypes import integer_range
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.quantizers.levels import MOST_LEVELS
+
+
+def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
+    """Explain what keeps a node's inputs from being levels."""
+    label = walk.namer.peek(node)
+    known = ELEMENTWISE | WEIGHTED | POOLS | RELABEL
+    if node.op not in known:
+        return ModelError(
+            label,
+            f"{node.op} on activations is not supported on the chip; only what follows the last weights runs on the host. "
+            f"Allowed: {', '.join(sorted(WEIGHTED | POOLS | RELABEL))} and monotone elementwise operators before a "
+            f"quantizer",
+            code="model-operator",
+            node=node.name,
+            found=node.op,
+        )
+    for name in data:
+        if isinstance(walk.state.get(name), Quantized):
+            continue
+        blocked = _blocked(walk, name)
+        if blocked is not None:
+            return blocked
+        return ModelError(
+            label,
+            f"reads {name!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer (scale, "
+            "round, clip) before it",
+            code="activation-not-quantized",
+            node=node.name,
+        )
+    return ModelError(
+        label, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name, found=node.op
+    )
+
+
+def _blocked(walk: Walk, name: str) -> ModelError | None:
+    """An operator before a tensor that no threshold can stand for: a product of two activations, or an unknown one."""
+    roots, inside = walk.growth(name)
+    for root in sorted(roots):
+        known = walk.state.get(root)
+        if isinstance(known, Pair) and known.refusal is not None:
+            return known.refusal
+        if isinstance(known, Moved | Pooled) and (blocked := _blocked(walk, known.before)) is not None:
+            return blocked
+        maker = walk.producer.get(root)
+        if maker is None or root in walk.state or root in walk.host:
+            continue
+        if maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
+            return why_not(walk, maker, [])
+        if maker.op in POOLS | RELABEL:  # it could not be looked through: what stands before it says why
+            for before in (n for n in maker.inputs if n and n not in walk.model.constants):
+                found = _blocked(walk, before)
+                if found is not None:
+                    return found
+    if len(roots) < 2:
+        return None
+    for node in walk.model.nodes:
+        if id(node) not in inside:
+            continue
+        reads = [n for n in node.inputs if n and n not in walk.model.constants]
+        if len({frozenset(walk.growth(n)[0]) for n in reads}) > 1:
+            return ModelError(
+                walk.namer.peek(node),
+                f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; "
+                "only Add, Sub and Sum join branches, each arm quantized or straight from its weights: leave the gate or "
+                "the attention out, or put a sum in its place, and train again",
+                code="two-activations",
+                node=node.name,
+                found=node.op,
+                allowed="Add, Sub, Sum",
+            )
+    return None
+
+
+def not_quantized(model: Model) -> ModelError:
+    """Nothing quantized was found: say what there is instead."""
+    for node in model.nodes:
+        typed = model.constants.get(node.inputs[2]) if node.op == "QuantizeLinear" and len(node.inputs) > 2 else None
+        ends = integer_range(typed.dtype) if typed is not None else None
+        if typed is not None and ends is not None and ends[1] - ends[0] >= MOST_LEVELS:
+            count = int(ends[1] - ends[0]) + 1
+            return ModelError(
+                node.name,
+                f"quantizes to {typed.dtype}, {count:,} levels; at most {MOST_LEVELS:,} are "
+                "supported, each level being a neuron: quantize activations to 8 bits or fewer",
+                code="levels-many",
+                node=node.name,
+                found=count,
+                allowed=MOST_LEVELS,
+            )
+    return ModelError(
+        str(model.path),
+        "nothing in it is quantized; train with quantized activations (and weights on a grid), then export",
+        code="model-not-quantized",
+    )

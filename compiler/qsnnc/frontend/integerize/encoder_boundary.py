@@ -1,0 +1,100 @@
+"""What the host hands over: its last activation becomes the encoder's levels, or the image itself does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.linear.tensors import Part, Quantized, as_map, whole
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import POOLS, WEIGHTED
+from qsnnc.frontend.quantizers.levels import Levels, find_levels
+from qsnnc.frontend.quantizers.region import Region
+from qsnnc.ir.layers import Population
+
+
+def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quantized | None:
+    """The host's activation becomes the encoder population if it is quantized.
+
+    ``internal`` says that the region ends in a tensor that the file does not have.
+    """
+    model = walk.model
+    if region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
+        first = [node for node in region.nodes if region.root in node.inputs]
+        if [node.op for node in first] == ["DequantizeLinear"]:
+            region = walk.part(region, first[0].outputs[0])
+        elif any(node.op != "Cast" for node in first):
+            return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
+    levels, turns = _levels(walk, region) if walk.pixels is None or not walk.pixels.whole else (None, False)
+    if levels is None:
+        return _enter(walk, region)
+    if walk.encoder is not None:
+        raise ModelError(
+            region.end,
+            f"the host would have to hand over two activations ({walk.encoder.tensor or walk.encoder.name!r} and this one); "
+            "quantize the input once, before the branches, or let the image itself enter the chip (--encoder chip)",
+            code="two-encoders",
+            node=region.end,
+        )
+    walk.encoder_region, walk.encoder_turns = region, turns
+    shape = walk.model.shapes[region.root]
+    source = walk.producer.get(region.root)
+    turned = None if internal else _turned(walk, region.end)
+    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
+    size = as_map(shape, source or walk.model.nodes[0])
+    end = "" if internal else region.end
+    if turned is not None:
+        end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
+        size = as_map(shape, turned)
+    walk.encoder = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
+    found = whole(Part.of(walk.encoder, levels), shape)
+    if turned is None:
+        return found
+    back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
+    return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
+
+
+def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
+    """The levels of what the host computes, whatever function that is; and whether it rises and falls."""
+    try:
+        return walk.levels(region), False
+    except ModelError as error:
+        if error.code != "not-monotone":
+            raise
+        return find_levels(region, turning=True), True
+
+
+def _turned(walk: Walk, name: str) -> Node | None:
+    """The transpose of the host's last tensor that windows read, where a network has its channels last; else None."""
+    readers = [node for node in walk.model.nodes if name in node.inputs]
+    windows = [
+        node
+        for node in readers
+        if node.op == "Transpose"
+        and node.attributes.get("perm", (1,))[0] == 0
+        and any(node.outputs[0] in other.inputs and other.op in WEIGHTED | POOLS for other in walk.model.nodes)
+    ]
+    alike = {tuple(node.attributes["perm"]) for node in windows}
+    straight = any(node.op in WEIGHTED | POOLS for node in readers)
+    known = windows and windows[0].outputs[0] in walk.model.written and len(walk.model.shapes[name]) <= 3
+    return windows[0] if len(alike) == 1 and known and not straight else None
+
+
+def _enter(walk: Walk, region: Region) -> Quantized | None:
+    """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
+    if walk.pixels is None or region.root != walk.model.input:
+        return None
+    if walk.encoder is None:
+        walk.encoder = walk.pixels.population(walk.namer.text(region.root))
+    if walk.encoder_region is not None:
+        raise ModelError(
+            region.end,
+            "the image would enter the chip both as it is and quantized "
+            f"({walk.encoder.tensor or walk.encoder.name!r}); quantize it once, before the branches",
+            code="two-encoders",
+            node=region.end,
+        )
+    return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)

@@ -1,0 +1,123 @@
+"""Sums of levels that no quantizer closes: a residual sum, an average. What reads one reads its terms instead.
+
+w (a + b) = w a + w b: a convolution on a residual sum is one connection from each arm, and one on an average pool is a
+larger kernel with a longer stride. No neuron is spent, and no level is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Gathered, Moved, Walk
+from qsnnc.frontend.linear.add import signs
+from qsnnc.frontend.linear.data_movement import move
+from qsnnc.frontend.linear.pooling import MAXIMUM, Pool, divisors
+from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.operators import JOINS, POOLS
+
+#: terms of one sum: a global average over 16 x 16 positions
+MOST_TERMS = 256
+#: operators that leave every value as it is
+SAME = frozenset(("Identity", "Dropout"))
+
+
+def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | None]) -> Terms | None:
+    """The levels whose sum a tensor is; None where it is none, or one of too many terms."""
+    known = resolve(walk, name)
+    if known is not None:
+        return Terms.of(known)
+    region = walk.region(name)
+    if region is None or any(node.op not in SAME for node in region.nodes):
+        return None
+    if region.root in walk.turning:
+        return walk.turning[region.root]
+    state, node = walk.state.get(region.root), walk.producer.get(region.root)
+    if node is None:
+        return None
+    if isinstance(state, Moved):
+        before = terms_of(walk, state.before, resolve)
+        return moved_terms(walk.model, node, before, region.root) if before else None
+    if isinstance(state, Gathered):
+        found = {entry: terms_of(walk, entry, resolve) for entry in node.inputs if entry not in walk.model.constants}
+        return _gathered(walk.model, node, {entry: terms for entry, terms in found.items() if terms is not None})
+    if not isinstance(state, Accumulator):
+        return None
+    data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
+    if node.op in JOINS:
+        arms = [arm for entry in data if (arm := terms_of(walk, entry, resolve)) is not None]
+        return _added(arms, signs(node, len(data))) if len(arms) == len(data) else None
+    if node.op in POOLS - MAXIMUM:
+        before = terms_of(walk, data[0], resolve)
+        return _averaged(walk.model, node, before) if before else None
+    return None
+
+
+def _added(arms: list[Terms], turns: tuple[int, ...]) -> Terms | None:
+    """Terms of a sum; its arms all have its shape."""
+    tensors = tuple(tensor for arm in arms for tensor in arm.tensors)
+    if len(tensors) > MOST_TERMS or len({tensor.index.shape for tensor in tensors}) > 1:
+        return None
+    turned = tuple(turn * sign for arm, turn in zip(arms, turns, strict=True) for sign in arm.signs)
+    return Terms(tensors, turned, sum(arm.roundings for arm in arms) + len(arms))
+
+
+def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
+    """Each term moves alike; a padding that is not nought would be added as often as there are terms."""
+    try:
+        moved = [move(model, node, [tensor]) for tensor in terms.tensors]
+    except ModelError:
+        return None
+    which = [name for name in node.outputs if name].index(output)
+    tensors = tuple(found[which] for found in moved)
+    if len(tensors) > 1 and node.op == "Pad" and any(tensor.fixed.any() for tensor in tensors):
+        return None
+    return replace(terms, tensors=tensors)
+
+
+def _gathered(model: Model, node: Node, arms: dict[str, Terms]) -> Terms | None:
+    """The first terms side by side, then the second, nought where an arm has no more; those that are subtracted last."""
+    names = [name for name in node.inputs if name not in model.constants]
+    if any(name not in arms for name in names):
+        return None
+    tensors, turns = [], []
+    for turn in (1, -1):
+        mine = {name: [t for t, sign in zip(a.tensors, a.signs, strict=True) if sign == turn] for name, a in arms.items()}
+        for number in range(max(map(len, mine.values()))):
+            row: list[Quantized | None] = []
+            for name in node.inputs:
+                if name not in arms:  # a constant stands once
+                    row.append(None if number == 0 and turn > 0 else _noughts(model.constants[name].shape[1:]))
+                else:
+                    row.append(mine[name][number] if number < len(mine[name]) else _noughts(arms[name].shape))
+            tensors += move(model, node, row)
+            turns.append(turn)
+    return Terms(tuple(tensors), tuple(turns), max(arm.roundings for arm in arms.values()))
+
+
+def _noughts(shape: tuple[int, ...]) -> Quantized:
+    return Quantized((), np.full(shape, -1, np.int64), np.zeros(1))
+
+
+def _averaged(model: Model, node: Node, terms: Terms) -> Terms | None:
+    """A term for each tap of the window: the tensor, shifted, in steps of the stride."""
+    tensors: list[Quantized] = []
+    for tensor in terms.tensors:
+        pool = Pool(model, node, tensor)
+        counts = np.unique(divisors(model, node, pool))
+        taps = pool.window.taps(pool.seen[1:], pool.shape[1:])
+        if len(counts) != 1 or taps.shape[1] * len(terms.tensors) > MOST_TERMS:
+            return None
+        parts = tuple(part.scaled(1.0 / float(counts[0])) for part in pool.tensor.parts)
+        fixed = np.append(pool.tensor.fixed / float(counts[0]), 0.0)
+        flat = pool.tensor.index.reshape(pool.seen[0], -1)
+        for tap in taps.T:
+            shown = np.where(tap >= 0, flat[:, tap], -len(fixed))
+            tensors.append(Quantized(parts, shown.reshape(-1)[pool.layout], fixed))
+    count = len(tensors) // len(terms.tensors)
+    turned = tuple(sign for sign in terms.signs for _ in range(count))
+    return Terms(tuple(tensors), turned, terms.roundings + count + 2)

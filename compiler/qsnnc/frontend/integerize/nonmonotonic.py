@@ -1,0 +1,214 @@
+"""Activations that rise and fall, SiLU, GELU and HardSwish: two layers on the same sums, whose difference is the level.
+
+No threshold stands for a level that is left and reached again. But every step of the activation is one: a neuron of the
+first layer for each step up, one of the second for each step down, and level = steps up - steps down. What reads the
+activation reads both layers, the second with its weights negated. All reachable sums are looked at, so nothing is missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.layers.columns import Columns, columns_of
+from qsnnc.frontend.layers.thresholds import error_of, fires, turned
+from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
+from qsnnc.frontend.quantizers.error_bounds import propagate
+from qsnnc.frontend.quantizers.levels import Levels, find_levels, on_a_grid
+from qsnnc.frontend.quantizers.region import Float, Region
+from qsnnc.ir.layers import Doubt, Int, Layer
+
+#: potentials, of all channels together, that an activation is evaluated on
+MOST_POTENTIALS = 1 << 27
+#: the same at a time
+AT_ONCE = 1 << 21
+#: steps down, for each level: more are noise
+MOST_FALLS = 4
+#: a potential beyond all that are reached
+NOWHERE = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Steps:
+    """An activation over every reachable potential: where its level changes, and where rounding could change it."""
+
+    base: Int  # (rows, columns): the level at the smallest potential
+    at: Int  # (steps, 3): row, column and potential, ascending
+    size: Int  # (steps,): by how many levels
+    open: Int  # (n, 3): row, column and potential
+
+
+def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelError, values: F64 | None = None) -> Terms:
+    """The steps of an activation as levels of two layers; of one where no reachable sum lies where it falls.
+
+    ``values`` are what the potentials 0, 1, 2 and so on stand for, to the last bit, where the sums are levels that are read.
+
+    Raises
+    ------
+    ModelError
+        The refusal, where there is too much to look at, or nothing to be gained.
+    """
+    seen = None if region.moves else columns_of(root, region.axes)
+    levels = _levels(region, values) if seen else None
+    if seen is None or levels is None:
+        raise refusal
+    root = turned(root, _falls(root, region, seen))
+    columns = seen.of(root)
+    steps = _steps(columns, region, levels, values)
+    if steps is None:
+        raise refusal
+    up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base, least=1)
+    down = _limits(columns, steps, np.maximum(-steps.size, 0), 0 * steps.base)
+    if down.shape[2] > MOST_FALLS * levels.count:
+        raise refusal
+    doubts = _doubts(columns, steps, (up, down))
+    names = (root.name, walk.namer.text(f"{root.name}.falls"))
+    layers: list[Layer] = []
+    for name, limits, found in zip(names, (up, down), doubts, strict=True):
+        own = replace(levels, count=limits.shape[2], zero_point=0.0 if layers else levels.zero_point)
+        if own.count:
+            limits, found = seen.back(root, limits, region.end), seen.back_doubts(found)
+            exact = bool(root.exact.all())
+            layers.append(fires(root, own, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=found))
+            walk.add(layers[-1])
+    if len(layers) == 1:
+        part = replace(Part.of(layers[0], levels), values=levels.values[: layers[0].levels + 1])
+        return Terms.of(Quantized((part,), root.layout))
+    off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
+    return Terms(tuple(Quantized((_term(layer, off),), root.layout) for layer in layers), (1, -1), 0)
+
+
+def _term(layer: Layer, off: float) -> Part:
+    """One of two whose difference is the value; ``off`` is what that may be off their grid."""
+    said = np.asarray(layer.scale * np.arange(layer.levels + 1) + layer.scale * layer.zero_point, np.float64)
+    slack = int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(said).max()))))
+    return Part(layer, layer.scale, layer.zero_point, said, slack)
+
+
+def few_enough(root: Accumulator) -> bool:
+    """Whether an activation of sums can be evaluated on all of their potentials."""
+    return _potentials(root) <= MOST_POTENTIALS
+
+
+def too_many(end: str, root: Accumulator) -> ModelError:
+    """What to raise where it cannot."""
+    count = _potentials(root)
+    return ModelError(
+        end,
+        f"rises and falls again over {count:,} potentials; at most {MOST_POTENTIALS:,} are looked at one by one: put a "
+        "quantizer between the weights and the activation, or use a ReLU",
+        code="not-monotone",
+        node=end,
+        found=count,
+        allowed=MOST_POTENTIALS,
+    )
+
+
+def _potentials(root: Accumulator) -> int:
+    return int(root.reach[..., 0].size * (int(np.ptp(root.reach, axis=2).max()) + 1))
+
+
+def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.bool_]:
+    """Channels that are lower at the end of their reach than at its beginning."""
+    columns = seen.of(root)
+    rows, count = columns.scale.shape
+    ends = columns.value(columns.reach).transpose(0, 2, 1).reshape(-1, count)
+    found = region.function()(ends).reshape(rows, 2, count)
+    lower = np.zeros(root.shape[0])
+    np.add.at(lower, seen.channel[seen.shown], (found[:, 1] - found[:, 0])[seen.shown])
+    return np.asarray(lower < 0)
+
+
+def _levels(region: Region, values: F64 | None) -> Levels | None:
+    """The values of an activation over the real line, or over those that its root has."""
+    if values is None:
+        return find_levels(region, turning=True)
+    made = region.function()(np.repeat(values[:, None], region.columns, axis=1).astype(np.float32))
+    return on_a_grid(region.end, np.unique(made), np.zeros(0, bool))
+
+
+def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | None) -> _Steps | None:
+    """Evaluate every potential; None where a value is none of the levels."""
+    f, low, high = region.function(), columns.reach[..., :1], columns.reach[..., 1:]
+    (rows, count), points = low.shape[:2], int((high - low).max()) + 1
+    size = max(1, AT_ONCE // (rows * count))
+    base = before = np.zeros((0, rows, count), np.int64)
+    at: list[Int] = []
+    by: list[Int] = []
+    open_: list[Int] = []
+    for first in range(0, points, size):
+        potential = np.minimum(low + np.arange(first, min(points, first + size)), high).transpose(2, 0, 1)
+        flat = potential.transpose(1, 2, 0)
+        x = (columns.value(flat) if values is None else values[np.abs(flat)].astype(np.float32)).transpose(2, 0, 1)
+        y = f(x.reshape(-1, count))
+        level = np.searchsorted(levels.cuts, y)
+        if np.abs(levels.values[level] - y).max() > 0.01 * levels.scale:
+            return None
+        unsure = _open(columns, region, levels, x.reshape(-1, count), level) if values is None else None
+        level = level.reshape(x.shape)
+        change = np.diff(level, axis=0, prepend=before if first else level[:1])
+        base, before = (base if first else level[0]), level[-1:]
+        at.append(_where(change != 0, potential))
+        by.append(change[change != 0])
+        if unsure is not None:
+            open_.append(_where(unsure.reshape(x.shape), potential))
+        elif values is None:  # nothing is known of an operator's rounding: as with all others, every step is in doubt
+            open_ += [at[-1], at[-1] - np.array([0, 0, 1])]
+    none = np.zeros((0, 3), np.int64)
+    return _Steps(base, np.concatenate(at), np.concatenate(by), np.concatenate([none, *open_]))
+
+
+def _where(chosen: npt.NDArray[np.bool_], potential: Int) -> Int:
+    """Row, column and potential of chosen ones among (points, rows, columns)."""
+    point, row, column = np.nonzero(chosen)
+    return np.stack([row, column, potential[point, row, column]], axis=1)
+
+
+def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level: Int) -> npt.NDArray[np.bool_] | None:
+    """Whether rounding of sums (points, columns) could make each another level; None where an operator is not known."""
+    real = x.astype(np.float64)
+    slack = error_of(columns) + np.where(columns.exact, 0.0, np.spacing(np.abs(x)).astype(np.float64))
+    bounds = propagate(region, (real - slack, real + slack))
+    if bounds is None:
+        return None
+    lowest, highest = np.searchsorted(levels.cuts, bounds[0], side="left"), np.searchsorted(levels.cuts, bounds[1])
+    return np.asarray((lowest != level) | (highest != level))
+
+
+def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: int = 0) -> Int:
+    """Thresholds (rows, columns, levels): always for the base, then a potential for each step, never for the rest."""
+    count = base.copy()
+    np.add.at(count, (steps.at[:, 0], steps.at[:, 1]), size)
+    limits = np.repeat(columns.reach[..., 1:] + 1, max(least, int(count.max())), axis=2)
+    for k, c in np.ndindex(*count.shape):
+        mine = (steps.at[:, 0] == k) & (steps.at[:, 1] == c)
+        limits[k, c, : base[k, c]] = columns.reach[k, c, 0]
+        limits[k, c, base[k, c] : count[k, c]] = np.repeat(steps.at[mine, 2], size[mine])
+    return limits
+
+
+def _doubts(columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]) -> tuple[tuple[Doubt, ...], tuple[Doubt, ...]]:
+    """Each open potential, as a doubt about the thresholds that are nearest to it."""
+    found: tuple[list[Doubt], list[Doubt]] = ([], [])
+    error = error_of(columns) / np.abs(columns.scale)
+    for k, c in np.unique(steps.open[:, :2], axis=0).tolist():
+        edges = np.unique(np.concatenate([limits[k, c] for limits in layers]))
+        p = steps.open[(steps.open[:, 0] == k) & (steps.open[:, 1] == c), 2]
+        after = np.searchsorted(edges, p, side="right")
+        above = np.append(edges, NOWHERE)[after] - 1 - p
+        below = p - np.append(-NOWHERE, edges)[after]
+        nearest = np.minimum(above, below)
+        far = np.full(len(edges), -1)  # of the potentials that are nearest to an edge, the farthest
+        for at, distance in ((after, above), (after - 1, below)):
+            hit = distance == nearest
+            np.maximum.at(far, at[hit], nearest[hit])
+        for doubts, limits in zip(found, layers, strict=True):
+            own = far[np.searchsorted(edges, limits[k, c])]
+            bound = np.maximum(error[k, c], own)
+            doubts += [Doubt(c, k, n, float(bound[n])) for n in np.flatnonzero(own >= 0).tolist()]
+    return tuple(found[0]), tuple(found[1])

@@ -1,0 +1,97 @@
+"""Activations with a scale a channel: one population, shown at as many scales as its channels have.
+
+The levels are the same thermometer codes whatever they stand for; only who reads them needs to know the scale. A depthwise
+convolution, a pool, an elementwise operator or a sum of two tensors with the same scales reads each channel apart, and is
+exact; what brings channels together needs scales whose ratios are fractions of small integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.linear.tensors import Part, Quantized
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.quantizers.levels import ChannelScales, zero_of
+from qsnnc.frontend.quantizers.region import Region
+
+
+def apart(
+    walk: Walk, region: Region, error: ChannelScales, close: Callable[[Walk, Region], Quantized | None]
+) -> Quantized | None:
+    """Close a region whose quantizer has a scale a channel.
+
+    Parameters
+    ----------
+    error : ChannelScales
+        What stands against it otherwise.
+    close : callable
+        Turns a region of one scale into a layer.
+    """
+    shape = walk.model.shapes.get(region.root, ())
+    alike = walk.model.shapes.get(region.end, shape) == shape
+    if region.moves or not alike or len(region.axes) != 1 or region.columns != len(error.values):
+        raise error
+    (axis,) = region.axes
+    steps = np.array([np.ptp(value) / max(1, len(value) - 1) or 1.0 for value in error.values])
+    lows = np.array([value[0] for value in error.values])
+    found = close(walk, _unscaled(walk, region, steps, lows))
+    if found is None or len(found.parts) != 1 or (found.index < 0).any():
+        raise error
+    (part,) = found.parts
+    groups, which = np.unique(np.stack([steps, lows], axis=1), axis=0, return_inverse=True)
+    channel = np.arange(len(steps)).reshape([-1 if at == axis else 1 for at in range(1, len(shape) + 1)])
+    number = np.broadcast_to(which.reshape(-1)[channel], found.index.shape)
+    parts = tuple(_shown(part, step, low, error) for step, low in groups.tolist())
+    return Quantized(parts, found.index + number * part.population.features)
+
+
+def _unscaled(walk: Walk, region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
+    """The region with its scales taken off: the values of each channel are 0, 1, 2 and so on."""
+    from onnx import helper
+
+    shape = walk.model.shapes[region.root]
+    along = [-1 if axis in region.axes else 1 for axis in range(len(shape) + 1)]
+    constants, shapes, nodes, here = dict(walk.model.constants), dict(walk.model.shapes), list(region.nodes), region.end
+    for op, value in (("Sub", lows), ("Div", steps), ("Round", None)):
+        given, out = f"{region.end}/channel.{op}", f"{region.end}/{op}"
+        inputs = [here] if value is None else [here, given]
+        if value is not None:
+            constants[given] = value.astype(np.float32).reshape(along)
+        shapes[out] = shape
+        nodes.append(Node(out, op, tuple(inputs), (out,), {}, helper.make_node(op, inputs, [out], name=out)))
+        here = out
+    walk.model = replace(walk.model, constants=constants, shapes=shapes)
+    return Region(walk.model, region.root, here, tuple(nodes), region.axes)
+
+
+def _shown(part: Part, step: float, low: float, error: ChannelScales) -> Part:
+    """The population at one of the scales, with the very floats of a channel that has it."""
+    count = part.population.levels + 1
+    said = np.asarray(np.float32(step) * np.arange(count) + np.float32(low), np.float64)
+    values = next((v for v in error.values if len(v) == count and v[0] == low and np.ptp(v) / (count - 1) == step), said)
+    return replace(part, scale=step, zero_point=zero_of(values, step), values=values)
+
+
+def unscaled(tensor: Quantized) -> tuple[Quantized, Callable[[Quantized], Quantized]] | None:
+    """A tensor without its channels' scales, and what gives them back; None where they are not one population's."""
+    names = {(part.population.name, len(part.values)) for part in tensor.parts}
+    if len(names) != 1 or len(tensor.parts) < 2 or (tensor.index < 0).any():
+        return None
+    features = tensor.parts[0].population.features
+    number = (tensor.index // features).reshape(len(tensor.index), -1)
+    if (number != number[:, :1]).any():
+        return None
+    first = tensor.parts[0]
+    plain = replace(first, scale=1.0, zero_point=0.0, values=np.arange(len(first.values), dtype=np.float64))
+
+    def back(found: Quantized) -> Quantized:
+        (part,) = found.parts
+        parts = tuple(replace(scaled, population=part.population) for scaled in tensor.parts)
+        more = number[:, 0].reshape(-1, *[1] * (found.index.ndim - 1)) * part.population.features
+        return Quantized(parts, found.index + more)
+
+    return Quantized((plain,), tensor.index % features), back

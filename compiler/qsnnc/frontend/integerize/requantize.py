@@ -1,0 +1,171 @@
+"""Elementwise operators on levels: a shift and scale of all, or a second quantizer, which becomes thresholds anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.linear.add import read_levels
+from qsnnc.frontend.linear.tensors import F64, Part, Quantized, whole
+from qsnnc.frontend.quantizers.levels import Levels, on_a_grid, zero_of
+from qsnnc.frontend.quantizers.region import Region
+from qsnnc.ir.layers import Doubt, Int, Layer
+
+
+def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
+    """What elementwise operators make of levels; constants where they make but one value of all of them.
+
+    ``internal`` says that the region ends in a tensor that does not lie as this one.
+
+    Raises
+    ------
+    ModelError
+        What they make of them is on no grid, not monotone, or differs by position.
+    """
+    f = region.function()
+    columns = region.columns
+    tables = [f(np.repeat(part.values.astype(np.float32)[:, None], columns, axis=1)) for part in tensor.parts]
+    held = f(np.repeat(tensor.fixed.astype(np.float32)[:, None], columns, axis=1)) if len(tensor.fixed) else None
+    column = _columns(region, tensor.index.shape)
+    index, fixed = tensor.index, tensor.fixed
+    if held is not None:
+        fixed = held.reshape(-1)
+        index = np.where(index < 0, -1 - ((-1 - index) * columns + column), index)
+    scaled = [_affine(part, table) for part, table in zip(tensor.parts, tables, strict=True)]
+    if all(part is not None for part in scaled):
+        return Quantized(tuple(part for part in scaled if part is not None), index, fixed)
+    functions = [
+        _by_channel(tensor, start, part, table, column, region)
+        for start, part, table in zip(tensor.starts[:-1], tensor.parts, tables, strict=True)
+    ]
+    seen = np.unique(np.concatenate([table[:, used].reshape(-1) for table, used in functions]))
+    if len(seen) < 2:  # the levels that became constants are kept, for what reads nothing else
+        fixed = np.append(fixed, seen)
+        return replace(tensor, index=np.where(index < 0, index, -len(fixed)), fixed=fixed)
+    levels = on_a_grid(region.end, seen, np.zeros(0, bool))
+    parts = []
+    own = tensor.canonical and not internal
+    for part, (table, _) in zip(tensor.parts, functions, strict=True):
+        name = walk.unused(walk.namer.text(f"{part.population.name}.again"))
+        layer = _composed(part, table, levels, name) or _layer(walk, part, table, levels, name)
+        if own:
+            layer = replace(layer, tensor=region.end, tensor_shape=tuple(tensor.index.shape))
+        walk.add(layer)
+        parts.append(Part.of(layer, levels))
+    return Quantized(tuple(parts), index, fixed)
+
+
+def _columns(region: Region, shape: tuple[int, ...]) -> Int:
+    """Which of the region's functions each element of the tensor goes through."""
+    sizes = [size if axis in region.axes else 1 for axis, size in enumerate(shape, start=1)]
+    return np.broadcast_to(np.arange(int(np.prod(sizes))).reshape(sizes), shape)
+
+
+def _affine(part: Part, table: F64) -> Part | None:
+    """The part, shifted and scaled, where that is all that happens, to all channels alike."""
+    if np.ptp(table, axis=1).max() > 0:
+        return None
+    values = table[:, 0]
+    levels = part.population.levels
+    scale = float((values[-1] - values[0]) / levels)
+    if scale <= 0 or np.abs(np.diff(values) - scale).max() > 1e-6 * scale * levels:
+        return None
+    return replace(part, scale=scale, zero_point=zero_of(values, scale), values=values)
+
+
+def _by_channel(
+    tensor: Quantized, start: int, part: Part, table: F64, column: Int, region: Region
+) -> tuple[F64, npt.NDArray[np.bool_]]:
+    """New values (levels + 1, channels of the population) of a part, and which channels the tensor shows."""
+    population = part.population
+    mine = (tensor.index >= start) & (tensor.index < start + population.features)
+    area = population.shape[1] * population.shape[2]
+    pairs = np.unique(np.stack([(tensor.index[mine] - start) // area, column[mine]]), axis=1)
+    values = np.zeros((len(table), population.shape[0]))
+    used = np.zeros(population.shape[0], bool)
+    for channel, at in pairs.T:
+        if used[channel] and (values[:, channel] != table[:, at]).any():
+            raise ModelError(
+                region.end,
+                f"treats levels of channel {channel} of {population.name} differently from place to place; quantize once, "
+                "or treat a channel alike everywhere",
+                code="requantized",
+                node=region.end,
+            )
+        values[:, channel], used[channel] = table[:, at], True
+    moves = np.diff(values, axis=0)
+    if ((moves > 0).any(axis=0) & (moves < 0).any(axis=0)).any():
+        raise ModelError(
+            region.end,
+            "rises and falls again over the levels before it: only monotone functions can become thresholds",
+            code="not-monotone",
+            node=region.end,
+        )
+    return values, used
+
+
+def _firsts(table: F64, levels: Levels) -> Int:
+    """How many rows of each column, which rises, lie below each decision: (columns, levels)."""
+    return np.stack([np.searchsorted(column, levels.cuts, side="right") for column in table.T])
+
+
+def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None:
+    """The same potentials with other thresholds; None where a map falls, or the potentials are no layer's own."""
+    source = part.population
+    if not isinstance(source, Layer) or any(link.level_wise for link in source.connections):
+        return None
+    if (np.diff(table, axis=0) < 0).any():
+        return None
+    first = _firsts(table, levels)  # (channels, levels): the smallest old level that reaches it
+    always = source.reach[..., :1]
+    never = source.reach[..., 1:] + 1
+    known = np.concatenate([always, source.thresholds, never], axis=2)
+    limits = np.take_along_axis(known, np.broadcast_to(first, (len(known), *first.shape)), axis=2)
+    old = {(d.border_class, d.channel, d.level + more): d for d in source.doubts for more in range(d.count)}
+    doubts = tuple(
+        Doubt(c, k, i, old[k, c, int(first[c, i]) - 1].bound)
+        for k, c, i in np.ndindex(*limits.shape)
+        if old and (k, c, int(first[c, i]) - 1) in old
+    )
+    return replace(
+        source,
+        name=name,
+        tensor="",
+        levels=levels.count,
+        scale=levels.scale,
+        zero_point=levels.zero_point,
+        thresholds=limits,
+        doubts=doubts,
+    )
+
+
+def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Layer:
+    """A layer of its own that reads the levels and fires at the second quantizer's."""
+    source = part.population
+    node = walk.model.nodes[0]
+    sums = read_levels(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
+    falls = (np.diff(table, axis=0) < 0).any(axis=0)
+    (link,) = sums.connections
+    sign = np.where(falls, -1, 1)
+    rows = np.where(falls, table[::-1], table)  # by potential: the level, or the level less all of them
+    first = _firsts(rows, levels)
+    low = np.where(falls, -source.levels, 0)
+    return Layer(
+        name=name,
+        tensor="",
+        tensor_shape=source.shape,
+        shape=source.shape,
+        levels=levels.count,
+        scale=levels.scale,
+        zero_point=levels.zero_point,
+        kind="identity",
+        connections=(replace(link, weights=link.weights * sign[:, None, None, None]),),
+        thresholds=(low[:, None] + first)[None],
+        border=np.zeros(source.shape[1:], np.int64),
+        reach=np.stack([low, low + source.levels], axis=-1)[None],
+        exact_sums=True,
+    )

@@ -1,0 +1,166 @@
+"""Branches that meet in an Add, Sub or Sum: when a sum joins them, and what it makes of each arm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.absorb import resolve
+from qsnnc.frontend.integerize.commute_sums import moved_sums
+from qsnnc.frontend.integerize.diagnosis import why_not
+from qsnnc.frontend.integerize.implicit_levels import settle
+from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.layers.add_enumerated import Pair, pair_of
+from qsnnc.frontend.layers.columns import columns_of
+from qsnnc.frontend.linear import add
+from qsnnc.frontend.linear.tensors import Accumulator, Quantized
+from qsnnc.frontend.linear.unrolled import in_order
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.quantizers.levels import FAR, MANY
+from qsnnc.frontend.quantizers.region import Region
+
+
+def meets(walk: Walk, node: Node, data: list[str]) -> bool:
+    """Whether a sum joins branches instead of being elementwise on one."""
+    if len(data) < 2 or all(name in walk.host for name in data):
+        return False
+    regions = [walk.region(name) for name in data]
+    roots = {region.root if region else None for region in regions}
+    if len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data):
+        return True
+    return _turns(walk, node) and all(walk.quantizes(name) for name in data)
+
+
+def _turns(walk: Walk, node: Node) -> bool:
+    """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
+    region = walk.region(node.outputs[0])
+    if region is None or region.columns > MANY:
+        return False
+    try:
+        walk.levels(region)
+    except ModelError as error:
+        return error.code == "not-monotone"
+    return False
+
+
+def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
+    """Branches of levels, of sums or of both."""
+    if len(data) != sum(1 for name in node.inputs if name):
+        raise ModelError(
+            node.name,
+            f"{node.op} of branches and constants at once; add the constants apart",
+            code="model-operator",
+            node=node.name,
+        )
+    name = walk.namer.layer(node)
+    found, signs = _arms(walk, data, add.signs(node, len(data)))
+    levels = [arm for arm in found if isinstance(arm, Quantized)]
+    if len(levels) == len(found):
+        return _join_levels(walk, node, levels, name, signs)
+    if any(arm is None for arm in found):
+        raise why_not(walk, node, data)
+    scaled = iter(_alike([arm for arm in found if isinstance(arm, add.Scaled)]))
+    found = [next(scaled) if isinstance(arm, add.Scaled) else arm for arm in found]
+    like = next(arm.sums for arm in found if isinstance(arm, add.Scaled))
+    if any(arm.index.shape != like.layout.shape for arm in levels):
+        raise why_not(walk, node, data)
+    one = np.ones(like.shape[0])
+    arms = [
+        add.Scaled(add.as_sums(node, arm, like, name), one, 0 * one) if isinstance(arm, Quantized) else arm
+        for arm in found
+        if arm is not None
+    ]
+    return add.add_sums(node, arms, signs, name)
+
+
+def _alike(arms: list[add.Scaled]) -> list[add.Scaled]:
+    """Arms that lie alike: written out feature by feature, where they do not; as they are where that takes too much."""
+    if all(add.lie_alike(arm.sums, arms[0].sums) for arm in arms):
+        return arms
+    written = []
+    for arm in arms:
+        sums = in_order(arm.sums)
+        if sums is None:
+            return arms
+        channel = arm.sums.layout.reshape(-1) // arm.sums.border.size
+        written.append(add.Scaled(sums, arm.factor[channel], arm.shift[channel]))
+    return written
+
+
+def _arms(
+    walk: Walk, data: list[str], signs: tuple[int, ...]
+) -> tuple[list[Quantized | add.Scaled | None], tuple[int, ...]]:
+    """Every arm, and its sign; steps up and steps down of an activation that rises and falls are arms of their own."""
+    found: list[Quantized | add.Scaled | None] = []
+    turns: list[int] = []
+    for name, sign in zip(data, signs, strict=True):
+        arm = _arm(walk, name)
+        terms = walk.turning.get(name) if isinstance(arm, add.Scaled) else None
+        found += terms.tensors if terms else [arm]
+        turns += [sign * own for own in terms.signs] if terms else [sign]
+    return found, tuple(turns)
+
+
+def _arm(walk: Walk, name: str) -> Quantized | add.Scaled | None:
+    """An arm's levels, or its sums, or a level for each of its values where it is neither, as the largest of sums."""
+    return resolve(walk, name) or _scaled_sums(walk, name) or settle(walk, name)
+
+
+def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
+    """By the ratio of the scales; two arms whose float sum is not exact by enumeration, when their quantizer is found."""
+    try:
+        found = add.add_levels(node, levels, name, signs)
+    except ModelError as refusal:
+        pair = pair_of(node, levels, signs, name, refusal) if refusal.code == "add-scales" else None
+        if pair is None or walk.leads_out(node.outputs[0]):
+            raise
+        return pair
+    if not found.exact.all() and (pair := pair_of(node, levels, signs, name)) is not None:
+        walk.pairs[node.outputs[0]] = pair
+    return found
+
+
+def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
+    """The sums behind an elementwise part that scales and shifts them by channel, exactly; None where it does more."""
+    found = _sums_at(walk, name)
+    if found is None:
+        return None
+    root, region = found
+    f = region.function()
+    points = np.array([0, 1, -1, 2, -3, 100, -1000, FAR / 2**20, -FAR / 2**20])[:, None]
+    made = f(np.repeat(points, region.columns, axis=1).astype(np.float32))
+    shift = made[0]
+    factor = made[1] - shift
+    straight = np.abs(made - (points * factor + shift)) <= 1e-6 * (np.abs(points * factor) + np.abs(shift))
+    if not straight.all() or (factor == 0).any():
+        return None
+    # written out feature by feature, in phases or moved: each has the factor of where it stands
+    sizes = [size if axis in region.axes else 1 for axis, size in enumerate(root.layout.shape, start=1)]
+    column = np.broadcast_to(np.arange(region.columns).reshape(sizes), root.layout.shape).reshape(-1)
+    owner = root.layout.reshape(-1) // root.border.size
+    by_channel = np.repeat([factor[:1], shift[:1]], root.shape[0], axis=1)
+    by_channel[:, owner] = factor[column], shift[column]
+    if (by_channel[:, owner] != np.stack([factor[column], shift[column]])).any():
+        return None
+    return add.Scaled(root, by_channel[0], by_channel[1])
+
+
+def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
+    """The sums that a tensor shows and the elementwise part between; they may have been moved, and cut, before it."""
+    region = walk.region(name)
+    root = walk.state.get(region.root) if region else None
+    if region is not None and isinstance(root, Accumulator):
+        return (root, region) if region.axes == (root.axis,) else None
+    if not isinstance(root, Moved):
+        return None
+    moved = moved_sums(walk, name)
+    if moved is None or not np.isnan(moved.filled).all():
+        return None
+    layout = moved.root.layout
+    if len(np.unique(layout)) < layout.size:  # copies, of which each would be added to something else
+        return None
+    axes = range(1, layout.ndim + 1)
+    axis = next((axis for axis in axes if columns_of(moved.root, (axis,)) is not None), None)
+    return (replace(moved.root, axis=axis), moved.before) if axis is not None else None

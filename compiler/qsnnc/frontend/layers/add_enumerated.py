@@ -1,0 +1,193 @@
+"""A sum of two levels whose scales stand in no simple ratio, before a quantizer: exact all the same, by enumeration.
+
+The two arms of a residual Add have few levels each, so every value that the sum can take can be looked at: float32(a) +
+float32(b) has one order and one rounding. Two small integers p and q do for the scales if p * level + q * level parts the
+pairs of levels below each decision from those above it, for every decision of every channel. Then equality holds on every
+input, by proof, though p / q is not the ratio of the scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.layers.thresholds import fires, turned
+from qsnnc.frontend.linear.add import add_levels
+from qsnnc.frontend.linear.tensors import Accumulator, Quantized
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
+from qsnnc.frontend.quantizers.error_bounds import propagate
+from qsnnc.frontend.quantizers.levels import Levels, not_monotone
+from qsnnc.frontend.quantizers.region import Region
+from qsnnc.ir.layers import Doubt, Int, Layer
+
+#: every ratio of weights up to this is tried: what two's complement of eight bits holds
+SMALL = 127
+#: and then ever better fractions, up to this: no chip holds such weights, but `verify` can go on
+LARGE = 1 << 20
+#: values of the sum times functions that are evaluated at most
+MOST_VALUES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """The sum of two tensors of levels; ``refusal`` is what stands against it, if it cannot be computed without this."""
+
+    node: Node
+    arms: tuple[Quantized, Quantized]
+    signs: tuple[int, int]
+    name: str
+    refusal: ModelError | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """All values of a sum, ascending, and where in the order of the pairs each begins."""
+
+    pairs: Int  # (pairs, 2): the levels
+    first: Int  # (values + 1,): the first pair of each value, and the number of pairs
+    values: npt.NDArray[np.float32]  # (values,)
+
+
+def pair_of(
+    node: Node, tensors: list[Quantized], signs: tuple[int, ...], name: str, refusal: ModelError | None = None
+) -> Pair | None:
+    """Keep a sum of two populations for the quantizer that is still to come; None for any other sum."""
+    if len(tensors) != 2 or any(len(t.parts) != 1 or (t.index < 0).any() for t in tensors):
+        return None
+    if tensors[0].index.shape != tensors[1].index.shape:
+        return None
+    if len(tensors[0].parts[0].values) * len(tensors[1].parts[0].values) > MOST_VALUES:
+        return None
+    return Pair(node, (tensors[0], tensors[1]), (signs[0], signs[1]), name, refusal)
+
+
+def layer_of_pair(
+    pair: Pair, region: Region, levels: Levels, tensor: str, shape: tuple[int, ...]
+) -> tuple[Layer, Int] | None:
+    """The layer of a sum and the quantizer behind it, and where its features stand in the tensor.
+
+    None where no two weights part the pairs of levels as the quantizer does, or where there is too much to look at.
+    """
+    sums = _enumerate(pair)
+    decisions = _decisions(region, levels, sums)
+    if decisions is None:
+        return None
+    reached, falling = decisions
+    for p, q in _candidates(pair):
+        cuts = _parted(pair, sums, (p, q), reached)
+        if cuts is not None:
+            break
+    else:
+        return None
+    sums_of = _accumulate(pair, (p, q))
+    if sums_of.shape[0] != len(reached):  # arms that lie differently are added feature by feature
+        if region.single.columns > 1:
+            return None
+        reached = np.broadcast_to(reached[:1], (sums_of.shape[0], levels.count))
+        falling = np.broadcast_to(falling[:1], (sums_of.shape[0],))
+        cuts = np.broadcast_to(cuts[0][:1], reached.shape), np.broadcast_to(cuts[1][:1], reached.shape)
+    root = turned(sums_of, falling)
+    below, above = cuts
+    limits = np.where(falling[:, None], -below, above)[None]
+    never, always = root.reach[..., 1:] + 1, root.reach[..., :1]
+    last = len(sums.values)
+    limits = np.where(np.where(falling[:, None], reached == 0, reached == last)[None], never, limits)
+    limits = np.where(np.where(falling[:, None], reached == last, reached == 0)[None], always, limits)
+    written = pair.node.outputs[0] in region.model.written
+    doubts = () if written else _doubts(pair, region, levels, sums, reached)
+    layer = fires(root, levels, pair.name, tensor, shape, limits, exact_sums=written, doubts=doubts)
+    return layer, root.layout
+
+
+def _enumerate(pair: Pair) -> _Sums:
+    left, right = (
+        np.float32(sign) * arm.parts[0].values.astype(np.float32) for arm, sign in zip(pair.arms, pair.signs, strict=True)
+    )
+    total = (left[:, None] + right[None, :]).reshape(-1)
+    order = np.argsort(total, kind="stable")
+    values, first = np.unique(total[order], return_index=True)
+    return _Sums(np.stack(np.divmod(order, len(right)), axis=1), np.append(first, len(order)), values)
+
+
+def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.NDArray[np.bool_]] | None:
+    """Index of the first value past each decision, (channels, levels), and which functions fall.
+
+    A rising function is above level i from that value on, a falling one before it.
+    """
+    alone = region.single
+    columns = alone.columns
+    if region.moves or alone.axes not in ((1,), ()) or len(sums.values) * columns > MOST_VALUES:
+        return None
+    f = alone.function()
+    found = np.searchsorted(levels.cuts, f(np.repeat(sums.values[:, None], columns, axis=1)))  # levels, (values, columns)
+    moves = np.diff(found, axis=0)
+    falling = np.asarray((moves < 0).any(axis=0))
+    if (falling & (moves > 0).any(axis=0)).any():
+        raise not_monotone(region.end)
+    steps = np.arange(levels.count)
+    reached = np.empty((columns, levels.count), np.int64)
+    for column in range(columns):
+        own = found[:, column]
+        reached[column] = (
+            len(own) - np.searchsorted(own[::-1], steps, side="right")
+            if falling[column]
+            else np.searchsorted(own, steps, side="right")
+        )
+    channels = region.model.shapes[region.root][0]
+    return np.broadcast_to(reached, (channels, levels.count)), np.broadcast_to(falling, (channels,))
+
+
+def _candidates(pair: Pair) -> Iterator[tuple[int, int]]:
+    """Weights near the ratio of the scales, small ones first."""
+    ratio = pair.arms[0].parts[0].scale / pair.arms[1].parts[0].scale
+    near = {(round(n * ratio), n) for n in range(1, SMALL + 1)} | {(n, round(n / ratio)) for n in range(1, SMALL + 1)}
+    fit = [(p, q) for p, q in near if 0 < p <= SMALL and 0 < q <= SMALL and gcd(p, q) == 1]
+    yield from sorted(fit, key=lambda both: (max(both), both))
+    for bits in range(7, LARGE.bit_length()):
+        close = Fraction(ratio).limit_denominator(1 << bits)
+        if close and close.numerator <= LARGE:
+            yield close.numerator, close.denominator
+
+
+def _parted(pair: Pair, sums: _Sums, weights: tuple[int, int], reached: Int) -> tuple[Int, Int] | None:
+    """The largest potential before each decision and the smallest after it, if every decision parts them."""
+    potential = sums.pairs @ (np.array(weights) * pair.signs)
+    before = np.maximum.accumulate(potential)
+    after = np.minimum.accumulate(potential[::-1])[::-1]
+    at = sums.first[reached]
+    below, above = before[np.maximum(at - 1, 0)], after[np.minimum(at, len(potential) - 1)]
+    return (below, above) if np.all((below < above) | (at == 0) | (at == len(potential))) else None
+
+
+def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
+    """The potential itself: both arms with whole numbers for scales."""
+    arms = []
+    for arm, weight in zip(pair.arms, weights, strict=True):
+        part = arm.parts[0]
+        whole = weight * np.arange(part.population.levels + 1, dtype=np.float64)
+        arms.append(replace(arm, parts=(replace(part, scale=float(weight), zero_point=0.0, values=whole),)))
+    return add_levels(pair.node, arms, pair.name, pair.signs)
+
+
+def _doubts(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> tuple[Doubt, ...]:
+    """Decisions that the rounding of an operator that is not the file's own could move."""
+    largest = max(arm.parts[0].largest for arm in pair.arms)
+    slack = 8 * UNIT_ROUNDOFF * largest
+    x = np.repeat(sums.values.astype(np.float64)[:, None], region.columns, axis=1)
+    bounds = propagate(region, (x - slack, x + slack))
+    if bounds is None:
+        every = np.ndindex(*reached.shape)
+        return tuple(Doubt(channel, 0, level, slack) for channel, level in every)
+    low, high = (np.searchsorted(levels.cuts, np.broadcast_to(b, x.shape)) for b in bounds)
+    return tuple(
+        Doubt(int(channel), 0, level, slack)
+        for level in range(levels.count)
+        for channel in np.flatnonzero(((low <= level) & (high > level)).any(axis=0))
+    )

@@ -1,0 +1,91 @@
+"""Which sums each function of a region applies to: a function a channel, a channel in phases, or one an element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.ir.layers import Doubt, Int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Function n applies to the sums of channel ``channel[k, n]`` at positions of class ``border[k, n]``, for every k."""
+
+    border: Int  # (rows, columns)
+    channel: Int  # (rows, columns)
+    shown: npt.NDArray[np.bool_]  # (rows, columns): whether there are any; a constant may stand there instead
+
+    def of(self, root: Accumulator) -> Accumulator:
+        """The sums with a channel for every function, and a class for every row."""
+        return replace(
+            root,
+            scale=root.scale[self.border, self.channel],
+            offset=root.offset[self.border, self.channel],
+            reach=root.reach[self.border, self.channel],
+            exact=np.asarray(root.exact[self.channel].all(axis=0)),
+            magnitude=root.magnitude[self.channel].max(axis=0),
+        )
+
+    def back(self, root: Accumulator, limits: Int, end: str) -> Int:
+        """Thresholds (rows, columns, levels) as the layer's (classes, channels, levels): never, where none is told.
+
+        Raises
+        ------
+        ModelError
+            Two functions differ that apply to the same sums.
+        """
+        found = np.repeat(root.reach[..., 1:] + 1, limits.shape[2], axis=2)
+        found[self.border[self.shown], self.channel[self.shown]] = limits[self.shown]
+        if (found[self.border, self.channel] != limits)[self.shown].any():
+            raise ModelError(
+                end,
+                "quantizes copies of the same sums in several ways, but a neuron has one threshold; treat copies alike",
+                code="requantized",
+                node=end,
+            )
+        return found
+
+    def back_doubts(self, doubts: tuple[Doubt, ...]) -> tuple[Doubt, ...]:
+        """Doubts about functions as those about the layer's thresholds."""
+        found = {}
+        for doubt in doubts:
+            at = doubt.border_class, doubt.channel
+            if self.shown[at]:
+                moved = replace(doubt, border_class=int(self.border[at]), channel=int(self.channel[at]))
+                found[moved.border_class, moved.channel, moved.level] = moved
+        return tuple(found.values())
+
+
+def columns_of(root: Accumulator, axes: tuple[int, ...]) -> Columns | None:
+    """Functions along one axis of the tensor that has the sums; None where each of them meets several channels."""
+    if len(axes) != 1:
+        return None
+    channel = np.where(root.layout >= 0, root.layout // root.border.size, -1)
+    rows = np.moveaxis(channel, axes[0] - 1, 0).reshape(root.layout.shape[axes[0] - 1], -1)
+    classes = len(root.scale)
+    most = rows.max(axis=1)
+    alone = len(np.unique(most[most >= 0])) == (most >= 0).sum()
+    if alone and ((rows == most[:, None]) | (rows < 0)).all():
+        return _paired(np.arange(classes), most[None])
+    phases, rest = divmod(root.shape[0], len(rows))
+    if rest or (rows // phases != np.arange(len(rows))[:, None]).any():
+        return None
+    channels = np.arange(root.shape[0]).reshape(-1, phases).T
+    return _paired(np.arange(classes).repeat(phases), np.tile(channels, (classes, 1)))
+
+
+def each(root: Accumulator) -> Columns:
+    """A function for every element of the tensor, every position being a class."""
+    flat = root.layout.reshape(1, -1)
+    channel, position = np.divmod(np.maximum(flat, 0), root.border.size)
+    return Columns(position, channel, flat >= 0)
+
+
+def _paired(border: Int, channel: Int) -> Columns:
+    border, channel = np.broadcast_arrays(border[:, None], channel)
+    return Columns(border, np.maximum(channel, 0), channel >= 0)

@@ -1,0 +1,223 @@
+"""Linear operators on quantized tensors, as integer connections: value = scale * potential + offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd, lcm
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
+from qsnnc.frontend.linear.views import Window
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
+from qsnnc.ir.layers import Connection, Int, reachable
+
+#: numerator and denominator of the ratio of two scales that come together
+MOST_RATIO = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arm:
+    """A tensor, seen as a map, and the kernel that reads it."""
+
+    tensor: Quantized
+    shape: tuple[int, int, int]
+    kernel: F64  # (outputs, inputs / groups, rows, columns)
+    groups: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """One connection to be: real weights, and the integers that they are but for a scale a channel."""
+
+    part: Part
+    real: F64
+    whole: Int
+    groups: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offsets:
+    """What is added to the weighted levels, by border class."""
+
+    border: Int  # (rows, columns)
+    values: F64  # (classes, channels)
+    magnitude: F64  # (channels,): of the constants among the terms, the bias included
+    grid: F64  # (channels,): a power of two that divides them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """What an operator is called and where its results lie in the ONNX tensor."""
+
+    name: str
+    kind: str
+    node: Node
+    shape: tuple[int, int, int]
+    layout: Int
+    axis: int = 1
+
+
+def classes(keys: npt.NDArray[Any], shape: tuple[int, int]) -> tuple[Int, Int]:
+    """Classes of positions with equal rows.
+
+    Parameters
+    ----------
+    keys : ndarray, (positions, ...)
+
+    Returns
+    -------
+    border : ndarray, int64, (rows, columns)
+    example : ndarray, int64, (classes,)
+        A position of each class.
+    """
+    _, example, border = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return border.reshape(shape).astype(np.int64), example.astype(np.int64)
+
+
+def idle(tensors: Sequence[Quantized], shape: tuple[int, int, int]) -> list[Piece]:
+    """Weights of nought on levels that became constants, where nothing but constants is read."""
+    part = next((part for tensor in tensors for part in tensor.parts), None)
+    if part is None:
+        return []
+    channels, *space = part.population.shape
+    nought = np.zeros((shape[0], channels, 1, 1), np.int64)
+    beyond = [max(0, size - mine) for size, mine in zip(shape[1:], space, strict=True)]
+    return [Piece(part, nought.astype(np.float64), nought, 1, Window((1, 1), pads=(0, 0, beyond[0], beyond[1])))]
+
+
+def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -> Accumulator:
+    """Give the pieces one unit a channel, and find out what is exact.
+
+    Parameters
+    ----------
+    scales : ndarray, float64, (channels,)
+        Real weight = scale * integer weight.
+    """
+    if not pieces:
+        raise ModelError(
+            sums.node.name,
+            f"{sums.node.op} reads constants only: nothing is left to compute; remove it from the model",
+            code="constant-activation",
+            node=sums.node.name,
+        )
+    factors, base = _factors(sums, pieces)
+    unit = scales * base
+    links, exact = [], np.ones(len(scales), bool)
+    magnitude, grid, terms = offsets.magnitude.copy(), offsets.grid.copy(), 1
+    for piece, factor in zip(pieces, factors, strict=True):
+        rows = piece.real.reshape(len(piece.real), -1)
+        weights = piece.whole * factor[:, None, None, None]
+        links.append(piece.window.connect(piece.part.population.name, weights, piece.groups))
+        used = rows.any(axis=1)
+        grid[used] = np.minimum(grid[used], dyadic_units(rows[used]) * piece.part.step)
+        magnitude += np.abs(rows).sum(axis=1) * piece.part.largest
+        terms += rows.shape[1] + piece.part.roundings
+        # integers times scales must be the very floats of the graph
+        exact &= (weights.reshape(rows.shape) * (unit / piece.part.scale)[:, None] == rows).all(axis=1)
+    sources = {piece.part.population.name: piece.part.population for piece in pieces}
+    links = _merged(links)
+    reach = reachable(tuple(links), sources, sums.shape)
+    exact &= (grid > 0) & (magnitude < EXACT_BELOW * grid)
+    return Accumulator(
+        name=sums.name,
+        kind=sums.kind,
+        node=sums.node,
+        shape=sums.shape,
+        connections=tuple(links),
+        scale=np.tile(unit, (len(offsets.values), 1)),
+        offset=offsets.values,
+        border=offsets.border,
+        reach=span(reach, offsets.border),
+        exact=exact,
+        grid=grid,
+        magnitude=magnitude,
+        terms=terms,
+        sources=sources,
+        layout=sums.layout,
+        axis=sums.axis,
+    )
+
+
+def _merged(links: list[Connection]) -> list[Connection]:
+    """One connection for those from one population through one window: its channels at several scales, say."""
+    kept: dict[object, Connection] = {}
+    for link in links:
+        key = (link.source, link.strides, link.pads, link.dilations, link.groups, link.level_wise, link.weights.shape)
+        other = kept.get(key)
+        kept[key] = link if other is None else replace(link, weights=link.weights + other.weights)
+    return list(kept.values())
+
+
+def span(reach: Int, border: Int) -> Int:
+    """Smallest and largest potential in each class: (positions, channels, 2) to (classes, channels, 2)."""
+    order = np.argsort(border.reshape(-1), kind="stable")
+    starts = np.searchsorted(border.reshape(-1)[order], np.arange(border.max() + 1))
+    low = np.minimum.reduceat(reach[order, :, 0], starts, axis=0)
+    high = np.maximum.reduceat(reach[order, :, 1], starts, axis=0)
+    return np.stack([low, high], axis=-1)
+
+
+def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
+    """What each piece's integers are multiplied by, a channel, so that all have one unit; and the level's share of it."""
+    channels = len(pieces[0].real)
+    scales = [piece.part.scale for piece in pieces]
+    if len(set(scales)) == 1:
+        return [np.ones(channels, np.int64)] * len(pieces), np.full(channels, scales[0])
+    used = np.stack([piece.real.reshape(channels, -1).any(axis=1) for piece in pieces], axis=1)
+    factors, base = np.ones((channels, len(pieces)), np.int64), np.full(channels, scales[0])
+    for pattern in np.unique(used, axis=0):
+        there = np.flatnonzero(pattern)
+        if len(there):
+            found, unit = common_unit([scales[i] for i in there], sums.node, _advice(sums, pieces))
+            mine = (used == pattern).all(axis=1)
+            factors[np.ix_(mine, there)] = found
+            base[mine] = unit
+    return list(factors.T), base
+
+
+def _advice(sums: Sums, pieces: list[Piece]) -> str:
+    """How to give what is brought together one scale."""
+    if sums.node.op in ("Add", "Sub", "Sum"):
+        return ""
+    if len({piece.part.population.name for piece in pieces}) == 1:
+        return " for all channels (Brevitas: scaling_per_output_channel=False)"
+    return ": one quantizer for all arms of the Concat (Brevitas: the same module on each), or a second one behind it"
+
+
+def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[list[int], float]:
+    """Integers n and a unit with scale = n * unit for each of the scales; ``advice`` is what else would help.
+
+    Raises
+    ------
+    ModelError
+        Their ratios are no fractions of small integers.
+    """
+    if all(float(scale).is_integer() and scale < EXACT_BELOW for scale in scales):
+        step = gcd(*map(int, scales))
+        return [int(scale) // step for scale in scales], float(step)
+    joins = node.op in ("Add", "Sub", "Sum")
+    if joins and not advice:
+        advice = ", or quantize the sum (to 8 bits or fewer)"
+    ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
+    for scale, ratio in zip(scales, ratios, strict=True):
+        if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
+            raise ModelError(
+                node.name,
+                f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
+                f"integers up to {MOST_RATIO}; give its inputs one scale{advice}",
+                code="add-scales" if joins else "concat-scales",
+                node=node.name,
+                found=float(scale / scales[0]),
+                allowed=f"n / m with n, m <= {MOST_RATIO}",
+            )
+    whole = lcm(*(ratio.denominator for ratio in ratios))
+    return [int(ratio * whole) for ratio in ratios], scales[0] / whole

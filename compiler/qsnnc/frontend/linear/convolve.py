@@ -1,0 +1,219 @@
+"""Sums over windows: each population that a tensor shows becomes a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, classes, idle
+from qsnnc.frontend.linear.polyphase import phased
+from qsnnc.frontend.linear.tensors import F64, Accumulator
+from qsnnc.frontend.linear.unrolled import fits, spread, ungrouped
+from qsnnc.frontend.linear.views import View, Window, through, views
+from qsnnc.frontend.linear.weight_grid import integer_weights
+from qsnnc.frontend.numerics.exactness import dyadic_units
+from qsnnc.ir.layers import Int
+
+T = TypeVar("T", bound=np.generic)
+
+
+def convolve(
+    sums: Sums,
+    arms: Sequence[Arm],
+    bias: F64,
+    *,
+    per_channel: bool = True,
+    apart: Int | None = None,
+    written_out: bool = True,
+) -> Accumulator:
+    """Sum of convolutions.
+
+    Parameters
+    ----------
+    bias : ndarray, float64, (channels,)
+    per_channel : bool
+        Whether a weight scale a channel is preferred where that makes weights narrower.
+    apart : ndarray, int64, (rows * columns,), optional
+        Positions with different numbers get border classes of their own.
+    written_out : bool
+        Whether a window that no kernel can move over a population may become a matrix.
+    """
+    try:
+        return _moving(sums, arms, bias, per_channel=per_channel, apart=apart)
+    except ModelError as error:
+        if error.code != "reshape-before-window":
+            raise
+        refusal = error
+    for split, parts, phases in phased(sums, arms) if apart is None and written_out else ():
+        try:
+            return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
+        except ModelError as error:
+            if error.code != "reshape-before-window":
+                raise
+    if not written_out or not fits(sums, arms):
+        raise refusal
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    return spread(sums, arms, integers, scales, bias)
+
+
+def _integers(sums: Sums, arms: Sequence[Arm], *, per_channel: bool) -> tuple[list[Int], F64]:
+    """Integer weights of each arm, and the scale a channel that all arms share."""
+    rows = np.concatenate([arm.kernel.reshape(len(arm.kernel), -1) for arm in arms], axis=1)
+    whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
+    cuts = np.cumsum([arm.kernel[0].size for arm in arms])[:-1]
+    return [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)], scales
+
+
+def _moving(sums: Sums, arms: Sequence[Arm], bias: F64, *, per_channel: bool, apart: Int | None = None) -> Accumulator:
+    """Kernels that move over populations.
+
+    Raises
+    ------
+    ModelError
+        There is no kernel that does, for one of the arms: ``reshape-before-window``.
+    """
+    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    seen = [
+        (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
+    ]
+    pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
+    pieces = pieces or idle([arm.tensor for arm in arms], sums.shape)
+    offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
+    return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
+
+
+def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
+    moved = through(view, arm.window, arm.shape[1:], sums.shape[1:])
+    assert view.part is not None
+    if moved is None:
+        raise ModelError(
+            sums.node.name,
+            f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
+            "reflection or crop before it moves them); move that to where a matrix reads it",
+            code="reshape-before-window",
+            node=sums.node.name,
+        )
+    channels = arm.shape[0]
+    if view.whole(channels):
+        return Piece(view.part, arm.kernel, whole, arm.groups, moved)
+    source = view.part.population.shape[0]
+    real = _placed(ungrouped(arm.kernel, arm.groups, channels), view, source)
+    integers = _placed(ungrouped(whole, arm.groups, channels), view, source)
+    groups = _most_groups(real, arm.groups)
+    return Piece(view.part, grouped(real, groups), grouped(integers, groups), groups, moved)
+
+
+def _placed(kernel: npt.NDArray[T], view: View, source: int) -> npt.NDArray[T]:
+    """The kernel's weights where the population has the channels that the tensor shows."""
+    full = np.zeros((source, len(kernel), *kernel.shape[2:]), kernel.dtype)
+    np.add.at(full, view.features, kernel[:, view.channels].swapaxes(0, 1))  # type: ignore[arg-type]
+    return np.ascontiguousarray(full.swapaxes(0, 1))
+
+
+def grouped(kernel: npt.NDArray[T], groups: int) -> npt.NDArray[T]:
+    """Leave out what no group reads; the opposite of `ungrouped`."""
+    if groups == 1:
+        return kernel
+    outputs, channels = kernel.shape[:2]
+    parts = kernel.reshape(groups, outputs // groups, groups, channels // groups, *kernel.shape[2:])
+    mine = np.stack([parts[group, :, group] for group in range(groups)])
+    return np.ascontiguousarray(mine.reshape(outputs, channels // groups, *kernel.shape[2:]))
+
+
+def _most_groups(kernel: F64, wish: int) -> int:
+    """The largest number of groups, up to the wish, that the kernel falls into."""
+    outputs, channels = kernel.shape[:2]
+    there = np.argwhere(kernel.reshape(outputs, channels, -1).any(axis=2))
+    most = gcd(outputs, channels)
+    for groups in (n for n in range(min(wish, most), 1, -1) if most % n == 0):
+        if (there[:, 0] // (outputs // groups) == there[:, 1] // (channels // groups)).all():
+            return groups
+    return 1
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Add up pieces that read the same levels through the same window: a tensor added to itself, say."""
+    kept: list[Piece] = []
+    for piece in pieces:
+        for number, other in enumerate(kept):
+            if (other.part.key, other.window, other.groups) == (piece.part.key, piece.window, piece.groups):
+                kept[number] = Piece(
+                    piece.part, other.real + piece.real, other.whole + piece.whole, piece.groups, piece.window
+                )
+                break
+        else:
+            kept.append(piece)
+    return kept
+
+
+def _overlaid(pieces: list[Piece], out: tuple[int, int]) -> list[Piece]:
+    """One kernel for the pieces that read the same levels in the same steps, where together they leave out little."""
+    alike: dict[object, list[Piece]] = {}
+    for piece in pieces:
+        alike.setdefault((piece.part.key, piece.window.strides, piece.groups), []).append(piece)
+    found: list[Piece] = []
+    for group in alike.values():
+        one = _one_kernel(group, out) if len(group) > 1 else None
+        found += [one] if one is not None else group
+    return found
+
+
+def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
+    """Every piece's taps in one kernel that holds them all; None where it would be larger than they are."""
+    first, axes = pieces[0], (0, 1)
+    at = [
+        [np.arange(p.window.kernel[axis]) * p.window.dilations[axis] - p.window.pads[axis] for axis in axes] for p in pieces
+    ]
+    base = [min(int(rows[axis].min()) for rows in at) for axis in axes]
+    steps = [gcd(*(int(n) for rows in at for n in rows[axis] - base[axis])) or 1 for axis in axes]
+    places = [[(rows[axis] - base[axis]) // steps[axis] for axis in axes] for rows in at]
+    kernel = tuple(1 + max(int(rows[axis].max()) for rows in places) for axis in axes)
+    if kernel[0] * kernel[1] > sum(p.window.kernel[0] * p.window.kernel[1] for p in pieces):
+        return None
+    real = np.zeros((*first.real.shape[:2], *kernel))
+    whole = np.zeros(real.shape, np.int64)
+    for piece, (rows, columns) in zip(pieces, places, strict=True):
+        real[:, :, rows[:, None], columns] += piece.real
+        whole[:, :, rows[:, None], columns] += piece.whole
+    strides, source = first.window.strides, first.part.population.shape[1:]
+    end = [
+        max(0, (out[axis] - 1) * strides[axis] + (kernel[axis] - 1) * steps[axis] + 1 - source[axis] + base[axis])
+        for axis in axes
+    ]
+    window = Window((kernel[0], kernel[1]), strides, (-base[0], -base[1], end[0], end[1]), (steps[0], steps[1]))
+    return Piece(first.part, real, whole, first.groups, window)
+
+
+def _offsets(seen: list[tuple[Arm, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:
+    """Zero points and constants under every window, told apart where the border cuts them off."""
+    channels, positions = len(bias), out[0] * out[1]
+    keys: list[npt.NDArray[Any]] = [] if apart is None else [apart.reshape(positions, 1)]
+    parts: list[tuple[F64, F64]] = []  # what each tap adds at each position, and its weight in each channel
+    magnitude, grid = np.abs(bias), dyadic_units(bias[:, None])
+    for arm, view in seen:
+        level = view.part.scale * view.part.zero_point if view.part is not None else 0.0
+        constant = np.array([level, *arm.tensor.fixed])[1 + view.fixed]  # by position of the tensor
+        if not constant.any():
+            continue
+        flat = arm.window.taps(arm.shape[1:], out)
+        value = np.where(flat >= 0, constant[flat], 0.0)
+        kernel = np.asarray(ungrouped(arm.kernel, arm.groups, arm.shape[0])[:, view.channels], np.float64)
+        keys.append(np.unique(value, return_inverse=True)[1].reshape(value.shape))
+        parts.append((value, kernel.sum(axis=1).reshape(channels, -1)))
+        if (view.fixed >= 0).any():
+            others = arm.tensor.fixed[np.unique(view.fixed[view.fixed >= 0])]
+            size = np.abs(kernel).reshape(channels, -1)
+            magnitude = magnitude + size.sum(axis=1) * np.abs(others).max()
+            grid = np.minimum(grid, dyadic_units(size) * dyadic_units(others[None])[0])
+    if not keys:
+        return Offsets(np.zeros(out, np.int64), bias[None].copy(), magnitude, grid)
+    border, example = classes(np.concatenate(keys, axis=1), out)
+    values = np.tile(bias, (len(example), 1))
+    for value, per_tap in parts:
+        values += value[example] @ per_tap.T
+    return Offsets(border, values, magnitude, grid)

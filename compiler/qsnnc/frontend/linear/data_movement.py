@@ -1,0 +1,173 @@
+"""Operators that only move values: the reference moves numbers instead, and says where each feature went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.tensors import Quantized, together
+from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.reference import session
+from qsnnc.ir.layers import Int
+
+#: whose kernels the reference has for floating point only, Flatten's before opset 9
+FLOATING = frozenset(("DepthToSpace", "Flatten", "SpaceToDepth"))
+#: for 32-bit integers at most
+SCALING = frozenset(("Resize", "Upsample"))
+
+
+def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, filled: float | None = None) -> list[Quantized]:
+    """Every output of a node as levels; ``tensors`` are its data inputs in order, None for a constant of a Concat.
+
+    ``filled`` is what a Pad fills in, where that is not the value that it says.
+
+    Raises
+    ------
+    ModelError
+        It moves the batch, or an input that says where to is not constant.
+    """
+    if node.op in ("Identity", "Dropout"):
+        assert tensors[0] is not None
+        return [tensors[0]]
+    given = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
+    parts, fixed, indices = together(given)
+    extra: dict[str, npt.NDArray[np.int64]] = {}
+    if fills(node):
+        value = pad_value(model, node) if filled is None else filled
+        held = np.flatnonzero(fixed == value)
+        if not len(held):
+            fixed = np.append(fixed, value)
+        extra["value"] = np.array(-1 - (held[0] if len(held) else len(fixed) - 1), np.int64)
+    outputs = [name for name in node.outputs if name]
+    moved = _run(model, node, indices, outputs, extra)
+    return [Quantized(parts, index, fixed) for index in moved]
+
+
+def fills(node: Node) -> bool:
+    """Whether an operator fills in a constant."""
+    return node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant"
+
+
+def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
+    """Where numbers go that stand for the one data input's elements; a Pad fills in -1, which is none of them."""
+    if node.op in ("Identity", "Dropout"):
+        return index
+    outputs = [name for name in node.outputs if name]
+    extra = {"value": np.array(-1, np.int64)} if fills(node) else {}
+    return _run(model, node, [index], outputs, extra)[outputs.index(output)]
+
+
+def _data(node: Node) -> tuple[str, ...]:
+    return node.inputs if node.op == "Concat" else node.inputs[:1]
+
+
+def _constants(model: Model, name: str) -> Quantized:
+    """A constant tensor of a Concat, of one image."""
+    if name not in model.constants:
+        raise ModelError(name, "is neither quantized nor constant", code="activation-not-quantized", node=name)
+    value = model.constants[name].astype(np.float64)
+    if not value.ndim or value.shape[0] != 1:
+        raise ModelError(
+            name,
+            f"a constant of shape {value.shape} meets images one by one; give it a first axis of 1",
+            code="batch-moved",
+            node=name,
+        )
+    fixed, inverse = np.unique(value[0], return_inverse=True)
+    return Quantized((), (-1 - inverse.reshape(value.shape[1:])).astype(np.int64), fixed)
+
+
+def pad_value(model: Model, node: Node) -> float:
+    """The constant that a Pad fills in."""
+    if len(node.inputs) > 2 and node.inputs[2]:
+        if node.inputs[2] not in model.constants:
+            raise ModelError(node.name, "its value must be a constant", code="weights-not-constant", node=node.name)
+        return float(model.constants[node.inputs[2]].reshape(()))
+    return float(node.attributes.get("value", 0.0))
+
+
+def _run(
+    model: Model, node: Node, indices: Sequence[Int], outputs: list[str], extra: dict[str, npt.NDArray[np.int64]]
+) -> list[Int]:
+    """Let the reference move the numbers, a batch of one."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = int(TensorProto.INT64)
+    if node.op in FLOATING:
+        kind = int(TensorProto.DOUBLE)
+    elif node.op in SCALING:
+        _nearest(node)
+        kind = int(TensorProto.INT32)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    names = [f"qsnnc.{number}" for number in range(len(indices))]
+    inputs = list(node.inputs)
+    for number, name in enumerate(names):
+        inputs[number] = name
+    for name in inputs[len(names) :]:
+        if name and name not in model.constants:
+            raise ModelError(
+                node.name,
+                f"{node.op}: its input {name!r} depends on the data; it must be a constant",
+                code="weights-not-constant",
+                node=node.name,
+            )
+    if "value" in extra:
+        inputs = [*inputs, "", ""][:3] if len(inputs) < 3 else inputs
+        inputs[2] = "qsnnc.value"
+    attributes = {name: value for name, value in node.attributes.items() if not (node.op == "Pad" and name == "value")}
+    if node.op == "Pad" and "pads" in attributes:  # opset 10 and before: an attribute; the numbers need an input
+        return [_pad(index[None], attributes, int(extra.get("value", np.array(0))))[0] for index in indices]
+    plain = helper.make_node(node.op, inputs, outputs, **attributes)
+    shapes = [(1, *index.shape) for index in indices]
+    part = model.subgraph(
+        {name: (kind, shape) for name, shape in zip(names, shapes, strict=True)},
+        outputs,
+        [replace(node, inputs=tuple(inputs), outputs=tuple(outputs), proto=plain)],
+    )
+    if "value" in extra:
+        part.graph.initializer.append(numpy_helper.from_array(extra["value"].astype(dtype), "qsnnc.value"))
+    try:
+        found = session(part).run(outputs, {n: i[None].astype(dtype) for n, i in zip(names, indices, strict=True)})
+    except ModelError as error:
+        reason = " ".join(str(error).split())[-160:]
+        raise ModelError(
+            node.name, f"{node.op} cannot be run on one image: {reason}", code="batch-moved", node=node.name
+        ) from None
+    for moved in found:
+        if not moved.ndim or moved.shape[0] != 1:
+            raise ModelError(
+                node.name,
+                f"{node.op} moves the batch axis: one image of shape {shapes[0]} becomes {tuple(moved.shape)}; keep axis 0",
+                code="batch-moved",
+                node=node.name,
+            )
+    return [np.asarray(moved[0], np.int64) for moved in found]
+
+
+def _nearest(node: Node) -> None:
+    """Refuse what mixes values."""
+    mode = node.attributes.get("mode", b"nearest").decode()
+    if mode != "nearest":
+        raise ModelError(
+            node.name,
+            f"{node.op} in mode {mode!r} mixes neighbours; use nearest, or a ConvTranspose with the weights of the mixture",
+            code="model-attribute",
+            node=node.name,
+            found=mode,
+            allowed="nearest",
+        )
+
+
+def _pad(index: npt.NDArray[np.int64], attributes: dict[str, object], value: int) -> npt.NDArray[np.int64]:
+    """Pad as opset 2 spells it."""
+    pads = np.array(attributes["pads"]).reshape(2, -1)
+    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "edge"}[attributes.get("mode", b"constant")]  # type: ignore[index]
+    if (pads < 0).any():
+        cut = tuple(slice(max(0, -a), n - max(0, -b)) for a, b, n in zip(*pads, index.shape, strict=True))
+        index, pads = index[cut], np.maximum(pads, 0)
+    extra = {"constant_values": value} if mode == "constant" else {}
+    return np.pad(index, list(zip(*pads, strict=True)), mode=mode, **extra)  # type: ignore[call-overload,no-any-return]

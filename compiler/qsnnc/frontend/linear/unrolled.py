@@ -1,0 +1,140 @@
+"""Windows on a tensor that a reshape or reflection has reordered: every weight is written out, feature by feature.
+
+A convolution reads rows and columns of a population. Where a tensor shows them in another order, no kernel can be shared:
+the layer becomes a matrix from all features that are read to all that are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, span
+from qsnnc.frontend.linear.tensors import F64, Accumulator
+from qsnnc.frontend.linear.views import Window
+from qsnnc.frontend.numerics.exactness import dyadic_units
+from qsnnc.ir.layers import Connection, Int, reachable
+
+T = TypeVar("T", bound=np.generic)
+
+#: weights that may be written out
+MOST_WEIGHTS = 1 << 23
+
+
+def fits(sums: Sums, arms: Sequence[Arm]) -> bool:
+    """Whether the matrix stays small enough."""
+    features = max(int(arm.tensor.starts[-1]) for arm in arms)
+    return int(np.prod(sums.shape)) * features <= MOST_WEIGHTS
+
+
+def spread(sums: Sums, arms: Sequence[Arm], integers: Sequence[Int], scales: F64, bias: F64) -> Accumulator:
+    """Sum of convolutions as one matrix: channel o at position p is output o * positions + p."""
+    channels, (rows, columns) = sums.shape[0], sums.shape[1:]
+    positions = rows * columns
+    offset = np.tile(bias[:, None], (1, positions))
+    magnitude, grid = np.abs(offset), np.repeat(dyadic_units(bias[:, None])[:, None], positions, axis=1)
+    pieces = []
+    for arm, q in zip(arms, integers, strict=True):
+        tensor = arm.tensor
+        flat = arm.window.taps(arm.shape[1:], (rows, columns))
+        kernel = ungrouped(arm.kernel, arm.groups, arm.shape[0]).reshape(channels, arm.shape[0], -1)
+        whole = ungrouped(q, arm.groups, arm.shape[0]).reshape(kernel.shape)
+        at, tap = np.nonzero(flat >= 0)
+        read = tensor.index.reshape(arm.shape[0], -1)[:, flat[at, tap]]  # (channels of the tensor, windows' taps)
+        for start, part in zip(tensor.starts[:-1], tensor.parts, strict=True):
+            size = part.population.features
+            channel, which = np.nonzero((read >= start) & (read < start + size))
+            feature = read[channel, which] - start
+            full = np.zeros((positions * size, channels))
+            exact = np.zeros(full.shape, np.int64)
+            np.add.at(full, at[which] * size + feature, kernel[:, channel, tap[which]].T)
+            np.add.at(exact, at[which] * size + feature, whole[:, channel, tap[which]].T)
+            shape = (channels * positions, *part.population.shape)
+            real = full.T.reshape(shape)
+            offset += part.scale * part.zero_point * full.reshape(positions, size, channels).sum(axis=1).T
+            pieces.append(Piece(part, real, exact.T.reshape(shape), 1, Window(part.population.shape[1:])))
+        channel, which = np.nonzero(read < 0)
+        if len(which):
+            values = tensor.fixed[-1 - read[channel, which]]
+            terms = kernel[:, channel, tap[which]] * values
+            for target, part_of in ((offset, terms), (magnitude, np.abs(terms))):
+                np.add.at(target.T, at[which], part_of.T)
+            grid = np.minimum(grid, dyadic_units(terms)[:, None])
+    offsets = Offsets(np.zeros((1, 1), np.int64), offset.reshape(1, -1), magnitude.reshape(-1), grid.reshape(-1))
+    every = Sums(sums.name, sums.kind, sums.node, (channels * positions, 1, 1), sums.layout, sums.axis)
+    return accumulate(every, pieces, np.repeat(scales, positions), offsets)
+
+
+def ungrouped(kernel: npt.NDArray[T], groups: int, channels: int) -> npt.NDArray[T]:
+    """Write the zeros of a grouped kernel out: (outputs, channels, rows, columns)."""
+    if groups == 1:
+        return kernel
+    outputs, inputs = kernel.shape[:2]
+    full = np.zeros((groups, outputs // groups, groups, inputs, *kernel.shape[2:]), kernel.dtype)
+    for group in range(groups):
+        full[group, :, group] = kernel.reshape(groups, outputs // groups, *kernel.shape[1:])[group]
+    return full.reshape(outputs, channels, *kernel.shape[2:])
+
+
+def in_order(sums: Accumulator) -> Accumulator | None:
+    """The same sums feature by feature, in the order of the tensor; None where that takes too many weights."""
+    if weights_of(sums) > MOST_WEIGHTS:
+        return None
+    every, rows = by_feature(sums), sums.layout.reshape(-1)
+    shape = (len(rows), 1, 1)
+    links = tuple(replace(link, weights=link.weights[rows]) for link in every.connections)
+    return replace(
+        every,
+        shape=shape,
+        connections=links,
+        scale=every.scale[:, rows],
+        offset=every.offset[:, rows],
+        reach=every.reach[:, rows],
+        exact=every.exact[rows],
+        grid=every.grid[rows],
+        magnitude=every.magnitude[rows],
+        layout=np.arange(len(rows)).reshape(sums.layout.shape),
+        axis=1,
+    )
+
+
+def weights_of(sums: Accumulator) -> int:
+    """Weights of sums that are written out feature by feature."""
+    return int(np.prod(sums.shape)) * sum(sums.sources[link.source].features for link in sums.connections)
+
+
+def by_feature(sums: Accumulator) -> Accumulator:
+    """Channel o at position p becomes output o * positions + p."""
+    border = sums.border.reshape(-1)
+    links = tuple(_matrix(link, sums) for link in sums.connections)
+    shape = (sums.shape[0] * border.size, 1, 1)
+    whole = np.zeros((1, 1), np.int64)
+    return replace(
+        sums,
+        shape=shape,
+        connections=links,
+        scale=sums.scale[border].T.reshape(1, -1),
+        offset=sums.offset[border].T.reshape(1, -1),
+        border=whole,
+        reach=span(reachable(links, sums.sources, shape), whole),
+        exact=sums.exact.repeat(border.size),
+        grid=sums.grid.repeat(border.size),
+        magnitude=sums.magnitude.repeat(border.size),
+    )
+
+
+def _matrix(link: Connection, sums: Accumulator) -> Connection:
+    """A convolution as a matrix on all features of its source."""
+    channels, rows, columns = sums.shape
+    source = sums.sources[link.source].shape
+    weights = ungrouped(link.weights, link.groups, source[0]).reshape(channels, source[0], -1)
+    taps: Int = link.taps(source[1:], (rows, columns))
+    full = np.zeros((channels, len(taps), source[0], source[1] * source[2]), np.int64)
+    for tap in range(taps.shape[1]):  # at one tap, no two windows read the same position
+        at = np.flatnonzero(taps[:, tap] >= 0)
+        full[:, at, :, taps[at, tap]] += weights[:, :, tap]
+    return Connection(link.source, full.reshape(-1, *source))

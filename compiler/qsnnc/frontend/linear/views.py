@@ -1,0 +1,162 @@
+"""Which populations a tensor shows, and through which window: concatenated, sliced, padded, moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.linear.tensors import Part, Quantized
+from qsnnc.frontend.model.model import Node
+from qsnnc.ir.layers import Connection, Int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Kernel size and movement of a convolution or pool, in two dimensions."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+    def taps(self, space: tuple[int, int], out: tuple[int, int]) -> Int:
+        """Flat position in the tensor of each tap of each window, -1 in the padding: (windows, taps)."""
+        return self.connect("", np.zeros((1, 1, *self.kernel), np.int64)).taps(space, out)
+
+    def connect(self, source: str, weights: Int, groups: int = 1, *, level_wise: bool = False) -> Connection:
+        """A connection that moves like this."""
+        return Connection(source, weights, self.strides, self.pads, self.dilations, groups, level_wise)
+
+
+POINT = Window((1, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """Channels of a tensor that show one population through one map of positions, or nothing but constants."""
+
+    part: Part | None
+    channels: Int  # of the tensor
+    features: Int  # the population's channel that each of them shows
+    positions: Int  # (rows * columns of the tensor,): the population's flat position, -1 for a constant
+    fixed: Int  # (rows * columns,): the number of the constant, -1 for a level
+
+    def whole(self, channels: int) -> bool:
+        """Whether the tensor's channels are the population's, all and in order."""
+        assert self.part is not None
+        mine = np.arange(channels)
+        return (
+            channels == self.part.population.shape[0]
+            and np.array_equal(self.channels, mine)
+            and np.array_equal(self.features, mine)
+        )
+
+
+def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[View]:
+    """Take a tensor apart; ``shape`` is its own, seen as (channels, rows, columns).
+
+    Raises
+    ------
+    ModelError
+        A channel shows more than one channel of a population: no convolution can read that.
+    """
+    index = tensor.index.reshape(shape[0], -1)
+    starts = tensor.starts
+    owner = np.where(index >= 0, np.searchsorted(starts, index, side="right") - 1, -1)
+    area = np.array([part.population.shape[1] * part.population.shape[2] for part in tensor.parts] or [1])
+    inside = index - starts[np.maximum(owner, 0)]
+    feature = np.where(owner >= 0, inside // area[owner], -1)
+    position = np.where(owner >= 0, inside % area[owner], -1)
+    fixed = np.where(owner >= 0, -1, -1 - index)
+    found: dict[tuple[int, bytes, bytes], tuple[list[int], list[int]]] = {}
+    for channel in range(shape[0]):
+        shown = owner[channel] >= 0
+        owners, features = np.unique(owner[channel][shown]), np.unique(feature[channel][shown])
+        if len(owners) > 1 or len(features) > 1:
+            raise ModelError(
+                node.name,
+                f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors: a reshape or transpose before "
+                "it reorders features; move that to where a matrix reads it",
+                code="reshape-before-window",
+                node=node.name,
+            )
+        key = (int(owners[0]) if len(owners) else -1, position[channel].tobytes(), fixed[channel].tobytes())
+        channels, shows = found.setdefault(key, ([], []))
+        channels.append(channel)
+        shows.append(int(features[0]) if len(features) else 0)
+    return [
+        View(
+            tensor.parts[number] if number >= 0 else None,
+            np.array(channels),
+            np.array(shows),
+            position[channels[0]],
+            fixed[channels[0]],
+        )
+        for (number, _, _), (channels, shows) in found.items()
+    ]
+
+
+def through(view: View, window: Window, space: tuple[int, int], out: tuple[int, int]) -> Window | None:
+    """The window on the population that reads what ``window`` reads on the tensor; None where there is none."""
+    assert view.part is not None
+    source = view.part.population.shape[1:]
+    flat = window.taps(space, out)
+    wanted = np.where(flat >= 0, view.positions[flat], -1)
+    strides, dilations, begin = [], [], []
+    for axis in (0, 1):
+        factor, shift = _affine(view, space, source, axis)
+        if factor < 1:
+            return None
+        strides.append(window.strides[axis] * factor)
+        dilations.append(window.dilations[axis] * factor)
+        begin.append(window.pads[axis] * factor - shift)
+    end = [
+        max(
+            0, (out[axis] - 1) * strides[axis] + (window.kernel[axis] - 1) * dilations[axis] + 1 - source[axis] - begin[axis]
+        )
+        for axis in (0, 1)
+    ]
+    moved = Window(
+        window.kernel, (strides[0], strides[1]), (begin[0], begin[1], end[0], end[1]), (dilations[0], dilations[1])
+    )
+    return moved if np.array_equal(moved.taps(source, out), wanted) else None
+
+
+def _affine(view: View, space: tuple[int, int], source: tuple[int, int], axis: int) -> tuple[int, int]:
+    """Factor and shift with population position = factor * tensor position + shift along an axis, by its first two."""
+    shown = np.argwhere(view.positions.reshape(space) >= 0)
+    at = view.positions[shown[:, 0] * space[1] + shown[:, 1]]
+    along = at // source[1] if axis == 0 else at % source[1]
+    first, where = along[0], shown[:, axis]
+    other = np.flatnonzero((where != where[0]) & (shown[:, 1 - axis] == shown[0, 1 - axis]))
+    factor = 1
+    if len(other):
+        step = other[0]
+        rise, run = int(along[step] - first), int(where[step] - where[0])
+        factor = rise // run if rise % run == 0 else 0
+    return factor, int(first - factor * where[0])
+
+
+def space_of(tensor: Quantized, index: Int, node: Node) -> tuple[int, int]:
+    """Rows and columns of the positions, such that a population's need not be moved: its own where it has as many."""
+    positions = index[0].size
+    for part in tensor.parts:
+        rows, columns = part.population.shape[1:]
+        if rows * columns == positions:
+            return rows, columns
+    if index.ndim == 3:
+        return index.shape[1], index.shape[2]
+    moved = replace(tensor, index=index)
+    spaces = [(rows, positions // rows) for rows in range(1, positions + 1) if positions % rows == 0]
+    return next((space for space in spaces if _straight(moved, (len(index), *space), node)), spaces[0])
+
+
+def _straight(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> bool:
+    """Whether every population that a tensor shows stands there in its own rows and columns, cut or padded."""
+    try:
+        seen = views(tensor, shape, node)
+    except ModelError:
+        return False
+    return all(view.part is None or through(view, POINT, shape[1:], shape[1:]) is not None for view in seen)

@@ -1,0 +1,228 @@
+"""The batch axis set free: constants that say how many images there are follow the number that comes in.
+
+Exporters that were given a batch of four write shapes and constants of four images: reshapes, sizes, tokens that are
+written out. One image is what is compiled, and any number is what the reference is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.model.constant_folding import with_constants
+from qsnnc.frontend.model.operators import ELEMENTWISE
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Array = npt.NDArray[Any]
+
+#: operators one of whose inputs, by its place, is the shape of their result
+SHAPES = {"Expand": 1, "Resize": 3}
+
+
+def free_batch(proto: onnx.ModelProto) -> None:
+    """Let a model that was exported for several images at a time take any number of them.
+
+    Parameters
+    ----------
+    proto : ModelProto
+        With one input; changed in place.
+
+    Raises
+    ------
+    ModelError
+        A constant differs from image to image.
+    """
+    axis = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    batch = axis.dim_value if axis.HasField("dim_value") else 0
+    if batch < 2:
+        return
+    constants = _constants(proto)
+    _free_elementwise(proto, constants, batch)
+    axis.dim_param = "N"
+    del proto.graph.value_info[:]
+    free_shapes(proto.graph, constants, batch, "qsnnc.batch")
+
+
+def free_squeezes(proto: onnx.ModelProto) -> None:
+    """Let a Squeeze that names no axes keep the batch, though that be of one image; changed in place."""
+    from onnx import helper, shape_inference
+
+    nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _squeezes_all(node)]
+    if not nodes or not proto.graph.input[0].type.tensor_type.shape.dim:
+        return
+    several = type(proto)()
+    several.CopyFrom(proto)
+    del several.graph.value_info[:]
+    several.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2  # as of no other axis that is squeezed
+    graph = shape_inference.infer_shapes(several, data_prop=True).graph
+    shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info)}
+    moving, made = _of_images(proto.graph), _Made(proto.graph, "qsnnc.squeezed")
+    old = any(not entry.domain and entry.version < 13 for entry in proto.opset_import)
+    for node in nodes:
+        sizes = [dim.dim_value for dim in shapes.get(node.input[0], ())]
+        if node.input[0] in moving and sizes[:1] == [2] and all(sizes):
+            axes = [axis for axis, size in enumerate(sizes) if size == 1]
+            if not axes:  # none named would mean all again
+                node.op_type = "Identity"
+            elif old:
+                node.attribute.append(helper.make_attribute("axes", axes))
+            else:
+                node.input[1:] = [made.constant(np.array(axes, np.int64))]
+
+
+def _squeezes_all(node: onnx.NodeProto) -> bool:
+    return not node.attribute and not any(node.input[1:])
+
+
+def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
+    """Let reshapes to a fixed batch keep the batch that comes in; what is added has names that begin with ``mark``."""
+    from onnx import numpy_helper
+
+    for number, node in enumerate(graph.node):
+        asked = constants.get(node.input[1]) if node.op_type == "Reshape" and len(node.input) > 1 else None
+        shape = [] if asked is None else asked.reshape(-1).tolist()
+        if shape and shape[0] == batch:
+            keep = 0 if -1 in shape[1:] else -1
+            if keep == 0:  # torch writes allowzero = 1 even where nothing is nought
+                for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
+                    node.attribute.remove(entry)
+            free = np.array([keep, *shape[1:]], np.int64)
+            node.input[1] = f"{mark}_{number}"
+            graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+
+
+def free_shapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
+    """Let reshapes, sizes and constants beside images keep the batch that comes in.
+
+    Parameters
+    ----------
+    graph : GraphProto
+        Its one input is images, or what stands for them.
+    constants : dict
+        What is known of the graph's constants.
+    batch : int
+        How many images they are written for.
+    mark : str
+        What the names of all that is added begin with.
+    """
+    free_reshapes(graph, constants, batch, mark)
+    moving, made = _of_images(graph), _Made(graph, mark)
+    for node in list(graph.node):
+        at = SHAPES.get(node.op_type, len(node.input))
+        asked = constants.get(node.input[at]) if at < len(node.input) and node.input[0] in moving else None
+        if asked is not None and asked.ndim == 1 and len(asked) and asked[0] == batch:
+            node.input[at] = made.shape(asked[1:])
+        elif node.op_type == "Concat" and moving.intersection(node.input):
+            _free_arms(node, constants, batch, made)
+        made.nodes.append(node)
+    made.write()
+
+
+def _free_arms(node: onnx.NodeProto, constants: Mapping[str, Array], batch: int, made: _Made) -> None:
+    """Constants side by side with images are as many as there are images."""
+    axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
+    for number, name in enumerate(node.input):
+        value = constants.get(name)
+        if value is not None and value.ndim > 1 and len(value) == batch and axis not in (0, -value.ndim):
+            node.input[number] = made.node("Expand", made.constant(_one(node, value)), made.shape(value.shape[1:]))
+
+
+def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], batch: int) -> None:
+    """Constants that are written out for every image, and meet images elementwise, stand once for all of them."""
+    from onnx import shape_inference
+
+    graph = proto.graph
+    values = shape_inference.infer_shapes(proto).graph
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*values.input, *values.value_info, *values.output)}
+    moving, made = _of_images(graph), _Made(graph, "qsnnc.image")
+    for node in list(graph.node):
+        rank = max((ranks.get(name, 0) for name in node.input if name in moving), default=0)
+        for number, name in enumerate(node.input if node.op_type in ELEMENTWISE else ()):
+            value = constants.get(name)
+            if value is not None and value.ndim == rank > 1 and len(value) == batch:
+                node.input[number] = made.constant(_one(node, value))
+        made.nodes.append(node)
+    made.write()
+
+
+def _one(node: onnx.NodeProto, value: Array) -> Array:
+    """What a constant says for each image, the same for all of them."""
+    if (value != value[:1]).any():
+        raise ModelError(
+            node.name or node.op_type,
+            f"{node.op_type} brings {len(value)} images together with a constant that differs from image to image; "
+            "export with a batch of one",
+            code="batch-moved",
+            node=node.name,
+        )
+    return value[:1]
+
+
+def _of_images(graph: onnx.GraphProto) -> set[str]:
+    """Tensors that depend on the input."""
+    found = {graph.input[0].name}
+    for node in graph.node:
+        if found.intersection(node.input):
+            found.update(name for name in node.output if name)
+    return found
+
+
+def _constants(proto: onnx.ModelProto) -> dict[str, Array]:
+    """Constants that nodes on images read, those that the file computes as well."""
+    from onnx import numpy_helper
+
+    moving = _of_images(proto.graph)
+    read = {name for node in proto.graph.node if moving.intersection(node.input) for name in node.input} - moving
+    with contextlib.suppress(ModelError):  # what does not run is the reader's concern
+        proto = with_constants(proto, read)
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer if tensor.name in read}
+
+
+class _Made:
+    """What is added to a graph: constants, and nodes in order among those that are there."""
+
+    def __init__(self, graph: onnx.GraphProto, mark: str) -> None:
+        self.graph, self.mark, self.count = graph, mark, 0
+        self.nodes: list[onnx.NodeProto] = []
+        self.batch = ""
+
+    def name(self) -> str:
+        """One that nothing has yet."""
+        self.count += 1
+        return f"{self.mark}_made_{self.count}"
+
+    def constant(self, value: Array) -> str:
+        """A new initializer."""
+        from onnx import numpy_helper
+
+        name = self.name()
+        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A new node; return its output."""
+        from onnx import helper
+
+        out = self.name()
+        self.nodes.append(helper.make_node(op, inputs, [out], name=out, **attributes))
+        return out
+
+    def shape(self, rest: Sequence[int] | Array) -> str:
+        """The shape of as many as there are images."""
+        if not self.batch:
+            whole = self.node("Shape", self.graph.input[0].name)
+            self.batch = self.node("Gather", whole, self.constant(np.zeros(1, np.int64)), axis=0)
+        return self.node("Concat", self.batch, self.constant(np.array(rest, np.int64)), axis=0)
+
+    def write(self) -> None:
+        """Put all nodes into the graph."""
+        nodes = list(self.nodes)
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)

@@ -1,0 +1,114 @@
+"""An ONNX graph as frozen data: nodes, constants and the shapes of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operator with its attributes as Python values; ``proto`` is the original."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    proto: onnx.NodeProto
+
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """The same operator on tensors of other names; those that are not listed keep theirs."""
+        proto = type(self.proto)()
+        proto.CopyFrom(self.proto)
+        inputs = tuple(names.get(name, name) for name in self.inputs)
+        outputs = tuple(names.get(name, name) for name in self.outputs)
+        del proto.input[:], proto.output[:]
+        proto.input.extend(inputs)
+        proto.output.extend(outputs)
+        return replace(self, inputs=inputs, outputs=outputs, proto=proto)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A checked ONNX graph with one input and one output."""
+
+    path: Path
+    sha256: str
+    input: str
+    input_dtype: str  # a numpy name
+    output: str
+    nodes: tuple[Node, ...]  # in topological order; nodes of constants only are folded away
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, tuple[int, ...]]  # of one image: the batch axis left out
+    metadata: Mapping[str, str]
+    opsets: Mapping[str, int]
+    ir_version: int
+    origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
+    integral: frozenset[str]  # nodes that stand for sums of integers, exact whatever their size
+    written: frozenset[str]  # tensors that the reference has, too
+    kinds: Mapping[str, int]  # ONNX element type of every tensor that can be told
+    reference: onnx.ModelProto  # what every result is held against: the file, QONNX's operators in standard ones
+
+    def whole(self, name: str) -> bool:
+        """Whether a tensor inside the graph has another type than a float's; what is not known is one."""
+        return name != self.input and self.kinds.get(name, 1) not in (0, 1)
+
+    def subgraph(
+        self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
+    ) -> onnx.ModelProto:
+        """Build a model of some of the nodes.
+
+        Parameters
+        ----------
+        inputs : dict
+            Name to (ONNX element type, shape).
+        outputs : iterable of str
+        nodes : iterable of Node
+            In topological order.
+        """
+        from onnx import ValueInfoProto, helper, numpy_helper
+
+        protos = [node.proto for node in nodes]
+        needed = {name for proto in protos for name in proto.input}
+        constants = [numpy_helper.from_array(self.constants[n], n) for n in sorted(needed & self.constants.keys())]
+        graph = helper.make_graph(
+            protos,
+            "part",
+            [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+            [ValueInfoProto(name=name) for name in outputs],
+            constants,
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
+
+
+class Shapes(dict[str, tuple[int, ...]]):
+    """Shapes of one image; asking for one that is not known is an error of the model."""
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        raise ModelError(
+            name, "its shape cannot be told before there is data; export with fixed shapes", code="model-shapes", node=name
+        )
+
+
+def downstream(nodes: Iterable[Node], start: str) -> list[Node]:
+    """Those nodes, in their order, that depend on a tensor."""
+    reached = {start}
+    kept = []
+    for node in nodes:
+        if reached.intersection(node.inputs):
+            reached.update(node.outputs)
+            kept.append(node)
+    return kept

@@ -1,0 +1,77 @@
+"""Bounds of a region's output for bounds of its input: a decision that these cannot turn holds on every input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qsnnc.frontend.model.dtypes import integer_range
+from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.numerics.exactness import F64
+from qsnnc.frontend.numerics.intervals import RULES, Interval
+from qsnnc.frontend.quantizers.region import Region, own_axis
+
+
+def propagate(region: Region, root: Interval) -> Interval | None:
+    """Bounds of the region's end for bounds of its root, float32 rounding included; None where an operator is not known.
+
+    Parameters
+    ----------
+    root : pair of ndarray, float64, (points, channels)
+    """
+    known: dict[str, Interval] = {region.root: root}
+    for node in region.nodes:
+        arguments: list[Interval] = []
+        for name in node.inputs:
+            if name in known:
+                arguments.append(known[name])
+                continue
+            if not name:  # left out: no bound
+                arguments.append((np.full((1, 1), -np.inf), np.full((1, 1), np.inf)))
+                continue
+            row = _row(region, node, name)
+            if row is None:
+                return None
+            arguments.append((row, row))
+        rule = RULES.get(node.op)
+        if rule is None or len(node.outputs) != 1:
+            return None
+        result = rule(arguments, {**node.attributes, **_types(region, node)})
+        if result is None:
+            return None
+        known[node.outputs[0]] = result
+    return known.get(region.end)
+
+
+def _row(region: Region, node: Node, name: str) -> F64 | None:
+    """A constant as the region's columns see it: (1, columns) or (1, 1)."""
+    constant = region.model.constants.get(name)
+    if constant is None:
+        return None
+    value = constant.astype(np.float64)
+    if value.size == 1 or value.size == region.columns:
+        return value.reshape(1, -1)
+    sizes = region.model.shapes[region.root]
+    if value.ndim == 1 and (axis := own_axis(node, len(sizes) + 1)) is not None:
+        value = value.reshape(*[1] * (axis - 1), -1, *[1] * (len(sizes) - axis))
+    full = tuple(size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1))
+    try:
+        return np.broadcast_to(value, (1, *full)).reshape(1, -1)
+    except ValueError:
+        return None
+
+
+def _types(region: Region, node: Node) -> dict[str, object]:
+    """The ends of a quantizer's integer type: what its zero point says, or its attribute, or else uint8."""
+    if node.op != "QuantizeLinear":
+        return {}
+    from onnx import helper
+
+    dtype: np.dtype[Any] | None = np.dtype(np.uint8)
+    if len(node.inputs) > 2 and node.inputs[2] in region.model.constants:
+        dtype = region.model.constants[node.inputs[2]].dtype
+    elif node.attributes.get("output_dtype"):
+        dtype = helper.tensor_dtype_to_np_dtype(node.attributes["output_dtype"])
+    ends = integer_range(dtype)
+    return {} if ends is None else {"lowest": ends[0], "highest": ends[1]}  # none: a float8, whose values are no integers

@@ -1,0 +1,263 @@
+"""The values that a region takes over the real line: the levels of a quantizer, however it is spelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, dyadic_unit
+from qsnnc.frontend.quantizers.extrema import turning_points
+from qsnnc.frontend.quantizers.region import Float, Region, cuts
+
+#: levels of an activation: 16 bits
+MOST_LEVELS = 1 << 16
+#: a function with more values than this is looked at from within (`wide`): is it a quantizer, or continuous?
+MANY_LEVELS = 1 << 12
+#: steps that a value may lie beside its level, float32's rounding apart: 32 and 63.5 are no two levels of one step
+CLOSE = 1e-5
+#: points of a function that rises and falls again after which it is taken for noise, and no further looked at
+MOST_POINTS = 1 << 16
+#: |x| at which every exporter's quantizer is saturated, far from float32's own limits
+FAR = np.float32(2.0**40)
+#: functions that are too many for a close look each
+MANY = 512
+#: where to look instead if f rises and falls at FAR: |x| - |x - a| is rounding noise there
+NEAR = np.float32(2.0**14)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """The values of a quantizer: value = scale * (level + zero_point), level 0 .. count."""
+
+    count: int
+    scale: float
+    zero_point: float
+    values: npt.NDArray[np.float64]  # (count + 1,): as the graph computes them
+    falling: npt.NDArray[np.bool_]  # (columns,): where f decreases
+
+    @property
+    def cuts(self) -> npt.NDArray[np.float64]:
+        """Between each level and the next."""
+        return np.asarray(self.scale * (np.arange(self.count) + 0.5 + self.zero_point))
+
+
+class ChannelScales(ModelError):
+    """A quantizer that is uniform in every channel, at a step of its own: its ``values``, channel by channel."""
+
+    def __init__(self, end: str, values: list[npt.NDArray[np.float64]], least: float, most: float) -> None:
+        super().__init__(
+            end,
+            f"has one scale a channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
+            "scale for all channels (Brevitas: scaling_per_output_channel=False)",
+            code="levels-uneven",
+            node=end,
+        )
+        self.values = values
+
+
+def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
+    """Find the finite set of values that a region can take, or None where it is continuous.
+
+    ``turning`` says that the region may rise and fall again.
+
+    A channel that is constant (gamma = 0) says nothing; where all of them are, the quantizer is read from the inner
+    tensors of the region, walking towards its end.
+    """
+    single = region.single
+    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.end]
+    falling = None
+    for start in (region.root, *inner):
+        if start not in region.model.shapes:
+            continue
+        if start != region.root and (region.model.whole(start) or not cuts(region, start)):
+            continue  # no float can be put into it, or another branch passes it by
+        f = single.function(start)
+        more = turning_points(single) if start == region.root else []
+        far = FAR
+        try:
+            values = steps(f, single.columns, region.end, more=more, turning=turning)
+        except ModelError:
+            far = NEAR
+            values = steps(f, single.columns, region.end, far, more, turning=turning)
+        if values is None and start != region.root:
+            break  # behind the quantizer: what comes after it makes one value of all its levels
+        if values is None:
+            return None
+        if falling is None:
+            ends = f(np.stack([np.full(single.columns, -far), np.full(single.columns, far)]))
+            falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
+        union = np.unique(np.concatenate(values))
+        if len(union) > 1:
+            _refuse_scales(region.end, values)
+            return on_a_grid(region.end, union, falling)
+    raise ModelError(
+        region.end,
+        "is constant whatever its input: nothing is left to compute; remove it from the model",
+        code="constant-activation",
+        node=region.end,
+    )
+
+
+def _refuse_scales(end: str, values: list[npt.NDArray[np.float64]]) -> None:
+    """Refuse a quantizer that is uniform in every channel, at a step of the channel's own."""
+    several = [value for value in values if len(value) > 2]
+    gaps = [np.diff(value) for value in several]
+    rounding = [2 * UNIT_ROUNDOFF * float(np.abs(value).max()) for value in several]
+    uneven = (np.ptp(gap) > CLOSE * gap.mean() + 16 * off for gap, off in zip(gaps, rounding, strict=True))
+    if not gaps or any(uneven):
+        return
+    sizes = np.array([gap.mean() for gap in gaps])
+    ratio = sizes / sizes.min()
+    if np.abs(ratio - np.round(ratio)).max() > 0.01:
+        raise ChannelScales(end, values, float(sizes.min()), float(sizes.max()))
+
+
+def steps(
+    f: Callable[[Float], npt.NDArray[np.float64]],
+    channels: int,
+    end: str = "activation",
+    far: np.float32 = FAR,
+    more: Sequence[Float] = (),
+    *,
+    turning: bool = False,
+) -> list[npt.NDArray[np.float64]] | None:
+    """Values of f from -far to far, ascending, for each channel; None where they do not end.
+
+    Every jump is bisected down to neighbouring floats, so no value of a monotone f is missed unless its step is
+    narrower than a float. ``more`` are points of each channel to look at besides: where an inner function turns, so that no
+    dip is overlooked, however narrow the quantizer behind it makes it.
+    """
+    sizes = np.logspace(-7, 5, 97 if channels <= MANY else 9)
+    grid = np.concatenate([-sizes[::-1], [0], sizes]).astype(np.float32)
+    grid = np.concatenate([[-far], grid[np.abs(grid) < far], [far]]).astype(np.float32)
+    points = [grid] * channels
+    values = list(f(np.repeat(grid[:, None], channels, axis=1)).T)
+    pending = [np.setdiff1d(x[np.abs(x) < far], grid).astype(np.float32) for x in more] or [grid[:0]] * channels
+    while True:
+        if any(not np.isfinite(v).all() for v in values):
+            return None
+        fresh = [
+            np.unique(np.concatenate([_between_jumps(x, v), extra]))
+            for x, v, extra in zip(points, values, pending, strict=True)
+        ]
+        pending = [grid[:0]] * channels
+        width = max(len(x) for x in fresh)
+        if width == 0:
+            break
+        if max(len(np.unique(v)) for v in values) > MANY_LEVELS or _looks_continuous(points, values):
+            return None
+        if any(len(v) > MOST_POINTS and _turns(v) for v in values):
+            return None
+        batch = np.zeros((width, channels), np.float32)
+        for channel, x in enumerate(fresh):
+            batch[: len(x), channel] = x
+        found = f(batch)
+        for channel, x in enumerate(fresh):
+            where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
+            points[channel] = np.concatenate([points[channel], x])[where]
+            values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
+    if not turning and any(_turns(value) for value in values):
+        raise not_monotone(end)
+    return [np.unique(v) for v in values]
+
+
+def _turns(value: npt.NDArray[np.float64]) -> bool:
+    """Whether a function both rises and falls."""
+    moves = np.diff(value)
+    return bool((moves > 0).any() and (moves < 0).any())
+
+
+def not_monotone(end: str) -> ModelError:
+    """What to raise for an activation that both rises and falls."""
+    return ModelError(
+        end,
+        "rises and falls again, and is not behind weights or levels, where steps down could be neurons of their own: move "
+        "it there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
+        code="not-monotone",
+        node=end,
+    )
+
+
+def _looks_continuous(points: list[Float], values: list[npt.NDArray[np.float64]]) -> bool:
+    """Whether nearly all of many sampled points have values of their own."""
+    return any(len(x) > 2048 and len(np.unique(v)) > 0.9 * len(x) for x, v in zip(points, values, strict=True))
+
+
+def _between_jumps(x: Float, value: npt.NDArray[np.float64]) -> Float:
+    """Midpoints, in the order of float32's bit patterns, of neighbours with different values."""
+    jump = np.flatnonzero(value[1:] != value[:-1])
+    bits = x.view(np.int32).astype(np.int64)
+    order = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    low, high = order[jump], order[jump + 1]
+    middle = (low + high) // 2
+    middle = middle[(middle > low) & (middle < high)]
+    back = np.where(middle < 0, -middle | 0x80000000, middle)
+    return back.astype(np.uint32).view(np.float32)
+
+
+def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
+    """Levels at the finest spacing that all values share.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    count = len(values) - 1
+    scale = (values[-1] - values[0]) / count
+    rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of a gap between two float32 values
+    close = min(0.01, CLOSE + 16 * rounding / scale)
+    if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= close:  # some levels are not taken
+        gaps = np.diff(values)
+        small = gaps[gaps < 1.01 * gaps.min()]
+        for parts in range(1, 257):
+            scale = small.mean() / parts
+            ratio = gaps / scale
+            off = rounding / scale + ratio * rounding / (scale * parts * len(small))
+            if scale > rounding and np.all(
+                np.abs(ratio - np.round(ratio)) < np.minimum(CLOSE * np.maximum(1, 0.1 * ratio) + off, 0.02)
+            ):
+                break
+        else:
+            scale = dyadic_unit(gaps)
+            if (values[-1] - values[0]) / scale >= MOST_LEVELS:
+                raise ModelError(
+                    end,
+                    "has levels that are not equally spaced; use a uniform quantizer with one scale for all channels",
+                    code="levels-uneven",
+                    node=end,
+                )
+        count = round((values[-1] - values[0]) / scale)
+        scale = (values[-1] - values[0]) / count
+        if count >= MOST_LEVELS:
+            raise ModelError(
+                end,
+                f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported, each level being a neuron: quantize "
+                "activations to 8 bits or fewer",
+                code="levels-many",
+                node=end,
+                found=count + 1,
+                allowed=MOST_LEVELS,
+            )
+    zero = zero_of(values, float(scale))
+    table = np.asarray(np.float32(scale) * (np.arange(count + 1) + zero), np.float32).astype(np.float64)
+    table[np.round((values - values[0]) / scale).astype(np.int64)] = values
+    return Levels(count, float(scale), zero, table, falling)
+
+
+def zero_of(values: npt.NDArray[np.float64], scale: float) -> float:
+    """The zero point of values that lie on a grid, ascending; a neat one where the rounding of float32 hides it.
+
+    Levels -128 to 127 of a scale that no float is may start at -128.00000003 steps. Values that float64 says to the last
+    bit, -0.5 and 1, say, keep the zero point at which it does, -1/3.
+    """
+    lowest, largest = float(values[0]), float(np.abs(values).max())
+    zero = lowest / scale
+    neat = float(np.round(zero * 2**20) / 2**20)
+    level = np.round((values - lowest) / scale)
+    exact = bool((scale * level + scale * zero == values).all())
+    return zero if exact or abs(scale * neat - lowest) > UNIT_ROUNDOFF * largest else neat

@@ -1,0 +1,114 @@
+"""The elementwise part between one linear operator and the next, as a function that is evaluated and never parsed.
+
+For an accumulator value x of channel c it is a monotone step function f_c: `levels` finds its values over the real line,
+`search` the smallest accumulator that reaches each, both by bisection with onnxruntime (optimisation off).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.model.batch_axis import free_reshapes
+from qsnnc.frontend.model.model import Model, Node, downstream
+from qsnnc.frontend.model.reference import session
+
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Nodes from one tensor (the root) to another (the end), elementwise; f may differ along ``axes`` of the root."""
+
+    model: Model
+    root: str
+    end: str
+    nodes: tuple[Node, ...]
+    axes: tuple[int, ...]  # the batch counted
+    moves: bool = False  # whether an operator that moves values stands among the nodes
+
+    @property
+    def columns(self) -> int:
+        """How many functions there are."""
+        return int(np.prod([self.model.shapes[self.root][axis - 1] for axis in self.axes]))
+
+    def function(self, start: str | None = None) -> Callable[[Float], npt.NDArray[np.float64]]:
+        """Return f: float32 (points, columns) -> float64 (points, columns); ``start`` is an inner tensor."""
+        from onnx import TensorProto, helper
+
+        start = start or self.root
+        nodes = downstream(self.nodes, start)
+        if not nodes:
+            return lambda x: x.astype(np.float64)
+        sizes = self.model.shapes[start]
+        shape = tuple(size if axis in self.axes else 1 for axis, size in enumerate(sizes, start=1))
+        given = start
+        if self.model.whole(start):  # of an integer type: levels are put in as floats, and cast
+            given = "qsnnc.start"
+            kind = self.model.kinds[start]
+            cast = helper.make_node("Cast", [given], [start], to=kind)
+            nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
+        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
+        if self.moves:
+            free_reshapes(part.graph, self.model.constants, 1, "qsnnc.shape")
+        run = session(part).run
+        columns = self.columns
+
+        def evaluate(x: Float) -> npt.NDArray[np.float64]:
+            (y,) = run([self.end], {given: x.reshape(len(x), *shape)})
+            if y.size != len(x) * columns:  # a constant with an axis of its own: a comparison with a list of bounds, say
+                raise ModelError(
+                    self.end,
+                    f"makes {y.size // len(x)} values of {columns}; an activation keeps its shape: compare with one bound "
+                    "after the other and add, or round and clip",
+                    code="activation-widened",
+                    node=self.end,
+                    found=y.size // len(x),
+                    allowed=columns,
+                )
+            return np.asarray(y, np.float64).reshape(len(x), columns)
+
+        return evaluate
+
+    @property
+    def single(self) -> Region:
+        """The same with one function, where there is but one."""
+        varies = varying(self.model, self.nodes)
+        return self if varies or self.moves else replace(self, axes=())
+
+
+def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
+    """Axes, the batch counted, along which constants make elementwise nodes differ."""
+    axes: set[int] = set()
+    for node in nodes:
+        for name in node.inputs:
+            constant = model.constants.get(name)
+            if constant is None or (constant.size <= 1 and node.op != "BatchNormalization"):  # which knows one channel only
+                continue
+            rank = len(model.shapes.get(node.outputs[0], ())) + 1
+            if (axis := own_axis(node, rank)) is not None:
+                axes.add(axis)
+            else:
+                axes.update(rank - constant.ndim + d for d, size in enumerate(constant.shape) if size > 1)
+    return tuple(sorted(axes))
+
+
+def own_axis(node: Node, rank: int) -> int | None:
+    """The axis that a row of constants belongs to; None where constants broadcast, from the last axis on."""
+    if node.op == "BatchNormalization":
+        return 1
+    return int(node.attributes.get("axis", 1)) % rank if node.op in ("QuantizeLinear", "DequantizeLinear") else None
+
+
+def cuts(region: Region, start: str) -> bool:
+    """Whether all that leads to the end of a region passes through one of its tensors."""
+    known = {start}
+    for node in downstream(region.nodes, start):
+        if any(name and name not in known and name not in region.model.constants for name in node.inputs):
+            return False
+        known.update(node.outputs)
+    return True

@@ -1,0 +1,56 @@
+"""Small networks with an exact encoder and head, compiled, run and held against onnxruntime, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+import chipsim
+from chipsim.datasets import Dataset
+from qsnnc import compile_model, verify
+from qsnnc.frontend.model.reference import session
+from support.networks import Builder
+
+
+def stem(shape: tuple[int, ...] = (1, 6, 6), channels: int = 3, levels: int = 3) -> Builder:
+    rng = np.random.default_rng(1)
+    net = Builder(shape)
+    net.conv("stem", rng.integers(-20, 30, (channels, shape[0], 1, 1)) / 4096.0)
+    net.quantize("stem/quant", 1, levels)
+    return net
+
+
+def ternary(rng, *shape: int) -> np.ndarray:
+    return rng.integers(-1, 2, shape).astype(float)
+
+
+def head(net: Builder, features: int) -> None:
+    net.gemm("head", np.resize([1.0, -3.0, 2.0, 5.0, -7.0], (4, features)), np.array([0.5, -1, 0, 2]))
+
+
+def ints(net: Builder, name: str, *values: int) -> str:
+    return net.const(name, np.array(values, np.int64))
+
+
+def finish(net: Builder, shape: tuple[int, ...] | None = None) -> Builder:
+    """A head on all that the last tensor holds; its shape, one image, where the builder does not know it."""
+    net.shape = shape or net.shape
+    net.flatten()
+    head(net, int(np.prod(net.shape)))
+    return net
+
+
+def equal(net: Builder | onnx.ModelProto, save, shape=(1, 6, 6), certified: bool = True, **options):
+    model = net if isinstance(net, onnx.ModelProto) else net.model(**options)
+    path = save(model)
+    images = np.random.default_rng(0).integers(0, 256, (9, *shape)).astype(np.uint8)
+    done = compile_model(path)
+    result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
+    run = session(path.read_bytes())
+    batch = 1 if run.get_inputs()[0].shape[0] == 1 else len(images)
+    parts = [run.run(None, {"image": images[i : i + batch].astype(np.float32)})[0] for i in range(0, len(images), batch)]
+    np.testing.assert_array_equal(result.scores, np.concatenate(parts).astype(np.float32))
+    if certified:
+        assert done.mapping.exactness == "certified"
+    assert verify(path, images).equal
+    return done, result
