@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_mappings import HandCore, HandMap
+from support.hand_mappings import HandCore, HandMap
 
 from chipsim import crosscheck
 from chipsim.chip import load_chip
