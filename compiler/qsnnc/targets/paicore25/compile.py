@@ -1,0 +1,154 @@
+"""From a layer graph to the words of a PAICORE 2.5, or to all that stands against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipsim.chip import PaicoreSpec
+from chipsim.mapping import InputSpec
+from chipsim.paicore import Program, validate_program
+from qsnnc.errors import Violation
+from qsnnc.frontend.model.model import Model
+from qsnnc.ir.cores import CoreLayer
+from qsnnc.ir.layers import Layer, LayerGraph
+from qsnnc.lower.relays import depths
+from qsnnc.lower.removal import Survivors, keep_all, survivors
+from qsnnc.targets.paicore25 import coding, limits
+from qsnnc.targets.paicore25.assemble import Placed, assemble, synapses
+from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
+from qsnnc.targets.paicore25.neurons import NEVER, Firing
+from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, fill, reader
+from qsnnc.targets.paicore25.routes import XY, place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of a network: its program, or the violations that stand against one."""
+
+    layers: tuple[CoreLayer, ...]
+    program: Program | None
+    violations: tuple[Violation, ...]
+
+
+def compile_network(
+    model: Model, graph: LayerGraph, chip: PaicoreSpec, pixels: InputSpec, *, keep_dead: bool = False
+) -> Outcome:
+    """Lay out, allocate, place and write the words of a network.
+
+    Parameters
+    ----------
+    keep_dead : bool
+        Keep neurons that never fire, always fire or that nothing reads.
+    """
+    left = keep_all(graph) if keep_dead else survivors(graph)
+    found = limits.ranges(graph, chip)
+    if found:
+        return Outcome((), None, found)
+    network = _network(graph, chip, left)
+    parts, found = _parts(network)
+    if found:
+        return Outcome((), None, found)
+    maps = choose_layouts(network, parts)
+    filled, found = _fill(network, parts, maps)
+    layers = tuple(_layer(network, left, filled, layer) for layer in graph.layers)
+    found += limits.runs(parts, filled, chip)
+    if found:
+        return Outcome(layers, None, found)
+    places = _places(parts, filled, chip)
+    if places is None:
+        return Outcome(layers, None, (limits.cores(layers, parts, filled, chip),))
+    removed = {name: each.removed for name, each in left.items()}
+    placed = Placed(parts, filled, places, depths(graph), removed, [])
+    program = assemble(model, network, placed, pixels)
+    validate_program(program)
+    return Outcome(layers, program, ())
+
+
+def _network(graph: LayerGraph, chip: PaicoreSpec, left: dict[str, Survivors]) -> Network:
+    codings = {entry.name: coding.thermometer(entry.levels) for entry in (graph.encoder, *graph.layers)}
+    firing, live = {}, {}
+    live[graph.encoder.name] = np.ones((graph.encoder.shape[0], codings[graph.encoder.name].inputs), bool)
+    widths = {}
+    for layer in graph.layers:
+        kept = np.asarray(left[layer.name].kept)
+        threshold = left[layer.name].thresholds
+        if layer.readout:
+            threshold = np.full(threshold.shape, NEVER, np.int64)
+        firing[layer.name] = Firing(kept, threshold, np.zeros(kept.shape, np.int64), np.full(kept.shape, -1, np.int64))
+        live[layer.name] = np.asarray(kept.any(axis=(1, 2)))
+        width = limits.weight_width(layer, chip)
+        assert width is not None
+        widths[layer.name] = width
+    return Network(graph, chip, codings, firing, live, widths)
+
+
+def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
+    """Groups of layers, cut into bands where that helps, and what stands against a map of theirs."""
+    found: list[Violation] = []
+    cut: list[Group] = []
+    for group in groups(network.graph):
+        try:
+            bands = banded(network, group)
+        except NoLayout as error:
+            found.append(limits.no_layout(error.layer))
+            continue
+        if isinstance(bands, TooLarge):
+            found.append(limits.too_large(bands, network.chip))
+        else:
+            cut += bands
+    return cut, tuple(found)
+
+
+def _fill(network: Network, parts: list[Group], maps: list[InputMap]) -> tuple[list[list[Filled]], tuple[Violation, ...]]:
+    filled: list[list[Filled]] = []
+    found = []
+    for group, inputs in zip(parts, maps, strict=True):
+        filled.append([])
+        for part in group.parts:
+            target = reader(parts, part.layer)
+            one = fill(network, group, part, inputs, None if target is None else maps[target])
+            if isinstance(one, TooLarge):
+                found.append(limits.too_large(one, network.chip))
+            else:
+                filled[-1].append(one)
+    return filled, tuple(found)
+
+
+def _places(parts: list[Group], filled: list[list[Filled]], chip: PaicoreSpec) -> list[list[XY]] | None:
+    """A vertical run for each group that the chip feeds, any cores for the others."""
+    sizes = [sum(len(each.cores) for each in group) for group in filled]
+    runs = [number for number, group in enumerate(parts) if not group.fed]
+    alone = [number for number, group in enumerate(parts) if group.fed]
+    found = place([sizes[number] for number in runs], sum(sizes[number] for number in alone), chip)
+    if found is None:
+        return None
+    places: list[list[XY]] = [[] for _ in parts]
+    for number, run in zip(runs, found[0], strict=True):
+        places[number] = run
+    at = 0
+    for number in alone:
+        places[number] = found[1][at : at + sizes[number]]
+        at += sizes[number]
+    return places
+
+
+def _layer(network: Network, left: dict[str, Survivors], filled: list[list[Filled]], layer: Layer) -> CoreLayer:
+    """What became of a layer, for tables."""
+    mine = [each for group in filled for each in group if each.part.layer is layer]
+    widest, total = synapses(network, mine)
+    return CoreLayer(
+        layer=layer,
+        tick=0,
+        weight_bits=network.widths[layer.name][0],
+        fan_in=widest,
+        fold=max((piece.number for each in mine for n in each.neurons for piece in n.folds), default=0),
+        neurons=sum(len(n.offset) for each in mine for n in each.neurons),
+        removed=left[layer.name].removed,
+        zero_rows=0,
+        cores=sum(len(each.cores) for each in mine),
+        synapses=total,
+        bound=sum(each.bound for each in mine),
+        limiting="rows",
+    )

@@ -1,0 +1,165 @@
+"""Choosing layouts and filling cores: what every layer takes, and the cores that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from chipsim.chip import PaicoreSpec
+from qsnnc.ir.layers import Layer, LayerGraph, Population
+from qsnnc.targets.paicore25.allocation import Contents, Neurons, allocate, bound
+from qsnnc.targets.paicore25.coding import Coding
+from qsnnc.targets.paicore25.layout import CELLS, PLANES, Group, InputMap, Part, lattices, lay_out
+from qsnnc.targets.paicore25.neurons import Firing, gather, readout_place
+from qsnnc.targets.paicore25.vectors import Bool, Windows, windows
+
+#: rounds over the groups in which a layout is changed where that saves rows
+ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """What is laid out: the graph, how levels travel, and what each layer's neurons decide by."""
+
+    graph: LayerGraph
+    chip: PaicoreSpec
+    codings: dict[str, Coding]
+    firing: dict[str, Firing]
+    live: dict[str, Bool]  # (channels, inputs) of each population: inputs that some position sends
+    widths: dict[str, tuple[int, bool]]  # of each layer's weights, and whether they are signed
+
+    @property
+    def populations(self) -> dict[str, Population]:
+        """The encoder and the layers by name."""
+        return {entry.name: entry for entry in (self.graph.encoder, *self.graph.layers)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """A part of a group, with its cores."""
+
+    group: Group
+    part: Part
+    inputs: InputMap
+    windows: Windows
+    neurons: tuple[Neurons, ...]
+    bound: int
+    cores: tuple[Contents, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TooLarge:
+    """A part that no core can hold: ``limit`` is inputs or rows."""
+
+    layer: str
+    limit: str
+    found: int
+    allowed: int
+
+
+def inputs_of(network: Network, group: Group, kinds: Sequence[str]) -> InputMap:
+    """The input map of a group, by the kinds of its lattices."""
+    return lay_out(group, network.populations, network.codings, kinds)
+
+
+def banded(network: Network, group: Group) -> list[Group] | TooLarge:
+    """Cut a layer that only the host feeds into bands of rows, the fewest whose maps a core can hold.
+
+    Bands overlap where windows do: the host sends a row to each that reads it, which no neuron of the chip can.
+    """
+    limit = network.chip.max_inputs
+    need = min(inputs_of(network, group, [kind] * len(lattices(group))).bits for kind in (CELLS, PLANES))
+    if need <= limit:
+        return [group]
+    (first, *others) = group.parts
+    rows = first.layer.shape[1]
+    if group.fed and not others:
+        for count in range(2, rows + 1):
+            edges = np.linspace(0, rows, count + 1).astype(int).tolist()
+            parts = [Part(first.layer, a, b - 1) for a, b in pairwise(edges)]
+            bands = [Group((part,), fed=True) for part in parts]
+            if all(inputs_of(network, band, [CELLS]).bits <= limit for band in bands):
+                return bands
+    return TooLarge(first.layer.name, "inputs", need, limit)
+
+
+def choose_layouts(network: Network, groups: list[Group]) -> list[InputMap]:
+    """Lay out every group, by cells where that takes no more rows."""
+    kinds = [[CELLS] * len(lattices(group)) for group in groups]
+    maps = [inputs_of(network, group, kind) for group, kind in zip(groups, kinds, strict=True)]
+    costs: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    def total(maps: list[InputMap]) -> tuple[int, int]:
+        sums = [0, 0]
+        for number, group in enumerate(groups):
+            for part in group.parts:
+                target = reader(groups, part.layer)
+                key = (part.first, id(part.layer), id(maps[number]), -1 if target is None else id(maps[target]))
+                if key not in costs:
+                    costs[key] = _cost(network, part, maps[number], None if target is None else maps[target])
+                sums = [a + b for a, b in zip(sums, costs[key], strict=True)]
+        return sums[0], sums[1]
+
+    held = list(maps)  # so that no id is given twice
+    best = total(maps)
+    for _ in range(ROUNDS):
+        before = best
+        for number, group in enumerate(groups):
+            for lattice in range(len(kinds[number])):
+                tried = list(kinds[number])
+                tried[lattice] = PLANES if tried[lattice] == CELLS else CELLS
+                other = inputs_of(network, group, tried)
+                held.append(other)
+                if other.bits > network.chip.max_inputs >= maps[number].bits:
+                    continue
+                changed = [*maps[:number], other, *maps[number + 1 :]]
+                found = total(changed)
+                if found < best or maps[number].bits > network.chip.max_inputs >= other.bits:
+                    kinds[number], maps, best = tried, changed, found
+        if best == before:
+            break
+    return maps
+
+
+def reader(groups: list[Group], layer: Layer) -> int | None:
+    """Number of the group that reads a layer; None where its potentials are read out or nothing reads it."""
+    return next((number for number, group in enumerate(groups) if layer.name in group.sources), None)
+
+
+def _parts_of(network: Network, part: Part, inputs: InputMap, target: InputMap | None) -> tuple[Windows, list[Neurons]]:
+    name = part.layer.name
+    found = windows(part, inputs, network.codings, network.live, network.widths[name][0], network.chip.max_skew)
+    place = readout_place(part.layer.shape) if target is None else target.places[name]
+    return found, gather(part, found, network.firing[name], place, network.chip.max_fold_step)
+
+
+def _cost(network: Network, part: Part, inputs: InputMap, target: InputMap | None) -> tuple[int, int]:
+    """Fewest cores and rows of a part."""
+    found, neurons = _parts_of(network, part, inputs, target)
+    sizes = [vector.rows for vector in found.vectors]
+    rows = sum(each.rows for each in neurons) + sum(sizes[vector] for vector in {each.vector for each in neurons})
+    return bound_by_table(neurons, sizes, network.chip.memory_rows), rows
+
+
+def bound_by_table(neurons: Sequence[Neurons], sizes: Sequence[int], capacity: int) -> int:
+    """Fewest cores, where a core has one activation table."""
+    tables = sorted({each.table for each in neurons})
+    return sum(bound([each for each in neurons if each.table == table], sizes, capacity) for table in tables)
+
+
+def fill(network: Network, group: Group, part: Part, inputs: InputMap, target: InputMap | None) -> Filled | TooLarge:
+    """Put the neurons of a part into cores."""
+    found, neurons = _parts_of(network, part, inputs, target)
+    sizes = [vector.rows for vector in found.vectors]
+    capacity = network.chip.memory_rows
+    cores: list[Contents] = []
+    for table in sorted({each.table for each in neurons}):
+        more = allocate([each for each in neurons if each.table == table], sizes, capacity)
+        if more is None:
+            need = max(sizes[each.vector] for each in neurons) + 2
+            return TooLarge(part.layer.name, "rows", need, capacity)
+        cores += more
+    return Filled(group, part, inputs, found, tuple(neurons), bound_by_table(neurons, sizes, capacity), tuple(cores))
