@@ -12,7 +12,7 @@ from chipsim.cli.options import DataDir, DatasetName, Json, Limit, MapFile, Quie
 
 def crosscheck(
     file: MapFile,
-    simulator: Annotated[str, typer.Option("--with", metavar="rtl|sanafe", help="The other simulator.")],
+    simulator: Annotated[str, typer.Option("--with", metavar="rtl|paisim|sanafe", help="The other simulator.")],
     dataset: DatasetName = "digits",
     split: Split = "test",
     data_dir: DataDir = None,
@@ -20,7 +20,9 @@ def crosscheck(
     python: Annotated[
         str | None,
         typer.Option(
-            "--python", metavar="PATH", help="Interpreter that has sanafe; without it one is made in the user's cache, once."
+            "--python",
+            metavar="PATH",
+            help="Interpreter that has paisim or sanafe; without it one is made in the user's cache, once.",
         ),
     ] = None,
     json: Json = None,
@@ -29,6 +31,8 @@ def crosscheck(
     """Check a mapping on another simulator, integer for integer. Exits 1 on a difference, 3 if it cannot be had.
 
     rtl: the chip in SystemVerilog, run by Verilator; every spike, potential and cycle. Needs a checkout and verilator.
+
+    paisim: paisim 0.1.0, for a .paicore; every frame and potential, image by image and as a stream; 100 images by default.
 
     sanafe: SANA-FE 2.2.9; every spike, the potentials read out, synaptic events and messages a core; 100 images by default.
 

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from chipsim import terminal
+from chipsim.cli import paicore
 from chipsim.cli.options import DataDir, DatasetName, Engine, Json, Limit, MapFile, Quiet, Split, Threads
 from chipsim.errors import UsageError
+from chipsim.paicore.kind import is_program
 
 
 def run(
@@ -56,7 +58,7 @@ def run(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a data set through a mapping and count spikes and synaptic operations.
+    """Run a data set through a .map or a .paicore and count spikes and synaptic operations.
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
@@ -70,6 +72,17 @@ def run(
     terminal.check_products(products, file, dataset, faults, avoid)
     check_options(threads, batch, noise, seed)
     check_engine(engine)
+    if is_program(file):
+        given = {
+            "--faults": faults, "--avoid": avoid, "--timing": timing, "--timing-images": timing_images,
+            "--per-image": per_image, "--logs": logs,
+        }  # fmt: skip
+        paicore.refuse_crossbar_options(given)
+        paicore.run(
+            file, dataset, products, quiet, split=split, data_dir=data_dir, limit=limit, threads=threads, batch=batch,
+            noise=noise, seed=seed, engine=engine,
+        )  # fmt: skip
+        return
     if timing is None and timing_images is not None:
         raise UsageError("--timing-images", "has a meaning with --timing cycle or ideal; add one", code="timing-unknown")
     mode = "none" if timing is None else timing

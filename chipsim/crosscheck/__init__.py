@@ -18,6 +18,7 @@ from chipsim.errors import InputError, UsageError
 #: what `--with` takes: the module that runs each simulator, and what it is
 SIMULATORS = {
     "rtl": ("chipsim.crosscheck.rtl", "the chip in SystemVerilog, run by Verilator"),
+    "paisim": ("chipsim.crosscheck.paisim", "paisim 0.1.0, the chip team's simulator of PAICORE 2.5, which runs a .paicore"),
     "sanafe": ("chipsim.crosscheck.sanafe", "SANA-FE 2.2.9, which runs a .map core by core"),
 }
 

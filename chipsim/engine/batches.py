@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.count import ImageCounts, Int
-from chipsim.engine.engines import Worker
-from chipsim.engine.host import Host
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -29,10 +27,38 @@ BATCH_BYTES, FEWEST = 1 << 23, 64
 Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 
-def batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[Batch]:
+class Compiled(Protocol):
+    """What was compiled: a mapping, or a program of another kind of chip."""
+
+    @property
+    def input(self) -> InputSpec:
+        """The model's input."""
+
+
+class Ends(Protocol):
+    """A host beside a chip."""
+
+    @property
+    def mapping(self) -> Compiled:
+        """What it is the host of."""
+
+    def scores(self, potentials: Int) -> npt.NDArray[Any]:
+        """Map potentials (images, outputs) to the model's output."""
+
+
+class Runs(Protocol):
+    """One thread's share of an engine."""
+
+    def batch(
+        self, images: npt.NDArray[Any], first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
+        """See `chipsim.engine.engines.Worker`."""
+
+
+def batches(crew: Sequence[Runs], host: Ends, dataset: Dataset, batch: int) -> Iterator[Batch]:
     """What each batch gives, in order; a few batches are under way at a time."""
     stop = Event()
-    idle: SimpleQueue[Worker] = SimpleQueue()
+    idle: SimpleQueue[Runs] = SimpleQueue()
     for worker in crew:
         idle.put(worker)
 

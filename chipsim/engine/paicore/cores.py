@@ -127,17 +127,19 @@ def _core(memory: CoreMemory, found: list[Record], memories: list[CoreMemory], n
         thresholds=table["threshold"],
         values=table["value"],
         address=np.concatenate([entry.address for entry in found]),
-        route=np.repeat(np.array([_frame(entry.part1) for entry in found], np.uint64), sizes),
+        route=np.repeat(_frames(found), sizes),
         targets=_targets(memory, found, memories, number),
         host=np.flatnonzero(readout),
     )
 
 
-def _frame(part: dict[str, int]) -> np.uint64:
-    """Return the frame that the neurons of a record send, without what differs from neuron to neuron."""
-    route = {key: part[key] for key in ("x", "y", "z", "copies_x", "copies_y", "copies_z")}
-    kind = w.WORK_POTENTIAL if part["output_potential"] else w.WORK_DATA
-    return np.uint64(w.WORK.pack({"kind": kind >> 1, **route})[0])
+def _frames(found: list[Record]) -> Words:
+    """Return the frame that the neurons of each record send, without what differs from neuron to neuron."""
+    keys = ("x", "y", "z", "copies_x", "copies_y", "copies_z")
+    route = {key: np.array([entry.part1[key] for entry in found], np.int64) for key in keys}
+    reads = np.array([entry.part1["output_potential"] for entry in found], np.int64)
+    kind = np.where(reads == 1, w.WORK_POTENTIAL, w.WORK_DATA) >> 1
+    return w.WORK.pack({"kind": kind, **route})[..., 0]
 
 
 def _banks(memory: CoreMemory, found: list[Record]) -> tuple[tuple[Bank, ...], Int]:

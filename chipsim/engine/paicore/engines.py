@@ -98,9 +98,7 @@ def run_frame(program: Program, cores: tuple[Core, ...], host: Host, values: Val
     potentials : ndarray, int64, (images, outputs)
     """
     machine = Machine(cores, values.shape[1])
-    for entry in host.deliveries:
-        for number in entry.cores:
-            machine.write(number, entry.addresses // cores[number].input_width, values[entry.sources])
+    write_frames(machine, host, values)
     sent = [np.zeros((core.neurons, values.shape[1]), np.uint8) for core in cores]
     outputs = sum(len(core.host) for core in cores)
     potentials = np.zeros((values.shape[1], outputs), np.int64)
@@ -111,6 +109,14 @@ def run_frame(program: Program, cores: tuple[Core, ...], host: Host, values: Val
             sent[fired.core][core.host] = 0
             potentials[:, outputs_of(program, core)] = fired.potentials[core.host].T
     return np.concatenate(sent), potentials
+
+
+def write_frames(machine: Machine, host: Host, values: Values, step: int = 0) -> None:
+    """Write the encoder's frames, uint8 (E, columns), into the input rows that the cores read in a step."""
+    for entry in host.deliveries:
+        for number in entry.cores:
+            inputs = entry.addresses // machine.cores[number].input_width
+            machine.write(number, inputs, values[entry.sources], step << entry.lcn)
 
 
 class FastEngine:
