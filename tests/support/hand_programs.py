@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from support.hand_mappings import encoder_onnx, readout_onnx
 
 from chipsim.chip import load_any_chip
 from chipsim.chip.paicore import PaicoreSpec
 from chipsim.mapping import InputSpec
 from chipsim.paicore import Block, Core, Delivery, Output, Program, Signal
 from chipsim.paicore import words as w
+from support.hand_mappings import encoder_onnx, readout_onnx
 
 FLOOR = -(1 << 31)
 
@@ -224,5 +224,7 @@ class HandProgram:
                 found.update(base // core.width + k for k in range(self.features * per))
         for other in self.cores:
             if other.to and core.at[0] == other.to[0] and other.to[1] <= core.at[1] <= other.to[1] + other.to[2]:
-                found.update((record.address + step) // core.width for record in other.records for step in record.walk("axon"))
+                found.update(
+                    (record.address + step) // core.width for record in other.records for step in record.walk("axon")
+                )
         return found

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from chipsim.chip import load_chip
 from chipsim.engine.paicore.cores import Core
+from chipsim.engine.paicore.counters import Links
 from chipsim.engine.paicore.host import Host
 from chipsim.engine.paicore.machine import look_up
 from chipsim.faults import NEVER
@@ -63,7 +64,7 @@ class _Places:
     known: dict[tuple[object, ...], int] = field(default_factory=dict)
 
 
-def find_crossbars(program: Program, cores: tuple[Core, ...], host: Host) -> Crossbars:
+def find_crossbars(program: Program, cores: tuple[Core, ...], host: Host, links: Links) -> Crossbars:
     """Write the places of all cores out.
 
     Raises
@@ -86,7 +87,7 @@ def find_crossbars(program: Program, cores: tuple[Core, ...], host: Host) -> Cro
     for number, core in enumerate(cores):
         _collect(core, neurons[number], _senders(number, cores, host, before), levels, first, places)
     origin = np.repeat(order, levels[order])
-    kinds = _kinds(program, cores, host, before, levels)[origin]
+    kinds = _kinds(program, links, levels)[origin]
     mapping = _mapping(program, cores, neurons, places, kinds)
     lowest = np.zeros(len(origin), bool)
     lowest[first] = True
@@ -173,21 +174,16 @@ def _largest(weights: Int, copies: Int, thresholds: Int) -> npt.NDArray[np.int8]
     return np.ascontiguousarray(found.reshape(len(rank), -1), np.int8)
 
 
-def _kinds(program: Program, cores: tuple[Core, ...], host: Host, before: Int, levels: Int) -> Int:
+def _kinds(program: Program, links: Links, levels: Int) -> Int:
     """Number sources so that those with one number go the same ways and count the same, int64 (E + N,).
 
     The fast engine adds up sources that nobody tells apart; it tells these apart by the paper's fan-out.
     """
-    ways = np.zeros((len(levels), max(len(host.deliveries), max(len(core.targets) for core in cores))), np.int64)
-    for number, entry in enumerate(host.deliveries):
-        ways[entry.sources, number] = 1
-    owner = np.zeros(len(levels), np.int64)
-    for number, core in enumerate(cores):
-        owner[before[number] : before[number + 1]] = number + 1
-        for other, target in enumerate(core.targets):
-            ways[before[number] + target.neurons, other] = 1
+    ways = np.zeros((len(levels), len(program.cores)), np.int64)
+    ways[links.source, links.core] = 1 + links.synapses
+    owner = np.concatenate([np.zeros(program.encoder_inputs, np.int64), links.neuron_core + 1])
     alone = np.where(levels > 1, np.arange(len(levels)) + 1, 0)
-    columns = np.column_stack([owner, program.dense_fanout, alone, ways])
+    columns = np.column_stack([owner, links.frames, program.dense_fanout, alone, ways])
     return np.asarray(np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1) + 1, np.int64)
 
 

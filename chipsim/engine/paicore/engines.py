@@ -12,6 +12,7 @@ from chipsim.engine.engines import check_engine
 from chipsim.engine.host import Array, lose
 from chipsim.engine.host import Host as CrossbarHost
 from chipsim.engine.paicore.cores import Core
+from chipsim.engine.paicore.counters import find_links
 from chipsim.engine.paicore.crossbars import Crossbars, NoCrossbars, find_crossbars, outputs_of
 from chipsim.engine.paicore.host import Host
 from chipsim.engine.paicore.machine import Machine, Values
@@ -208,7 +209,7 @@ def _fast(program: Program, cores: tuple[Core, ...], host: Host, noise: float) -
     if isinstance(code, str):
         return code
     try:
-        found = find_crossbars(program, cores, host)
+        found = find_crossbars(program, cores, host, find_links(cores, host))
     except NoCrossbars as error:
         return str(error)
     from chipsim.engine.fast.engine import load_fast
