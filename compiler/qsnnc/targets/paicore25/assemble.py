@@ -15,8 +15,8 @@ from chipsim.paicore import words as w
 from chipsim.paicore.fields import Words
 from chipsim.paicore.program import VALUE
 from qsnnc.frontend.model.model import Model
-from qsnnc.ir.cores import Removed
-from qsnnc.ir.layers import Int, Layer, Population
+from qsnnc.ir.cores import CoreLayer
+from qsnnc.ir.layers import Int, Population
 from qsnnc.targets.paicore25 import emit
 from qsnnc.targets.paicore25.layout import Group
 from qsnnc.targets.paicore25.neurons import POTENTIAL_BITS
@@ -32,11 +32,10 @@ class Placed:
     filled: list[list[Filled]]  # of each group, part by part
     places: list[list[XY]]  # of each group, core by core
     ticks: dict[str, int]
-    removed: dict[str, Removed]
     tables: list[Words]
 
 
-def assemble(model: Model, network: Network, placed: Placed, pixels: InputSpec) -> Program:
+def assemble(model: Model, network: Network, placed: Placed, layers: tuple[CoreLayer, ...], pixels: InputSpec) -> Program:
     """Gather everything that the chip and a host need."""
     graph = network.graph
     order = [layer.name for layer in graph.layers]
@@ -69,7 +68,7 @@ def assemble(model: Model, network: Network, placed: Placed, pixels: InputSpec) 
         cores.append(Core(x, y, layer, made.records, made.parameters, made.potentials, made.weights, len(made.elements)))
         elements.append(made.elements)
     element = np.concatenate(elements).astype(np.int32)
-    blocks = tuple(_block(network, placed, number, layer) for number, layer in enumerate(graph.layers))
+    blocks = tuple(_block(network, placed, entry) for entry in layers)
     return Program(
         model_sha256=model.sha256,
         exactness="certified" if graph.certified else "tested",
@@ -171,20 +170,18 @@ def _signal(network: Network, population: Population, tick: int) -> dict[str, An
     }
 
 
-def _block(network: Network, placed: Placed, number: int, layer: Layer) -> Block:
-    mine = [filled for group in placed.filled for filled in group if filled.part.layer is layer]
-    fan_in, total = synapses(network, mine)
+def _block(network: Network, placed: Placed, entry: CoreLayer) -> Block:
     return Block(
-        **_signal(network, layer, placed.ticks[layer.name]),
-        kind=layer.kind,
-        weight_bits=network.widths[layer.name][0],
-        fan_in=fan_in,
-        neurons=sum(len(each.offset) for filled in mine for each in filled.neurons),
-        removed=placed.removed[layer.name].neurons,
-        synapses=total,
-        cores=sum(len(filled.cores) for filled in mine),
-        bound=sum(filled.bound for filled in mine),
-        limiting="rows",
+        **_signal(network, entry.layer, placed.ticks[entry.layer.name]),
+        kind=entry.layer.kind,
+        weight_bits=entry.weight_bits,
+        fan_in=entry.fan_in,
+        neurons=entry.neurons,
+        removed=entry.removed.neurons,
+        synapses=entry.synapses,
+        cores=entry.cores,
+        bound=entry.bound,
+        limiting=entry.limiting,
     )
 
 
@@ -215,11 +212,15 @@ def synapses(network: Network, mine: list[Filled]) -> tuple[int, int]:
     widest, total = 0, 0
     for filled in mine:
         sent = written(network, filled)
+        known: dict[tuple[int, bytes], tuple[int, int]] = {}  # the levels of a channel read the same
         for each in filled.neurons:
-            index = filled.windows.vectors[each.vector].index
-            reads = sent[(index[None] + each.offset[:, None]) // filled.inputs.width]
-            widest = max(widest, int(reads.sum(axis=1).max(initial=0)))
-            total += int(np.count_nonzero(reads))
+            key = each.vector, each.offset.tobytes()
+            if key not in known:
+                index = filled.windows.vectors[each.vector].index
+                reads = sent[(index[None] + each.offset[:, None]) // filled.inputs.width]
+                known[key] = int(reads.sum(axis=1).max(initial=0)), int(np.count_nonzero(reads))
+            widest = max(widest, known[key][0])
+            total += known[key][1]
     return widest, total
 
 

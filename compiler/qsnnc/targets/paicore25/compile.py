@@ -17,6 +17,7 @@ from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import Survivors, keep_all, survivors
 from qsnnc.targets.paicore25 import coding, limits
 from qsnnc.targets.paicore25.assemble import Placed, assemble, synapses
+from qsnnc.targets.paicore25.connections import joined
 from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
 from qsnnc.targets.paicore25.neurons import NEVER, Firing
 from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, fill, reader
@@ -42,6 +43,7 @@ def compile_network(
     keep_dead : bool
         Keep neurons that never fire, always fire or that nothing reads.
     """
+    graph = joined(graph)
     left = keep_all(graph) if keep_dead else survivors(graph)
     found = limits.ranges(graph, chip)
     if found:
@@ -59,9 +61,8 @@ def compile_network(
     places = _places(parts, filled, chip)
     if places is None:
         return Outcome(layers, None, (limits.cores(layers, parts, filled, chip),))
-    removed = {name: each.removed for name, each in left.items()}
-    placed = Placed(parts, filled, places, depths(graph), removed, [])
-    program = assemble(model, network, placed, pixels)
+    placed = Placed(parts, filled, places, depths(graph), [])
+    program = assemble(model, network, placed, layers, pixels)
     validate_program(program)
     return Outcome(layers, program, ())
 

@@ -47,7 +47,8 @@ def gather(part: Part, windows: Windows, firing: Firing, target: Place, max_step
     inputs = firing.kept.shape[3]
     address = target.addresses(part.layer.shape, inputs)[:, rows]
     element = np.arange(firing.kept.size).reshape(firing.kept.shape)[:, rows]
-    kept, threshold, leak, table = (each[:, rows] for each in (firing.kept, firing.threshold, firing.leak, firing.table))
+    kept = firing.kept[:, rows]
+    threshold, leak, table = (each[:, rows] for each in (firing.threshold, firing.leak, firing.table))
     offset = windows.first[:, None, None, :] + windows.offset[None, :, :, None]
     offset = np.broadcast_to(offset, kept.shape)
     number = np.broadcast_to(windows.number, (windows.number.shape[0], inputs))
@@ -60,18 +61,29 @@ def gather(part: Part, windows: Windows, firing: Firing, target: Place, max_step
         there = kept[channel, :, :, level]
         if not there.any():
             continue
-        values = [each[channel, :, :, level][there] for each in (threshold, leak, table, offset, address, element)]
-        for key in np.unique(np.stack(values[:3], axis=1), axis=0):
-            same = (np.stack(values[:3], axis=1) == key).all(axis=1)
-            parameters = Parameters(int(key[0]), int(key[1]), stored.compressed)
+        fields = (threshold, leak, table, offset, address, element)
+        values: list[Int] = [each[channel, :, :, level][there] for each in fields]
+        for same in _alike(values[0], values[1], values[2]):
+            first = same[0]
+            parameters = Parameters(int(values[0][first]), int(values[1][first]), stored.compressed)
             reads, sends, which = (each[same] for each in values[3:])
-            one = Neurons(vector, parameters, reads, sends, which, max_step, int(key[2]))
-            found.append(one if len(mine) == 1 else _better(one))
+            found.append(_better(Neurons(vector, parameters, reads, sends, which, max_step, int(values[2][first]))))
     return found
+
+
+def _alike(threshold: Int, leak: Int, table: Int) -> list[Int]:
+    """Numbers of the neurons with the same parameters, ascending, for each set of them."""
+    key = (threshold + (1 << 31)) << 29 | (leak + (1 << 19)) << 9 | (table + 1)
+    if key.min() == key.max():
+        return [np.arange(len(key))]
+    order = np.argsort(key, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
 
 
 def _better(neurons: Neurons) -> Neurons:
     """In the order of the addresses, where that takes fewer rows."""
+    if (np.diff(neurons.address) > 0).all():
+        return neurons
     order = np.argsort(neurons.address, kind="stable")
     sorted_ = Neurons(
         neurons.vector,
