@@ -55,7 +55,7 @@ class Reader:
             self._decode(core)
 
     def _decode(self, core: dict[str, Any]) -> None:
-        first, second, third = core["registers"]
+        first, _, third = core["registers"]
         core["ann"], core["max"] = bits(first, 63, 63), bits(first, 62, 62)
         core["in"], core["out"], core["w"] = (1 << bits(first, h, h - 1) for h in (58, 55, 52))
         core["signed"], core["lcn"], core["tick"] = bits(first, 53, 53), bits(first, 50, 47), bits(third, 63, 48)
@@ -135,10 +135,7 @@ class Reader:
     def _step(self, place: tuple[int, int], core: dict[str, Any], out: Any, spikes: dict[tuple[int, int], int]) -> None:
         for index, weight, offset, leak, threshold, (x, y, copies), address, readout in core["records"]:
             inputs = core["memory"][index[None] + offset[:, None]]
-            if core["max"]:
-                potential = inputs.max(axis=1, initial=0) + leak
-            else:
-                potential = inputs @ weight + leak
+            potential = (inputs.max(axis=1, initial=0) if core["max"] else inputs @ weight) + leak
             if readout:
                 out[(address - self.yaml["output"]["base"]) // 32] = potential
                 continue

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.chip import PaicoreSpec
+from chipsim.chip import AnyChip, PaicoreSpec
+from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
 from chipsim.paicore import Program, validate_program
 from qsnnc.errors import Violation
@@ -15,13 +16,17 @@ from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Layer, LayerGraph
 from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import Survivors, keep_all, survivors
-from qsnnc.targets.paicore25 import coding, limits
+from qsnnc.targets.paicore25 import limits
 from qsnnc.targets.paicore25.assemble import Placed, assemble, synapses
+from qsnnc.targets.paicore25.coding import thermometer
 from qsnnc.targets.paicore25.connections import joined
 from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
 from qsnnc.targets.paicore25.neurons import NEVER, Firing
 from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, fill, reader
 from qsnnc.targets.paicore25.routes import XY, place
+
+#: how levels travel: one bit a thermometer neuron, one word a feature, or whichever takes fewer cores
+CODINGS = ("auto", "thermometer", "value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +36,32 @@ class Outcome:
     layers: tuple[CoreLayer, ...]
     program: Program | None
     violations: tuple[Violation, ...]
+    estimated: bool = False
+
+
+def check_coding(coding: str, chip: AnyChip) -> None:
+    """Refuse a name that is no code, or one that the chip has not.
+
+    Raises
+    ------
+    UsageError
+    """
+    if coding not in CODINGS:
+        text = f"{coding!r} is no code; allowed: {', '.join(CODINGS)}"
+        raise UsageError("--code", text, code="code-invalid", found=coding, allowed=list(CODINGS))
+    if coding == "value" and not isinstance(chip, PaicoreSpec):
+        text = f"chip {chip.name!r} sends one bit a neuron; allowed: thermometer, or a chip of kind paicore"
+        raise UsageError("--code", text, code="code-invalid", found=coding, allowed="thermometer")
 
 
 def compile_network(
-    model: Model, graph: LayerGraph, chip: PaicoreSpec, pixels: InputSpec, *, keep_dead: bool = False
+    model: Model,
+    graph: LayerGraph,
+    chip: PaicoreSpec,
+    pixels: InputSpec,
+    *,
+    keep_dead: bool = False,
+    coding: str = "auto",
 ) -> Outcome:
     """Lay out, allocate, place and write the words of a network.
 
@@ -68,7 +95,7 @@ def compile_network(
 
 
 def _network(graph: LayerGraph, chip: PaicoreSpec, left: dict[str, Survivors]) -> Network:
-    codings = {entry.name: coding.thermometer(entry.levels) for entry in (graph.encoder, *graph.layers)}
+    codings = {entry.name: thermometer(entry.levels) for entry in (graph.encoder, *graph.layers)}
     firing, live = {}, {}
     live[graph.encoder.name] = np.ones((graph.encoder.shape[0], codings[graph.encoder.name].inputs), bool)
     widths = {}
