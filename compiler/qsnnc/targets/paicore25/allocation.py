@@ -33,7 +33,8 @@ class Parameters:
 class Neurons:
     """Neurons of one weight vector and one Part 2, in the order in which they are folded.
 
-    ``table`` is the activation table that their core must have; -1 where they need none.
+    ``table`` is the activation table that their core must have, -1 where they need none; ``group`` is where they send to, -1
+    the host.
     """
 
     vector: int
@@ -43,6 +44,7 @@ class Neurons:
     element: Int  # (n,) which element of the layer it is
     max_step: int
     table: int = -1
+    group: int = -1
 
     @cached_property
     def folds(self) -> list[Fold]:

@@ -18,9 +18,9 @@ from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Int, Population
 from qsnnc.targets.paicore25 import emit
-from qsnnc.targets.paicore25.layout import Group
-from qsnnc.targets.paicore25.neurons import POTENTIAL_BITS
-from qsnnc.targets.paicore25.plan import Filled, Network, reader
+from qsnnc.targets.paicore25.layout import Group, lcn_of
+from qsnnc.targets.paicore25.neurons import HOST, POTENTIAL_BITS
+from qsnnc.targets.paicore25.plan import Filled, Network, readers
 from qsnnc.targets.paicore25.routes import XY, signals
 
 
@@ -54,11 +54,11 @@ def assemble(model: Model, network: Network, placed: Placed, layers: tuple[CoreL
         filled = placed.filled[number][part]
         content = filled.cores[core]
         x, y = every[at]
-        target = reader(placed.groups, filled.part.layer)
-        to = _destination(placed, target, (x, y))
-        made = emit.memory(content, filled.windows.vectors, to, readout=target is None)
+        targets = readers(placed.groups, filled.part.layer)
+        to = {target: _destination(placed, target, (x, y)) for target in targets or [HOST]}
+        made = emit.memory(content, filled.windows.vectors, to, readout=not targets)
         registers = {
-            **_registers(network, placed, filled, target),
+            **_registers(network, placed, filled, targets),
             "neuron_number": made.neuron_number,
             "global_send": tree[0][at],
             "global_receive": tree[1][at],
@@ -97,23 +97,20 @@ def _place(placed: Placed, group: int, part: int, core: int) -> XY:
     return placed.places[group][before + core]
 
 
-def _destination(placed: Placed, target: int | None, here: XY) -> emit.Destination:
+def _destination(placed: Placed, target: int, here: XY) -> emit.Destination:
     """The run of the layer's readers, or the host."""
-    if target is None:
+    if target == HOST:
         return emit.Destination(-here[0], -here[1])
     run = placed.places[target]
     return emit.Destination(run[0][0] - here[0], run[0][1] - here[1], len(run) - 1)
 
 
-def _registers(network: Network, placed: Placed, filled: Filled, target: int | None) -> dict[str, int]:
+def _registers(network: Network, placed: Placed, filled: Filled, targets: list[int]) -> dict[str, int]:
     layer = filled.part.layer
     coding = network.codings[layer.name]
     bits, signed = network.widths[layer.name]
-    if target is None:
-        outputs = layer.features * POTENTIAL_BITS
-        target_lcn = max(0, -(-outputs // 512) - 1).bit_length()
-    else:
-        target_lcn = placed.filled[target][0].inputs.lcn
+    reads = placed.filled[targets[0]][0].inputs if targets else None
+    target_lcn = lcn_of(layer.features * POTENTIAL_BITS) if reads is None else reads.lcn
     value = coding.code == VALUE
     return {
         "snn_ann": value,
@@ -137,7 +134,7 @@ def _deliveries(network: Network, placed: Placed) -> tuple[Delivery, ...]:
         if encoder.name not in group.sources or not placed.places[number]:
             continue
         place = placed.filled[number][0].inputs.places[encoder.name]
-        first, last = rows_sent(group, encoder)
+        first, last = group.read(encoder.name, encoder.shape[1])
         for x, y, copies in _runs(placed.places[number]):
             steps = (place.channel, place.row, place.column, place.level)
             found.append(Delivery(x, y, copies, place.base, steps, first, last))
@@ -185,13 +182,6 @@ def _block(network: Network, placed: Placed, entry: CoreLayer) -> Block:
     )
 
 
-def rows_sent(group: Group, encoder: Population) -> tuple[int, int]:
-    """First and last row of the encoder's features that the host sends to a group."""
-    links = [(part, link) for part in group.parts for link in part.layer.connections if link.source == encoder.name]
-    read = [part.rows_read(link, encoder.shape[1]) for part, link in links]
-    return min(a for a, _ in read), max(b for _, b in read)
-
-
 def written(network: Network, filled: Filled) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which inputs of a part's map somebody sends, bool (inputs,)."""
     inputs = filled.inputs
@@ -200,10 +190,11 @@ def written(network: Network, filled: Filled) -> np.ndarray[tuple[int], np.dtype
         population, coding = network.populations[source], network.codings[source]
         address = place.addresses(population.shape, coding.inputs)
         if source == network.graph.encoder.name:
-            first, last = rows_sent(filled.group, population)
+            first, last = filled.group.read(source, population.shape[1])
             found[address[:, first : last + 1].reshape(-1)] = True
         else:
-            found[address[network.firing[source].kept]] = True
+            first, last = filled.group.rows[source]
+            found[address[:, first : last + 1][network.firing[source].kept[:, first : last + 1]]] = True
     return found[:: inputs.width]
 
 

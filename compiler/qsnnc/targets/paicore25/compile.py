@@ -22,7 +22,7 @@ from qsnnc.targets.paicore25.coding import thermometer
 from qsnnc.targets.paicore25.connections import joined
 from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
 from qsnnc.targets.paicore25.neurons import NEVER, Firing
-from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, fill, reader
+from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, equalised, fill
 from qsnnc.targets.paicore25.routes import XY, place
 
 #: how levels travel: one bit a thermometer neuron, one word a feature, or whichever takes fewer cores
@@ -79,7 +79,7 @@ def compile_network(
     parts, found = _parts(network)
     if found:
         return Outcome((), None, found)
-    maps = choose_layouts(network, parts)
+    maps = equalised(parts, choose_layouts(network, parts), graph.layers)
     filled, found = _fill(network, parts, maps)
     layers = tuple(_layer(network, left, filled, layer) for layer in graph.layers)
     found += limits.runs(parts, filled, chip)
@@ -132,11 +132,10 @@ def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
 def _fill(network: Network, parts: list[Group], maps: list[InputMap]) -> tuple[list[list[Filled]], tuple[Violation, ...]]:
     filled: list[list[Filled]] = []
     found = []
-    for group, inputs in zip(parts, maps, strict=True):
+    for number, group in enumerate(parts):
         filled.append([])
         for part in group.parts:
-            target = reader(parts, part.layer)
-            one = fill(network, group, part, inputs, None if target is None else maps[target])
+            one = fill(network, parts, number, part, maps)
             if isinstance(one, TooLarge):
                 found.append(limits.too_large(one, network.chip))
             else:

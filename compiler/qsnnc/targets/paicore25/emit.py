@@ -41,8 +41,14 @@ class Memory:
     elements: Int  # (neurons,) in the order of the records
 
 
-def memory(contents: Contents, vectors: tuple[Vector, ...], to: Destination, *, readout: bool) -> Memory:
-    """Lay a core's records out, those of one Part 2 together, and its weights behind them."""
+def memory(contents: Contents, vectors: tuple[Vector, ...], to: dict[int, Destination], *, readout: bool) -> Memory:
+    """Lay a core's records out, those of one Part 2 together, and its weights behind them.
+
+    Parameters
+    ----------
+    to : dict
+        Where each group is, seen from this core.
+    """
     ordered = sorted(contents.sequences, key=lambda n: (n.parameters.compressed, n.parameters.threshold, n.parameters.leak))
     folds = sum(len(each.folds) for each in ordered)
     potentials = sum(piece.potentials for each in ordered for piece in each.folds)
@@ -79,7 +85,9 @@ class _Piece:
 _AXES = ((0, "y"), (1, "x"), (2, "xy"))
 
 
-def _records(pieces: list[_Piece], vectors: tuple[Vector, ...], to: Destination, number: int, *, readout: bool) -> Words:
+def _records(
+    pieces: list[_Piece], vectors: tuple[Vector, ...], to: dict[int, Destination], number: int, *, readout: bool
+) -> Words:
     """The rows of all records: where the parameters change, a full one."""
     parameters = [piece.neurons.parameters for piece in pieces]
     full = np.array([k == 0 or p != parameters[k - 1] for k, p in enumerate(parameters)])
@@ -99,9 +107,7 @@ def _records(pieces: list[_Piece], vectors: tuple[Vector, ...], to: Destination,
             "weight_start": start,
             "weight_end": np.where(lengths > 0, start + lengths - 1, 0),
             "skew": [piece.neurons.offset[piece.fold.start] for piece in pieces],
-            "x": to.x,
-            "y": to.y,
-            "copies_y": to.copies_y,
+            **{name: [getattr(to[piece.neurons.group], name) for piece in pieces] for name in ("x", "y", "copies_y")},
             "axon": address % 512,
             "tick_relative": address // 512,
         }

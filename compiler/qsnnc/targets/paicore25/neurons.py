@@ -12,6 +12,8 @@ from qsnnc.targets.paicore25.allocation import Neurons, Parameters
 from qsnnc.targets.paicore25.layout import Part, Place
 from qsnnc.targets.paicore25.vectors import Windows
 
+#: the group that stands for the host
+HOST = -1
 #: threshold of neurons that never fire: read out, or looked up in a table
 NEVER = (1 << 31) - 1
 #: bits of a potential that is read out
@@ -28,6 +30,16 @@ class Firing:
     table: Int  # -1: none
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where some rows of a layer are sent: to the cores of a group, or to the host."""
+
+    group: int
+    place: Place
+    first: int
+    last: int
+
+
 def readout_place(shape: tuple[int, int, int]) -> Place:
     """Addresses of potentials at the host: 32 for each element, feature-major."""
     _, rows, columns = shape
@@ -35,17 +47,17 @@ def readout_place(shape: tuple[int, int, int]) -> Place:
     return Place(0, rows * columns * each, columns * each, each, each)
 
 
-def gather(part: Part, windows: Windows, firing: Firing, target: Place, max_step: int) -> list[Neurons]:
+def gather(part: Part, windows: Windows, firing: Firing, targets: list[Target], max_step: int) -> list[Neurons]:
     """Neurons by vector and parameters, each set in the order that folds into the fewest rows.
 
     Parameters
     ----------
-    target : Place
-        Of the layer in the map of its readers, or of its potentials at the host.
+    targets : list of Target
+        Every row of the layer is one's.
     """
     rows = slice(part.first, part.last + 1)
     inputs = firing.kept.shape[3]
-    address = target.addresses(part.layer.shape, inputs)[:, rows]
+    address, group = (each[:, rows] for each in _sent(targets, firing.kept.shape))
     element = np.arange(firing.kept.size).reshape(firing.kept.shape)[:, rows]
     kept = firing.kept[:, rows]
     threshold, leak, table = (each[:, rows] for each in (firing.threshold, firing.leak, firing.table))
@@ -61,19 +73,29 @@ def gather(part: Part, windows: Windows, firing: Firing, target: Place, max_step
         there = kept[channel, :, :, level]
         if not there.any():
             continue
-        fields = (threshold, leak, table, offset, address, element)
+        fields = (threshold, leak, table, group, offset, address, element)
         values: list[Int] = [each[channel, :, :, level][there] for each in fields]
-        for same in _alike(values[0], values[1], values[2]):
-            first = same[0]
-            parameters = Parameters(int(values[0][first]), int(values[1][first]), stored.compressed)
-            reads, sends, which = (each[same] for each in values[3:])
-            found.append(_better(Neurons(vector, parameters, reads, sends, which, max_step, int(values[2][first]))))
+        for same in _alike(*values[:4]):
+            limit, add, tables, to = (int(each[same[0]]) for each in values[:4])
+            reads, sends, which = (each[same] for each in values[4:])
+            parameters = Parameters(limit, add, stored.compressed)
+            found.append(_better(Neurons(vector, parameters, reads, sends, which, max_step, tables, to)))
     return found
 
 
-def _alike(threshold: Int, leak: Int, table: Int) -> list[Int]:
-    """Numbers of the neurons with the same parameters, ascending, for each set of them."""
-    key = (threshold + (1 << 31)) << 29 | (leak + (1 << 19)) << 9 | (table + 1)
+def _sent(targets: list[Target], shape: tuple[int, ...]) -> tuple[Int, Int]:
+    """Address and group that each neuron of a layer sends to, both int64 (channels, rows, columns, inputs)."""
+    address, group = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for target in targets:
+        rows = slice(target.first, target.last + 1)
+        address[:, rows] = target.place.addresses((shape[0], shape[1], shape[2]), shape[3])[:, rows]
+        group[:, rows] = target.group
+    return address, group
+
+
+def _alike(threshold: Int, leak: Int, table: Int, group: Int) -> list[Int]:
+    """Numbers of the neurons with the same parameters and destination, ascending, for each set of them."""
+    key = (threshold + (1 << 31)) << 31 | (leak + (1 << 19)) << 11 | (table + 1) << 7 | (group + 1)
     if key.min() == key.max():
         return [np.arange(len(key))]
     order = np.argsort(key, kind="stable")
@@ -93,5 +115,6 @@ def _better(neurons: Neurons) -> Neurons:
         neurons.element[order],
         neurons.max_step,
         neurons.table,
+        neurons.group,
     )
     return sorted_ if sorted_.rows < neurons.rows else neurons
