@@ -9,13 +9,17 @@ from itertools import pairwise
 import numpy as np
 
 from chipsim.chip import PaicoreSpec
+from chipsim.paicore.fields import Words
+from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Layer, LayerGraph, Population
 from qsnnc.targets.paicore25.allocation import Contents, Neurons, allocate, bound
 from qsnnc.targets.paicore25.coding import Coding
-from qsnnc.targets.paicore25.layout import CELLS, PLANES, Group, InputMap, Part, lattices, lay_out
+from qsnnc.targets.paicore25.layout import CELLS, PLANES, Group, InputMap, Part, groups, lattices, lay_out
 from qsnnc.targets.paicore25.neurons import HOST, Firing, Target, gather, readout_place
 from qsnnc.targets.paicore25.vectors import Bool, Windows, windows
 
+#: cores of a layer that no core can hold
+MANY = 1 << 20
 #: rounds over the groups in which a layout is changed where that saves rows
 ROUNDS = 2
 
@@ -30,6 +34,8 @@ class Network:
     firing: dict[str, Firing]
     live: dict[str, Bool]  # (channels, inputs) of each population: inputs that some position sends
     widths: dict[str, tuple[int, bool]]  # of each layer's weights, and whether they are signed
+    removed: dict[str, Removed]
+    tables: list[Words]  # activation tables, by the numbers in ``firing``
 
     @property
     def populations(self) -> dict[str, Population]:
@@ -110,20 +116,20 @@ def _bands(network: Network, group: Group, edges: list[int]) -> list[Group] | No
     return bands
 
 
-def choose_layouts(network: Network, groups: list[Group]) -> list[InputMap]:
+def choose_layouts(network: Network, cut: list[Group]) -> list[InputMap]:
     """Lay out every group, by cells where that takes no more rows."""
-    kinds = [[CELLS] * len(lattices(group)) for group in groups]
-    maps = [inputs_of(network, group, kind) for group, kind in zip(groups, kinds, strict=True)]
+    kinds = [[CELLS] * len(lattices(group)) for group in cut]
+    maps = [inputs_of(network, group, kind) for group, kind in zip(cut, kinds, strict=True)]
     costs: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def total(maps: list[InputMap]) -> tuple[int, int]:
         sums = [0, 0]
-        for number, group in enumerate(groups):
+        for number, group in enumerate(cut):
             for part in group.parts:
-                targets = readers(groups, part.layer)
+                targets = readers(cut, part.layer)
                 key = (part.first, id(part.layer), id(maps[number]), *(id(maps[target]) for target in targets))
                 if key not in costs:
-                    costs[key] = _cost(network, groups, part, maps[number], maps)
+                    costs[key] = _cost(network, cut, part, maps[number], maps)
                 sums = [a + b for a, b in zip(sums, costs[key], strict=True)]
         return sums[0], sums[1]
 
@@ -131,7 +137,7 @@ def choose_layouts(network: Network, groups: list[Group]) -> list[InputMap]:
     best = total(maps)
     for _ in range(ROUNDS):
         before = best
-        for number, group in enumerate(groups):
+        for number, group in enumerate(cut):
             for lattice in range(len(kinds[number])):
                 tried = list(kinds[number])
                 tried[lattice] = PLANES if tried[lattice] == CELLS else CELLS
@@ -148,45 +154,63 @@ def choose_layouts(network: Network, groups: list[Group]) -> list[InputMap]:
     return maps
 
 
-def equalised(groups: list[Group], maps: list[InputMap], layers: Sequence[Layer]) -> list[InputMap]:
+def costs(network: Network) -> dict[str, tuple[int, int]]:
+    """About the cores and rows of each layer, laid out by cells; many where no core can hold it."""
+    cut: list[Group] = []
+    found: dict[str, tuple[int, int]] = {}
+    for group in groups(network.graph):
+        bands = banded(network, group)
+        if isinstance(bands, TooLarge):
+            found.update({part.layer.name: (MANY, MANY) for part in group.parts})
+            bands = [group]
+        cut += bands
+    maps = [inputs_of(network, group, [CELLS] * len(lattices(group))) for group in cut]
+    for number, group in enumerate(cut):
+        for part in group.parts:
+            cores, rows = _cost(network, cut, part, maps[number], maps)
+            before = found.get(part.layer.name, (0, 0))
+            found[part.layer.name] = before[0] + cores, before[1] + rows
+    return found
+
+
+def equalised(cut: list[Group], maps: list[InputMap], layers: Sequence[Layer]) -> list[InputMap]:
     """Give maps that one layer sends to one LCN: a core has one ``target_lcn``."""
     lcn = [each.lcn for each in maps]
     while True:
         before = list(lcn)
         for layer in layers:
-            targets = readers(groups, layer)
+            targets = readers(cut, layer)
             for target in targets:
                 lcn[target] = max(lcn[other] for other in targets)
         if lcn == before:
             return [replace(each, lcn=code) for each, code in zip(maps, lcn, strict=True)]
 
 
-def readers(groups: list[Group], layer: Layer) -> list[int]:
-    """Numbers of the groups that read a layer, one or its bands; none where its potentials are read out."""
-    return [number for number, group in enumerate(groups) if layer.name in group.sources]
+def readers(cut: list[Group], layer: Layer) -> list[int]:
+    """Numbers of the cut that read a layer, one or its bands; none where its potentials are read out."""
+    return [number for number, group in enumerate(cut) if layer.name in group.sources]
 
 
-def targets_of(groups: list[Group], maps: list[InputMap], layer: Layer) -> list[Target]:
+def targets_of(cut: list[Group], maps: list[InputMap], layer: Layer) -> list[Target]:
     """Where the rows of a layer are sent."""
     found = [
-        Target(number, maps[number].places[layer.name], *groups[number].rows[layer.name])
-        for number in readers(groups, layer)
+        Target(number, maps[number].places[layer.name], *cut[number].rows[layer.name]) for number in readers(cut, layer)
     ]
     return found or [Target(HOST, readout_place(layer.shape), 0, layer.shape[1] - 1)]
 
 
 def _parts_of(
-    network: Network, groups: list[Group], part: Part, inputs: InputMap, maps: list[InputMap]
+    network: Network, cut: list[Group], part: Part, inputs: InputMap, maps: list[InputMap]
 ) -> tuple[Windows, list[Neurons]]:
     name = part.layer.name
     found = windows(part, inputs, network.codings, network.live, network.widths[name][0], network.chip.max_skew)
-    targets = targets_of(groups, maps, part.layer)
+    targets = targets_of(cut, maps, part.layer)
     return found, gather(part, found, network.firing[name], targets, network.chip.max_fold_step)
 
 
-def _cost(network: Network, groups: list[Group], part: Part, inputs: InputMap, maps: list[InputMap]) -> tuple[int, int]:
+def _cost(network: Network, cut: list[Group], part: Part, inputs: InputMap, maps: list[InputMap]) -> tuple[int, int]:
     """Fewest cores and rows of a part."""
-    found, neurons = _parts_of(network, groups, part, inputs, maps)
+    found, neurons = _parts_of(network, cut, part, inputs, maps)
     sizes = [vector.rows for vector in found.vectors]
     rows = sum(each.rows for each in neurons) + sum(sizes[vector] for vector in {each.vector for each in neurons})
     return bound_by_table(neurons, sizes, network.chip.memory_rows), rows
@@ -198,10 +222,10 @@ def bound_by_table(neurons: Sequence[Neurons], sizes: Sequence[int], capacity: i
     return sum(bound([each for each in neurons if each.table == table], sizes, capacity) for table in tables)
 
 
-def fill(network: Network, groups: list[Group], number: int, part: Part, maps: list[InputMap]) -> Filled | TooLarge:
+def fill(network: Network, cut: list[Group], number: int, part: Part, maps: list[InputMap]) -> Filled | TooLarge:
     """Put the neurons of a part of group ``number`` into cores."""
     inputs = maps[number]
-    found, neurons = _parts_of(network, groups, part, inputs, maps)
+    found, neurons = _parts_of(network, cut, part, inputs, maps)
     sizes = [vector.rows for vector in found.vectors]
     capacity = network.chip.memory_rows
     cores: list[Contents] = []
@@ -211,6 +235,4 @@ def fill(network: Network, groups: list[Group], number: int, part: Part, maps: l
             need = max(sizes[each.vector] for each in neurons) + 2
             return TooLarge(part.layer.name, "rows", need, capacity)
         cores += more
-    return Filled(
-        groups[number], part, inputs, found, tuple(neurons), bound_by_table(neurons, sizes, capacity), tuple(cores)
-    )
+    return Filled(cut[number], part, inputs, found, tuple(neurons), bound_by_table(neurons, sizes, capacity), tuple(cores))
