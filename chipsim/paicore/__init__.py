@@ -3,7 +3,7 @@
 ``FORMAT.md`` beside this file specifies it. Nothing here executes anything.
 """
 
-from chipsim.paicore.file import read_program, to_bytes, write_program
+from chipsim.paicore.file import is_paicore, read_program, to_bytes, write_program
 from chipsim.paicore.program import Block, Core, Delivery, Output, Program, Signal
 from chipsim.paicore.validate import validate_program
 
@@ -14,6 +14,7 @@ __all__ = [
     "Output",
     "Program",
     "Signal",
+    "is_paicore",
     "read_program",
     "to_bytes",
     "validate_program",

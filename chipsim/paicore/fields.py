@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class Field:
         return (1 - half if self.sign == "magnitude" else -half), half - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Named fields of a row of ``words`` 64-bit words; bits that belong to none are zero."""
 
@@ -49,7 +50,11 @@ class Layout:
     fields: tuple[Field, ...]
 
     def __getitem__(self, name: str) -> Field:
-        return next(field for field in self.fields if field.name == name)
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, Field]:
+        return {field.name: field for field in self.fields}
 
     def pack(self, values: Mapping[str, npt.ArrayLike]) -> Words:
         """Rows from their fields; a field that is not given is 0.
@@ -71,7 +76,7 @@ class Layout:
         arrays = {name: np.asarray(value, np.int64) for name, value in values.items()}
         shape = np.broadcast_shapes(*(array.shape for array in arrays.values())) if arrays else ()
         out = np.zeros((*shape, self.words), np.uint64)
-        known = {field.name: field for field in self.fields}
+        known = self._known
         for name, array in arrays.items():
             if name not in known:
                 raise ValueError(f"{self.name} has no field {name!r}")
@@ -101,8 +106,18 @@ class Layout:
         return {field.name: _value(rows, field) for field in self.fields}
 
     def one(self, row: Words) -> dict[str, int]:
-        """Fields of a single row."""
-        return {name: int(value) for name, value in self.unpack(row).items()}
+        """Fields of a single row, uint64 (words,)."""
+        whole = row.tolist()
+        found = {}
+        for field in self.fields:
+            raw = at = 0
+            for word, lowest, width in field.pieces:
+                raw |= (whole[word] >> lowest & (1 << width) - 1) << at
+                at += width
+            if field.sign != "unsigned" and raw >> (at - 1):
+                raw = (1 << (at - 1)) - raw if field.sign == "magnitude" else raw - (1 << at)
+            found[field.name] = raw
+        return found
 
     def unused(self, rows: Words) -> Words:
         """Bits of rows that belong to no field, uint64 (*shape, words); a well-formed row has none set."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from chipsim.paicore.schema import Manifest
 from chipsim.paicore.totals import totals
 from chipsim.paicore.validate import validate_program
 
+#: how every ``mapping.yaml`` of a ``.paicore`` begins
+FIRST_LINE = b"format: qsnnc-paicore"
 OPTIONAL = {"encoder.onnx"}
 NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
 
@@ -114,6 +117,15 @@ def read_program(path: str | Path) -> Program:
     if totals(program) != m.totals.model_dump():
         raise archive.damaged(path, f"totals are {m.totals.model_dump()}; the words hold {totals(program)}")
     return program
+
+
+def is_paicore(path: str | Path) -> bool:
+    """Whether a file says that it is a ``.paicore``, whatever it is called; not whether it is a good one."""
+    try:
+        with zipfile.ZipFile(path) as opened, opened.open("mapping.yaml") as member:
+            return member.read(len(FIRST_LINE)) == FIRST_LINE
+    except Exception:  # noqa: BLE001 - no archive at all; who reads it says what is wrong with it
+        return False
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from chipsim.mapping.rules import refuse
 from chipsim.paicore import words as w
+from chipsim.paicore.fields import Int
 from chipsim.paicore.memory import CoreMemory, Record, WordError, load, records, weights
 from chipsim.paicore.program import THERMOMETER, VALUE, Program, Signal
 from chipsim.paicore.wiring import check_wiring
@@ -151,6 +152,7 @@ def _records(program: Program, number: int, core: CoreMemory, found: list[Record
     said, name = program.cores[number], f"core {number}"
     readout = said.layer == len(program.layers) - 1
     lines: set[int] = set()
+    vectors: dict[tuple[int, int, int], tuple[Int, Int]] = {}
     for entry in found:
         where = f"the record of row {entry.row}"
         for key, value in FIXED_PARAMETERS.items():
@@ -171,7 +173,10 @@ def _records(program: Program, number: int, core: CoreMemory, found: list[Record
             _fold(program, name, where, entry.fold)
         if entry.part1["skew"] > program.chip.max_skew:
             refuse(name, f"{where} has the skew {entry.part1['skew']}; allowed: {program.chip.max_skew}", "map-parameter")
-        _reach(program, name, where, core, entry)
+        vector = start, end, entry.part2["compressed"]
+        if vector not in vectors:
+            vectors[vector] = weights(core, start, end, bool(vector[2]))
+        _reach(program, name, where, core, entry, vectors[vector])
     uses = _uses(found, len(lines))
     for key, value in uses.items():
         if getattr(said, key) != value:
@@ -185,10 +190,10 @@ def _fold(program: Program, name: str, where: str, fold: dict[str, int]) -> None
             refuse(name, f"{where} has {key} {fold[key]}; allowed: {limit}", "map-parameter")
 
 
-def _reach(program: Program, name: str, where: str, core: CoreMemory, entry: Record) -> None:
+def _reach(program: Program, name: str, where: str, core: CoreMemory, entry: Record, vector: tuple[Int, Int]) -> None:
     """Inputs within the map, and no potential beyond what the chip holds."""
     width = w.WIDTHS[core.registers["input_width"]]
-    element, value = weights(core, entry.part1["weight_start"], entry.part1["weight_end"], bool(entry.part2["compressed"]))
+    element, value = vector
     if (entry.offset % width).any():
         refuse(name, f"{where} reads inputs that begin within a {width}-bit input", "map-address")
     inputs = (512 << core.registers["lcn"]) // width

@@ -27,6 +27,7 @@ def check_wiring(program: Program, cores: list[CoreMemory], decoded: list[list[R
     if program.in_flight > min(256 >> core.registers["lcn"] for core in cores):
         refuse("in_flight", f"is {program.in_flight}, more images than the input rows of a core hold", "map-range")
     _deliveries(program, cores, at, fed)
+    read = [_read(core, found) for core, found in zip(cores, decoded, strict=True)]
     potentials: list[npt.NDArray[np.int64]] = []
     for number, (core, found) in enumerate(zip(cores, decoded, strict=True)):
         for entry in found:
@@ -34,9 +35,25 @@ def check_wiring(program: Program, cores: list[CoreMemory], decoded: list[list[R
                 _to_host(number, core, entry)
                 potentials.append(entry.address)
             else:
-                _to_cores(number, cores, entry, at, fed)
+                _to_cores(number, cores, entry, at, fed, read)
     _output(program, potentials)
     _synapses(program, cores, decoded, fed)
+
+
+def _read(core: CoreMemory, found: list[Record]) -> npt.NDArray[np.bool_]:
+    """Bit addresses of a core's input map that some neuron has a weight for, the lowest bit of each input."""
+    width = w.WIDTHS[core.registers["input_width"]]
+    mask = np.zeros(512 << core.registers["lcn"], bool)
+    done: set[tuple[int, int, int, bytes]] = set()
+    for entry in found:
+        vector = entry.part1["weight_start"], entry.part1["weight_end"], entry.part2["compressed"]
+        key = (*vector, entry.offset.tobytes())
+        if key not in done:
+            done.add(key)
+            element, _ = weights(core, vector[0], vector[1], bool(vector[2]))
+            for offset in np.unique(entry.offset).tolist():
+                mask[element * width + offset] = True
+    return mask
 
 
 def _signals(program: Program, cores: list[CoreMemory]) -> None:
@@ -100,6 +117,7 @@ def _to_cores(
     entry: Record,
     at: dict[tuple[int, int], int],
     fed: list[npt.NDArray[np.bool_]],
+    read: list[npt.NDArray[np.bool_]],
 ) -> None:
     core, part = cores[number], entry.part1
     what = f"core {number}, row {entry.row}"
@@ -113,9 +131,10 @@ def _to_cores(
         target = cores[at[place]]
         if target.registers["lcn"] != core.registers["target_lcn"]:
             refuse(what, f"sends to {place}, which has another LCN than target_lcn", "map-contradiction")
-        if target.registers["tick_start"] <= core.registers["tick_start"]:
-            refuse(what, f"sends to {place}, which has already run", "map-ticks")
         _check_addresses(what, target, entry.address, w.WIDTHS[core.registers["output_width"]])
+        late = target.registers["tick_start"] <= core.registers["tick_start"]
+        if late and read[at[place]][entry.address].any():
+            refuse(what, f"sends to {place}, which reads it and has already run", "map-ticks")
         _feed(fed[at[place]], entry.address, what, at[place])
 
 
@@ -148,13 +167,14 @@ def _synapses(
     for number, (core, found) in enumerate(zip(cores, decoded, strict=True)):
         width = w.WIDTHS[core.registers["input_width"]]
         written = fed[number][::width]
-        vectors: dict[tuple[int, int, int], npt.NDArray[np.int64]] = {}
+        counts: dict[tuple[int, int, int, bytes], int] = {}  # the levels of a channel read the same
         for entry in found:
-            key = entry.part1["weight_start"], entry.part1["weight_end"], entry.part2["compressed"]
-            if key not in vectors:
-                vectors[key] = weights(core, key[0], key[1], bool(key[2]))[0]
-            inputs = vectors[key][None] + (entry.offset // width)[:, None]
-            sums[program.cores[number].layer] += int(np.count_nonzero(written[inputs]))
+            vector = entry.part1["weight_start"], entry.part1["weight_end"], entry.part2["compressed"]
+            key = (*vector, entry.offset.tobytes())
+            if key not in counts:
+                element, _ = weights(core, vector[0], vector[1], bool(vector[2]))
+                counts[key] = int(np.count_nonzero(written[element[None] + (entry.offset // width)[:, None]]))
+            sums[program.cores[number].layer] += counts[key]
     for layer, count in zip(program.layers, sums, strict=True):
         if layer.synapses != count:
             refuse(layer.name, f"says synapses {layer.synapses}; its words hold {count}", "map-contradiction")

@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, verify, check, inspect, chips."""
+"""The command ``qsnnc``: compile, verify, check, inspect, export, chips."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ Encoder = Annotated[
     str,
     typer.Option(metavar="host|chip", help="Where the first layer is computed: with chip the pixels themselves enter it."),
 ]
+CodeOption = Annotated[
+    str,
+    typer.Option(
+        "--code", metavar="auto|thermometer|value", help="How levels travel where the chip can send words of several bits."
+    ),
+]
 Avoid = Annotated[str | None, typer.Option(metavar="FILE.yaml", help="Dead cores and links of the chip at hand.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")]
@@ -45,13 +51,14 @@ app.callback(help=app.info.help)(before_the_verb)
 @app.command("compile")
 def compile_(
     model: ModelFile,
-    file: Annotated[str, typer.Option("-o", metavar="OUT.map|-", help="Where to write the mapping.")],
+    file: Annotated[str, typer.Option("-o", metavar="OUT.map|OUT.paicore|-", help="Where to write the mapping.")],
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Graph = None,
     levels: Levels = None,
     encoder: Encoder = "host",
     avoid: Avoid = None,
+    code: CodeOption = "auto",
     keep_dead: Annotated[
         bool, typer.Option("--keep-dead", help="Keep neurons that never change or that nothing reads, and zero rows.")
     ] = False,
@@ -77,7 +84,6 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
-    from chipsim.mapping.write import to_bytes
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
     from qsnnc.pipeline import Placing
@@ -96,9 +102,10 @@ def compile_(
         encoder=encoder,
         avoid=avoid,
         placing=placing,
+        coding=code,
     )
     if done.mapping is not None:
-        terminal.write_output(file, to_bytes(done.mapping))
+        terminal.write_output(file, done.to_bytes())
     if json:
         terminal.write_json(json, tables.compilation_json(done))
     if done.mapping is None:
@@ -119,6 +126,7 @@ def check(
     levels: Levels = None,
     encoder: Encoder = "host",
     avoid: Avoid = None,
+    code: CodeOption = "auto",
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -130,16 +138,15 @@ def check(
     """
     import sys
 
-    from chipsim.chip import load_chip
-    from chipsim.chip.avoid import without
+    from chipsim.chip import load_any_chip
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.pipeline import check as judge
 
     terminal.check_products({"--json": json}, model, chip, avoid)
-    spec = without(load_chip(chip), avoid)
+    spec = load_any_chip(chip)
     try:
-        done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder)
+        done = judge(model, spec, pixels, output=output, levels=_levels(levels), encoder=encoder, avoid=avoid, coding=code)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))
@@ -205,7 +212,7 @@ def verify(
 
 @app.command()
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE.map", help="A mapping.")],
+    file: Annotated[str, typer.Argument(metavar="FILE.map|FILE.paicore", help="A mapping.")],
     layer: Annotated[str | None, typer.Option(help="Only this layer's cores.")] = None,
     core: Annotated[int | None, typer.Option(help="Only this core, to the last weight.")] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML.")] = False,
@@ -231,14 +238,30 @@ def inspect(
 
         terminal.write_output("-", to_yaml(found).encode())
     elif json != "-":
-        from qsnnc.explain.tables import core_table, layer_table
+        from qsnnc.explain import paicore, tables
 
+        drawn: Any = paicore if found["format"].startswith("qsnnc-paicore") else tables
         totals = found["totals"]
         rest = len(found["cores"]) - 20
         terminal.show(
-            layer_table(found["layers"]), "", ", ".join(f"{name} {value:,}" for name, value in totals.items()), "",
-            core_table(found["cores"]), *([f"and {rest:,} more: --yaml or --json shows all"] if rest > 0 else []),
+            drawn.layer_table(found["layers"]), "", ", ".join(f"{name} {value:,}" for name, value in totals.items()), "",
+            drawn.core_table(found["cores"]), *([f"and {rest:,} more: --yaml or --json shows all"] if rest > 0 else []),
         )  # fmt: skip
+
+
+@app.command()
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE.paicore", help="A network on a PAICORE 2.5.")],
+    words: Annotated[str, typer.Option("--words", metavar="OUT.bin|-", help="Where to write the configuration words.")],
+) -> None:
+    """Write what a chip loads: the configuration words in load order, 64 bits each, little-endian.
+
+    Example: qsnnc export lenet.paicore --words lenet.bin
+    """
+    from chipsim.paicore import read_program
+
+    terminal.check_products({"--words": words}, file)
+    terminal.write_output(words, read_program(file).words.astype("<u8").tobytes())
 
 
 @app.command()

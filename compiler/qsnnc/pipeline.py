@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy.typing as npt
 
-from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip import AnyChip, PaicoreSpec, load_any_chip
 from chipsim.chip.avoid import Source as Broken
-from chipsim.chip.avoid import without
+from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from chipsim.mapping import Mapping as Program
+from chipsim.mapping.write import to_bytes as map_bytes
+from chipsim.paicore import Program as Words
+from chipsim.paicore import to_bytes as paicore_bytes
 from qsnnc.errors import DoesNotFit, ModelError, Violation
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
@@ -34,6 +37,7 @@ from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.place.rates import firing_rates
+from qsnnc.targets import paicore25
 
 DEFAULT_CHIP = "xbar1152"
 #: where the network's first linear operator is computed
@@ -90,20 +94,26 @@ class Compilation:
     """What became of a model: a mapping, or the violations that stand against one."""
 
     model: Model
-    chip: ChipSpec
+    chip: AnyChip
     graph: LayerGraph
     neurons: tuple[NeuronLayer, ...]
     layers: tuple[CoreLayer, ...]
-    mapping: Program | None
+    mapping: Program | Words | None  # a chip of kind paicore takes words
     violations: tuple[Violation, ...]
     placement: Placement | None
     seconds: dict[str, float]
     code: Code | None = None  # of the image's pixels, where they enter the chip
+    estimated: bool = False  # the layers' figures, of a network too large to be laid out
 
     @property
     def cores_bound(self) -> int:
         """Sum of the layers' bounds."""
         return sum(entry.bound for entry in self.layers)
+
+    def to_bytes(self) -> bytes:
+        """The mapping as a file: a ``.map``, or a ``.paicore`` where the chip takes words."""
+        assert self.mapping is not None
+        return paicore_bytes(self.mapping) if isinstance(self.mapping, Words) else map_bytes(self.mapping)
 
 
 def front(
@@ -139,7 +149,7 @@ def front(
 
 def check(
     path: str | Path,
-    chip: str | ChipSpec = DEFAULT_CHIP,
+    chip: str | AnyChip = DEFAULT_CHIP,
     pixels: str | None = None,
     *,
     keep_dead: bool = False,
@@ -148,6 +158,7 @@ def check(
     encoder: str = "host",
     avoid: Broken | None = None,
     placing: Placing | None = None,
+    coding: str = "auto",
 ) -> Compilation:
     """Compile as far as the model fits; a model that does not is no error here.
 
@@ -155,7 +166,7 @@ def check(
     ----------
     path : path
         The ONNX file.
-    chip : str or ChipSpec
+    chip : str, ChipSpec or PaicoreSpec
         A preset, a chip YAML, or a chip.
     pixels : str, optional
         ``raw``, ``unit`` or ``MEAN,STD``; the model's own metadata goes first.
@@ -173,6 +184,8 @@ def check(
         Dead cores and links of the chip at hand, besides its own: docs/faults.md.
     placing : Placing, optional
         How cores get their places.
+    coding : str
+        How levels travel, on a chip that has the choice: ``thermometer``, ``value``, or ``auto`` for fewer cores.
 
     Raises
     ------
@@ -181,8 +194,25 @@ def check(
     UsageError, InputError
     """
     stages, placing = Stages(), placing or Placing()
-    spec = without(load_chip(chip) if isinstance(chip, str) else chip, avoid)
+    spec = load_any_chip(chip) if isinstance(chip, str) else chip
+    paicore25.check_coding(coding, spec)
+    spec = without_cores(spec, avoid) if isinstance(spec, PaicoreSpec) else without(spec, avoid)
     model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
+    if isinstance(spec, PaicoreSpec):
+        with stages.stage("paicore25"):
+            done = paicore25.compile_network(model, graph, spec, rule, keep_dead=keep_dead, coding=coding)
+        return Compilation(
+            model,
+            spec,
+            graph,
+            (),
+            done.layers,
+            done.program,
+            done.violations,
+            None,
+            stages.seconds,
+            estimated=done.estimated,
+        )
     code = None
     if encoder == "chip":
         with stages.stage("encoder"):
@@ -192,7 +222,9 @@ def check(
         estimated = too_large(graph, spec)
     if estimated is not None:
         found = (*(v for layer in graph.layers for v in ranges(layer, spec)), *violations_of(estimated, graph, spec))
-        return Compilation(model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds, code)
+        return Compilation(
+            model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds, code, estimated=True
+        )
     with stages.stage("lower"):
         neurons, violations = lower(graph, spec, keep_dead=keep_dead)
         verify_neurons(neurons, graph, spec)
@@ -235,7 +267,7 @@ def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) ->
 
 def compile_model(
     path: str | Path,
-    chip: str | ChipSpec = DEFAULT_CHIP,
+    chip: str | AnyChip = DEFAULT_CHIP,
     pixels: str | None = None,
     *,
     keep_dead: bool = False,
@@ -244,6 +276,7 @@ def compile_model(
     encoder: str = "host",
     avoid: Broken | None = None,
     placing: Placing | None = None,
+    coding: str = "auto",
 ) -> Compilation:
     """Compile a model; as `check`, but a model that does not fit is an error.
 
@@ -262,6 +295,7 @@ def compile_model(
         encoder=encoder,
         avoid=avoid,
         placing=placing,
+        coding=coding,
     )
     if done.mapping is None:
         raise DoesNotFit(done.violations, done.chip.name)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipsim.chip import ChipSpec
+from chipsim.chip import AnyChip
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.pipeline import Compilation
@@ -38,7 +38,7 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
         "cores": sum(entry.cores for entry in done.layers),
         "cores_bound": done.cores_bound,
         "cores_available": done.chip.cores,
-        "estimated": not done.neurons,
+        "estimated": done.estimated,
         "layers": layers,
         "exactness": "certified" if done.graph.certified else "tested",
         "encoder": {
@@ -52,7 +52,7 @@ def compilation_json(done: Compilation) -> dict[str, Any]:
     }
 
 
-def problems_json(error: ModelError, path: str, chip: ChipSpec) -> dict[str, Any]:
+def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
     """The JSON of check where the model itself cannot be compiled: no layers, and every problem among the violations."""
     try:
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()

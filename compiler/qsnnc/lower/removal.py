@@ -8,6 +8,7 @@ threshold to take it off: a constant neuron that the read-out reads stays.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,10 +46,16 @@ def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
     return found
 
 
-def survivors(graph: LayerGraph) -> dict[str, Survivors]:
-    """Find the neurons that decide anything; every score and every level that is left stays what it was."""
+def survivors(graph: LayerGraph, whole: Collection[str] = ()) -> dict[str, Survivors]:
+    """Find the neurons that decide anything; every score and every level that is left stays what it was.
+
+    Parameters
+    ----------
+    whole : collection of str
+        Layers whose features stay or go with all their neurons, as where a level is sent as one word.
+    """
     bounds = _potential_bounds(graph)
-    kept, constant = _read(graph, bounds)
+    kept, constant = _read(graph, bounds, whole)
     found = {}
     for layer in graph.layers:
         thresholds, mine = thresholds_of(layer), kept[layer.name]
@@ -63,7 +70,8 @@ def survivors(graph: LayerGraph) -> dict[str, Survivors]:
             found[layer.name] = Survivors(mine, thresholds, Removed())
             continue
         never, always = thresholds > high, thresholds <= low
-        removed = Removed(int(never.sum()), int((always & ~mine).sum()), int((~mine & ~never & ~always).sum()))
+        gone = ~mine
+        removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
         found[layer.name] = Survivors(mine, np.where(always, low, thresholds) - folded, removed)
     return found
@@ -93,7 +101,9 @@ def _potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
     return bounds
 
 
-def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[str, Bool], dict[str, Bool]]:
+def _read(
+    graph: LayerGraph, bounds: dict[str, tuple[Int, Int]], whole: Collection[str]
+) -> tuple[dict[str, Bool], dict[str, Bool]]:
     """Neurons that stay, from the last layer to the first, and those that always fire; the encoder's all stay."""
     populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
     sizes = {name: (*entry.shape, max(entry.levels, 1)) for name, entry in populations.items()}
@@ -110,6 +120,8 @@ def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[s
             thresholds = thresholds_of(layer)
             constant[name] = thresholds <= low
             kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
+            if name in whole:
+                kept[name] = np.broadcast_to(kept[name].any(axis=-1, keepdims=True), sizes[name])
         for link in layer.connections:
             found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found

@@ -1,7 +1,7 @@
 """Rows to cores: which neurons share a core, so that few cores hold all records, potentials, parameters and weights.
 
-What one core stores once for several neurons, a weight vector and a Part 2, a second core stores again: the fewest cores is a
-bin packing with shared items. `bound` counts every row once; `allocate` fills cores in several orders, cuts a channel only
+What one core stores once for several neurons, a weight vector and a Part 2, a second core stores again: this is bin
+packing with shared items. `bound` counts every row once; `allocate` fills cores in several orders, cuts a channel only
 at a core's end, and stops when the bound is met.
 """
 
@@ -33,7 +33,8 @@ class Parameters:
 class Neurons:
     """Neurons of one weight vector and one Part 2, in the order in which they are folded.
 
-    ``table`` is the activation table that their core must have; -1 where they need none.
+    ``table`` is the activation table that their core must have, -1 where they need none; ``group`` is where they send to, -1
+    the host.
     """
 
     vector: int
@@ -43,6 +44,7 @@ class Neurons:
     element: Int  # (n,) which element of the layer it is
     max_step: int
     table: int = -1
+    group: int = -1
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -182,7 +184,7 @@ def _fill(channels: list[list[Neurons]], sizes: Sequence[int], capacity: int, *,
 
 
 def _spread(sequence: Neurons, cores: list[Contents], sizes: Sequence[int], capacity: int) -> bool:
-    """Put a sequence into the last core as far as it goes, and the rest into new ones; False where one neuron does not go."""
+    """Put neurons into the last core as far as they go, the rest into new ones; False where a single one does not go."""
     rest = sequence
     while len(rest.offset):
         if cores and cores[-1].cost(rest) <= cores[-1].free:

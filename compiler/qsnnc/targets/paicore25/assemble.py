@@ -15,12 +15,12 @@ from chipsim.paicore import words as w
 from chipsim.paicore.fields import Words
 from chipsim.paicore.program import VALUE
 from qsnnc.frontend.model.model import Model
-from qsnnc.ir.cores import Removed
-from qsnnc.ir.layers import Int, Layer, Population
+from qsnnc.ir.cores import CoreLayer
+from qsnnc.ir.layers import Int, Population
 from qsnnc.targets.paicore25 import emit
-from qsnnc.targets.paicore25.layout import Group
-from qsnnc.targets.paicore25.neurons import POTENTIAL_BITS
-from qsnnc.targets.paicore25.plan import Filled, Network, reader
+from qsnnc.targets.paicore25.layout import Group, lcn_of
+from qsnnc.targets.paicore25.neurons import HOST, POTENTIAL_BITS
+from qsnnc.targets.paicore25.plan import Filled, Network, readers
 from qsnnc.targets.paicore25.routes import XY, signals
 
 
@@ -32,11 +32,10 @@ class Placed:
     filled: list[list[Filled]]  # of each group, part by part
     places: list[list[XY]]  # of each group, core by core
     ticks: dict[str, int]
-    removed: dict[str, Removed]
     tables: list[Words]
 
 
-def assemble(model: Model, network: Network, placed: Placed, pixels: InputSpec) -> Program:
+def assemble(model: Model, network: Network, placed: Placed, layers: tuple[CoreLayer, ...], pixels: InputSpec) -> Program:
     """Gather everything that the chip and a host need."""
     graph = network.graph
     order = [layer.name for layer in graph.layers]
@@ -55,11 +54,11 @@ def assemble(model: Model, network: Network, placed: Placed, pixels: InputSpec) 
         filled = placed.filled[number][part]
         content = filled.cores[core]
         x, y = every[at]
-        target = reader(placed.groups, filled.part.layer)
-        to = _destination(placed, target, (x, y))
-        made = emit.memory(content, filled.windows.vectors, to, readout=target is None)
+        targets = readers(placed.groups, filled.part.layer)
+        to = {target: _destination(placed, target, (x, y)) for target in targets or [HOST]}
+        made = emit.memory(content, filled.windows.vectors, to, readout=not targets)
         registers = {
-            **_registers(network, placed, filled, target),
+            **_registers(network, placed, filled, targets),
             "neuron_number": made.neuron_number,
             "global_send": tree[0][at],
             "global_receive": tree[1][at],
@@ -69,7 +68,7 @@ def assemble(model: Model, network: Network, placed: Placed, pixels: InputSpec) 
         cores.append(Core(x, y, layer, made.records, made.parameters, made.potentials, made.weights, len(made.elements)))
         elements.append(made.elements)
     element = np.concatenate(elements).astype(np.int32)
-    blocks = tuple(_block(network, placed, number, layer) for number, layer in enumerate(graph.layers))
+    blocks = tuple(_block(network, placed, entry) for entry in layers)
     return Program(
         model_sha256=model.sha256,
         exactness="certified" if graph.certified else "tested",
@@ -98,23 +97,20 @@ def _place(placed: Placed, group: int, part: int, core: int) -> XY:
     return placed.places[group][before + core]
 
 
-def _destination(placed: Placed, target: int | None, here: XY) -> emit.Destination:
+def _destination(placed: Placed, target: int, here: XY) -> emit.Destination:
     """The run of the layer's readers, or the host."""
-    if target is None:
+    if target == HOST:
         return emit.Destination(-here[0], -here[1])
     run = placed.places[target]
     return emit.Destination(run[0][0] - here[0], run[0][1] - here[1], len(run) - 1)
 
 
-def _registers(network: Network, placed: Placed, filled: Filled, target: int | None) -> dict[str, int]:
+def _registers(network: Network, placed: Placed, filled: Filled, targets: list[int]) -> dict[str, int]:
     layer = filled.part.layer
     coding = network.codings[layer.name]
     bits, signed = network.widths[layer.name]
-    if target is None:
-        outputs = layer.features * POTENTIAL_BITS
-        target_lcn = max(0, -(-outputs // 512) - 1).bit_length()
-    else:
-        target_lcn = placed.filled[target][0].inputs.lcn
+    reads = placed.filled[targets[0]][0].inputs if targets else None
+    target_lcn = lcn_of(layer.features * POTENTIAL_BITS) if reads is None else reads.lcn
     value = coding.code == VALUE
     return {
         "snn_ann": value,
@@ -138,7 +134,7 @@ def _deliveries(network: Network, placed: Placed) -> tuple[Delivery, ...]:
         if encoder.name not in group.sources or not placed.places[number]:
             continue
         place = placed.filled[number][0].inputs.places[encoder.name]
-        first, last = rows_sent(group, encoder)
+        first, last = group.read(encoder.name, encoder.shape[1])
         for x, y, copies in _runs(placed.places[number]):
             steps = (place.channel, place.row, place.column, place.level)
             found.append(Delivery(x, y, copies, place.base, steps, first, last))
@@ -171,28 +167,19 @@ def _signal(network: Network, population: Population, tick: int) -> dict[str, An
     }
 
 
-def _block(network: Network, placed: Placed, number: int, layer: Layer) -> Block:
-    mine = [filled for group in placed.filled for filled in group if filled.part.layer is layer]
-    fan_in, total = synapses(network, mine)
+def _block(network: Network, placed: Placed, entry: CoreLayer) -> Block:
     return Block(
-        **_signal(network, layer, placed.ticks[layer.name]),
-        kind=layer.kind,
-        weight_bits=network.widths[layer.name][0],
-        fan_in=fan_in,
-        neurons=sum(len(each.offset) for filled in mine for each in filled.neurons),
-        removed=placed.removed[layer.name].neurons,
-        synapses=total,
-        cores=sum(len(filled.cores) for filled in mine),
-        bound=sum(filled.bound for filled in mine),
-        limiting="rows",
+        **_signal(network, entry.layer, placed.ticks[entry.layer.name]),
+        kind=entry.layer.kind,
+        weight_bits=entry.weight_bits,
+        fan_in=entry.fan_in,
+        neurons=entry.neurons,
+        removed=entry.removed.neurons,
+        synapses=entry.synapses,
+        cores=entry.cores,
+        bound=entry.bound,
+        limiting=entry.limiting,
     )
-
-
-def rows_sent(group: Group, encoder: Population) -> tuple[int, int]:
-    """First and last row of the encoder's features that the host sends to a group."""
-    links = [(part, link) for part in group.parts for link in part.layer.connections if link.source == encoder.name]
-    read = [part.rows_read(link, encoder.shape[1]) for part, link in links]
-    return min(a for a, _ in read), max(b for _, b in read)
 
 
 def written(network: Network, filled: Filled) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -203,10 +190,11 @@ def written(network: Network, filled: Filled) -> np.ndarray[tuple[int], np.dtype
         population, coding = network.populations[source], network.codings[source]
         address = place.addresses(population.shape, coding.inputs)
         if source == network.graph.encoder.name:
-            first, last = rows_sent(filled.group, population)
+            first, last = filled.group.read(source, population.shape[1])
             found[address[:, first : last + 1].reshape(-1)] = True
         else:
-            found[address[network.firing[source].kept]] = True
+            first, last = filled.group.rows[source]
+            found[address[:, first : last + 1][network.firing[source].kept[:, first : last + 1]]] = True
     return found[:: inputs.width]
 
 
@@ -215,11 +203,15 @@ def synapses(network: Network, mine: list[Filled]) -> tuple[int, int]:
     widest, total = 0, 0
     for filled in mine:
         sent = written(network, filled)
+        known: dict[tuple[int, bytes], tuple[int, int]] = {}  # the levels of a channel read the same
         for each in filled.neurons:
-            index = filled.windows.vectors[each.vector].index
-            reads = sent[(index[None] + each.offset[:, None]) // filled.inputs.width]
-            widest = max(widest, int(reads.sum(axis=1).max(initial=0)))
-            total += int(np.count_nonzero(reads))
+            key = each.vector, each.offset.tobytes()
+            if key not in known:
+                index = filled.windows.vectors[each.vector].index
+                reads = sent[(index[None] + each.offset[:, None]) // filled.inputs.width]
+                known[key] = int(reads.sum(axis=1).max(initial=0)), int(np.count_nonzero(reads))
+            widest = max(widest, known[key][0])
+            total += known[key][1]
     return widest, total
 
 

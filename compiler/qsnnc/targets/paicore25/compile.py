@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from chipsim.chip import PaicoreSpec
+from chipsim.chip import AnyChip, PaicoreSpec
+from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
 from chipsim.paicore import Program, validate_program
 from qsnnc.errors import Violation
@@ -14,13 +13,17 @@ from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Layer, LayerGraph
 from qsnnc.lower.relays import depths
-from qsnnc.lower.removal import Survivors, keep_all, survivors
-from qsnnc.targets.paicore25 import coding, limits
+from qsnnc.targets.paicore25 import limits
 from qsnnc.targets.paicore25.assemble import Placed, assemble, synapses
+from qsnnc.targets.paicore25.build import Impossible, build, can_be_words, components
+from qsnnc.targets.paicore25.choose import choose
+from qsnnc.targets.paicore25.connections import joined
 from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
-from qsnnc.targets.paicore25.neurons import NEVER, Firing
-from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, fill, reader
+from qsnnc.targets.paicore25.plan import Filled, Network, TooLarge, banded, choose_layouts, equalised, fill
 from qsnnc.targets.paicore25.routes import XY, place
+
+#: how levels travel: one bit a thermometer neuron, one word a feature, or whichever takes fewer cores
+CODINGS = ("auto", "thermometer", "value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,10 +33,32 @@ class Outcome:
     layers: tuple[CoreLayer, ...]
     program: Program | None
     violations: tuple[Violation, ...]
+    estimated: bool = False
+
+
+def check_coding(coding: str, chip: AnyChip) -> None:
+    """Refuse a name that is no code, or one that the chip has not.
+
+    Raises
+    ------
+    UsageError
+    """
+    if coding not in CODINGS:
+        text = f"{coding!r} is no code; allowed: {', '.join(CODINGS)}"
+        raise UsageError("--code", text, code="code-invalid", found=coding, allowed=list(CODINGS))
+    if coding == "value" and not isinstance(chip, PaicoreSpec):
+        text = f"chip {chip.name!r} sends one bit a neuron; allowed: thermometer, or a chip of kind paicore"
+        raise UsageError("--code", text, code="code-invalid", found=coding, allowed="thermometer")
 
 
 def compile_network(
-    model: Model, graph: LayerGraph, chip: PaicoreSpec, pixels: InputSpec, *, keep_dead: bool = False
+    model: Model,
+    graph: LayerGraph,
+    chip: PaicoreSpec,
+    pixels: InputSpec,
+    *,
+    keep_dead: bool = False,
+    coding: str = "auto",
 ) -> Outcome:
     """Lay out, allocate, place and write the words of a network.
 
@@ -42,46 +67,53 @@ def compile_network(
     keep_dead : bool
         Keep neurons that never fire, always fire or that nothing reads.
     """
-    left = keep_all(graph) if keep_dead else survivors(graph)
+    graph = joined(graph)
     found = limits.ranges(graph, chip)
     if found:
         return Outcome((), None, found)
-    network = _network(graph, chip, left)
+    network = _coded(graph, chip, coding, keep_dead=keep_dead)
+    graph = network.graph
     parts, found = _parts(network)
     if found:
         return Outcome((), None, found)
-    maps = choose_layouts(network, parts)
+    maps = equalised(parts, choose_layouts(network, parts), graph.layers)
     filled, found = _fill(network, parts, maps)
-    layers = tuple(_layer(network, left, filled, layer) for layer in graph.layers)
+    layers = tuple(_layer(network, filled, layer) for layer in graph.layers)
     found += limits.runs(parts, filled, chip)
     if found:
         return Outcome(layers, None, found)
     places = _places(parts, filled, chip)
     if places is None:
         return Outcome(layers, None, (limits.cores(layers, parts, filled, chip),))
-    removed = {name: each.removed for name, each in left.items()}
-    placed = Placed(parts, filled, places, depths(graph), removed, [])
-    program = assemble(model, network, placed, pixels)
+    placed = Placed(parts, filled, places, depths(graph), network.tables)
+    program = assemble(model, network, placed, layers, pixels)
     validate_program(program)
     return Outcome(layers, program, ())
 
 
-def _network(graph: LayerGraph, chip: PaicoreSpec, left: dict[str, Survivors]) -> Network:
-    codings = {entry.name: coding.thermometer(entry.levels) for entry in (graph.encoder, *graph.layers)}
-    firing, live = {}, {}
-    live[graph.encoder.name] = np.ones((graph.encoder.shape[0], codings[graph.encoder.name].inputs), bool)
-    widths = {}
-    for layer in graph.layers:
-        kept = np.asarray(left[layer.name].kept)
-        threshold = left[layer.name].thresholds
-        if layer.readout:
-            threshold = np.full(threshold.shape, NEVER, np.int64)
-        firing[layer.name] = Firing(kept, threshold, np.zeros(kept.shape, np.int64), np.full(kept.shape, -1, np.int64))
-        live[layer.name] = np.asarray(kept.any(axis=(1, 2)))
-        width = limits.weight_width(layer, chip)
-        assert width is not None
-        widths[layer.name] = width
-    return Network(graph, chip, codings, firing, live, widths)
+def _coded(graph: LayerGraph, chip: PaicoreSpec, coding: str, *, keep_dead: bool) -> Network:
+    """The network with its levels as the option says; what cannot travel as a word stays a thermometer."""
+    able = [] if coding == "thermometer" else [each for each in components(graph) if can_be_words(graph, chip, each)]
+    impossible: set[str] = set()
+
+    def prepare(words: frozenset[str]) -> Network | None:
+        try:
+            return build(graph, chip, words, keep_dead=keep_dead)
+        except Impossible as error:
+            impossible.add(error.layer)
+            return None
+
+    while True:
+        every = frozenset(name for component in able for name in component)
+        network = prepare(every)
+        if network is not None:
+            break
+        able = [component for component in able if not impossible & set(component)]
+    if coding == "auto" and able:
+        chosen = choose(graph, able, prepare)
+        network = network if chosen == every else prepare(chosen)
+    assert network is not None
+    return network
 
 
 def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
@@ -104,11 +136,10 @@ def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
 def _fill(network: Network, parts: list[Group], maps: list[InputMap]) -> tuple[list[list[Filled]], tuple[Violation, ...]]:
     filled: list[list[Filled]] = []
     found = []
-    for group, inputs in zip(parts, maps, strict=True):
+    for number, group in enumerate(parts):
         filled.append([])
         for part in group.parts:
-            target = reader(parts, part.layer)
-            one = fill(network, group, part, inputs, None if target is None else maps[target])
+            one = fill(network, parts, number, part, maps)
             if isinstance(one, TooLarge):
                 found.append(limits.too_large(one, network.chip))
             else:
@@ -134,7 +165,7 @@ def _places(parts: list[Group], filled: list[list[Filled]], chip: PaicoreSpec) -
     return places
 
 
-def _layer(network: Network, left: dict[str, Survivors], filled: list[list[Filled]], layer: Layer) -> CoreLayer:
+def _layer(network: Network, filled: list[list[Filled]], layer: Layer) -> CoreLayer:
     """What became of a layer, for tables."""
     mine = [each for group in filled for each in group if each.part.layer is layer]
     widest, total = synapses(network, mine)
@@ -145,7 +176,7 @@ def _layer(network: Network, left: dict[str, Survivors], filled: list[list[Fille
         fan_in=widest,
         fold=max((piece.number for each in mine for n in each.neurons for piece in n.folds), default=0),
         neurons=sum(len(n.offset) for each in mine for n in each.neurons),
-        removed=left[layer.name].removed,
+        removed=network.removed[layer.name],
         zero_rows=0,
         cores=sum(len(each.cores) for each in mine),
         synapses=total,

@@ -41,8 +41,14 @@ class Memory:
     elements: Int  # (neurons,) in the order of the records
 
 
-def memory(contents: Contents, vectors: tuple[Vector, ...], to: Destination, *, readout: bool) -> Memory:
-    """Lay a core's records out, those of one Part 2 together, and its weights behind them."""
+def memory(contents: Contents, vectors: tuple[Vector, ...], to: dict[int, Destination], *, readout: bool) -> Memory:
+    """Lay a core's records out, those of one Part 2 together, and its weights behind them.
+
+    Parameters
+    ----------
+    to : dict
+        Where each group is, seen from this core.
+    """
     ordered = sorted(contents.sequences, key=lambda n: (n.parameters.compressed, n.parameters.threshold, n.parameters.leak))
     folds = sum(len(each.folds) for each in ordered)
     potentials = sum(piece.potentials for each in ordered for piece in each.folds)
@@ -51,15 +57,8 @@ def memory(contents: Contents, vectors: tuple[Vector, ...], to: Destination, *, 
     for vector in sorted(contents.vectors):
         start[vector] = at
         at += vectors[vector].rows
-    rows: list[Words] = []
-    last = None
-    for each in ordered:
-        begin = start[each.vector]
-        span = (begin, begin + vectors[each.vector].rows - 1) if vectors[each.vector].rows else (1, 0)
-        for piece in each.folds:
-            full = each.parameters != last
-            rows += _record(each, piece, span, to, full=full, readout=readout)
-            last = each.parameters
+    pieces = [_Piece(each, piece, start[each.vector]) for each in ordered for piece in each.folds]
+    rows = [_records(pieces, vectors, to, number, readout=readout)]
     rows += [vectors[vector].words() for vector in sorted(contents.vectors)]
     every = np.concatenate(rows)
     folded = sum(piece.number > 1 for each in ordered for piece in each.folds)
@@ -70,37 +69,58 @@ def memory(contents: Contents, vectors: tuple[Vector, ...], to: Destination, *, 
     return Memory(every, number, folds + folded, parameters, potentials, at - number, elements)
 
 
-def _record(
-    neurons: Neurons, piece: Fold, span: tuple[int, int], to: Destination, *, full: bool, readout: bool
-) -> list[Words]:
-    address = int(neurons.address[piece.start])
-    part1 = {
-        "full": full,
-        "folded": piece.number > 1,
-        "output_potential": readout,
-        "weight_start": span[0],
-        "weight_end": span[1],
-        "skew": int(neurons.offset[piece.start]),
-        "x": to.x,
-        "y": to.y,
-        "copies_y": to.copies_y,
-        "axon": address % 512,
-        "tick_relative": address // 512,
-    }
-    rows = [w.PART1.pack(part1)[None]]
-    if full:
-        p = neurons.parameters
-        values = {"threshold": p.threshold, "leak": p.leak, "compressed": p.compressed}
-        rows.append(w.PART2.pack({**values, "negative_threshold": FLOOR, "floor": 1})[None])
-    if piece.number > 1:
-        steps = {f"{name}_{axis}": by[k] for name, by in (("skew", piece.skew), ("axon", piece.axon)) for k, axis in _AXES}
-        ranges = {f"range_{axis}": piece.ranges[k] for k, axis in _AXES}
-        rows.append(w.FOLD.pack({"number": piece.number, **steps, **ranges})[None])
-        rows.append(np.zeros((piece.potentials, 2), np.uint64))
-    return rows
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A record, and the first row of its weights."""
+
+    neurons: Neurons
+    fold: Fold
+    start: int
+
+    @property
+    def folded(self) -> bool:
+        return self.fold.number > 1
 
 
 _AXES = ((0, "y"), (1, "x"), (2, "xy"))
+
+
+def _records(
+    pieces: list[_Piece], vectors: tuple[Vector, ...], to: dict[int, Destination], number: int, *, readout: bool
+) -> Words:
+    """The rows of all records: where the parameters change, a full one."""
+    parameters = [piece.neurons.parameters for piece in pieces]
+    full = np.array([k == 0 or p != parameters[k - 1] for k, p in enumerate(parameters)])
+    folded = np.array([piece.folded for piece in pieces])
+    stored = np.array([piece.fold.potentials for piece in pieces])
+    size = 1 + full + folded + stored
+    at = np.cumsum(size) - size
+    rows = np.zeros((number, 2), np.uint64)
+    lengths = np.array([vectors[piece.neurons.vector].rows for piece in pieces])
+    start = np.where(lengths > 0, [piece.start for piece in pieces], 1)
+    address = np.array([piece.neurons.address[piece.fold.start] for piece in pieces])
+    rows[at] = w.PART1.pack(
+        {
+            "full": full,
+            "folded": folded,
+            "output_potential": readout,
+            "weight_start": start,
+            "weight_end": np.where(lengths > 0, start + lengths - 1, 0),
+            "skew": [piece.neurons.offset[piece.fold.start] for piece in pieces],
+            **{name: [getattr(to[piece.neurons.group], name) for piece in pieces] for name in ("x", "y", "copies_y")},
+            "axon": address % 512,
+            "tick_relative": address // 512,
+        }
+    )
+    heads = [p for p, there in zip(parameters, full, strict=True) if there]
+    values = {name: [getattr(p, name) for p in heads] for name in ("threshold", "leak", "compressed")}
+    rows[at[full] + 1] = w.PART2.pack({**values, "negative_threshold": FLOOR, "floor": 1})
+    folds = [piece.fold for piece in pieces if piece.folded]
+    if folds:
+        fields = {"skew": "skew", "axon": "axon", "range": "ranges"}
+        by_axis = {f"{name}_{axis}": [getattr(f, of)[k] for f in folds] for name, of in fields.items() for k, axis in _AXES}
+        rows[(at + 1 + full)[folded]] = w.FOLD.pack({"number": [f.number for f in folds], **by_axis})
+    return rows
 
 
 def frames(x: int, y: int, registers: dict[str, int], rows: Words, table: Words | None) -> Words:

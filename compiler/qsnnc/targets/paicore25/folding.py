@@ -106,7 +106,7 @@ def _grown(steps: list[tuple[int, int]], start: int, count: int, most: int) -> F
             return _record(start, size * repeats + rest, ranges, increments)
         if repeats == 1:
             break
-        pattern = (pattern + [step]) * (repeats - 1) + pattern
+        pattern = [*pattern, step] * (repeats - 1) + pattern
         size *= repeats
         ranges.append(repeats)
         increments.append(step)

@@ -42,11 +42,6 @@ class Part:
     last: int
 
     @property
-    def whole(self) -> bool:
-        """Whether it is the whole layer."""
-        return (self.first, self.last) == (0, self.layer.shape[1] - 1)
-
-    @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.last - self.first + 1, self.layer.shape[2]
@@ -81,24 +76,36 @@ class InputMap:
     places: dict[str, Place]
     bits: int
     width: int  # of one input
-
-    @property
-    def lcn(self) -> int:
-        """The map takes 2 ** lcn input rows of 512 bits."""
-        return max(0, -(-self.bits // 512) - 1).bit_length()
+    lcn: int  # the map takes 2 ** lcn input rows of 512 bits
 
 
-@dataclass(frozen=True, slots=True)
+def lcn_of(bits: int) -> int:
+    """Smallest LCN whose input rows hold so many bits."""
+    return max(0, -(-bits // 512) - 1).bit_length()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Parts that read the same neurons of the chip, so that their cores hold one map; ``fed`` by the host alone."""
+    """Parts that read the same neurons of the chip, so that their cores hold one map; ``fed`` by the host alone.
+
+    ``rows`` are the first and last row of each source that the map holds.
+    """
 
     parts: tuple[Part, ...]
     fed: bool
+    rows: dict[str, tuple[int, int]]
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Populations that it reads, each once."""
-        return tuple(dict.fromkeys(link.source for part in self.parts for link in part.layer.connections))
+        return tuple(self.rows)
+
+    def read(self, source: str, rows: int) -> tuple[int, int]:
+        """First and last row of a source that a window reaches."""
+        found = [
+            part.rows_read(link, rows) for part in self.parts for link in part.layer.connections if link.source == source
+        ]
+        return min(a for a, _ in found), max(b for _, b in found)
 
 
 def groups(graph: LayerGraph) -> list[Group]:
@@ -119,13 +126,16 @@ def groups(graph: LayerGraph) -> list[Group]:
     found: dict[str, list[Layer]] = {}
     for layer in graph.layers:
         found.setdefault(find(layer.name), []).append(layer)
-    return [
-        Group(
-            tuple(Part(layer, 0, layer.shape[1] - 1) for layer in layers),
-            all(link.source == graph.encoder.name for layer in layers for link in layer.connections),
-        )
-        for layers in found.values()
-    ]
+    return [_group(graph, layers) for layers in found.values()]
+
+
+def _group(graph: LayerGraph, layers: list[Layer]) -> Group:
+    sources = dict.fromkeys(link.source for layer in layers for link in layer.connections)
+    return Group(
+        tuple(Part(layer, 0, layer.shape[1] - 1) for layer in layers),
+        all(source == graph.encoder.name for source in sources),
+        {source: (0, graph.population(source).shape[1] - 1) for source in sources},
+    )
 
 
 def lattices(group: Group) -> list[tuple[str, ...]]:
@@ -160,7 +170,7 @@ def lay_out(group: Group, populations: dict[str, Population], codings: dict[str,
         found, bits = _lattice(group, sources, populations, codings, kind, base)
         places.update(found)
         base += bits
-    return InputMap(places, base, width)
+    return InputMap(places, base, width, lcn_of(base))
 
 
 def _lattice(
@@ -174,7 +184,8 @@ def _lattice(
     """Places of the sources of one lattice, and the bits that it takes."""
     parts = [part for part in group.parts if part.layer.connections[0].source in sources]
     apart = _apart(parts, sources)
-    rows, columns = (_extent(parts, sources, populations, apart, axis) for axis in (0, 1))
+    rows = _extent(parts, {name: group.rows[name] for name in sources}, apart, 0)
+    columns = _extent(parts, {name: (0, populations[name].shape[2] - 1) for name in sources}, apart, 1)
     inner = max((populations[name].shape[2] - 1) * apart[name][1] for name in sources)
     left, right = -columns[0], columns[1] - inner
     pitch = inner + 1 + max(left, right)  # the padding right of a row is the padding left of the next
@@ -221,22 +232,16 @@ def _apart(parts: Iterable[Part], sources: tuple[str, ...]) -> dict[str, tuple[i
 
 
 def _extent(
-    parts: list[Part],
-    sources: tuple[str, ...],
-    populations: dict[str, Population],
-    apart: dict[str, tuple[int, int]],
-    axis: int,
+    parts: list[Part], held: dict[str, tuple[int, int]], apart: dict[str, tuple[int, int]], axis: int
 ) -> tuple[int, int]:
-    """First and last cell along an axis that a window reaches or, of a whole layer, a source has."""
-    low, high = [], []
+    """First and last cell along an axis that a window reaches or a source has."""
+    low = [first * apart[name][axis] for name, (first, _) in held.items()]
+    high = [last * apart[name][axis] for name, (_, last) in held.items()]
     for part in parts:
+        first, last = (part.first, part.last) if axis == 0 else (0, part.layer.shape[2] - 1)
         for link in part.layer.connections:
-            first, last = (part.first, part.last) if axis == 0 else (0, part.layer.shape[2] - 1)
             begin = first * link.strides[axis] - link.pads[axis]
             end = last * link.strides[axis] - link.pads[axis] + (link.weights.shape[2 + axis] - 1) * link.dilations[axis]
             low.append(begin * apart[link.source][axis])
             high.append(end * apart[link.source][axis])
-    if axis == 1 or all(part.whole for part in parts):
-        low.append(0)
-        high += [(populations[name].shape[1 + axis] - 1) * apart[name][axis] for name in sources]
     return min(low), max(high)

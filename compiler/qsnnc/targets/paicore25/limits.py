@@ -90,8 +90,8 @@ def runs(groups: Sequence[Group], filled: Sequence[Sequence[Filled]], chip: Paic
         rows = _rows([each for each in parts if each.part.layer.name == names[0]])
         others = f" with {', '.join(names[1:])}, which read the same neurons," if names[1:] else ""
         advice = (
-            f"it needs {cores} cores{others} in one vertical run, for a neuron of the chip has one destination and copies of "
-            f"it; chip '{chip.name}' has {most} in a column (its rows: {rows}). Use fewer levels, channels or weights there."
+            f"it needs {cores} cores{others} in one vertical run, for a neuron of the chip has one destination and copies "
+            f"of it; chip '{chip.name}' has {most} in a column (its rows: {rows}). Use fewer levels, channels or weights."
         )
         found.append(Violation("run", names[0], "run", cores, most, advice))
     return tuple(found)
@@ -111,8 +111,8 @@ def cores(
             (sum(len(each.cores) for each in parts) for parts, g in zip(filled, groups, strict=True) if not g.fed)
         )
         text = (
-            f"the network's vertical runs of {', '.join(map(str, sizes[::-1]))} cores have no place beside one another on the "
-            f"columns of chip '{chip.name}'. This layer takes {largest.cores}"
+            f"the network's vertical runs of {', '.join(map(str, sizes[::-1]))} cores have no place beside one another on "
+            f"chip '{chip.name}'. This layer takes {largest.cores}"
         )
     advice = f"{text} (its rows: {rows}). Use fewer levels, channels or positions."
     return Violation("cores", largest.layer.name, "cores", total, chip.cores, advice)
