@@ -132,14 +132,18 @@ def compare(
     limit: Limit = None,
     quiet: Quiet = False,
 ) -> int:
-    """Compare every level and score with the ONNX model; exit code 1 if one differs.
+    """Compare every level and score of a .map or a .paicore with the ONNX model; exit code 1 if one differs.
 
     Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
     """
     from chipsim.engine.compare import compare as hold
+    from chipsim.engine.paicore.compare import compare_program as hold_program
 
     with terminal.progress("images", quiet) as report:
-        found = hold(file, model, dataset, split=split, data_dir=data_dir, limit=limit, progress=report)
+        if is_program(file):
+            found = hold_program(file, model, dataset, split=split, data_dir=data_dir, limit=limit, progress=report)
+        else:
+            found = hold(file, model, dataset, split=split, data_dir=data_dir, limit=limit, progress=report)
     if found.difference is not None:
         print(found.difference)  # noqa: T201
         return 1

@@ -88,11 +88,11 @@ def check(request: Request) -> Crosscheck:
     dataset = open_dataset(request.dataset, request.split, request.data_dir, request.limit or IMAGES)
     values = host.values(prepare(dataset.images[: len(dataset)], program.input, dataset.name))
     found, seconds, theirs, done = Found(), 0.0, Arrays(), 0
-    passes = (_one_by_one(program, cores, host, values), _stream(program, host, values))
+    passes = (one_by_one(program, cores, host, values), _stream(program, host, values))
     total = sum(len(one.rounds) for one in passes)
     for one in passes:
         start = time.perf_counter()
-        theirs = run(python, "run_paisim.py", _given(one, cores), _part(request.progress, done, total))
+        theirs = run(python, "run_paisim.py", given_to_paisim(one, cores), _part(request.progress, done, total))
         seconds += time.perf_counter() - start
         done += len(one.rounds)
         _compare(one, cores, theirs, found)
@@ -119,7 +119,7 @@ def _part(progress: Callable[[int, int], None] | None, before: int, total: int) 
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
-def _one_by_one(program: Program, cores: tuple[Core, ...], host: Host, values: Values) -> Pass:
+def one_by_one(program: Program, cores: tuple[Core, ...], host: Host, values: Values) -> Pass:
     """INIT, the frames of an image, SYNC of all its steps."""
     root = cores[program.root]
     before, after = control(w.INIT, root), control(w.SYNC, root, program.steps)
@@ -172,7 +172,7 @@ def _sorted(rows: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return rows[np.lexsort(rows.T[::-1])]
 
 
-def _given(one: Pass, cores: tuple[Core, ...]) -> Arrays:
+def given_to_paisim(one: Pass, cores: tuple[Core, ...]) -> Arrays:
     """Return the arrays that ``run_paisim.py`` reads."""
     return {
         "configuration": one.configuration,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
-from chipsim.mapping import Layer, Mapping, Population
+from chipsim.mapping import InputSpec, Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
 from chipsim.qonnx_ops import rewrite
 
@@ -87,7 +87,7 @@ def compare(
     dataset = open_dataset(dataset, split, data_dir, limit)
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
-    reference = _reference(mapping, Path(model), [entry.tensor for entry in watched])
+    reference = reference_outputs(mapping, Path(model), [entry.tensor for entry in watched])
     names = tuple(entry.name for entry in watched)
     values, worst = 0, 0.0
     for first in range(0, len(dataset), BATCH):
@@ -96,7 +96,7 @@ def compare(
         expected = reference(images)
         scores = host.scores(potentials)
         values += scores.size + sum(tensor.size for tensor in expected[1:])
-        error, wrong_score = _scores_differ(mapping, scores, expected[0], first)
+        error, wrong_score = scores_differ(mapping, scores, expected[0], first)
         worst = max(worst, error)
         differences = [
             _levels_differ(mapping, machine, spikes, entry, tensor, first)
@@ -111,7 +111,29 @@ def compare(
     return Comparison(len(dataset), names, values, None, worst)
 
 
-def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+class Compiled(Protocol):
+    """What was compiled from a model, for whatever kind of chip."""
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the model's file."""
+
+    @property
+    def exactness(self) -> str:
+        """``certified`` or ``tested``."""
+
+    @property
+    def input(self) -> InputSpec:
+        """The model's input."""
+
+    @property
+    def output_tensor(self) -> str:
+        """The model's output."""
+
+
+def reference_outputs(
+    mapping: Compiled, path: Path, tensors: list[str]
+) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
     """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
     import onnx
 
@@ -224,8 +246,8 @@ def _sources_of(mapping: Mapping, entry: Population) -> tuple[npt.NDArray[np.int
     return own + mapping.encoder_neurons, mapping.neuron_element[own].astype(np.int64)
 
 
-def _scores_differ(
-    mapping: Mapping, found: npt.NDArray[Any], expected: npt.NDArray[Any], first: int
+def scores_differ(
+    mapping: Compiled, found: npt.NDArray[Any], expected: npt.NDArray[Any], first: int
 ) -> tuple[float, Difference | None]:
     """Largest error, and the first score beyond what is allowed; a NaN equals only a NaN."""
     a, b = found.reshape(len(found), -1).astype(np.float64), expected.reshape(len(expected), -1).astype(np.float64)

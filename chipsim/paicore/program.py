@@ -133,3 +133,8 @@ class Program:
     def encoder_inputs(self) -> int:
         """E: inputs that the host sends, feature-major, level innermost."""
         return int(np.prod(self.encoder_shape)) * self.encoder.per_feature
+
+    @property
+    def output_tensor(self) -> str:
+        """The model's output."""
+        return self.output.tensor

@@ -11,13 +11,14 @@ GIVEN.npz: ``configuration`` uint64 (W,), fed once; ``words`` uint64 and ``offse
 
 FOUND.npz, for R rounds: ``version`` and ``library`` (); ``sent`` uint64 (F,), every frame that a core sent, once for each
 core or port that it reached, with ``sender`` and ``receiver`` (F,) (numbers of cores; C is the host) and ``sent_offset``
-(R + 1,); ``potentials`` int32 (R, N), what the cores hold after each round; ``completed`` (R,), how often the root said so.
-Where paisim refuses a word, ``refused`` () is its message, and the rounds end there.
+(R + 1,); ``potentials`` int32 (R, N), what the cores hold after each round; ``completed`` (R,), how often the root said so;
+``seconds`` (R,) of each round. Where paisim refuses a word, ``refused`` () is its message, and the rounds end there.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -34,7 +35,7 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
     places = [CoreAddr(CHIP, CoreCoord(int(x), int(y))) for x, y in given["cores"]]
     number = {place: k for k, place in enumerate(places)} | {HOST.addr: len(places)}
     sent: list[tuple[int, int, int]] = []
-    offset, potentials, completed, refused = [0], [], [], ""
+    offset, potentials, completed, seconds, refused = [0], [], [], [], ""
 
     def keep(event: SimEvent) -> None:
         if event.source != HOST.addr:
@@ -46,10 +47,11 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         chip.run()
         chip.finish_input()
         for first, last in zip(given["offset"][:-1], given["offset"][1:], strict=True):
-            before = len(sent)
+            before, start = len(sent), time.perf_counter()
             chip.feed(given["words"][first:last], ingress=HOST)
             chip.run()
             chip.finish_input()
+            seconds.append(time.perf_counter() - start)
             ended = [entry for entry in sent[before:] if entry[0] >> 60 == 14]
             sent[before:] = [entry for entry in sent[before:] if entry[0] >> 60 != 14]
             held = chip.snapshot(places)["cores"]
@@ -70,6 +72,7 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         "sent_offset": np.array(offset, np.int64),
         "potentials": np.array(potentials, np.int32).reshape(len(potentials), -1),
         "completed": np.array(completed, np.int64),
+        "seconds": np.array(seconds[: len(completed)]),
         "refused": refused,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from chipsim.engine.paicore.cores import Core
 from chipsim.engine.paicore.counters import find_links
 from chipsim.engine.paicore.crossbars import Crossbars, NoCrossbars, find_crossbars, outputs_of
 from chipsim.engine.paicore.host import Host
-from chipsim.engine.paicore.machine import Machine, Values
+from chipsim.engine.paicore.machine import Fired, Machine, Values
 from chipsim.paicore.fields import Int
 from chipsim.paicore.program import THERMOMETER, Program
 
@@ -86,7 +86,7 @@ class ReferenceWorker:
 
 
 def run_frame(program: Program, cores: tuple[Core, ...], host: Host, values: Values) -> tuple[Values, Int]:
-    """Run one frame of each image: INIT, the encoder's frames, SYNC.
+    """Run one frame of each image.
 
     Parameters
     ----------
@@ -98,18 +98,23 @@ def run_frame(program: Program, cores: tuple[Core, ...], host: Host, values: Val
         What each neuron sent; 0 for those that are read out.
     potentials : ndarray, int64, (images, outputs)
     """
-    machine = Machine(cores, values.shape[1])
-    write_frames(machine, host, values)
     sent = [np.zeros((core.neurons, values.shape[1]), np.uint8) for core in cores]
     outputs = sum(len(core.host) for core in cores)
     potentials = np.zeros((values.shape[1], outputs), np.int64)
-    for step in machine.sync(program.steps):
-        for fired in step:
-            core = cores[fired.core]
-            sent[fired.core] = fired.values
-            sent[fired.core][core.host] = 0
-            potentials[:, outputs_of(program, core)] = fired.potentials[core.host].T
+    for fired in frame(program, cores, host, values):
+        core = cores[fired.core]
+        sent[fired.core] = fired.values.copy()
+        sent[fired.core][core.host] = 0
+        potentials[:, outputs_of(program, core)] = fired.potentials[core.host].T
     return np.concatenate(sent), potentials
+
+
+def frame(program: Program, cores: tuple[Core, ...], host: Host, values: Values) -> Iterator[Fired]:
+    """Run one frame of each image, INIT, the encoder's frames and SYNC, and yield what each core did."""
+    machine = Machine(cores, values.shape[1])
+    write_frames(machine, host, values)
+    for step in machine.sync(program.steps):
+        yield from step
 
 
 def write_frames(machine: Machine, host: Host, values: Values, step: int = 0) -> None:
