@@ -43,7 +43,8 @@ def find_links(cores: tuple[Core, ...], host: Host) -> Links:
     encoder = host.mapping.encoder_inputs
     first = encoder + np.concatenate([[0], np.cumsum([core.neurons for core in cores])])
     fanout = [core.fanout() for core in cores]
-    parts: list[tuple[Int, int, Int]] = []
+    none = np.zeros(0, np.int64)
+    parts: list[tuple[Int, int, Int]] = [(none, 0, none)]  # where nothing is sent anywhere
     frames = np.zeros(int(first[-1]), np.int64)
     for entry in host.deliveries:
         frames[entry.sources] += 1

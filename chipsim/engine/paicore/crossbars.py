@@ -113,12 +113,21 @@ def _neurons(core: Core) -> _Neurons:
 
 def _steps(core: Core) -> Int:
     """Return the potential from which the activation table gives more than 0, 1, 2 .., int64 (levels,), at least one."""
-    at = np.unique(np.concatenate([core.thresholds, [LOWEST, core.thresholds.min() - 1]]))
+    reachable = core.thresholds[core.thresholds <= _highest(core)]  # entries that are not used have a threshold beyond
+    at = np.unique(np.concatenate([reachable, [LOWEST]]))
     value = look_up(core, at[:, None])[:, 0].astype(np.int64)
     if (np.diff(value) < 0).any():
         raise NoCrossbars("an activation table falls")
     reached = [at[value > level][0] for level in range(int(value[-1]))]
     return np.array(reached or [NEVER], np.int64)
+
+
+def _highest(core: Core) -> int:
+    """Return a potential that no neuron of a core goes beyond."""
+    largest = (1 << core.input_width) - 1
+    if not core.registers["max_pooling"]:
+        largest *= max(int(np.maximum(bank.weights, 0).sum(axis=1).max(initial=0)) for bank in core.banks)
+    return largest + int(core.leak.max())
 
 
 def _senders(number: int, cores: tuple[Core, ...], host: Host, before: Int) -> Int:
@@ -171,7 +180,7 @@ def _largest(weights: Int, copies: Int, thresholds: Int) -> npt.NDArray[np.int8]
     rank = np.arange(copies.sum()) - np.repeat(np.cumsum(copies) - copies, copies)
     reads = np.repeat(weights.T != 0, copies, axis=0)  # (axons, neurons)
     found = reads[:, :, None] & (rank[:, None, None] == thresholds[None] - 1)
-    return np.ascontiguousarray(found.reshape(len(rank), -1), np.int8)
+    return np.ascontiguousarray(found.reshape(len(rank), thresholds.size), np.int8)
 
 
 def _kinds(program: Program, links: Links, levels: Int) -> Int:

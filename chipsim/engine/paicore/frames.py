@@ -47,7 +47,7 @@ def sent(core: Core, fired: Fired, column: int, host: int) -> tuple[Words, Int]:
     """
     values = fired.values[:, column]
     first = (fired.step * ROW_BITS) << core.registers["target_lcn"]
-    words, receivers = [], []
+    words, receivers = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for target in core.targets:
         own = target.neurons[values[target.neurons] > 0]
         words.append(_place(core.route[own], core.address[own] + first, values[own].astype(np.int64)))

@@ -68,7 +68,7 @@ class Host:
         step : int
             Step of the cores in which they read the image: 0, or in a stream its number.
         """
-        found = []
+        found = [np.zeros(0, np.uint64)]
         for entry in self.deliveries:
             sent = values[entry.sources] > 0
             address = (entry.addresses[sent] + (step * ROW_BITS << entry.lcn)) % (INPUT_ROWS * ROW_BITS)
