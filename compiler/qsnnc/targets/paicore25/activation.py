@@ -55,14 +55,15 @@ class Channels:
         return np.asarray(np.divide(total, count, out=np.zeros(len(self.most)), where=count > 0))
 
     def multipliers(self, table: Int) -> Int:
-        """Multipliers to try with a table, int64 (channels, NEAR), rising; those beyond ``most`` are ``most``."""
+        """Multipliers to try with a table, int64 (channels, 1 + NEAR): 1, and those near the ratio of the steps."""
         steps = self.steps
         ratio = np.ones(len(self.most))
         if len(table) > 1:
             each = (int(table[-1]) - int(table[0])) / (len(table) - 1)
             ratio = np.divide(each, steps, out=ratio, where=steps > 0)
         first = np.maximum(1, np.minimum(ratio, 1e6).astype(np.int64) - 1)
-        return np.asarray(np.minimum(first[:, None] + np.arange(NEAR), self.most[:, None]))
+        tried = first[:, None] + np.append(-first.max(), np.arange(NEAR))
+        return np.asarray(np.clip(tried, 1, self.most[:, None]))
 
     def meet(self, table: Int, most_offset: int) -> tuple[npt.NDArray[np.bool_], Int, Int]:
         """Which channels meet a table.
