@@ -79,7 +79,7 @@ def test_codes(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 def test_what_does_not_fit_is_said_at_once(model: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.yaml"
-    small.write_text("base: paicore25\nname: small\nmemory_rows: 8\nmax_lcn: 0\n")
+    small.write_text("base: paicore25\nname: small\ngrid: [1, 3]\nmemory_rows: 8\n")
     with pytest.raises(DoesNotFit) as caught:
         compile_model(model, str(small))
     assert caught.value.exit_code == 4
