@@ -28,6 +28,7 @@ class Survivors:
     kept: Bool
     thresholds: Int
     removed: Removed
+    reach: tuple[Int, Int] | None = None  # potentials of what stays, each (channels, rows, columns, levels or 1)
 
 
 def thresholds_of(layer: Layer) -> Int:
@@ -46,15 +47,19 @@ def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
     return found
 
 
-def survivors(graph: LayerGraph, whole: Collection[str] = ()) -> dict[str, Survivors]:
+def survivors(
+    graph: LayerGraph, whole: Collection[str] = (), bounds: dict[str, tuple[Int, Int]] | None = None
+) -> dict[str, Survivors]:
     """Find the neurons that decide anything; every score and every level that is left stays what it was.
 
     Parameters
     ----------
     whole : collection of str
         Layers whose features stay or go with all their neurons, as where a level is sent as one word.
+    bounds : dict, optional
+        `potential_bounds` of the same network, where they are known.
     """
-    bounds = _potential_bounds(graph)
+    bounds = potential_bounds(graph) if bounds is None else bounds
     kept, constant = _read(graph, bounds, whole)
     found = {}
     for layer in graph.layers:
@@ -73,11 +78,12 @@ def survivors(graph: LayerGraph, whole: Collection[str] = ()) -> dict[str, Survi
         gone = ~mine
         removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
-        found[layer.name] = Survivors(mine, np.where(always, low, thresholds) - folded, removed)
+        left = np.where(always, low, thresholds) - folded
+        found[layer.name] = Survivors(mine, left, removed, (low - folded, high - folded))
     return found
 
 
-def _potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
+def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
     """Smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
     # whether each neuron fires on every input, and whether it fires on any
     fires: dict[str, tuple[Bool, Bool]] = {}
@@ -125,7 +131,8 @@ def _read(
         for link in layer.connections:
             found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found
-            if layer.readout:
+            # neither a read-out nor a largest level has thresholds that could take a constant neuron's part
+            if layer.readout or (link.level_wise and name in whole):
                 read_out[link.source] |= found
     return kept, constant
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ from chipsim.paicore.fields import Words
 from qsnnc.ir.layers import Int
 from qsnnc.targets.paicore25.neurons import NEVER
 
-#: tables of each kind that are tried
-TRIED = 400
+#: uniform tables that are tried: near the largest step that suits every channel, and over the whole range of steps
+NEAREST, SPREAD = 12, 52
+#: tables that are tried in all
+MOST_TRIED = 160
 #: multipliers that are tried around the ratio of the steps
 NEAR = 4
 
@@ -30,7 +33,7 @@ class NoTable(Exception):
     """Channels that share no few tables, or one whose positions need different ones."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Channels:
     """Thresholds of the channels of a layer: a row for each set of a channel's positions that decide alike.
 
@@ -43,7 +46,7 @@ class Channels:
     owner: Int  # (rows,) channel of each row, ascending; every channel has a row
     most: Int  # (channels,) largest multiplier that its weights allow
 
-    @property
+    @cached_property
     def steps(self) -> npt.NDArray[np.float64]:
         """Average distance of each channel's thresholds, those that potentials can meet; 0 where there are no two."""
         between = (self.thresholds[:, :-1] > self.low[:, None]) & (self.thresholds[:, 1:] <= self.high[:, None])
@@ -52,14 +55,15 @@ class Channels:
         return np.asarray(np.divide(total, count, out=np.zeros(len(self.most)), where=count > 0))
 
     def multipliers(self, table: Int) -> Int:
-        """Multipliers to try with a table, int64 (channels, NEAR), rising; those beyond ``most`` are ``most``."""
+        """Multipliers to try with a table, int64 (channels, 1 + NEAR): 1, and those near the ratio of the steps."""
         steps = self.steps
         ratio = np.ones(len(self.most))
         if len(table) > 1:
             each = (int(table[-1]) - int(table[0])) / (len(table) - 1)
             ratio = np.divide(each, steps, out=ratio, where=steps > 0)
         first = np.maximum(1, np.minimum(ratio, 1e6).astype(np.int64) - 1)
-        return np.asarray(np.minimum(first[:, None] + np.arange(NEAR), self.most[:, None]))
+        tried = first[:, None] + np.append(-first.max(), np.arange(NEAR))
+        return np.asarray(np.clip(tried, 1, self.most[:, None]))
 
     def meet(self, table: Int, most_offset: int) -> tuple[npt.NDArray[np.bool_], Int, Int]:
         """Which channels meet a table.
@@ -108,7 +112,7 @@ def share(channels: Channels, most_offset: int, most_tables: int) -> Shared:
     """
     count = len(channels.most)
     found = Shared([], np.full(count, -1), np.ones(count, np.int64), np.zeros(len(channels.owner), np.int64))
-    candidates = list(_candidates(channels))
+    candidates = list(_candidates(channels))[:MOST_TRIED]
     while (found.table < 0).any():
         if len(found.tables) == most_tables:
             raise NoTable
@@ -133,16 +137,20 @@ def share(channels: Channels, most_offset: int, most_tables: int) -> Shared:
 
 
 def _candidates(channels: Channels) -> Iterator[Int]:
-    """Tables that may suit many channels: the thresholds that each has, and uniform ones."""
+    """Tables that may suit many channels: the thresholds of the one, or uniform ones, or the thresholds that each has."""
     relative = np.unique(channels.thresholds - channels.thresholds[:, :1], axis=0)
-    yield from relative
+    if len(relative) == 1:
+        yield from relative
     steps = channels.steps
-    if not (steps > 0).any() or channels.most.max(initial=1) < 2:
-        return
-    low, top = max(2.0, float(steps[steps > 0].min())), float((steps * channels.most).max())
-    levels = channels.thresholds.shape[1]
-    for step in np.unique(np.linspace(low, max(top, low), TRIED).astype(np.int64)):
-        yield np.arange(levels, dtype=np.int64) * step
+    if (steps > 0).any() and channels.most.max(initial=1) > 1:
+        levels = channels.thresholds.shape[1]
+        reached = (steps * channels.most)[steps > 0]
+        common = int(reached.min())  # the largest step that every channel can be multiplied to
+        near = np.arange(common, max(1, common - NEAREST), -1)
+        spread = np.geomspace(max(2.0, float(steps[steps > 0].min())), max(2.0, float(reached.max())), SPREAD)
+        for step in dict.fromkeys([*near.tolist(), *spread[::-1].astype(np.int64).tolist()]):
+            yield np.arange(levels, dtype=np.int64) * step
+    yield from relative
 
 
 def words_of(table: Int, bits: int) -> Words:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from chipsim.chip import PaicoreSpec
 from chipsim.paicore.fields import Words
 from chipsim.paicore.words import CSC_LANES
-from qsnnc.ir.execute import convolve
-from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
-from qsnnc.lower.removal import Survivors, keep_all, survivors
+from qsnnc.ir.layers import Int, Layer, LayerGraph
+from qsnnc.lower.removal import Survivors, keep_all, potential_bounds, survivors
 from qsnnc.targets.paicore25.activation import Channels, NoTable, Shared, share, words_of
 from qsnnc.targets.paicore25.coding import Coding, thermometer, value
 from qsnnc.targets.paicore25.neurons import NEVER, Firing
@@ -29,6 +28,14 @@ class Impossible(Exception):
     def __init__(self, layer: str) -> None:
         super().__init__(layer)
         self.layer = layer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is found once for all assignments of codes that are looked at."""
+
+    bounds: dict[str, tuple[Int, Int]]  # of `potential_bounds`
+    shared: dict[bytes, tuple[Shared, list[Int], Int]] = field(default_factory=dict)  # by layer, thresholds and potentials
 
 
 def components(graph: LayerGraph) -> list[tuple[str, ...]]:
@@ -57,19 +64,29 @@ def can_be_words(graph: LayerGraph, chip: PaicoreSpec, component: Iterable[str])
     return all((each.thresholds == 1).all() and all((c.weights <= 1).all() for c in each.connections) for each in pools)
 
 
-def build(graph: LayerGraph, chip: PaicoreSpec, words: Collection[str], *, keep_dead: bool) -> Network:
+def build(
+    graph: LayerGraph,
+    chip: PaicoreSpec,
+    words: Collection[str],
+    known: Known | None = None,
+    *,
+    keep_dead: bool,
+) -> Network:
     """Prepare a network.
 
     Parameters
     ----------
     words : collection of str
         Populations whose levels travel as words, whole components; the others are thermometers.
+    known : Known, optional
+        What does not depend on ``words``, found once for a network.
 
     Raises
     ------
     Impossible
     """
-    left = keep_all(graph) if keep_dead else survivors(graph, words)
+    known = known or Known(potential_bounds(graph))
+    left = keep_all(graph) if keep_dead else survivors(graph, words, known.bounds)
     codings = _codings(graph, chip, words)
     tables: list[Words] = []
     firing: dict[str, Firing] = {}
@@ -79,7 +96,7 @@ def build(graph: LayerGraph, chip: PaicoreSpec, words: Collection[str], *, keep_
     for layer in graph.layers:
         made = layer
         if layer.name in words:
-            made, firing[layer.name] = _as_words(graph, layer, left, codings, chip, tables)
+            made, firing[layer.name] = _as_words(layer, left[layer.name], codings[layer.name].width, chip, tables, known)
         else:
             firing[layer.name] = _as_neurons(layer, left[layer.name])
         live[layer.name] = np.asarray(firing[layer.name].kept.any(axis=(1, 2)))
@@ -108,22 +125,19 @@ def _as_neurons(layer: Layer, left: Survivors) -> Firing:
 
 
 def _as_words(
-    graph: LayerGraph,
-    layer: Layer,
-    left: dict[str, Survivors],
-    codings: dict[str, Coding],
-    chip: PaicoreSpec,
-    tables: list[Words],
+    layer: Layer, left: Survivors, bits: int, chip: PaicoreSpec, tables: list[Words], known: Known
 ) -> tuple[Layer, Firing]:
     """The layer with its channels' weights multiplied, and what its features look up."""
-    kept = np.asarray(left[layer.name].kept[..., :1])
+    kept = np.asarray(left.kept[..., :1])
     leak = np.zeros(kept.shape, np.int64)
-    bits = codings[layer.name].width
     if layer.connections[0].level_wise:
         table = _number(tables, words_of(np.arange(1, layer.levels + 1), bits))
         return layer, Firing(kept, np.full(kept.shape, NEVER, np.int64), leak, np.full(kept.shape, table, np.int64))
-    low, high = _reached(graph, layer, left, codings)
-    shared, weights, where = _shared(layer, kept[..., 0], left[layer.name].thresholds, low, high, chip)
+    low, high = _reached(layer, left)
+    key = b"".join([layer.name.encode(), *(each.tobytes() for each in (kept, left.thresholds, low, high))])
+    if key not in known.shared:
+        known.shared[key] = _shared(layer, kept[..., 0], left.thresholds, low, high, chip)
+    shared, weights, where = known.shared[key]
     numbers = np.array([_number(tables, words_of(table, bits)) for table in shared.tables], np.int64)
     leak[kept] = shared.offset[where]
     which = np.broadcast_to(numbers[shared.table][:, None, None, None], kept.shape)
@@ -140,18 +154,13 @@ def _number(tables: list[Words], table: Words) -> int:
     return len(tables) - 1
 
 
-def _reached(graph: LayerGraph, layer: Layer, left: dict[str, Survivors], codings: dict[str, Coding]) -> tuple[Int, Int]:
-    """Smallest and largest potential of each feature, (channels, rows, columns), over what its sources send."""
-    low, high = np.zeros(layer.shape, np.int64), np.zeros(layer.shape, np.int64)
-    for link in layer.connections:
-        source: Population = graph.population(link.source)
-        if isinstance(source, Layer):
-            top = left[source.name].kept.sum(axis=-1).astype(np.int64)
-        else:
-            top = np.full(source.shape, source.levels, np.int64)
-        high += convolve(replace(link, weights=np.maximum(link.weights, 0)), top[None], layer.shape)[0]
-        low += convolve(replace(link, weights=np.minimum(link.weights, 0)), top[None], layer.shape)[0]
-    return low, high
+def _reached(layer: Layer, left: Survivors) -> tuple[Int, Int]:
+    """Smallest and largest potential of each feature, (channels, rows, columns)."""
+    if left.reach is not None:
+        low, high = left.reach
+        return low[..., 0], high[..., 0]
+    reach = layer.reach[layer.border].transpose(2, 0, 1, 3)
+    return reach[..., 0], reach[..., 1]
 
 
 def _shared(

@@ -13,9 +13,10 @@ from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Layer, LayerGraph
 from qsnnc.lower.relays import depths
+from qsnnc.lower.removal import potential_bounds
 from qsnnc.targets.paicore25 import limits
 from qsnnc.targets.paicore25.assemble import Placed, assemble, synapses
-from qsnnc.targets.paicore25.build import Impossible, build, can_be_words, components
+from qsnnc.targets.paicore25.build import Impossible, Known, build, can_be_words, components
 from qsnnc.targets.paicore25.choose import choose
 from qsnnc.targets.paicore25.connections import joined
 from qsnnc.targets.paicore25.layout import Group, InputMap, NoLayout, groups
@@ -95,10 +96,11 @@ def _coded(graph: LayerGraph, chip: PaicoreSpec, coding: str, *, keep_dead: bool
     """The network with its levels as the option says; what cannot travel as a word stays a thermometer."""
     able = [] if coding == "thermometer" else [each for each in components(graph) if can_be_words(graph, chip, each)]
     impossible: set[str] = set()
+    known = Known(potential_bounds(graph))
 
     def prepare(words: frozenset[str]) -> Network | None:
         try:
-            return build(graph, chip, words, keep_dead=keep_dead)
+            return build(graph, chip, words, known, keep_dead=keep_dead)
         except Impossible as error:
             impossible.add(error.layer)
             return None
