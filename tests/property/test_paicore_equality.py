@@ -30,10 +30,10 @@ def digits(seed: int, size: int, count: int = 5) -> Dataset:
     return Dataset("random", "test", images, np.arange(count, dtype=np.int64) % 3)
 
 
-def compiled(recipe: Recipe, folder: Path) -> tuple[Program, Path]:
+def compiled(recipe: Recipe, folder: Path, coding: str = "auto") -> tuple[Program, Path]:
     path = folder / "model.onnx"
     path.write_bytes(build(recipe).SerializeToString())
-    program = compile_model(path, "paicore25").mapping
+    program = compile_model(path, "paicore25", coding=coding).mapping
     assert isinstance(program, Program)
     return program, path
 
@@ -60,7 +60,7 @@ def test_the_words_give_what_the_network_gives(
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Program, Path]:
-    return compiled(Recipe(6, 2, 1, 2, ("conv", "maxpool"), 3, seed=5, odd=True), tmp_path)
+    return compiled(Recipe(6, 2, 1, 2, ("conv", "maxpool"), 3, seed=5, odd=True), tmp_path, "thermometer")
 
 
 def test_a_changed_threshold_is_found(small: tuple[Program, Path], tmp_path: Path) -> None:

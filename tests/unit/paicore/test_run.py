@@ -84,7 +84,7 @@ def test_noise_loses_the_same_spikes_in_both_engines(seed: int) -> None:
 
 def test_a_table_that_falls_is_left_to_the_reference_engine() -> None:
     steps = [-1] * 64 + [1] * 64 + [3] * 64 + [5] * 64, [0] * 64 + [3] * 64 + [1] * 64 + [2] * 64
-    hidden = HandCore((2, 2), 0, [HandRecord([1], 2 * k, skew=k) for k in range(3)], (2, 3, 0), table=steps)
+    hidden = HandCore((2, 2), 0, [HandRecord([5], 2 * k, skew=k) for k in range(3)], (2, 3, 0), bits=8, table=steps)
     out = HandCore((2, 3), 1, [HandRecord([1, 1, 1], 0, 2**31 - 1)], width=2)
     layers = [HandLayer("hidden", 3, "value", 2), HandLayer("out", 0)]
     program = HandProgram(3, HandLayer("encoder", 1), layers, [hidden, out], [(2, 2, 0, 0)]).build()
@@ -95,7 +95,7 @@ def test_a_table_that_falls_is_left_to_the_reference_engine() -> None:
         "engine fast: an activation table falls; the reference engine runs instead: the same results, many times slower"
     ]
     data = Dataset("one", "test", np.array([[1, 0, 1]], np.float32), None)
-    assert run_program(program, data, engine="reference").potentials.tolist() == [[6]]
+    assert run_program(program, data, engine="reference").potentials.tolist() == [[4]]
 
 
 @pytest.fixture
