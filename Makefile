@@ -24,6 +24,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/leftovers.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

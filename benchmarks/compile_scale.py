@@ -75,7 +75,7 @@ def seconds(side: int, depth: int) -> tuple[int, int, int, dict[str, float]]:
         width = math.ceil(math.sqrt(need * 1.3)) + 4
         chip = load_chip("xbar1152").model_copy(update={"grid": (width, width)})
         done = check(path, chip)
-        assert done.mapping is not None, str(done.violations[0])
+        assert done.fits, str(done.violations[0])
         spent = dict(done.seconds)
         for name, call in (("write", lambda: write_mapping(done.mapping, out)), ("open", lambda: read_mapping(out))):
             start = time.perf_counter()

@@ -20,8 +20,7 @@ from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.report.canvas import printed
 from chipsim.timing.profile import profile
-from qsnnc import compile_model
-from qsnnc.pipeline import Placing
+from qsnnc import Placing, compile_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +42,6 @@ COLUMNS = ("host_hops", "chip_hops", "busiest_link", "chip_cycles", "cycles", "i
 def measure(model: Path, chip: ChipSpec, placing: Placing, images: Dataset) -> dict[str, float]:
     """Compile, and time the images one by one and as a stream; means an image."""
     mapping = compile_model(model, chip, placing=placing).mapping
-    assert mapping is not None
     timing = profile(mapping, images, images=len(images)).to_json()["timing"]
     return {
         "host_hops": timing["host_hops"],

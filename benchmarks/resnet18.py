@@ -126,7 +126,7 @@ def main() -> None:
         if not path.exists():
             build = {"resnet18": resnet18, "mobilenet": mobilenet}[options.network]
             quantized(build(options.size), path, options.size)
-        verb = ["check"] if options.check else ["verify", "--samples", str(options.images)]
+        verb = ["check"] if options.check else ["verify", "--limit", str(options.images)]
         code = "from qsnnc.cli import main; main()"
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code, verb[0], str(path), *verb[1:]], check=False)

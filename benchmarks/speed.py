@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 import chipsim
 from chipsim.datasets import Dataset, load_dataset
 from qsnnc import compile_model
-from qsnnc.pipeline import Compilation
+from qsnnc.compilation import Compilation
 
 MODEL = Path(__file__).resolve().parents[1] / "models" / "lenet.onnx"
 BATCH = 200

@@ -32,7 +32,7 @@ from chipsim.timing.profile import profile
 from qsnnc.ir.cores import CoreGraph, verify_cores
 from qsnnc.lower.neurons import lower
 from qsnnc.partition.cores import partition
-from qsnnc.pipeline import front
+from qsnnc.pipeline import encoder_of, read_layers
 from qsnnc.place.assemble import assemble
 from qsnnc.place.loads import TARIFF, Tariff
 from qsnnc.place.positions import place
@@ -84,14 +84,14 @@ def cases(networks: list[str], calibration: Dataset, images: Dataset) -> Iterato
             if name == "chain":  # convolutions that nobody has trained: each layer as wide as the next
                 path = Path(directory) / "chain.onnx"
                 path.write_bytes(network(28, 2).SerializeToString())
-            model, graph, rule = front(path, "raw")
+            graph = read_layers(path, pixels="raw")
         neurons, violations = lower(graph, chip)
         cores, _, more = partition(graph, neurons, chip)
         assert cores is not None, (violations, more)
         verify_cores(cores, chip)
-        rates = firing_rates(graph, cores, rule, np.asarray(calibration.images), "calibration images")
+        rates = firing_rates(graph, cores, encoder_of(graph), np.asarray(calibration.images), "calibration images")
         row_major = place(cores, chip, strategy="row-major")
-        mapping = assemble(model, graph, neurons, cores, row_major, chip, rule)
+        mapping = assemble(graph, neurons, cores, row_major, chip)
         for count in PORTS:
             here = with_ports(chip, count)
             by_row = cycles(mapping, here, row_major.position, images)

@@ -57,6 +57,10 @@ class ReportedError(Exception):
         super().__init__(f"{printable(subject)}: {printable(self.message)}")
 
 
+class ReportedWarning(UserWarning):
+    """What a user should know and can mend, in one line; the command lines print it on standard error."""
+
+
 def printable(text: str, keep: str = "") -> str:
     """Spell out what a terminal would obey, whatever a file is called or a model calls its layers."""
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

@@ -181,7 +181,7 @@ def _quant(s: Spelling) -> None:
     s.all_read()
     here = s.put("Add", s.put("Div", x, scale), zero)
     if signed and bits.size == 1 and float(bits.reshape(-1)[0]) == 1:
-        negative = s.put("Less", here, s.value("nought", 0.0))
+        negative = s.put("Less", here, s.value("zero", 0.0))
         here = s.put("Where", negative, s.value("minus", -1.0), s.value("plus", 1.0))
     else:
         here = _round(s, _clamp(s, here, bits, signed, narrow), mode)
@@ -192,7 +192,7 @@ def _bipolar(s: Spelling) -> None:
     """Scale where x is not negative, and -scale elsewhere."""
     x, scale = s.node.input[:2]
     s.all_read()
-    negative = s.put("Less", x, s.value("nought", 0.0))
+    negative = s.put("Less", x, s.value("zero", 0.0))
     sign = s.put("Where", negative, s.value("minus", -1.0), s.value("plus", 1.0))
     s.put("Mul", sign, scale, last=True)
 

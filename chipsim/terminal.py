@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from chipsim.errors import InputError, ReportedError, UsageError, printable
+from chipsim.errors import InputError, ReportedError, ReportedWarning, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,14 @@ WIDEST = 500  # characters of a table's line; a terminal that is narrower breaks
 
 
 def run_app(app: typer.Typer, program: str) -> NoReturn:
-    """Run a command line and exit with the documented code.
+    """Run a command line of Typer's and exit with the documented code."""
+    import typer
+
+    run_program(lambda: typer.main.get_command(app)(prog_name=program, standalone_mode=False), program)
+
+
+def run_program(main: Callable[[], object], program: str) -> NoReturn:
+    """Run a program and exit with the documented code: its result if that is an integer, or that of its error.
 
     0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
     """
@@ -30,11 +37,13 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
 
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ReportedWarning)
+        warnings.showwarning = lambda message, *_, **__: _tell(str(message))
     code = 0
     _open_streams()
     interrupted = _watch_interrupts()
     try:
-        result = typer.main.get_command(app)(prog_name=program, standalone_mode=False)
+        result = main()
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()

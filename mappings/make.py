@@ -21,7 +21,6 @@ def make(directory: Path) -> None:
     """Write each example as ``.map`` and as the YAML that ``qsnnc inspect --yaml`` prints."""
     for name, (model, chip) in EXAMPLES.items():
         mapping = compile_model(ROOT.parent / "models" / model, chip).mapping
-        assert mapping is not None
         chipsim.write_mapping(mapping, directory / f"{name}.map")
         (directory / f"{name}.yaml").write_text(to_yaml(inspect(mapping)))
 

@@ -1,7 +1,7 @@
-"""Is an ONNX file of this folder exact on every input? Read from its own initializers, in float64.
+"""Prove that an ONNX file of this folder is exact on every input, from its initializers, in float64.
 
-Exact means: every float32 partial sum of a convolution and of the classifier is exact in any order, and no
-reachable accumulator lies within the rounding of batch norm of a decision of the quantizer.
+Exact: every float32 partial sum of a convolution and of the classifier is exact in any order, and no sum that an
+input can reach lies so near a threshold of the quantizer that the float32 rounding of batch norm could change a level.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ UNIT_ROUNDOFF = 2.0**-24
 
 @dataclass(frozen=True)
 class LayerMargin:
-    """How far a convolution's decisions are from its reachable sums.
+    """Distance of a convolution's thresholds from the sums that it can reach.
 
-    ``units`` is the smallest distance between a decision within reach and an integer accumulator, in
-    accumulator units (infinite where no decision is within reach); ``safety`` the smallest ratio of a batch
-    norm value's distance from its decision to the bound of that value's float32 error (above 1: no rounding
-    turns it).
+    ``units`` is the smallest distance between a threshold and a reachable sum, in accumulator units (infinite if
+    no threshold is within reach); ``safety`` is the smallest ratio of a batch norm value's distance from its
+    threshold to the bound on that value's float32 error (above 1: no rounding changes a level).
     """
 
     name: str
@@ -35,7 +34,7 @@ class LayerMargin:
 
 
 def dyadic_unit(values: F64) -> float:
-    """Largest power of two that divides every value."""
+    """Return the largest power of two that divides every value."""
     for exponent in range(60):
         scaled = values * 2.0**exponent
         if (scaled == np.round(scaled)).all():
@@ -44,12 +43,12 @@ def dyadic_unit(values: F64) -> float:
 
 
 def margins(proto: onnx.ModelProto) -> list[LayerMargin]:
-    """Certify a quantized network; one entry a convolution.
+    """Certify a quantized network; return one entry per convolution.
 
     Raises
     ------
     ValueError
-        A float32 sum could round, or rounding could turn a decision.
+        A float32 sum could round, or rounding could change a level.
     """
     constants = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in proto.graph.initializer}
     reader = {name: node for node in proto.graph.node for name in node.input[:1]}
@@ -57,7 +56,7 @@ def margins(proto: onnx.ModelProto) -> list[LayerMargin]:
     step, top = (
         1.0,
         float(PIXEL_MAX),
-    )  # of the values that a layer reads: their grid, and the largest in grid units
+    )  # grid of the values that a layer reads, and the largest in grid units
     for node in proto.graph.node:
         if node.op_type == "Conv":
             weights = constants[node.input[1]].reshape(len(constants[node.input[1]]), -1)
@@ -74,8 +73,8 @@ def margins(proto: onnx.ModelProto) -> list[LayerMargin]:
             keys = ("gamma", "beta", "mean", "var")
             norm = dict(zip(keys, (constants[n] for n in chain[0].input[1:]), strict=True))
             epsilon = next(helper.get_attribute_value(a) for a in chain[0].attribute if a.name == "epsilon")
-            decisions = (2 * np.arange(int(levels)) + 1) / (2 * up)
-            found.append(_margin(node.name, unit, low, high, norm, float(np.float32(epsilon)), decisions))
+            thresholds = (2 * np.arange(int(levels)) + 1) / (2 * up)
+            found.append(_margin(node.name, unit, low, high, norm, float(np.float32(epsilon)), thresholds))
             step, top = down, levels
         elif node.op_type == "Gemm":
             _reach(node.name, constants[node.input[1]], constants[node.input[2]], step, top)
@@ -83,7 +82,7 @@ def margins(proto: onnx.ModelProto) -> list[LayerMargin]:
 
 
 def _reach(name: str, weights: F64, bias: F64 | None, step: float, top: float) -> tuple[float, F64, F64]:
-    """Accumulator unit, and the reach of each channel's sum in units; refuses sums that could round."""
+    """Return the accumulator unit and the lowest and highest sum of each channel in units; refuse sums that could round."""
     offset = np.zeros(len(weights)) if bias is None else bias
     unit = min(dyadic_unit(weights) * step, 1.0 if bias is None else dyadic_unit(bias))
     grid = weights * step / unit
@@ -94,22 +93,22 @@ def _reach(name: str, weights: F64, bias: F64 | None, step: float, top: float) -
 
 
 def _margin(
-    name: str, unit: float, low: F64, high: F64, norm: dict[str, F64], epsilon: float, decisions: F64
+    name: str, unit: float, low: F64, high: F64, norm: dict[str, F64], epsilon: float, thresholds: F64
 ) -> LayerMargin:
     factor = norm["gamma"] / np.sqrt(norm["var"] + epsilon)
     shift = norm["beta"] - norm["mean"] * factor
     units, safety = np.inf, np.inf
     for c in np.flatnonzero(factor):  # a factor of zero gives beta, whatever the sum
-        at = (decisions - shift[c]) / factor[c] / unit
-        for t, decision in zip(at, decisions, strict=True):
-            # float32 batch norm is monotone: only the reachable sums next to the decision can be turned
+        at = (thresholds - shift[c]) / factor[c] / unit
+        for t, threshold in zip(at, thresholds, strict=True):
+            # float32 batch norm is monotone: only the reachable sums next to a threshold can change sides
             for p in (np.floor(t), np.floor(t) + 1):
                 if not low[c] <= p <= high[c]:
                     continue
                 value = p * unit * factor[c]
                 size = abs(value) + 2 * abs(norm["mean"][c] * factor[c]) + abs(norm["beta"][c])
                 units = min(units, abs(t - p))
-                safety = min(safety, abs(value + shift[c] - decision) / (8 * UNIT_ROUNDOFF * size))
+                safety = min(safety, abs(value + shift[c] - threshold) / (8 * UNIT_ROUNDOFF * size))
     if safety <= 1:
-        raise ValueError(f"{name}: rounding could turn a decision ({units:.3g} units from a reachable sum)")
+        raise ValueError(f"{name}: rounding could change a level (a threshold is {units:.3g} units from a reachable sum)")
     return LayerMargin(name, float(units), float(safety))

@@ -1,32 +1,37 @@
-"""Accuracy against operations of several sparse networks, all on the validation images.
+"""Compare sparse networks: accuracy against synaptic operations, on the validation images.
 
-``python -m models.curve runs/sparse-*.best.pt --data-dir DIR -o models/sparse-curve.json`` prints the run with the
-best accuracy among those within the limits on spikes and operations; ``--figure FILE.svg`` draws the curve.
+  python -m models.curve runs/sparse-*.best.pt --data-dir DIR -o models/sparse-curve.json
+
+writes a point per network and prints the run with the best accuracy among those within the limits on spikes
+and operations. ``--figure FILE.svg`` draws the points.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-#: an image: spikes with the encoder's, operations, operations by the paper's count
+from chipsim.errors import InputError
+from chipsim.files import check_writable, write_atomically
+from models.command import Parser, run
+
+#: per image: spikes with the encoder's, operations, operations by the paper's count
 LIMITS = {"paper_spikes": 3_500, "sops": 1.2e6, "paper_sops": 6.0e6}
 RESERVE = 0.97  # the test images may fire a little more than the validation images
 
 
 def penalty(run: str) -> float:
-    """What a spike cost in training, from the run's command file."""
+    """Return the penalty on a spike in a run's training, from its command file; 0 without one."""
     command = Path(f"{run}.command")
     found = re.search(r"--penalty (\S+)", command.read_text()) if command.exists() else None
     return float(found[1]) if found else 0.0
 
 
 def draw(points: list[dict[str, Any]], target: str) -> None:
-    """Accuracy over operations, each point with its penalty and spikes; the limit on operations as a line."""
+    """Draw accuracy over operations, each point with its penalty and spikes, and the limit on operations as a line."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.6, 4.2), layout="constrained")
@@ -48,48 +53,59 @@ def draw(points: list[dict[str, Any]], target: str) -> None:
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlim(min(sops) * 0.8, max(sops) * 1.3)
     axes.margins(y=0.25)
-    axes.set_xlabel("synaptic operations an image, millions (log scale; dashed: the goal)")
+    axes.set_xlabel("synaptic operations per image, millions (log scale; dashed: the limit)")
     axes.set_ylabel("accuracy on 5,000 validation images, %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, metadata={"Date": None} if target.endswith("svg") else None)
 
 
-def main() -> None:
-    """Evaluate, write the curve, print the choice."""
-    from models.evaluate import evaluate, load
-    from models.export import build, load_checkpoint
-
-    p = argparse.ArgumentParser(prog="python -m models.curve", description=__doc__)
-    p.add_argument("checkpoints", nargs="+")
-    p.add_argument("--data-dir")
-    p.add_argument("-o", "--output", default="models/sparse-curve.json")
-    p.add_argument("--figure", help="file to draw it to")
-    options = p.parse_args()
-    data = load("mnist", "validation", options.data_dir)
-    points = []
-    with tempfile.TemporaryDirectory() as directory:
-        for path in options.checkpoints:
-            model = load_checkpoint(path)
-            run = Path(path).name.removesuffix(".best.pt")
-            file = Path(directory, f"{run}.onnx")
-            file.write_bytes(build(model, {}).SerializeToString(deterministic=True))
-            found = evaluate(file, data)
-            keys = ("split", "accuracy", "spikes_by_layer", *LIMITS)
-            points.append(
-                {
-                    "run": run,
-                    "penalty": penalty(path.removesuffix(".best.pt")),
-                    "widths": list(model.widths),
-                    **{key: found[key] for key in keys},
-                }
-            )
-    points.sort(key=lambda point: point["sops"])
-    Path(options.output).write_text(json.dumps(points, indent=1) + "\n")
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluate the networks, write the curve and print the choice."""
+    p = Parser("curve", __doc__)
+    p.add_argument("checkpoints", nargs="+", metavar="FILE.best.pt", help="weights of quantized runs")
+    p.add_argument("--data-dir", metavar="DIR", help="directory of the four MNIST files; without it they are downloaded")
+    p.add_argument("-o", "--output", required=True, metavar="FILE.json", help="file for the points of the curve")
+    p.add_argument("--figure", metavar="FILE.svg", help="file for a drawing of it")
+    options = p.parse_args(arguments)
+    for path in (options.output, options.figure):
+        check_writable(path)
+    if options.figure:
+        import matplotlib  # noqa: F401  # before the work, if it is not installed
+    points = sorted(measure(options.checkpoints, options.data_dir), key=lambda point: float(point["sops"]))
+    write_atomically(options.output, (json.dumps(points, indent=1) + "\n").encode())
     if options.figure:
         draw(points, options.figure)
     within = [p for p in points if all(p[key] <= RESERVE * limit for key, limit in LIMITS.items())]
-    print(max(within or points[:1], key=lambda point: point["accuracy"])["run"])
+    print(max(within or points[:1], key=lambda point: float(point["accuracy"]))["run"])
+
+
+def measure(paths: list[str], data_dir: str | None) -> list[dict[str, Any]]:
+    """Return accuracy, spikes and operations of each network on MNIST's validation images.
+
+    Raises
+    ------
+    InputError
+        A file is no checkpoint, or of full precision.
+    """
+    from models.evaluate import evaluate, load
+    from models.export import export_bytes, load_checkpoint
+
+    data = load("mnist", "validation", data_dir)
+    points = []
+    with tempfile.TemporaryDirectory() as directory:
+        for path in paths:
+            model = load_checkpoint(path)
+            if model.quantization is None:
+                raise InputError(path, "is a network of full precision, which has no spikes", code="checkpoint-full")
+            run = Path(path).name.removesuffix(".best.pt")
+            file = Path(directory, "network.onnx")
+            file.write_bytes(export_bytes(model, {}))
+            found = evaluate(file, data)
+            keys = ("split", "accuracy", "spikes_by_layer", *LIMITS)
+            price = penalty(path.removesuffix(".best.pt"))
+            points.append({"run": run, "penalty": price, "widths": list(model.widths), **{key: found[key] for key in keys}})
+    return points
 
 
 if __name__ == "__main__":
-    main()
+    run("curve", main)

@@ -1,4 +1,4 @@
-"""Training images on the device: MNIST and the training half of the digits, augmented in batches."""
+"""Load the training images onto a device, MNIST and the digits' training half, and augment them in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from models.split import training_part, validation_part
 
-DIGITS_TIMES = 4  # as often does a digits image stand in an epoch
+DIGITS_TIMES = 4  # how often each digits image occurs in an epoch
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Data:
 
 
 def load(data_dir: str | None, device: torch.device, *, limit: int | None = None) -> Data:
-    """Load both data sets; ``limit`` MNIST images and each digit once, for tests."""
+    """Load both data sets onto a device; with ``limit``, that many MNIST images and each digits image once, for tests."""
     mnist, digits = training_part("mnist", data_dir, limit), training_part("digits")
     times = DIGITS_TIMES if limit is None else 1
     held = validation_part("mnist", data_dir), validation_part("digits")
@@ -48,7 +48,7 @@ def load(data_dir: str | None, device: torch.device, *, limit: int | None = None
 def augment(images: Tensor, draw: Tensor, bend: Tensor | None = None) -> Tensor:
     """Rotate 12 degrees, scale 12 %, stretch 8 %, shear 0.15, shift 2.5 pixels at most.
 
-    Bilinear, and rounded to whole pixels: the encoder's sums stay on their grid.
+    Interpolation is bilinear; values are rounded to whole numbers, so that the encoder's sums stay exact.
 
     Parameters
     ----------

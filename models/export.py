@@ -1,7 +1,8 @@
-"""A trained LeNet as ONNX: batch norm unfolded, literal weights, and no decision within reach of rounding."""
+"""Export a trained LeNet as ONNX: unfolded batch norm, literal weights, no threshold within reach of float rounding."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,28 +11,35 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from chipsim.errors import InputError
 from models.certify import PIXEL_MAX, margins
+from models.evaluate import metadata, read_network
 from models.network import CONV1_STEP, PLAN, WIDTHS, LeNet, Quantization, on_grid, ternary
 
 F64 = npt.NDArray[np.float64]
-CLEARANCE = 0.015  # accumulator units between a decision and a reachable sum, behind the encoder
+CLEARANCE = 0.015  # accumulator units between a threshold and a reachable sum, in the layers after the encoder
 FAR = 2.0**22  # units; beyond any reach
 
 
-def clear_decisions(
+def clear_thresholds(
     name: str, low: F64, high: F64, unit: float, bn: dict[str, F64], q: Quantization, eps: float
 ) -> dict[str, F64]:
-    """Move batch norms by at most half an accumulator unit, so that no reachable sum lies near a decision.
+    """Move batch norms by at most half an accumulator unit, so that no reachable sum lies near a threshold.
 
     With s = gamma / sqrt(var + eps) * unit, the level rises at accumulators t_i = t_0 + i D, D = 2**-k / s
     (in units). The encoder's sums are fine-grained, so there D becomes a whole number of units and t_0 a
-    half; elsewhere the mean of a channel with a decision within 0.015 units of an integer in reach is
-    moved.
+    half; elsewhere the mean of a channel is moved if one of its thresholds lies within 0.015 units of an
+    integer that the accumulator can reach.
 
     Parameters
     ----------
     low, high : ndarray, float64, (channels,)
-        Reach of the accumulator, in units.
+        Lowest and highest sum of each channel, in accumulator units.
+
+    Raises
+    ------
+    ValueError
+        No such move clears a channel.
     """
     out = {key: value.copy() for key, value in bn.items()}
     root = np.sqrt(bn["var"] + eps)
@@ -43,7 +51,7 @@ def clear_decisions(
         step = 2 * half / s
         at = bn["mean"][c] / unit + (half - bn["beta"][c]) / s + step * np.arange(q.levels)
         if name == "conv1":
-            # the decision nearest to the middle of the reach becomes the one that mean and beta name
+            # the threshold nearest to the middle of the range is the one that mean and beta then state
             i = int(np.argmin(np.abs(at - (low[c] + high[c]) / 2)))
             if abs(at[i]) < FAR:
                 whole = np.sign(step) * max(1.0, np.round(abs(step)))
@@ -57,12 +65,12 @@ def clear_decisions(
                 out["mean"][c] += nudge * unit
                 break
         else:
-            raise ValueError(f"{name}: channel {c} cannot be cleared")
+            raise ValueError(f"{name}: a threshold of channel {c} lies within float rounding of a reachable sum")
     return out
 
 
 def exported_layer(model: LeNet, name: str) -> tuple[npt.NDArray[np.float32], dict[str, F64]]:
-    """Weights as they act, and batch norm with its decisions cleared."""
+    """Return the quantized weights of a layer, and its batch norm with no threshold near a reachable sum."""
     q = model.quantization
     master = getattr(model, name).weight.detach().cpu()
     norm = getattr(model, f"{name}_bn")
@@ -75,11 +83,17 @@ def exported_layer(model: LeNet, name: str) -> tuple[npt.NDArray[np.float32], di
     step, unit, top = (CONV1_STEP, CONV1_STEP, PIXEL_MAX) if name == "conv1" else (1.0, 2.0**-q.k, q.levels)
     grid = weights.reshape(len(weights), -1).astype(np.float64) / step
     low, high = np.minimum(grid, 0).sum(axis=1) * top, np.maximum(grid, 0).sum(axis=1) * top
-    return weights, clear_decisions(name, low, high, unit, values, q, norm.eps)
+    return weights, clear_thresholds(name, low, high, unit, values, q, norm.eps)
 
 
 def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Write the network with onnx.helper, and certify it."""
+    """Write a network as ONNX, and prove that it is exact on every input.
+
+    Raises
+    ------
+    ValueError
+        It is not, and moving its batch normalization by half an accumulator unit does not make it so.
+    """
     q = model.quantization
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
@@ -128,33 +142,86 @@ def build(model: LeNet, metadata: dict[str, str]) -> onnx.ModelProto:
     return proto
 
 
-def load_checkpoint(path: str) -> LeNet:
-    """Rebuild a network: the chosen one of a checkpoint file of `models.train`, or an ONNX file of this folder.
+def export_bytes(model: LeNet, metadata: dict[str, str]) -> bytes:
+    """Return the ONNX file of a network.
 
-    An ONNX file holds weights as they act; a ternary master weight becomes 1/2 or nothing, which acts the same.
+    Raises
+    ------
+    InputError
+        It cannot be made exact on every input.
+    """
+    try:
+        proto = build(model, metadata)
+    except ValueError as error:
+        name, _, reason = str(error).partition(": ")
+        raise InputError(name, f"{reason}; train on, so that its batch normalization moves", code="not-exact") from None
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def load_checkpoint(path: str) -> LeNet:
+    """Rebuild a network from the best weights of a run (``.best.pt`` or ``.ckpt``), or from an ONNX file of this folder.
+
+    An ONNX file holds ternary weights, not the master weights that training moves: a nonzero one becomes plus or
+    minus 1/2, which is quantized to the same value.
+
+    Raises
+    ------
+    InputError
+        The file is missing, holds something else, or no weights were chosen yet.
     """
     if path.endswith(".onnx"):
         return _from_onnx(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    q = None if state["k"] is None else Quantization(state["k"], state["B"])
-    model = LeNet(q, prune=state["prune"], widths=tuple(state.get("widths", WIDTHS)))
-    model.load_state_dict(state["best"])
+    state = read_state(Path(path))
+    if not state.get("best"):
+        raise InputError(
+            path,
+            "holds no chosen weights: they are chosen in the last quarter of a run's epochs; resume it",
+            code="run-unfinished",
+        )
+    try:
+        q = None if state["k"] is None else Quantization(state["k"], state["B"])
+        model = LeNet(q, prune=state["prune"], widths=tuple(state.get("widths", WIDTHS)))
+        model.load_state_dict(state["best"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise InputError(path, "is not a checkpoint of models.train", code="checkpoint-invalid") from None
     return model.eval()
 
 
+def read_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a file of `models.train`'s as it was saved.
+
+    Raises
+    ------
+    InputError
+        It is missing, or is not such a file.
+    """
+    if not path.is_file():
+        raise InputError(str(path), "there is no such file; models.train writes OUT/NAME.best.pt", code="checkpoint-missing")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception:  # noqa: BLE001  # torch, pickle and zipfile raise many types
+        state = None
+    if not isinstance(state, dict):
+        raise InputError(str(path), "is not a checkpoint of models.train", code="checkpoint-invalid")
+    return state
+
+
 def _from_onnx(path: str) -> LeNet:
-    proto = onnx.load(path)
-    facts = {entry.key: entry.value for entry in proto.metadata_props}
+    proto = read_network(path)
+    facts = metadata(proto)
     values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in proto.graph.initializer}
-    q = Quantization(int(facts["k"]), int(facts["B"])) if "k" in facts else None
-    widths = tuple(len(values[f"{name}.weight"]) for name, *_ in PLAN)
-    model = LeNet(q, prune=float(facts.get("prune", 0.7)), widths=widths)
-    state = model.state_dict()
-    for name, *_ in PLAN:
-        weight = values[f"{name}.weight"]
-        state[f"{name}.weight"] = weight if q is None or name == "conv1" else weight / 2
-        for ours, theirs in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"), ("running_var", "var")):
-            state[f"{name}_bn.{ours}"] = values[f"{name}.bn.{theirs}"]
-    state["fc.weight"], state["fc.bias"] = values["fc.weight"], values["fc.bias"]
-    model.load_state_dict(state)
+    try:
+        q = Quantization(int(facts["k"]), int(facts["B"])) if "k" in facts else None
+        widths = tuple(len(values[f"{name}.weight"]) for name, *_ in PLAN)
+        model = LeNet(q, prune=float(facts.get("prune", 0.7)), widths=widths)
+        state = model.state_dict()
+        for name, *_ in PLAN:
+            weight = values[f"{name}.weight"]
+            state[f"{name}.weight"] = weight if q is None or name == "conv1" else weight / 2
+            for ours, theirs in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"), ("running_var", "var")):
+                state[f"{name}_bn.{ours}"] = values[f"{name}.bn.{theirs}"]
+        state["fc.weight"], state["fc.bias"] = values["fc.weight"], values["fc.bias"]
+        model.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError):
+        raise InputError(path, "is not a LeNet that models.train exported", code="model-foreign") from None
     return model.eval()

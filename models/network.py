@@ -31,35 +31,35 @@ INT8 = 127
 
 @dataclass(frozen=True)
 class Quantization:
-    """Median quantization: level = clip(round(x * 2**k), 0, 2**k * B). None instead is full precision."""
+    """Median quantization: level = clip(round(x * 2**k), 0, 2**k * B); full precision has None in its place."""
 
     k: int
     b: int
 
     @property
     def levels(self) -> int:
-        """L, the number of thermometer neurons of a feature."""
+        """Number of neurons per feature, L: levels above zero."""
         return (1 << self.k) * self.b
 
 
 def through(value: Tensor, quantized: Tensor) -> Tensor:
-    """Straight-through estimator: the value of ``quantized``, the gradient of ``value``."""
+    """Apply the straight-through estimator: the value of ``quantized`` with the gradient of ``value``."""
     return value + (quantized - value).detach()
 
 
 def ternary(weight: Tensor, factor: float = 0.7) -> Tensor:
-    """-1, 0, 1 by the threshold factor * mean|w| of each output channel; a larger factor prunes more."""
+    """Return -1, 0 or 1: weights below factor * mean|w| of their output channel become 0; a larger factor prunes more."""
     limit = factor * weight.abs().mean(dim=(1, 2, 3), keepdim=True)
     return torch.sign(weight) * (weight.abs() > limit)
 
 
 def on_grid(weight: Tensor, step: float) -> Tensor:
-    """Nearest multiple of ``step`` with at most 8 bits."""
+    """Round to the nearest multiple of ``step`` with at most 8 bits."""
     return torch.clamp(torch.round(weight / step), -INT8, INT8) * step
 
 
 class MedianQuantizer(torch.autograd.Function):
-    """clip(round(x * 2**k), 0, L) / 2**k forward; backward the gradient of clip(x, 0, L / 2**k)."""
+    """Forward: clip(round(x * 2**k), 0, L) / 2**k. Backward: the gradient of clip(x, 0, L / 2**k)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int, levels: int) -> Tensor:
@@ -77,16 +77,18 @@ class MedianQuantizer(torch.autograd.Function):
 
 
 class LeNet(nn.Module):
-    """Scores and activations of a batch of raw pixels, float32 (N, 1, 28, 28).
+    """Compute scores and activations of a batch of pixels from 0 to 255, float32 (N, 1, 28, 28).
 
     Parameters
     ----------
     quantization : Quantization or None
         None for full precision, with ReLU.
+    dropout : float
+        Before the classifier, in training.
     prune : float
-        Ternary threshold over mean|w|.
+        Weights below this times mean|w| of their output channel are zero.
     widths : tuple of int
-        Output channels of the six convolutions; fewer where channels were removed.
+        Output channels of the six convolutions.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class LeNet(nn.Module):
         self.fc = nn.Linear(inputs, 10)
 
     def weight(self, name: str) -> Tensor:
-        """Weights as they act: quantized, pruned entries zero, with straight-through gradients."""
+        """Return a layer's quantized weights, zero where pruned, with straight-through gradients."""
         master: Tensor = getattr(self, name).weight
         keep: Tensor = getattr(self, f"{name}_keep")
         if self.quantization is None:
@@ -125,21 +127,21 @@ class LeNet(nn.Module):
         return through(master, quantized) * keep
 
     def activate(self, x: Tensor) -> Tensor:
-        """Median quantization, or ReLU in full precision."""
+        """Apply median quantization, or ReLU in full precision."""
         q = self.quantization
         if q is None:
             return F.relu(x)
         return MedianQuantizer.apply(x, q.k, q.levels)  # type: ignore[no-any-return,no-untyped-call]
 
     def lose(self, x: Tensor) -> Tensor:
-        """Encoder spikes lost with a probability of each image's own, up to ``noise``: the mean and spread that it gives."""
+        """Imitate lost encoder spikes: mean and spread of a loss with a probability per image, drawn up to ``noise``."""
         assert self.quantization is not None
         share = torch.rand(len(x), 1, 1, 1, device=x.device) * self.noise
         spread = torch.sqrt(x.detach() * share * (1 - share) / 2.0**self.quantization.k)
         return x * (1 - share) + spread * torch.randn_like(x)
 
     def head(self) -> tuple[Tensor, Tensor]:
-        """Classifier's weight and bias, on their grids."""
+        """Return the classifier's weight and bias, rounded to their grids."""
         q = self.quantization
         if q is None:
             return self.fc.weight, self.fc.bias
@@ -163,10 +165,10 @@ class LeNet(nn.Module):
             return F.linear(x.float(), weight, bias), activations
 
     def requantize(self, quantization: Quantization) -> None:
-        """Take another k and B, with activations stretched so that their range fills the new one.
+        """Change k and B, and scale the activations from the old range to the new one.
 
-        Levels stand for the same share of the range as before: with as many levels (k=1, B=2 and k=0, B=4 have
-        four) the network stays the same one.
+        A level keeps its share of the range, so with the same number of levels (k=1, B=2 and k=0, B=4 have
+        four) the network computes the same function.
         """
         assert self.quantization is not None
         stretch = quantization.b / self.quantization.b
@@ -182,7 +184,7 @@ class LeNet(nn.Module):
         self.quantization = quantization
 
     def clamp_masters(self) -> None:
-        """Keep master weights where their quantizer can still move them."""
+        """Clip the master weights to the range of their quantizer, so that gradients can still change them."""
         if self.quantization is None:
             return
         with torch.no_grad():
@@ -192,12 +194,12 @@ class LeNet(nn.Module):
             self.fc.weight.clamp_(-INT8 * FC_STEP, INT8 * FC_STEP)
 
     def spikes(self, activations: list[Tensor]) -> list[Tensor]:
-        """Spikes of each layer, one number an image: the sum of its levels."""
+        """Return the spikes of each layer, one number per image: the sum of its levels."""
         scale = 1.0 if self.quantization is None else 2.0**self.quantization.k
         return [a.flatten(1).sum(dim=1, dtype=torch.float32) * scale for a in activations]
 
     def sops(self, activations: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Synaptic operations of each image: real ones and the paper's count, (N,) each.
+        """Return the synaptic operations of each image, and the paper's count of them, (N,) each.
 
         A spike of feature f meets one synapse for each non-zero weight that reads f, times the L neurons it
         drives (one for the classifier). The paper counts every window and output channel twice, zeros

@@ -1,4 +1,4 @@
-"""Whole channels removed: what lowers the paper's count of operations, where single zero weights do not."""
+"""Remove whole channels, which lowers the paper's count of operations; single zero weights do not."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from models.network import PLAN, LeNet
 
 @torch.no_grad()
 def remove_channels(model: LeNet, images: Tensor, share: float, most: Sequence[int] | None = None) -> LeNet:
-    """Leave out the channels that fire less than ``share`` of their layer's mean; at least one of each stays.
+    """Remove the channels that fire less than ``share`` of their layer's mean; each layer keeps at least one.
 
     Parameters
     ----------
     images : Tensor, float32 (N, 1, 28, 28)
-        Training images, raw pixels.
+        Training images, pixels from 0 to 255.
     most : sequence of int, optional
-        Of each layer at most so many channels stay, those that fire most.
+        Channels that each layer keeps at most: those that fire most.
 
     Returns
     -------
     LeNet
-        A narrower network with the weights of the channels that stay; it needs to be trained on.
+        A narrower network with the weights of the channels that are kept; it needs further training.
     """
     model.eval()
     rates = channel_rates(model, images)
@@ -50,7 +50,7 @@ def remove_channels(model: LeNet, images: Tensor, share: float, most: Sequence[i
 
 @torch.no_grad()
 def channel_rates(model: LeNet, images: Tensor) -> list[Tensor]:
-    """Mean activation of every channel, summed over its positions; one tensor a layer."""
+    """Return the mean activation of every channel, summed over its positions; one tensor per layer."""
     totals: list[Tensor] = [torch.zeros(width, device=images.device) for width in model.widths]
     for start in range(0, len(images), 500):
         _, activations = model(images[start : start + 500])

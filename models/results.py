@@ -1,31 +1,35 @@
-"""The published table, made again: accuracy, noise, spikes, SOPs and cores of every quantized model of this folder.
+"""Reproduce the published table: accuracy, noise, spikes, SOPs and cores of every quantized network of this folder.
 
-``python -m models.results --data-dir DIR -o results`` compiles each, runs it on MNIST's test set with onnxruntime and with
-chipsim, and writes results.md, results.csv and results.json with the authors' figures beside ours.
+  python -m models.results --data-dir DIR -o results
+
+compiles each network, runs MNIST's test set with onnxruntime and with chipsim, and writes results.md,
+results.csv and results.json with the published figures beside.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 import chipsim
 from chipsim.datasets import Dataset, load_dataset
-from chipsim.files import write_atomically
+from chipsim.errors import InputError, UsageError
+from chipsim.files import check_writable, write_atomically
 from chipsim.report.plots import Network, published
+from models.cards import WIDTH
+from models.command import Parser, run, whole
 from qsnnc import DoesNotFit, compile_model
 
 HERE = Path(__file__).parent
-CHIPS = ("xbar1152", str(HERE / "xbar1152-40x40.yaml"))  # the second where the first is too small
-SHARES = (0.1, 0.2)  # of the encoder's spikes that are lost
+CHIPS = ("xbar1152", str(HERE / "xbar1152-40x40.yaml"))  # the second if the first is too small
+SHARES = (0.1, 0.2)  # shares of the encoder's spikes that are lost
 SEEDS = range(5)
 NONE = "\N{EN DASH}"
 
@@ -33,7 +37,7 @@ Row = dict[str, Any]
 
 
 def quantized_models(directory: Path = HERE) -> list[Path]:
-    """The folder's LeNets with levels, the plain ones by k and B, then the sparse ones."""
+    """Return the quantized LeNets of a folder, by k and B, the sparse ones last."""
     found = []
     for path in sorted(directory.glob("lenet*.onnx")):
         facts = metadata(path)
@@ -43,25 +47,29 @@ def quantized_models(directory: Path = HERE) -> list[Path]:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What the exporter wrote into an ONNX file."""
-    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    """Return what the exporter wrote into an ONNX file: k, B, seed and so on."""
+    from models.evaluate import metadata as entries
+    from models.evaluate import read_network
+
+    return entries(read_network(path))
 
 
 def compiled(path: Path) -> tuple[Any, str | None]:
-    """The model on the first chip that holds it, and why the chip before did not."""
+    """Compile for the first of the chips that is large enough; say too why the one before was not."""
     refused = None
     for chip in CHIPS:
         try:
             return compile_model(path, chip), refused
         except DoesNotFit as error:
             refused = str(error)
-    raise SystemExit(f"{path.name}: {refused}")
+    raise InputError(path.name, f"fits none of the chips of this table: {refused}", code="does-not-fit")
 
 
 def row(path: Path, data: Dataset, threads: int | None) -> Row:
-    """Everything that the table says of one model."""
+    """Measure one network: everything that the table says about it."""
     from models.evaluate import scores
 
+    facts = metadata(path)
     done, refused = compiled(path)
     mapping = done.mapping
     assert data.labels is not None
@@ -85,7 +93,6 @@ def row(path: Path, data: Dataset, threads: int | None) -> Row:
         for e, layer in zip(result.layers, mapping.layers, strict=True)
         if layer.levels and e.neurons
     }
-    facts = metadata(path)
     j = result.to_json()
     return {
         "model": path.stem,
@@ -113,7 +120,7 @@ def row(path: Path, data: Dataset, threads: int | None) -> Row:
 
 
 def full_precision(data: Dataset, directory: Path = HERE) -> Row | None:
-    """Accuracy of the full-precision model, where there is one."""
+    """Return the accuracy of the full-precision network, if the folder has one."""
     from models.evaluate import evaluate
 
     path = directory / "lenet-fp32.onnx"
@@ -121,17 +128,17 @@ def full_precision(data: Dataset, directory: Path = HERE) -> Row | None:
 
 
 def percent(value: float | None) -> str:
-    """Two digits after the point."""
+    """Return a share in percent, with two decimals."""
     return NONE if value is None else f"{100 * value:.2f}"
 
 
 def noisy(found: Row) -> str:
-    """Mean and standard deviation of the seeds."""
+    """Return the mean and standard deviation over the seeds."""
     return f"{percent(found['mean'])} ± {percent(found['deviation'])}"
 
 
 def markdown(table: Row) -> str:
-    """Ours and theirs, line under line; then the firing rates, and what was refused."""
+    """Return the table with the published figures below each network, the firing rates, and what did not fit."""
     given = published()
     theirs = given.networks
     shares = [str(share) for share in SHARES]
@@ -139,10 +146,14 @@ def markdown(table: Row) -> str:
     lines = [
         f"# Results on {table['dataset']} ({table['split']}), {table['images']:,} images",
         "",
-        "Accuracies in %, counts are means an image; in *italics* the published figures:",
-        f"{given.source}.",
-        "ANN is onnxruntime, SNN chipsim on the compiled mapping. 10 and 20 % of the encoder's spikes lost: mean and",
-        "standard deviation of five seeds. Neurons and paper spikes include the encoder's.",
+        textwrap.fill(
+            f"Accuracies are in %, counts are means per image; *italics*: published figures, {given.source}. ANN: the ONNX "
+            "file in onnxruntime. SNN: the compiled mapping in chipsim. 10 % and 20 % lost: accuracy with that share of the "
+            "encoder's spikes dropped at random, mean and standard deviation of five seeds. Neurons and paper spikes "
+            "include the encoder's.",
+            WIDTH,
+            break_on_hyphens=False,
+        ),
         "",
         f"| {' | '.join(columns)} |",
         "| --- |" + " --- |" * (len(columns) - 1),
@@ -162,17 +173,24 @@ def markdown(table: Row) -> str:
         if other and (r["k"], r["B"]) not in shown:
             lines.append(_published_line(other))
         shown.add((r["k"], r["B"]))
-    lines += ["", "## Firing rates", "", "Spikes a neuron and image, in %.", ""]
+    lines += ["", "## Firing rates", "", "Share of neurons that fire, in %: mean over the images.", ""]
     layers = list(table["networks"][0]["firing_rates"])
     lines += [f"| network | {' | '.join(layers)} |", "| --- |" + " --- |" * len(layers)]
     for r in table["networks"]:
         cells = [f"{100 * r['firing_rates'][name]:.1f}" if name in r["firing_rates"] else NONE for name in layers]
         lines.append(f"| {r['model']} | {' | '.join(cells)} |")
     wrong = [r["model"] for r in table["networks"] if r["images_that_differ"]]
-    lines += ["", f"Images whose SNN scores differ from the ANN's: {', '.join(wrong) or 'none, in every network'}."]
     certified = [r["model"] for r in table["networks"] if r["exactness"] == "certified"]
-    lines += [f"Certified equal on every input: {', '.join(certified)}."]
-    lines += [f"\n{r['model']} needs a larger grid: {r['refused']}" for r in table["networks"] if r["refused"]]
+    remarks = [
+        f"Networks with an image whose SNN scores differ from the ANN's: {', '.join(wrong) or 'none'}.",
+        f"Proved to be bit-exact on every input (certified): {', '.join(certified) or 'none'}.",
+        *(
+            f"{r['model']} does not fit {CHIPS[0]} and was compiled for a larger grid: {r['refused']}"
+            for r in table["networks"]
+            if r["refused"]
+        ),
+    ]
+    lines += [line for text in remarks for line in ("", textwrap.fill(text, WIDTH, break_on_hyphens=False))]
     return "\n".join(lines) + "\n"
 
 
@@ -185,7 +203,7 @@ def _published_line(other: Network) -> str:
 
 
 def csv_text(table: Row) -> str:
-    """One line a network, the published ones below."""
+    """Return the table as CSV: one line per network, the published ones last."""
     theirs = published().networks
     names = [
         "model", "k", "B", "ann_accuracy", "snn_accuracy",
@@ -210,16 +228,24 @@ def csv_text(table: Row) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the table."""
-    p = argparse.ArgumentParser(prog="python -m models.results", description=__doc__)
-    p.add_argument("models", nargs="*", type=Path, help="ONNX files; all quantized LeNets of this folder without any")
-    p.add_argument("--dataset", default="mnist", help="mnist, digits or an npz file")
-    p.add_argument("--data-dir", help="directory of the four MNIST files")
-    p.add_argument("--limit", type=int, help="only the first N images")
-    p.add_argument("--threads", type=int)
-    p.add_argument("-o", "--output", type=Path, default=Path("results"), help="folder for the three files")
+    """Measure the networks and write the three files."""
+    p = Parser("results", __doc__)
+    p.add_argument(
+        "models", nargs="*", type=Path, metavar="FILE.onnx", help="[default: every quantized LeNet of this folder]"
+    )
+    p.add_argument("--dataset", default="mnist", help="mnist, digits or an npz file with labels [default: mnist]")
+    p.add_argument("--data-dir", metavar="DIR", help="directory of the four MNIST files; without it they are downloaded")
+    p.add_argument("--limit", type=whole(1), metavar="N", help="use the first N images only")
+    p.add_argument("--threads", type=whole(1), metavar="N", help="threads of the simulator [default: all cores]")
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the three files")
     options = p.parse_args(arguments)
-    data = load_dataset(options.dataset, data_dir=options.data_dir).head(options.limit)
+    paths = options.models or quantized_models()
+    _check_inputs(paths, options.output)
+    data = load_dataset(options.dataset, data_dir=options.data_dir, limit=options.limit)
+    if data.labels is None:
+        raise InputError(
+            options.dataset, "has no labels, and accuracy needs them; add an array 'labels'", code="data-labels"
+        )
     table: Row = {
         "schema": "qsnnc-results/1",
         "dataset": data.name,
@@ -229,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
         "full_precision": full_precision(data),
         "networks": [],
     }
-    for path in options.models or quantized_models():
+    for path in paths:
         table["networks"].append(row(path, data, options.threads))
         last = table["networks"][-1]
         print(f"{path.stem}: {percent(last['snn_accuracy'])} %, {last['cores']} cores", file=sys.stderr, flush=True)
@@ -242,5 +268,15 @@ def main(arguments: list[str] | None = None) -> None:
         write_atomically(options.output / name, text.encode())
 
 
+def _check_inputs(paths: list[Path], output: Path) -> None:
+    """Refuse files that are not this folder's kind of network, and a folder that cannot be written, before the work."""
+    for path in paths:
+        if "k" not in metadata(path):
+            raise UsageError(str(path), "is a network of full precision; the table is of quantized ones", code="model-full")
+    check_writable(output / "results.json" if output.is_dir() else output)
+    if output.exists() and not output.is_dir():
+        raise InputError(str(output), "is not a directory; name one for the three files", code="output-unwritable")
+
+
 if __name__ == "__main__":
-    main()
+    run("results", main)

@@ -1,4 +1,4 @@
-"""Which images train, which validate: 55,000 + 5,000 of MNIST and 800 + 98 of the digits' training halves."""
+"""Split the training images: 55,000 for training and 5,000 for validation of MNIST, 800 and 98 of the digits."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ SEED = 0  # the split's own, so that every model is validated on the same images
 
 
 def training_part(name: str, data_dir: str | None = None, limit: int | None = None) -> Dataset:
-    """Return the images of the training half that networks learn from."""
+    """Return the training images that networks are trained on.
+
+    Raises
+    ------
+    UsageError
+        An unknown data set.
+    InputError
+        The images cannot be had.
+    """
     data = load_dataset(name, "train", data_dir)
     return _take(data, _order(name, len(data))[1][:limit], "train")
 
 
 def validation_part(name: str, data_dir: str | None = None) -> Dataset:
-    """Return the images held out of the training half."""
+    """Return the training images that are held out for validation."""
     data = load_dataset(name, "train", data_dir)
     return _take(data, _order(name, len(data))[0], "validation")
 
 
 def _order(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Held out, and rest."""
+    """Return the indices of the images that are held out, and of the rest."""
     if name == "mnist":
         order = np.random.default_rng(SEED).permutation(size)
         return order[:VALIDATION], order[VALIDATION:]

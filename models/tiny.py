@@ -1,12 +1,13 @@
-"""The smallest example: a random ternary network with a fitted classifier that fits the `mini` chip; needs no torch.
+"""Make the smallest example: a random ternary network with a fitted classifier, for the chip `mini`; needs no torch.
 
-``python -m models.tiny models/tiny.onnx`` draws ternary filters (the seed with the best training accuracy of 200), balances
-their batch norms on the training half of the digits and fits the classifier to it by ridge regression, rounded to 4 bits.
+  python -m models.tiny models/tiny.onnx
+
+draws ternary filters (200 times; the best on the digits' training half is kept), balances their batch norms on
+that half, and fits the classifier to it by ridge regression, rounded to 4 bits.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.datasets import load_dataset
+from models.command import export, run
 
 F64 = npt.NDArray[np.float64]
 LEVELS = 2
@@ -22,27 +24,27 @@ SEEDS = 200
 
 
 def convolve(x: F64, weights: F64, stride: int) -> F64:
-    """Valid convolution, (N, C, R, R) by (O, C, k, k)."""
+    """Convolve without padding: (N, C, R, R) by (O, C, k, k)."""
     k = weights.shape[2]
     view = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(2, 3))[:, :, ::stride, ::stride]
     return np.einsum("ncrsuv,ocuv->nors", view, weights, optimize=True)
 
 
 def level(x: F64, gamma: F64, mean: F64) -> F64:
-    """Levels 0 .. 2 of a batch norm with beta 1/2 and unit variance."""
+    """Return the levels, 0 to 2, of a batch norm with beta 1/2 and unit variance."""
     y = (x - mean[:, None, None]) * gamma[:, None, None] + 0.5
     return np.clip(np.round(y), 0, LEVELS)
 
 
 def balance(x: F64) -> tuple[F64, F64]:
-    """Power-of-two gamma and half-integer mean that spread a channel over the levels."""
+    """Return a power-of-two gamma and a mean between two sums, which spread a channel over the levels."""
     mean = np.floor(np.median(x, axis=(0, 2, 3))) + 0.25
     gamma = 2.0 ** -np.round(np.log2(np.maximum(x.std(axis=(0, 2, 3)), 1e-9)))
     return gamma, mean
 
 
 def draw(seed: int, images: F64, labels: npt.NDArray[np.int64]) -> tuple[float, dict[str, F64]]:
-    """One random network, its training accuracy and its parameters."""
+    """Return the training accuracy and the parameters of one random network."""
     rng = np.random.default_rng(seed)
     part: dict[str, F64] = {
         "w1": rng.integers(-1, 2, (8, 1, 7, 7)).astype(float),
@@ -64,7 +66,7 @@ def draw(seed: int, images: F64, labels: npt.NDArray[np.int64]) -> tuple[float, 
 
 
 def to_onnx(part: dict[str, F64]) -> onnx.ModelProto:
-    """Conv, batch norm, round, clip twice, then the classifier."""
+    """Write the network as ONNX: twice Conv, BatchNormalization, Round, Clip; then the classifier."""
     nodes, constants = [], []
 
     def constant(name: str, value: npt.ArrayLike) -> str:
@@ -112,15 +114,15 @@ def to_onnx(part: dict[str, F64]) -> onnx.ModelProto:
     return model
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Draw, choose on the training half, write."""
     data = load_dataset("digits", "train")
     assert data.labels is not None
     images = data.images[:, None].astype(np.float64)
     accuracy, part = max((draw(seed, images, data.labels) for seed in range(SEEDS)), key=lambda found: found[0])
     Path(path).write_bytes(to_onnx(part).SerializeToString(deterministic=True))
-    print(f"{path}: {100 * accuracy:.1f} % of the training half")
+    print(f"{100 * accuracy:.1f} % of the digits' training half")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run("tiny", lambda: export("tiny", __doc__, write))

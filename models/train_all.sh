@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Train and release every model of this folder: bash models/train_all.sh --data-dir DIR
+# Train and release every network of this folder: bash models/train_all.sh --data-dir DIR
 #
-# JOBS runs at once (8 suit a large GPU, 1 a CPU), EPOCHS an ordinary run, OUT for checkpoints, HARDWARE for the cards.
-# Started again after a stop, it goes on where it was; runs that are through take no time.
+# Environment: JOBS runs at once (default 1; 8 suit a large GPU), EPOCHS of an ordinary run (default 100), OUT, the folder
+# of the checkpoints (default runs), and HARDWARE, a text for the cards. Started again, it resumes where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 JOBS=${JOBS:-1} EPOCHS=${EPOCHS:-100} OUT=${OUT:-runs} HARDWARE=${HARDWARE:-$(uname -m), $(nproc) cores}
@@ -13,7 +13,6 @@ train() { # name, options
   while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
   local name=$1
   shift
-  echo "python -m models.train --mode training --name $name --out $OUT $*" >"$OUT/$name.command"
   python -m models.train --mode training --name "$name" --out "$OUT" --resume --quiet "$@" "${DATA[@]}" &
 }
 
@@ -21,7 +20,7 @@ all_done() {
   for job in $(jobs -p); do wait "$job"; done
 }
 
-release() { # name, runs that it came about by
+release() { # name, the runs that led to it
   local name=$1
   shift
   if [ ! -e "models/$name.onnx" ]; then
@@ -29,7 +28,7 @@ release() { # name, runs that it came about by
   fi
 }
 
-# teachers; the first becomes the full-precision model: on with bent strokes, and last with half of the augmentation
+# Teachers. The first is trained on, with bent strokes and then with half the augmentation, to the full-precision model.
 for seed in 1 2 3; do train "fp32-$seed" --precision full --epochs "$EPOCHS" --seed "$seed"; done
 all_done
 train fp32-bent --precision full --init "$OUT/fp32-1.best.pt" --elastic 0.7 --rate 1.2e-3 --epochs $((EPOCHS * 7 / 5))
@@ -45,7 +44,7 @@ for levels in "0 1" "0 2" "0 4" "1 1" "1 4"; do
   read -r k b <<<"$levels"
   train "k${k}b$b" --k "$k" --B "$b" --epochs "$EPOCHS" --teacher "${TEACHERS[@]}"
 done
-# sparse: a price on spikes and more zero weights, then channels that hardly fire removed and the rest trained on
+# Sparse: a penalty on spikes and more zero weights; then weak channels are removed, and training continues.
 for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
   train "dense-$penalty" --penalty "$penalty" --prune 0.9 --epochs "$EPOCHS" --teacher "${TEACHERS[@]}"
 done
@@ -60,5 +59,6 @@ for penalty in 5e-6 1e-5 1.4e-5 2e-5 3e-5; do
     --rate 1e-3 --epochs $((EPOCHS / 2)) --teacher "${TEACHERS[@]}"
 done
 all_done
-chosen=$(python -m models.curve "$OUT"/dense-*.best.pt "$OUT"/sparse-*.best.pt "${DATA[@]}" | tail -1)
+chosen=$(python -m models.curve "$OUT"/dense-*.best.pt "$OUT"/sparse-*.best.pt "${DATA[@]}" \
+  -o "$OUT/sparse-curve.json" | tail -1)
 release lenet-sparse "$chosen"

@@ -1,14 +1,15 @@
-"""A training run: steps, averaged weights, validation, and checkpoints that it goes on from."""
+"""A training run: steps, averaged weights, validation, and checkpoints to resume from."""
 
 from __future__ import annotations
 
 import argparse
 import copy
+import io
 import json
 import math
 import os
+import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,49 +17,77 @@ import torch._inductor.config
 from torch import Tensor
 from torch.nn import functional as F
 
+from chipsim.errors import InputError, UsageError
+from chipsim.files import write_atomically
 from models.data import Data, augment, load
-from models.export import load_checkpoint
+from models.export import load_checkpoint, read_state
 from models.network import WIDTHS, LeNet, Quantization
 from models.prune import remove_channels
+from models.runs import Record, RunFiles, check_resumed, epoch_line, recipe
+from models.validation import estimate_norms, validate
 
 BATCH = 256
 PEAK_RATE = 2e-3
 WARM_UP = 0.15
 SMOOTHING = 0.03
-BENDS = 5  # points a side of the grid on which strokes are bent
+BENDS = 5  # points along each side of the grid by which strokes are bent
 TEMPERATURE = 2.0
-AVERAGING = 0.998  # of the master weights, a step
+AVERAGING = 0.998  # share of the average that each step keeps
 SETTLING = 20  # batches from which the averaged network's batch norms are estimated
 
 
 def rate(step: int, steps: int, peak: float = PEAK_RATE) -> float:
-    """One cycle: linear warm-up, cosine decay to a thousandth."""
+    """Return the learning rate of a step: linear warm-up, then cosine decay to a thousandth of the peak."""
     warm = WARM_UP * steps
     if step < warm:
         return peak * (0.04 + 0.96 * step / warm)
     return peak * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm))))
 
 
-class Trainer:
-    """A training run that can be killed after any epoch and goes on to the same weights."""
+def chosen_device(name: str) -> torch.device:
+    """Return the device of ``--device``.
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        """Load the data; make, or start from, the networks."""
-        self.options = options
-        wanted = options.device
-        found = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(found if wanted == "auto" else wanted)
+    Raises
+    ------
+    UsageError
+        There is no such device here.
+    """
+    cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    if name != "cpu" and not (cuda and name == "cuda"):
+        allowed = "auto, cpu" + (", cuda" if cuda else "; torch finds no GPU here")
+        raise UsageError("--device", f"{name!r} cannot be used; allowed: {allowed}", code="device-unknown", found=name)
+    return torch.device(name)
+
+
+class Trainer:
+    """A training run that can be stopped after any epoch, and resumed to the same weights."""
+
+    def __init__(self, options: argparse.Namespace, files: RunFiles) -> None:
+        """Load the data and the networks that the run starts from.
+
+        Raises
+        ------
+        UsageError
+            The run is resumed with other options, or there is no such device.
+        InputError
+            The data, the checkpoint, a teacher or the network of ``--init`` cannot be used.
+        """
+        self.options, self.files = options, files
+        self.device = chosen_device(options.device)
+        if options.compile and not (shutil.which(os.environ.get("CXX", "g++")) or self.device.type == "cuda"):
+            raise UsageError(
+                "--compile", "needs a C++ compiler, and g++ is not there; install it, or set CXX", code="no-compiler"
+            )
         cuda = self.device.type == "cuda"
         torch.backends.cuda.matmul.allow_tf32 = True  # small integers are exact in it
         torch.backends.cudnn.allow_tf32 = True
         q = None if options.precision == "full" else Quantization(options.k, options.B)
-        self.name = options.name or ("fp32" if q is None else f"k{options.k}b{options.B}")
-        self.out = Path(options.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = self.out / f"{self.name}.ckpt"
         self.saved: dict[str, Any] | None = None
-        if options.resume and self.checkpoint.exists():
-            self.saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        if options.resume and files.checkpoint.exists():
+            self.saved = read_state(files.checkpoint, self.device)
+            check_resumed(self.saved.get("options"), recipe(options), files.checkpoint)
         self.data: Data = load(options.data_dir, self.device, limit=options.limit)
         if options.threads:
             torch.set_num_threads(options.threads)
@@ -91,18 +120,19 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
 
     def _first_network(self, q: Quantization | None) -> LeNet:
-        """Return random weights, or those of --init without the channels that hardly fire."""
+        """Return the resumed network's shape, random weights, or those of --init with its weak channels removed."""
         options = self.options
         if self.saved is not None:
             widths = tuple(self.saved.get("widths", WIDTHS))
             return LeNet(q, prune=options.prune, widths=widths).to(self.device)
         if options.init is None:
             return LeNet(q, prune=options.prune, widths=tuple(options.widths or WIDTHS)).to(self.device)
-        if options.widths is not None:
-            raise SystemExit("--widths is for random weights; --keep N N N N N N narrows those of --init")
         first = load_checkpoint(options.init).to(self.device)
         if (first.quantization is None) != (q is None):
-            raise SystemExit(f"--init {options.init}: full precision and ternary weights do not start each other")
+            found, wanted = ("full precision", "ternary weights")[:: 1 if q else -1]
+            raise InputError(
+                options.init, f"has {found}, and the run {wanted}: neither can start the other", code="init-precision"
+            )
         if q is not None and q != first.quantization:
             first.requantize(q)
         first.prune = options.prune
@@ -111,7 +141,7 @@ class Trainer:
     # -- one step --------------------------------------------------------------------------------------------
 
     def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy, distance from the teachers, and the price of the spikes, of a batch."""
+        """Return the loss of a batch: cross entropy, distance from the teachers, and the penalty on spikes."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             scores, activations = self.model(pixels)
         loss = F.cross_entropy(scores, labels, label_smoothing=SMOOTHING)
@@ -160,7 +190,7 @@ class Trainer:
         self.restore(initial)
 
     def train_epoch(self, steps: int) -> float:
-        """One pass over the images in a fresh order; the mean loss."""
+        """Train on every image once, in a new order, and return the mean loss."""
         self.model.train()
         order = torch.randperm(len(self.data.images), generator=self.draws).to(self.device)
         self.losses.zero_()
@@ -178,41 +208,24 @@ class Trainer:
         self.epoch += 1
         return float(self.losses) / self.batches
 
-    # -- judging ---------------------------------------------------------------------------------------------
+    # -- validation ------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Estimate the averaged network's batch norms anew on augmented training images."""
-        norms = [m for m in self.average.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-        self.average.train()
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(min(SETTLING, self.batches)):
-            index = torch.randint(len(self.data.images), (BATCH,), generator=generator).to(self.device)
-            draw = (torch.rand(BATCH, 6, generator=generator) * 2 - 1) * self.options.augment
-            self.average(augment(self.data.images[index], draw.to(self.device)))
-        self.average.eval()
+    def judge(self) -> dict[str, Record]:
+        """Validate; in the last quarter of the epochs validate the averaged weights too, and keep the best of all."""
+        results = {"model": validate(self.model, self.data)}
+        if self.epoch <= 0.75 * self.options.epochs and self.epoch < self.options.epochs:
+            return results
+        estimate_norms(self.average, self.data, self.options.augment, min(SETTLING, self.batches))
+        results["average"] = validate(self.average, self.data)
+        for which, network in (("model", self.model), ("average", self.average)):
+            # MNIST decides, the digits break near-ties
+            score = results[which]["accuracy"] + 0.1 * results[which]["digits_accuracy"]
+            if score >= self.best_accuracy:
+                self.best_accuracy = score
+                self.best = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        return results
 
-    @torch.no_grad()
-    def validate(self, model: LeNet) -> tuple[float, float, float, float]:
-        """Accuracy on MNIST's validation images and on the held-out digits; spikes and SOPs an image."""
-        model.eval()
-        hits, spikes, sops = 0.0, 0.0, 0.0
-        for start in range(0, len(self.data.validation_images), 1000):
-            images = self.data.validation_images[start : start + 1000]
-            scores, activations = model(images)
-            hits += float((scores.argmax(1) == self.data.validation_labels[start : start + 1000]).sum())
-            spikes += sum(float(s.sum()) for s in model.spikes(activations))
-            if model.quantization is not None:
-                sops += float(model.sops(activations)[0].sum())
-        found = model(self.data.digits_images)[0].argmax(1)
-        digits = float((found == self.data.digits_labels).float().mean())
-        n = len(self.data.validation_images)
-        return hits / n, digits, spikes / n, sops / n
-
-    # -- keeping ---------------------------------------------------------------------------------------------
+    # -- checkpoints -----------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on."""
@@ -220,6 +233,7 @@ class Trainer:
         return {
             "k": q.k if q else None,
             "B": q.b if q else None,
+            "options": recipe(self.options),
             "prune": self.options.prune,
             "widths": list(self.model.widths),
             "epoch": self.epoch,
@@ -234,18 +248,18 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all; and the best weights alone, which are small."""
-        for suffix, content in (("ckpt", self.state()), ("best.pt", self._best_only())):
-            path = self.out / f"{self.name}.{suffix}"
-            torch.save(content, f"{path}.tmp")
-            os.replace(f"{path}.tmp", path)
+        """Write the checkpoint, whole or not at all, and the chosen weights in a file of their own, which is small."""
+        for path, content in ((self.files.checkpoint, self.state()), (self.files.best, self._best_only())):
+            buffer = io.BytesIO()
+            torch.save(content, buffer)
+            write_atomically(path, buffer.getvalue())
 
     def _best_only(self) -> dict[str, Any]:
         state = self.state()
         return {key: state[key] for key in ("k", "B", "prune", "widths", "best", "best_accuracy", "epoch")}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put a state back in place, so that a recorded graph goes on with it."""
+        """Take over a saved state, in place, so that a recorded CUDA graph continues from it."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.graph is None:
@@ -264,46 +278,36 @@ class Trainer:
     # -- the whole -------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Train to the last epoch, validating and saving after each."""
-        from rich.progress import Progress
-
+        """Train to the last epoch; validate, log, print and save after each."""
         options = self.options
         if self.device.type == "cuda":
             self.capture()
-        log = self.out / f"{self.name}.log.jsonl"
-        lines: list[str] = []
         if self.saved is not None:
             self.restore(self.saved)
-            lines = log.read_text().splitlines(keepends=True)[: self.epoch] if log.exists() else []
-        log.write_text("".join(lines))
+        self.files.keep_log(self.epoch)
+        images = f"{len(self.data.images):,} training images on {self.device}"
+        self._tell(f"{self.files.name}: epochs {self.epoch + 1} to {options.epochs}, {images}, into {self.files.folder}/")
         steps = options.epochs * self.batches
         last = min(options.epochs, options.stop_after or options.epochs)
-        with Progress(disable=options.quiet) as bar, log.open("a") as file:
-            task = bar.add_task(self.name, total=options.epochs, completed=self.epoch)
+        with self.files.log.open("a") as file:
             while self.epoch < last:
                 start = time.perf_counter()
                 loss = self.train_epoch(steps)
-                results = self.judge()
-                seconds = time.perf_counter() - start
-                record = {"epoch": self.epoch, "loss": loss, "seconds": seconds, **results}
+                validation = self.judge()
+                record = {
+                    "epoch": self.epoch,
+                    "loss": loss,
+                    "seconds": time.perf_counter() - start,
+                    "validation": validation,
+                }
                 file.write(json.dumps(record) + "\n")
                 file.flush()
                 if self.epoch % options.save_every == 0 or self.epoch == options.epochs:
                     self.save()
-                bar.advance(task)
+                self._tell(epoch_line(record, options.epochs))
+        if self.epoch == options.epochs:
+            self._tell(f"{self.files.name}: finished; the weights that validation chose are in {self.files.best}")
 
-    def judge(self) -> dict[str, tuple[float, float, float, float]]:
-        """Validate; in the last quarter choose the best network, plain or averaged, by its validation."""
-        epochs = self.options.epochs
-        late = self.epoch > 0.75 * epochs or self.epoch == epochs
-        if not late:
-            return {} if self.epoch % 5 else {"model": self.validate(self.model)}
-        self.settle()
-        results = {}
-        for which, network in (("model", self.model), ("average", self.average)):
-            results[which] = self.validate(network)
-            score = results[which][0] + 0.1 * results[which][1]  # MNIST decides, digits break near-ties
-            if score >= self.best_accuracy:
-                self.best_accuracy = score
-                self.best = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        return results
+    def _tell(self, line: str) -> None:
+        if not self.options.quiet:
+            print(line, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
+from chipsim.chip import inherited
 from chipsim.chip.paicore import PaicoreSpec
 from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
 from chipsim.errors import InputError, UsageError
@@ -19,6 +21,8 @@ from chipsim.wording import Key, Lines, refusal
 SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing}
 #: what a chip's ``kind`` may be; a file that does not say it describes a crossbar chip
 KINDS: dict[str, type[ChipSpec] | type[PaicoreSpec]] = {"crossbar": ChipSpec, "paicore": PaicoreSpec}
+#: a preset of each kind, to start from
+EXAMPLES = {"crossbar": "xbar1152", "paicore": "paicore25"}
 AnyChip = ChipSpec | PaicoreSpec
 
 
@@ -40,18 +44,18 @@ def load_chip(name: str | Path) -> ChipSpec:
     """
     chip = load_any_chip(name)
     if not isinstance(chip, ChipSpec):
-        raise UsageError(
-            str(name),
-            f"is a chip of kind {chip.kind!r}; needed: a crossbar chip, such as xbar1152",
-            code="chip-kind",
-            found=chip.kind,
-            allowed="crossbar",
-        )
+        text = f"is a chip of kind {chip.kind!r}; needed: a crossbar chip, such as xbar1152"
+        raise UsageError(str(name), text, code="chip-kind", found=chip.kind, allowed="crossbar")
     return chip
 
 
 def load_any_chip(name: str | Path) -> AnyChip:
     """Load a preset by name, or a chip YAML, which may say ``base: PRESET`` and override single keys.
+
+    Warns
+    -----
+    ChipWarning
+        A value is inherited although the file changes a width that it was chosen for (`chipsim.chip.inherited`).
 
     Raises
     ------
@@ -82,55 +86,60 @@ def _preset(name: str) -> AnyChip:
             found=name,
             allowed=list(preset_names()),
         )
-    return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}")
+    return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}", preset=True)
 
 
-def _build(content: bytes, where: str) -> AnyChip:
+def _build(content: bytes, where: str, *, preset: bool = False) -> AnyChip:
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
         raise InputError(f"{where}:{error.line}", f"is no chip: {error}", code="chip-yaml") from None
     if not isinstance(value, dict) or not value:
         raise InputError(f"{where}:1", "is no chip: keys and values are needed, such as base: xbar1152", code="chip-yaml")
+    said: list[str] = []
     if "base" in value:
-        value = _override(value, where, lines)
+        base = _base(value["base"], where, lines)
+        _check_kind(value.get("kind", base["kind"]), (base["kind"],), where, lines)
+        own, value = value, _override(value, base, where)
+        said = [] if preset else inherited.mark(own, base, value, where, lines)
     kind = value.get("kind", "crossbar")
-    model = KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        text = f"kind is {kind!r}; allowed: {', '.join(KINDS)}"
-        raise InputError(f"{where}:{lines[('kind',)]}", text, code="chip-invalid", limit="kind", found=repr(kind)[:80])
-    base = next(name for name, of in (("xbar1152", ChipSpec), ("paicore25", PaicoreSpec)) if of is model)
+    _check_kind(kind, tuple(KINDS), where, lines)
+    model, hint = KINDS[kind], f"give it, or say base: {EXAMPLES[kind]}"
     try:
-        return model.model_validate(value)
+        chip = model.model_validate(value)
     except ValidationError as error:
-        raise refusal(
-            error, where, lines, "chip-invalid", lambda at: _keys(model, at), f"give it, or say base: {base}"
-        ) from None
+        raise refusal(error, where, lines, "chip-invalid", lambda at: _keys(model, at), hint) from None
+    for line in said:
+        warnings.warn(line, inherited.ChipWarning, stacklevel=3)
+    return chip
 
 
-def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]:
-    base = value["base"]
-    if not isinstance(base, str) or base not in preset_names():
+def _check_kind(kind: object, allowed: tuple[str, ...], where: str, lines: Lines) -> None:
+    """Refuse a kind that there is not, or that the base is not of."""
+    if kind not in allowed:
+        text = f"kind is {kind!r}; allowed: {', '.join(allowed)}"
+        raise InputError(f"{where}:{lines[('kind',)]}", text, code="chip-invalid", limit="kind", found=repr(kind)[:80])
+
+
+def _base(name: object, where: str, lines: Lines) -> dict[str, Any]:
+    if not isinstance(name, str) or name not in preset_names():
         raise InputError(
             f"{where}:{lines[('base',)]}",
-            f"base: {base!r} is no preset; allowed: {', '.join(preset_names())}",
+            f"base: {name!r} is no preset; allowed: {', '.join(preset_names())}",
             code="chip-base",
-            found=base,
+            found=name,
             allowed=list(preset_names()),
         )
-    merged = _preset(base).model_dump(mode="json")
-    sources = merged["provenance"]
-    for key, new in value.items():
+    return _preset(name).model_dump(mode="json")
+
+
+def _override(own: dict[str, Any], base: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the base with the keys of a file in place of its own, and with where each of them comes from."""
+    merged = dict(base)
+    sources = dict(base["provenance"])
+    for key, new in own.items():
         if key in ("base", "provenance"):
             continue
-        if key == "kind" and new != merged["kind"]:
-            raise InputError(
-                f"{where}:{lines[('kind',)]}",
-                f"kind is {new!r}; allowed: {merged['kind']}, the kind of {base}",
-                code="chip-invalid",
-                limit="kind",
-                found=repr(new)[:80],
-            )
         if key in SECTIONS and isinstance(new, dict):
             merged[key] = {**(merged[key] or {}), **new}
             sources.update({f"{key}.{part}": {"origin": "assumed", "note": f"set in {where}"} for part in new})
@@ -138,9 +147,8 @@ def _override(value: dict[str, Any], where: str, lines: Lines) -> dict[str, Any]
             merged[key] = new
             if key in sources:
                 sources[key] = {"origin": "assumed", "note": f"set in {where}"}
-    own = value.get("provenance")
-    if own is not None:
-        merged["provenance"] = {**sources, **own} if isinstance(own, dict) else own
+    given = own.get("provenance")
+    merged["provenance"] = sources if given is None else {**sources, **given} if isinstance(given, dict) else given
     return merged
 
 

@@ -16,6 +16,7 @@ from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
+from chipsim.integer_kernels import of_one_signedness
 from chipsim.mapping import InputSpec, Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
 from chipsim.qonnx_ops import rewrite
@@ -149,7 +150,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = rewrite(onnx.load(str(path)))
+    proto = of_one_signedness(rewrite(onnx.load(str(path))))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]

@@ -1,6 +1,7 @@
-"""The compiler: a quantized ONNX network in, a mapping onto crossbar cores out.
+"""Compile quantized ONNX networks onto chips of crossbar cores.
 
-``qsnnc.compile_model(path)`` gives a `Compilation` whose ``mapping`` is written with ``chipsim.write_mapping``.
+``qsnnc.compile_model("lenet.onnx", chip="xbar1152")`` returns a `Compilation`, whose ``mapping`` is written with
+``chipsim.write_mapping`` and executed with ``chipsim.run``. Options are keywords, or one value: `CompileOptions`.
 """
 
 from __future__ import annotations
@@ -8,23 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chipsim.errors import InputError, ReportedError, UsageError
+    from qsnnc.compilation import CheckResult, Compilation, FailedCompilation
     from qsnnc.errors import DoesNotFit, ModelError, QsnncError, Violation
     from qsnnc.explain.chips import chips
     from qsnnc.explain.inspect import inspect
-    from qsnnc.pipeline import Compilation, check, compile_model
-    from qsnnc.verification import Verification, verify
+    from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
+    from qsnnc.options import BackendOptions, CompileOptions, FrontendOptions, Placing
+    from qsnnc.pipeline import check, compile_layers, compile_model, read_layers
+    from qsnnc.verification import Mismatch, Verification, verify
 
 __all__ = [
-    "Compilation", "DoesNotFit", "ModelError", "QsnncError", "Verification", "Violation", "check", "chips", "compile_model",
-    "inspect", "verify",
+    "BackendOptions", "CheckResult", "Compilation", "CompileOptions", "Connection", "DoesNotFit", "FailedCompilation",
+    "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "Placing", "Population",
+    "QsnncError", "ReportedError", "UsageError", "Verification", "Violation", "check", "chips", "compile_layers",
+    "compile_model", "inspect", "read_layers", "verify",
 ]  # fmt: skip
 
 _HOME = {
+    "chipsim.errors": "InputError ReportedError UsageError",
+    "qsnnc.compilation": "CheckResult Compilation FailedCompilation",
     "qsnnc.errors": "DoesNotFit ModelError QsnncError Violation",
     "qsnnc.explain.chips": "chips",
     "qsnnc.explain.inspect": "inspect",
-    "qsnnc.pipeline": "Compilation check compile_model",
-    "qsnnc.verification": "Verification verify",
+    "qsnnc.ir.layers": "Connection Layer LayerGraph Population",
+    "qsnnc.options": "BackendOptions CompileOptions FrontendOptions Placing",
+    "qsnnc.pipeline": "check compile_layers compile_model read_layers",
+    "qsnnc.verification": "Mismatch Verification verify",
 }
 
 
@@ -35,3 +46,7 @@ def __getattr__(name: str) -> Any:  # so that `import qsnnc` stays light
 
             return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'qsnnc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,46 +1,50 @@
-"""The compiler's errors; `chipsim.errors` draws the whole tree."""
+"""Errors of the compiler; `chipsim.errors` draws the whole tree."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from chipsim.errors import ReportedError
 
+#: what of a chip can be exhausted, and thus limits how few cores a layer takes
+Limit = Literal["columns", "axons", "targets", "potential", "cores", "rows", "inputs", "weights", "outputs", "run", "layout"]
+
 
 class QsnncError(ReportedError):
-    """An error of the compiler that a user can cause and mend."""
+    """An error of the compiler that a user can cause and correct."""
 
 
-#: what would be right instead, where an error does not say it itself
+#: what is allowed, by code, where an error does not say so itself
 ALLOWED = {
     "activation-not-quantized": "a quantizer (scale, round, clip) between the two",
-    "weights-not-quantized": "integers of at most 8 bits times one scale, or one an output channel",
-    "weights-not-constant": "an initializer, or what is computed from initializers only",
-    "model-not-quantized": "activations on levels and weights on a grid",
-    "not-static": "static scales, one a tensor or one a channel, found by calibration",
-    "not-monotone": "a function that only rises or only falls",
+    "weights-not-quantized": "integers of at most 9 bits times one scale, or a scale per output channel",
+    "weights-not-constant": "an initializer, or a value computed from initializers only",
+    "model-not-quantized": "activations quantized to levels, and weights quantized to integers times a scale",
+    "not-static": "static scales, per tensor or per channel, found by calibration",
+    "not-monotone": "a function that never falls or never rises",
     "levels-uneven": "levels that are equally spaced",
     "model-operator": "the operators that docs/onnx.md lists",
     "model-attribute": "the attributes that the operator has in the model's opset",
-    "model-subgraph": "a plain graph",
-    "add-scales": "one scale for both arms, or a ratio of small integers",
-    "add-shapes": "two tensors of one shape",
+    "model-subgraph": "a graph without subgraphs (If, Loop, Scan)",
+    "add-scales": "the same scale for both operands, or scales whose ratio is a ratio of small integers",
+    "add-shapes": "two tensors of the same shape",
 }
 
 
 class ModelError(QsnncError):
-    """An ONNX file that is no ONNX, or holds what cannot be compiled; ``problems`` are this one and all others."""
+    """An ONNX model that is invalid or cannot be compiled; ``problems`` lists this error and all others."""
 
     exit_code = 3
 
     @property
     def problems(self) -> tuple[ModelError, ...]:
-        """All that stands against the model, root causes first."""
+        """Everything that prevents the model from being compiled, root causes first."""
         return (self,)
 
     def to_json(self) -> dict[str, object]:
-        """Return the fields as a dictionary, as `Violation.to_json` has them."""
+        """Return the fields as a dictionary, with the keys of `Violation.to_json` and the node."""
         fields = self.fields
         return {
             "code": self.code,
@@ -54,7 +58,7 @@ class ModelError(QsnncError):
 
 
 class ModelErrors(ModelError):
-    """Several problems of one model; as an error it is the first of them."""
+    """Several problems of one model; message and code are those of the first."""
 
     def __init__(self, problems: tuple[ModelError, ...]) -> None:
         first = problems[0]
@@ -64,25 +68,22 @@ class ModelErrors(ModelError):
 
     @property
     def problems(self) -> tuple[ModelError, ...]:
-        """All that stands against the model, root causes first."""
+        """Everything that prevents the model from being compiled, root causes first."""
         return self._problems
 
 
 def together(problems: Sequence[ModelError]) -> ModelError:
-    """One error for one problem or several."""
+    """Combine one or more problems into one error."""
     return problems[0] if len(problems) == 1 else ModelErrors(tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One limit that a layer breaks: what it needs, what the chip allows, what to do.
-
-    ``limit`` is one of columns, axons, targets, potential, cores.
-    """
+    """A limit of the chip that a layer exceeds: what it needs, what the chip allows, and what to do."""
 
     code: str
     layer: str
-    limit: str
+    limit: Limit
     found: int
     allowed: int
     advice: str
@@ -96,7 +97,7 @@ class Violation:
 
 
 class DoesNotFit(QsnncError):
-    """The network breaks limits of the chip; ``violations`` holds all of them, root causes first."""
+    """The network exceeds limits of the chip; ``violations`` lists all of them, root causes first."""
 
     exit_code = 4
 

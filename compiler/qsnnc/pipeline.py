@@ -1,37 +1,44 @@
-"""The whole story, from an ONNX file to a mapping, read straight down."""
+"""The compiler's driver: from an ONNX model to a mapping, stage by stage."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import numpy.typing as npt
 
-from chipsim.chip import AnyChip, PaicoreSpec, load_any_chip
-from chipsim.chip.avoid import Source as Broken
+from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip
 from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
-from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
-from chipsim.mapping import Mapping as Program
-from chipsim.mapping.write import to_bytes as map_bytes
-from chipsim.paicore import Program as Words
-from chipsim.paicore import to_bytes as paicore_bytes
+from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
 from qsnnc.frontend.integerize.integerize import integerize
 from qsnnc.frontend.model.model import Model
-from qsnnc.ir.cores import CoreLayer, verify_cores
-from qsnnc.ir.layers import LayerGraph, verify_layers
-from qsnnc.lower.codes import Code
-from qsnnc.lower.neurons import NeuronLayer, lower, ranges, verify_neurons
+from qsnnc.frontend.model.reference import session
+from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
+from qsnnc.ir.layers import Int, LayerGraph, verify_layers
+from qsnnc.lower.neurons import lower, verify_neurons
+from qsnnc.lower.ranges import ranges
+from qsnnc.options import (
+    BackendKeywords,
+    BackendOptions,
+    CompileKeywords,
+    CompileOptions,
+    FrontendKeywords,
+    FrontendOptions,
+    Placing,
+    merged,
+    parse_pixels,
+)  # fmt: skip
 from qsnnc.partition.cores import partition
-from qsnnc.partition.estimate import cores_violation, too_large
+from qsnnc.partition.estimate import too_large
 from qsnnc.partition.estimate import violations as violations_of
 from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
@@ -39,14 +46,19 @@ from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.place.rates import firing_rates
 from qsnnc.targets import paicore25
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import onnx
+
+    ModelSource = str | PathLike[str] | onnx.ModelProto
+
 DEFAULT_CHIP = "xbar1152"
-#: where the network's first linear operator is computed
-ENCODERS = ("host", "chip")
 
 
 @dataclass(slots=True)
 class Stages:
-    """Seconds of each stage, and the name of the one at work."""
+    """Seconds of each stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -63,268 +75,236 @@ class Stages:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Placing:
-    """How cores get their places.
-
-    Parameters
-    ----------
-    images : ndarray, (N, ...), optional
-        A calibration set, of the model's dtype or uint8 pixels: packets count as often as their source fires on it. Without
-        it every source counts once.
-    name : str
-        What to call the images in an error.
-    effort : float
-        Work of the annealer, 1 the usual; 0 keeps the greedy start.
-    seed : int
-        Of the moves.
-    strategy : str
-        ``annealed``; to measure it against: ``greedy``, ``row-major``, ``random``, ``hilbert``.
-    """
-
-    images: npt.NDArray[Any] | None = None
-    name: str = "calibration images"
-    effort: float = 1.0
-    seed: int = 0
-    strategy: str = "annealed"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Compilation:
-    """What became of a model: a mapping, or the violations that stand against one."""
-
-    model: Model
-    chip: AnyChip
-    graph: LayerGraph
-    neurons: tuple[NeuronLayer, ...]
-    layers: tuple[CoreLayer, ...]
-    mapping: Program | Words | None  # a chip of kind paicore takes words
-    violations: tuple[Violation, ...]
-    placement: Placement | None
-    seconds: dict[str, float]
-    code: Code | None = None  # of the image's pixels, where they enter the chip
-    estimated: bool = False  # the layers' figures, of a network too large to be laid out
-
-    @property
-    def cores_bound(self) -> int:
-        """Sum of the layers' bounds."""
-        return sum(entry.bound for entry in self.layers)
-
-    def to_bytes(self) -> bytes:
-        """The mapping as a file: a ``.map``, or a ``.paicore`` where the chip takes words."""
-        assert self.mapping is not None
-        return paicore_bytes(self.mapping) if isinstance(self.mapping, Words) else map_bytes(self.mapping)
-
-
-def front(
-    path: str | Path,
-    pixels: str | None = None,
-    stages: Stages | None = None,
-    *,
-    output: str | None = None,
-    levels: Mapping[str, int] | None = None,
-    encoder: str = "host",
-) -> tuple[Model, LayerGraph, InputSpec]:
-    """Read a model and integerize it: what `compile_model`, `check` and `verify` share."""
-    stages = stages or Stages()
-    if encoder not in ENCODERS:
-        raise UsageError(
-            "--encoder", f"{encoder!r} is no place for the encoder; allowed: {', '.join(ENCODERS)}", code="encoder-invalid"
-        )
-    with stages.stage("read"):
-        model = read_onnx(path, output)
-    rule = pixel_rule(model, pixels)
-    entering = rule if encoder == "chip" else None
-    with stages.stage("integerize"):
-        graph = integerize(model, rule.pixels, entering)
-    limits = limits_of(model, graph, levels or {})
-    if limits:  # the same again, with a Clip at each of them
-        with stages.stage("read"):
-            model = read_onnx(path, output, limits)
-        with stages.stage("integerize"):
-            graph = integerize(model, rule.pixels, entering)
-    verify_layers(graph)
-    return model, graph, rule
-
-
-def check(
-    path: str | Path,
-    chip: str | AnyChip = DEFAULT_CHIP,
-    pixels: str | None = None,
-    *,
-    keep_dead: bool = False,
-    output: str | None = None,
-    levels: Mapping[str, int] | None = None,
-    encoder: str = "host",
-    avoid: Broken | None = None,
-    placing: Placing | None = None,
-    coding: str = "auto",
-) -> Compilation:
-    """Compile as far as the model fits; a model that does not is no error here.
-
-    Parameters
-    ----------
-    path : path
-        The ONNX file.
-    chip : str, ChipSpec or PaicoreSpec
-        A preset, a chip YAML, or a chip.
-    pixels : str, optional
-        ``raw``, ``unit`` or ``MEAN,STD``; the model's own metadata goes first.
-    keep_dead : bool
-        Keep neurons that never fire, always fire or that nothing reads, and axons without a weight.
-    output : str, optional
-        Which output of the graph, where it has several.
-    levels : dict, optional
-        Activations, by the name of their layer, node or tensor, that never go beyond so many levels: what is compiled is
-        the network with a Clip there.
-    encoder : str
-        ``host`` computes the first linear operator; with ``chip`` the pixels themselves enter, in the code that takes the
-        fewest cores.
-    avoid : path or dict, optional
-        Dead cores and links of the chip at hand, besides its own: docs/faults.md.
-    placing : Placing, optional
-        How cores get their places.
-    coding : str
-        How levels travel, on a chip that has the choice: ``thermometer``, ``value``, or ``auto`` for fewer cores.
-
-    Raises
-    ------
-    ModelError
-        Its ``problems`` are all that stands against the model.
-    UsageError, InputError
-    """
-    stages, placing = Stages(), placing or Placing()
-    spec = load_any_chip(chip) if isinstance(chip, str) else chip
-    paicore25.check_coding(coding, spec)
-    spec = without_cores(spec, avoid) if isinstance(spec, PaicoreSpec) else without(spec, avoid)
-    model, graph, rule = front(path, pixels, stages, output=output, levels=levels, encoder=encoder)
-    if isinstance(spec, PaicoreSpec):
-        with stages.stage("paicore25"):
-            done = paicore25.compile_network(model, graph, spec, rule, keep_dead=keep_dead, coding=coding)
-        return Compilation(
-            model,
-            spec,
-            graph,
-            (),
-            done.layers,
-            done.program,
-            done.violations,
-            None,
-            stages.seconds,
-            estimated=done.estimated,
-        )
-    code = None
-    if encoder == "chip":
-        with stages.stage("encoder"):
-            graph, code = choose(graph, spec)
-            verify_layers(graph)
-    with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
-        estimated = too_large(graph, spec)
-    if estimated is not None:
-        found = (*(v for layer in graph.layers for v in ranges(layer, spec)), *violations_of(estimated, graph, spec))
-        return Compilation(
-            model, spec, graph, (), estimated, None, _causes(found, estimated), None, stages.seconds, code, estimated=True
-        )
-    with stages.stage("lower"):
-        neurons, violations = lower(graph, spec, keep_dead=keep_dead)
-        verify_neurons(neurons, graph, spec)
-    with stages.stage("partition"):
-        cores, layers, more = partition(graph, neurons, spec, keep_dead=keep_dead)
-        violations += more
-        if cores is not None and not violations:
-            verify_cores(cores, spec)
-    if cores is None or violations:
-        violations = tuple(cores_violation(layers, graph, spec, about=False) if v.code == "cores" else v for v in violations)
-        return Compilation(
-            model, spec, graph, neurons, layers, None, _causes(violations, layers), None, stages.seconds, code
-        )
-    rates = None
-    if placing.images is not None:
-        with stages.stage("calibrate"):
-            rates = firing_rates(graph, cores, rule, placing.images, placing.name)
-    with stages.stage("place"):
-        placed = place(
-            cores,
-            spec,
-            rates=rates,
-            strategy=placing.strategy,
-            effort=placing.effort,
-            seed=placing.seed,
-            routes=routes(spec),
-        )
-        verify_placement(cores, placed, spec)
-    with stages.stage("assemble"):
-        mapping = assemble(model, graph, neurons, cores, placed, spec, rule)
-        validate_mapping(mapping)
-    return Compilation(model, spec, graph, neurons, layers, mapping, (), placed, stages.seconds, code)
-
-
-def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
-    """In the order of the layers; that the cores do not suffice follows from the rest."""
-    order = [entry.layer.name for entry in layers]
-    return tuple(sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer))))
-
-
 def compile_model(
-    path: str | Path,
+    model: ModelSource,
     chip: str | AnyChip = DEFAULT_CHIP,
-    pixels: str | None = None,
-    *,
-    keep_dead: bool = False,
-    output: str | None = None,
-    levels: Mapping[str, int] | None = None,
-    encoder: str = "host",
-    avoid: Broken | None = None,
-    placing: Placing | None = None,
-    coding: str = "auto",
+    options: CompileOptions | None = None,
+    **keywords: Unpack[CompileKeywords],
 ) -> Compilation:
-    """Compile a model; as `check`, but a model that does not fit is an error.
+    """Compile an ONNX model onto a chip.
+
+    Parameters
+    ----------
+    model : path or onnx.ModelProto
+    chip : str, ChipSpec or PaicoreSpec
+        A preset, the path of a chip YAML, or a chip.
+    options, **keywords
+        One `CompileOptions`, or its fields as keywords: ``compile_model("lenet.onnx", keep_dead=True)``.
 
     Raises
     ------
     DoesNotFit
-        With every violation.
+        With every limit that the network exceeds.
+    ModelError
+        Its ``problems`` list everything that prevents the model from being compiled.
+    UsageError, InputError
+        An unknown option or chip, or a file that cannot be used.
     """
-    done = check(
-        path,
-        chip,
-        pixels,
-        keep_dead=keep_dead,
-        output=output,
-        levels=levels,
-        encoder=encoder,
-        avoid=avoid,
-        placing=placing,
-        coding=coding,
+    return _fitting(check(model, chip, options, **keywords))
+
+
+def check(
+    model: ModelSource,
+    chip: str | AnyChip = DEFAULT_CHIP,
+    options: CompileOptions | None = None,
+    **keywords: Unpack[CompileKeywords],
+) -> Compilation | FailedCompilation:
+    """Compile like `compile_model`, but return what is known of a network that does not fit instead of raising.
+
+    Raises
+    ------
+    ModelError, UsageError, InputError
+        As `compile_model`.
+    """
+    stages, given = Stages(), merged(options or CompileOptions(), keywords)
+    target = _target(chip, given)  # an unknown chip is refused before a large model is read
+    _, graph = front(model, given, stages)
+    return _back(graph, target, given, stages)
+
+
+def read_layers(
+    model: ModelSource, options: FrontendOptions | None = None, **keywords: Unpack[FrontendKeywords]
+) -> LayerGraph:
+    """Read an ONNX model as a layer graph: integer weights and thresholds, without a chip.
+
+    Parameters
+    ----------
+    model : path or onnx.ModelProto
+    options, **keywords
+        One `FrontendOptions`, or its fields as keywords.
+
+    Raises
+    ------
+    ModelError, UsageError
+    """
+    return front(model, merged(options or FrontendOptions(), keywords))[1]
+
+
+def compile_layers(
+    graph: LayerGraph,
+    chip: str | AnyChip = DEFAULT_CHIP,
+    options: BackendOptions | None = None,
+    **keywords: Unpack[BackendKeywords],
+) -> Compilation:
+    """Compile a layer graph, made by `read_layers` or by other means, onto a chip.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    chip : str, ChipSpec or PaicoreSpec
+        A preset, the path of a chip YAML, or a chip.
+    options, **keywords
+        One `BackendOptions`, or its fields as keywords.
+
+    Raises
+    ------
+    DoesNotFit
+        With every limit that the network exceeds.
+    UsageError, InputError
+        An unknown option or chip, or a file that cannot be used.
+    """
+    given = merged(options or BackendOptions(), keywords)
+    verify_layers(graph)
+    return _fitting(_back(graph, _target(chip, given), given, Stages()))
+
+
+def front(
+    source: ModelSource, options: FrontendOptions | None = None, stages: Stages | None = None
+) -> tuple[Model, LayerGraph]:
+    """Read a model and integerize it: the part that `compile_model`, `check` and `verify` share."""
+    options, stages = options or FrontendOptions(), stages or Stages()
+    on_chip = options.encoder == "chip"
+    with stages.stage("read"):
+        model = read_onnx(source, options.output)
+    rule = pixel_rule(model, options.pixels)
+    with stages.stage("integerize"):
+        graph = integerize(model, rule, image_on_chip=on_chip)
+    limits = limits_of(model, graph, options.levels)
+    if limits:  # the same again, with a Clip at each of them
+        with stages.stage("read"):
+            model = read_onnx(source, options.output, limits)
+        with stages.stage("integerize"):
+            graph = integerize(model, rule, image_on_chip=on_chip)
+    verify_layers(graph)
+    return model, graph
+
+
+def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
+    """From a layer graph to a mapping: the part that `compile_layers` and `check` share."""
+    if isinstance(chip, PaicoreSpec):
+        return _words(graph, chip, options, stages)
+    code = None
+    if graph.of_pixels:
+        with stages.stage("encoder"):
+            graph, code = choose(graph, chip)
+            verify_layers(graph)
+    with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
+        estimated = too_large(graph, chip)
+    if estimated is not None:
+        found = (*(v for layer in graph.layers for v in ranges(layer, chip)), *violations_of(estimated, graph, chip))
+        return FailedCompilation(
+            chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
+            violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,
+        )  # fmt: skip
+    with stages.stage("lower"):
+        neurons, violations = lower(graph, chip, keep_dead=options.keep_dead)
+        verify_neurons(neurons, graph, chip)
+    with stages.stage("partition"):
+        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead)
+        violations += more
+        if cores is not None and not violations:
+            verify_cores(cores, chip)
+    if cores is None or violations:
+        return FailedCompilation(
+            chip=chip, graph=graph, code=code, neurons=neurons, layers=layers,
+            violations=_causes(violations, layers), seconds=stages.seconds,
+        )  # fmt: skip
+    placed = _placed(graph, cores, chip, options.placing, stages)
+    with stages.stage("assemble"):
+        mapping = assemble(graph, neurons, cores, placed, chip)
+        validate_mapping(mapping)
+    return Compilation(
+        chip=chip, graph=graph, code=code, neurons=neurons, layers=layers,
+        mapping=mapping, placement=placed, seconds=stages.seconds,
+    )  # fmt: skip
+
+
+def _words(graph: LayerGraph, chip: PaicoreSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
+    """From a layer graph to the words of a chip of kind paicore."""
+    with stages.stage("paicore25"):
+        found = paicore25.compile_network(graph, chip, keep_dead=options.keep_dead, coding=options.code)
+    if found.program is None:
+        return FailedCompilation(
+            chip=chip, graph=graph, neurons=(), layers=found.layers, violations=found.violations, seconds=stages.seconds
+        )
+    return Compilation(
+        chip=chip,
+        graph=graph,
+        neurons=(),
+        layers=found.layers,
+        mapping=found.program,
+        placement=None,
+        seconds=stages.seconds,
     )
-    if done.mapping is None:
-        raise DoesNotFit(done.violations, done.chip.name)
-    return done
+
+
+def _placed(graph: LayerGraph, cores: CoreGraph, chip: ChipSpec, placing: Placing, stages: Stages) -> Placement:
+    """Give every core its position, by the rates of the calibration images where there are any."""
+    rates = None
+    if placing.images is not None:
+        with stages.stage("calibrate"):
+            rates = firing_rates(graph, cores, encoder_of(graph), placing.images, placing.name)
+    with stages.stage("place"):
+        placed = place(
+            cores,
+            chip,
+            rates=rates,
+            strategy=placing.strategy,
+            effort=placing.effort,
+            seed=placing.seed,
+            routes=routes(chip),
+        )
+        verify_placement(cores, placed, chip)
+    return placed
+
+
+def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
+    """Return the encoder as a function: from a batch of images of the model's dtype to levels."""
+    run = session(graph.encoder_onnx).run
+    return lambda batch: np.asarray(run(["levels"], {graph.input.name: batch})[0])
+
+
+def _target(chip: str | AnyChip, options: BackendOptions) -> AnyChip:
+    """Return the chip without what is to be avoided."""
+    found = load_any_chip(chip) if isinstance(chip, str) else chip
+    paicore25.check_coding(options.code, found)
+    return without_cores(found, options.avoid) if isinstance(found, PaicoreSpec) else without(found, options.avoid)
+
+
+def _fitting(found: Compilation | FailedCompilation) -> Compilation:
+    """Raise where the network does not fit."""
+    if isinstance(found, FailedCompilation):
+        raise DoesNotFit(found.violations, found.chip.name)
+    return found
+
+
+def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
+    """Sort violations by layer, and a lack of cores, which the others cause, last."""
+    order = [entry.layer.name for entry in layers]
+    return tuple(sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer))))
 
 
 def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
-    """What becomes of uint8 pixels: the model's metadata, else the option, else ``unit``."""
+    """Find the rule for uint8 pixels: that of the model's metadata, else the option, else ``unit``.
+
+    Raises
+    ------
+    ModelError
+        The metadata has no valid rule.
+    """
     own = model.metadata.get("qsnnc.pixels")
-    shape = model.shapes[model.input]
     try:
-        given = _rule(pixels or "unit")  # looked at even where the model says it
-    except ValueError as error:
-        raise UsageError("--pixels", str(error), code="pixels-invalid") from None
-    try:
-        rule = _rule(own) if own else given
-    except ValueError as error:
+        rule = parse_pixels(own or pixels or "unit")
+    except ValueError as error:  # options are checked when they are made
         raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
-    return InputSpec(model.input, model.input_dtype, shape, *rule)
-
-
-def _rule(text: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
-    """Name, mean and standard deviation of a pixel rule."""
-    if text in ("raw", "unit"):
-        return text, (0.0,), (1.0,)
-    try:
-        mean, std = (float(part) for part in text.split(","))
-        if not (std > 0 and abs(mean) < 1e6 and std < 1e6):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"{text!r} is no pixel rule; allowed: raw, unit or MEAN,STD (as in 0.1307,0.3081)") from None
-    return "normal", (mean,), (std,)
+    return InputSpec(model.input, model.input_dtype, model.shapes[model.input], *rule)

@@ -1,4 +1,4 @@
-"""Where ``qsnnc`` begins, before its libraries are loaded."""
+"""Entry point of ``qsnnc``, before its libraries are loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chipsim.start import watch
 
 
 def main() -> None:
-    """``qsnnc``."""
+    """Run ``qsnnc``."""
     watch()
     from qsnnc.cli import main as command
 

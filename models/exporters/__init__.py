@@ -1,1 +1,1 @@
-"""Four networks trained on the digits with other people's quantizers and written by other people's exporters."""
+"""Four networks trained on the digits, quantized and exported by other tools."""

@@ -1,27 +1,30 @@
-"""A residual network quantized by Brevitas and exported by `export_onnx_qcdq`.
+"""Train a residual network quantized by Brevitas and export it with `export_onnx_qcdq`.
 
-Power-of-two scales everywhere, 2-bit weights on 2-bit activations, batch norm left as it is.
+All scales are powers of two, weights and activations have 2 bits, batch norm is not folded.
 
-``python -m models.exporters.brevitas_qcdq models/exporters/brevitas_qcdq.onnx``
+  python -m models.exporters.brevitas_qcdq models/exporters/brevitas_qcdq.onnx
 """
 
 from __future__ import annotations
 
-import sys
+from models.command import export, packages, run
 
-import brevitas.nn as qnn
-import torch
-from brevitas.export import export_onnx_qcdq
-from brevitas.quant import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
-from torch import Tensor, nn
+NAME = "exporters.brevitas_qcdq"
 
-from models.exporters.digits import fit
+with packages(__name__, NAME):
+    import brevitas.nn as qnn
+    import torch
+    from brevitas.export import export_onnx_qcdq
+    from brevitas.quant import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+    from torch import Tensor, nn
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 1, 150
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, bits: int = 2) -> nn.Sequential:
-    """3x3 convolution and batch norm."""
+    """Return a 3x3 convolution and a batch norm."""
     return nn.Sequential(
         qnn.QuantConv2d(
             inputs, outputs, 3, stride, 1, bias=False, weight_quant=Int8WeightPerTensorFixedPoint, weight_bit_width=bits
@@ -31,23 +34,23 @@ def conv(inputs: int, outputs: int, stride: int = 1, bits: int = 2) -> nn.Sequen
 
 
 def relu(bits: int = 2) -> qnn.QuantReLU:
-    """Levels 0 .. 2^bits - 1 on a power-of-two grid."""
+    """Return an activation with levels 0 to 2^bits - 1 and a power-of-two scale."""
     return qnn.QuantReLU(act_quant=Uint8ActPerTensorFixedPoint, bit_width=bits, return_quant_tensor=True)
 
 
 class Block(nn.Module):
-    """Two convolutions beside a short cut; one quantizer for both arms gives them one scale."""
+    """Two convolutions with a shortcut; one quantizer for both operands of the sum gives them one scale."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.relu1, self.conv2 = conv(inputs, outputs, stride), relu(), conv(outputs, outputs)
         self.short = conv(inputs, outputs, stride)
-        self.arm = qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint, bit_width=3, return_quant_tensor=True)
+        self.operand = qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint, bit_width=3, return_quant_tensor=True)
         self.relu2 = relu()
 
     def forward(self, x: Tensor) -> Tensor:
         """Add, then quantize the sum."""
-        return self.relu2(self.arm(self.conv2(self.relu1(self.conv1(x)))) + self.arm(self.short(x)))
+        return self.relu2(self.operand(self.conv2(self.relu1(self.conv1(x)))) + self.operand(self.short(x)))
 
 
 class ResNet(nn.Module):
@@ -66,7 +69,7 @@ class ResNet(nn.Module):
         return self.fc(x.flatten(1))
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(ResNet(), EPOCHS, SEED)
@@ -82,4 +85,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

@@ -1,39 +1,43 @@
-"""A plain perceptron quantized by Brevitas and exported by `export_qonnx`.
+"""Train a perceptron quantized by Brevitas and export it with `export_qonnx`.
 
-Weights and activations of 2 bits on scales that are learned: real numbers, so equality is tested and not certified. The
-last matrix has 4 bits: with 2, two classes often had the very same sum, and float rounding chose between them.
+Weights and activations have 2 bits with learned scales. Those are not powers of two, so bit-exactness is tested, not
+certified. The last matrix has 4 bits: with 2, two classes often had the same sum, and float rounding chose between them.
 
-``python -m models.exporters.brevitas_qonnx models/exporters/brevitas_qonnx.onnx``
+  python -m models.exporters.brevitas_qonnx models/exporters/brevitas_qonnx.onnx
 """
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 
-import brevitas.nn as qnn
-import torch
-from brevitas.export import export_qonnx
-from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
-from torch import nn
+from models.command import export, packages, run
 
-from models.exporters.digits import fit
+NAME = "exporters.brevitas_qonnx"
+
+with packages(__name__, NAME):
+    import brevitas.nn as qnn
+    import torch
+    from brevitas.export import export_qonnx
+    from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+    from torch import nn
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 4, 120
 
 
 def linear(inputs: int, outputs: int, bits: int = 2) -> qnn.QuantLinear:
-    """Weights -1, 0 or 1 (or of more bits) times one learned scale."""
+    """Return a matrix with weights -1, 0 or 1 (or of more bits) times one learned scale."""
     return qnn.QuantLinear(inputs, outputs, bias=False, weight_quant=Int8WeightPerTensorFloat, weight_bit_width=bits)
 
 
 def activation() -> qnn.QuantReLU:
-    """Levels 0 .. 3 times one learned scale."""
+    """Return an activation with levels 0 to 3 times one learned scale."""
     return qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=2)
 
 
 def perceptron() -> nn.Sequential:
-    """784 - 64 - 64 - 10."""
+    """Return the network, 784 - 64 - 64 - 10."""
     layers: dict[str, nn.Module] = {
         "flat": nn.Flatten(), "image": qnn.QuantIdentity(act_quant=Uint8ActPerTensorFloat, bit_width=2),
         "fc1": linear(784, 64), "norm1": nn.BatchNorm1d(64), "relu1": activation(),
@@ -43,7 +47,7 @@ def perceptron() -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(perceptron(), EPOCHS, SEED)
@@ -54,4 +58,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

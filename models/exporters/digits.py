@@ -1,7 +1,7 @@
-"""What the four trainings share: the digits, augmented, and one way of fitting.
+"""Train a network on the digits, as all four scripts do.
 
-800 images of the digits' training half are learned from; the other 98 are only reported. The test half is met once,
-by `models.exporters.card`.
+800 images of the digits' training half are trained on, augmented; the accuracy on the other 98 is reported. The test
+half is used once, by `models.exporters.card`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ BATCH = 50
 
 
 def pixels(images: np.ndarray) -> Tensor:
-    """Uint8 (N, 28, 28) to float32 (N, 1, 28, 28) in 0 .. 1: the pixel rule ``unit``, operation by operation."""
+    """Convert uint8 (N, 28, 28) to float32 (N, 1, 28, 28) from 0 to 1, by the operations of the pixel rule ``unit``."""
     return torch.from_numpy(images.astype(np.float32) / np.float32(255))[:, None]
 
 
 def fit(net: nn.Module, epochs: int, seed: int, rate: float = 3e-3, after: Callable[[int], None] | None = None) -> nn.Module:
-    """Train on one thread with Adam and a rate that falls to nought; return the network, ready to be exported.
+    """Train on one thread with Adam and a learning rate that falls to zero; return the network, ready for export.
 
     Parameters
     ----------
     after : callable, optional
-        Is told the number of each epoch when it has ended.
+        Called with the number of each epoch when it has ended.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def fit(net: nn.Module, epochs: int, seed: int, rate: float = 3e-3, after: Calla
 
 @torch.no_grad()
 def held_out(net: nn.Module) -> float:
-    """Accuracy on the 98 images of the training half that nothing learns from."""
+    """Return the accuracy on the 98 images of the training half that are held out."""
     data = validation_part("digits")
     net.eval()
     found = net(pixels(data.images)).argmax(dim=1).numpy()

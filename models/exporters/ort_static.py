@@ -1,44 +1,48 @@
-"""A small LeNet trained in float32 and quantized after training by onnxruntime's `quantize_static`, 4 bits everywhere.
+"""Train a small LeNet in float32 and quantize it to 4 bits afterwards with onnxruntime's `quantize_static`.
 
-Nobody told the network that it would be quantized: scales come from calibration on the training images.
+Training knows nothing of the quantization; scales come from calibration on the training images.
 
-``python -m models.exporters.ort_static models/exporters/ort_static.onnx``
+  python -m models.exporters.ort_static models/exporters/ort_static.onnx
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import onnx
-import torch
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import Tensor, nn
-from torch.nn import functional as F
+from models.command import export, packages, run
 
-from models.exporters.digits import fit, pixels
-from models.split import training_part
+NAME = "exporters.ort_static"
+
+with packages(__name__, NAME):
+    import numpy as np
+    import onnx
+    import torch
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from models.exporters.digits import fit, pixels
+    from models.split import training_part
 
 SEED, EPOCHS = 3, 100
 
 
 class Reader(CalibrationDataReader):
-    """The training images, fifty at a time."""
+    """Hand out the training images, fifty at a time."""
 
     def __init__(self) -> None:
         self.batches = iter(np.array_split(pixels(training_part("digits").images).numpy(), 16))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """One batch, or None at the end."""
+        """Return one batch, or None at the end."""
         batch = next(self.batches, None)
         return None if batch is None else {"image": batch}
 
@@ -60,7 +64,7 @@ class LeNet(nn.Module):
 
 
 def quantize(source: str, target: str) -> None:
-    """Four bits for weights (signed, one scale a channel) and activations (0 .. 15)."""
+    """Quantize to 4 bits: weights signed with per-channel scales, activations from 0 to 15."""
     prepared = source + ".prepared.onnx"
     quant_pre_process(source, prepared)
     quantize_static(
@@ -70,14 +74,14 @@ def quantize(source: str, target: str) -> None:
 
 
 def forget_notes(path: str) -> None:
-    """Take out what torch's exporter notes at each node: where in whose folders the source stood."""
+    """Remove the metadata that torch's exporter adds to each node: paths of source files."""
     model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]
     onnx.save(model, path)
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train, export in float32, quantize."""
     torch.manual_seed(SEED)
     net = fit(LeNet(), EPOCHS, SEED)
@@ -92,4 +96,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

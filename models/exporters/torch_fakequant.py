@@ -1,19 +1,22 @@
-"""A depthwise separable network with hand-written fake quantization, exported by `torch.onnx.export`.
+"""Train a depthwise separable network with hand-written fake quantization and export it with `torch.onnx.export`.
 
-Weights of 4 bits, activations of four levels above zero, every scale a power of two.
+Weights have 4 bits, activations four levels above zero, and every scale is a power of two.
 
-``python -m models.exporters.torch_fakequant models/exporters/torch_fakequant.onnx``
+  python -m models.exporters.torch_fakequant models/exporters/torch_fakequant.onnx
 """
 
 from __future__ import annotations
 
-import sys
+from models.command import export, packages, run
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+NAME = "exporters.torch_fakequant"
 
-from models.exporters.digits import fit
+with packages(__name__, NAME):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    from models.exporters.digits import fit
 
 SEED, EPOCHS = 2, 200
 STEP, TOP = 0.5, 4  # an activation is 0, 0.5, 1, 1.5 or 2
@@ -34,10 +37,10 @@ class Levels(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution whose weights are -7 .. 7 times a power of two, found from the weights themselves, in the graph."""
+    """A convolution with weights -7 to 7 times a power of two that the graph itself computes from them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Batch norm follows, so one scale a tensor is enough."""
+        """Use one scale per tensor; the batch norm that follows makes that enough."""
         step = torch.pow(2.0, torch.ceil(torch.log2(self.weight.detach().abs().max() / 7)))
         grid = torch.round(self.weight / step) * step
         weight = self.weight + (grid - self.weight).detach() if self.training else grid
@@ -45,7 +48,7 @@ class Convolution(nn.Conv2d):
 
 
 def layer(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, levels."""
+    """Return a convolution, a batch norm and a quantizer."""
     return nn.Sequential(
         Convolution(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -54,7 +57,7 @@ def layer(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 
 class Separable(nn.Module):
-    """Stem, three times depthwise and pointwise, global average, classifier."""
+    """Stem, three pairs of depthwise and pointwise convolutions, global average, classifier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,12 +74,12 @@ class Separable(nn.Module):
         return F.linear(x, self.on_grid(self.fc.weight.clamp(-7 / 8, 7 / 8), 8), self.on_grid(self.fc.bias, 64))
 
     def on_grid(self, x: Tensor, parts: int) -> Tensor:
-        """Multiples of 1 / parts."""
+        """Round to multiples of 1 / parts."""
         whole = torch.round(x * parts) / parts
         return x + (whole - x).detach() if self.training else whole
 
 
-def main(path: str) -> None:
+def write(path: str) -> None:
     """Train and export."""
     torch.manual_seed(SEED)
     net = fit(Separable(), EPOCHS, SEED, rate=1e-2)
@@ -87,4 +90,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(NAME, lambda: export(NAME, __doc__, write))

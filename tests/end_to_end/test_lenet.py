@@ -7,9 +7,8 @@ import pytest
 
 import chipsim
 from chipsim.datasets import load_dataset
-from qsnnc import compile_model
+from qsnnc import Placing, compile_model
 from qsnnc.frontend.model.reference import session
-from qsnnc.pipeline import Placing
 
 BATCHES = (1, 7, 200)
 

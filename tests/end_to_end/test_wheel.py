@@ -9,7 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.places import ROOT
+
 CODE = """
 import chipsim, qsnnc
 from chipsim.chip import load_chip

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.places import ZOO
 
 import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from qsnnc import DoesNotFit, ModelError, check, compile_model, verify
 from qsnnc.verification import random_images
-
-ZOO = Path(__file__).resolve().parent.parent / "zoo"
 
 #: at most 15 levels an activation, or levels that a large chip still holds: equal, level by level
 FITS = [
@@ -70,13 +69,13 @@ def test_every_file_has_a_verdict() -> None:
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE])
 def test_the_integer_network_is_equal(name) -> None:
-    found = verify(path_of(name), samples=8)
+    found = verify(path_of(name), limit=8)
     assert found.equal, str(found.mismatches[0])
 
 
 @pytest.mark.parametrize("name", EXPLAINED)
 def test_a_difference_is_explained_by_the_float_error_bound(name) -> None:
-    found = verify(path_of(name), samples=20)
+    found = verify(path_of(name), limit=20)
     assert found.exactness == "tested"
     assert found.mismatches
     assert all(mismatch.attributed for mismatch in found.mismatches)

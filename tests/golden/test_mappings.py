@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from support.places import ROOT
 
 from chipsim import read_mapping
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def maker():

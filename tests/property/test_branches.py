@@ -1,4 +1,4 @@
-"""Arms of different depth carry the same frame: frame by frame, and in stream order with an image a tick."""
+"""Branches of different depth carry the same frame: frame by frame, and in stream order with an image a tick."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def assert_streams(mapping: Mapping, images: np.ndarray) -> None:
 def test_an_image_a_tick_gives_what_an_image_at_a_time_gives(recipe: Branches, max_delay: int) -> None:
     model = branching(recipe)
     done = compiled(model, roomy(max_delay))
-    assume(done.mapping is not None)
+    assume(done.fits)
     images = images_for(recipe, 5)
     assert_streams(done.mapping, images)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
@@ -82,7 +82,7 @@ def test_relays_change_no_count_of_the_network(recipe: Branches, max_delay: int,
     model = branching(recipe)
     chips = roomy(max_delay), roomy(15), load_chip("xbar1152")
     done = [compiled(model, chip, keep_dead=keep_dead) for chip in chips]
-    assume(all(one.mapping is not None for one in done))
+    assume(all(one.fits for one in done))
     short, *rest = results = [chipsim.run(one.mapping, data, noise=0.1, seed=4, per_image=True) for one in done]
     for other in rest:
         np.testing.assert_array_equal(short.potentials, other.potentials)
@@ -131,7 +131,7 @@ def assert_fewest_relays(mapping: Mapping, unlimited, max_delay: int) -> None:
 
 
 def test_a_residual_by_hand(tmp_path: Path) -> None:
-    """One arm three ticks longer on a chip that delays by one: three relays of those neurons that the addition reads."""
+    """One operand three ticks longer on a chip that delays by one: three relays of those neurons that the addition reads."""
     steps = (("point", 0, 0), ("point", 0, 0), ("point", 0, 0), ("add", 0, 3))
     path = tmp_path / "net.onnx"
     path.write_bytes(branching(Branches(3, 2, 2, steps, 7, odd=False)).SerializeToString())
@@ -156,7 +156,7 @@ def test_a_residual_by_hand(tmp_path: Path) -> None:
 @given(networks, st.integers(1, 2))
 def test_the_reader_of_the_page_agrees_on_relays(recipe: Branches, max_delay: int) -> None:
     done = compiled(branching(recipe), roomy(max_delay))
-    assume(done.mapping is not None)
+    assume(done.fits)
     images = images_for(recipe, 2)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "net.map"

@@ -25,7 +25,7 @@ from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import execute
 from qsnnc.ir.layers import verify_layers
 from qsnnc.lower.codes import codes, digits, encode
-from qsnnc.pipeline import front
+from qsnnc.pipeline import read_layers
 
 ROOMY = load_chip("xbar1152").model_copy(update={"grid": (60, 60)})
 
@@ -62,11 +62,11 @@ def test_every_code_computes_the_same(recipe: Recipe, pixels: str) -> None:
         path = Path(directory) / "net.onnx"
         path.write_bytes(model.SerializeToString())
         try:
-            _, graph, rule = front(path, pixels, encoder="chip")
+            graph = read_layers(path, pixels=pixels, encoder="chip")
         except ModelError as error:
             assume(error.code != "constant-activation")
             raise
-    given_ = {"image": prepare(images, rule, "random")}
+    given_ = {"image": prepare(images, graph.input, "random")}
     whole = execute(graph, images[:, None])
     (levels,) = host_session(graph.encoder_onnx, "encoder").run(None, given_)
     np.testing.assert_array_equal(levels, images[:, None])
@@ -95,7 +95,7 @@ def test_scores_are_the_networks(recipe: Recipe, which: int, keep: bool) -> None
         except ModelError as error:
             assume(error.code != "constant-activation")
             raise
-    assert done.mapping is not None
+    assert done.fits
     assert done.code is not None
     images = np.random.default_rng(recipe.seed).integers(0, 256, (5, recipe.size, recipe.size)).astype(np.uint8)
     data = Dataset("random", "test", images, None)
@@ -203,14 +203,14 @@ def test_branches_straight_from_the_image(save, encoder: str) -> None:
     """Two first layers are two readers of the pixels; the host computes both, and their sum."""
     rng = np.random.default_rng(3)
     net = Builder((1, 5, 5))
-    arms = []
+    operands = []
     for name in ("left", "right"):
         net.here, net.shape = "image", (1, 5, 5)
         net.conv(name, rng.integers(-4, 5, (2, 1, 3, 3)) / 8, pads=[1, 1, 1, 1])
         net.node("Mul", f"{name}/less", net.const(f"{name}.less", np.float32(1 / 64)))
         net.quantize(f"{name}/quant", 1, 3)
-        arms.append(net.here)
-    net.node("Add", "join", arms[0])
+        operands.append(net.here)
+    net.node("Add", "join", operands[0])
     net.quantize("join/quant", 0, 3)
     net.flatten()
     net.gemm("head", rng.integers(-3, 4, (3, 50)) / 4)
@@ -274,7 +274,7 @@ def narrow() -> ChipSpec:
 def test_what_does_not_fit_is_said_of_the_best_code(save) -> None:
     """The threshold and potential of eight-bit pixels are too wide for mini."""
     done = check(save(build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=2, odd=False))), narrow(), encoder="chip")
-    assert done.mapping is None
+    assert not done.fits
     assert done.code is not None
     assert {v.layer for v in done.violations} == {"stem"}
     assert {"potential", "threshold"} <= {v.code for v in done.violations}

@@ -1,4 +1,4 @@
-"""Two arms of levels whose scales stand in no simple ratio: the layer is right for every pair of levels."""
+"""Two operands of levels whose scales stand in no simple ratio: the layer is right for every pair of levels."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def residual(scales, lows, levels, op="Add", gamma=(1.0, -0.7, 0.4), pool=False)
     net = Builder((1, 4, 4))
     net.quantize("image/quant", 1, 4)
     root = net.here
-    arms = []
+    operands = []
     for number in (0, 1):
         net.here = root
         net.conv(f"conv{number}", rng.integers(-3, 4, (CHANNELS, 1, 1, 1)).astype(float), np.array([0.3, 0.1, -0.2]))
         net.shape = (CHANNELS, 4, 4)
-        arms.append(quantize(net, f"arm{number}", scales[number], lows[number], lows[number] + levels[number]))
-    net.here = arms[0]
-    net.node(op, "join", arms[1])
+        operands.append(quantize(net, f"operand{number}", scales[number], lows[number], lows[number] + levels[number]))
+    net.here = operands[0]
+    net.node(op, "join", operands[1])
     if pool:
         net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
         net.shape = (CHANNELS, 2, 2)
@@ -53,22 +53,27 @@ def residual(scales, lows, levels, op="Add", gamma=(1.0, -0.7, 0.4), pool=False)
 
 def every_pair(path) -> None:
     """The layer of the sum against onnxruntime, on all pairs of levels."""
-    _, graph, _ = front(path)
+    _, graph = front(path)
     layer = next(entry for entry in graph.layers if entry.name == "join")
     assert layer.exact_sums
-    assert not layer.doubts, "two terms have one order: nothing is in doubt"
-    arms = [next(entry for entry in graph.layers if entry.tensor == f"arm{n}_out") for n in (0, 1)]
-    both = np.stack(np.meshgrid(*(np.arange(arm.levels + 1) for arm in arms), indexing="ij"), axis=-1).reshape(-1, 2)
+    assert not layer.uncertain, "two terms have one order: nothing is uncertain"
+    operands = [next(entry for entry in graph.layers if entry.tensor == f"operand{n}_out") for n in (0, 1)]
+    both = np.stack(np.meshgrid(*(np.arange(operand.levels + 1) for operand in operands), indexing="ij"), axis=-1).reshape(
+        -1, 2
+    )
     given_levels = {
-        arm.name: np.broadcast_to(both[:, n, None, None, None], (len(both), *arm.shape)) for n, arm in enumerate(arms)
+        operand.name: np.broadcast_to(both[:, n, None, None, None], (len(both), *operand.shape))
+        for n, operand in enumerate(operands)
     }
     found = fire(layer, potentials(layer, given_levels))
     tail = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(onnx.load(str(path)))).extract_model(
-        ["arm0_out", "arm1_out"], ["out_out"]
+        ["operand0_out", "operand1_out"], ["out_out"]
     )
     values = {
-        f"arm{n}_out": (np.float32(arm.scale) * (given_levels[arm.name] + round(arm.zero_point)).astype(np.float32))
-        for n, arm in enumerate(arms)
+        f"operand{n}_out": (
+            np.float32(operand.scale) * (given_levels[operand.name] + round(operand.zero_point)).astype(np.float32)
+        )
+        for n, operand in enumerate(operands)
     }
     (expected,) = session(tail).run(None, values)
     np.testing.assert_array_equal(found, np.round(expected / layer.scale - layer.zero_point))

@@ -1,4 +1,4 @@
-"""Random networks whose arms meet again at different depths: residual additions and concatenations of anything with anything."""
+"""Random networks whose operands meet again at different depths: residual additions and concatenations of anything with anything."""
 
 from __future__ import annotations
 

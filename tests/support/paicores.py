@@ -17,7 +17,7 @@ from chipsim.paicore import Program, read_program, write_program
 from chipsim.paicore import words as w
 from qsnnc.ir.execute import execute
 from qsnnc.ir.layers import LayerGraph
-from qsnnc.pipeline import front
+from qsnnc.pipeline import read_layers
 from qsnnc.targets.paicore25 import Outcome, compile_network
 from support.paicore_reader import Reader
 
@@ -39,8 +39,8 @@ def compiled(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "net.onnx"
         path.write_bytes(model.SerializeToString())
-        read, graph, rule = front(path)
-    return graph, compile_network(read, graph, spec, rule, coding=coding, keep_dead=keep_dead)
+        graph = read_layers(path)
+    return graph, compile_network(graph, spec, coding=coding, keep_dead=keep_dead)
 
 
 def levels_of(graph: LayerGraph, count: int, seed: int) -> np.ndarray:

@@ -36,7 +36,7 @@ class Plan:
 
 
 class Growth(Builder):
-    """A builder that remembers earlier quantized tensors, for arms that meet again."""
+    """A builder that remembers earlier quantized tensors, for operands that meet again."""
 
     def start(self, plan: Plan) -> None:
         self.rng = np.random.default_rng(plan.seed)
@@ -233,7 +233,7 @@ def _step_sub(net: Growth) -> None:
 
 
 def _step_openadd(net: Growth) -> None:
-    """A residual sum that no quantizer closes: what reads it reads its arms."""
+    """A residual sum that no quantizer closes: what reads it reads its operands."""
     if other := net.other():
         net.node("Add", net.name("open"), other)
 
@@ -282,9 +282,9 @@ def _step_sums(net: Growth) -> None:
     """A convolution's sums and levels, added before there is a quantizer."""
     if not net.spatial:
         return
-    arm = net.here
+    operand = net.here
     _conv(net, 1, outputs=net.shape[0])
-    net.node("Add", net.name("add"), arm)
+    net.node("Add", net.name("add"), operand)
     net.activate(net.shape[0] * 2.0)
 
 
@@ -409,7 +409,7 @@ def _step_neg(net: Growth) -> None:
 
 
 def _step_falling(net: Growth) -> None:
-    """A batch norm by powers of two, some of them negative or nought."""
+    """A batch norm by powers of two, some of them negative or zero."""
     if not net.spatial:
         return
     _conv(net, 2)

@@ -23,6 +23,7 @@ from chipsim.engine.fast.exact import quick_session
 from chipsim.engine.host import Host, session
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping
+from chipsim.monotone import is_monotone
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,15 +31,6 @@ Floats = npt.NDArray[np.float32]
 AT_ONCE = 16
 #: thresholds that are worth the search
 MOST = 1 << 23
-
-#: operators whose other inputs are constant and that are monotone in the one that is not
-_MONOTONE = {
-    "Add", "Sub", "Mul", "BatchNormalization", "Round", "Floor", "Ceil", "Clip", "Relu", "LeakyRelu", "Min", "Max", "Neg",
-    "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "QuantizeLinear", "DequantizeLinear", "Sign",
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Div",
-}  # fmt: skip
-_FIRST_ONLY = {"Div", "BatchNormalization", "Clip", "QuantizeLinear", "DequantizeLinear", "Reshape", "Squeeze", "Unsqueeze"}
-_CASTS = {"FLOAT", "DOUBLE", "INT32", "INT64", "BOOL"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,29 +107,32 @@ def _split(m: Mapping, whole: Encoder) -> Encoder | None:
 def _cuts(graph: Any, source: str) -> list[str]:
     """Tensors on the chain before ``levels``, the earliest first."""
     made = {name: node for node in graph.node for name in node.output}
-    constant = {tensor.name for tensor in graph.initializer}
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    constant = set(known)
     for node in graph.node:  # in order: what has only constant inputs is constant
         if all(name in constant or not name for name in node.input) and node.op_type != "RandomNormal":
             constant.update(node.output)
     path, tensor = ["levels"], "levels"
-    while tensor in made and _monotone(made[tensor], constant):
+    while tensor in made and _monotone(made[tensor], constant, known):
         tensor = next(name for name in made[tensor].input if name and name not in constant)
         path.append(tensor)
     return [name for name in reversed(path) if name != "levels"]
 
 
-def _monotone(node: Any, constant: set[str]) -> bool:
-    import onnx
+def _monotone(node: Any, constant: set[str], known: dict[str, Any]) -> bool:
+    """Whether the float32 results of a node are in the order of what varies; ``known`` are initializers."""
+    from onnx import helper, numpy_helper
+
+    if len(node.output) != 1 or node.domain not in ("", "ai.onnx"):
+        return False
+
+    def value(position: int) -> npt.NDArray[Any] | None:
+        tensor = known.get(node.input[position])
+        return None if tensor is None else numpy_helper.to_array(tensor)
 
     varying = [i for i, name in enumerate(node.input) if name and name not in constant]
-    if len(varying) != 1 or node.op_type not in _MONOTONE or node.domain not in ("", "ai.onnx"):
-        return False
-    if len(node.output) != 1 or (node.op_type in _FIRST_ONLY and varying != [0]):
-        return False
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type == "Cast":
-        return onnx.TensorProto.DataType.Name(attributes["to"]) in _CASTS
-    return node.op_type != "LeakyRelu" or float(attributes.get("alpha", 0.01)) >= 0
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return is_monotone(node.op_type, attributes, varying, value, in_float32=True)
 
 
 def _part(proto: Any, inputs: list[str], outputs: list[str], shape: tuple[int, ...] | None = None) -> bytes:

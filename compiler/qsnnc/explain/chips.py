@@ -1,4 +1,4 @@
-"""Chips as tables: the limits, and where each number comes from."""
+"""Show chips: their limits, and the source of each number."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip, preset_names
 
 #: columns of the list of chips, for each kind
-COLUMNS = ("chip", "grid", "axons", "columns", "weight bits", "fold", "targets", "delay", "what it is")
-PAICORE_COLUMNS = ("chip", "cores", "memory rows", "input bits", "input map", "weight bits", "what it is")
+COLUMNS = ("chip", "grid", "axons", "columns", "weight bits", "fold", "targets", "delay", "description")
+PAICORE_COLUMNS = ("chip", "cores", "memory rows", "input bits", "input map", "weight bits", "description")
 
 
 def chips() -> dict[str, AnyChip]:
@@ -17,7 +17,7 @@ def chips() -> dict[str, AnyChip]:
 
 
 def chip_tables(chips: list[AnyChip], *, detailed: bool) -> list[Any]:
-    """One row a chip, a table for each kind; or one chip with the origin of each number."""
+    """Return one row per chip, a table for each kind, or all limits of one chip with the origin of each number."""
     from rich.table import Table
 
     if not detailed:
@@ -38,7 +38,7 @@ def chip_tables(chips: list[AnyChip], *, detailed: bool) -> list[Any]:
         if key in ("name", "description", "hypothetical", "provenance"):
             continue
         origin = chip.provenance.get(key)
-        said = str(value).lower() if isinstance(value, bool) else str(value)  # as a YAML says it
+        said = str(value).lower() if isinstance(value, bool) else str(value)  # as YAML spells it
         table.add_row(key, said, origin.origin if origin else "", origin.note if origin else "")
     kind = " (hypothetical)" if chip.hypothetical else ""
     return [f"{chip.name}{kind}: {chip.description}", "", table]
@@ -50,7 +50,6 @@ def _crossbar_row(chip: ChipSpec) -> list[str]:
 
 
 def _paicore_row(chip: PaicoreSpec) -> list[str]:
-    widths = ("/".join(map(str, each)) for each in (chip.input_bits, chip.weight_bits))
-    inputs, weights = widths
+    inputs, weights = ("/".join(map(str, each)) for each in (chip.input_bits, chip.weight_bits))
     cores, rows = str(chip.cores), f"{chip.memory_rows:,}"
     return [chip.name, cores, rows, inputs, f"{chip.max_inputs:,}", weights, chip.description]

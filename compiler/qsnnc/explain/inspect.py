@@ -1,4 +1,4 @@
-"""A mapping as a person reads it: totals, layers, cores, and one core to the last weight."""
+"""Describe a mapping: totals, layers, cores, and on request one core with all its weights and targets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def inspect(mapping: Mapping | Program | str | Path, *, layer: str | None = None
     Raises
     ------
     UsageError
-        No such layer or core.
+        An unknown layer or core.
     """
     if isinstance(mapping, str | Path):
         mapping = read_program(mapping) if is_paicore(mapping) else read_mapping(mapping)
@@ -74,6 +74,7 @@ def inspect(mapping: Mapping | Program | str | Path, *, layer: str | None = None
 
 
 def _whole_core(m: Mapping, core: int) -> dict[str, Any]:
+    """Return axon sources, neurons, targets and weights of a core."""
     axons = slice(int(m.axon_offset[core]), int(m.axon_offset[core + 1]))
     neurons = range(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
     targets = []

@@ -1,4 +1,4 @@
-"""Compilations and mappings as JSON and as tables."""
+"""Show compilations, mappings and verifications, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipsim.chip import AnyChip
+from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
-from qsnnc.pipeline import Compilation
 from qsnnc.place.positions import Placement
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsnnc.ir.layers import Doubt
+    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain
     from qsnnc.verification import Verification
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
 
-def compilation_json(done: Compilation) -> dict[str, Any]:
+def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
     """Return the JSON of compile and check."""
     layers = []
-    for entry in done.layers:
+    for entry in found.layers:
         ir = entry.layer
         known = {"name": ir.name, "kind": ir.kind, "levels": ir.levels, "removed": entry.removed.neurons}
         row = {key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS}
         layers.append({**row, "removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows})
     return {
         "schema": "qsnnc-compile/1",
-        "model_sha256": done.model.sha256,
-        "chip": done.chip.name,
-        "fits": done.mapping is not None,
-        "cores": sum(entry.cores for entry in done.layers),
-        "cores_bound": done.cores_bound,
-        "cores_available": done.chip.cores,
-        "estimated": done.estimated,
+        "model_sha256": found.graph.model_sha256,
+        "chip": found.chip.name,
+        "fits": isinstance(found, Compilation),
+        "cores": found.cores,
+        "cores_bound": found.cores_bound,
+        "cores_available": found.chip.cores,
+        "estimated": isinstance(found, FailedCompilation) and found.estimated,
         "layers": layers,
-        "exactness": "certified" if done.graph.certified else "tested",
+        "exactness": "certified" if found.graph.certified else "tested",
         "encoder": {
-            "at": "chip" if done.code else "host",
-            "neurons": done.graph.encoder.neurons,
-            "code": str(done.code or ""),
+            "at": "chip" if found.code else "host",
+            "neurons": found.graph.encoder.neurons,
+            "code": str(found.code or ""),
         },
-        "violations": [violation.to_json() for violation in done.violations],
-        "placement": None if done.placement is None else placement_json(done.placement),
-        "seconds": done.seconds,
+        "violations": [violation.to_json() for violation in found.violations],
+        "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
+        "seconds": found.seconds,
     }
 
 
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
-    """The JSON of check where the model itself cannot be compiled: no layers, and every problem among the violations."""
+    """Return the JSON of check for a model that cannot be compiled: no layers, and every problem as a violation."""
     try:
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]
 
 
 def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = None) -> Table:
-    """One row a layer: what it needs, the cores it takes, the fewest it could take, and what limits it."""
+    """Return one row per layer: what it needs, the cores it takes, the fewest it could take, and what limits it."""
     from rich.table import Table
 
     table = Table("layer", "kind", box=None, pad_edge=False)
@@ -84,40 +84,51 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     if exact is not None:
         table.add_column("exactness")
     for layer in layers:
-        row = [layer["name"], layer["kind"], str(layer["levels"] or "read out"), str(layer["weight_bits"])]
+        row = [layer["name"], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
         row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")]
         row.append(layer["limiting"])
         table.add_row(*row, *([exact.get(layer["name"], "")] if exact is not None else []))
     return table
 
 
-def compilation_tables(done: Compilation) -> list[Any]:
-    """Layers, totals, and every violation."""
-    j = compilation_json(done)
-    exact = {
-        layer.name: "certified" if layer.certified else f"tested ({len(layer.doubts)} doubts)" for layer in done.graph.layers
-    }
+def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
+    """Return the layers, the totals and every violation."""
+    j = compilation_json(found)
+    exact = {layer.name: _exactness(layer) for layer in found.graph.layers}
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
-    share = f"{j['cores']:,} cores of {j['cores_available']:,} on chip '{j['chip']}'"
+    share = f"{j['cores']:,} of {j['cores_available']:,} cores on chip '{j['chip']}'"
     if j["estimated"]:
-        lines.append(f"about {share}: estimated, for the network is far too large to be laid out")
+        lines.append(f"about {share} (estimated from shapes and level ranges, because the network is far too large)")
     else:
-        lines.append(f"{share}; at least {j['cores_bound']:,} are needed by the bounds above")
-    lines += [_removed(entry) for entry in done.layers if entry.removed.neurons or entry.zero_rows]
-    if done.placement is not None:
-        lines += placement_lines(done.placement)
-    if done.code:
-        lines.append(f"the image enters the chip: {done.code}")
-    why = "" if done.graph.encoder_exact else f" (the sums of the encoder {done.graph.encoder.name} depend on their order)"
-    lines.append(f"exactness: {j['exactness']}{why}")
-    if done.chip.hypothetical:
-        lines.append(f"chip '{j['chip']}' is hypothetical: its core counts compare with no other chip's")
-    lines += [str(violation) for violation in done.violations]
+        lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
+    lines += [_removed(entry) for entry in found.layers if entry.removed.neurons or entry.zero_rows]
+    if isinstance(found, Compilation) and found.placement:
+        lines += placement_lines(found.placement)
+    if found.code:
+        lines.append(f"the image enters the chip as {found.code}")
+    lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
+    if found.chip.hypothetical:
+        lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
+    lines += [str(violation) for violation in found.violations]
     return lines
 
 
+def _exactness(layer: Layer) -> str:
+    """Say whether a layer is certified, and if not, at how many thresholds float rounding can change a decision."""
+    if layer.certified:
+        return "certified"
+    count = sum(span.count for span in layer.uncertain)
+    return f"tested ({count:,} uncertain thresholds)" if count else "tested"
+
+
+def _why_tested(graph: LayerGraph) -> str:
+    """Say which part of a network is not certified, and where more is said."""
+    inexact = "" if graph.encoder_exact else f"the float sums of the encoder {graph.encoder.name} depend on their order; "
+    return f" ({inexact}qsnnc verify lists the uncertain thresholds)"
+
+
 def placement_json(placed: Placement) -> dict[str, Any]:
-    """What a placement costs; packets an image."""
+    """Return what a placement costs, in packets per image."""
     figures = {
         "packets": placed.packets,
         "hops": placed.hops,
@@ -137,29 +148,30 @@ def placement_json(placed: Placement) -> dict[str, Any]:
 
 
 def placement_lines(placed: Placement) -> list[str]:
-    """What a placement costs beside the bounds and beside cores placed row by row."""
-    counted = "at the measured rates" if placed.calibrated else "with every source firing once"
+    """Say what a placement costs, beside its lower bounds and beside cores placed row by row."""
+    counted = "at the measured firing rates" if placed.calibrated else "if every source fires once"
     each, plain = (value / max(1.0, placed.packets) for value in (placed.hops, placed.row_major.hops))
     return [
-        f"placement: {placed.hops:,.0f} hops an image {counted}, at least {placed.hops_bound:,.0f}: "
-        f"{each:.1f} a packet on average ({plain:.1f} row by row)",
-        f"busiest link between cores: {placed.figures.busiest_link:,.0f} packets an image, at least "
-        f"{placed.busiest_link_bound:,.0f} ({placed.row_major.busiest_link:,.0f} row by row)",
+        f"placement: {placed.hops:,.0f} hops per image {counted}, {each:.1f} per packet "
+        f"(lower bound {placed.hops_bound:,.0f}; row-major placement: {plain:.1f} per packet)",
+        f"busiest link between cores: {placed.figures.busiest_link:,.0f} packets per image "
+        f"(lower bound {placed.busiest_link_bound:,.0f}; row-major placement: {placed.row_major.busiest_link:,.0f})",
     ]
 
 
 def _removed(entry: CoreLayer) -> str:
-    """What is not on the chip, and why."""
+    """Say what is left out of the chip, and why."""
     gone = entry.removed
     reasons = ((gone.dead, "never fire"), (gone.constant, "always fire"), (gone.unread, "are read by nothing"))
-    parts = [f"{count:,} neurons that {why}" for count, why in reasons if count]
+    why = ", ".join(f"{count:,} {reason}" for count, reason in reasons if count)
+    parts = [f"{gone.neurons:,} neurons ({why})"] if why else []
     if entry.zero_rows:
-        parts.append(f"{entry.zero_rows:,} axons that their core has no weight for")
-    return f"{entry.layer.name}: removed {', '.join(parts)}"
+        parts.append(f"{entry.zero_rows:,} axons (all weights on their core are zero)")
+    return f"{entry.layer.name}: left out {' and '.join(parts)}"
 
 
 def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
-    """One row a core."""
+    """Return one row per core."""
     from rich.table import Table
 
     names = (
@@ -185,37 +197,38 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
 
 
 def verification_lines(found: Verification, name: str) -> list[str]:
-    """What was compared, how sure it is, and the thresholds that float rounding can move."""
-    lines = [f"equal: {found.samples:,} samples ({name}), {found.values:,} levels and scores; {found.exactness}"]
-    if not found.equal:
-        why = "all inside the float error bound" if found.explained else "not all inside the float error bound: a defect"
-        lines[0] = lines[0].replace("equal:", "different:", 1)
-        lines.append(f"{found.differences:,} of {found.values:,} differ, {why}")
+    """Say what was compared, what differs, and at which thresholds float rounding can change a decision."""
+    compared = f"{found.values:,} levels and scores of {found.images:,} images ({name})"
+    if found.equal:
+        lines = [f"equal: {compared}; {found.exactness}"]
+    else:
+        why = "all within the float error bound" if found.explained else "not all within the float error bound: a defect"
+        lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
     if found.exactness == "certified":
-        lines.append("certified: equal on every input, whatever the order in which the floats are summed")
+        lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
-        lines.append(f"float sums depend on their order in: {', '.join(found.inexact)}")
-    for layer, doubts in found.doubts.items():
-        count = sum(doubt.count for doubt in doubts)
-        inside = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds lie inside the float error bound"
-        lines.append(f"{layer}: {inside}: {_by_channel(doubts)}")
+        lines.append(f"layers whose float sums can depend on the order of summation: {', '.join(found.inexact)}")
+    for layer, uncertain in found.uncertain.items():
+        count = sum(span.count for span in uncertain)
+        share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
+        lines.append(f"{layer}: {share}: {_by_channel(uncertain)}")
     return lines
 
 
-def _by_channel(doubts: tuple[Doubt, ...], most: int = 6) -> str:
-    """Doubtful thresholds, channel by channel."""
+def _by_channel(uncertain: tuple[Uncertain, ...], most: int = 6) -> str:
+    """List uncertain thresholds by channel."""
     channels: dict[int, set[int]] = {}
-    for doubt in doubts:
-        levels = channels.setdefault(doubt.channel, set())
+    for span in uncertain:
+        levels = channels.setdefault(span.channel, set())
         if len(channels) <= most:  # the others are only counted
-            levels.update(range(doubt.level, doubt.level + doubt.count))
+            levels.update(range(span.level, span.level + span.count))
     parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
     rest = len(channels) - most
-    return ", ".join(parts) + (f" and {rest:,} channels more: --json lists them" if rest > 0 else "")
+    return ", ".join(parts) + (f" and {rest:,} more channels; --json lists them" if rest > 0 else "")
 
 
 def _runs(numbers: list[int]) -> str:
-    """1, 2, 3, 7 as 1-3, 7."""
+    """Write 1, 2, 3, 7 as 1-3, 7."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and parts[-1][-1] == number - 1:

@@ -1,4 +1,4 @@
-"""The core graph: cores with their axons, crossbars, thresholds and targets, before they have a place."""
+"""The core graph: cores with their axons, crossbars, thresholds and targets, before placement."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
+from qsnnc.errors import Limit
 from qsnnc.ir.layers import Int, Layer
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How many neurons of a layer went, by the reason."""
+    """How many neurons of a layer were removed, by reason."""
 
     dead: int = 0
     constant: int = 0
@@ -25,13 +26,13 @@ class Removed:
 
     @property
     def neurons(self) -> int:
-        """All of them."""
+        """Total number of removed neurons."""
         return self.dead + self.constant + self.unread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoreLayer:
-    """What became of a layer."""
+    """A layer as it is laid out on cores: what it needs, the cores it takes, and what limits it."""
 
     layer: Layer
     tick: int
@@ -41,15 +42,18 @@ class CoreLayer:
     neurons: int
     removed: Removed
     zero_rows: int  # axons left out because all weights of a core's row are zero
-    cores: int  # of the filling; of the bound where there is none
+    cores: int  # the lower bound, where the layer was not laid out
     synapses: int
     bound: int
-    limiting: str
+    limiting: Limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoreGraph:
-    """Cores in layer order; sources are numbered as in the ``.map``: the encoder's elements, then neurons core by core."""
+    """Cores in the order of the layers.
+
+    Sources are numbered as in the ``.map``: the encoder's elements, then neurons core by core.
+    """
 
     layers: tuple[CoreLayer, ...]
     encoder_neurons: int
@@ -69,12 +73,12 @@ class CoreGraph:
         return len(self.core_layer)
 
     def traffic(self) -> tuple[Int, Int, Int]:
-        """Target entries between cores.
+        """Count target entries between pairs of cores.
 
         Returns
         -------
         sender, receiver, entries : ndarray, int64
-            One row a pair of cores that are connected; sender -1 is the host.
+            One row per pair of connected cores; sender -1 is the host.
         """
         neuron_core = np.repeat(np.arange(self.cores), np.diff(self.neuron_offset))
         owner = np.concatenate([np.full(self.encoder_neurons, -1), neuron_core])
@@ -84,7 +88,7 @@ class CoreGraph:
         return pair // self.cores - 1, pair % self.cores, entries
 
     def to_networkx(self) -> networkx.DiGraph[int]:
-        """Cores as nodes (-1: the host), target entries as edge weights: for analysis and drawing."""
+        """Return a graph with cores as nodes (-1 is the host) and target entries as edge weights."""
         import networkx
 
         graph: networkx.DiGraph[int] = networkx.DiGraph()
@@ -96,7 +100,7 @@ class CoreGraph:
 
 
 def verify_cores(graph: CoreGraph, chip: ChipSpec) -> None:
-    """Assert every limit of the chip on every core: a broken one is our own mistake."""
+    """Assert that every core keeps every limit of the chip; a violation is an internal error."""
     bits = np.array([entry.weight_bits for entry in graph.layers])[graph.core_layer]
     axons, neurons = np.diff(graph.axon_offset), np.diff(graph.neuron_offset)
     assert (axons <= graph.core_fold * chip.axons).all(), "axons"

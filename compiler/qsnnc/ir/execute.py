@@ -1,4 +1,4 @@
-"""The layer graph, executed on integers in NumPy: the specification that `verify` and the chip are held against.
+"""Execute the layer graph on integers in NumPy: the specification that `verify` and the chip are checked against.
 
 Products run through float BLAS, which is exact as long as no sum of magnitudes reaches the first integer that the format
 cannot hold: 2**24 in float32, 2**53 in float64.
@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph
 
-#: bytes of the windows that are laid out at a time
+#: bytes of the windows that are written out at a time
 CHUNK = 1 << 26
 #: levels beyond which thresholds are searched instead of compared one by one
 FEW = 16
 
 
 def potentials(layer: Layer, levels: dict[str, Int]) -> Int:
-    """Potentials of a layer, int64 (N, channels, rows, columns), or (N, channels, rows, columns, levels) level-wise."""
+    """Compute the potentials of a layer, int64 (N, channels, rows, columns), with a last axis of levels if level-wise."""
     total: Int | None = None
     for link in layer.connections:
         source = levels[link.source]
@@ -36,7 +36,7 @@ def potentials(layer: Layer, levels: dict[str, Int]) -> Int:
 
 
 def fire(layer: Layer, potential: Int) -> Int:
-    """Levels, int64 (N, channels, rows, columns): how many of a feature's neurons fire."""
+    """Compute levels, int64 (N, channels, rows, columns): how many neurons of each feature fire."""
     if potential.ndim == 5:  # a neuron of a feature has a potential of its own
         return np.asarray((potential >= layer.thresholds[layer.border].transpose(2, 0, 1, 3)).sum(axis=-1), np.int64)
     out = np.zeros(potential.shape, np.int64)
@@ -54,8 +54,8 @@ def fire(layer: Layer, potential: Int) -> Int:
 
 
 def run(layer: Layer, levels: dict[str, Int]) -> Int:
-    """Levels of a layer, or its potentials where they are read out; a max pool by its windows' order, not level by level."""
-    first = layer.thresholds[..., :1]
+    """Compute the levels of a layer, or its potentials if it is the readout layer."""
+    first = layer.thresholds[..., :1]  # a max pool is ranked, which is faster than level by level
     if not layer.readout and all(link.level_wise for link in layer.connections) and (layer.thresholds == first).all():
         return _ranked(layer, levels)
     potential = potentials(layer, levels)
@@ -72,7 +72,7 @@ def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[
     Returns
     -------
     dict
-        Levels of each population by name, int64 (N, channels, rows, columns); for the read-out layer its potentials.
+        Levels of each population by name, int64 (N, channels, rows, columns); for the readout layer its potentials.
     """
     levels = {graph.encoder.name: encoder_levels.reshape(-1, *graph.encoder.shape).astype(np.int64)}
     for layer in graph.layers:
@@ -81,7 +81,7 @@ def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[
 
 
 def _ranked(layer: Layer, levels: dict[str, Int]) -> Int:
-    """Neuron i fires iff at least T neurons i of the window do: so the level is the T-th largest of the window's."""
+    """Compute levels of a max pool: neuron i fires iff T neurons i of the window do, so the level is their T-th largest."""
     windows = []
     for link in layer.connections:
         taps = link.taps(levels[link.source].shape[2:], layer.shape[1:])  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def _ranked(layer: Layer, levels: dict[str, Int]) -> Int:
 
 
 def _padded(levels: Int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-    """Levels (N, channels, positions + 1); the last, that index -1 reads, is the padding."""
+    """Return levels (N, channels, positions + 1), where the last position, read by index -1, is the padding."""
     images, channels = levels.shape[:2]
     out = np.zeros((images, channels, int(np.prod(levels.shape[2:])) + 1), dtype)
     out[..., :-1] = levels.reshape(images, channels, -1)
@@ -107,7 +107,7 @@ def _padded(levels: Int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]
 
 
 def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
-    """One linear map, in the narrowest float format that holds every partial sum."""
+    """Apply a connection, in the narrowest float format that holds every partial sum exactly."""
     channels, rows, columns = shape
     images, positions = len(levels), rows * columns
     out = np.empty((images, channels, positions), np.int64)
@@ -127,7 +127,7 @@ def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
 
 
 def _depthwise(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], taps: Int, out: Int) -> None:
-    """Each channel by itself: tap by tap."""
+    """Convolve each channel by itself, tap by tap."""
     for image, whole in zip(flat, out, strict=True):
         total = np.zeros(whole.shape, kernel.dtype)
         for tap in range(taps.shape[1]):
@@ -136,7 +136,7 @@ def _depthwise(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], 
 
 
 def _grouped(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], taps: Int, groups: int, out: Int) -> None:
-    """Windows laid out as columns of a matrix, some positions at a time."""
+    """Multiply by windows written out as columns of a matrix, some positions at a time."""
     outputs, inputs = len(kernel) // groups, kernel.shape[1]
     step = max(1, CHUNK // (inputs * taps.shape[1] * kernel.itemsize))
     kernel = kernel.reshape(groups, outputs, -1)

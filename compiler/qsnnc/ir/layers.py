@@ -5,7 +5,7 @@ A population has the shape (channels, rows, columns); each feature holds a level
     potential[o, r, c] = sum over its connections of sum over (i, u, v) of weight[o, i, u, v] * level[i, r', c']
 
 and its neuron i of L fires iff potential >= threshold[class of (r, c), o, i]; the level is the number that fire. The last
-layer has no thresholds: its potentials are read out.
+layer is the readout layer: it has no thresholds, and its potentials are the result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from chipsim.mapping import InputSpec
 
 Int = npt.NDArray[np.int64]
 
@@ -38,7 +40,7 @@ class Connection:
         self.weights.setflags(write=False)
 
     def taps(self, shape: tuple[int, int], out: tuple[int, int]) -> Int:
-        """Input positions that each window reads.
+        """Find the input positions that each window reads.
 
         Parameters
         ----------
@@ -63,13 +65,13 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Features of an ONNX tensor: value = scale * (level + zero_point), level in 0 .. levels."""
+    """Features of an ONNX tensor: value = scale * (level + zero_point), with levels from 0 to ``levels``."""
 
     name: str
     tensor: str  # '' where the ONNX graph holds no such tensor
     tensor_shape: tuple[int, ...]  # of one image, as ONNX has it
     shape: tuple[int, int, int]
-    levels: int
+    levels: int  # the largest level, and the number of thermometer neurons per feature; 0: readout
     scale: float
     zero_point: float
 
@@ -80,13 +82,13 @@ class Population:
 
     @property
     def neurons(self) -> int:
-        """Thermometer neurons; a read-out layer has one a feature."""
+        """Number of thermometer neurons; the readout layer has one per feature."""
         return self.features * max(self.levels, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """A threshold whose decision lies inside the float error bound: the layer is tested, not certified."""
+class Uncertain:
+    """An uncertain threshold: rounding of the model's float sums can change its decision."""
 
     channel: int
     border_class: int
@@ -105,31 +107,33 @@ class Layer(Population):
     border: Int  # (rows, columns): the class of each position
     reach: Int  # (border classes, channels, 2): smallest and largest potential that any input reaches
     exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
-    doubts: tuple[Doubt, ...] = field(default=())
+    uncertain: tuple[Uncertain, ...] = field(default=())
     slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
 
     @property
     def readout(self) -> bool:
-        """Whether its potentials are read out instead of fired on."""
+        """Whether it is the readout layer, whose potentials are the result."""
         return self.levels == 0
 
     @property
     def certified(self) -> bool:
-        """Whether its levels equal the ONNX tensor on every input."""
-        return self.exact_sums and not self.doubts
+        """Whether its levels are proved equal to the ONNX tensor for every input."""
+        return self.exact_sums and not self.uncertain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerGraph:
-    """A network on integers, in the order of execution, with the host's two ends."""
+    """A network on integers, in the order of execution, with the encoder and the readout that the host computes."""
 
     encoder: Population
     layers: tuple[Layer, ...]
     encoder_onnx: bytes
     readout_onnx: bytes
     encoder_exact: bool
+    input: InputSpec  # the model's own input tensor, and the rule for uint8 pixels
     output_tensor: str
     output_shape: tuple[int, ...]
+    model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
     of_pixels: bool = False  # whether the encoder's levels are the image itself
 
     def population(self, name: str) -> Population:
@@ -140,12 +144,12 @@ class LayerGraph:
 
     @property
     def certified(self) -> bool:
-        """Whether the whole equals the ONNX network on every input."""
+        """Whether the network is proved bit-exact with the ONNX model for every input."""
         return self.encoder_exact and all(layer.certified for layer in self.layers)
 
 
 def verify_layers(graph: LayerGraph) -> None:
-    """Assert every rule of the layer graph: a broken one is our own mistake."""
+    """Assert every rule of the layer graph; a violation is an internal error."""
     known: dict[str, Population] = {graph.encoder.name: graph.encoder}
     assert graph.encoder.levels >= 1
     for layer in graph.layers:
@@ -164,7 +168,7 @@ def verify_layers(graph: LayerGraph) -> None:
         assert layer.connections, layer.name
         for link in layer.connections:
             source = known[link.source]
-            assert source.levels > 0, f"{layer.name} reads a layer that never fires"
+            assert source.levels > 0, f"{layer.name} reads the readout layer"
             out, per_group = link.weights.shape[:2]
             assert out == channels, layer.name
             assert per_group * link.groups == source.shape[0], layer.name
@@ -180,7 +184,7 @@ def verify_layers(graph: LayerGraph) -> None:
 
 
 def reachable(connections: tuple[Connection, ...], sources: dict[str, Population], layer: tuple[int, int, int]) -> Int:
-    """Smallest and largest potential of each feature over all inputs.
+    """Compute the smallest and largest potential of each feature over all inputs.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How an image enters the chip: each pixel a thermometer, or digits of a few bits with weights to match.
+"""Code the pixels of an image that enters the chip: as a thermometer, or in bit planes with weights to match.
 
 Thermometer: a pixel of L levels is L neurons, as any feature is. Digits: the pixel is a sum of coefficients 1, 2, 4, ...,
 the last of which is what is left of L, so that they sum to L and every level is the sum of some of them. A reader's weight
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping.pixels import NO_LEVEL
-from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.weights import bits_needed, weight_range
 
 #: the oldest opset that has all operators that turn levels into bits
 OPSET = 10
@@ -26,7 +26,7 @@ OPSET = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Code:
-    """What becomes of a pixel: how many neurons send each coefficient."""
+    """A code of a pixel: its coefficients, and how many neurons send each."""
 
     weight_bits: int  # 0: a thermometer
     coefficients: tuple[int, ...]
@@ -34,33 +34,35 @@ class Code:
 
     @property
     def neurons(self) -> int:
-        """Neurons of a pixel."""
+        """Number of neurons per pixel."""
         return sum(self.senders)
 
     def __str__(self) -> str:
         if not self.weight_bits:
-            return f"thermometer, {self.neurons} neurons a pixel"
+            return f"a thermometer code of {self.neurons} neurons per pixel"
         return (
-            f"bit planes for {self.weight_bits}-bit weights, {self.neurons} neurons a pixel ("
+            f"bit planes for {self.weight_bits}-bit weights, {self.neurons} neurons per pixel ("
             + ", ".join(f"{count} for {c}" for c, count in zip(self.coefficients, self.senders, strict=True))
             + ")"
         )
 
 
 def thermometer(levels: int) -> Code:
-    """One neuron a level."""
+    """Return the thermometer code: one neuron per level."""
     return Code(0, (1,) * levels, (1,) * levels)
 
 
 def digits(levels: int, low: int, high: int, bits: int) -> Code | None:
-    """Bit planes for weights low .. high on a chip with weights of so many bits; None where those cannot hold the sign.
+    """Return bit planes for weights from low to high on a chip with weights of that many bits.
+
+    None if weights of that many bits cannot be negative and some are.
 
     Examples
     --------
     >>> digits(255, -1, 1, 8).senders
     (1, 1, 1, 1, 1, 1, 1, 2)
     """
-    bottom, top = _range(bits)
+    bottom, top = weight_range(bits)
     if low < 0 and not bottom:
         return None
     count = levels.bit_length()
@@ -70,13 +72,8 @@ def digits(levels: int, low: int, high: int, bits: int) -> Code | None:
     return Code(bits, tuple(coefficients), tuple(need))
 
 
-def _range(bits: int) -> tuple[int, int]:
-    """Smallest and largest weight of so many bits; of one bit {0, 1}."""
-    return (0, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-
-
 def encode(graph: LayerGraph, code: Code) -> LayerGraph:
-    """The same network with its first population in a code of bits."""
+    """Return the same network with its first population in a code of bits."""
     if not code.weight_bits:
         return graph
     old = graph.encoder
@@ -97,7 +94,7 @@ def encode(graph: LayerGraph, code: Code) -> LayerGraph:
 
 
 def codes(graph: LayerGraph, chip: ChipSpec) -> list[Code]:
-    """The thermometer, and bit planes for each width of weights that makes fewer neurons of a pixel."""
+    """List the codes to choose from: the thermometer, and bit planes for each weight width that needs fewer neurons."""
     import onnx
 
     levels = graph.encoder.levels
@@ -116,9 +113,9 @@ def codes(graph: LayerGraph, chip: ChipSpec) -> list[Code]:
 
 
 def _coded(link: Connection, code: Code) -> Connection:
-    """A connection that reads the digits: each product goes to the first neurons of its digit that can hold it."""
+    """Rewrite a connection to read the digits: each product goes to the first neurons of its digit that can hold it."""
     out, inputs, *kernel = link.weights.shape
-    low, high = _range(code.weight_bits)
+    low, high = weight_range(code.weight_bits)
     parts: list[Int] = []
     for coefficient, senders in zip(code.coefficients, code.senders, strict=True):
         rest = link.weights * coefficient
@@ -128,12 +125,12 @@ def _coded(link: Connection, code: Code) -> Connection:
             rest = rest - held
         assert not rest.any(), "a digit's neurons hold every product"
     weights = np.stack(parts, axis=2).reshape(out, inputs * code.neurons, *kernel)
-    assert width(weights) <= code.weight_bits
+    assert bits_needed(weights) <= code.weight_bits
     return replace(link, weights=weights)
 
 
 def _appended(content: bytes, old: Population, code: Code) -> bytes:
-    """The encoder with its levels as bits, int32 [N, channels * neurons, rows, columns]; `NO_LEVEL` stays."""
+    """Append the code to the encoder: levels as bits, int32 [N, channels * neurons, rows, columns]; `NO_LEVEL` stays."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,8 +1,8 @@
-"""Scatter and gather: levels become thermometer neurons, linear maps become axons that carry one bit each.
+"""Lower layers to spiking neurons: levels become thermometer neurons, and each axon carries one bit.
 
-A *site* is a set of neurons that read the same axons: all output channels (of one group) of one position. A *block* is a
-set of axons that always come together: all levels of all input channels (of one group) at one position. Sites and blocks
-stay index maps; no synapse is written out here.
+A *site* is an output position: the neurons of all output channels (of one group) at one position, which read the same
+axons. A *block* is an input tile: the axons of all levels of all input channels (of one group) at one position, which
+always go together. Sites and blocks stay index maps; no synapse is written out here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
-from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.weights import bits_of_connections
+from qsnnc.lower.ranges import ranges
 from qsnnc.lower.relays import schedule
 from qsnnc.lower.removal import Survivors, keep_all, survivors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronLayer:
-    """One layer's neurons, as sites that read blocks of sources.
+    """The neurons of a layer, as sites (output positions) that read blocks (input tiles) of sources.
 
     ``site_blocks[s, t]`` is the block at tap t of site s, -1 in the padding. Sites run position by position, and in a
     position group by group; those of one group have equal weights at equal taps. Site s holds the elements
@@ -51,34 +52,34 @@ class NeuronLayer:
 
     @property
     def neurons(self) -> int:
-        """Neurons that are left."""
+        """Number of neurons that are kept."""
         return len(self.site_elements)
 
     @property
     def site_size(self) -> Int:
-        """Neurons of each site."""
+        """Number of neurons of each site."""
         return np.diff(self.site_offset)
 
     @property
     def block_width(self) -> Int:
-        """Axons of each block."""
+        """Number of axons of each block."""
         return np.diff(self.block_offset)
 
     def elements(self, site: int, first: int, last: int) -> Int:
-        """Elements of some of a site's neurons."""
+        """Return the elements of some of a site's neurons."""
         start = int(self.site_offset[site])
         return self.site_elements[start + first : start + last]
 
     def channels(self, elements: Int) -> Int:
-        """Output channel of each element."""
+        """Return the output channel of each element."""
         return elements // (self.layer.neurons // self.layer.shape[0])
 
     def rows(self, block: int) -> Int:
-        """Input channel of each axon of a block."""
+        """Return the input channel of each axon of a block."""
         return self.block_rows[self.block_offset[block] : self.block_offset[block + 1]]
 
     def tile(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
-        """Weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
+        """Return weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
         for link in self.layer.connections:
             size = link.weights.shape[2] * link.weights.shape[3]
             if tap < size:
@@ -93,12 +94,12 @@ class NeuronLayer:
 def lower(
     graph: LayerGraph, chip: ChipSpec, *, keep_dead: bool = False
 ) -> tuple[tuple[NeuronLayer, ...], tuple[Violation, ...]]:
-    """Turn every layer's features into neurons, and check what does not depend on how cores are filled.
+    """Lower every layer to neurons, and check the limits that do not depend on how cores are filled.
 
     Parameters
     ----------
     keep_dead : bool
-        Keep the neurons that never fire, always fire, or that nothing reads.
+        Keep the neurons that never fire, always fire or are read by nothing.
 
     Returns
     -------
@@ -109,31 +110,31 @@ def lower(
     """
     left = keep_all(graph) if keep_dead else survivors(graph)
     timed = schedule(graph, left, chip.max_delay, keep_dead=keep_dead)
-    bases: dict[str, int] = {graph.encoder.name: 0}
-    populations: dict[str, Population] = {graph.encoder.name: graph.encoder}
-    base = graph.encoder.neurons
+    encoder = graph.encoder
     kept = {name: entry.kept for name, entry in timed.left.items()}
-    kept[graph.encoder.name] = np.ones((*graph.encoder.shape, graph.encoder.levels), bool)
+    kept[encoder.name] = np.ones((*encoder.shape, encoder.levels), bool)
+    sources = _Sources({encoder.name: encoder}, kept, {encoder.name: 0}, encoder.neurons)
     lowered: list[NeuronLayer] = []
     violations: list[Violation] = []
     for layer in timed.layers:
         violations += ranges(layer, chip)
-        need = max(width(link.weights) for link in layer.connections)
+        need = bits_of_connections(layer.connections)
         bits = next((b for b in sorted(chip.weight_bits) if b >= need), max(chip.weight_bits))
-        tick, stays = timed.ticks[layer.name], timed.left[layer.name]
-        lowered.append(_layer(layer, tick, bits, populations, bases, base, kept, stays))
-        bases[layer.name], populations[layer.name] = base, layer
-        base += layer.neurons
+        lowered.append(_layer(layer, timed.ticks[layer.name], bits, timed.left[layer.name], sources))
+        sources.populations[layer.name], sources.bases[layer.name] = layer, sources.elements
+        sources.elements += layer.neurons
     return tuple(lowered), tuple(violations)
 
 
 def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: ChipSpec) -> None:
-    """Assert that every element is at most one neuron of one site, that blocks hold sources that are there, and that all
-    axons of a neuron carry the same frame: a spike of tick t waits the rest of the way to its reader's tick, and can.
+    """Assert the rules of lowered layers.
+
+    Every element is at most one neuron of one site; blocks hold sources that were kept; and all axons of a neuron carry
+    the same frame: every spike can be delayed until the tick of its reader.
     """
     base = graph.encoder.neurons
     size = base + sum(entry.layer.neurons for entry in neurons)
-    fires = np.zeros(size, np.int64)  # tick of each source; a layer that is read out is none
+    fires = np.zeros(size, np.int64)  # tick of each source; the readout layer is none
     there = np.ones(size, bool)  # what was removed is no source
     for entry in neurons:
         name, total = entry.layer.name, entry.layer.neurons
@@ -171,132 +172,104 @@ def _verify_relay(entry: NeuronLayer) -> None:
     assert len(np.unique(source - elements)) <= 1, f"{name}: repeats another neuron than its own"
 
 
-def ranges(layer: Layer, chip: ChipSpec) -> list[Violation]:
-    """Weights, potentials and thresholds against the chip's widths."""
-    found = []
-    need = max(width(link.weights) for link in layer.connections)
-    widest = max(chip.weight_bits)
-    if need > widest:
-        if layer.kind == "add":
-            advice = "It brings tensors together whose scales have no small ratio: give them one scale."
-        else:
-            advice = "Quantize them to fewer bits (a falling activation negates its weights: -128 has no 8-bit negative)."
-        found.append(
-            Violation(
-                "weight-bits",
-                layer.name,
-                "columns",
-                need,
-                widest,
-                f"its weights need {need} bits; chip '{chip.name}' has {widest} at most. {advice}",
-            )
-        )
-    low, high = int(layer.reach[..., 0].min()), int(layer.reach[..., 1].max())
-    # the verifier bounds the positive and the negative weights apart, which is what reach does for levels from 0
-    if high > chip.potential_max or low < chip.potential_min:
-        found.append(
-            Violation(
-                "potential",
-                layer.name,
-                "potential",
-                max(high, -low),
-                chip.potential_max,
-                f"its potentials reach {low} to {high}; chip '{chip.name}' holds {chip.potential_min} to "
-                f"{chip.potential_max}. "
-                "Use fewer levels, fewer weight bits or a smaller fan-in.",
-            )
-        )
-    if layer.thresholds.size:
-        bottom, top = int(layer.thresholds.min()), int(layer.thresholds.max())
-        if top > chip.threshold_max or bottom < chip.threshold_min:
-            found.append(
-                Violation(
-                    "threshold",
-                    layer.name,
-                    "potential",
-                    max(top, -bottom),
-                    chip.threshold_max,
-                    f"its thresholds reach {bottom} to {top}; chip '{chip.name}' holds {chip.threshold_min} to "
-                    f"{chip.threshold_max}. Use fewer levels, fewer weight bits or a smaller fan-in.",
-                )
-            )
-    return found
+@dataclass(slots=True)
+class _Sources:
+    """The populations that were lowered so far: which of their neurons are kept, and the number of their first element."""
+
+    populations: dict[str, Population]
+    kept: dict[str, npt.NDArray[np.bool_]]  # (channels, rows, columns, levels), of all populations
+    bases: dict[str, int]
+    elements: int  # of all of them
 
 
-def _layer(
-    layer: Layer,
-    tick: int,
-    bits: int,
-    populations: dict[str, Population],
-    bases: dict[str, int],
-    base: int,
-    kept: dict[str, npt.NDArray[np.bool_]],
-    left: Survivors,
-) -> NeuronLayer:
-    channels, rows, columns = layer.shape
-    levels = max(layer.levels, 1)
+def _layer(layer: Layer, tick: int, bits: int, left: Survivors, sources: _Sources) -> NeuronLayer:
+    """Lower a layer: its output positions as sites, the input positions of its connections as blocks."""
     by_level = any(link.level_wise for link in layer.connections)
-    groups = channels * levels if by_level else lcm(*(link.groups for link in layer.connections))
-    elements = np.arange(channels * rows * columns * levels).reshape(channels, rows * columns, levels)
-    if by_level:
-        sites = elements.transpose(1, 0, 2).reshape(-1, 1)  # (position, channel, level) sites of one neuron
-    else:
-        per = channels // groups
-        sites = elements.reshape(groups, per, rows * columns, levels).transpose(2, 0, 1, 3).reshape(-1, per * levels)
+    groups = (
+        layer.neurons // (layer.shape[1] * layer.shape[2]) if by_level else lcm(*(link.groups for link in layer.connections))
+    )
+    sites = _sites(layer, groups, by_level=by_level)
     stays = left.kept.reshape(-1)[sites]
     taps: list[Int] = []
-    blocks: list[Int] = []
-    block_rows: list[Int] = []
-    widths: list[Int] = []
+    blocks: list[_Blocks] = []
     link_offset = [0]
     for link in layer.connections:
-        source = populations[link.source]
-        taken = link.taps(source.shape[1:], (rows, columns))
-        positions = source.shape[1] * source.shape[2]
-        own = np.arange(source.neurons).reshape(source.shape[0], positions, source.levels)
-        if by_level:
-            block = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a block
-            link_groups = source.shape[0] * source.levels
-        else:
-            link_groups = link.groups
-            by_group = own.reshape(link_groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
-            block = by_group.reshape(link_groups * positions, -1)
-        mine = kept[link.source].reshape(-1)[block]
-        group = np.arange(groups) * link_groups // groups
-        at = taken[:, None, :] + (group * positions)[None, :, None] + link_offset[-1]
-        taps.append(np.where(taken[:, None, :] >= 0, at, -1).reshape(-1, taken.shape[1]))
-        blocks.append(block[mine] + bases[link.source])
-        block_rows.append(block[mine] // (positions * source.levels) % link.weights.shape[1])
-        widths.append(mine.sum(axis=1))
-        link_offset.append(link_offset[-1] + len(block))
-    site_blocks = np.concatenate(taps, axis=1)
-    width_of = np.concatenate(widths)
+        read = _blocks(link, sources, by_level=by_level)
+        taps.append(_taps(link, sources.populations[link.source], layer, groups, read.groups, link_offset[-1]))
+        blocks.append(read)
+        link_offset.append(link_offset[-1] + len(read.width))
+    site_blocks, width = np.concatenate(taps, axis=1), np.concatenate([read.width for read in blocks])
     # nothing is read by an empty site, nor from an empty block
     site_blocks[~stays.any(axis=1)] = -1
-    site_blocks[np.where(site_blocks >= 0, width_of[site_blocks], 0) == 0] = -1
-    read = np.where(site_blocks >= 0, width_of[site_blocks], 0).sum(axis=1)
+    site_blocks[np.where(site_blocks >= 0, width[site_blocks], 0) == 0] = -1
     return NeuronLayer(
         layer=layer,
         tick=tick,
         weight_bits=bits,
-        fan_in=int(read.max()),
+        fan_in=int(np.where(site_blocks >= 0, width[site_blocks], 0).sum(axis=1).max()),
         groups=groups,
         site_offset=np.concatenate([[0], np.cumsum(stays.sum(axis=1))]),
         site_elements=sites[stays].astype(np.int64),
         site_blocks=site_blocks,
-        block_offset=np.concatenate([[0], np.cumsum(width_of)]),
-        block_sources=np.concatenate(blocks),
-        block_rows=np.concatenate(block_rows),
+        block_offset=np.concatenate([[0], np.cumsum(width)]),
+        block_sources=np.concatenate([read.sources for read in blocks]),
+        block_rows=np.concatenate([read.rows for read in blocks]),
         link_offset=np.array(link_offset),
-        base=base,
+        base=sources.elements,
         thresholds=left.thresholds.reshape(-1),
         removed=left.removed,
-        synapses=sum(_synapses(link, left.kept, kept[link.source]) for link in layer.connections),
+        synapses=sum(_synapses(link, left.kept, sources.kept[link.source]) for link in layer.connections),
     )
 
 
+def _sites(layer: Layer, groups: int, *, by_level: bool) -> Int:
+    """Elements of each site, (sites, neurons): position by position, and in a position group by group."""
+    channels, rows, columns = layer.shape
+    levels = max(layer.levels, 1)
+    elements = np.arange(channels * rows * columns * levels).reshape(channels, rows * columns, levels)
+    if by_level:
+        return elements.transpose(1, 0, 2).reshape(-1, 1)  # (position, channel, level) sites of one neuron
+    per = channels // groups
+    return elements.reshape(groups, per, rows * columns, levels).transpose(2, 0, 1, 3).reshape(-1, per * levels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Blocks:
+    """The blocks of one connection: group by group, and in a group position by position."""
+
+    groups: int
+    width: Int  # kept axons of each block
+    sources: Int  # global elements of all their axons
+    rows: Int  # input channel in its group of each axon
+
+
+def _blocks(link: Connection, known: _Sources, *, by_level: bool) -> _Blocks:
+    """Gather the kept axons of each block of a connection."""
+    source = known.populations[link.source]
+    positions = source.shape[1] * source.shape[2]
+    own = np.arange(source.neurons).reshape(source.shape[0], positions, source.levels)
+    if by_level:
+        block = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a block
+        groups = source.shape[0] * source.levels
+    else:
+        groups = link.groups
+        by_group = own.reshape(groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
+        block = by_group.reshape(groups * positions, -1)
+    mine = known.kept[link.source].reshape(-1)[block]
+    rows = block[mine] // (positions * source.levels) % link.weights.shape[1]
+    return _Blocks(groups, mine.sum(axis=1), block[mine] + known.bases[link.source], rows)
+
+
+def _taps(link: Connection, source: Population, layer: Layer, groups: int, link_groups: int, first: int) -> Int:
+    """Block that each site reads at each tap of a connection, -1 in the padding; ``first`` is its first block."""
+    taken = link.taps(source.shape[1:], layer.shape[1:])
+    group = np.arange(groups) * link_groups // groups
+    at = taken[:, None, :] + (group * source.shape[1] * source.shape[2])[None, :, None] + first
+    return np.where(taken[:, None, :] >= 0, at, -1).reshape(-1, taken.shape[1])
+
+
 def _synapses(link: Connection, kept: npt.NDArray[np.bool_], sources: npt.NDArray[np.bool_]) -> int:
-    """Non-zero weights, one for each axon and neuron that they join."""
+    """Count synapses: non-zero weights, one for each axon and neuron that they connect."""
     channels, rows, columns, _ = kept.shape
     taps = link.taps(sources.shape[1:3], (rows, columns))  # type: ignore[arg-type]
     outputs, inputs = channels // link.groups, link.weights.shape[1]

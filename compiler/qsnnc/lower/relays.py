@@ -1,7 +1,7 @@
-"""Time: in which tick each layer works, and relay neurons where a spike has to wait longer than the chip can delay it.
+"""Schedule layers by tick, and insert relay neurons where a spike must wait longer than the chip can delay it.
 
-A layer works one tick after the last of its sources. Where arms of different depth meet (a residual addition, a
-concatenation), the spikes of the shallow one wait. Up to the chip's largest delay M they wait on their way. Beyond it they
+A layer works one tick after the last of its sources. Where branches of different depth meet (a residual addition, a
+concatenation), the spikes of the shallower one wait. Up to the chip's largest delay M they wait on their way. Beyond it they
 pass relays, neurons with one axon of weight 1 and a threshold of 1: a source's relay k works k * M ticks after it. A reader
 that is d ticks away reads relay ceil(d / M) - 1, which is the fewest that can bridge d, and all readers share the relays of
 a source. Only those neurons are relayed that a reader behind the relay has a weight for.
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.model.layer_names import free_name
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
+from qsnnc.ir.names import free_name
 from qsnnc.lower.removal import Survivors, readers
 
 Bool = npt.NDArray[np.bool_]
@@ -24,7 +24,7 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """The layers with their relays, each relay before its first reader, and what each of them keeps."""
+    """The layers and relays in order, each relay before its first reader, with their ticks and the neurons they keep."""
 
     layers: tuple[Layer, ...]  # a connection to a layer that is too far away names its relay
     ticks: dict[str, int]  # of every population
@@ -32,7 +32,7 @@ class Schedule:
 
 
 def schedule(graph: LayerGraph, left: dict[str, Survivors], max_delay: int, *, keep_dead: bool = False) -> Schedule:
-    """Give every layer its tick, and put relays where a connection takes longer than ``max_delay``.
+    """Give every layer its tick, and insert relays where a connection takes longer than ``max_delay``.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def schedule(graph: LayerGraph, left: dict[str, Survivors], max_delay: int, *, k
 
 
 def depths(graph: LayerGraph) -> dict[str, int]:
-    """Tick of each population, one after the last of its sources; the encoder's is 0."""
+    """Compute the tick of each population: one after the last of its sources, and 0 for the encoder."""
     ticks = {graph.encoder.name: 0}
     for layer in graph.layers:
         ticks[layer.name] = 1 + max(ticks[link.source] for link in layer.connections)
@@ -78,7 +78,7 @@ def depths(graph: LayerGraph) -> dict[str, int]:
 
 
 def relay_of(reached: Population, source: Population, name: str) -> Layer:
-    """A layer that repeats the neurons of ``reached``, which is the source or a relay of it."""
+    """Return a layer that repeats the neurons of ``reached``, which is the source or a relay of it."""
     channels, rows, columns = source.shape
     link = Connection(reached.name, np.ones((channels, 1, 1, 1), np.int64), groups=channels, level_wise=True)
     return Layer(
@@ -99,14 +99,14 @@ def relay_of(reached: Population, source: Population, name: str) -> Layer:
 
 
 def _hops(delay: int, max_delay: int) -> int:
-    """Relays that a spike passes on a way of so many ticks."""
+    """Count the relays that a spike passes if it has to wait that many ticks."""
     return -(-delay // max_delay) - 1
 
 
 def _relayed(
     graph: LayerGraph, left: dict[str, Survivors], ticks: dict[str, int], max_delay: int, *, keep_dead: bool
 ) -> dict[tuple[str, int], Bool]:
-    """Neurons (channels, rows, columns, levels) of each relay of each source: those that a reader behind it reads."""
+    """Find the neurons (channels, rows, columns, levels) of each relay of each source: those that are read behind it."""
     wanted: dict[tuple[str, int], Bool] = {}
     for layer in graph.layers:
         for link in layer.connections:

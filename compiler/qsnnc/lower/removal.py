@@ -1,9 +1,9 @@
-"""Neurons that need not be on the chip: those that never fire, always fire, or that nothing reads.
+"""Remove neurons that need not be on the chip: those that never fire, always fire or are read by nothing.
 
 Forwards, each feature's level is bounded over all inputs, so that a neuron whose threshold no potential reaches is dead and
 one that every potential meets is constant. Backwards, a neuron stays if one that stays has a weight for it. What the
-constant ones that go would have added is taken off the thresholds of their consumers. Potentials that are read out have no
-threshold to take it off: a constant neuron that the read-out reads stays.
+removed constant ones would have added is subtracted from the thresholds of their consumers. The readout layer has no
+thresholds: a constant neuron that it reads stays.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survivors:
-    """Which neurons of a population stay, and at which thresholds; both (channels, rows, columns, levels)."""
+    """The neurons of a population that are kept, and their thresholds; both (channels, rows, columns, levels)."""
 
     kept: Bool
     thresholds: Int
     removed: Removed
-    reach: tuple[Int, Int] | None = None  # potentials of what stays, each (channels, rows, columns, levels or 1)
+    reach: tuple[Int, Int] | None = None  # potentials of what is kept, each (channels, rows, columns, levels or 1)
 
 
 def thresholds_of(layer: Layer) -> Int:
-    """Threshold of each neuron, int64 (channels, rows, columns, levels); zeros, one a feature, where it is read out."""
+    """Return the threshold of each neuron, int64 (channels, rows, columns, levels); zeros for the readout layer."""
     if layer.readout:
         return np.zeros((*layer.shape, 1), np.int64)
     return np.ascontiguousarray(layer.thresholds[layer.border].transpose(2, 0, 1, 3))
 
 
 def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
-    """Every neuron of every layer, as the network has it."""
+    """Keep every neuron of every layer."""
     found = {}
     for layer in graph.layers:
         thresholds = thresholds_of(layer)
@@ -50,12 +50,12 @@ def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
 def survivors(
     graph: LayerGraph, whole: Collection[str] = (), bounds: dict[str, tuple[Int, Int]] | None = None
 ) -> dict[str, Survivors]:
-    """Find the neurons that decide anything; every score and every level that is left stays what it was.
+    """Find the neurons that are needed; all scores, and the levels of kept neurons, stay the same.
 
     Parameters
     ----------
     whole : collection of str
-        Layers whose features stay or go with all their neurons, as where a level is sent as one word.
+        Layers whose features are kept or removed with all their neurons, as where a level is sent as one word.
     bounds : dict, optional
         `potential_bounds` of the same network, where they are known.
     """
@@ -71,7 +71,7 @@ def survivors(
             if gone.any():
                 folded += _sum(link, gone, layer)
         if layer.readout:
-            assert not folded.any(), "a read-out has no threshold to fold into"
+            assert not folded.any(), "the readout layer has no threshold to fold into"
             found[layer.name] = Survivors(mine, thresholds, Removed())
             continue
         never, always = thresholds > high, thresholds <= low
@@ -84,7 +84,7 @@ def survivors(
 
 
 def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
+    """Compute the smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
     # whether each neuron fires on every input, and whether it fires on any
     fires: dict[str, tuple[Bool, Bool]] = {}
     source = graph.encoder
@@ -110,7 +110,7 @@ def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
 def _read(
     graph: LayerGraph, bounds: dict[str, tuple[Int, Int]], whole: Collection[str]
 ) -> tuple[dict[str, Bool], dict[str, Bool]]:
-    """Neurons that stay, from the last layer to the first, and those that always fire; the encoder's all stay."""
+    """Find the neurons that are kept, from the last layer to the first, and those that always fire."""
     populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
     sizes = {name: (*entry.shape, max(entry.levels, 1)) for name, entry in populations.items()}
     read = {name: np.zeros(size, bool) for name, size in sizes.items()}
@@ -131,14 +131,14 @@ def _read(
         for link in layer.connections:
             found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found
-            # neither a read-out nor a largest level has thresholds that could take a constant neuron's part
+            # neither a readout nor a largest level has thresholds that could take a constant neuron's part
             if layer.readout or (link.level_wise and name in whole):
                 read_out[link.source] |= found
     return kept, constant
 
 
 def _sum(link: Connection, fired: Bool, layer: Layer) -> Int:
-    """What a map makes of spikes (channels, rows, columns, levels), for each neuron, or for all levels of a feature."""
+    """Compute what a connection adds for spikes (channels, rows, columns, levels), per neuron or per feature."""
     if link.level_wise:
         parts = [convolve(link, fired[None, ..., i].astype(np.int64), layer.shape)[0] for i in range(fired.shape[-1])]
         return np.stack(parts, axis=-1)
@@ -146,7 +146,7 @@ def _sum(link: Connection, fired: Bool, layer: Layer) -> Int:
 
 
 def readers(link: Connection, kept: Bool, source: Population) -> Bool:
-    """Neurons of the source that at least one of the kept neurons has a weight for."""
+    """Find the neurons of the source that at least one of the kept neurons has a weight for."""
     channels, rows, columns, _ = kept.shape
     groups = kept if link.level_wise else np.asarray(kept.any(axis=-1, keepdims=True))
     taps = link.taps(source.shape[1:], (rows, columns))

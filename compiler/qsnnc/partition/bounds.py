@@ -1,4 +1,4 @@
-"""How few cores a layer can take: columns, axons and target entries, each with its own proof.
+"""Prove how few cores a layer can take, by columns, axons and target entries.
 
 Columns: a core with fold f and weights of w bits holds at most c = columns // (f w) neurons. Axons: it holds f R of them,
 and whatever n sites it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
@@ -24,6 +24,7 @@ from math import ceil
 import numpy as np
 
 from chipsim.chip import ChipSpec
+from qsnnc.errors import Limit
 from qsnnc.ir.layers import Connection, Int, Population
 from qsnnc.lower.neurons import NeuronLayer
 
@@ -33,15 +34,15 @@ CHAIN = 64
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Fewest cores of a layer, what limits it, and the fold at which most sites fit a core."""
+    """A lower bound of a layer's cores, what limits it, and the fold at which most sites fit a core."""
 
     cores: int
-    limiting: str  # columns, axons or targets
+    limiting: Limit  # columns, axons or targets
     fold: int
 
 
 def smallest_folds(neurons: NeuronLayer, chip: ChipSpec) -> Int:
-    """Smallest fold whose axons are enough for each site, int64 (sites,)."""
+    """Find the smallest fold with enough axons for each site, int64 (sites,)."""
     blocks = neurons.site_blocks
     axons = np.where(blocks >= 0, neurons.block_width[blocks], 0).sum(axis=1)
     folds = np.array(chip.folds)
@@ -49,7 +50,7 @@ def smallest_folds(neurons: NeuronLayer, chip: ChipSpec) -> Int:
 
 
 def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: ChipSpec, entries: int) -> Bound:
-    """Bound of a layer every neuron of which fits a core.
+    """Bound the cores of a layer whose every neuron fits a core.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
         open_ = [pair for f, pair in served.items() if f >= fold]
         columns += Fraction(int(sizes[sizes > 0][mine].sum()), max(pair[0] for pair in open_))
         both += int(mine.sum()) / max(pair[1] for pair in open_)
-    counts = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
+    counts: dict[Limit, int] = {"columns": ceil(columns), "axons": ceil(both), "targets": -(-entries // chip.targets)}
     cores = max(counts.values())
     limiting = next(name for name, count in counts.items() if count == cores)
     widest = int(needed.max(initial=min(chip.folds)))
@@ -80,7 +81,7 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
 
 
 def _sites_a_core(room: int, size: int, most: int) -> Fraction:
-    """Most sites that a core serves on average, cut ones counted in parts."""
+    """Bound the sites that a core serves on average, where parts of a site count as fractions."""
     if most == 0:
         return Fraction(0)
     best = min(Fraction(room, size), Fraction((most - 1) * CHAIN + 1, CHAIN))
@@ -102,7 +103,7 @@ class _Least:
         ]
 
     def most_sites(self, axons: int) -> int:
-        """Most sites whose blocks can fit; bisection over a growing function."""
+        """Find the most sites whose blocks can fit, by bisection over a growing function."""
         low, high = 0, len(self.neurons.site_blocks)
         while low < high:
             middle = (low + high + 1) // 2
@@ -113,7 +114,7 @@ class _Least:
         return low
 
     def axons(self, sites: int) -> int:
-        """Fewest axons of so many sites."""
+        """Bound the axons of a number of sites from below."""
         rows, columns = self.neurons.layer.shape[1:]
         kinds = self.neurons.groups
         total = 0
@@ -131,7 +132,7 @@ class _Least:
 
 
 def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, int], sites: int) -> int:
-    """Fewest input positions that any ``sites`` windows of a map cover.
+    """Bound the input positions that any ``sites`` windows cover from below.
 
     Pushing the windows together along one axis and then the other never makes their union larger, so a staircase of
     rows is the smallest, and of the staircases those with all rows but one full. Along an axis, n windows cover at
@@ -155,7 +156,7 @@ def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, i
 
 
 def _line(span: list[int]) -> tuple[float, float]:
-    """A line below the covered length: start + slope * windows <= span."""
+    """Find a line below the covered length: start + slope * windows <= span."""
     if len(span) == 1:
         return 0.0, float(span[0])
     slope = min(b - a for a, b in pairwise(span))
@@ -163,7 +164,7 @@ def _line(span: list[int]) -> tuple[float, float]:
 
 
 def _covered(link: Connection, axis: int, size: int, windows: int) -> list[int]:
-    """Fewest positions of one axis that 1, 2, ... windows cover."""
+    """Bound the positions of one axis that 1, 2, ... windows cover from below."""
     kernel, stride = link.weights.shape[2 + axis], link.strides[axis]
     if link.dilations[axis] > 1:
         return [1] * windows if link.pads[axis] or link.pads[axis + 2] else [kernel] * windows

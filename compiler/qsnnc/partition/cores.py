@@ -1,4 +1,4 @@
-"""Neurons to cores: consumers first, because they decide how many target entries a neuron needs."""
+"""Assign neurons to cores: consumers first, because they decide how many target entries a neuron needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
+from qsnnc.partition.estimate import cores_violation
 from qsnnc.partition.fill import Filling, fill
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """The cores of a layer, to the last axon; a crossbar stands once for all cores that have the same one."""
+    """The cores of a layer with all their axons; cores with equal crossbars share one."""
 
     sources: tuple[Int, ...]  # of each core's axons, global elements
     elements: tuple[Int, ...]
@@ -40,9 +41,9 @@ def partition(
     Returns
     -------
     cores : CoreGraph or None
-        None where something does not fit.
+        None if the network does not fit.
     layers : tuple of CoreLayer
-        What is known of each layer, fitting or not.
+        What is known of each layer, whether the network fits or not.
     violations : tuple of Violation
     """
     populations = {graph.encoder.name: graph.encoder, **{entry.layer.name: entry.layer for entry in neurons}}
@@ -50,7 +51,6 @@ def partition(
     written: list[Written | None] = []
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
-    total = 0
     for layer in reversed(neurons):
         asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
@@ -65,27 +65,11 @@ def partition(
             violations.append(found)
         written.append(cores)
         summaries.append(_summary(layer, filling, bound, found, cores.zero_rows if cores else 0))
-        total += summaries[-1].cores
     written.reverse()
     summaries.reverse()
     violations.reverse()
-    if total > chip.cores:
-        worst = max(range(len(summaries)), key=lambda i: summaries[i].bound)
-        name = summaries[worst].layer.name
-        violations.append(
-            Violation(
-                "cores",
-                name,
-                "cores",
-                total,
-                chip.cores,
-                f"the network needs {'at least ' if None in written else ''}{total} cores, {name} alone "
-                f"{summaries[worst].bound} (limited by {summaries[worst].limiting}); "
-                f"chip '{chip.name}' has {chip.cores_said}. Use a chip file with a larger grid, fewer activation levels "
-                "(each takes a neuron), or narrower weights, "
-                f"first in {name}.",
-            )
-        )
+    if sum(entry.cores for entry in summaries) > chip.cores:
+        violations.append(cores_violation(tuple(summaries), graph, chip, estimated=False))
     if violations or any(cores is None for cores in written):
         return None, tuple(summaries), tuple(violations)
     complete = [cores for cores in written if cores is not None]
@@ -93,7 +77,7 @@ def partition(
 
 
 def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation | None:
-    """The first limit that a single neuron of the layer breaks."""
+    """Find the first limit that a single neuron of the layer exceeds."""
     name, widest = layer.layer.name, chip.max_fold * chip.axons
     if layer.fan_in > widest:
         return Violation(
@@ -102,7 +86,7 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
             "axons",
             layer.fan_in,
             widest,
-            f"a neuron needs {layer.fan_in} axons; chip '{chip.name}' allows {widest} ({chip.axons} rows "
+            f"a neuron needs {layer.fan_in:,} axons; chip '{chip.name}' allows {widest:,} ({chip.axons:,} rows "
             f"folded {chip.max_fold} times). "
             "Use a chip with more axons, a smaller kernel, fewer input channels or fewer levels in the layers it reads.",
         )
@@ -132,7 +116,7 @@ def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation |
 
 
 def _elements(neurons: tuple[NeuronLayer, ...]) -> int:
-    """Elements of all populations, those that were removed among them."""
+    """Count the elements of all populations, including removed ones."""
     return neurons[-1].base + neurons[-1].layer.neurons
 
 
@@ -156,7 +140,7 @@ def _summary(
 
 
 def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Written:
-    """Write the cores of a layer out."""
+    """Write out the cores of a layer."""
     known: dict[tuple[bytes, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
     crossbars: list[npt.NDArray[np.int8]] = []
     sources, elements, index = [], [], []
@@ -190,13 +174,13 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
 
 
 def _spans(start: Int, length: Int) -> Int:
-    """All numbers from each start on, as many as each length says, one after the other."""
+    """Concatenate the ranges that begin at ``start`` and have the given lengths."""
     before = np.cumsum(length) - length
     return np.asarray(np.repeat(start - before, length) + np.arange(int(length.sum())), np.int64)
 
 
 def _kinds(layer: NeuronLayer) -> Int:
-    """Number of each block's sequence of input channels: equal ones have one number."""
+    """Number the blocks by their sequence of input channels: equal sequences get the same number."""
     width = layer.block_width
     kind = np.zeros(len(width), np.int64)
     count = 0
@@ -216,7 +200,7 @@ def _assemble(
     summaries: tuple[CoreLayer, ...],
     chip: ChipSpec,
 ) -> CoreGraph:
-    """Number cores, neurons and sources through."""
+    """Number the cores, neurons and sources of all layers."""
     axons = [part for layer in written for part in layer.sources]
     elements = [part for layer in written for part in layer.elements]
     neuron_element = np.concatenate(elements)
@@ -247,7 +231,7 @@ def _assemble(
 
 
 def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:
-    """Weights (axons, neurons) of a core, by the input channels of each block and the output channels of each slice."""
+    """Build the weights (axons, neurons) of a core from the channels of its blocks and slices."""
     offset = np.concatenate([[0], np.cumsum([len(part) for part in rows])]).astype(np.int64)
     weights = np.zeros((offset[-1], sum(len(part) for part in channels)), np.int8)
     column = 0

@@ -1,7 +1,7 @@
-"""What a network takes, from shapes and level ranges alone: for networks too large to write their neurons out.
+"""Estimate cores from shapes and level ranges alone, for networks too large to write out their neurons.
 
 Each feature's level is bounded over all inputs, which says how many of its neurons can change; a core with fold f and
-weights of w bits holds columns // (f w) of them. Features that nothing reads are left out. Nothing here has one entry a
+weights of w bits holds columns // (f w) of them. Features that nothing reads are left out. No array here has an entry per
 neuron.
 """
 
@@ -15,23 +15,23 @@ import numpy as np
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
-from qsnnc.frontend.linear.weight_grid import width
 from qsnnc.ir.cores import CoreLayer, Removed
 from qsnnc.ir.execute import convolve, fire, run
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.weights import bits_of_connections
 from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import readers
 
-#: neurons from which on a network is judged by its estimate, if that is beyond doubt
+#: networks with more neurons are only estimated, if the estimate is far beyond the chip
 LARGE = 500_000
-#: times the chip's cores that leave no doubt
+#: how many times the chip's cores are far beyond it
 CLEARLY = 2
-#: what 4-bit and 2-bit activations have
+#: largest levels of 4-bit and 2-bit activations
 NARROWER = (15, 3)
 
 
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
-    """Estimates of all layers, where the network takes more than twice the chip's cores; else None.
+    """Estimate all layers of a network that takes more than twice the chip's cores; None for any other.
 
     Networks of few neurons are left to the partition, which is exact.
     """
@@ -42,7 +42,7 @@ def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None
 
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
-    """What each layer takes, by the neurons that can change and the axons that their sites read."""
+    """Estimate the cores of each layer from the neurons that can change and the axons that their sites read."""
     ranges = _ranges(graph)
     live = _live(graph, ranges)
     found = []
@@ -78,7 +78,7 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
 
 
 def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec) -> tuple[Violation, ...]:
-    """What stands against an estimate: single neurons that fit no core, then the sum."""
+    """Return the violations of an estimate: single neurons that fit no core, then the number of cores."""
     found = []
     for entry in layers:
         name, widest = entry.layer.name, chip.max_fold * chip.axons
@@ -100,42 +100,44 @@ def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec)
     return (*found, cores_violation(layers, graph, chip))
 
 
-def cores_violation(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, about: bool = True) -> Violation:
-    """Too many cores: how many, where, and what would help most."""
+def cores_violation(
+    layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, estimated: bool = True
+) -> Violation:
+    """Return the violation for too many cores: how many, in which layer most, and what would help most."""
     total = sum(entry.cores for entry in layers)
     worst = max(layers, key=lambda entry: entry.cores)
     name = worst.layer.name
     text = (
-        f"the network needs {'about' if about else 'at least'} {total:,} cores, {name} alone {worst.cores:,} (limited by "
-        f"{worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
+        f"the network needs {'about' if estimated else 'at least'} {total:,} cores, {name} alone {worst.cores:,} "
+        f"(limited by {worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
     )
     return Violation("cores", name, "cores", total, chip.cores, text)
 
 
 def advice(graph: LayerGraph, chip: ChipSpec) -> str:
-    """What fewer levels would bring, in which activation first, and the grid that would do."""
+    """Say how many cores fewer levels would save, and in which activation to begin."""
     populations = [entry for entry in (graph.encoder, *graph.layers) if entry.levels]
     now = sum(sizes(graph, chip).values())
     parts = []
     for levels in NARROWER:
         if any(entry.levels > levels for entry in populations):
             then = sum(sizes(graph, chip, dict.fromkeys((entry.name for entry in populations), levels)).values())
-            parts.append(f"{then:,} with {levels} levels ({(levels + 1).bit_length() - 1} bits) an activation")
+            parts.append(f"{then:,} with {(levels + 1).bit_length() - 1}-bit activations")
     gains = {}
     for entry in populations:
         fewer = min(entry.levels, next((n for n in NARROWER if n < entry.levels), 1))
         gains[entry.name] = now - sum(sizes(graph, chip, _tied(graph, entry.name, fewer)).values())
     first = max(gains, key=lambda name: gains[name])
-    wanted = "Use fewer activation levels (each is a neuron a feature, and an axon for every reader)"
-    if parts:
-        wanted += f": by shapes alone about {now:,} cores as it is, {', '.join(parts)}"
+    wanted = "Use fewer activation levels (each level is a neuron per feature, and an axon of every reader)"
     if gains[first] > 0:
-        wanted += f"; first those of {first}"
-    return f"{wanted}. Or narrower weights, or a chip file with a larger grid."
+        wanted += f", first in {first}"
+    if parts:
+        wanted += f"; estimated from shapes alone: {now:,} cores now, {', '.join(parts)}"
+    return f"{wanted}. Narrower weights or a chip file with a larger grid also help."
 
 
 def _tied(graph: LayerGraph, name: str, levels: int) -> dict[str, int]:
-    """An activation's levels, and those of the max pools that pass it on."""
+    """Return the levels of an activation and of the max pools that pass it on."""
     tied = {name: levels}
     for layer in graph.layers:
         if layer.connections[0].level_wise and layer.connections[0].source in tied:
@@ -144,7 +146,7 @@ def _tied(graph: LayerGraph, name: str, levels: int) -> dict[str, int]:
 
 
 def sizes(graph: LayerGraph, chip: ChipSpec, levels: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Cores of each layer by shapes alone: every neuron there, every site with all its axons.
+    """Estimate the cores of each layer from shapes alone, with no neuron or axon left out.
 
     Parameters
     ----------
@@ -166,13 +168,13 @@ def sizes(graph: LayerGraph, chip: ChipSpec, levels: Mapping[str, int] | None = 
 
 
 def weight_bits(layer: Layer, chip: ChipSpec) -> int:
-    """Columns that a weight of the layer takes."""
-    need = max(width(link.weights) for link in layer.connections)
+    """Return the number of columns that a weight of the layer takes."""
+    need = bits_of_connections(layer.connections)
     return next((bits for bits in sorted(chip.weight_bits) if bits >= need), max(chip.weight_bits))
 
 
 def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Smallest and largest level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 where read out."""
+    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer."""
     source = graph.encoder
     known = {source.name: (np.zeros(source.shape, np.int64), np.full(source.shape, source.levels, np.int64))}
     for layer in graph.layers:
@@ -195,7 +197,7 @@ def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
 
 
 def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, Int]:
-    """Neurons of each feature that can change and that something which can change reads."""
+    """Count the neurons of each feature that can change and are read by one that can change."""
     populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
     live = {name: high - low for name, (low, high) in ranges.items()}
     read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
@@ -212,7 +214,7 @@ def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, In
 
 
 def _axons(layer: Layer, live: dict[str, Int]) -> Int:
-    """Axons that the site of each feature reads, (channels, rows, columns)."""
+    """Count the axons that the site of each feature reads, (channels, rows, columns)."""
     total = np.zeros(layer.shape, np.int64)
     for link in layer.connections:
         per_group, rows, columns = link.weights.shape[1:]
@@ -228,7 +230,7 @@ def _axons(layer: Layer, live: dict[str, Int]) -> Int:
 
 
 def _synapses(layer: Layer, live: dict[str, Int]) -> int:
-    """Non-zero weights, one for each axon and neuron that they join."""
+    """Count synapses: non-zero weights, one for each axon and neuron that they connect."""
     total = 0
     for link in layer.connections:
         there = replace(link, weights=(link.weights != 0).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Filling cores: sites in an order whose neighbours share axons, cut where a limit of the core is reached."""
+"""Fill cores with sites, in an order whose neighbours share axons, up to the limits of a core."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Filling:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Fewer cores first, then fewer axons, then a lower peak."""
+        """Sort key: fewer cores first, then fewer axons, then a lower peak."""
         return len(self.cores), self.axons, self.peak
 
 
@@ -76,7 +76,7 @@ def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Fi
 def _best(
     sites: Sites, chip: ChipSpec, choices: list[list[int]], groups: list[npt.NDArray[np.bool_]], bound: Bound, effort: int
 ) -> Filling:
-    """Best filling over the orders and over choices of a fold for each group of sites."""
+    """Find the best filling over the orders and over choices of a fold for each group of sites."""
     best: Filling | None = None
     for folds in choices:
         for order in orders(sites.neurons, sites.entries):
@@ -222,8 +222,10 @@ class Sites:
 
 
 def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:
-    """Orders of sites: snakes of several heights in both directions, channel groups inside or outside; and, where a few
-    sites drive far more axons than the rest, an order that mixes the two.
+    """Propose orders of sites.
+
+    These are snakes of several heights in both directions, with channel groups inside or outside; and, where a few sites
+    drive far more axons than the rest, an order that alternates between both kinds.
 
     Parameters
     ----------
@@ -256,7 +258,7 @@ def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:
 
 
 def _snake(plane: Int, height: int) -> Int:
-    """Strips of a height, walked to and fro, column by column."""
+    """Return positions in strips of a height, column by column, in alternating directions."""
     parts = []
     for number, top in enumerate(range(0, plane.shape[0], height)):
         strip = plane[top : top + height]

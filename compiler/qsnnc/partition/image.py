@@ -1,4 +1,4 @@
-"""Which code brings an image into the chip at the least cost."""
+"""Choose the code in which an image enters the chip."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from qsnnc.partition.bounds import layer_bound
 
 
 def choose(graph: LayerGraph, chip: ChipSpec) -> tuple[LayerGraph, Code]:
-    """The code that takes the fewest cores for the layers that read the image; of equal ones the one with fewest neurons.
+    """Choose the code with the fewest cores for the layers that read the image, then with the fewest neurons.
 
-    A code that breaks no limit goes before one that does, so that what is said of a network that does not fit is said of
-    its best.
+    A code that exceeds no limit goes before one that does, so that the violations of a network that does not fit are those
+    of its best code.
     """
     best: tuple[tuple[bool, int, int], LayerGraph, Code] | None = None
     for code in codes(graph, chip):

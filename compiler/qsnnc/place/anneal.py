@@ -1,4 +1,4 @@
-"""Cores moved and swapped at a falling temperature: fewer hops, and no link much fuller than it has to be."""
+"""Improve a placement by simulated annealing: fewer hops, and no link much busier than it has to be."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAIT = np.round(-np.log((np.arange(1024) + 0.5) / 1024), 6)
 def anneal(
     traffic: Traffic, chip: ChipSpec, position: Int, prices: Prices, work: int, seed: int, routes: Routes | None = None
 ) -> Int:
-    """Improve a placement by so much work; the result never costs more than the start.
+    """Improve a placement with a given amount of work; the result never costs more than the start.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def anneal(
 
 
 class Walk:
-    """Working state of the annealer: where each core is, who is where, and what each link carries."""
+    """Working state of the annealer: the position of each core, the core at each position, and the load of each link."""
 
     def __init__(
         self, traffic: Traffic, chip: ChipSpec, position: Int, prices: Prices, routes: Routes | None = None
@@ -82,13 +82,13 @@ class Walk:
         return np.stack([x, y], axis=1)
 
     def reassign(self) -> None:
-        """Let the host choose its ports for the places where the cores are now, and count anew."""
+        """Reassign the host's ports for the current positions, and recompute the loads."""
         self.port = port_of(self.traffic, self.chip, self.position)
         self.load = link_loads(self.traffic, self.chip, self.position, self.routes, self.port)
         self.cost = cost_of(self.load, self.prices)
 
     def run(self, heat: F64, reach: Int, state: np.ndarray[tuple[int], np.dtype[np.uint64]], work: int) -> None:
-        """Try moves for so much work."""
+        """Try moves for a given amount of work."""
         from qsnnc.place.kernel import moved
 
         traffic, cores, width = self.traffic, self.traffic.cores, self.chip.grid[0]

@@ -1,4 +1,4 @@
-"""A placed core graph as a `.map`."""
+"""Write a placed core graph as a mapping."""
 
 from __future__ import annotations
 
@@ -9,101 +9,106 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
-from chipsim.mapping import InputSpec, Layer, Mapping, Population, pack_crossbar
-from qsnnc.frontend.model.model import Model
+from chipsim.mapping import ARRAYS, Layer, Mapping, Population, pack_crossbar
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.place.positions import Placement
 
+Arrays = dict[str, npt.NDArray[Any]]
+
 
 def assemble(
-    model: Model,
-    graph: LayerGraph,
-    neurons: tuple[NeuronLayer, ...],
-    cores: CoreGraph,
-    placed: Placement,
-    chip: ChipSpec,
-    pixels: InputSpec,
+    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph, placed: Placement, chip: ChipSpec
 ) -> Mapping:
-    """Gather everything that a chip and a reader need."""
-    packed: dict[tuple[bytes, int], int] = {}
-    bits_of_layer = [entry.weight_bits for entry in cores.layers]
-    layer_of_crossbar = np.zeros(len(cores.crossbars), np.int64)
-    layer_of_crossbar[cores.core_crossbar] = cores.core_layer
-    renumber: list[int] = []
-    shapes: list[tuple[int, ...]] = []
-    pieces: list[npt.NDArray[np.uint8]] = []
-    for weights, layer in zip(cores.crossbars, layer_of_crossbar.tolist(), strict=True):
-        bits = bits_of_layer[layer]
-        content = pack_crossbar(weights, bits)
-        key = (content.tobytes() + repr(weights.shape).encode(), bits)
-        if key not in packed:
-            packed[key] = len(pieces)
-            pieces.append(content)
-            shapes.append((*weights.shape, bits))
-        renumber.append(packed[key])
-    sources = cores.encoder_neurons + len(cores.neuron_element)
+    """Write a placed core graph as a mapping, with everything that the chip and a reader of the file need."""
+    arrays = {
+        "core_layer": cores.core_layer,
+        "core_position": placed.position,
+        "core_fold": cores.core_fold,
+        "core_weight_bits": np.array([entry.weight_bits for entry in cores.layers], np.int32)[cores.core_layer],
+        "axon_offset": cores.axon_offset,
+        "axon_source": cores.axon_source,
+        "neuron_offset": cores.neuron_offset,
+        "neuron_element": cores.neuron_element,
+        "neuron_threshold": cores.neuron_threshold,
+        "dense_fanout": _dense_fanout(graph, neurons, cores).astype(np.int32),
+        **_targets(cores),
+        **_crossbars(cores),
+    }
+    return Mapping(
+        model_sha256=graph.model_sha256,
+        exactness="certified" if graph.certified else "tested",
+        generator=f"qsnnc {metadata.version('qsnnc')}",
+        chip=chip,
+        input=graph.input,
+        encoder=Population(**_population(graph.encoder, 0)),
+        layers=tuple(_layer(cores, number) for number in range(len(cores.layers))),
+        output_tensor=graph.output_tensor,
+        output_shape=graph.output_shape,
+        ticks=1 + max(entry.tick for entry in cores.layers),
+        arrays={name: np.ascontiguousarray(arrays[name]) for name in ARRAYS},
+        encoder_onnx=graph.encoder_onnx,
+        readout_onnx=graph.readout_onnx,
+    )
+
+
+def _targets(cores: CoreGraph) -> Arrays:
+    """Build the target tables: for each source its axons, and by how many ticks its spikes are delayed."""
     order = np.argsort(cores.axon_source, kind="stable")
     tick = np.array([0, *(entry.tick for entry in cores.layers)], np.int32)
     fires = np.concatenate(
         [np.zeros(cores.encoder_neurons, np.int32), np.repeat(tick[1:][cores.core_layer], np.diff(cores.neuron_offset))]
     )
     due = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
-    entries = np.bincount(cores.axon_source, minlength=sources)
-    delay = due[order] - np.repeat(fires, entries)  # in the order of the sources, so that theirs need not be looked up
-    arrays = {
-        "core_layer": cores.core_layer,
-        "core_position": placed.position,
-        "core_fold": cores.core_fold,
-        "core_weight_bits": np.array(bits_of_layer, np.int32)[cores.core_layer],
-        "core_crossbar": np.array(renumber, np.int32)[cores.core_crossbar],
-        "axon_offset": cores.axon_offset,
-        "axon_source": cores.axon_source,
-        "neuron_offset": cores.neuron_offset,
-        "neuron_element": cores.neuron_element,
-        "neuron_threshold": cores.neuron_threshold,
+    entries = np.bincount(cores.axon_source, minlength=len(fires))
+    return {
         "target_offset": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
         "target_axon": order.astype(np.int32),
-        "target_delay": delay.astype(np.uint8),
-        "dense_fanout": _dense_fanout(graph, neurons, cores).astype(np.int32),
-        "crossbar_shape": np.array(shapes, np.int32).reshape(-1, 3),
+        # in the order of the sources, so that theirs need not be looked up
+        "target_delay": (due[order] - np.repeat(fires, entries)).astype(np.uint8),
+    }
+
+
+def _crossbars(cores: CoreGraph) -> Arrays:
+    """Pack the crossbars, each distinct content once, and say which of them each core has."""
+    layer_of = np.zeros(len(cores.crossbars), np.int64)
+    layer_of[cores.core_crossbar] = cores.core_layer
+    number: dict[tuple[bytes, tuple[int, ...]], int] = {}
+    pieces: list[npt.NDArray[np.uint8]] = []
+    renumbered: list[int] = []
+    for weights, layer in zip(cores.crossbars, layer_of.tolist(), strict=True):
+        bits = cores.layers[layer].weight_bits
+        content, shape = pack_crossbar(weights, bits), (*weights.shape, bits)
+        key = (content.tobytes(), shape)
+        if key not in number:
+            number[key] = len(pieces)
+            pieces.append(content)
+        renumbered.append(number[key])
+    return {
+        "core_crossbar": np.array(renumbered, np.int32)[cores.core_crossbar],
+        "crossbar_shape": np.array([shape for _, shape in number], np.int32).reshape(-1, 3),
         "crossbar_offset": np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64),
         "crossbar_bits": np.concatenate(pieces),
     }
-    layers = []
-    for number, entry in enumerate(cores.layers):
-        mine = cores.core_layer == number
-        layers.append(
-            Layer(
-                **_population(entry.layer, entry.tick),
-                kind=entry.layer.kind,
-                weight_bits=entry.weight_bits,
-                fan_in=entry.fan_in,
-                fold=int(cores.core_fold[mine].max(initial=0)),
-                neurons=entry.neurons,
-                removed=entry.removed.neurons,
-                synapses=entry.synapses,
-                cores=entry.cores,
-                bound=entry.bound,
-                limiting=entry.limiting,
-            )
-        )
-    return Mapping(
-        model_sha256=model.sha256,
-        exactness="certified" if graph.certified else "tested",
-        generator=f"qsnnc {metadata.version('qsnnc')}",
-        chip=chip,
-        input=pixels,
-        encoder=Population(**_population(graph.encoder, 0)),
-        layers=tuple(layers),
-        output_tensor=graph.output_tensor,
-        output_shape=graph.output_shape,
-        ticks=1 + max(entry.tick for entry in cores.layers),
-        arrays={name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        encoder_onnx=graph.encoder_onnx,
-        readout_onnx=graph.readout_onnx,
+
+
+def _layer(cores: CoreGraph, number: int) -> Layer:
+    """Describe a layer for the reader of the file."""
+    entry = cores.layers[number]
+    return Layer(
+        **_population(entry.layer, entry.tick),
+        kind=entry.layer.kind,
+        weight_bits=entry.weight_bits,
+        fan_in=entry.fan_in,
+        fold=int(cores.core_fold[cores.core_layer == number].max(initial=0)),
+        neurons=entry.neurons,
+        removed=entry.removed.neurons,
+        synapses=entry.synapses,
+        cores=entry.cores,
+        bound=entry.bound,
+        limiting=entry.limiting,
     )
 
 
@@ -120,7 +125,7 @@ def _population(population: IrPopulation, tick: int) -> dict[str, Any]:
 
 
 def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> Int:
-    """For the paper's count: windows of convolutions that a source lies in, times their output channels, times their L.
+    """Count dense fan-out, for the paper's SOPs: windows of convolutions that read a source, times output channels, times L.
 
     A channel of which a window keeps no neuron does not count in it; removed levels of a channel do. Relays are none of the
     network's neurons: what they drive counts for the source.

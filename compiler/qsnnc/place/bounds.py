@@ -1,4 +1,4 @@
-"""What no placement can go below: hops, and packets on the busiest link."""
+"""Lower bounds of every placement: hops, and packets on the busiest link."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 def hops_bound(traffic: Traffic, chip: ChipSpec) -> float:
-    """Packet-hops that every placement has at least, whatever its routes.
+    """Bound the packet-hops of every placement from below, whatever its routes.
 
     The host's part: a packet between the host and a core takes at least the hops from the core's cell to the nearest port.
     Cores have different cells, so the sum is a pairing of the cores' packets with the distances of as many cells; by the
@@ -24,7 +24,7 @@ def hops_bound(traffic: Traffic, chip: ChipSpec) -> float:
 
 
 def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
-    """Least packet-hops of some of the pairs between cores.
+    """Bound the packet-hops of some of the pairs of cores from below.
 
     Take a core alone. The cores that it talks to have cells of their own, none of them its own, and of those at most as many
     lie within d hops as lie within d hops of the grid's middle: seen from any cell, an axis has as many places within a
@@ -48,7 +48,7 @@ def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
 
 
 def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
-    """Packets that the busiest link carries at least, of some of the pairs, whatever the placement and the routes.
+    """Bound the packets on the busiest link from below, for some of the pairs, whatever the placement and the routes.
 
     A core's packets to other cores leave its router through as many links as it has neighbours, and those that come from
     other cores come in through as many: one of them carries at least the mean. And all links together carry the hops, of
@@ -65,12 +65,12 @@ def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
 
 
 def degree(chip: ChipSpec) -> int:
-    """Most neighbours that a router of the grid has."""
+    """Return the most neighbours that a router of the grid has."""
     return sum(min(2, side - 1) for side in chip.grid)
 
 
 def _host_hops(traffic: Traffic, chip: ChipSpec) -> float:
-    """Least packet-hops between the host and the cores."""
+    """Bound the packet-hops between the host and the cores from below."""
     away = np.array([min(abs(x - a) + abs(y - b) for a, b in chip.ports) for x, y in usable_cells(chip).tolist()])
     packets = np.zeros(traffic.cores)
     for end, other in ((traffic.sender, traffic.receiver), (traffic.receiver, traffic.sender)):
@@ -80,7 +80,7 @@ def _host_hops(traffic: Traffic, chip: ChipSpec) -> float:
 
 
 def usable_cells(chip: ChipSpec) -> Int:
-    """x, y of the cells whose cores work, row by row: (cells, 2)."""
+    """Return x, y of the cells whose cores work, row by row: (cells, 2)."""
     width, height = chip.grid
     works = np.ones((height, width), bool)
     for x, y in chip.dead_cores:
@@ -89,7 +89,7 @@ def usable_cells(chip: ChipSpec) -> Int:
 
 
 def _distances_from_the_middle(chip: ChipSpec) -> F64:
-    """Distances of all cells but the middle one from it, the nearest first."""
+    """Return the distances of all other cells from the middle one, nearest first."""
     width, height = chip.grid
     x, y = np.abs(np.arange(width) - width // 2), np.abs(np.arange(height) - height // 2)
     return np.sort((x[:, None] + y).reshape(-1))[1:].astype(np.float64)

@@ -1,4 +1,4 @@
-"""A first placement: each core where it costs least, from the strongest connections on.
+"""Make a first placement: each core where it costs least, strongest connections first.
 
 The cost of a place for one core and one port is the sum of a convex function of x and one of y. So the best free place of a
 column is the first free one above or below the minimum in y, and of the whole grid the best of its columns: no search over
@@ -20,7 +20,7 @@ TIE = 1e-9
 
 
 def greedy(traffic: Traffic, chip: ChipSpec) -> Int:
-    """x, y of each core, (cores, 2); fewest hops for each core in turn."""
+    """Place each core in turn where it adds the fewest hops; returns x, y of each core, (cores, 2)."""
     field = Field(traffic, chip)
     field.fill()
     return field.position
@@ -49,7 +49,7 @@ class Field:
             self._take(x, y)
 
     def along(self, core: int) -> tuple[F64, F64]:
-        """Cost of each column and of each row for a core, its placed neighbours where they are; without the host."""
+        """Compute the cost of each column and each row for a core, from its placed neighbours; without the host."""
         part = slice(self.start[core], self.start[core + 1])
         x, y = self.position[self.other[part]].T
         weight = np.where(x >= 0, self.weight[part], 0.0)
@@ -74,7 +74,7 @@ class Field:
                 heapq.heappush(queue, (-float(pull[other]), other))
 
     def _best_free(self, core: int) -> tuple[int, int]:
-        """The free place of the least cost; of equal ones the one nearest to a port, then the first."""
+        """Find the free place of least cost; among equal ones the nearest to a port, then the first."""
         along_x, along_y = self.along(core)
         columns = np.arange(self.width)
         best = (np.inf, -1, -1)
@@ -95,14 +95,14 @@ class Field:
         self._take(x, y)
 
     def _take(self, x: int, y: int) -> None:
-        """A place is free no longer."""
+        """Mark a place as taken."""
         above, below = self.above[x], self.below[x]
         above[above == y] = above[y + 1] if y + 1 < self.height else self.height
         below[below == y] = below[y - 1] if y else -1
 
 
 def _distances(at: Int, weight: F64, size: int) -> F64:
-    """Sum of weight * |place - at| for each place of an axis, by running sums."""
+    """Compute the sum of weight * |place - at| for each place of an axis, by running sums."""
     mass = np.bincount(np.maximum(at, 0), weight, size)
     left = np.cumsum(mass)
     steps = 2 * left[:-1] - left[-1]  # from a place to the next: what lies behind goes away, the rest comes near

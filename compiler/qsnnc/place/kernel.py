@@ -1,4 +1,4 @@
-"""The annealer's inner loop, in machine code; imported only where cores are moved.
+"""Run the annealer's inner loop in machine code; imported only where cores are moved.
 
 Everything is plain loops over flat arrays, so that the first compilation takes little. Link loads are sums of multiples of
 1/256, exact in float64 in any order: a move that is taken back leaves no trace.
@@ -23,10 +23,10 @@ in_machine_code = partial(compiled, error_model="numpy", no_rewrites=True, no_cf
 
 @partial(in_machine_code, no_cpython_wrapper=True)
 def walk(load, price, free, tick, routes, width, column, line, here, there, packets, counts):  # type: ignore[no-untyped-def]
-    """Add packets to the links from one cell to another; returns by how much the cost grows, if that ``counts``.
+    """Add packets to the links from one cell to another; returns the increase of the cost if ``counts`` is set.
 
-    The packets are a tick's, and on the chip (not tick 0, the host's) the last row's too, which is the sum. Negative packets
-    take a route away.
+    The packets are added to the row of their tick and, unless that is the host's row 0, to the last row, which is the sum.
+    Negative packets remove a route.
     """
     cost = 0.0
     cells = load.shape[1] // 4
@@ -86,7 +86,7 @@ def moved(  # type: ignore[no-untyped-def]
     load, price, free, start, pair, ends, tick, packets, routes, width, column, line, cell, owner, heat, reach, wait, seed,
     work,
 ):  # fmt: skip
-    """Move cores, or swap two; a move that costs more is kept with the probability of its temperature.
+    """Move cores, or swap two; a move that increases the cost is kept with the probability given by the temperature.
 
     Parameters
     ----------

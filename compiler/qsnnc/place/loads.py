@@ -1,4 +1,4 @@
-"""How many packets each link carries, and what that costs.
+"""Compute how many packets each link carries, and what that costs.
 
 Cells are numbered y * width + x, y growing to the south; link 4 * cell + side leaves a cell's router on that side.
 """
@@ -23,7 +23,7 @@ Routes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What is dear, relative to what no placement can go below; chosen by ``benchmarks/tune_placement.py``."""
+    """Prices relative to the lower bounds; chosen with ``benchmarks/tune_placement.py``."""
 
     #: what a link carries in a tick, and in all of them, for nothing: times the bound of the busiest link
     free_tick: float = 1.6
@@ -42,14 +42,14 @@ TARIFF = Tariff()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prices:
-    """A link with load l adds price * max(0, l - free)^2 to the hops, for each row of `Traffic.row`."""
+    """Prices of links: one with load l adds price * max(0, l - free)^2 to the hops, for each row of `Traffic.row`."""
 
     free: F64
     price: F64
 
 
 def prices_of(traffic: Traffic, chip: ChipSpec, tariff: Tariff = TARIFF) -> Prices:
-    """Prices relative to the bounds, so that they fit any network.
+    """Compute prices relative to the lower bounds, so that they suit any network.
 
     What the host sends passes through its ports one a cycle, and with one port in single file: nothing can be in its way.
     With several, a link that carries more than a port's share holds up the host.
@@ -69,18 +69,18 @@ def prices_of(traffic: Traffic, chip: ChipSpec, tariff: Tariff = TARIFF) -> Pric
 
 
 def most_sent(traffic: Traffic, row: int) -> float:
-    """Packets of the core that sends most in a row of `Traffic.row`."""
+    """Count the packets of the core that sends most in a row of `Traffic.row`."""
     mine = traffic.row == row
     return float(np.bincount(traffic.sender[mine], traffic.packets[mine]).max(initial=0.0))
 
 
 def port_of(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer]) -> Int:
-    """Port through which the host reaches each core, as the chip's host assigns them."""
+    """Return the port through which the host reaches each core."""
     return assign_ports(chip, position, traffic.host_entries).astype(np.int64)
 
 
 def cells_of(traffic: Traffic, chip: ChipSpec, position: npt.NDArray[np.integer], port: Int) -> tuple[Int, Int]:
-    """Cell at which each pair's packets start, and where they go."""
+    """Return the cells at which the packets of each pair start and end."""
     width = chip.grid[0]
     core = position[:, 1].astype(np.int64) * width + position[:, 0]
     ports = np.array(chip.ports, np.int64)
@@ -97,7 +97,7 @@ def link_loads(
     routes: Routes | None = None,
     port: Int | None = None,
 ) -> F64:
-    """Packets that each link carries.
+    """Count the packets that each link carries.
 
     Returns
     -------
@@ -124,6 +124,6 @@ def link_loads(
 
 
 def cost_of(load: F64, prices: Prices) -> float:
-    """Hops, and the price of full links."""
+    """Compute the cost: hops, and the price of busy links."""
     over = np.maximum(load - prices.free[:, None], 0.0)
     return float(load[:-1].sum() + (prices.price * (over * over).sum(axis=1)).sum())

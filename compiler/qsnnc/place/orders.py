@@ -1,4 +1,4 @@
-"""Placements that know no traffic, to measure others against: row by row, at random, along a Hilbert curve."""
+"""Place cores without regard to traffic, for comparison: row by row, at random, or along a Hilbert curve."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from qsnnc.place.bounds import usable_cells
 
 
 def row_major(cores: int, chip: ChipSpec) -> Int:
-    """x, y of each core: row by row over the cells that work."""
+    """Place cores row by row over the working cells; returns x, y of each."""
     return usable_cells(chip)[:cores]
 
 
 def at_random(cores: int, chip: ChipSpec, seed: int) -> Int:
-    """x, y of each core: any cells that work."""
+    """Place cores at random over the working cells; returns x, y of each."""
     cells = usable_cells(chip)
     return np.random.default_rng(seed).permutation(cells)[:cores]
 
 
 def hilbert(cores: int, chip: ChipSpec) -> Int:
-    """x, y of each core: along the Hilbert curve of the smallest square that holds the grid, over the cells that work."""
+    """Place cores along the Hilbert curve of the smallest square around the grid; returns x, y of each."""
     cells = usable_cells(chip)
     return cells[np.argsort(_along(cells, max(chip.grid)), kind="stable")][:cores]
 
 
 def _along(cells: Int, side: int) -> Int:
-    """Where on the curve each cell lies: quadrant by quadrant, each turned so that its neighbours connect."""
+    """Return the index of each cell on the curve: quadrant by quadrant, each turned so that neighbours connect."""
     x, y = cells.T.copy()
     found = np.zeros(len(cells), np.int64)
     half = 1 << max(0, (side - 1).bit_length() - 1)

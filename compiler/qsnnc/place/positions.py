@@ -1,4 +1,4 @@
-"""Cores to grid positions: few hops, and no link much fuller than it has to be (docs/placement.md).
+"""Place cores on the grid: few hops, and no link much busier than it has to be (docs/placement.md).
 
 Cost: the hops of all packets, and for every tick and for all ticks of the chip together a price on links that carry much
 more than the bound of the busiest one. The start is greedy; then cores are moved and swapped at a falling temperature.
@@ -7,6 +7,7 @@ more than the bound of the busiest one. The start is greedy; then cores are move
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,15 @@ from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, price
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.traffic import F64, Traffic, traffic_of
 
-STRATEGIES = ("annealed", "greedy", "row-major", "random", "hilbert")
+Strategy = Literal["annealed", "greedy", "row-major", "random", "hilbert"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 #: links that the annealer looks at for each core at effort 1: counted, not timed, so that any machine finds the same
 WORK = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a placement costs; packets an image by the rates that it was made for."""
+    """Costs of a placement in packets per image, at the firing rates that it was made for."""
 
     host_hops: float  # packet-hops between host and cores
     chip_hops: float  # between cores
@@ -37,31 +39,31 @@ class Figures:
 
     @property
     def hops(self) -> float:
-        """All of them."""
+        """Packet-hops of both kinds."""
         return self.host_hops + self.chip_hops
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """Where each core is, what that costs, and what no placement can go below."""
+    """The position of each core, what the placement costs, and lower bounds of every placement."""
 
     position: npt.NDArray[np.int32]  # x, y of each core, (cores, 2)
-    strategy: str
+    strategy: Strategy
     figures: Figures
-    row_major: Figures  # of cores placed row by row
-    packets: float  # an image, the host's included
+    row_major: Figures  # of the same cores placed row by row
+    packets: float  # per image, the host's included
     hops_bound: float
     busiest_link_bound: float
-    calibrated: bool  # packets are those of measured rates; else every source fires once
+    calibrated: bool  # whether packets are counted at measured firing rates; else every source fires once
 
     @property
     def hops(self) -> float:
-        """Packet-hops an image."""
+        """Packet-hops per image."""
         return self.figures.hops
 
     @property
     def row_major_hops(self) -> float:
-        """Packet-hops an image of cores placed row by row."""
+        """Packet-hops per image of the same cores placed row by row."""
         return self.row_major.hops
 
 
@@ -70,28 +72,28 @@ def place(
     chip: ChipSpec,
     *,
     rates: F64 | None = None,
-    strategy: str = "annealed",
+    strategy: Strategy = "annealed",
     effort: float = 1.0,
     seed: int = 0,
     routes: Routes | None = None,
     tariff: Tariff = TARIFF,
 ) -> Placement:
-    """Give every core a place; deterministic, whatever the machine's speed.
+    """Give every core a position; deterministic, whatever the machine's speed.
 
     Parameters
     ----------
     rates : ndarray, float64, (sources,), optional
-        How often each source fires an image; without them every source fires once.
+        How often each source fires per image; without them every source counts once.
     strategy : str
-        One of `STRATEGIES`; all but the first to measure it against.
+        One of `STRATEGIES`; all but the first are for comparison.
     effort : float
-        Work of the annealer in `WORK` a core; with 0 the greedy start stays as it is.
+        Work of the annealer, in units of `WORK` per core; 0 keeps the greedy start.
     seed : int
-        Of the annealer, and of random placements.
+        Seed of the annealer and of random placements.
     routes : ndarray, uint8, (cells, cells), optional
         Output side of each router for each destination, every way of which ends; else first along x, then along y.
     tariff : Tariff
-        What the annealer takes for dear.
+        Prices that the annealer minimises.
 
     Raises
     ------
@@ -99,24 +101,7 @@ def place(
         An unknown strategy.
     """
     traffic = traffic_of(graph, rates)
-    if strategy == "annealed":
-        hurried = traffic.hurried(tariff.readout)
-        found = greedy(hurried, chip)
-        work = round(effort * WORK * graph.cores)
-        if work and graph.cores:
-            found = anneal(hurried, chip, found, prices_of(traffic, chip, tariff), work, seed, routes)
-    elif strategy == "greedy":
-        found = greedy(traffic.hurried(tariff.readout), chip)
-    elif strategy == "row-major":
-        found = row_major(graph.cores, chip)
-    elif strategy == "random":
-        found = at_random(graph.cores, chip, seed)
-    elif strategy == "hilbert":
-        found = hilbert(graph.cores, chip)
-    else:
-        raise UsageError(
-            "strategy", f"{strategy!r} is no way to place cores; allowed: {', '.join(STRATEGIES)}", code="strategy-unknown"
-        )
+    found = _positions(traffic, chip, graph.cores, strategy, effort, seed, routes, tariff)
     return Placement(
         found.astype(np.int32),
         strategy,
@@ -129,8 +114,36 @@ def place(
     )
 
 
+def _positions(
+    traffic: Traffic,
+    chip: ChipSpec,
+    cores: int,
+    strategy: Strategy,
+    effort: float,
+    seed: int,
+    routes: Routes | None,
+    tariff: Tariff,
+) -> Int:
+    """Find positions by a strategy: x, y of each core, (cores, 2)."""
+    if strategy == "annealed":
+        hurried = traffic.hurried(tariff.readout)
+        start, work = greedy(hurried, chip), round(effort * WORK * cores)
+        return anneal(hurried, chip, start, prices_of(traffic, chip, tariff), work, seed, routes) if work else start
+    if strategy == "greedy":
+        return greedy(traffic.hurried(tariff.readout), chip)
+    if strategy == "row-major":
+        return row_major(cores, chip)
+    if strategy == "random":
+        return at_random(cores, chip, seed)
+    if strategy == "hilbert":
+        return hilbert(cores, chip)
+    raise UsageError(
+        "strategy", f"unknown placement strategy {strategy!r}; expected {', '.join(STRATEGIES)}", code="strategy-unknown"
+    )
+
+
 def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> None:
-    """Assert that every core has a place of its own on the grid, and one that works."""
+    """Assert that every core has a position of its own on the grid, at a working core."""
     x, y = placed.position.T
     assert ((x >= 0) & (x < chip.grid[0]) & (y >= 0) & (y < chip.grid[1])).all()
     cells = y.astype(np.int64) * chip.grid[0] + x
@@ -142,11 +155,11 @@ def verify_placement(graph: CoreGraph, placed: Placement, chip: ChipSpec) -> Non
 
 
 def figures(traffic: Traffic, chip: ChipSpec, position: Int, routes: Routes | None = None) -> Figures:
-    """Hops and busiest link of a placement."""
+    """Compute hops and the busiest link of a placement."""
     load = link_loads(traffic, chip, position, routes)
     return Figures(float(load[0].sum()), float(load[-1].sum()), float(load[-1].max(initial=0.0)))
 
 
 def cost(traffic: Traffic, chip: ChipSpec, position: Int, routes: Routes | None = None) -> float:
-    """What the annealer minimises."""
+    """Compute the cost that the annealer minimises."""
     return cost_of(link_loads(traffic, chip, position, routes), prices_of(traffic, chip))

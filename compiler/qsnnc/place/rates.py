@@ -1,16 +1,15 @@
-"""How often each neuron fires on a calibration set, from the layer graph in NumPy."""
+"""Measure how often each neuron fires on calibration images, by executing the layer graph in NumPy."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
-from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import NO_LEVEL, prepare
-from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Int, LayerGraph, Population
@@ -20,15 +19,19 @@ F64 = npt.NDArray[np.float64]
 MOST_FEATURES = 1 << 24
 
 
-def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: npt.NDArray[Any], name: str) -> F64:
-    """Share of the images on which each source fires.
+def firing_rates(
+    graph: LayerGraph, cores: CoreGraph, encode: Callable[[npt.NDArray[Any]], Int], images: npt.NDArray[Any], name: str
+) -> F64:
+    """Compute the share of the images on which each source fires.
 
     Parameters
     ----------
+    encode : callable
+        The encoder: levels of a batch of images of the model's dtype.
     images : ndarray, (N, ...)
         Of the model's dtype, or uint8 pixels.
     name : str
-        What to call the images in an error.
+        What errors call the images.
 
     Returns
     -------
@@ -42,24 +45,23 @@ def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: n
         Images of the wrong shape or dtype, or none.
     """
     if not len(images):
-        raise InputError(name, "holds no image to calibrate on", code="data-empty")
+        raise InputError(name, "has no images; at least one is needed for calibration", code="data-empty")
     layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
     populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
     fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}
-    encoder = session(graph.encoder_onnx)
     size = max(1, MOST_FEATURES // sum(entry.features for entry in (graph.encoder, *layers)))
     for first in range(0, len(images), size):
-        batch = prepare(np.asarray(images[first : first + size]), rule, name)
-        (found,) = encoder.run(["levels"], {rule.name: batch})
+        batch = prepare(np.asarray(images[first : first + size]), graph.input, name)
+        found = encode(batch)
         if found.dtype.kind == "i" and (found == NO_LEVEL).any():
-            raise InputError(name, "holds values that are no whole pixels; give uint8 images", code="data-not-pixels")
+            raise InputError(name, "holds values that are not whole pixels; use uint8 images", code="data-not-pixels")
         levels = {graph.encoder.name: found.astype(np.int64).reshape(len(batch), *graph.encoder.shape)}
         for layer in layers:
             if not layer.readout:
                 levels[layer.name] = run(layer, levels)
         for entry in populations:
             fired[entry.name] += _above(levels[entry.name], entry.levels)
-    none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # what is read out does not fire
+    none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # readout neurons do not fire
     of_layer = [none if layer.readout else fired[layer.name].reshape(-1) for layer in layers]
     base = np.concatenate([[0], np.cumsum([len(counts) for counts in of_layer])])
     owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
@@ -68,6 +70,6 @@ def firing_rates(graph: LayerGraph, cores: CoreGraph, rule: InputSpec, images: n
 
 
 def _above(levels: Int, most: int) -> Int:
-    """On how many images each feature's level is above 0, 1, ... most - 1: (features, most)."""
+    """Count the images on which each feature's level is above 0, 1, ... most - 1: (features, most)."""
     flat = levels.reshape(len(levels), -1)
     return np.stack([(flat > level).sum(axis=0) for level in range(most)], axis=1)

@@ -1,4 +1,4 @@
-"""Who sends how many packets to whom, and in which tick."""
+"""Count the packets between each pair of cores, tick by tick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRAIN = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """One row a pair that is connected: an end is a core, or `HOST`."""
+    """Connected pairs, one row each; either side is a core or `HOST`."""
 
     cores: int
     sender: Int
@@ -29,13 +29,13 @@ class Traffic:
 
     @property
     def row(self) -> Int:
-        """Row of link loads that a pair adds to: 0 what comes from or goes to the host, then each tick between cores."""
+        """Row of link loads that each pair adds to: 0 for packets from or to the host, then one per tick between cores."""
         between = self._between
         return np.where(between, 1 + np.searchsorted(np.unique(self.tick[between]), self.tick), 0)
 
     @property
     def rows(self) -> int:
-        """Rows of link loads: the host's, one a tick, and the sum of these."""
+        """Number of rows of link loads: the host's, one per tick, and their sum."""
         return len(np.unique(self.tick[self._between])) + 2
 
     @property
@@ -43,12 +43,12 @@ class Traffic:
         return np.asarray((self.sender != HOST) & (self.receiver != HOST))
 
     def hurried(self, times: float) -> Traffic:
-        """The same with so many times the potentials."""
+        """Return the same traffic with the potentials weighted by a factor."""
         return replace(self, packets=self.packets * np.where(self.receiver == HOST, times, 1.0))
 
 
 def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
-    """Target entries, each as often as its source fires, and the potentials that the host reads.
+    """Count target entries, each as often as its source fires, and the potentials that the host reads.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
 
 
 def _numbered(key: Int) -> tuple[Int, Int]:
-    """Different keys, ascending, and which of them each is; only where it changes does a key need to be sorted."""
+    """Return the distinct keys in ascending order and the index of each; only positions where the key changes are sorted."""
     change = np.flatnonzero(np.diff(key, prepend=-1))
     pair, row = np.unique(key[change], return_inverse=True)
     return pair, np.repeat(row, np.diff(change, append=len(key)))

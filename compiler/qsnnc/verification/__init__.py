@@ -1,4 +1,4 @@
-"""The integer network against the ONNX model, layer by layer, before there is any chip."""
+"""Check the integer network against the ONNX model, layer by layer, without a chip."""
 
 from qsnnc.verification.compare import Verification, inexact, random_images, verify
 from qsnnc.verification.explain import Mismatch

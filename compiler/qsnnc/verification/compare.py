@@ -1,10 +1,10 @@
-"""Hold the layer graph against onnxruntime, layer by layer: each is given the levels that the model itself has before it."""
+"""Compare the layer graph with onnxruntime, layer by layer, each on the levels that the model itself has before it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,40 +15,43 @@ from chipsim.mapping.pixels import prepare
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run
-from qsnnc.ir.layers import Doubt, Int, LayerGraph, Population
+from qsnnc.ir.layers import Int, LayerGraph, Population, Uncertain
+from qsnnc.options import FrontendKeywords, FrontendOptions, merged
 from qsnnc.pipeline import front
-from qsnnc.verification.explain import Doubts, Mismatch
+from qsnnc.verification.explain import Mismatch, Uncertainty
 from qsnnc.verification.inner import Reference, with_outputs
 from qsnnc.verification.reproduce import Reproduction, reproduce
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from qsnnc.pipeline import ModelSource
 
 Array = npt.NDArray[Any]
 
-#: samples at a time, fewer where an image has many features
+#: random images, where no number is given
+RANDOM_IMAGES = 100
+#: images per batch; fewer where an image has many features
 BATCH = 50
-#: features of all samples of a batch together
+#: features of all images of a batch together
 MOST_FEATURES = 1 << 24
-#: a tested (not certified) network may miss a score by this, relative to the largest
+#: how far a score of a tested (not certified) network may be off, relative to the largest
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What was compared, and what differs."""
+    """The result of `verify`: what was compared, and what differs."""
 
     model_sha256: str
-    exactness: str
-    samples: int
+    exactness: Literal["certified", "tested"]
+    images: int
     values: int
-    doubts: dict[str, tuple[Doubt, ...]]
-    thresholds: dict[str, int]  # of each layer that fires: how many there are, doubtful or not
+    uncertain: dict[str, tuple[Uncertain, ...]]
+    thresholds: dict[str, int]  # of each layer but the readout: how many there are, uncertain or not
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
-    mismatches: tuple[Mismatch, ...]  # at most one a layer, in the order of the layers
-    differences: int  # levels and scores that differ, all layers and samples
+    mismatches: tuple[Mismatch, ...]  # at most one per layer, in the order of the layers
+    differences: int  # levels and scores that differ, over all layers and images
     reproduction: Reproduction | None = None
-    unwritten: str = ""  # why there is none, where one was wanted
+    unwritten: str = ""  # why no reproduction could be written
 
     @property
     def equal(self) -> bool:
@@ -57,7 +60,7 @@ class Verification:
 
     @property
     def explained(self) -> bool:
-        """Whether float rounding explains every difference."""
+        """Whether rounding at an uncertain threshold explains every difference."""
         return all(mismatch.attributed for mismatch in self.mismatches)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,78 +72,76 @@ class Verification:
             "equal": self.equal,
             "differences": self.differences,
             "explained": self.explained,
-            "samples": self.samples,
+            "samples": self.images,
             "values": self.values,
             "inexact_sums": list(self.inexact),
             "thresholds": self.thresholds,
-            "doubts": {name: [asdict(doubt) for doubt in doubts] for name, doubts in self.doubts.items()},
+            "uncertain_thresholds": {
+                name: [asdict(span) for span in uncertain] for name, uncertain in self.uncertain.items()
+            },
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
             "reproduction": None if self.reproduction is None else asdict(self.reproduction),
         }
 
 
 def verify(
-    path: str | Path,
+    model: ModelSource,
     images: Array | None = None,
+    options: FrontendOptions | None = None,
     *,
-    pixels: str | None = None,
-    samples: int = 100,
+    limit: int | None = None,
     seed: int = 0,
     name: str = "images",
-    output: str | None = None,
-    levels: Mapping[str, int] | None = None,
     repro: str | Path | None = None,
-    encoder: str = "host",
+    **keywords: Unpack[FrontendKeywords],
 ) -> Verification:
-    """Hold the layer graph against onnxruntime (optimisation off) on every level and score.
+    """Check the integer network against onnxruntime (optimisation off), level by level and score by score.
 
     Each layer is given the levels that the model itself has before it, so a difference is found where it arises.
 
     Parameters
     ----------
-    path : path
-        The ONNX file.
+    model : path or onnx.ModelProto
     images : ndarray, optional
-        (N, ...), of the model's dtype or uint8 pixels; random ones without it.
-    samples, seed : int
-        How many random images, from which seed.
-    output : str, optional
-        Which output of the graph, where it has several.
-    levels : dict, optional
-        Activations that never go beyond so many levels; the reference is the model with a Clip at each of them.
+        (N, ...), of the model's dtype or uint8 pixels; without them, images are drawn at random.
+    options, **keywords
+        One `FrontendOptions`, or its fields as keywords. With ``levels`` the reference is the model with a Clip at each
+        of these activations.
+    limit : int, optional
+        Use only the first N images; of random ones, draw N instead of 100.
+    seed : int
+        Seed of the random images.
+    name : str
+        What errors call the images.
     repro : path, optional
-        Directory for ``MODEL.repro.onnx`` and ``.npz`` where something differs.
-    encoder : str
-        ``host``, or ``chip`` where the pixels themselves are to enter it.
+        Directory for ``MODEL.repro.onnx`` and ``.npz``, which are written on a difference; without it nothing is.
 
     Raises
     ------
     ModelError, InputError, UsageError
     """
-    model, graph, rule = front(path, pixels, output=output, levels=levels, encoder=encoder)
+    read, graph = front(model, merged(options or FrontendOptions(), keywords))
     if images is None:
-        images = random_images(rule, samples, seed)
-    held = Comparison(model, graph)
-    size = max(1, min(BATCH, MOST_FEATURES // held.features))
-    for first in range(0, len(images), size):
-        held.add(prepare(images[first : first + size], rule, name), first)
-    order = [entry.name for entry in (graph.encoder, *graph.layers)]
-    mismatches = sorted(held.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order))
+        images = random_images(graph.input, RANDOM_IMAGES if limit is None else limit, seed)
+    images = images[:limit]
+    held = Comparison(read, graph)
+    held.add_all(images, name)
+    mismatches = held.mismatches()
     written, unwritten = None, ""
     if mismatches and repro is not None:
         try:
-            written = held.write(mismatches[0].layer, Path(repro) / f"{model.path.stem}.repro")
-        except (OSError, InputError) as error:  # what was found is worth more
-            unwritten = f"{repro}: no reproduction is written there: {' '.join(str(error).split())}"
+            written = held.write(mismatches[0].layer, Path(repro) / f"{read.path.stem}.repro")
+        except (OSError, InputError) as error:  # the comparison itself is worth more
+            unwritten = f"{repro}: cannot write the reproduction there: {' '.join(str(error).split())}"
     return Verification(
-        model.sha256,
+        read.sha256,
         "certified" if graph.certified else "tested",
         len(images),
         held.values,
-        {layer.name: layer.doubts for layer in graph.layers if layer.doubts},
+        {layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
         {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
         inexact(graph),
-        tuple(mismatches),
+        mismatches,
         held.differences,
         written,
         unwritten,
@@ -148,24 +149,30 @@ def verify(
 
 
 class Comparison:
-    """The two networks side by side, a batch at a time."""
+    """The integer network and the model, compared batch by batch."""
 
     def __init__(self, model: Model, graph: LayerGraph) -> None:
         self.model, self.graph = model, graph
         self.watched = [entry for entry in (graph.encoder, *graph.layers) if entry.tensor and entry.levels]
         self.features = sum(entry.features for entry in (graph.encoder, *graph.layers))
         last = graph.layers[-1].tensor
-        self.sums = [last] if last != model.output and last in model.written else []  # what the host computes scores from
+        self.sums = [last] if last != model.output and last in model.written else []  # the scores are computed from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
         self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
-        self.doubts = Doubts(graph)
+        self.uncertain = Uncertainty(graph)
         self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
         self.values = self.differences = 0
         self.found: dict[str, Mismatch] = {}
         self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
 
+    def add_all(self, images: Array, name: str) -> None:
+        """Compare images of the model's dtype, or uint8 pixels, batch by batch; ``name`` is what errors call them."""
+        size = max(1, min(BATCH, MOST_FEATURES // self.features))
+        for first in range(0, len(images), size):
+            self.add(prepare(images[first : first + size], self.graph.input, name), first)
+
     def add(self, batch: Array, first: int) -> None:
-        """Compare a batch; ``first`` is the number of its first sample."""
+        """Compare a batch; ``first`` is the index of its first image."""
         scores, *tensors = self.reference(batch)
         theirs = dict(zip([*(entry.tensor for entry in self.watched), *self.sums], tensors, strict=True))
         theirs[self.model.input] = batch
@@ -182,8 +189,13 @@ class Comparison:
         rounded = self._rounded(sums[0], theirs[self.sums[0]]) if sums else np.zeros(len(batch), bool)
         self._compare_scores(mine, scores, {**own, **given}, theirs, first, rounded)
 
+    def mismatches(self) -> tuple[Mismatch, ...]:
+        """Return the mismatches in the order of the layers, those of scores last."""
+        order = [entry.name for entry in (self.graph.encoder, *self.graph.layers)]
+        return tuple(sorted(self.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order)))
+
     def write(self, layer: str, place: Path) -> Reproduction:
-        """Write a difference down."""
+        """Write a small model and input that reproduce the difference in a layer."""
         tensor, values, found = self._samples[layer]
         place.parent.mkdir(parents=True, exist_ok=True)
         return reproduce(self.model.reference, tensor, values, found, place)
@@ -205,7 +217,7 @@ class Comparison:
         self.differences += differences
         if not differences or (known is not None and not known.attributed):
             return
-        where, explained = self.doubts.first(entry, given, mine, right)
+        where, explained = self.uncertain.first(entry, given, mine, right)
         if known is not None and explained:
             return
         sample, channel, *_ = where.tolist()
@@ -226,7 +238,7 @@ class Comparison:
         self._samples[entry.name] = entry.tensor, values, value.astype(values[entry.tensor].dtype)
 
     def _rounded(self, mine: Array, theirs: Array) -> npt.NDArray[np.bool_]:
-        """In which samples the sums that the output is computed from differ, all of them by no more than rounding does."""
+        """Find the images whose sums before the output differ, but all by no more than rounding can explain."""
         within = ~_score_errors(mine, theirs, self.graph.certified, self.graph.layers[-1].slack)
         return np.asarray([bool(good.all() and (a != b).any()) for good, a, b in zip(within, mine, theirs, strict=True)])
 
@@ -249,7 +261,7 @@ class Comparison:
             return
         last = self.graph.layers[-1]
         samples = np.unique(wrong[:, 0]).tolist()  # a score after the other hangs on the same potentials
-        firm = next((s for s in samples if not rounded[s] and not self.doubts.are_open(last, given, s)), None)
+        firm = next((s for s in samples if not rounded[s] and not self.uncertain.are_open(last, given, s)), None)
         if known is not None and firm is None:
             return
         where = tuple(wrong[0] if firm is None else wrong[wrong[:, 0] == firm][0])
@@ -272,27 +284,27 @@ class Comparison:
 
 
 def _levels(entry: Population, tensor: Array) -> Int:
-    """The levels that a tensor's values stand for."""
+    """Convert a tensor's values to levels."""
     level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
     return level.astype(np.int64).reshape(len(tensor), *entry.shape)
 
 
 def inexact(graph: LayerGraph) -> tuple[str, ...]:
-    """Populations whose float sums depend on their order."""
+    """List the populations whose float sums can depend on the order of summation."""
     names = [] if graph.encoder_exact else [graph.encoder.name]
     return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
 
 
-def random_images(rule: InputSpec, samples: int, seed: int) -> Array:
-    """Random pixels: a third each of all values, of few bright ones, and of flat grey with a little noise."""
+def random_images(rule: InputSpec, count: int, seed: int) -> Array:
+    """Draw random images: a third each of uniform noise, of few bright pixels, and of flat grey with a little noise."""
     rng = np.random.default_rng(seed)
-    shape = (samples, *rule.shape)
+    shape = (count, *rule.shape)
     dtype = np.dtype(rule.dtype)
     if dtype.kind in "iu" and dtype != np.uint8:
         low, high = max(np.iinfo(dtype).min, -128), min(np.iinfo(dtype).max, 255)
         return rng.integers(low, high + 1, shape).astype(dtype)
     noise = rng.integers(0, 256, shape)
-    kind = np.arange(samples).reshape(-1, *([1] * len(rule.shape))) % 3
+    kind = np.arange(count).reshape(-1, *([1] * len(rule.shape))) % 3
     sparse = np.where(rng.random(shape) < 0.15, noise, 0)
     flat = np.clip(rng.integers(0, 256, kind.shape) + noise // 16 - 8, 0, 255)
     return np.choose(np.broadcast_to(kind, shape), [noise, sparse, flat]).astype(np.uint8)

@@ -1,10 +1,10 @@
-"""Differences between levels: where the first one is, and whether float rounding explains it.
+"""Find the first difference between levels, and whether float rounding explains it.
 
-A neuron's decision is open where the layer has a `Doubt` about its threshold T and the potential p lies so close that the
-error of the float sum, ``bound`` potentials at most, can carry it across: T - 1 - bound <= p <= T + bound. What is open
-leaves a feature a range of levels. Where the file has a tensor of a layer's levels, the layers behind it are given those;
-where it has none, the range is followed through them. A difference is explained if the model's level lies in the range; by
-nothing else.
+A neuron's decision is uncertain if its threshold T is uncertain (a `Uncertain` of the layer) and the potential p is so close
+that the error of the float sum, at most ``bound`` potentials, can carry it across: T - 1 - bound <= p <= T + bound. With
+uncertain decisions a feature has a range of levels. Where the file has a tensor of a layer's levels, the layers behind it
+are given those; where it has none, the range is propagated through them. A difference is explained if and only if the
+model's level lies in the range.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Range = tuple[Int, Int]  # the smallest and the largest level or potential of ea
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The first level or score of a layer that differs: first of all one that no float rounding explains.
+    """A level or score of a layer that differs: the first that rounding does not explain, else the first.
 
-    ``attributed``: it lies in the range that the decisions inside the float error bound leave open.
+    ``attributed``: rounding at an uncertain threshold explains it.
     """
 
     layer: str
@@ -40,21 +40,21 @@ class Mismatch:
     differences: int  # in the batch where it was found
 
     def __str__(self) -> str:
-        why = "inside the float error bound" if self.attributed else "outside every float error bound: a defect"
+        why = "within the float error bound" if self.attributed else "beyond the float error bound: a defect"
         return (
-            f"{self.layer}: sample {self.sample}, channel {self.channel}, feature {self.element}: the model (node "
+            f"{self.layer}: image {self.sample}, channel {self.channel}, feature {self.element}: the model (node "
             f"{self.node}, tensor {self.tensor}) has {self.expected:g}, the integer network {self.found:g}; {why}"
         )
 
 
-class Doubts:
-    """A layer graph's open decisions, ready to be asked for."""
+class Uncertainty:
+    """The uncertain decisions of a layer graph."""
 
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
 
     def first(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> tuple[Int, bool]:
-        """The first difference that is not explained, else the first; (sample, channel, row, column), and if it is.
+        """Find the first difference that is not explained, else the first: its index, and whether it is explained.
 
         Parameters
         ----------
@@ -72,16 +72,16 @@ class Doubts:
         return wrong[0], True
 
     def are_open(self, layer: Layer, given: dict[str, Int], sample: int) -> bool:
-        """Whether open decisions reach a layer's potentials."""
+        """Return whether uncertain decisions can change a layer's potentials."""
         low, high = self._potentials(layer, _only(given, sample), {})
         return bool((low != high).any())
 
     def _levels(self, entry: Population, given: dict[str, Int], known: dict[str, Range]) -> Range:
-        """The range of a population's levels."""
+        """Compute the range of a population's levels."""
         if not isinstance(entry, Layer):
             return given[entry.name], given[entry.name]
         any_of = all(link.level_wise and (link.weights >= 0).all() for link in entry.connections)
-        if any_of and not entry.doubts:  # a max pool: rises with every level that it reads
+        if any_of and not entry.uncertain:  # a max pool: rises with every level that it reads
             sources = self._sources(entry, given, known)
             return tuple(run(entry, {name: ends[i] for name, ends in sources.items()}) for i in (0, 1))  # type: ignore[return-value]
         certain, possible = _limits(entry)
@@ -89,14 +89,14 @@ class Doubts:
         return fire(replace(entry, thresholds=certain), low), fire(replace(entry, thresholds=possible), high)
 
     def _sources(self, layer: Layer, given: dict[str, Int], known: dict[str, Range]) -> dict[str, Range]:
-        """Ranges of what a layer reads: a point where the model's own levels are given."""
+        """Compute the ranges of a layer's sources; where the model's own levels are given, a single value."""
         for name in {link.source for link in layer.connections} - known.keys():
             source = self._graph.population(name)
             known[name] = (given[name], given[name]) if source.tensor else self._levels(source, given, known)
         return {link.source: known[link.source] for link in layer.connections}
 
     def _potentials(self, layer: Layer, given: dict[str, Int], known: dict[str, Range]) -> Range:
-        """The range of a layer's potentials."""
+        """Compute the range of a layer's potentials."""
         sources = self._sources(layer, given, known)
         lows, highs = ({name: ends[i] for name, ends in sources.items()} for i in (0, 1))
         if all((lows[name] == highs[name]).all() for name in sources):
@@ -117,11 +117,11 @@ def _only(levels: dict[str, Int], sample: int) -> dict[str, Int]:
 
 
 def _limits(layer: Layer) -> Range:
-    """Potentials from which each neuron fires for certain, and from which it may; of the thresholds' shape."""
+    """Compute the potentials from which each neuron certainly fires, and from which it may; of the thresholds' shape."""
     certain, possible = layer.thresholds.copy(), layer.thresholds.copy()
-    for doubt in layer.doubts:
-        at = doubt.border_class, doubt.channel, slice(doubt.level, doubt.level + doubt.count)
-        margin = int(min(doubt.bound, ANY)) + 1
+    for span in layer.uncertain:
+        at = span.border_class, span.channel, slice(span.level, span.level + span.count)
+        margin = int(min(span.bound, ANY)) + 1
         certain[at] += margin
         possible[at] -= margin
     # a feature that has reached a level has reached those below it

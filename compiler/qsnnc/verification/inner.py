@@ -1,4 +1,4 @@
-"""Tensors within a model, as more of its outputs."""
+"""Read inner tensors of a model by making them outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 class Reference:
-    """The model with more outputs, one batch at a time or, where it takes single images only, image by image."""
+    """The reference model with inner tensors as outputs, run in batches or, if it takes single images only, one by one."""
 
     def __init__(self, model: Model, tensors: list[str]) -> None:
         import onnx
@@ -31,7 +31,7 @@ class Reference:
         self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
     def __call__(self, images: Array) -> list[Array]:
-        """The output, then the tensors."""
+        """Return the output and the inner tensors for a batch."""
         if not self.single:
             try:
                 found = self.run.run(self.wanted, {self.input: images})
@@ -43,12 +43,12 @@ class Reference:
             self.single = True
         parts = [self.run.run(self.wanted, {self.input: images[i : i + 1]}) for i in range(len(images))]
         if any(np.ndim(value) == 0 or len(value) != 1 for part in parts for value in part):
-            raise InputError(self.input, "a tensor of the model has no batch axis", code="batch-moved")
+            raise InputError(self.input, "a tensor of the model has no batch axis; export it with one", code="batch-moved")
         return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
 def with_outputs(content: bytes, tensors: list[str]) -> bytes:
-    """The model with more of its tensors as outputs."""
+    """Return the model with more of its tensors as outputs."""
     import onnx
 
     proto = onnx.load_from_string(content)

@@ -1,4 +1,4 @@
-"""A difference as a small ONNX file with its input: the nodes from the last equal activations to the first different one."""
+"""Cut the first difference out of a model: the nodes from the last equal activations to it, as ONNX, and one sample."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ EXPECTED, FOUND = "qsnnc.expected", "qsnnc.found"
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """Where it was written, and whether the cut reproduces the model's value bit for bit."""
+    """Where a reproduction was written, and whether running it gives the model's value bit for bit."""
 
-    model: str
-    data: str
+    model: str  # the ONNX file
+    data: str  # the npz file
     inputs: tuple[str, ...]
     output: str
     nodes: int
     same: bool
 
     def __str__(self) -> str:
-        how = "the same" if self.same else "not the same (the value depends on the order of summation)"
+        how = "gives" if self.same else "does not give (float32 sums depend on their order)"
         return (
             f"{self.model}: {self.nodes} nodes from {', '.join(self.inputs)} to {self.output}; {self.data} holds their "
-            f"input, the model's value (run alone: {how}) and the integer network's"
+            f"input, the model's value, which running the file alone {how}, and the integer network's value"
         )
 
 
@@ -49,20 +49,25 @@ def reproduce(
     found: Array,
     place: Path,
 ) -> Reproduction:
-    """Cut the reference between equal and different, and write it with one sample.
+    """Write the nodes between the last equal activations and the first different one, with one sample.
 
     Parameters
     ----------
     reference : ModelProto
-        What the integer network was held against.
+        The model that the integer network was compared with.
     output : str
         The tensor that differs.
     values : dict
-        Of one sample: every activation that was compared, the input, and the output itself, as the reference has them.
+        The reference's values of one sample: the input, every activation that was compared, and the output itself.
     found : ndarray
-        What the integer network has in place of the output.
+        The integer network's value of the output, in its shape and dtype.
     place : Path
-        Files are called ``place`` + ``.onnx`` and ``.npz``.
+        The files are named ``place`` + ``.onnx`` and ``.npz``.
+
+    Raises
+    ------
+    InputError
+        A file cannot be written.
     """
     stops = {name for name in values if name != output}
     part, inputs = cut(reference, stops, output, values)
@@ -80,7 +85,7 @@ def reproduce(
 def cut(
     model: onnx.ModelProto, stops: set[str], output: str, values: Mapping[str, Array]
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """The nodes that compute a tensor from others, as a model of its own, and the names of those."""
+    """Return the nodes that compute ``output`` from the ``stops`` as a model, and the names of the stops that they read."""
     import onnx
     from onnx import helper
 

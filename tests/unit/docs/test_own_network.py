@@ -1,4 +1,4 @@
-"""The page for users of other tools: its commands print what it says, its scripts are Python, its messages exist."""
+"""The page for users of other tools: its commands, and those of verify, print what it says, and its messages exist."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "bring-your-own-network.md").read_text()
+VERIFY = (ROOT / "docs" / "verify-and-check.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
-SESSIONS = [body for kind, body in BLOCKS if kind == "console"]
+SESSIONS = re.findall(r"```console\n(.*?)```", PAGE + VERIFY, re.DOTALL)
 
 
 def commands(session: str) -> list[tuple[list[str], list[str]]]:
     """Each command and the lines that it is said to print; ``...`` stands for any."""
     parts = re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
-    return [(shlex.split(part.splitlines()[0]), part.splitlines()[1:]) for part in parts]
+    return [(shlex.split(part.splitlines()[0], comments=True), part.splitlines()[1:]) for part in parts]
 
 
 def matches(said: list[str], printed: list[str]) -> bool:
@@ -48,7 +48,7 @@ def test_scripts_are_python() -> None:
 
 
 def test_messages_of_the_table_exist() -> None:
-    rows = re.findall(r"^\| `([^`]+)`", PAGE.split("## What the errors say")[1], re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]+)`", PAGE.split("## What the error messages mean")[1], re.MULTILINE)
     sources = [path.read_text() for folder in ("compiler", "chipsim") for path in (ROOT / folder).rglob("*.py")]
     code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
     assert len(rows) >= 10

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from support.places import DOCS
 
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.cli import app
 
-DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "timing.md").read_text()
 
 

@@ -3,17 +3,16 @@
 import hashlib
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from support.places import MODELS
 
 from models.certify import margins
 from models.evaluate import evaluate, load, same_in_any_batch
 
-MODELS = Path(__file__).parents[3] / "models"
 FILES = sorted(MODELS.glob("lenet*.onnx"))
 NAMES = [path.stem for path in FILES]
 TERNARY = [path for path in FILES if "fp32" not in path.name]

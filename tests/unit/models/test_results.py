@@ -1,4 +1,4 @@
-"""The table of results: what it says is what the runs gave."""
+"""The table of results holds what the runs measured."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_three_files_agree(made: Path, lenet) -> None:
     assert float(first["sops"]) == row["sops"]
     assert [r["paper_sops"] for r in rest if (r["model"], r["k"], r["B"]) == ("published", "1", "2")] == ["27879201"]
     page = (made / "results.md").read_text()
-    for shown in ("k=1, B=2 (lenet)", "405 (405)", "*27,879,201*", "none, in every network"):
+    for shown in ("k=1, B=2 (lenet)", "405 (405)", "*27,879,201*", "differ from the ANN's: none"):
         assert shown in page, shown
 
 

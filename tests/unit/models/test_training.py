@@ -1,4 +1,4 @@
-"""Training on a handful of made-up images: it resumes to the same weights, and exports what it computes."""
+"""Training on a few synthetic images: resuming ends at the same weights, and the export computes the same network."""
 
 import json
 
@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from chipsim.datasets import Dataset
+from chipsim.errors import InputError, UsageError
 
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 
@@ -59,20 +60,114 @@ def test_a_pruned_network_from_a_trained_one_exports(tmp_path, images):
     saved = train(tmp_path, "--precision", "full", "--name", "k1b2", *wide)
     assert saved["widths"] == [18, 17, 16, 33, 32, 260]
     (tmp_path / "k1b2.best.pt").rename(tmp_path / "teacher.best.pt")
-    (tmp_path / "k1b2.ckpt").unlink()
     teacher = str(tmp_path / "teacher.best.pt")
-    train(tmp_path, "--teacher", teacher, teacher)
+    with pytest.raises(InputError, match="full precision, and the run ternary weights"):
+        train(tmp_path, "--name", "new", "--init", teacher)
+    train(tmp_path, "--teacher", teacher, teacher, "--overwrite")
     (tmp_path / "k1b2.best.pt").rename(tmp_path / "first.best.pt")
     narrow = ["--init", str(tmp_path / "first.best.pt"), "--remove-below", "0.8", "--prune", "1.0"]
-    with pytest.raises(SystemExit, match="--keep"):
+    with pytest.raises(UsageError, match="--keep"):
         train(tmp_path, *narrow, *wide)
-    train(tmp_path, *narrow, "--stop-after", "1")
+    train(tmp_path, *narrow, "--stop-after", "1", "--overwrite")
     saved = train(tmp_path, *narrow, "--resume")
     assert sum(saved["widths"]) < 368
     proto = build(load_checkpoint(str(tmp_path / "k1b2.best.pt")), {})
     shapes = {t.name: list(t.dims) for t in proto.graph.initializer}
     assert [shapes[f"{name}.weight"][0] for name in LAYERS] == saved["widths"]
     assert all(m.safety > 1 for m in margins(proto))
+
+
+def test_a_run_is_neither_replaced_nor_resumed_with_another_recipe(tmp_path, images):
+    train(tmp_path, "--stop-after", "1")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for option, value in (("--seed", "2"), ("--k", "0"), ("--B", "4"), ("--epochs", "4"), ("--rate", "0.001")):
+        with pytest.raises(UsageError, match=f"{option}: {value} was given"):
+            train(tmp_path, "--resume", "--name", "k1b2", option, value)
+    with pytest.raises(InputError, match="--overwrite replaces it"):
+        train(tmp_path, "--seed", "2")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    train(tmp_path, "--seed", "2", "--overwrite", "--stop-after", "1")
+    command = (tmp_path / "k1b2.command").read_text()
+    assert "--seed 2" in command
+    assert "--overwrite" not in command
+
+
+def test_accuracy_is_printed_and_logged_after_every_epoch(tmp_path, images, capsys):
+    from models.train import main
+
+    main(["--out", str(tmp_path), "--limit", "120", "--epochs", "5", "--device", "cpu", "--k", "0", "--B", "1"])
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    log = [json.loads(line) for line in (tmp_path / "k0b1.log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in log] == [1, 2, 3, 4, 5]
+    for entry, line in zip(log, printed, strict=True):
+        assert set(entry) == {"epoch", "loss", "seconds", "validation"}
+        late = entry["epoch"] > 3
+        assert set(entry["validation"]) == ({"model", "average"} if late else {"model"})
+        for found in entry["validation"].values():
+            assert set(found) == {"accuracy", "digits_accuracy", "spikes_per_image", "sops_per_image"}
+            assert found["spikes_per_image"] > 0
+        assert f"validation accuracy {100 * entry['validation']['model']['accuracy']:.2f} %" in line
+        assert ("averaged weights" in line) == late
+
+
+def test_a_run_is_exported_and_evaluated_by_the_same_command(tmp_path, images, capsys):
+    from models.evaluate import metadata, read_network
+    from models.train import main
+
+    with pytest.raises(InputError, match=r"best.pt: there is no such file"):
+        main(["--mode", "export", "--out", str(tmp_path), "--model", str(tmp_path / "x.onnx")])
+    train(tmp_path)
+    export = ["--mode", "export", "--out", str(tmp_path), "--model", str(tmp_path / "x.onnx")]
+    main(export)
+    facts = metadata(read_network(tmp_path / "x.onnx"))
+    assert (facts["k"], facts["B"], facts["qsnnc.pixels"]) == ("1", "2", "raw")
+    with pytest.raises(InputError, match="exists already; --overwrite"):
+        main(export)
+    capsys.readouterr()
+    main(["--mode", "inference", "--model", str(tmp_path / "x.onnx"), "--dataset", "digits"])
+    assert json.loads(capsys.readouterr().out)["images"] == 899
+
+
+def test_what_is_no_network_is_refused_by_name(tmp_path, images):
+    train(tmp_path, "--stop-after", "1")
+    (tmp_path / "text.best.pt").write_text("no checkpoint")
+    (tmp_path / "text.onnx").write_text("no model")
+    torch.save({"k": 1}, tmp_path / "other.best.pt")
+    torch.save({"k": 1, "B": 2, "prune": 0.7, "best": {"x": torch.zeros(1)}}, tmp_path / "foreign.best.pt")
+    said = {
+        "missing.best.pt": "no such file",
+        "missing.onnx": "cannot be read",
+        "text.best.pt": "not a checkpoint",
+        "text.onnx": "not an ONNX model",
+        "other.best.pt": "no chosen weights",
+        "foreign.best.pt": "not a checkpoint",
+        "k1b2.best.pt": "last quarter",
+        ".": "no such file",
+    }
+    for name, words in said.items():
+        for option in ("--teacher", "--init"):
+            with pytest.raises(InputError, match=words) as error:
+                train(tmp_path, "--name", "new", option, str(tmp_path / name))
+            assert str(error.value).startswith(str(tmp_path))
+            assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("new.*"))
+
+
+def test_a_damaged_checkpoint_is_not_resumed(tmp_path, images):
+    train(tmp_path, "--stop-after", "1")
+    path = tmp_path / "k1b2.ckpt"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        train(tmp_path, "--resume")
+    torch.save({"epoch": 1}, path)
+    with pytest.raises(InputError, match="does not say which options"):
+        train(tmp_path, "--resume")
+
+
+def test_a_device_that_is_not_here_is_refused(tmp_path, images):
+    with pytest.raises(UsageError, match="'tpu' cannot be used; allowed: auto, cpu"):
+        train(tmp_path, "--device", "tpu")
 
 
 def test_the_channels_that_fire_most_are_kept():
@@ -125,7 +220,7 @@ def test_export_is_certified_and_computes_the_network(tmp_path, k, b):
     assert min(m.safety for m in found) > 1
     images = np.random.default_rng(1).integers(0, 256, (41, 28, 28)).astype(np.uint8)
     assert same_in_any_batch(path, images, (1, 7, 41))
-    # with the exported batch norms, whose decisions were cleared, the network computes the same bits
+    # with the exported batch norms, whose thresholds were cleared, the network computes the same bits
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     with torch.no_grad():
         for name in LAYERS:
@@ -146,19 +241,19 @@ def test_export_is_certified_and_computes_the_network(tmp_path, k, b):
     assert (properties["k"], properties["B"]) == (str(k), str(b))
 
 
-def test_a_decision_on_a_reachable_sum_is_found(tmp_path):
+def test_a_threshold_on_a_reachable_sum_is_found(tmp_path):
     from models.certify import margins
     from models.export import build
 
     proto = build(random_network(1, 2), {})
     for tensor in proto.graph.initializer:
-        # conv2 computes y = x: every second sum of half-levels lies on a decision
+        # conv2 computes y = x: every second sum of half-levels lies on a threshold
         values = {"gamma": np.sqrt(1 + 1e-5), "beta": 0.25, "mean": 0.0, "var": 1.0}
         part = tensor.name.removeprefix("conv2.bn.")
         if part in values:
             array = np.full(16, values[part], np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    with pytest.raises(ValueError, match="conv2: rounding could turn a decision"):
+    with pytest.raises(ValueError, match="conv2: rounding could change a level"):
         margins(proto)
 
 

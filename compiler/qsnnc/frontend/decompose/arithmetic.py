@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 def number(s: Spelling, position: int, what: str) -> Array:
-    """A constant input in float32; nought where it is left out."""
+    """A constant input in float32; zero where it is left out."""
     inputs = s.node.input
     if position >= len(inputs) or not inputs[position]:
         return np.zeros((), np.float32)

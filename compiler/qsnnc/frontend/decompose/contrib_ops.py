@@ -42,7 +42,7 @@ def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
 
 
 def _typed(s: Spelling, position: int, like: int) -> Array:
-    """A zero point, or nought of uint8 where it is left out."""
+    """A zero point, or zero of uint8 where it is left out."""
     if position < len(s.node.input) and s.node.input[position]:
         return s.constant(position, "zero point")
     return np.zeros((), _dtype(s, like))
@@ -151,13 +151,13 @@ def _concat(s: Spelling) -> None:
     axis = s.option("axis", None)
     s.all_read()
     y_scale, typed = s.constant(0, "output scale"), s.constant(1, "output zero point")
-    arms = []
+    operands = []
     for i in range(2, len(s.node.input), 3):
         name, scale, zero = s.node.input[i], s.constant(i + 1, "scale"), s.constant(i + 2, "zero point")
         if _one(scale) != _one(y_scale) or _one(zero) != _one(typed):
             name = _quantized(s, _real(s, name, scale, zero), y_scale, typed, last=False)
-        arms.append(name)
-    s.put("Concat", *arms, last=True, axis=axis)
+        operands.append(name)
+    s.put("Concat", *operands, last=True, axis=axis)
 
 
 def _looked_up(op: str, options: tuple[str, ...], s: Spelling) -> None:

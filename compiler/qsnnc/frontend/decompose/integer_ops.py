@@ -22,23 +22,12 @@ from qsnnc.frontend.decompose import contrib_ops
 from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
 from qsnnc.frontend.model.constant_folding import with_constants
 from qsnnc.frontend.model.dtypes import ends
+from qsnnc.frontend.model.operator_table import MICROSOFT
+from qsnnc.frontend.model.operators import INTEGER, REFUSED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
-
-MICROSOFT = "com.microsoft"
-#: of the standard's own domain
-INTEGER = frozenset("QLinearConv QLinearMatMul ConvInteger MatMulInteger".split())
-#: whose scales are known only when data comes, or stand for a block of weights each
-REFUSED = {
-    "DynamicQuantizeLinear": "its scale depends on the data; quantize statically, with calibration",
-    "DynamicQuantizeMatMul": "its scale depends on the data; quantize statically, with calibration",
-    "DynamicQuantizeLSTM": "its scale depends on the data; quantize statically, with calibration",
-    "MatMulIntegerToFloat": "its scale depends on the data; quantize statically, with calibration",
-    "MatMulNBits": "its weights have one scale a block; quantize them per tensor or per output channel",
-    "MatMulBnb4": "its weights have one scale a block; quantize them per tensor or per output channel",
-}
 
 
 def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
@@ -50,16 +39,6 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         Names a node that is not statically quantized, or an operator that nobody here knows.
     """
     exact: set[str] = set()
-    writers: dict[str, Callable[[Spelling], None]] = {
-        "QuantizeLinear": _quantize,
-        "DequantizeLinear": _dequantize,
-        "QLinearConv": partial(_convolution, exact),
-        "ConvInteger": partial(_convolution_integer, exact),
-        "QLinearMatMul": partial(_matmul, exact),
-        "MatMulInteger": partial(_matmul_integer, exact),
-        "QGemm": partial(_gemm, exact),
-        **contrib_ops.writers(exact),
-    }
     for node in model.graph.node:
         reason = REFUSED.get(node.op_type)
         blocks = [entry.i for entry in node.attribute if entry.name == "block_size"]
@@ -71,7 +50,21 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
     if not any(_ours(node) for node in model.graph.node):
         return model, frozenset()
     read = {name for node in model.graph.node if _ours(node) for name in node.input}
-    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers), frozenset(exact)
+    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers(exact)), frozenset(exact)
+
+
+def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
+    """A function for each operator's name; ``exact`` takes the names of nodes whose sums are integers'."""
+    return {
+        "QuantizeLinear": _quantize,
+        "DequantizeLinear": _dequantize,
+        "QLinearConv": partial(_convolution, exact),
+        "ConvInteger": partial(_convolution_integer, exact),
+        "QLinearMatMul": partial(_matmul, exact),
+        "MatMulInteger": partial(_matmul_integer, exact),
+        "QGemm": partial(_gemm, exact),
+        **contrib_ops.writers(exact),
+    }
 
 
 def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -137,7 +130,7 @@ def _quantize(s: Spelling) -> None:
     typed = s.constant(2, "zero point") if len(s.node.input) > 2 and s.node.input[2] else np.zeros((), np.uint8)
     scale = number(s, 1, "scale")
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
     zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
     whole = s.put(
         "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
@@ -157,7 +150,7 @@ def _dequantize(s: Spelling) -> None:
         s.put("Identity", s.value("whole", value), last=True)
         return
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a scale a channel; use one scale", code="levels-uneven")
+        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
     here = s.put("Cast", name, to=1)
     s.put("Mul", s.put("Sub", here, s.value("zero", zero.reshape(()))), s.value("scale", scale.reshape(())), last=True)
 

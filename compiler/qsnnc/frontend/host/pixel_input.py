@@ -95,8 +95,8 @@ class Pixels:
         dtype, values = np.dtype(self.rule.dtype), self.values()
         rest = (1,) * (len(self.rule.shape) - 1)
         given = (int(helper.np_dtype_to_tensor_dtype(dtype)), ("P", *values.shape[1:], *rest))
-        run = session(self.model.subgraph({region.root: given}, [region.end], region.nodes)).run
-        (found,) = run([region.end], {region.root: values.astype(dtype).reshape(*values.shape, *rest)})
+        run = session(self.model.subgraph({region.input: given}, [region.output], region.nodes)).run
+        (found,) = run([region.output], {region.input: values.astype(dtype).reshape(*values.shape, *rest)})
         return np.asarray(found, np.float64).reshape(len(values), -1)
 
     def _rule_of(self) -> tuple[float, float]:
@@ -121,12 +121,12 @@ class Pixels:
         line = found[0, 0] + scale * np.arange(self.levels + 1)[:, None]
         if not (scale > 0 and np.abs(found - line).max() <= TOLERANCE * scale * self.levels):
             raise ModelError(
-                region.end,
+                region.output,
                 "is computed from the pixels by more than one shift and one positive scale for all channels, and is not "
                 "quantized: with the encoder on the chip the pixels may only be shifted, scaled and quantized; "
                 "use --encoder host",
                 code="pixels-not-levels",
-                node=region.end,
+                node=region.output,
             )
         return scale, float(found[0, 0]) / scale
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.pooling import MAXIMUM
+from qsnnc.frontend.linear.data_movement import mixes
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.batch_axis import free_shapes
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import ELEMENTWISE, RELABEL, WEIGHTED
+from qsnnc.frontend.model.operators import ELEMENTWISE, MAXIMUM, RELABEL, WEIGHTED
 from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.numerics.exactness import sums_are_exact
 from qsnnc.frontend.quantizers.error_bounds import propagate
@@ -40,7 +40,7 @@ def encoder(model: Model, population: Population, region: Region) -> bytes:
     """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    end = population.tensor or region.end
+    end = population.tensor or region.output
     part = _part(region.model, _before_levels(model, population, region), end)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
@@ -72,7 +72,7 @@ def _before_levels(model: Model, population: Population, region: Region) -> list
     """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
     if population.tensor:
         return ancestors(model, population.tensor, model.input)
-    return [*ancestors(model, region.root, model.input), *region.nodes]
+    return [*ancestors(model, region.input, model.input), *region.nodes]
 
 
 def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
@@ -129,8 +129,8 @@ def encoder_is_exact(model: Model, population: Population, region: Region, pixel
     nodes = _before_levels(model, population, region)
     summing = [node for node in nodes if node.op in WEIGHTED]
     if not summing:
-        return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not _mixes(node) for node in nodes)
-    if len(summing) > 1 or region.root != summing[0].outputs[0] or pixels != "raw":
+        return all(node.op in ELEMENTWISE | RELABEL | MAXIMUM and not mixes(node) for node in nodes)
+    if len(summing) > 1 or region.input != summing[0].outputs[0] or pixels != "raw":
         return False
     node = summing[0]
     if node.op != "Conv" or node.inputs[0] != model.input or node.inputs[1] not in model.constants:
@@ -146,11 +146,6 @@ def encoder_is_exact(model: Model, population: Population, region: Region, pixel
     low = (np.minimum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     high = (np.maximum(weights, 0).sum(axis=1) * PIXEL_MAX + bias) / units
     return _decisions_are_clear(region, population, units, low.astype(np.int64), high.astype(np.int64))
-
-
-def _mixes(node: Node) -> bool:
-    """Whether an operator that moves values makes new ones of neighbours."""
-    return node.op in ("Resize", "Upsample") and node.attributes.get("mode", b"nearest") != b"nearest"
 
 
 def _decisions_are_clear(

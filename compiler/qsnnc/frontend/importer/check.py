@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from chipsim.errors import UsageError
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.decompose.integer_ops import MICROSOFT, REFUSED
 from qsnnc.frontend.importer.parse import parse
 from qsnnc.frontend.model.messages import first_line, label, refuse
+from qsnnc.frontend.model.operator_table import MICROSOFT
+from qsnnc.frontend.model.operators import REFUSED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,12 +27,14 @@ MOST_VALUES = 1 << 27
 STANDARD = ("", "ai.onnx")
 
 
-def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]:
-    """Read an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
+def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelProto:
+    """Parse an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
 
     Parameters
     ----------
     path : Path
+    content : bytes
+        Of the file itself.
     output : str, optional
         Which of several outputs.
 
@@ -39,8 +42,6 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     -------
     model : ModelProto
         With one input, whose batch axis is free or a number, and one output.
-    content : bytes
-        Of the file itself.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     UsageError
         There is no such output.
     """
-    proto, content = parse(path)
+    proto = parse(path, content)
     if proto.functions:
         _check(proto, path)
         proto = _inlined(proto, path)
@@ -61,7 +62,7 @@ def load(path: Path, output: str | None = None) -> tuple[onnx.ModelProto, bytes]
     proto.graph.output[0].type.tensor_type.ClearField("shape")  # what it really has is inferred
     _name_apart(proto)
     proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
-    return proto, content
+    return proto
 
 
 def _check(proto: onnx.ModelProto, path: Path) -> None:

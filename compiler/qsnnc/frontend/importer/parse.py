@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +17,47 @@ if TYPE_CHECKING:
 MOST_BYTES = (1 << 31) - 1
 
 
-def parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
-    """Read a file, external data included.
+def opened(source: str | PathLike[str] | onnx.ModelProto) -> tuple[Path, bytes]:
+    """Return the path of a model, for errors and for files beside it, and the bytes of the file.
 
-    Returns
-    -------
-    model : ModelProto
-    content : bytes
-        Of the file itself.
+    A model in memory is called ``model``.
 
     Raises
     ------
     ModelError
-        It is missing, damaged, too large, or a tensor's data is not what its shape says.
+        The file is missing or too large; or the model in memory has tensors whose data was not loaded.
+    TypeError
+        Neither a path nor a model.
+    """
+    if isinstance(source, str | PathLike):
+        return Path(source), _read(Path(source))
+    import onnx
+
+    if not isinstance(source, onnx.ModelProto):
+        raise TypeError(f"expected a path or an onnx.ModelProto, got {type(source).__name__}")
+    path = Path("model")
+    outside = next((tensor.name for tensor in _tensors(source) if tensor.data_location == onnx.TensorProto.EXTERNAL), None)
+    if outside is not None:
+        text = f"the data of tensor {outside!r} is in another file; load the model with its external data, or pass its path"
+        raise refuse(path, text, "model-external", found=outside)
+    try:
+        return path, bytes(source.SerializeToString())
+    except Exception as error:  # noqa: BLE001  # protobuf's own, and not the same in all its versions
+        raise refuse(
+            path, f"cannot be serialized: {first_line(error)}; at most 2 GB can be compiled", "model-large"
+        ) from None
+
+
+def parse(path: Path, content: bytes) -> onnx.ModelProto:
+    """Parse the bytes of a model, and read its external data.
+
+    Raises
+    ------
+    ModelError
+        It is damaged or too large, or a tensor's data is not what its shape says.
     """
     import onnx
 
-    content = _read(path)
     try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # noqa: BLE001  # protobuf and onnx each raise their own
@@ -43,14 +68,14 @@ def parse(path: Path) -> tuple[onnx.ModelProto, bytes]:
         raise refuse(path, "is not a readable ONNX model (a name in it is no UTF-8)", "model-corrupt")
     _load_external(proto, path)
     _check_tensors(proto, path)
-    return proto, content
+    return proto
 
 
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a nought in the name
+    except (OSError, ValueError) as error:  # ValueError: a zero in the name
         raise refuse(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", "model-unreadable") from None
     if not content:
         raise refuse(path, "is empty; an ONNX model is needed", "model-corrupt")

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
+from chipsim.integer_kernels import of_one_signedness
 from chipsim.qonnx_ops import rewrite
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.decompose.integer_ops import spell
@@ -21,10 +23,12 @@ from qsnnc.frontend.importer.check import MOST_VALUES, load
 from qsnnc.frontend.importer.clip_activations import clip
 from qsnnc.frontend.importer.deduplicate import merged
 from qsnnc.frontend.importer.determinism import refuse_chance
+from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.messages import first_line, label, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
+from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session
 
 if TYPE_CHECKING:
@@ -33,12 +37,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, float] | None = None) -> Model:
-    """Read, check and normalise an ONNX file.
+def read_onnx(
+    source: str | PathLike[str] | onnx.ModelProto, output: str | None = None, limits: Mapping[str, float] | None = None
+) -> Model:
+    """Read, check and normalise an ONNX model.
 
     Parameters
     ----------
-    path : path
+    source : path or ModelProto
     output : str, optional
         Which of several outputs.
     limits : dict, optional
@@ -53,14 +59,14 @@ def read_onnx(path: str | Path, output: str | None = None, limits: Mapping[str, 
     """
     from onnx import helper, numpy_helper
 
-    path = Path(path)
-    loaded, content = load(path, output)
+    path, content = opened(source)
+    loaded = load(path, content, output)
     try:
         standard = rewrite(loaded)
         refuse_chance(standard)
         free_squeezes(standard)
         free_batch(standard)
-        reference = clip(standard, limits or {})
+        reference = clip(of_one_signedness(standard), limits or {})
         proto, integral = spell(standard)
     except InputError as error:
         found = error.fields["found"]
@@ -138,7 +144,7 @@ def _amiss(value: Array, node: Node, position: int) -> str:
         return ""
     if np.isnan(value).any():
         return "NaN"
-    return "infinity" if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization") else ""
+    return "infinity" if node.op in WEIGHTED or node.op == "BatchNormalization" else ""
 
 
 def _try(model: Model) -> None:

@@ -12,7 +12,8 @@ from qsnnc.frontend.integerize.commute import joined, keeps_order, moved_back, p
 from qsnnc.frontend.integerize.commute_sums import MovedSums, moved_sums, then
 from qsnnc.frontend.integerize.encoder_boundary import handed_over
 from qsnnc.frontend.integerize.requantize import requantized
-from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, State, Walk
+from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, State
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair, layer_of_pair
 from qsnnc.frontend.layers.max_pool import maximum
 from qsnnc.frontend.layers.thresholds import layer_of
@@ -21,48 +22,49 @@ from qsnnc.frontend.linear.data_movement import fills, move, moved_index, pad_va
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import ChannelScales
 from qsnnc.frontend.quantizers.region import Region, cuts, varying
 
 
 def resolve(walk: Walk, name: str) -> Quantized | None:
     """The quantized tensor behind a name, closing its region if that is open; None if it is not quantized."""
-    known = walk.state.get(name)
+    known = walk.known.get(name)
     if isinstance(known, Quantized):
         return known
     # close the region at a tensor that the reference has; what follows only moves and scales its levels
     before = _written(walk, name)
     if before is not None and resolve(walk, before) is None:
         return None
-    region = walk.region(name)
+    region = walk.analysis.region(name)
     if region is None:
         return None
     # where branches meet again, in no sum that joins them, all between stays one function of their common root
     if _branches(walk, region):
-        if walk.region(name) is not None:
+        if walk.analysis.region(name) is not None:
             return resolve(walk, name)
         region = _behind(walk, region)
-    root = walk.state.get(region.root)
+    root = walk.known.get(region.input)
     found: Quantized | None
     if isinstance(root, Quantized) and not region.nodes:
         found = root
-    elif root is None and region.root not in walk.host and region.root != walk.model.input:
+    elif root is None and region.input not in walk.known.host and region.input != walk.model.input:
         found = None
     else:
         try:
             found = _close_by_channel(walk, root, region)
-        except ModelError as error:
-            if error.code != "not-monotone" or not isinstance(root, Accumulator | Quantized):
+        except NotMonotone as error:
+            if not isinstance(root, Accumulator | Quantized):
                 raise
             found = _turn(walk, root, region, error)
     if found is not None:
-        walk.state[name] = found
+        walk.known.define(name, found)
     return found
 
 
-def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: ModelError) -> Quantized | None:
+def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: NotMonotone) -> Quantized | None:
     """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
-    node = walk.producer[region.end]
+    node = walk.analysis.producer[region.output]
     if isinstance(root, Accumulator) and nonmonotonic.few_enough(root):
         terms = nonmonotonic.up_and_down(walk, root, region, refusal)
     else:  # of levels, which are fewer
@@ -73,8 +75,8 @@ def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: Mo
         terms = nonmonotonic.up_and_down(walk, read, behind, refusal, levels.parts[0].values)
     if len(terms.tensors) == 1:
         return terms.tensors[0]
-    walk.turning[region.end] = terms
-    walk.state[region.end] = add_levels(node, terms.tensors, walk.namer.text(region.end), terms.signs)
+    sums = add_levels(node, terms.tensors, walk.namer.text(region.output), terms.signs)
+    walk.known.define_steps(region.output, terms, sums)
     return None
 
 
@@ -86,22 +88,22 @@ def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quan
     ModelError
         There are none, and too many potentials.
     """
-    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+    for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         if not cuts(region, name):
             continue
         try:
-            levels = resolve(walk, name) if walk.quantizes(name) else None
+            levels = resolve(walk, name) if walk.analysis.quantizes(name) else None
         except ModelError:
             continue
         if levels is not None:
-            return levels, walk.part(region, name)
-    raise nonmonotonic.too_many(region.end, root)
+            return levels, walk.analysis.part(region, name)
+    raise nonmonotonic.too_many(region.output, root)
 
 
 def _branches(walk: Walk, region: Region) -> bool:
     """Resolve what something else reads inside a region, so that both start from the same levels; whether there is any."""
     inside = {id(node) for node in region.nodes}
-    for name in (name for node in region.nodes for name in node.outputs if name != region.end):
+    for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         others = (node for node in walk.model.nodes if id(node) not in inside and name in node.inputs)
         if any(others) and resolve(walk, name) is not None:
             return True
@@ -110,18 +112,18 @@ def _branches(walk: Walk, region: Region) -> bool:
 
 def _behind(walk: Walk, region: Region) -> Region:
     """Of what the host would compute, the part behind levels that it hands over already, if all of it comes from those."""
-    if walk.state.get(region.root) is not None:
+    if walk.known.get(region.input) is not None:
         return region
-    inner = [name for node in region.nodes for name in node.outputs if name != region.end]
-    known = [name for name in inner if isinstance(walk.state.get(name), Quantized) and cuts(region, name)]
-    return walk.part(region, known[-1]) if known else region
+    inner = [name for node in region.nodes for name in node.outputs if name != region.output]
+    known = [name for name in inner if isinstance(walk.known.get(name), Quantized) and cuts(region, name)]
+    return walk.analysis.part(region, known[-1]) if known else region
 
 
 def _written(walk: Walk, name: str) -> str | None:
     """The nearest tensor before one of the spelling's own that stands in the file; None where this one does."""
     model, first = walk.model, name
-    while name not in model.written and name in walk.producer and walk.producer[name].op in ELEMENTWISE:
-        data = [n for n in walk.producer[name].inputs if n and n not in model.constants]
+    while name not in model.written and name in walk.analysis.producer and walk.analysis.producer[name].op in ELEMENTWISE:
+        data = [n for n in walk.analysis.producer[name].inputs if n and n not in model.constants]
         if len(data) != 1:
             return None
         name = data[0]
@@ -129,7 +131,7 @@ def _written(walk: Walk, name: str) -> str | None:
 
 
 def _close_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:
-    """Close a region, with a scale a channel if need be."""
+    """Close a region, with a per-channel scale if need be."""
     try:
         return close(walk, root, region)
     except ChannelScales as error:
@@ -156,45 +158,47 @@ def close(walk: Walk, root: State | None, region: Region, *, internal: bool = Fa
 
 
 def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
-    levels = walk.levels(region)
+    levels = walk.analysis.levels(region)
     if levels is None:
         return None
-    pair = walk.pairs.get(region.root)
+    pair = walk.known.pairs.get(region.input)
     if pair is not None and (found := _close_pair(walk, pair, region, internal=internal)) is not None:
         return found
-    shape = region.model.shapes[region.root]
-    own = not internal and root.canonical and shape == walk.model.shapes.get(region.end, shape)
-    layer = layer_of(root, region, levels, walk.unused(root.name), region.end if own else "", shape if own else root.shape)
-    walk.add(layer)
+    shape = region.model.shapes[region.input]
+    own = not internal and root.canonical and shape == walk.model.shapes.get(region.output, shape)
+    layer = layer_of(
+        root, region, levels, walk.sink.free_name(root.name), region.output if own else "", shape if own else root.shape
+    )
+    walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), root.layout)
 
 
 def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Quantized | None:
     """By enumeration; raise what stands against the sum where that fails and nothing else will do."""
-    levels = walk.levels(region)
+    levels = walk.analysis.levels(region)
     if levels is None:
         return None
-    shape = walk.model.shapes[region.root]
-    own = not internal and shape == walk.model.shapes.get(region.end, shape)
-    found = layer_of_pair(pair, region, levels, region.end if own else "", shape)
+    shape = walk.model.shapes[region.input]
+    own = not internal and shape == walk.model.shapes.get(region.output, shape)
+    found = layer_of_pair(pair, region, levels, region.output if own else "", shape)
     if found is None and pair.refusal is not None:
         raise pair.refusal
     if found is None:
         return None
-    layer, layout = replace(found[0], name=walk.unused(pair.name)), found[1]
-    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an arm that is enlarged has its phases for channels
+    layer, layout = replace(found[0], name=walk.sink.free_name(pair.name)), found[1]
+    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an operand that is enlarged has its phases for channels
         layer = replace(layer, tensor="", tensor_shape=layer.shape)
-    walk.add(layer)
+    walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), layout)
 
 
 def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:
     """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
-    before = walk.region(pool.before)
-    root = walk.state.get(before.root) if before else None
+    before = walk.analysis.region(pool.before)
+    root = walk.known.get(before.input) if before else None
     if before is None or root is None:
         return None
-    after = walk.levels(region)
+    after = walk.analysis.levels(region)
     if after is None:
         return None
     inner = close(walk, root, joined(walk.model, before, pool.node, region), internal=True)
@@ -202,22 +206,22 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
         return None
     name = walk.namer.layer(pool.node)
     falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
-    end = "" if internal else region.end
-    found, layers = maximum(walk.model, pool.node, inner, falling, end, lambda: walk.unused(name))
+    end = "" if internal else region.output
+    found, layers = maximum(walk.model, pool.node, inner, falling, end, lambda: walk.sink.free_name(name))
     for layer in layers:
-        walk.add(layer)
+        walk.sink.add(layer)
     return found
 
 
 def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
     """A quantizer that is the same at both places commutes with an operator that only moves values."""
-    before = walk.region(moved.before)
-    root = walk.state.get(before.root) if before else None
-    if before is None or root is None or walk.levels(region) is None:
+    before = walk.analysis.region(moved.before)
+    root = walk.known.get(before.input) if before else None
+    if before is None or root is None or walk.analysis.levels(region) is None:
         return None
     model = walk.model
     varies = region.axes if region.moves else varying(model, region.nodes)
-    sizes = model.shapes[before.root]
+    sizes = model.shapes[before.input]
     node = moved.node
     if not varies:
         both = joined(model, before, node, region)
@@ -231,7 +235,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     else:
         raise ModelError(
             node.name,
-            f"{node.op} stands between sums and a quantizer with a scale a channel; put the quantizer before it",
+            f"{node.op} stands between sums and a quantizer with a per-channel scale; put the quantizer before it",
             code="reshape-before-quantizer",
             node=node.name,
         )
@@ -243,18 +247,18 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     index = moved_index(model, node, found.index, moved.output)
     if internal:
         return replace(found, index=index)
-    layer = walk.layers[-1] if walk.layers else None
-    if layer is None or not found.parts or found.parts[0].population is not layer:  # moved and scaled, no more
+    layer = found.parts[0].population if found.parts else None
+    if layer is None or not walk.sink.is_last(layer):  # moved and scaled, no more
         return replace(found, index=index)
     if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
-        walk.layers[-1] = replace(layer, tensor=region.end, tensor_shape=tuple(index.shape))
-        found = replace(found, parts=(replace(found.parts[0], population=walk.layers[-1]),))
+        layer = walk.sink.computes(region.output, tuple(index.shape))
+        found = replace(found, parts=(replace(found.parts[0], population=layer),))
     return replace(found, index=index)
 
 
 def _close_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantized | None:
     """A quantizer that differs from place to place, on sums that stand elsewhere than where they were made."""
-    found = _close_sums(walk, sums.root, sums.before, internal=internal)
+    found = _close_sums(walk, sums.sums, sums.before, internal=internal)
     if found is None:
         return None
     constant = found.index < 0
@@ -272,31 +276,31 @@ def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quant
 
 
 def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
-    """A Concat commutes with a quantizer, each arm having its own part of the constants."""
-    if walk.levels(region) is None:
+    """A Concat commutes with a quantizer, each operand having its own part of the constants."""
+    if walk.analysis.levels(region) is None:
         return None
     node, model = gathered.node, walk.model
     rank = len(model.shapes[node.outputs[0]]) + 1
     axis = int(node.attributes["axis"]) % rank
-    arms: list[Quantized | None] = []
+    operands: list[Quantized | None] = []
     start = 0
     for name in node.inputs:
         if name in model.constants:
             raise ModelError(
                 node.name,
-                f"Concat of sums and the constant {name!r} before a quantizer; quantize each arm before the Concat",
+                f"Concat of sums and the constant {name!r} before a quantizer; quantize each operand before the Concat",
                 code="activation-not-quantized",
                 node=node.name,
             )
         size = model.shapes[name][axis - 1]
         after = part_of(region, axis, start, size)
         start += size
-        before = walk.region(name)
-        root = walk.state.get(before.root) if before else None
+        before = walk.analysis.region(name)
+        root = walk.known.get(before.input) if before else None
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        arms.append(close(walk, root, both, internal=True))
-        if arms[-1] is None:
+        operands.append(close(walk, root, both, internal=True))
+        if operands[-1] is None:
             return None
-    return move(model, node, arms)[0]
+    return move(model, node, operands)[0]

@@ -1,4 +1,4 @@
-"""Regions made of others: across an operator that only moves values, back again behind it, or for one arm of a Concat."""
+"""Regions made of others: across an operator that only moves values, back behind it, or for one operand of a Concat."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ def joined(model: Model, before: Region, node: Node, after: Region, *, real: boo
     """Two regions as one, the operator between them stepped over, or kept where it is real."""
     from onnx import helper
 
-    ends = before.end, after.root
+    ends = before.output, after.input
     bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
     nodes = (*before.nodes, node if real else bridge, *after.nodes)
     axes = before.axes
     varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
     if not real and not set(varies) <= set(axes):
-        axes = tuple(range(1, len(model.shapes[before.root]) + 1))
-    return Region(after.model, before.root, after.end, nodes, axes, moves=real or after.moves)
+        axes = tuple(range(1, len(model.shapes[before.input]) + 1))
+    return Region(after.model, before.input, after.output, nodes, axes, moves=real or after.moves)
 
 
 def moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
     """The region, and at its end what undoes an operator before it that only relabels: each value is where it came from."""
     from onnx import helper
 
-    model, back = region.model, f"{region.end}[back]"
+    model, back = region.model, f"{region.output}[back]"
     if node.op == "Transpose":
         order = np.argsort(node.attributes["perm"]).tolist()
-        proto = helper.make_node("Transpose", [region.end], [back], perm=order)
-        last = Node("", "Transpose", (region.end,), (back,), {"perm": order}, proto)
+        proto = helper.make_node("Transpose", [region.output], [back], perm=order)
+        last = Node("", "Transpose", (region.output,), (back,), {"perm": order}, proto)
     else:
         shape = f"{back}.shape"
         model = replace(model, constants={**model.constants, shape: np.array([-1, *sizes])})
-        proto = helper.make_node("Reshape", [region.end, shape], [back])
-        last = Node("", "Reshape", (region.end, shape), (back,), {}, proto)
+        proto = helper.make_node("Reshape", [region.output, shape], [back])
+        last = Node("", "Reshape", (region.output, shape), (back,), {}, proto)
     model = replace(model, shapes={**model.shapes, back: sizes})
-    return Region(model, region.root, back, (*region.nodes, last), region.axes, moves=True)
+    return Region(model, region.input, back, (*region.nodes, last), region.axes, moves=True)
 
 
 def keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
@@ -51,15 +51,15 @@ def keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
 
 
 def part_of(region: Region, axis: int, start: int, size: int) -> Region:
-    """The region that an arm of a Concat sees: constants cut along the axis, every inner tensor under a name of its own."""
+    """Cut a region for one operand of a Concat: its part of the constants, and a name of its own for every inner tensor."""
     model = region.model
     constants = dict(model.constants)
     mark = f"[{start}]"
-    total = model.shapes[region.root][axis - 1]
-    own = {region.root: region.root + mark}
+    total = model.shapes[region.input][axis - 1]
+    own = {region.input: region.input + mark}
     nodes = []
     for node in region.nodes:
-        rank = len(model.shapes.get(node.outputs[0], model.shapes[region.root])) + 1
+        rank = len(model.shapes.get(node.outputs[0], model.shapes[region.input])) + 1
         for name in node.inputs:
             constant = constants.get(name)
             if constant is None or constant.size <= 1:
@@ -80,4 +80,4 @@ def part_of(region: Region, axis: int, start: int, size: int) -> Region:
             shapes[new] = tuple(shape)
     kinds = {**model.kinds, **{new: model.kinds[name] for name, new in own.items() if name in model.kinds}}
     cut = replace(model, constants=constants, shapes=shapes, kinds=kinds)
-    return Region(cut, own[region.root], own.get(region.end, region.end), tuple(nodes), region.axes)
+    return Region(cut, own[region.input], own.get(region.output, region.output), tuple(nodes), region.axes)

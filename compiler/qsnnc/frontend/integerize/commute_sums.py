@@ -12,7 +12,8 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.integerize.state import Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.data_movement import fills, moved_index, pad_value
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.model.model import Model, Node
@@ -24,15 +25,15 @@ from qsnnc.ir.layers import Int
 class MovedSums:
     """Sums where they stand at a tensor, and the elementwise operators that they went through before."""
 
-    root: Accumulator  # its layout is the tensor's, negative where a constant was filled in
+    sums: Accumulator  # its layout is the tensor's, negative where a constant was filled in
     before: Region  # from the sums, as if they had always stood there, to the tensor
     filled: F64  # shape of the tensor: what was filled in, NaN elsewhere
 
 
 def moved_sums(walk: Walk, name: str) -> MovedSums | None:
     """What a tensor shows of sums; None where it shows none, or an operator between cannot be moved along."""
-    region = walk.region(name)
-    state = walk.state.get(region.root) if region else None
+    region = walk.analysis.region(name)
+    state = walk.known.get(region.input) if region else None
     if region is None:
         return None
     if isinstance(state, Accumulator):
@@ -52,8 +53,8 @@ def then(sums: MovedSums, region: Region) -> MovedSums:
     nodes = (*sums.before.nodes, *region.nodes)
     every = tuple(range(1, sums.filled.ndim + 1))
     varies = every if region.moves else varying(model, nodes)
-    both = Region(model, sums.before.root, region.end, nodes, varies if len(varies) == 1 else every, region.moves)
-    return MovedSums(sums.root, both, constants_through(region, sums.filled))
+    both = Region(model, sums.before.input, region.output, nodes, varies if len(varies) == 1 else every, region.moves)
+    return MovedSums(sums.sums, both, constants_through(region, sums.filled))
 
 
 def constants_through(region: Region, filled: F64) -> F64:
@@ -75,9 +76,9 @@ def _across(model: Model, state: Moved, sums: MovedSums) -> MovedSums | None:
     places = moved_index(model, node, np.arange(sums.filled.size).reshape(shape), state.output)
     there = places >= 0
     filled = np.where(there, sums.filled.reshape(-1)[places], pad_value(model, node) if fills(node) else np.nan)
-    layout = np.where(there, sums.root.layout.reshape(-1)[places], -1)
+    layout = np.where(there, sums.sums.layout.reshape(-1)[places], -1)
     before = _carried(sums.before, shape, places, state.output)
-    return MovedSums(replace(sums.root, layout=layout), before, filled) if before else None
+    return MovedSums(replace(sums.sums, layout=layout), before, filled) if before else None
 
 
 def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -> Region | None:
@@ -86,10 +87,10 @@ def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -
     constants, shapes, kinds = dict(model.constants), dict(model.shapes), dict(model.kinds)
     if not region.nodes:
         return Region(model, output, output, (), tuple(range(1, places.ndim + 1)))
-    own = {region.root: f"{output}[sums]", region.end: output}
+    own = {region.input: f"{output}[sums]", region.output: output}
     nodes = []
     for node in region.nodes:
-        own.update({name: f"{output}[{next(numbers)}]" for name in node.outputs if name and name != region.end})
+        own.update({name: f"{output}[{next(numbers)}]" for name in node.outputs if name and name != region.output})
         renamed = dict(own)
         for name in node.inputs:
             constant = model.constants.get(name)
@@ -103,7 +104,7 @@ def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -
     shapes.update(dict.fromkeys(own.values(), places.shape))
     kinds.update({new: model.kinds[name] for name, new in own.items() if name in model.kinds})
     moved_model = replace(model, constants=constants, shapes=shapes, kinds=kinds)
-    return Region(moved_model, own[region.root], output, tuple(nodes), tuple(range(1, places.ndim + 1)))
+    return Region(moved_model, own[region.input], output, tuple(nodes), tuple(range(1, places.ndim + 1)))
 
 
 def _moved_constant(

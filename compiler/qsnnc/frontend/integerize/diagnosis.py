@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Moved, Pooled, Walk
+from qsnnc.frontend.integerize.state import Moved, Pooled
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.model.dtypes import integer_range
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.outcomes import TooManyLevels
 from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 
@@ -27,7 +29,7 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
             found=node.op,
         )
     for name in data:
-        if isinstance(walk.state.get(name), Quantized):
+        if isinstance(walk.known.get(name), Quantized):
             continue
         blocked = _blocked(walk, name)
         if blocked is not None:
@@ -46,15 +48,15 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
 
 def _blocked(walk: Walk, name: str) -> ModelError | None:
     """An operator before a tensor that no threshold can stand for: a product of two activations, or an unknown one."""
-    roots, inside = walk.growth(name)
+    roots, inside = walk.analysis.growth(name)
     for root in sorted(roots):
-        known = walk.state.get(root)
+        known = walk.known.get(root)
         if isinstance(known, Pair) and known.refusal is not None:
             return known.refusal
         if isinstance(known, Moved | Pooled) and (blocked := _blocked(walk, known.before)) is not None:
             return blocked
-        maker = walk.producer.get(root)
-        if maker is None or root in walk.state or root in walk.host:
+        maker = walk.analysis.producer.get(root)
+        if maker is None or root in walk.known or root in walk.known.host:
             continue
         if maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
             return why_not(walk, maker, [])
@@ -69,12 +71,12 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
         if id(node) not in inside:
             continue
         reads = [n for n in node.inputs if n and n not in walk.model.constants]
-        if len({frozenset(walk.growth(n)[0]) for n in reads}) > 1:
+        if len({frozenset(walk.analysis.growth(n)[0]) for n in reads}) > 1:
             return ModelError(
                 walk.namer.peek(node),
                 f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; "
-                "only Add, Sub and Sum join branches, each arm quantized or straight from its weights: leave the gate or "
-                "the attention out, or put a sum in its place, and train again",
+                "only Add, Sub and Sum join branches, each operand quantized or straight from its weights: "
+                "remove the gate or the attention, or replace it by a sum, and train again",
                 code="two-activations",
                 node=node.name,
                 found=node.op,
@@ -90,11 +92,10 @@ def not_quantized(model: Model) -> ModelError:
         ends = integer_range(typed.dtype) if typed is not None else None
         if typed is not None and ends is not None and ends[1] - ends[0] >= MOST_LEVELS:
             count = int(ends[1] - ends[0]) + 1
-            return ModelError(
+            return TooManyLevels(
                 node.name,
                 f"quantizes to {typed.dtype}, {count:,} levels; at most {MOST_LEVELS:,} are "
                 "supported, each level being a neuron: quantize activations to 8 bits or fewer",
-                code="levels-many",
                 node=node.name,
                 found=count,
                 allowed=MOST_LEVELS,

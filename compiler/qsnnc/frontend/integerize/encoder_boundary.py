@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.state import Encoder
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized, as_map, whole
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import POOLS, WEIGHTED
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, find_levels
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Population
@@ -22,35 +24,36 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
     ``internal`` says that the region ends in a tensor that the file does not have.
     """
     model = walk.model
-    if region.root == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
-        first = [node for node in region.nodes if region.root in node.inputs]
+    if region.input == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
+        first = [node for node in region.nodes if region.input in node.inputs]
         if [node.op for node in first] == ["DequantizeLinear"]:
-            region = walk.part(region, first[0].outputs[0])
+            region = walk.analysis.part(region, first[0].outputs[0])
         elif any(node.op != "Cast" for node in first):
             return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
     levels, turns = _levels(walk, region) if walk.pixels is None or not walk.pixels.whole else (None, False)
     if levels is None:
         return _enter(walk, region)
-    if walk.encoder is not None:
+    if walk.known.encoder is not None:
+        other = walk.known.encoder.population
         raise ModelError(
-            region.end,
-            f"the host would have to hand over two activations ({walk.encoder.tensor or walk.encoder.name!r} and this one); "
+            region.output,
+            f"the host would have to hand over two activations ({other.tensor or other.name!r} and this one); "
             "quantize the input once, before the branches, or let the image itself enter the chip (--encoder chip)",
             code="two-encoders",
-            node=region.end,
+            node=region.output,
         )
-    walk.encoder_region, walk.encoder_turns = region, turns
-    shape = walk.model.shapes[region.root]
-    source = walk.producer.get(region.root)
-    turned = None if internal else _turned(walk, region.end)
-    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.root)
+    shape = walk.model.shapes[region.input]
+    source = walk.analysis.producer.get(region.input)
+    turned = None if internal else _turned(walk, region.output)
+    name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.input)
     size = as_map(shape, source or walk.model.nodes[0])
-    end = "" if internal else region.end
+    end = "" if internal else region.output
     if turned is not None:
         end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
         size = as_map(shape, turned)
-    walk.encoder = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
-    found = whole(Part.of(walk.encoder, levels), shape)
+    population = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
+    walk.known.hand_over(Encoder(population, region, turns))
+    found = whole(Part.of(population, levels), shape)
     if turned is None:
         return found
     back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
@@ -60,10 +63,8 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
 def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
     """The levels of what the host computes, whatever function that is; and whether it rises and falls."""
     try:
-        return walk.levels(region), False
-    except ModelError as error:
-        if error.code != "not-monotone":
-            raise
+        return walk.analysis.levels(region), False
+    except NotMonotone:
         return find_levels(region, turning=True), True
 
 
@@ -85,16 +86,19 @@ def _turned(walk: Walk, name: str) -> Node | None:
 
 def _enter(walk: Walk, region: Region) -> Quantized | None:
     """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
-    if walk.pixels is None or region.root != walk.model.input:
+    if walk.pixels is None or region.input != walk.model.input:
         return None
-    if walk.encoder is None:
-        walk.encoder = walk.pixels.population(walk.namer.text(region.root))
-    if walk.encoder_region is not None:
+    entering = walk.known.encoder
+    if entering is None:
+        entering = Encoder(walk.pixels.population(walk.namer.text(region.input)), None)
+        walk.known.hand_over(entering)
+    population = entering.population
+    if entering.region is not None:
         raise ModelError(
-            region.end,
+            region.output,
             "the image would enter the chip both as it is and quantized "
-            f"({walk.encoder.tensor or walk.encoder.name!r}); quantize it once, before the branches",
+            f"({population.tensor or population.name!r}); quantize it once, before the branches",
             code="two-encoders",
-            node=region.end,
+            node=region.output,
         )
-    return whole(walk.pixels.part(walk.encoder, region), walk.encoder.tensor_shape)
+    return whole(walk.pixels.part(population, region), population.tensor_shape)

@@ -16,7 +16,8 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize import per_channel
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.requantize import requantized
-from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, Walk
+from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.layers.max_pool import maximum
 from qsnnc.frontend.layers.thresholds import layer_of
@@ -24,6 +25,7 @@ from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
+from qsnnc.frontend.model.outcomes import ConstantActivation
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, on_a_grid
@@ -41,29 +43,30 @@ class Found:
     slack: int  # float32 roundings of the largest value
 
 
-def settle(walk: Walk, name: str) -> Quantized | None:
+def materialise(walk: Walk, name: str) -> Quantized | None:
     """Levels of a tensor that no quantizer closes; None where it takes too many values, or values on no grid."""
     known = resolve(walk, name)
     if known is not None:
         return known
-    if name not in walk.settled:
+    if name not in walk.known.implicit:
         try:
-            walk.settled[name] = _settled(walk, name)
-        except ModelError as error:
-            if error.code == "constant-activation":
-                raise
-            walk.settled[name] = None  # what stands against the network is that nothing was quantized
-    return walk.settled[name]
+            found = _materialised(walk, name)
+        except ConstantActivation:
+            raise
+        except ModelError:
+            found = None  # what stands against the network is that nothing was quantized
+        walk.known.define_implicit(name, found)
+    return walk.known.implicit[name]
 
 
-def _settled(walk: Walk, name: str) -> Quantized | None:
-    region = walk.region(name)
-    root = walk.state.get(region.root) if region else None
+def _materialised(walk: Walk, name: str) -> Quantized | None:
+    region = walk.analysis.region(name)
+    root = walk.known.get(region.input) if region else None
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
         return _closed(walk, root, region)
-    before = _behind(walk, root, region.root)
+    before = _behind(walk, root, region.input)
     if before is None or not region.nodes:
         return before
     return None if any(part.slack for part in before.parts) else requantized(walk, before, region)
@@ -72,16 +75,18 @@ def _settled(walk: Walk, name: str) -> Quantized | None:
 def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
     """What an operator that moves values, or takes the largest, makes of levels."""
     if isinstance(state, Moved):
-        before = settle(walk, state.before)
+        before = materialise(walk, state.before)
         outputs = [entry for entry in state.node.outputs if entry]
         return move(walk.model, state.node, [before])[outputs.index(name)] if before else None
     if isinstance(state, Gathered):
         constants = walk.model.constants
-        arms = [None if entry in constants else settle(walk, entry) for entry in state.node.inputs]
-        missing = any(arm is None and entry not in constants for arm, entry in zip(arms, state.node.inputs, strict=True))
-        return None if missing else move(walk.model, state.node, arms)[0]
+        operands = [None if entry in constants else materialise(walk, entry) for entry in state.node.inputs]
+        missing = any(
+            operand is None and entry not in constants for operand, entry in zip(operands, state.node.inputs, strict=True)
+        )
+        return None if missing else move(walk.model, state.node, operands)[0]
     if isinstance(state, Pooled):
-        before = settle(walk, state.before)
+        before = materialise(walk, state.before)
         return largest(walk, state.node, before, name) if before else None
     return None
 
@@ -93,9 +98,9 @@ def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
         return plain[1](largest(walk, node, plain[0], ""))
     falling = np.zeros(tensor.index.shape[0], bool)
     name = walk.namer.layer(node)
-    found, layers = maximum(walk.model, node, tensor, falling, end, lambda: walk.unused(name))
+    found, layers = maximum(walk.model, node, tensor, falling, end, lambda: walk.sink.free_name(name))
     for layer in layers:
-        walk.add(layer)
+        walk.sink.add(layer)
     return found
 
 
@@ -104,11 +109,11 @@ def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
     found = _values(root, region)
     if found is None:
         return None
-    shape = walk.model.shapes[region.root]
-    own = root.canonical and shape == walk.model.shapes.get(region.end, shape)
-    layer = layer_of(root, region, found.levels, walk.unused(root.name), region.end if own else "", shape)
+    shape = walk.model.shapes[region.input]
+    own = root.canonical and shape == walk.model.shapes.get(region.output, shape)
+    layer = layer_of(root, region, found.levels, walk.sink.free_name(root.name), region.output if own else "", shape)
     layer = layer if own else replace(layer, tensor_shape=root.shape)
-    walk.add(layer)
+    walk.sink.add(layer)
     return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
 
 
@@ -134,7 +139,7 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     falling = np.asarray((ends[:, 0] > ends[:, 1]).any(axis=0)) if region.nodes else np.zeros(region.columns, bool)
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
-    levels = on_a_grid(region.end, values, falling)
+    levels = on_a_grid(region.output, values, falling)
     return Found(levels, slack) if levels.count <= MANY_LEVELS else None
 
 

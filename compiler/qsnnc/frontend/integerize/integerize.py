@@ -6,6 +6,8 @@ operator is evaluated: if it takes finitely many values it is a quantizer, and t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from chipsim.mapping import InputSpec
@@ -16,62 +18,68 @@ from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
-from qsnnc.frontend.integerize.implicit_levels import largest, settle
+from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
 from qsnnc.frontend.integerize.residual import join, meets
-from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, Walk
+from qsnnc.frontend.integerize.state import Encoder, Gathered, Moved, Pooled
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.thresholds import readout_of
 from qsnnc.frontend.linear import add, matmul, pooling
 from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
-from qsnnc.frontend.model.layer_names import Namer
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WindowReordered
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
 
-def integerize(model: Model, pixels: str = "unit", entering: InputSpec | None = None) -> LayerGraph:
+def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) -> LayerGraph:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
     ----------
     model : Model
-    pixels : str
+    rule : InputSpec
         The pixel rule, which decides whether the encoder's sums are exact on uint8 images: they can be for ``"raw"``.
-    entering : InputSpec, optional
-        Given where the image itself enters the chip, so that the first linear operator is a layer on it.
+    image_on_chip : bool
+        Whether the image itself enters the chip, so that the first linear operator is a layer on it.
 
     Raises
     ------
     ModelError
         Names the node that cannot be compiled and what to do.
     """
-    producer = {name: node for node in model.nodes for name in node.outputs}
-    entry = Pixels(model, entering) if entering else None
-    walk = Walk(model, Namer(model.origins), producer, set() if entry else {model.input}, pixels=entry)
+    walk = Walk.of(model, Pixels(model, rule) if image_on_chip else None)
     run(walk)
-    sums, root, after = _read_out(walk)
-    assert walk.encoder is not None
-    layer = readout_of(sums, root if sums.canonical and after is model else "", model)
-    region = walk.encoder_region
-    if region is None:
-        assert entry is not None
-        host = encoder_of_pixels(entry.rule), True
-    else:
-        exact = not walk.encoder_turns and subgraphs.encoder_is_exact(model, walk.encoder, region, pixels)
-        host = subgraphs.encoder(model, walk.encoder, region), exact
+    readout = _read_out(walk)
+    encoder = walk.known.encoder
+    assert encoder is not None
+    onnx, exact = _host_encoder(walk, encoder, rule.pixels)
+    tensor = readout.tensor if readout.sums.canonical and readout.model is model else ""
     return LayerGraph(
-        encoder=walk.encoder,
-        layers=_used((*walk.layers, layer)),
-        encoder_onnx=host[0],
-        readout_onnx=subgraphs.readout(after, sums, root),
-        encoder_exact=host[1],
+        encoder=encoder.population,
+        layers=_used((*walk.sink.layers, readout_of(readout.sums, tensor, model))),
+        encoder_onnx=onnx,
+        readout_onnx=subgraphs.readout(readout.model, readout.sums, readout.tensor),
+        encoder_exact=exact,
+        input=rule,
         output_tensor=model.output,
         output_shape=subgraphs.output_shape(model),
-        of_pixels=region is None,
+        model_sha256=model.sha256,
+        of_pixels=encoder.region is None,
     )
+
+
+def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:
+    """The host's part before the chip as ONNX, and whether its sums are exact."""
+    if encoder.region is None:
+        assert walk.pixels is not None
+        return encoder_of_pixels(walk.pixels.rule), True
+    population, region = encoder.population, encoder.region
+    exact = not encoder.turns and subgraphs.encoder_is_exact(walk.model, population, region, pixels)
+    return subgraphs.encoder(walk.model, population, region), exact
 
 
 def run(walk: Walk) -> None:
@@ -86,22 +94,21 @@ def visit(walk: Walk, node: Node) -> None:
     """Advance over one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
     if node.op in JOINS and meets(walk, node, data):
-        if not walk.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
-            walk.state[node.outputs[0]] = join(walk, node, data)
+        if not walk.analysis.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
+            walk.known.define(node.outputs[0], join(walk, node, data))
         return
     if node.op in ELEMENTWISE:
-        if all(name in walk.host for name in data):
-            walk.host.update(node.outputs)
-            if len({frozenset(walk.growth(name)[0]) for name in data}) > 1:
-                walk.meets.update(node.outputs)
+        if all(name in walk.known.host for name in data):
+            roots = {walk.analysis.growth(name)[0] for name in data}
+            walk.known.leave_to_host(node.outputs, junction=len(roots) > 1)
         return
     tensors = [_resolved(walk, node, name) for name in data]
     if tensors and all(tensor is not None for tensor in tensors):
         _on_levels(walk, node, [t for t in tensors if t is not None])
-    elif all(name in walk.host for name in data):
-        walk.host.update(node.outputs)
+    elif all(name in walk.known.host for name in data):
+        walk.known.leave_to_host(node.outputs)
     elif not _on_sums(walk, node, data) and node.op in WEIGHTED | POOLS:
-        if walk.leads_out(node.outputs[0]) and node.op not in WEIGHTED:
+        if walk.analysis.leads_out(node.outputs[0]) and node.op not in WEIGHTED:
             return
         _on_open(walk, node, data)
 
@@ -110,9 +117,9 @@ def _resolved(walk: Walk, node: Node, name: str) -> Quantized | None:
     """Like `resolve`; None for values on no grid, where a quantizer that comes later can be moved before the operator."""
     try:
         return resolve(walk, name)
-    except ModelError as error:
-        movable = node.op in RELABEL | pooling.MAXIMUM and any(map(walk.is_quantized_later, node.outputs))
-        if error.code not in ("levels-uneven", "levels-many") or not movable:
+    except (UnevenLevels, TooManyLevels):
+        movable = node.op in RELABEL | MAXIMUM and any(map(walk.analysis.is_quantized_later, node.outputs))
+        if not movable:
             raise
         return None
 
@@ -126,22 +133,26 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
             left = iter(tensors)
             given = [None if name in model.constants else next(left) for name in node.inputs]
         names = [name for name in node.outputs if name]
-        walk.state.update(zip(names, move(model, node, given), strict=False))
-        return
-    if node.op in pooling.MAXIMUM:
-        walk.state[out] = largest(walk, node, tensors[0], out)
-        return
+        for name, moved in zip(names, move(model, node, given), strict=False):
+            walk.known.define(name, moved)
+    elif node.op in MAXIMUM:
+        walk.known.define(out, largest(walk, node, tensors[0], out))
+    elif node.op in WEIGHTED | POOLS:
+        walk.known.define(out, _linear(walk, node, Terms.of(tensors[0])))
+    elif walk.analysis.feeds_weights(out):
+        raise why_not(walk, node, [])
+
+
+def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
+    """What a linear operator makes of a sum of levels."""
     name = walk.namer.layer(node)
     if node.op == "Conv":
-        walk.state[out] = convolution(model, node, Terms.of(tensors[0]), name)
-    elif node.op == "ConvTranspose":
-        walk.state[out] = transposed(model, node, Terms.of(tensors[0]), name)
-    elif node.op in ("Gemm", "MatMul"):
-        walk.state[out] = matmul.multiply(model, node, Terms.of(tensors[0]), name, last=walk.leads_out(out))
-    elif node.op in POOLS:
-        walk.state[out] = pooling.average(model, node, Terms.of(tensors[0]), name)
-    elif walk.feeds_weights(out):
-        raise why_not(walk, node, [])
+        return convolution(walk.model, node, terms, name)
+    if node.op == "ConvTranspose":
+        return transposed(walk.model, node, terms, name)
+    if node.op in POOLS:
+        return pooling.average(walk.model, node, terms, name)
+    return matmul.multiply(walk.model, node, terms, name, last=walk.analysis.leads_out(node.outputs[0]))
 
 
 def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
@@ -149,7 +160,7 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
     terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
     if terms is not None and _on_terms(walk, node, terms):
         return
-    tensors = [settle(walk, name) for name in data]
+    tensors = [materialise(walk, name) for name in data]
     if any(tensor is None for tensor in tensors):
         raise why_not(walk, node, data)
     _on_levels(walk, node, [tensor for tensor in tensors if tensor is not None])
@@ -157,23 +168,12 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
 
 def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
     """Whether a linear operator can read the terms of a sum."""
-    model, out = walk.model, node.outputs[0]
     flat = node.op in ("Gemm", "MatMul") and len(terms.shape) == 1
-    if flat or node.op in pooling.MAXIMUM:
+    if flat or node.op in MAXIMUM:
         return False
-    name = walk.namer.layer(node)
     try:
-        if node.op == "Conv":
-            walk.state[out] = convolution(model, node, terms, name)
-        elif node.op == "ConvTranspose":
-            walk.state[out] = transposed(model, node, terms, name)
-        elif node.op in POOLS:
-            walk.state[out] = pooling.average(model, node, terms, name)
-        else:
-            walk.state[out] = matmul.multiply(model, node, terms, name, last=walk.leads_out(out))
-    except ModelError as error:
-        if error.code != "reshape-before-window":
-            raise
+        walk.known.define(node.outputs[0], _linear(walk, node, terms))
+    except WindowReordered:
         return False
     return True
 
@@ -181,21 +181,22 @@ def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
 def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     """What can be moved behind a quantizer that is still to come, or merged with the linear operator before it."""
     out = node.outputs[0]
-    last = all(walk.leads_out(name) for name in node.outputs if name)
+    last = all(walk.analysis.leads_out(name) for name in node.outputs if name)
     if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
-        walk.state[out] = matmul.multiply_sums(walk.model, node, inner, index, name, last=last)
-    elif last or not all(walk.is_ours(name) for name in data):
+        walk.known.define(out, matmul.multiply_sums(walk.model, node, inner, index, name, last=last))
+    elif last or not all(walk.analysis.is_on_chip(name) for name in data):
         return False
     elif node.op == "Concat":
-        walk.state[out] = Gathered(node)
-    elif node.op in RELABEL and data[0] in walk.turning and _turning_moved(walk, node, walk.turning[data[0]]):
+        walk.known.define(out, Gathered(node))
+    elif node.op in RELABEL and data[0] in walk.known.steps and _turning_moved(walk, node, walk.known.steps[data[0]]):
         pass
     elif node.op in RELABEL:
-        walk.state.update({name: Moved(data[0], node, name) for name in node.outputs if name})
-    elif node.op in pooling.MAXIMUM:
-        walk.state[out] = Pooled(data[0], node)
+        for name in filter(None, node.outputs):
+            walk.known.define(name, Moved(data[0], node, name))
+    elif node.op in MAXIMUM:
+        walk.known.define(out, Pooled(data[0], node))
     else:
         return False
     return True
@@ -207,14 +208,13 @@ def _turning_moved(walk: Walk, node: Node, terms: Terms) -> bool:
         moved = moved_terms(walk.model, node, terms, name)
         if moved is None:
             return False
-        walk.turning[name] = moved
-        walk.state[name] = add.add_levels(node, moved.tensors, walk.namer.text(name), moved.signs)
+        walk.known.define_steps(name, moved, add.add_levels(node, moved.tensors, walk.namer.text(name), moved.signs))
     return True
 
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     """Sums of one scale that a tensor holds as they are, unchanged by any operator, and where each stands."""
-    known = walk.state.get(name)
+    known = walk.known.get(name)
     if isinstance(known, Accumulator):
         return (known, known.layout) if np.unique(known.scale).size == 1 else None
     if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
@@ -222,20 +222,29 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     return None
 
 
-def _read_out(walk: Walk) -> tuple[Accumulator, str, Model]:
-    """The potentials that the output is computed from, the tensor that they stand for, and the model that has it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Readout:
+    """The potentials that the output is computed from."""
+
+    sums: Accumulator
+    tensor: str  # that they stand for
+    model: Model  # which has that tensor
+
+
+def _read_out(walk: Walk) -> _Readout:
+    """Find the one linear layer, or the several side by side, that the host computes the output from."""
     model = walk.model
     root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
-    if walk.encoder is None:
+    if walk.known.encoder is None:
         raise not_quantized(model)
-    known = _head(walk, root)
-    if known is not None:
-        return known, root, model
+    sums = _head(walk, root)
+    if sums is not None:
+        return _Readout(sums, root, model)
     heads = {name: head for name in sorted(_frontier_of(walk)) if (head := _head(walk, name)) is not None}
     if heads.keys() == _frontier_of(walk):
-        joined = side_by_side(list(heads.values()), walk.unused(walk.namer.text("heads")))
+        joined = side_by_side(list(heads.values()), walk.sink.free_name(walk.namer.text("heads")))
         if joined is not None:
-            return joined, HEADS, taken_apart(model, heads)
+            return _Readout(joined, HEADS, taken_apart(model, heads))
     several = sorted(_frontier_of(walk))
     raise ModelError(
         model.output,
@@ -250,9 +259,9 @@ def _read_out(walk: Walk) -> tuple[Accumulator, str, Model]:
 
 def _head(walk: Walk, name: str) -> Accumulator | None:
     """The potentials that a tensor stands for."""
-    known = walk.state.get(name)
-    if isinstance(known, Quantized) and name in walk.producer:
-        return add.read_levels(walk.producer[name], known, walk.namer.text("levels"))
+    known = walk.known.get(name)
+    if isinstance(known, Quantized) and name in walk.analysis.producer:
+        return add.read_levels(walk.analysis.producer[name], known, walk.namer.text("levels"))
     return known if isinstance(known, Accumulator) else None
 
 
@@ -272,10 +281,10 @@ def _frontier_of(walk: Walk) -> set[str]:
         if name in needed or name in walk.model.constants:
             continue
         needed.add(name)
-        if isinstance(walk.state.get(name), Accumulator | Quantized) or name not in walk.producer:
+        if isinstance(walk.known.get(name), Accumulator | Quantized) or name not in walk.analysis.producer:
             roots.add(name)
             continue
-        pending += [n for n in walk.producer[name].inputs if n]
+        pending += [n for n in walk.analysis.producer[name].inputs if n]
     return roots
 
 

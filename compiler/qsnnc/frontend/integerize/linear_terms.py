@@ -1,6 +1,6 @@
 """Sums of levels that no quantizer closes: a residual sum, an average. What reads one reads its terms instead.
 
-w (a + b) = w a + w b: a convolution on a residual sum is one connection from each arm, and one on an average pool is a
+w (a + b) = w a + w b: a convolution on a residual sum is one connection from each operand, and one on an average pool is a
 larger kernel with a longer stride. No neuron is spent, and no level is lost.
 """
 
@@ -12,18 +12,17 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Gathered, Moved, Walk
+from qsnnc.frontend.integerize.state import Gathered, Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import signs
 from qsnnc.frontend.linear.data_movement import move
-from qsnnc.frontend.linear.pooling import MAXIMUM, Pool, divisors
+from qsnnc.frontend.linear.pooling import Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import JOINS, POOLS
+from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
 
 #: terms of one sum: a global average over 16 x 16 positions
 MOST_TERMS = 256
-#: operators that leave every value as it is
-SAME = frozenset(("Identity", "Dropout"))
 
 
 def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | None]) -> Terms | None:
@@ -31,17 +30,17 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     known = resolve(walk, name)
     if known is not None:
         return Terms.of(known)
-    region = walk.region(name)
-    if region is None or any(node.op not in SAME for node in region.nodes):
+    region = walk.analysis.region(name)
+    if region is None or any(node.op not in IDENTITY for node in region.nodes):
         return None
-    if region.root in walk.turning:
-        return walk.turning[region.root]
-    state, node = walk.state.get(region.root), walk.producer.get(region.root)
+    if region.input in walk.known.steps:
+        return walk.known.steps[region.input]
+    state, node = walk.known.get(region.input), walk.analysis.producer.get(region.input)
     if node is None:
         return None
     if isinstance(state, Moved):
         before = terms_of(walk, state.before, resolve)
-        return moved_terms(walk.model, node, before, region.root) if before else None
+        return moved_terms(walk.model, node, before, region.input) if before else None
     if isinstance(state, Gathered):
         found = {entry: terms_of(walk, entry, resolve) for entry in node.inputs if entry not in walk.model.constants}
         return _gathered(walk.model, node, {entry: terms for entry, terms in found.items() if terms is not None})
@@ -49,25 +48,25 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
         return None
     data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
     if node.op in JOINS:
-        arms = [arm for entry in data if (arm := terms_of(walk, entry, resolve)) is not None]
-        return _added(arms, signs(node, len(data))) if len(arms) == len(data) else None
+        operands = [operand for entry in data if (operand := terms_of(walk, entry, resolve)) is not None]
+        return _added(operands, signs(node, len(data))) if len(operands) == len(data) else None
     if node.op in POOLS - MAXIMUM:
         before = terms_of(walk, data[0], resolve)
         return _averaged(walk.model, node, before) if before else None
     return None
 
 
-def _added(arms: list[Terms], turns: tuple[int, ...]) -> Terms | None:
-    """Terms of a sum; its arms all have its shape."""
-    tensors = tuple(tensor for arm in arms for tensor in arm.tensors)
+def _added(operands: list[Terms], turns: tuple[int, ...]) -> Terms | None:
+    """Terms of a sum; its operands all have its shape."""
+    tensors = tuple(tensor for operand in operands for tensor in operand.tensors)
     if len(tensors) > MOST_TERMS or len({tensor.index.shape for tensor in tensors}) > 1:
         return None
-    turned = tuple(turn * sign for arm, turn in zip(arms, turns, strict=True) for sign in arm.signs)
-    return Terms(tensors, turned, sum(arm.roundings for arm in arms) + len(arms))
+    turned = tuple(turn * sign for operand, turn in zip(operands, turns, strict=True) for sign in operand.signs)
+    return Terms(tensors, turned, sum(operand.roundings for operand in operands) + len(operands))
 
 
 def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
-    """Each term moves alike; a padding that is not nought would be added as often as there are terms."""
+    """Each term moves alike; a padding that is not zero would be added as often as there are terms."""
     try:
         moved = [move(model, node, [tensor]) for tensor in terms.tensors]
     except ModelError:
@@ -79,27 +78,29 @@ def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | 
     return replace(terms, tensors=tensors)
 
 
-def _gathered(model: Model, node: Node, arms: dict[str, Terms]) -> Terms | None:
-    """The first terms side by side, then the second, nought where an arm has no more; those that are subtracted last."""
+def _gathered(model: Model, node: Node, operands: dict[str, Terms]) -> Terms | None:
+    """The first terms side by side, then the second, zero where an operand has no more; those that are subtracted last."""
     names = [name for name in node.inputs if name not in model.constants]
-    if any(name not in arms for name in names):
+    if any(name not in operands for name in names):
         return None
     tensors, turns = [], []
     for turn in (1, -1):
-        mine = {name: [t for t, sign in zip(a.tensors, a.signs, strict=True) if sign == turn] for name, a in arms.items()}
+        mine = {
+            name: [t for t, sign in zip(a.tensors, a.signs, strict=True) if sign == turn] for name, a in operands.items()
+        }
         for number in range(max(map(len, mine.values()))):
             row: list[Quantized | None] = []
             for name in node.inputs:
-                if name not in arms:  # a constant stands once
-                    row.append(None if number == 0 and turn > 0 else _noughts(model.constants[name].shape[1:]))
+                if name not in operands:  # a constant stands once
+                    row.append(None if number == 0 and turn > 0 else _zeros(model.constants[name].shape[1:]))
                 else:
-                    row.append(mine[name][number] if number < len(mine[name]) else _noughts(arms[name].shape))
+                    row.append(mine[name][number] if number < len(mine[name]) else _zeros(operands[name].shape))
             tensors += move(model, node, row)
             turns.append(turn)
-    return Terms(tuple(tensors), tuple(turns), max(arm.roundings for arm in arms.values()))
+    return Terms(tuple(tensors), tuple(turns), max(operand.roundings for operand in operands.values()))
 
 
-def _noughts(shape: tuple[int, ...]) -> Quantized:
+def _zeros(shape: tuple[int, ...]) -> Quantized:
     return Quantized((), np.full(shape, -1, np.int64), np.zeros(1))
 
 

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
 from qsnnc.frontend.layers.thresholds import error_of, fires, turned
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, find_levels, on_a_grid
 from qsnnc.frontend.quantizers.region import Float, Region
-from qsnnc.ir.layers import Doubt, Int, Layer
+from qsnnc.ir.layers import Int, Layer, Uncertain
 
 #: potentials, of all channels together, that an activation is evaluated on
 MOST_POTENTIALS = 1 << 27
@@ -66,16 +67,18 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
     down = _limits(columns, steps, np.maximum(-steps.size, 0), 0 * steps.base)
     if down.shape[2] > MOST_FALLS * levels.count:
         raise refusal
-    doubts = _doubts(columns, steps, (up, down))
+    uncertain = _uncertain(columns, steps, (up, down))
     names = (root.name, walk.namer.text(f"{root.name}.falls"))
     layers: list[Layer] = []
-    for name, limits, found in zip(names, (up, down), doubts, strict=True):
+    for name, limits, found in zip(names, (up, down), uncertain, strict=True):
         own = replace(levels, count=limits.shape[2], zero_point=0.0 if layers else levels.zero_point)
         if own.count:
-            limits, found = seen.back(root, limits, region.end), seen.back_doubts(found)
+            limits, found = seen.back(root, limits, region.output), seen.back_uncertain(found)
             exact = bool(root.exact.all())
-            layers.append(fires(root, own, walk.unused(name), "", root.shape, limits, exact_sums=exact, doubts=found))
-            walk.add(layers[-1])
+            layers.append(
+                fires(root, own, walk.sink.free_name(name), "", root.shape, limits, exact_sums=exact, uncertain=found)
+            )
+            walk.sink.add(layers[-1])
     if len(layers) == 1:
         part = replace(Part.of(layers[0], levels), values=levels.values[: layers[0].levels + 1])
         return Terms.of(Quantized((part,), root.layout))
@@ -98,11 +101,10 @@ def few_enough(root: Accumulator) -> bool:
 def too_many(end: str, root: Accumulator) -> ModelError:
     """What to raise where it cannot."""
     count = _potentials(root)
-    return ModelError(
+    return NotMonotone(
         end,
         f"rises and falls again over {count:,} potentials; at most {MOST_POTENTIALS:,} are looked at one by one: put a "
         "quantizer between the weights and the activation, or use a ReLU",
-        code="not-monotone",
         node=end,
         found=count,
         allowed=MOST_POTENTIALS,
@@ -129,7 +131,7 @@ def _levels(region: Region, values: F64 | None) -> Levels | None:
     if values is None:
         return find_levels(region, turning=True)
     made = region.function()(np.repeat(values[:, None], region.columns, axis=1).astype(np.float32))
-    return on_a_grid(region.end, np.unique(made), np.zeros(0, bool))
+    return on_a_grid(region.output, np.unique(made), np.zeros(0, bool))
 
 
 def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | None) -> _Steps | None:
@@ -157,7 +159,7 @@ def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | N
         by.append(change[change != 0])
         if unsure is not None:
             open_.append(_where(unsure.reshape(x.shape), potential))
-        elif values is None:  # nothing is known of an operator's rounding: as with all others, every step is in doubt
+        elif values is None:  # nothing is known of an operator's rounding: as with all others, every step is uncertain
             open_ += [at[-1], at[-1] - np.array([0, 0, 1])]
     none = np.zeros((0, 3), np.int64)
     return _Steps(base, np.concatenate(at), np.concatenate(by), np.concatenate([none, *open_]))
@@ -192,9 +194,11 @@ def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: in
     return limits
 
 
-def _doubts(columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]) -> tuple[tuple[Doubt, ...], tuple[Doubt, ...]]:
-    """Each open potential, as a doubt about the thresholds that are nearest to it."""
-    found: tuple[list[Doubt], list[Doubt]] = ([], [])
+def _uncertain(
+    columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]
+) -> tuple[tuple[Uncertain, ...], tuple[Uncertain, ...]]:
+    """Each open potential, as an uncertainty of the thresholds that are nearest to it."""
+    found: tuple[list[Uncertain], list[Uncertain]] = ([], [])
     error = error_of(columns) / np.abs(columns.scale)
     for k, c in np.unique(steps.open[:, :2], axis=0).tolist():
         edges = np.unique(np.concatenate([limits[k, c] for limits in layers]))
@@ -207,8 +211,8 @@ def _doubts(columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]) -> tup
         for at, distance in ((after, above), (after - 1, below)):
             hit = distance == nearest
             np.maximum.at(far, at[hit], nearest[hit])
-        for doubts, limits in zip(found, layers, strict=True):
+        for uncertain, limits in zip(found, layers, strict=True):
             own = far[np.searchsorted(edges, limits[k, c])]
             bound = np.maximum(error[k, c], own)
-            doubts += [Doubt(c, k, n, float(bound[n])) for n in np.flatnonzero(own >= 0).tolist()]
+            uncertain += [Uncertain(c, k, n, float(bound[n])) for n in np.flatnonzero(own >= 0).tolist()]
     return tuple(found[0]), tuple(found[1])

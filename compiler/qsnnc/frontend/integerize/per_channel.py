@@ -1,4 +1,4 @@
-"""Activations with a scale a channel: one population, shown at as many scales as its channels have.
+"""Activations with a per-channel scale: one population, shown at as many scales as its channels have.
 
 The levels are the same thermometer codes whatever they stand for; only who reads them needs to know the scale. A depthwise
 convolution, a pool, an elementwise operator or a sum of two tensors with the same scales reads each channel apart, and is
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.levels import ChannelScales, zero_of
@@ -22,7 +22,7 @@ from qsnnc.frontend.quantizers.region import Region
 def apart(
     walk: Walk, region: Region, error: ChannelScales, close: Callable[[Walk, Region], Quantized | None]
 ) -> Quantized | None:
-    """Close a region whose quantizer has a scale a channel.
+    """Close a region whose quantizer has a per-channel scale.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def apart(
     close : callable
         Turns a region of one scale into a layer.
     """
-    shape = walk.model.shapes.get(region.root, ())
-    alike = walk.model.shapes.get(region.end, shape) == shape
+    shape = walk.model.shapes.get(region.input, ())
+    alike = walk.model.shapes.get(region.output, shape) == shape
     if region.moves or not alike or len(region.axes) != 1 or region.columns != len(error.values):
         raise error
     (axis,) = region.axes
     steps = np.array([np.ptp(value) / max(1, len(value) - 1) or 1.0 for value in error.values])
     lows = np.array([value[0] for value in error.values])
-    found = close(walk, _unscaled(walk, region, steps, lows))
+    found = close(walk, _unscaled(region, steps, lows))
     if found is None or len(found.parts) != 1 or (found.index < 0).any():
         raise error
     (part,) = found.parts
@@ -49,23 +49,28 @@ def apart(
     return Quantized(parts, found.index + number * part.population.features)
 
 
-def _unscaled(walk: Walk, region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
+def _unscaled(region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
     """The region with its scales taken off: the values of each channel are 0, 1, 2 and so on."""
     from onnx import helper
 
-    shape = walk.model.shapes[region.root]
+    shape = region.model.shapes[region.input]
     along = [-1 if axis in region.axes else 1 for axis in range(len(shape) + 1)]
-    constants, shapes, nodes, here = dict(walk.model.constants), dict(walk.model.shapes), list(region.nodes), region.end
+    constants, shapes, nodes, here = (
+        dict(region.model.constants),
+        dict(region.model.shapes),
+        list(region.nodes),
+        region.output,
+    )
     for op, value in (("Sub", lows), ("Div", steps), ("Round", None)):
-        given, out = f"{region.end}/channel.{op}", f"{region.end}/{op}"
+        given, out = f"{region.output}/channel.{op}", f"{region.output}/{op}"
         inputs = [here] if value is None else [here, given]
         if value is not None:
             constants[given] = value.astype(np.float32).reshape(along)
         shapes[out] = shape
         nodes.append(Node(out, op, tuple(inputs), (out,), {}, helper.make_node(op, inputs, [out], name=out)))
         here = out
-    walk.model = replace(walk.model, constants=constants, shapes=shapes)
-    return Region(walk.model, region.root, here, tuple(nodes), region.axes)
+    model = replace(region.model, constants=constants, shapes=shapes)
+    return Region(model, region.input, here, tuple(nodes), region.axes)
 
 
 def _shown(part: Part, step: float, low: float, error: ChannelScales) -> Part:

@@ -12,14 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.linear.weight_grid import integer_weights
 from qsnnc.frontend.model.model import Node
-from qsnnc.frontend.model.operators import WEIGHTED
-
-#: operators that leave values as they are
-PLAIN = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Dropout".split())
+from qsnnc.frontend.model.operators import REARRANGING, WEIGHTED
+from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 
 
 class Problems:
@@ -46,7 +44,7 @@ class Problems:
             self._record_weights(walk, node)
             self._stand_in(walk, node)
         else:
-            if blind and node.op in PLAIN:
+            if blind and node.op in REARRANGING:
                 self._stand_ins.update(node.outputs)
 
     def raise_any(self) -> None:
@@ -66,7 +64,7 @@ class Problems:
         if node.op == "MatMul" or (node.op == "Gemm" and not node.attributes.get("transB", 0)):
             weights = np.swapaxes(weights, -1, -2).reshape(-1, weights.shape[-2])
         name = walk.namer.peek(node)
-        if any(error.code == "weights-not-quantized" and error.subject == name for error in self.found):
+        if any(isinstance(error, WeightsNotQuantized) and error.subject == name for error in self.found):
             return
         try:
             integer_weights(name, node.name, weights)
@@ -80,7 +78,7 @@ class Problems:
         if not shape or len(shape) > 3 or min(shape) <= 0:
             self._unknown.add(out)
             return
-        walk.state[out] = _accumulator(node, walk.namer.layer(node), as_map(shape, node), shape)
+        walk.known.define(out, _accumulator(node, walk.namer.layer(node), as_map(shape, node), shape))
         self._stand_ins.add(out)
 
 

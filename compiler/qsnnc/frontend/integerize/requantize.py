@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.integerize.state import Walk
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import read_levels
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, whole
+from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, on_a_grid, zero_of
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Doubt, Int, Layer
+from qsnnc.ir.layers import Int, Layer, Uncertain
 
 
 def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
@@ -46,15 +47,15 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
     if len(seen) < 2:  # the levels that became constants are kept, for what reads nothing else
         fixed = np.append(fixed, seen)
         return replace(tensor, index=np.where(index < 0, index, -len(fixed)), fixed=fixed)
-    levels = on_a_grid(region.end, seen, np.zeros(0, bool))
+    levels = on_a_grid(region.output, seen, np.zeros(0, bool))
     parts = []
     own = tensor.canonical and not internal
     for part, (table, _) in zip(tensor.parts, functions, strict=True):
-        name = walk.unused(walk.namer.text(f"{part.population.name}.again"))
+        name = walk.sink.free_name(walk.namer.text(f"{part.population.name}.again"))
         layer = _composed(part, table, levels, name) or _layer(walk, part, table, levels, name)
         if own:
-            layer = replace(layer, tensor=region.end, tensor_shape=tuple(tensor.index.shape))
-        walk.add(layer)
+            layer = replace(layer, tensor=region.output, tensor_shape=tuple(tensor.index.shape))
+        walk.sink.add(layer)
         parts.append(Part.of(layer, levels))
     return Quantized(tuple(parts), index, fixed)
 
@@ -90,20 +91,19 @@ def _by_channel(
     for channel, at in pairs.T:
         if used[channel] and (values[:, channel] != table[:, at]).any():
             raise ModelError(
-                region.end,
+                region.output,
                 f"treats levels of channel {channel} of {population.name} differently from place to place; quantize once, "
                 "or treat a channel alike everywhere",
                 code="requantized",
-                node=region.end,
+                node=region.output,
             )
         values[:, channel], used[channel] = table[:, at], True
     moves = np.diff(values, axis=0)
     if ((moves > 0).any(axis=0) & (moves < 0).any(axis=0)).any():
-        raise ModelError(
-            region.end,
+        raise NotMonotone(
+            region.output,
             "rises and falls again over the levels before it: only monotone functions can become thresholds",
-            code="not-monotone",
-            node=region.end,
+            node=region.output,
         )
     return values, used
 
@@ -125,9 +125,9 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
     never = source.reach[..., 1:] + 1
     known = np.concatenate([always, source.thresholds, never], axis=2)
     limits = np.take_along_axis(known, np.broadcast_to(first, (len(known), *first.shape)), axis=2)
-    old = {(d.border_class, d.channel, d.level + more): d for d in source.doubts for more in range(d.count)}
-    doubts = tuple(
-        Doubt(c, k, i, old[k, c, int(first[c, i]) - 1].bound)
+    old = {(d.border_class, d.channel, d.level + more): d for d in source.uncertain for more in range(d.count)}
+    uncertain = tuple(
+        Uncertain(c, k, i, old[k, c, int(first[c, i]) - 1].bound)
         for k, c, i in np.ndindex(*limits.shape)
         if old and (k, c, int(first[c, i]) - 1) in old
     )
@@ -139,7 +139,7 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
         scale=levels.scale,
         zero_point=levels.zero_point,
         thresholds=limits,
-        doubts=doubts,
+        uncertain=uncertain,
     )
 
 

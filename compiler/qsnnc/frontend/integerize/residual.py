@@ -1,4 +1,4 @@
-"""Branches that meet in an Add, Sub or Sum: when a sum joins them, and what it makes of each arm."""
+"""Branches that meet in an Add, Sub or Sum: when a sum joins them, and what it makes of each operand."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.commute_sums import moved_sums
 from qsnnc.frontend.integerize.diagnosis import why_not
-from qsnnc.frontend.integerize.implicit_levels import settle
-from qsnnc.frontend.integerize.state import Moved, Walk
+from qsnnc.frontend.integerize.implicit_levels import materialise
+from qsnnc.frontend.integerize.state import Moved
+from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair, pair_of
 from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.linear import add
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
 from qsnnc.frontend.linear.unrolled import in_order
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.outcomes import NotMonotone, UnrelatedScales
 from qsnnc.frontend.quantizers.levels import FAR, MANY
 from qsnnc.frontend.quantizers.region import Region
 
 
 def meets(walk: Walk, node: Node, data: list[str]) -> bool:
     """Whether a sum joins branches instead of being elementwise on one."""
-    if len(data) < 2 or all(name in walk.host for name in data):
+    if len(data) < 2 or all(name in walk.known.host for name in data):
         return False
-    regions = [walk.region(name) for name in data]
-    roots = {region.root if region else None for region in regions}
-    if len(roots) > 1 or None in roots or all(isinstance(walk.state.get(name), Quantized) for name in data):
+    regions = [walk.analysis.region(name) for name in data]
+    roots = {region.input if region else None for region in regions}
+    if len(roots) > 1 or None in roots or all(isinstance(walk.known.get(name), Quantized) for name in data):
         return True
-    return _turns(walk, node) and all(walk.quantizes(name) for name in data)
+    return _turns(walk, node) and all(walk.analysis.quantizes(name) for name in data)
 
 
 def _turns(walk: Walk, node: Node) -> bool:
     """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
-    region = walk.region(node.outputs[0])
+    region = walk.analysis.region(node.outputs[0])
     if region is None or region.columns > MANY:
         return False
     try:
-        walk.levels(region)
-    except ModelError as error:
-        return error.code == "not-monotone"
+        walk.analysis.levels(region)
+    except NotMonotone:
+        return True
+    except ModelError:
+        return False
     return False
 
 
@@ -55,70 +59,70 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
             node=node.name,
         )
     name = walk.namer.layer(node)
-    found, signs = _arms(walk, data, add.signs(node, len(data)))
-    levels = [arm for arm in found if isinstance(arm, Quantized)]
+    found, signs = _operands(walk, data, add.signs(node, len(data)))
+    levels = [operand for operand in found if isinstance(operand, Quantized)]
     if len(levels) == len(found):
         return _join_levels(walk, node, levels, name, signs)
-    if any(arm is None for arm in found):
+    if any(operand is None for operand in found):
         raise why_not(walk, node, data)
-    scaled = iter(_alike([arm for arm in found if isinstance(arm, add.Scaled)]))
-    found = [next(scaled) if isinstance(arm, add.Scaled) else arm for arm in found]
-    like = next(arm.sums for arm in found if isinstance(arm, add.Scaled))
-    if any(arm.index.shape != like.layout.shape for arm in levels):
+    scaled = iter(_alike([operand for operand in found if isinstance(operand, add.Scaled)]))
+    found = [next(scaled) if isinstance(operand, add.Scaled) else operand for operand in found]
+    like = next(operand.sums for operand in found if isinstance(operand, add.Scaled))
+    if any(operand.index.shape != like.layout.shape for operand in levels):
         raise why_not(walk, node, data)
     one = np.ones(like.shape[0])
-    arms = [
-        add.Scaled(add.as_sums(node, arm, like, name), one, 0 * one) if isinstance(arm, Quantized) else arm
-        for arm in found
-        if arm is not None
+    operands = [
+        add.Scaled(add.as_sums(node, operand, like, name), one, 0 * one) if isinstance(operand, Quantized) else operand
+        for operand in found
+        if operand is not None
     ]
-    return add.add_sums(node, arms, signs, name)
+    return add.add_sums(node, operands, signs, name)
 
 
-def _alike(arms: list[add.Scaled]) -> list[add.Scaled]:
-    """Arms that lie alike: written out feature by feature, where they do not; as they are where that takes too much."""
-    if all(add.lie_alike(arm.sums, arms[0].sums) for arm in arms):
-        return arms
+def _alike(operands: list[add.Scaled]) -> list[add.Scaled]:
+    """Operands that lie alike: written out feature by feature, where they do not; as they are where that takes too much."""
+    if all(add.lie_alike(operand.sums, operands[0].sums) for operand in operands):
+        return operands
     written = []
-    for arm in arms:
-        sums = in_order(arm.sums)
+    for operand in operands:
+        sums = in_order(operand.sums)
         if sums is None:
-            return arms
-        channel = arm.sums.layout.reshape(-1) // arm.sums.border.size
-        written.append(add.Scaled(sums, arm.factor[channel], arm.shift[channel]))
+            return operands
+        channel = operand.sums.layout.reshape(-1) // operand.sums.border.size
+        written.append(add.Scaled(sums, operand.factor[channel], operand.shift[channel]))
     return written
 
 
-def _arms(
+def _operands(
     walk: Walk, data: list[str], signs: tuple[int, ...]
 ) -> tuple[list[Quantized | add.Scaled | None], tuple[int, ...]]:
-    """Every arm, and its sign; steps up and steps down of an activation that rises and falls are arms of their own."""
+    """Find each operand and its sign; an activation that rises and falls is two: its steps up and its steps down."""
     found: list[Quantized | add.Scaled | None] = []
     turns: list[int] = []
     for name, sign in zip(data, signs, strict=True):
-        arm = _arm(walk, name)
-        terms = walk.turning.get(name) if isinstance(arm, add.Scaled) else None
-        found += terms.tensors if terms else [arm]
+        operand = _operand(walk, name)
+        terms = walk.known.steps.get(name) if isinstance(operand, add.Scaled) else None
+        found += terms.tensors if terms else [operand]
         turns += [sign * own for own in terms.signs] if terms else [sign]
     return found, tuple(turns)
 
 
-def _arm(walk: Walk, name: str) -> Quantized | add.Scaled | None:
-    """An arm's levels, or its sums, or a level for each of its values where it is neither, as the largest of sums."""
-    return resolve(walk, name) or _scaled_sums(walk, name) or settle(walk, name)
+def _operand(walk: Walk, name: str) -> Quantized | add.Scaled | None:
+    """An operand's levels, or its sums, or a level for each of its values where it is neither, as the largest of sums."""
+    return resolve(walk, name) or _scaled_sums(walk, name) or materialise(walk, name)
 
 
 def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
-    """By the ratio of the scales; two arms whose float sum is not exact by enumeration, when their quantizer is found."""
+    """Join by the ratio of the scales, or later, by enumeration, two operands whose float sum is not exact."""
     try:
         found = add.add_levels(node, levels, name, signs)
-    except ModelError as refusal:
-        pair = pair_of(node, levels, signs, name, refusal) if refusal.code == "add-scales" else None
-        if pair is None or walk.leads_out(node.outputs[0]):
+    except UnrelatedScales as refusal:
+        pair = pair_of(node, levels, signs, name, refusal)
+        if pair is None or walk.analysis.leads_out(node.outputs[0]):
             raise
         return pair
     if not found.exact.all() and (pair := pair_of(node, levels, signs, name)) is not None:
-        walk.pairs[node.outputs[0]] = pair
+        walk.known.define_pair(node.outputs[0], pair)
     return found
 
 
@@ -149,8 +153,8 @@ def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
 
 def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
     """The sums that a tensor shows and the elementwise part between; they may have been moved, and cut, before it."""
-    region = walk.region(name)
-    root = walk.state.get(region.root) if region else None
+    region = walk.analysis.region(name)
+    root = walk.known.get(region.input) if region else None
     if region is not None and isinstance(root, Accumulator):
         return (root, region) if region.axes == (root.axis,) else None
     if not isinstance(root, Moved):
@@ -158,9 +162,9 @@ def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
     moved = moved_sums(walk, name)
     if moved is None or not np.isnan(moved.filled).all():
         return None
-    layout = moved.root.layout
+    layout = moved.sums.layout
     if len(np.unique(layout)) < layout.size:  # copies, of which each would be added to something else
         return None
     axes = range(1, layout.ndim + 1)
-    axis = next((axis for axis in axes if columns_of(moved.root, (axis,)) is not None), None)
-    return (replace(moved.root, axis=axis), moved.before) if axis is not None else None
+    axis = next((axis for axis in axes if columns_of(moved.sums, (axis,)) is not None), None)
+    return (replace(moved.sums, axis=axis), moved.before) if axis is not None else None

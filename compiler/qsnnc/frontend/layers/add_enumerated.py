@@ -1,6 +1,6 @@
 """A sum of two levels whose scales stand in no simple ratio, before a quantizer: exact all the same, by enumeration.
 
-The two arms of a residual Add have few levels each, so every value that the sum can take can be looked at: float32(a) +
+The two operands of a residual Add have few levels each, so every value that the sum can take can be looked at: float32(a) +
 float32(b) has one order and one rounding. Two small integers p and q do for the scales if p * level + q * level parts the
 pairs of levels below each decision from those above it, for every decision of every channel. Then equality holds on every
 input, by proof, though p / q is not the ratio of the scales.
@@ -25,7 +25,7 @@ from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Doubt, Int, Layer
+from qsnnc.ir.layers import Int, Layer, Uncertain
 
 #: every ratio of weights up to this is tried: what two's complement of eight bits holds
 SMALL = 127
@@ -40,7 +40,7 @@ class Pair:
     """The sum of two tensors of levels; ``refusal`` is what stands against it, if it cannot be computed without this."""
 
     node: Node
-    arms: tuple[Quantized, Quantized]
+    operands: tuple[Quantized, Quantized]
     signs: tuple[int, int]
     name: str
     refusal: ModelError | None
@@ -87,7 +87,7 @@ def layer_of_pair(
     else:
         return None
     sums_of = _accumulate(pair, (p, q))
-    if sums_of.shape[0] != len(reached):  # arms that lie differently are added feature by feature
+    if sums_of.shape[0] != len(reached):  # operands that lie differently are added feature by feature
         if region.single.columns > 1:
             return None
         reached = np.broadcast_to(reached[:1], (sums_of.shape[0], levels.count))
@@ -101,14 +101,15 @@ def layer_of_pair(
     limits = np.where(np.where(falling[:, None], reached == 0, reached == last)[None], never, limits)
     limits = np.where(np.where(falling[:, None], reached == last, reached == 0)[None], always, limits)
     written = pair.node.outputs[0] in region.model.written
-    doubts = () if written else _doubts(pair, region, levels, sums, reached)
-    layer = fires(root, levels, pair.name, tensor, shape, limits, exact_sums=written, doubts=doubts)
+    uncertain = () if written else _uncertain(pair, region, levels, sums, reached)
+    layer = fires(root, levels, pair.name, tensor, shape, limits, exact_sums=written, uncertain=uncertain)
     return layer, root.layout
 
 
 def _enumerate(pair: Pair) -> _Sums:
     left, right = (
-        np.float32(sign) * arm.parts[0].values.astype(np.float32) for arm, sign in zip(pair.arms, pair.signs, strict=True)
+        np.float32(sign) * operand.parts[0].values.astype(np.float32)
+        for operand, sign in zip(pair.operands, pair.signs, strict=True)
     )
     total = (left[:, None] + right[None, :]).reshape(-1)
     order = np.argsort(total, kind="stable")
@@ -130,7 +131,7 @@ def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.ND
     moves = np.diff(found, axis=0)
     falling = np.asarray((moves < 0).any(axis=0))
     if (falling & (moves > 0).any(axis=0)).any():
-        raise not_monotone(region.end)
+        raise not_monotone(region.output)
     steps = np.arange(levels.count)
     reached = np.empty((columns, levels.count), np.int64)
     for column in range(columns):
@@ -140,13 +141,13 @@ def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.ND
             if falling[column]
             else np.searchsorted(own, steps, side="right")
         )
-    channels = region.model.shapes[region.root][0]
+    channels = region.model.shapes[region.input][0]
     return np.broadcast_to(reached, (channels, levels.count)), np.broadcast_to(falling, (channels,))
 
 
 def _candidates(pair: Pair) -> Iterator[tuple[int, int]]:
     """Weights near the ratio of the scales, small ones first."""
-    ratio = pair.arms[0].parts[0].scale / pair.arms[1].parts[0].scale
+    ratio = pair.operands[0].parts[0].scale / pair.operands[1].parts[0].scale
     near = {(round(n * ratio), n) for n in range(1, SMALL + 1)} | {(n, round(n / ratio)) for n in range(1, SMALL + 1)}
     fit = [(p, q) for p, q in near if 0 < p <= SMALL and 0 < q <= SMALL and gcd(p, q) == 1]
     yield from sorted(fit, key=lambda both: (max(both), both))
@@ -167,27 +168,27 @@ def _parted(pair: Pair, sums: _Sums, weights: tuple[int, int], reached: Int) -> 
 
 
 def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
-    """The potential itself: both arms with whole numbers for scales."""
-    arms = []
-    for arm, weight in zip(pair.arms, weights, strict=True):
-        part = arm.parts[0]
+    """The potential itself: both operands with whole numbers for scales."""
+    operands = []
+    for operand, weight in zip(pair.operands, weights, strict=True):
+        part = operand.parts[0]
         whole = weight * np.arange(part.population.levels + 1, dtype=np.float64)
-        arms.append(replace(arm, parts=(replace(part, scale=float(weight), zero_point=0.0, values=whole),)))
-    return add_levels(pair.node, arms, pair.name, pair.signs)
+        operands.append(replace(operand, parts=(replace(part, scale=float(weight), zero_point=0.0, values=whole),)))
+    return add_levels(pair.node, operands, pair.name, pair.signs)
 
 
-def _doubts(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> tuple[Doubt, ...]:
+def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> tuple[Uncertain, ...]:
     """Decisions that the rounding of an operator that is not the file's own could move."""
-    largest = max(arm.parts[0].largest for arm in pair.arms)
+    largest = max(operand.parts[0].largest for operand in pair.operands)
     slack = 8 * UNIT_ROUNDOFF * largest
     x = np.repeat(sums.values.astype(np.float64)[:, None], region.columns, axis=1)
     bounds = propagate(region, (x - slack, x + slack))
     if bounds is None:
         every = np.ndindex(*reached.shape)
-        return tuple(Doubt(channel, 0, level, slack) for channel, level in every)
+        return tuple(Uncertain(channel, 0, level, slack) for channel, level in every)
     low, high = (np.searchsorted(levels.cuts, np.broadcast_to(b, x.shape)) for b in bounds)
     return tuple(
-        Doubt(int(channel), 0, level, slack)
+        Uncertain(int(channel), 0, level, slack)
         for level in range(levels.count)
         for channel in np.flatnonzero(((low <= level) & (high > level)).any(axis=0))
     )

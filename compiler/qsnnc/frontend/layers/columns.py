@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import Accumulator
-from qsnnc.ir.layers import Doubt, Int
+from qsnnc.ir.layers import Int, Uncertain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +50,13 @@ class Columns:
             )
         return found
 
-    def back_doubts(self, doubts: tuple[Doubt, ...]) -> tuple[Doubt, ...]:
-        """Doubts about functions as those about the layer's thresholds."""
+    def back_uncertain(self, uncertain: tuple[Uncertain, ...]) -> tuple[Uncertain, ...]:
+        """Uncertainty about functions as those about the layer's thresholds."""
         found = {}
-        for doubt in doubts:
-            at = doubt.border_class, doubt.channel
+        for span in uncertain:
+            at = span.border_class, span.channel
             if self.shown[at]:
-                moved = replace(doubt, border_class=int(self.border[at]), channel=int(self.channel[at]))
+                moved = replace(span, border_class=int(self.border[at]), channel=int(self.channel[at]))
                 found[moved.border_class, moved.channel, moved.level] = moved
         return tuple(found.values())
 

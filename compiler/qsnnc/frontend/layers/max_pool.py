@@ -16,6 +16,7 @@ from qsnnc.frontend.linear.pooling import Pool
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, natural
 from qsnnc.frontend.linear.views import POINT, View, through, views
 from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.outcomes import WindowReordered
 from qsnnc.ir.layers import Int, Layer, reachable
 
 
@@ -39,8 +40,8 @@ def maximum(
     try:
         copies = _copied(node, pool, fresh)
         found, layers = _largest(node, pool, falling, end, fresh)
-    except ModelError as error:
-        written = largest_of_copies(pool, falling, end, fresh) if error.code == "reshape-before-window" else None
+    except WindowReordered:
+        written = largest_of_copies(pool, falling, end, fresh)
         if written is None:
             raise
         return written
@@ -161,10 +162,9 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     source = view.part.population
     moved = through(view, pool.window, pool.seen[1:], pool.shape[1:])
     if moved is None:
-        raise ModelError(
+        raise WindowReordered(
             node.name,
             f"{node.op} after a reshape that reorders features, or after an enlarged map, is not supported; pool before it",
-            code="reshape-before-window",
             node=node.name,
         )
     channels, (rows, columns) = source.shape[0], pool.shape[1:]

@@ -1,4 +1,4 @@
-"""Accumulators and quantizers to layers: integer thresholds, and which of them are beyond doubt."""
+"""Accumulators and quantizers to layers: integer thresholds, and which of them are certain."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.layers.columns import Columns, columns_of, each
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.outcomes import NotMonotone, TooManyLevels
 from qsnnc.frontend.numerics.exactness import sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import rises
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.frontend.quantizers.threshold_search import AT_ONCE, thresholds
-from qsnnc.ir.layers import Doubt, Int, Layer
+from qsnnc.ir.layers import Int, Layer, Uncertain
 
 #: potentials, of all channels together, that a layer's thresholds are held against
 HELD = 1 << 17
@@ -31,12 +32,11 @@ def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
     """Refuse more thresholds than can be held."""
     count = root.reach.shape[0] * root.shape[0] * levels.count
     if count > MOST_THRESHOLDS:
-        raise ModelError(
-            region.end,
+        raise TooManyLevels(
+            region.output,
             f"has {levels.count + 1:,} levels in {root.shape[0]:,} channels, {count:,} thresholds; at most "
             f"{MOST_THRESHOLDS:,} are supported: quantize activations to 8 bits or fewer",
-            code="levels-many",
-            node=region.end,
+            node=region.output,
             found=count,
             allowed=MOST_THRESHOLDS,
         )
@@ -56,9 +56,9 @@ def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tenso
     columns = seen.of(rising)
     limits = thresholds(region.function(), levels, columns.value, columns.reach)
     _hold(region, levels, columns, limits)
-    found = seen.back_doubts(doubts(columns, region, levels, limits))
-    limits = seen.back(rising, limits, region.end)
-    return fires(rising, levels, name, tensor, shape, limits, exact_sums=bool(rising.exact.all()), doubts=found)
+    found = seen.back_uncertain(uncertain(columns, region, levels, limits))
+    limits = seen.back(rising, limits, region.output)
+    return fires(rising, levels, name, tensor, shape, limits, exact_sums=bool(rising.exact.all()), uncertain=found)
 
 
 def fires(
@@ -70,7 +70,7 @@ def fires(
     limits: Int,
     *,
     exact_sums: bool,
-    doubts: tuple[Doubt, ...],
+    uncertain: tuple[Uncertain, ...],
 ) -> Layer:
     """The layer of some sums that fires at thresholds (classes, channels, levels)."""
     return Layer(
@@ -87,7 +87,7 @@ def fires(
         border=root.border,
         reach=root.reach,
         exact_sums=exact_sums,
-        doubts=doubts,
+        uncertain=uncertain,
     )
 
 
@@ -109,21 +109,21 @@ def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> Non
     found = np.searchsorted(levels.cuts, region.function()(x)).reshape(classes, points, channels)
     for k, channel in np.ndindex(classes, channels):
         if (found[k, :, channel] != np.searchsorted(limits[k, channel], potential[k, channel], side="right")).any():
-            raise not_monotone(region.end)
+            raise not_monotone(region.output)
 
 
 def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
     """A function for every element of the tensor."""
-    sizes = region.model.shapes[region.root]
+    sizes = region.model.shapes[region.input]
     every = tuple(range(1, len(sizes) + 1))
     if region.axes == every:
         return levels, region
     if region.moves:
         raise ModelError(
-            region.end,
+            region.output,
             "is quantized behind a transpose whose sums were reordered before; put the quantizer before the transpose",
             code="reshape-before-quantizer",
-            node=region.end,
+            node=region.output,
         )
     falling = levels.falling.reshape([size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1)])
     return replace(levels, falling=np.broadcast_to(falling, sizes).reshape(-1)), replace(region, axes=every)
@@ -148,11 +148,10 @@ def _falling(root: Accumulator, region: Region, levels: Levels, seen: Columns) -
     falls[seen.channel[seen.shown & every]] = True
     rises[seen.channel[seen.shown & ~every]] = True
     if (falls & rises).any():
-        raise ModelError(
-            region.end,
+        raise NotMonotone(
+            region.output,
             "rises at some positions of a channel and falls at others; one weight cannot do both",
-            code="not-monotone",
-            node=region.end,
+            node=region.output,
         )
     return falls
 
@@ -188,7 +187,7 @@ def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
     return replace(root, connections=connections, reach=reach, scale=root.scale * sign)
 
 
-def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Doubt, ...]:
+def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Uncertain, ...]:
     """Thresholds whose nearest reachable potentials, T and T - 1, float rounding could move across the decision."""
     size = max(1, AT_ONCE // (limits.shape[0] * limits.shape[1]))
     cuts = levels.cuts
@@ -199,12 +198,12 @@ def doubts(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tu
     found = np.concatenate(open_, axis=2)
     error, unit = error_of(root), np.abs(root.scale)
     if levels.count <= MANY_LEVELS:
-        return tuple(Doubt(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
+        return tuple(Uncertain(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
     runs = []
     for k, c in np.ndindex(found.shape[:2]):
         edges = np.flatnonzero(np.diff(found[k, c], prepend=False, append=False)).reshape(-1, 2).tolist()
         bound = float(error[c] / unit[k, c])
-        runs += [Doubt(c, k, first, bound, last - first) for first, last in edges]
+        runs += [Uncertain(c, k, first, bound, last - first) for first, last in edges]
     return tuple(runs)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import JOINS
+from qsnnc.frontend.model.outcomes import ConcatScales, ConstantActivation, UnrelatedScales
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
@@ -23,7 +24,7 @@ MOST_RATIO = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arm:
+class Operand:
     """A tensor, seen as a map, and the kernel that reads it."""
 
     tensor: Quantized
@@ -35,7 +36,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """One connection to be: real weights, and the integers that they are but for a scale a channel."""
+    """One connection to be: real weights, and the integers that they are but for a per-channel scale."""
 
     part: Part
     real: F64
@@ -84,14 +85,14 @@ def classes(keys: npt.NDArray[Any], shape: tuple[int, int]) -> tuple[Int, Int]:
 
 
 def idle(tensors: Sequence[Quantized], shape: tuple[int, int, int]) -> list[Piece]:
-    """Weights of nought on levels that became constants, where nothing but constants is read."""
+    """Weights of zero on levels that became constants, where nothing but constants is read."""
     part = next((part for tensor in tensors for part in tensor.parts), None)
     if part is None:
         return []
     channels, *space = part.population.shape
-    nought = np.zeros((shape[0], channels, 1, 1), np.int64)
+    zero = np.zeros((shape[0], channels, 1, 1), np.int64)
     beyond = [max(0, size - mine) for size, mine in zip(shape[1:], space, strict=True)]
-    return [Piece(part, nought.astype(np.float64), nought, 1, Window((1, 1), pads=(0, 0, beyond[0], beyond[1])))]
+    return [Piece(part, zero.astype(np.float64), zero, 1, Window((1, 1), pads=(0, 0, beyond[0], beyond[1])))]
 
 
 def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -> Accumulator:
@@ -103,10 +104,9 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         Real weight = scale * integer weight.
     """
     if not pieces:
-        raise ModelError(
+        raise ConstantActivation(
             sums.node.name,
             f"{sums.node.op} reads constants only: nothing is left to compute; remove it from the model",
-            code="constant-activation",
             node=sums.node.name,
         )
     factors, base = _factors(sums, pieces)
@@ -186,11 +186,11 @@ def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
 
 def _advice(sums: Sums, pieces: list[Piece]) -> str:
     """How to give what is brought together one scale."""
-    if sums.node.op in ("Add", "Sub", "Sum"):
+    if sums.node.op in JOINS:
         return ""
     if len({piece.part.population.name for piece in pieces}) == 1:
         return " for all channels (Brevitas: scaling_per_output_channel=False)"
-    return ": one quantizer for all arms of the Concat (Brevitas: the same module on each), or a second one behind it"
+    return ": one quantizer for all operands of the Concat (Brevitas: the same module on each), or a second one behind it"
 
 
 def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[list[int], float]:
@@ -204,17 +204,17 @@ def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[
     if all(float(scale).is_integer() and scale < EXACT_BELOW for scale in scales):
         step = gcd(*map(int, scales))
         return [int(scale) // step for scale in scales], float(step)
-    joins = node.op in ("Add", "Sub", "Sum")
+    joins = node.op in JOINS
     if joins and not advice:
         advice = ", or quantize the sum (to 8 bits or fewer)"
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
     for scale, ratio in zip(scales, ratios, strict=True):
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
-            raise ModelError(
+            refusal = UnrelatedScales if joins else ConcatScales
+            raise refusal(
                 node.name,
                 f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
                 f"integers up to {MOST_RATIO}; give its inputs one scale{advice}",
-                code="add-scales" if joins else "concat-scales",
                 node=node.name,
                 found=float(scale / scales[0]),
                 allowed=f"n / m with n, m <= {MOST_RATIO}",

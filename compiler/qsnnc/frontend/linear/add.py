@@ -1,4 +1,4 @@
-"""Add, Sub and Sum: arms of levels, of sums, or of both, that meet in one potential."""
+"""Add, Sub and Sum: operands of levels, of sums, or of both, that meet in one potential."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, classes, common_unit, span
+from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, classes, common_unit, span
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, as_map, natural
 from qsnnc.frontend.linear.views import POINT, Window
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.numerics.intervals import powers_of_two
 from qsnnc.ir.layers import reachable
-
-#: operator and the sign of each input
-SIGNS = {"Add": (1, 1), "Sub": (1, -1), "Sum": None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +28,9 @@ class Scaled:
     shift: F64
 
 
-def signs(node: Node, arms: int) -> tuple[int, ...]:
+def signs(node: Node, operands: int) -> tuple[int, ...]:
     """The sign of each input."""
-    return SIGNS[node.op] or (1,) * arms
+    return facts(node.op).signs or (1,) * operands
 
 
 def add_levels(
@@ -62,8 +60,10 @@ def add_levels(
     seen = seen or _seen(tensors, node)
     channels = seen[0]
     eye = np.ones((channels, 1, 1, 1))
-    arms = [Arm(tensor, seen, factor * eye, channels, POINT) for tensor, factor in zip(tensors, factors, strict=True)]
-    return convolve(Sums(name, "add", node, seen, natural(seen, shape)), arms, np.zeros(channels))
+    operands = [
+        Operand(tensor, seen, factor * eye, channels, POINT) for tensor, factor in zip(tensors, factors, strict=True)
+    ]
+    return convolve(Sums(name, "add", node, seen, natural(seen, shape)), operands, np.zeros(channels))
 
 
 def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:
@@ -79,8 +79,8 @@ def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:
     if len(spaces) == 1 and not (tensor.index < 0).any():
         (space,) = spaces
         shape = (features // (space[0] * space[1]), *space)
-        arm = Arm(Quantized(parts, whole.reshape(shape)), shape, np.ones((shape[0], 1, 1, 1)), shape[0], POINT)
-        found = convolve(Sums(name, "identity", node, shape, whole.reshape(shape)), [arm], np.zeros(shape[0]))
+        operand = Operand(Quantized(parts, whole.reshape(shape)), shape, np.ones((shape[0], 1, 1, 1)), shape[0], POINT)
+        found = convolve(Sums(name, "identity", node, shape, whole.reshape(shape)), [operand], np.zeros(shape[0]))
         return replace(found, layout=tensor.index)
     outputs = features + len(tensor.fixed)
     offset = np.concatenate([np.zeros(features), tensor.fixed])
@@ -119,50 +119,53 @@ def lie_alike(one: Accumulator, other: Accumulator) -> bool:
     return one.shape == other.shape and one.axis == other.axis and np.array_equal(one.layout, other.layout)
 
 
-def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
+def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
     """Sum of the results of linear operators: all their connections, brought to one unit a channel.
 
     Raises
     ------
     ModelError
-        The arms do not lie alike, or their units' ratios are no fractions of small integers.
+        The operands do not lie alike, or their units' ratios are no fractions of small integers.
     """
-    first = arms[0].sums
-    for arm in arms:
-        other = arm.sums
+    first = operands[0].sums
+    for operand in operands:
+        other = operand.sums
         if not lie_alike(other, first) or (np.ptp(other.scale, axis=0) > 0).any():
             raise ModelError(
                 node.name,
                 f"{node.op} of {first.name} and {other.name}, whose sums lie differently; put a quantizer (scale, round, "
-                "clip) on each arm",
+                "clip) on each operand",
                 code="activation-not-quantized",
                 node=node.name,
             )
     channels, (rows, columns) = first.shape[0], first.shape[1:]
-    units = np.stack([np.abs(arm.sums.scale[0] * arm.factor) for arm in arms])
-    turns = [np.sign(arm.sums.scale[0] * arm.factor).astype(np.int64) * sign for arm, sign in zip(arms, signs, strict=True)]
+    units = np.stack([np.abs(operand.sums.scale[0] * operand.factor) for operand in operands])
+    turns = [
+        np.sign(operand.sums.scale[0] * operand.factor).astype(np.int64) * sign
+        for operand, sign in zip(operands, signs, strict=True)
+    ]
     factors, unit = np.zeros(units.shape, np.int64), np.zeros(channels)
     for pattern in np.unique(units, axis=1).T:
         mine = (units == pattern[:, None]).all(axis=0)
-        found, base = common_unit(pattern.tolist(), node, ", or a quantizer (scale, round, clip) on each arm before the sum")
+        found, base = common_unit(pattern.tolist(), node, ", or quantize each operand (scale, round, clip)")
         factors[:, mine] = np.array(found)[:, None]
         unit[mine] = base
-    keys = np.stack([arm.sums.border.reshape(-1) for arm in arms], axis=1)
+    keys = np.stack([operand.sums.border.reshape(-1) for operand in operands], axis=1)
     border, example = classes(keys, (rows, columns))
     offset = np.zeros((len(example), channels))
     links, sources = [], {}
     magnitude, grid = np.zeros(channels), np.full(channels, np.inf)
     exact, terms = np.ones(channels, bool), 1
-    for arm, sign, turn, factor in zip(arms, signs, turns, factors, strict=True):
-        sums = arm.sums
-        offset += sign * (arm.factor * sums.offset[sums.border.reshape(-1)[example]] + arm.shift)
+    for operand, sign, turn, factor in zip(operands, signs, turns, factors, strict=True):
+        sums = operand.sums
+        offset += sign * (operand.factor * sums.offset[sums.border.reshape(-1)[example]] + operand.shift)
         weight = (turn * factor)[:, None, None, None]
         links += [replace(link, weights=link.weights * weight) for link in sums.connections]
         sources.update(sums.sources)
-        size = np.abs(arm.factor)
-        magnitude += size * sums.magnitude + np.abs(arm.shift)
+        size = np.abs(operand.factor)
+        magnitude += size * sums.magnitude + np.abs(operand.shift)
         grid = np.minimum(grid, np.where(powers_of_two(size), size * sums.grid, 0.0))
-        exact &= sums.exact & (arm.shift == 0)
+        exact &= sums.exact & (operand.shift == 0)
         exact &= (factor * unit == size * np.abs(sums.scale[0])).all()
         terms += sums.terms + 3
     reach = reachable(tuple(links), sources, first.shape)
@@ -189,7 +192,7 @@ def add_sums(node: Node, arms: Sequence[Scaled], signs: Sequence[int], name: str
 
 def as_sums(node: Node, tensor: Quantized, like: Accumulator, name: str) -> Accumulator:
     """Levels as sums that lie like another operator's, so that both can be added."""
-    index = np.full(int(np.prod(like.shape)), -1 - len(tensor.fixed))  # nought beside sums that were cut off
+    index = np.full(int(np.prod(like.shape)), -1 - len(tensor.fixed))  # zero beside sums that were cut off
     index[like.layout.reshape(-1)] = tensor.index.reshape(-1)
     fixed = np.append(tensor.fixed, 0.0)
     found = add_levels(node, [replace(tensor, index=index.reshape(like.shape), fixed=fixed)], name, (1,), like.shape)

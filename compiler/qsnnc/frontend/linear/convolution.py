@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Sums
+from qsnnc.frontend.linear.accumulate import Operand, Sums
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant, settled
 from qsnnc.frontend.linear.polyphase import spaced
@@ -23,16 +23,16 @@ def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulato
     window = window_of(node, weights.shape[2:], terms.shape[1:], out[1:])
     kernel = weights.reshape(*weights.shape[:2], *window.kernel)
     seen, groups = as_map(terms.shape, node), int(node.attributes.get("group", 1))
-    arms = [
-        Arm(tensor, seen, sign * kernel, groups, window) for tensor, sign in zip(terms.tensors, terms.signs, strict=True)
+    operands = [
+        Operand(tensor, seen, sign * kernel, groups, window) for tensor, sign in zip(terms.tensors, terms.signs, strict=True)
     ]
     shape = as_map(out, node)
     sums = Sums(name, "convolution", node, shape, natural(shape, out))
-    return settled(model, terms.read(convolve(sums, arms, bias, written_out=not terms.composed)))
+    return settled(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
 
 
 def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
-    """ConvTranspose: a convolution, its kernel turned round, on the map with noughts between its values.
+    """ConvTranspose: a convolution, its kernel turned round, on the map with zeros between its values.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator
     kernel = kernel.transpose(0, 2, 1, 3, 4)[..., ::-1, ::-1].reshape(-1, len(weights) // groups, *plain.kernel)
     bias = constant(model, node, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(len(kernel))
     out = as_map(model.shapes[node.outputs[0]], node)
-    arms = []
+    operands = []
     for tensor, sign in zip(terms.tensors, terms.signs, strict=True):
         seen = tensor.index.reshape(as_map(terms.shape, node))
         index = spaced(seen, len(tensor.fixed), plain.strides)
@@ -64,6 +64,6 @@ def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator
         begin = [reach[axis] - plain.pads[axis] for axis in (0, 1)]
         end = [max(0, out[1 + axis] + reach[axis] - index.shape[1 + axis] - begin[axis]) for axis in (0, 1)]
         window = Window(plain.kernel, (1, 1), (begin[0], begin[1], end[0], end[1]), plain.dilations)
-        arms.append(Arm(moved, index.shape, sign * kernel, groups, window))  # type: ignore[arg-type]
+        operands.append(Operand(moved, index.shape, sign * kernel, groups, window))  # type: ignore[arg-type]
     sums = Sums(name, "convolution", node, out, natural(out, model.shapes[node.outputs[0]]))
-    return settled(model, terms.read(convolve(sums, arms, bias, written_out=not terms.composed)))
+    return settled(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from math import gcd
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, classes, idle
+from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, classes, idle
 from qsnnc.frontend.linear.polyphase import phased
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.unrolled import fits, spread, ungrouped
 from qsnnc.frontend.linear.views import View, Window, through, views
 from qsnnc.frontend.linear.weight_grid import integer_weights
+from qsnnc.frontend.model.outcomes import WindowReordered
 from qsnnc.frontend.numerics.exactness import dyadic_units
 from qsnnc.ir.layers import Int
 
@@ -24,7 +25,7 @@ T = TypeVar("T", bound=np.generic)
 
 def convolve(
     sums: Sums,
-    arms: Sequence[Arm],
+    operands: Sequence[Operand],
     bias: F64,
     *,
     per_channel: bool = True,
@@ -44,67 +45,67 @@ def convolve(
         Whether a window that no kernel can move over a population may become a matrix.
     """
     try:
-        return _moving(sums, arms, bias, per_channel=per_channel, apart=apart)
-    except ModelError as error:
-        if error.code != "reshape-before-window":
-            raise
+        return _moving(sums, operands, bias, per_channel=per_channel, apart=apart)
+    except WindowReordered as error:
         refusal = error
-    for split, parts, phases in phased(sums, arms) if apart is None and written_out else ():
-        try:
+    for split, parts, phases in phased(sums, operands) if apart is None and written_out else ():
+        with suppress(WindowReordered):
             return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
-        except ModelError as error:
-            if error.code != "reshape-before-window":
-                raise
-    if not written_out or not fits(sums, arms):
+    if not written_out or not fits(sums, operands):
         raise refusal
-    integers, scales = _integers(sums, arms, per_channel=per_channel)
-    return spread(sums, arms, integers, scales, bias)
+    integers, scales = _integers(sums, operands, per_channel=per_channel)
+    return spread(sums, operands, integers, scales, bias)
 
 
-def _integers(sums: Sums, arms: Sequence[Arm], *, per_channel: bool) -> tuple[list[Int], F64]:
-    """Integer weights of each arm, and the scale a channel that all arms share."""
-    rows = np.concatenate([arm.kernel.reshape(len(arm.kernel), -1) for arm in arms], axis=1)
+def _integers(sums: Sums, operands: Sequence[Operand], *, per_channel: bool) -> tuple[list[Int], F64]:
+    """Integer weights of each operand, and the scale a channel that all operands share."""
+    rows = np.concatenate([operand.kernel.reshape(len(operand.kernel), -1) for operand in operands], axis=1)
     whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
-    cuts = np.cumsum([arm.kernel[0].size for arm in arms])[:-1]
-    return [q.reshape(arm.kernel.shape) for q, arm in zip(np.split(whole, cuts, axis=1), arms, strict=True)], scales
+    cuts = np.cumsum([operand.kernel[0].size for operand in operands])[:-1]
+    return [
+        q.reshape(operand.kernel.shape) for q, operand in zip(np.split(whole, cuts, axis=1), operands, strict=True)
+    ], scales
 
 
-def _moving(sums: Sums, arms: Sequence[Arm], bias: F64, *, per_channel: bool, apart: Int | None = None) -> Accumulator:
+def _moving(
+    sums: Sums, operands: Sequence[Operand], bias: F64, *, per_channel: bool, apart: Int | None = None
+) -> Accumulator:
     """Kernels that move over populations.
 
     Raises
     ------
     ModelError
-        There is no kernel that does, for one of the arms: ``reshape-before-window``.
+        There is no kernel that does, for one of the operands: ``reshape-before-window``.
     """
-    integers, scales = _integers(sums, arms, per_channel=per_channel)
+    integers, scales = _integers(sums, operands, per_channel=per_channel)
     seen = [
-        (arm, q, view) for arm, q in zip(arms, integers, strict=True) for view in views(arm.tensor, arm.shape, sums.node)
+        (operand, q, view)
+        for operand, q in zip(operands, integers, strict=True)
+        for view in views(operand.tensor, operand.shape, sums.node)
     ]
-    pieces = [_piece(arm, q, view, sums) for arm, q, view in seen if view.part is not None]
-    pieces = pieces or idle([arm.tensor for arm in arms], sums.shape)
-    offsets = _offsets([(arm, view) for arm, _, view in seen], bias, sums.shape[1:], apart)
+    pieces = [_piece(operand, q, view, sums) for operand, q, view in seen if view.part is not None]
+    pieces = pieces or idle([operand.tensor for operand in operands], sums.shape)
+    offsets = _offsets([(operand, view) for operand, _, view in seen], bias, sums.shape[1:], apart)
     return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
 
 
-def _piece(arm: Arm, whole: Int, view: View, sums: Sums) -> Piece:
-    moved = through(view, arm.window, arm.shape[1:], sums.shape[1:])
+def _piece(operand: Operand, whole: Int, view: View, sums: Sums) -> Piece:
+    moved = through(view, operand.window, operand.shape[1:], sums.shape[1:])
     assert view.part is not None
     if moved is None:
-        raise ModelError(
+        raise WindowReordered(
             sums.node.name,
             f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
             "reflection or crop before it moves them); move that to where a matrix reads it",
-            code="reshape-before-window",
             node=sums.node.name,
         )
-    channels = arm.shape[0]
+    channels = operand.shape[0]
     if view.whole(channels):
-        return Piece(view.part, arm.kernel, whole, arm.groups, moved)
+        return Piece(view.part, operand.kernel, whole, operand.groups, moved)
     source = view.part.population.shape[0]
-    real = _placed(ungrouped(arm.kernel, arm.groups, channels), view, source)
-    integers = _placed(ungrouped(whole, arm.groups, channels), view, source)
-    groups = _most_groups(real, arm.groups)
+    real = _placed(ungrouped(operand.kernel, operand.groups, channels), view, source)
+    integers = _placed(ungrouped(whole, operand.groups, channels), view, source)
+    groups = _most_groups(real, operand.groups)
     return Piece(view.part, grouped(real, groups), grouped(integers, groups), groups, moved)
 
 
@@ -189,24 +190,24 @@ def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
     return Piece(first.part, real, whole, first.groups, window)
 
 
-def _offsets(seen: list[tuple[Arm, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:
+def _offsets(seen: list[tuple[Operand, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:
     """Zero points and constants under every window, told apart where the border cuts them off."""
     channels, positions = len(bias), out[0] * out[1]
     keys: list[npt.NDArray[Any]] = [] if apart is None else [apart.reshape(positions, 1)]
     parts: list[tuple[F64, F64]] = []  # what each tap adds at each position, and its weight in each channel
     magnitude, grid = np.abs(bias), dyadic_units(bias[:, None])
-    for arm, view in seen:
+    for operand, view in seen:
         level = view.part.scale * view.part.zero_point if view.part is not None else 0.0
-        constant = np.array([level, *arm.tensor.fixed])[1 + view.fixed]  # by position of the tensor
+        constant = np.array([level, *operand.tensor.fixed])[1 + view.fixed]  # by position of the tensor
         if not constant.any():
             continue
-        flat = arm.window.taps(arm.shape[1:], out)
+        flat = operand.window.taps(operand.shape[1:], out)
         value = np.where(flat >= 0, constant[flat], 0.0)
-        kernel = np.asarray(ungrouped(arm.kernel, arm.groups, arm.shape[0])[:, view.channels], np.float64)
+        kernel = np.asarray(ungrouped(operand.kernel, operand.groups, operand.shape[0])[:, view.channels], np.float64)
         keys.append(np.unique(value, return_inverse=True)[1].reshape(value.shape))
         parts.append((value, kernel.sum(axis=1).reshape(channels, -1)))
         if (view.fixed >= 0).any():
-            others = arm.tensor.fixed[np.unique(view.fixed[view.fixed >= 0])]
+            others = operand.tensor.fixed[np.unique(view.fixed[view.fixed >= 0])]
             size = np.abs(kernel).reshape(channels, -1)
             magnitude = magnitude + size.sum(axis=1) * np.abs(others).max()
             grid = np.minimum(grid, dyadic_units(size) * dyadic_units(others[None])[0])

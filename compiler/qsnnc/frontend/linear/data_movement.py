@@ -11,13 +11,9 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import Quantized, together
 from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.operators import IDENTITY, facts
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Int
-
-#: whose kernels the reference has for floating point only, Flatten's before opset 9
-FLOATING = frozenset(("DepthToSpace", "Flatten", "SpaceToDepth"))
-#: for 32-bit integers at most
-SCALING = frozenset(("Resize", "Upsample"))
 
 
 def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, filled: float | None = None) -> list[Quantized]:
@@ -30,7 +26,7 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, fille
     ModelError
         It moves the batch, or an input that says where to is not constant.
     """
-    if node.op in ("Identity", "Dropout"):
+    if node.op in IDENTITY:
         assert tensors[0] is not None
         return [tensors[0]]
     given = [tensor or _constants(model, name) for tensor, name in zip(tensors, _data(node), strict=True)]
@@ -54,7 +50,7 @@ def fills(node: Node) -> bool:
 
 def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
     """Where numbers go that stand for the one data input's elements; a Pad fills in -1, which is none of them."""
-    if node.op in ("Identity", "Dropout"):
+    if node.op in IDENTITY:
         return index
     outputs = [name for name in node.outputs if name]
     extra = {"value": np.array(-1, np.int64)} if fills(node) else {}
@@ -94,15 +90,11 @@ def _run(
     model: Model, node: Node, indices: Sequence[Int], outputs: list[str], extra: dict[str, npt.NDArray[np.int64]]
 ) -> list[Int]:
     """Let the reference move the numbers, a batch of one."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
-    kind = int(TensorProto.INT64)
-    if node.op in FLOATING:
-        kind = int(TensorProto.DOUBLE)
-    elif node.op in SCALING:
-        _nearest(node)
-        kind = int(TensorProto.INT32)
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    _refuse_mixture(node)
+    dtype = np.dtype(facts(node.op).index_type)
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
     names = [f"qsnnc.{number}" for number in range(len(indices))]
     inputs = list(node.inputs)
     for number, name in enumerate(names):
@@ -148,10 +140,15 @@ def _run(
     return [np.asarray(moved[0], np.int64) for moved in found]
 
 
-def _nearest(node: Node) -> None:
+def mixes(node: Node) -> bool:
+    """Whether an operator that moves values makes new ones of neighbours."""
+    return facts(node.op).interpolates and node.attributes.get("mode", b"nearest") != b"nearest"
+
+
+def _refuse_mixture(node: Node) -> None:
     """Refuse what mixes values."""
-    mode = node.attributes.get("mode", b"nearest").decode()
-    if mode != "nearest":
+    if mixes(node):
+        mode = node.attributes["mode"].decode()
         raise ModelError(
             node.name,
             f"{node.op} in mode {mode!r} mixes neighbours; use nearest, or a ConvTranspose with the weights of the mixture",

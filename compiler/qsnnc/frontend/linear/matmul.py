@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, idle
+from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, idle
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, Terms, natural
 from qsnnc.frontend.linear.views import POINT, Window, space_of
@@ -143,13 +143,14 @@ def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, 
     outputs = len(found.weights)
     space = space_of(moved[0], index, node)
     kernel = found.weights[:, :, None, None]
-    arms = [
-        Arm(tensor, (len(index), *space), sign * kernel, 1, POINT) for tensor, sign in zip(moved, terms.signs, strict=True)
+    operands = [
+        Operand(tensor, (len(index), *space), sign * kernel, 1, POINT)
+        for tensor, sign in zip(moved, terms.signs, strict=True)
     ]
     shape = (outputs, *space)
     layout = np.moveaxis(natural(shape, (outputs, *rest)), 0, axis)
     sums = Sums(name, "dense", node, shape, np.ascontiguousarray(layout), found.out_axis)
-    done = convolve(sums, arms, found.bias, per_channel=not last, written_out=not terms.composed)
+    done = convolve(sums, operands, found.bias, per_channel=not last, written_out=not terms.composed)
     return settled(model, terms.read(done))
 
 
@@ -175,18 +176,18 @@ def _grouped(model: Model, node: Node, terms: Terms, weights: F64, name: str, *,
     left = node.inputs[0] in model.constants
     *lead, outputs, inputs = weights.shape
     groups = int(np.prod(lead))
-    arms = []
+    operands = []
     for tensor, sign in zip(terms.tensors, terms.signs, strict=True):
         index = tensor.index if left else tensor.index.swapaxes(-1, -2)
         index = np.broadcast_to(index, (*lead, *index.shape[-2:])).reshape(groups * inputs, 1, -1)
         kernel = sign * weights.reshape(groups * outputs, inputs, 1, 1)
-        arms.append(Arm(replace(tensor, index=index), index.shape, kernel, groups, POINT))
-    shape = (groups * outputs, 1, arms[0].shape[2])
+        operands.append(Operand(replace(tensor, index=index), index.shape, kernel, groups, POINT))
+    shape = (groups * outputs, 1, operands[0].shape[2])
     layout = natural(shape, (*lead, outputs, shape[2]))
     layout = layout if left else np.ascontiguousarray(layout.swapaxes(-1, -2))
     sums = Sums(name, "dense", node, shape, layout, len(lead) + (1 if left else 2))
     bias = np.zeros(groups * outputs)
-    return settled(model, terms.read(convolve(sums, arms, bias, per_channel=not last, written_out=not terms.composed)))
+    return settled(model, terms.read(convolve(sums, operands, bias, per_channel=not last, written_out=not terms.composed)))
 
 
 def settled(model: Model, sums: Accumulator) -> Accumulator:
@@ -216,7 +217,7 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
         through = _through(link, moved, inner.shape, source)
         joined.append(Connection(source.name, through.reshape(len(weights), *source.shape)))
     offsets = inner.offset[inner.border].transpose(2, 0, 1).reshape(-1)
-    step = float(inner.grid.min())  # 0: the sums lie on no grid, and a row of noughts, on any, changes nothing
+    step = float(inner.grid.min())  # 0: the sums lie on no grid, and a row of zeros, on any, changes nothing
     grid = np.minimum(dyadic_units(weights) * step if step else 0.0, dyadic_units(bias[:, None]))
     magnitude = np.abs(bias) + np.abs(real).sum(axis=1) * float(inner.magnitude.max())
     exact = inner.exact.all() & (grid > 0) & (magnitude < EXACT_BELOW * grid)

@@ -13,7 +13,7 @@ from math import gcd
 
 import numpy as np
 
-from qsnnc.frontend.linear.accumulate import Arm, Sums
+from qsnnc.frontend.linear.accumulate import Operand, Sums
 from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.linear.views import Window
 from qsnnc.ir.layers import Int
@@ -46,15 +46,15 @@ class Axis:
         return (min(shifts), max(shifts)) if shifts else None
 
 
-def phased(sums: Sums, arms: Sequence[Arm]) -> Iterator[tuple[Sums, list[Arm], int]]:
+def phased(sums: Sums, operands: Sequence[Operand]) -> Iterator[tuple[Sums, list[Operand], int]]:
     """The same sums with phases for channels, by every period that fits, and how many phases there are."""
     for period in PERIODS:
-        axes = [(Axis.of(arm.window, 0, period[0]), Axis.of(arm.window, 1, period[1])) for arm in arms]
+        axes = [(Axis.of(operand.window, 0, period[0]), Axis.of(operand.window, 1, period[1])) for operand in operands]
         phases = axes[0][0].phases, axes[0][1].phases
         alike = all((rows.phases, columns.phases) == phases for rows, columns in axes)
         if not alike or any(size % count for size, count in zip(sums.shape[1:], phases, strict=True)):
             continue
-        parts = [part for arm, along in zip(arms, axes, strict=True) for part in _split(arm, *along, sums)]
+        parts = [part for operand, along in zip(operands, axes, strict=True) for part in _split(operand, *along, sums)]
         yield _sums(sums, phases), parts, phases[0] * phases[1]
 
 
@@ -67,10 +67,10 @@ def _sums(sums: Sums, phases: tuple[int, int]) -> Sums:
     return replace(sums, shape=shape, layout=together[sums.layout])
 
 
-def _split(arm: Arm, rows: Axis, columns: Axis, sums: Sums) -> Iterator[Arm]:
-    """An arm for each sub-lattice of its tensor that is read."""
-    outputs, inputs = arm.kernel.shape[:2]
-    lattice = _lattice(arm, (rows.period, columns.period))
+def _split(operand: Operand, rows: Axis, columns: Axis, sums: Sums) -> Iterator[Operand]:
+    """An operand for each sub-lattice of its tensor that is read."""
+    outputs, inputs = operand.kernel.shape[:2]
+    lattice = _lattice(operand, (rows.period, columns.period))
     for a, b in np.ndindex(rows.period, columns.period):
         high, wide = rows.span(a), columns.span(b)
         if high is None or wide is None:
@@ -82,7 +82,7 @@ def _split(arm: Arm, rows: Axis, columns: Axis, sums: Sums) -> Iterator[Arm]:
                 for u, (own, down) in enumerate(row):
                     for v, (mine, along) in enumerate(column):
                         if (own, mine) == (a, b):
-                            kernel[:, i, j, :, down - high[0], along - wide[0]] += arm.kernel[:, :, u, v]
+                            kernel[:, i, j, :, down - high[0], along - wide[0]] += operand.kernel[:, :, u, v]
         tensor = replace(lattice, index=np.ascontiguousarray(lattice.index[:, a :: rows.period, b :: columns.period]))
         out = sums.shape[1] // rows.phases, sums.shape[2] // columns.phases
         space = tensor.index.shape[1:]
@@ -90,19 +90,19 @@ def _split(arm: Arm, rows: Axis, columns: Axis, sums: Sums) -> Iterator[Arm]:
         end = [max(0, (out[k] - 1) * strides[k] + size[k] - space[k] - begin[k]) for k in (0, 1)]
         window = Window(size, strides, (*begin, end[0], end[1]))
         whole = kernel.reshape(outputs * rows.phases * columns.phases, inputs, *size)
-        yield Arm(tensor, tensor.index.shape, whole, arm.groups, window)  # type: ignore[arg-type]
+        yield Operand(tensor, tensor.index.shape, whole, operand.groups, window)  # type: ignore[arg-type]
 
 
-def _lattice(arm: Arm, period: tuple[int, int]) -> Quantized:
-    """The tensor as a map, noughts added so that every sub-lattice has as many rows and columns."""
-    index = arm.tensor.index.reshape(arm.shape)
-    more = [-size % step for size, step in zip(arm.shape[1:], period, strict=True)]
-    filled = np.pad(index, [(0, 0), (0, more[0]), (0, more[1])], constant_values=-1 - len(arm.tensor.fixed))
-    return Quantized(arm.tensor.parts, filled, np.append(arm.tensor.fixed, 0.0))
+def _lattice(operand: Operand, period: tuple[int, int]) -> Quantized:
+    """The tensor as a map, zeros added so that every sub-lattice has as many rows and columns."""
+    index = operand.tensor.index.reshape(operand.shape)
+    more = [-size % step for size, step in zip(operand.shape[1:], period, strict=True)]
+    filled = np.pad(index, [(0, 0), (0, more[0]), (0, more[1])], constant_values=-1 - len(operand.tensor.fixed))
+    return Quantized(operand.tensor.parts, filled, np.append(operand.tensor.fixed, 0.0))
 
 
 def spaced(index: Int, fixed: int, strides: tuple[int, int]) -> Int:
-    """A map with noughts between its values, as a transposed convolution sees it; ``fixed`` is the nought's number."""
+    """A map with zeros between its values, as a transposed convolution sees it; ``fixed`` is the zero's number."""
     channels, rows, columns = index.shape
     out = np.full((channels, (rows - 1) * strides[0] + 1, (columns - 1) * strides[1] + 1), -1 - fixed, np.int64)
     out[:, :: strides[0], :: strides[1]] = index

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.linear.accumulate import Arm, Sums
+from qsnnc.frontend.linear.accumulate import Operand, Sums
 from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
@@ -15,8 +15,6 @@ from qsnnc.frontend.linear.views import Window, space_of
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Int
-
-MAXIMUM = frozenset("MaxPool GlobalMaxPool ReduceMax".split())
 
 
 def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: tuple[int, ...]) -> Window:
@@ -63,7 +61,7 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
     ModelError
         The batch is among them.
     """
-    if node.op in ("GlobalAveragePool", "GlobalMaxPool"):
+    if node.op.startswith("Global"):
         return tuple(range(2, rank))
     if not node.op.startswith("Reduce"):
         return ()
@@ -128,13 +126,14 @@ def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     pool = seen[0]
     channels = pool.seen[0]
     ones = np.ones((channels, 1, *pool.window.kernel))
-    arms = [
-        Arm(mine.tensor, pool.seen, sign * ones, channels, pool.window) for mine, sign in zip(seen, terms.signs, strict=True)
+    operands = [
+        Operand(mine.tensor, pool.seen, sign * ones, channels, pool.window)
+        for mine, sign in zip(seen, terms.signs, strict=True)
     ]
     counts = divisors(model, node, pool)
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
-    found = terms.read(convolve(sums, arms, np.zeros(channels), apart=None if uniform else counts))
+    found = terms.read(convolve(sums, operands, np.zeros(channels), apart=None if uniform else counts))
     if uniform:
         divisor = counts[:1, None].astype(np.float64)
     elif found.shape == pool.shape:

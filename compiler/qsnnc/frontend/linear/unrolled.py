@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.frontend.linear.accumulate import Arm, Offsets, Piece, Sums, accumulate, span
+from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, span
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.numerics.exactness import dyadic_units
@@ -25,26 +25,26 @@ T = TypeVar("T", bound=np.generic)
 MOST_WEIGHTS = 1 << 23
 
 
-def fits(sums: Sums, arms: Sequence[Arm]) -> bool:
+def fits(sums: Sums, operands: Sequence[Operand]) -> bool:
     """Whether the matrix stays small enough."""
-    features = max(int(arm.tensor.starts[-1]) for arm in arms)
+    features = max(int(operand.tensor.starts[-1]) for operand in operands)
     return int(np.prod(sums.shape)) * features <= MOST_WEIGHTS
 
 
-def spread(sums: Sums, arms: Sequence[Arm], integers: Sequence[Int], scales: F64, bias: F64) -> Accumulator:
+def spread(sums: Sums, operands: Sequence[Operand], integers: Sequence[Int], scales: F64, bias: F64) -> Accumulator:
     """Sum of convolutions as one matrix: channel o at position p is output o * positions + p."""
     channels, (rows, columns) = sums.shape[0], sums.shape[1:]
     positions = rows * columns
     offset = np.tile(bias[:, None], (1, positions))
     magnitude, grid = np.abs(offset), np.repeat(dyadic_units(bias[:, None])[:, None], positions, axis=1)
     pieces = []
-    for arm, q in zip(arms, integers, strict=True):
-        tensor = arm.tensor
-        flat = arm.window.taps(arm.shape[1:], (rows, columns))
-        kernel = ungrouped(arm.kernel, arm.groups, arm.shape[0]).reshape(channels, arm.shape[0], -1)
-        whole = ungrouped(q, arm.groups, arm.shape[0]).reshape(kernel.shape)
+    for operand, q in zip(operands, integers, strict=True):
+        tensor = operand.tensor
+        flat = operand.window.taps(operand.shape[1:], (rows, columns))
+        kernel = ungrouped(operand.kernel, operand.groups, operand.shape[0]).reshape(channels, operand.shape[0], -1)
+        whole = ungrouped(q, operand.groups, operand.shape[0]).reshape(kernel.shape)
         at, tap = np.nonzero(flat >= 0)
-        read = tensor.index.reshape(arm.shape[0], -1)[:, flat[at, tap]]  # (channels of the tensor, windows' taps)
+        read = tensor.index.reshape(operand.shape[0], -1)[:, flat[at, tap]]  # (channels of the tensor, windows' taps)
         for start, part in zip(tensor.starts[:-1], tensor.parts, strict=True):
             size = part.population.features
             channel, which = np.nonzero((read >= start) & (read < start + size))

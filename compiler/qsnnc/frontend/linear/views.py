@@ -9,6 +9,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import Part, Quantized
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.outcomes import WindowReordered
 from qsnnc.ir.layers import Connection, Int
 
 
@@ -75,11 +76,10 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
         shown = owner[channel] >= 0
         owners, features = np.unique(owner[channel][shown]), np.unique(feature[channel][shown])
         if len(owners) > 1 or len(features) > 1:
-            raise ModelError(
+            raise WindowReordered(
                 node.name,
                 f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors: a reshape or transpose before "
                 "it reorders features; move that to where a matrix reads it",
-                code="reshape-before-window",
                 node=node.name,
             )
         key = (int(owners[0]) if len(owners) else -1, position[channel].tobytes(), fixed[channel].tobytes())

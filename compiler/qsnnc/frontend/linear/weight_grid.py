@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
+from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 from qsnnc.ir.layers import Int
+from qsnnc.ir.weights import bits_needed
 
-#: an 8-bit weight less its zero point takes nine; a chip says whether it holds them
+#: an 8-bit weight minus its zero point takes 9 bits; whether a chip holds it is decided when the layer is lowered
 MOST_BITS = 9
 #: float32 spellings of integer * scale stray by a few units in the last place
 TOLERANCE = 2.0**-20
@@ -19,14 +20,14 @@ def integer_weights(
 ) -> tuple[Int, npt.NDArray[np.float64]]:
     """Find integers q and scales s with weights = q * s.
 
-    One scale serves the whole tensor where it needs no more bits than a scale a channel does; the readout's integers
+    One scale serves the whole tensor where it needs no more bits than a per-channel scale does; the readout's integers
     are asked for with one scale only where that is possible at all.
 
     Parameters
     ----------
     weights : ndarray, float, (channels, ...)
     per_channel : bool
-        Whether a scale a channel is preferred where that makes the weights narrower.
+        Whether a per-channel scale is preferred where that makes the weights narrower.
 
     Returns
     -------
@@ -36,7 +37,7 @@ def integer_weights(
     Raises
     ------
     ModelError
-        No scale puts a channel on integers of at most 8 bits.
+        The weights of a channel are not integers of at most `MOST_BITS` bits times one scale.
     """
     rows = weights.astype(np.float64).reshape(len(weights), -1)
     whole = _smallest_grid(rows.reshape(1, -1))
@@ -44,11 +45,10 @@ def integer_weights(
     if any(found is None for found in each):
         channel = next(i for i, found in enumerate(each) if found is None)
         values = len(np.unique(rows[channel]))
-        raise ModelError(
+        raise WeightsNotQuantized(
             name,
-            f"the weights of channel {channel} ({values} different values) lie on no grid of at most {MOST_BITS} bits; "
-            "quantize them before exporting",
-            code="weights-not-quantized",
+            f"the weights of channel {channel} ({values} distinct values) are not integers of at most {MOST_BITS} bits "
+            "times one scale; quantize them before exporting",
             layer=name,
             node=node,
             found=values,
@@ -56,7 +56,7 @@ def integer_weights(
         )
     integers = np.concatenate([found[0] for found in each if found is not None])
     scales = np.array([found[1] for found in each if found is not None])
-    if whole is not None and not (per_channel and width(integers) < width(whole[0])):
+    if whole is not None and not (per_channel and bits_needed(integers) < bits_needed(whole[0])):
         integers, scales = whole[0].reshape(rows.shape), np.full(len(rows), whole[1])
     return integers.reshape(weights.shape), scales
 
@@ -81,11 +81,3 @@ def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
             power = float(2.0 ** np.round(np.log2(scale)))
             return q, power if abs(scale - power) <= 2.0**-30 * power else scale
     return None
-
-
-def width(weights: Int) -> int:
-    """Bits that the weights need: 1 for {0, 1}, else two's complement."""
-    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
-    if low >= 0 and high <= 1:
-        return 1
-    return max(1, (-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1

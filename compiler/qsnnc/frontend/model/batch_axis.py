@@ -14,16 +14,13 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.constant_folding import with_constants
-from qsnnc.frontend.model.operators import ELEMENTWISE
+from qsnnc.frontend.model.operators import ELEMENTWISE, facts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
     Array = npt.NDArray[Any]
-
-#: operators one of whose inputs, by its place, is the shape of their result
-SHAPES = {"Expand": 1, "Resize": 3}
 
 
 def free_batch(proto: onnx.ModelProto) -> None:
@@ -90,7 +87,7 @@ def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch:
         shape = [] if asked is None else asked.reshape(-1).tolist()
         if shape and shape[0] == batch:
             keep = 0 if -1 in shape[1:] else -1
-            if keep == 0:  # torch writes allowzero = 1 even where nothing is nought
+            if keep == 0:  # torch writes allowzero = 1 even where nothing is zero
                 for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
                     node.attribute.remove(entry)
             free = np.array([keep, *shape[1:]], np.int64)
@@ -115,8 +112,9 @@ def free_shapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: i
     free_reshapes(graph, constants, batch, mark)
     moving, made = _of_images(graph), _Made(graph, mark)
     for node in list(graph.node):
-        at = SHAPES.get(node.op_type, len(node.input))
-        asked = constants.get(node.input[at]) if at < len(node.input) and node.input[0] in moving else None
+        at = facts(node.op_type).shape_input
+        known = at is not None and at < len(node.input) and node.input[0] in moving
+        asked = constants.get(node.input[at]) if known else None
         if asked is not None and asked.ndim == 1 and len(asked) and asked[0] == batch:
             node.input[at] = made.shape(asked[1:])
         elif node.op_type == "Concat" and moving.intersection(node.input):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import WEIGHTED
+from qsnnc.ir.names import free_name
 
 
 class Namer:
@@ -31,15 +33,6 @@ class Namer:
         return free_name(re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer", self._taken)
 
 
-def free_name(wish: str, taken: set[str]) -> str:
-    """Take a name that nobody has yet: the wish, or the wish and a number."""
-    name, count = wish, 2
-    while name in taken:
-        name, count = f"{wish}_{count}", count + 1
-    taken.add(name)
-    return name
-
-
 def readable(node: Node, origins: Mapping[str, str]) -> str:
     """``/features/conv2/Conv`` is features.conv2; a generated name gives way to the weights' (``conv2.weight``)."""
     parts = [part for part in node.name.split("/") if part]
@@ -53,7 +46,7 @@ def readable(node: Node, origins: Mapping[str, str]) -> str:
         or name in node.outputs
         or re.fullmatch(rf"(node_)?_?({node.op}|{node.op.lower()}|conv\dd|linear|MatMul)?_?\d*", name)
     )
-    if generated and len(node.inputs) > 1 and node.op in ("Conv", "Gemm", "MatMul"):
+    if generated and len(node.inputs) > 1 and node.op in WEIGHTED:
         weights = re.sub(r"[._/](weight|W|kernel).*$", "", origins.get(node.inputs[1], node.inputs[1])).strip("/")
         if weights and not re.fullmatch(r"[\d_]*|onnx::.*|val_\d+", weights):
             return weights

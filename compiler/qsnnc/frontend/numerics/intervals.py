@@ -1,12 +1,14 @@
-"""What each elementwise operator makes of an interval, float32 rounding included.
+"""Interval arithmetic with float32 rounding: the rules of operators that are arithmetic, rounding or comparison.
 
-A rule takes the intervals of the inputs and the node's attributes, and returns an interval that holds every result that
-float32 arithmetic can give, or None where it cannot tell. Constants have both ends in one array.
+A rule takes the intervals of a node's inputs and its attributes, and returns an interval that contains every result that
+float32 arithmetic can give, or None where it cannot tell. The two ends of a constant are one array. Which operator has which
+rule stands in the operator table (`model.operators`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,16 @@ import numpy.typing as npt
 from qsnnc.frontend.numerics.exactness import F64, UNIT_ROUNDOFF
 
 Interval = tuple[F64, F64]
-Attributes = dict[str, Any]
+Attributes = Mapping[str, Any]
+Rule = Callable[[list[Interval], Attributes], Interval | None]
 
 
-def _widen(low: F64, high: F64, slack: F64 | float) -> Interval:
+def widened(low: F64, high: F64, slack: F64 | float) -> Interval:
+    """Both ends moved outwards."""
     return low - slack, high + slack
 
 
-def _rounded(low: F64, high: F64) -> Interval:
+def rounded(low: F64, high: F64) -> Interval:
     """One float32 operation's rounding, and as much again for a fused variant of it.
 
     Rounding never turns an order round, so a bound that float32 holds is not moved by it.
@@ -35,23 +39,74 @@ def _slack(bound: F64) -> F64:
     return np.where(held, 0.0, 2 * UNIT_ROUNDOFF * np.abs(bound) + 2.0**-149)
 
 
-def _extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
+def extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
+    """Smallest and largest result of an operation that is monotone in each of its two arguments."""
     corners = [op(x, y) for x in a for y in b]
     return np.minimum.reduce(corners), np.maximum.reduce(corners)
 
 
-def _product(args: list[Interval], _: object) -> Interval:
+def unchanged(args: list[Interval], _: Attributes) -> Interval:
+    """Every value stays as it is, and the columns keep their order."""
+    return args[0]
+
+
+def rising(function: Callable[[F64], F64]) -> Rule:
+    """The rule of a function of one argument that never falls and is exact in float32."""
+    return lambda args, _: (function(args[0][0]), function(args[0][1]))
+
+
+def negative(args: list[Interval], _: Attributes) -> Interval:
+    """Neg."""
+    return -args[0][1], -args[0][0]
+
+
+def total(args: list[Interval], _: Attributes) -> Interval:
+    """Add and Sum: one after the other, each sum rounded."""
+    result = args[0]
+    for low, high in args[1:]:
+        result = rounded(result[0] + low, result[1] + high)
+    return result
+
+
+def mean(args: list[Interval], attributes: Attributes) -> Interval:
+    """A sum, divided by the number of terms or multiplied by its rounded reciprocal."""
+    low, high = (bound / len(args) for bound in total(args, attributes))
+    return widened(low, high, 4 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)))
+
+
+def difference(args: list[Interval], _: Attributes) -> Interval:
+    """Sub."""
+    return rounded(args[0][0] - args[1][1], args[0][1] - args[1][0])
+
+
+def smallest(args: list[Interval], _: Attributes) -> Interval:
+    """Min of any number of inputs."""
+    return _reduced([low for low, _ in args], np.minimum), _reduced([high for _, high in args], np.minimum)
+
+
+def largest(args: list[Interval], _: Attributes) -> Interval:
+    """Max of any number of inputs."""
+    return _reduced([low for low, _ in args], np.maximum), _reduced([high for _, high in args], np.maximum)
+
+
+def _reduced(bounds: list[F64], op: Callable[[F64, F64], F64]) -> F64:
+    return functools.reduce(op, bounds)
+
+
+def product(args: list[Interval], _: Attributes) -> Interval:
+    """Mul."""
     exact = _only_shifts(args[1]) or _only_shifts(args[0])
-    bounds = _extremes(args[0], args[1], np.multiply)
-    return bounds if exact else _rounded(*bounds)
+    bounds = extremes(args[0], args[1], np.multiply)
+    return bounds if exact else rounded(*bounds)
 
 
-def _quotient(args: list[Interval], _: object) -> Interval | None:
+def quotient(args: list[Interval], _: Attributes) -> Interval | None:
+    """Div, by what is certainly not zero."""
     low, high = args[1]
     if (low * high <= 0).any():
         return None
-    bounds = _extremes(args[0], args[1], np.divide)
-    return bounds if _only_shifts(args[1]) else _rounded(*bounds)
+    bounds = extremes(args[0], args[1], np.divide)
+    return bounds if _only_shifts(args[1]) else rounded(*bounds)
 
 
 def powers_of_two(values: F64) -> npt.NDArray[np.bool_]:
@@ -64,116 +119,109 @@ def _only_shifts(factor: Interval) -> bool:
     return factor[0] is factor[1] and bool(powers_of_two(factor[0]).all())
 
 
-def _batch_norm(args: list[Interval], attributes: Attributes) -> Interval:
+def batch_norm(args: list[Interval], attributes: Attributes) -> Interval:
+    """BatchNormalization with constant statistics."""
     x, (gamma, _), (beta, _), (mean, _), (var, _) = args
     factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))
-    low, high = _extremes(x, (factor, factor), np.multiply)
+    low, high = extremes(x, (factor, factor), np.multiply)
     shift = beta - mean * factor
     # float32 computes the factor (3 roundings), two products and two sums, in one of two orders
     size = np.maximum(np.abs(low), np.abs(high)) + 2 * np.abs(mean * factor) + np.abs(beta)
-    return _widen(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
+    return widened(low + shift, high + shift, 8 * UNIT_ROUNDOFF * size)
 
 
-def _clip(args: list[Interval], attributes: Attributes) -> Interval:
+def clip(args: list[Interval], attributes: Attributes) -> Interval:
+    """Clip; its bounds are inputs, or attributes in old opsets."""
     low, high = args[0]
     bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
     top = args[2][1] if len(args) > 2 else attributes.get("max", np.inf)
     return np.clip(low, bottom, top), np.clip(high, bottom, top)
 
 
-def _quantize(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Saturate round(x / scale) + zero."""
+def quantize(args: list[Interval], attributes: Attributes) -> Interval | None:
+    """QuantizeLinear to integers from ``lowest`` to ``highest``: saturate round(x / scale) + zero."""
     low, high = attributes.get("lowest"), attributes.get("highest")
-    scaled = _quotient(args[:2], attributes)
+    scaled = quotient(args[:2], attributes)
     if scaled is None or low is None:
         return None
-    zero = args[2][0] if len(args) > 2 else np.zeros(())
+    zero = _zero_point(args)
     return np.clip(np.round(scaled[0]) + zero, low, high), np.clip(np.round(scaled[1]) + zero, low, high)
 
 
-def _dequantize(args: list[Interval], attributes: Attributes) -> Interval:
-    """(q - zero) * scale: the difference of small integers is exact."""
-    zero = args[2][0] if len(args) > 2 else np.zeros(())
-    return _product([(args[0][0] - zero, args[0][1] - zero), args[1]], attributes)
+def dequantize(args: list[Interval], attributes: Attributes) -> Interval:
+    """DequantizeLinear, (q - zero) * scale: the difference of small integers is exact."""
+    zero = _zero_point(args)
+    return product([(args[0][0] - zero, args[0][1] - zero), args[1]], attributes)
 
 
-def _compared(strict: bool) -> Callable[[list[Interval], Attributes], Interval]:
-    """Whether the first is above the second: 1 where it must be, 0 where it cannot."""
+def _zero_point(args: list[Interval]) -> F64:
+    return args[2][0] if len(args) > 2 and np.isfinite(args[2][0]).all() else np.zeros(())
+
+
+def compared(strict: bool, turned: bool = False) -> Rule:
+    """Whether the first is above the second, 1 where it must be and 0 where it cannot; below it if ``turned``."""
     above = np.greater if strict else np.greater_equal
 
     def rule(args: list[Interval], _: Attributes) -> Interval:
-        (a, b), (c, d) = args
+        (a, b), (c, d) = args[::-1] if turned else args
         return above(a, d).astype(np.float64), above(b, c).astype(np.float64)
 
     return rule
 
 
-def _where(args: list[Interval], _: Attributes) -> Interval:
-    """Either, unless the condition is beyond doubt."""
+def equal(args: list[Interval], _: Attributes) -> Interval:
+    """Equal: 1 where both must be one number, 0 where they share none."""
+    (a, b), (c, d) = args
+    return ((a == b) & (c == d) & (a == c)).astype(np.float64), ((a <= d) & (c <= b)).astype(np.float64)
+
+
+def exclusive_or(args: list[Interval], _: Attributes) -> Interval:
+    """Xor of truth values, 0 and 1."""
+    (a, b), (c, d) = args
+    known, differ = (a == b) & (c == d), a != c
+    return (known & differ).astype(np.float64), (~known | differ).astype(np.float64)
+
+
+def negation(args: list[Interval], _: Attributes) -> Interval:
+    """Not, of truth values."""
+    return 1 - args[0][1], 1 - args[0][0]
+
+
+def where(args: list[Interval], _: Attributes) -> Interval:
+    """Where: either of two, unless the condition is certain."""
     (surely, maybe), (a, b), (c, d) = args
     low = np.where(surely > 0, a, np.where(maybe > 0, np.minimum(a, c), c))
     return low, np.where(surely > 0, b, np.where(maybe > 0, np.maximum(b, d), d))
 
 
-def _cast(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """To float32 or double nothing changes, to an integer the fraction goes; a truth value is none of these."""
+#: ends of ONNX's integer types; int64's are beyond float32's integers
+INTEGERS = {
+    2: (0, 2**8 - 1), 3: (-(2**7), 2**7 - 1), 4: (0, 2**16 - 1), 5: (-(2**15), 2**15 - 1), 6: (-(2**31), 2**31 - 1),
+    7: (-(2.0**63), 2.0**63),
+}  # fmt: skip
+
+
+def cast(args: list[Interval], attributes: Attributes) -> Interval | None:
+    """Cast and CastLike: nothing changes in float32 or double, an integer loses the fraction; not to truth values."""
     to = attributes.get("to")
     if to in (1, 11):
         return args[0]
-    whole = {2: (0, 2**8 - 1), 3: (-(2**7), 2**7 - 1), 6: (-(2**31), 2**31 - 1), 7: (-(2.0**63), 2.0**63)}
-    if to not in whole:
+    if to not in INTEGERS:
         return None
     low, high = np.trunc(args[0][0]), np.trunc(args[0][1])
-    bottom, top = whole[to]
+    bottom, top = INTEGERS[to]
     return None if (low < bottom).any() or (high > top).any() else (low, high)
 
 
-def _absolute(args: list[Interval], _: Attributes) -> Interval:
+def absolute(args: list[Interval], _: Attributes) -> Interval:
+    """Abs."""
     low, high = args[0]
     inside = (low <= 0) & (high >= 0)
     ends = np.abs(low), np.abs(high)
     return np.where(inside, 0.0, np.minimum(*ends)), np.maximum(*ends)
 
 
-def _sum(args: list[Interval], _: Attributes) -> Interval:
-    """One after the other, each sum rounded."""
-    total = args[0]
-    for low, high in args[1:]:
-        total = _rounded(total[0] + low, total[1] + high)
-    return total
-
-
-RULES: dict[str, Callable[[list[Interval], Attributes], Interval | None]] = {
-    "Transpose": lambda a, _: a[0],  # these where the columns keep their order
-    "Reshape": lambda a, _: a[0],
-    "Flatten": lambda a, _: a[0],
-    "Squeeze": lambda a, _: a[0],
-    "Unsqueeze": lambda a, _: a[0],
-    "Identity": lambda a, _: a[0],
-    "Dropout": lambda a, _: a[0],
-    "Add": lambda a, _: _rounded(a[0][0] + a[1][0], a[0][1] + a[1][1]),
-    "Sub": lambda a, _: _rounded(a[0][0] - a[1][1], a[0][1] - a[1][0]),
-    "Mul": _product,
-    "Div": _quotient,
-    "Neg": lambda a, _: (-a[0][1], -a[0][0]),
-    "Relu": lambda a, _: (np.maximum(a[0][0], 0), np.maximum(a[0][1], 0)),
-    "Round": lambda a, _: (np.round(a[0][0]), np.round(a[0][1])),
-    "Floor": lambda a, _: (np.floor(a[0][0]), np.floor(a[0][1])),
-    "Ceil": lambda a, _: (np.ceil(a[0][0]), np.ceil(a[0][1])),
-    "Min": lambda a, _: (np.minimum(a[0][0], a[1][0]), np.minimum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Max": lambda a, _: (np.maximum(a[0][0], a[1][0]), np.maximum(a[0][1], a[1][1])) if len(a) == 2 else None,
-    "Clip": _clip,
-    "BatchNormalization": _batch_norm,
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
-    "Sign": lambda a, _: (np.sign(a[0][0]), np.sign(a[0][1])),
-    "Abs": _absolute,
-    "Sum": _sum,
-    "Greater": _compared(strict=True),
-    "GreaterOrEqual": _compared(strict=False),
-    "Less": lambda a, _: _compared(strict=True)([a[1], a[0]], {}),
-    "LessOrEqual": lambda a, _: _compared(strict=False)([a[1], a[0]], {}),
-    "Not": lambda a, _: (1 - a[0][1], 1 - a[0][0]),
-    "Where": _where,
-    "Cast": _cast,
-}
+def reciprocal(args: list[Interval], attributes: Attributes) -> Interval | None:
+    """Reciprocal of what is certainly not zero."""
+    one = np.ones((1, 1))
+    return quotient([(one, one), args[0]], attributes)

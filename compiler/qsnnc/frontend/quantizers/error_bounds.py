@@ -8,8 +8,9 @@ import numpy as np
 
 from qsnnc.frontend.model.dtypes import integer_range
 from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import F64
-from qsnnc.frontend.numerics.intervals import RULES, Interval
+from qsnnc.frontend.numerics.intervals import Interval
 from qsnnc.frontend.quantizers.region import Region, own_axis
 
 
@@ -20,7 +21,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
     ----------
     root : pair of ndarray, float64, (points, channels)
     """
-    known: dict[str, Interval] = {region.root: root}
+    known: dict[str, Interval] = {region.input: root}
     for node in region.nodes:
         arguments: list[Interval] = []
         for name in node.inputs:
@@ -34,14 +35,23 @@ def propagate(region: Region, root: Interval) -> Interval | None:
             if row is None:
                 return None
             arguments.append((row, row))
-        rule = RULES.get(node.op)
+        rule = facts(node.op).bounds
         if rule is None or len(node.outputs) != 1:
             return None
-        result = rule(arguments, {**node.attributes, **_types(region, node)})
+        with np.errstate(all="ignore"):
+            result = rule(arguments, {**node.attributes, **_types(region, node)})
         if result is None:
             return None
-        known[node.outputs[0]] = result
-    return known.get(region.end)
+        known[node.outputs[0]] = _certain(result)
+    return known.get(region.output)
+
+
+def _certain(interval: Interval) -> Interval:
+    """Bounds that are no numbers, as infinity times zero, bound nothing."""
+    low, high = interval
+    if np.isnan(low).any() or np.isnan(high).any():
+        return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    return interval
 
 
 def _row(region: Region, node: Node, name: str) -> F64 | None:
@@ -52,7 +62,7 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
     value = constant.astype(np.float64)
     if value.size == 1 or value.size == region.columns:
         return value.reshape(1, -1)
-    sizes = region.model.shapes[region.root]
+    sizes = region.model.shapes[region.input]
     if value.ndim == 1 and (axis := own_axis(node, len(sizes) + 1)) is not None:
         value = value.reshape(*[1] * (axis - 1), -1, *[1] * (len(sizes) - axis))
     full = tuple(size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1))
@@ -63,11 +73,14 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
 
 
 def _types(region: Region, node: Node) -> dict[str, object]:
-    """The ends of a quantizer's integer type: what its zero point says, or its attribute, or else uint8."""
-    if node.op != "QuantizeLinear":
+    """What a rule has to know of types: the ends of a quantizer's integers, which its zero point or attribute says."""
+    if node.op not in ("CastLike", "QuantizeLinear"):
         return {}
     from onnx import helper
 
+    if node.op == "CastLike":
+        like = region.model.constants.get(node.inputs[1])
+        return {} if like is None else {"to": helper.np_dtype_to_tensor_dtype(like.dtype)}
     dtype: np.dtype[Any] | None = np.dtype(np.uint8)
     if len(node.inputs) > 2 and node.inputs[2] in region.model.constants:
         dtype = region.model.constants[node.inputs[2]].dtype

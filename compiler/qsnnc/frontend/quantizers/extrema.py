@@ -12,18 +12,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.monotone import is_monotone
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.quantizers.region import Float, Region
 
 F64 = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
-#: operators that neither turn nor, with constants, make what follows turn
-MONOTONE = frozenset(
-    "Add Cast CastLike Ceil Clip DequantizeLinear Div Dropout Elu Erf Exp Floor HardSigmoid Identity LeakyRelu Max "
-    "Min Mul Neg QuantizeLinear Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Tanh ThresholdedRelu "
-    "BatchNormalization Log Greater GreaterOrEqual Less LessOrEqual Not".split()
-)
 #: sizes of |x| that are looked at, four a doubling: an activation that turns does so over some of them
 SIZES = np.logspace(-3, 3, 81)
 #: extrema of one inner function, of all its channels together
@@ -34,13 +29,14 @@ SECTIONS = 48
 
 def rises(region: Region) -> bool:
     """Whether a region is a chain of operators that only rise or only fall; otherwise it may turn anywhere."""
-    for node in region.nodes:
-        data = [name for name in node.inputs if name and name not in region.model.constants]
-        if len(data) != 1 or node.op not in MONOTONE or float(node.attributes.get("alpha", 1.0)) < 0:
-            return False
-        if node.op == "Div" and node.inputs[0] in region.model.constants:
-            return False
-    return not region.moves
+    return not region.moves and all(_monotone(region, node) for node in region.nodes)
+
+
+def _monotone(region: Region, node: Node) -> bool:
+    """Whether an operator neither turns nor, with its constants, makes what follows turn."""
+    constants = region.model.constants
+    varying = [position for position, name in enumerate(node.inputs) if name and name not in constants]
+    return is_monotone(node.op, node.attributes, varying, lambda position: constants.get(node.inputs[position]))
 
 
 def turning_points(region: Region) -> list[Float]:
@@ -50,11 +46,11 @@ def turning_points(region: Region) -> list[Float]:
     found: list[list[Float]] = [[] for _ in range(region.columns)]
     for number, node in enumerate(region.nodes):
         out = node.outputs[0]
-        if out == region.end or out not in region.model.shapes or region.model.whole(out):
+        if out == region.output or out not in region.model.shapes or region.model.whole(out):
             continue
-        inner = replace(region, end=out, nodes=_leading(region, number))
-        if node.op in MONOTONE and sum(n not in region.model.constants for n in node.inputs if n) == 1:
+        if _monotone(region, node):
             continue  # it turns where what is before it does
+        inner = replace(region, output=out, nodes=_leading(region, number))
         for column, x in _extrema(inner):
             found[column].append(x)
     none = np.zeros(0, np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.model.outcomes import ConstantActivation, NotMonotone, TooManyLevels, UnevenLevels
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, dyadic_unit
 from qsnnc.frontend.quantizers.extrema import turning_points
 from qsnnc.frontend.quantizers.region import Float, Region, cuts
@@ -45,15 +46,14 @@ class Levels:
         return np.asarray(self.scale * (np.arange(self.count) + 0.5 + self.zero_point))
 
 
-class ChannelScales(ModelError):
+class ChannelScales(UnevenLevels):
     """A quantizer that is uniform in every channel, at a step of its own: its ``values``, channel by channel."""
 
     def __init__(self, end: str, values: list[npt.NDArray[np.float64]], least: float, most: float) -> None:
         super().__init__(
             end,
-            f"has one scale a channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
+            f"has one scale per channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
             "scale for all channels (Brevitas: scaling_per_output_channel=False)",
-            code="levels-uneven",
             node=end,
         )
         self.values = values
@@ -68,22 +68,22 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
     tensors of the region, walking towards its end.
     """
     single = region.single
-    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.end]
+    inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.output]
     falling = None
-    for start in (region.root, *inner):
+    for start in (region.input, *inner):
         if start not in region.model.shapes:
             continue
-        if start != region.root and (region.model.whole(start) or not cuts(region, start)):
+        if start != region.input and (region.model.whole(start) or not cuts(region, start)):
             continue  # no float can be put into it, or another branch passes it by
         f = single.function(start)
-        more = turning_points(single) if start == region.root else []
+        more = turning_points(single) if start == region.input else []
         far = FAR
         try:
-            values = steps(f, single.columns, region.end, more=more, turning=turning)
+            values = steps(f, single.columns, region.output, more=more, turning=turning)
         except ModelError:
             far = NEAR
-            values = steps(f, single.columns, region.end, far, more, turning=turning)
-        if values is None and start != region.root:
+            values = steps(f, single.columns, region.output, far, more, turning=turning)
+        if values is None and start != region.input:
             break  # behind the quantizer: what comes after it makes one value of all its levels
         if values is None:
             return None
@@ -92,13 +92,12 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
             falling = np.broadcast_to(ends[0] > ends[1], (region.columns,))
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
-            _refuse_scales(region.end, values)
-            return on_a_grid(region.end, union, falling)
-    raise ModelError(
-        region.end,
+            _refuse_scales(region.output, values)
+            return on_a_grid(region.output, union, falling)
+    raise ConstantActivation(
+        region.output,
         "is constant whatever its input: nothing is left to compute; remove it from the model",
-        code="constant-activation",
-        node=region.end,
+        node=region.output,
     )
 
 
@@ -171,13 +170,12 @@ def _turns(value: npt.NDArray[np.float64]) -> bool:
     return bool((moves > 0).any() and (moves < 0).any())
 
 
-def not_monotone(end: str) -> ModelError:
+def not_monotone(end: str) -> NotMonotone:
     """What to raise for an activation that both rises and falls."""
-    return ModelError(
+    return NotMonotone(
         end,
         "rises and falls again, and is not behind weights or levels, where steps down could be neurons of their own: move "
         "it there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
-        code="not-monotone",
         node=end,
     )
 
@@ -225,20 +223,18 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
         else:
             scale = dyadic_unit(gaps)
             if (values[-1] - values[0]) / scale >= MOST_LEVELS:
-                raise ModelError(
+                raise UnevenLevels(
                     end,
                     "has levels that are not equally spaced; use a uniform quantizer with one scale for all channels",
-                    code="levels-uneven",
                     node=end,
                 )
         count = round((values[-1] - values[0]) / scale)
         scale = (values[-1] - values[0]) / count
         if count >= MOST_LEVELS:
-            raise ModelError(
+            raise TooManyLevels(
                 end,
                 f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported, each level being a neuron: quantize "
                 "activations to 8 bits or fewer",
-                code="levels-many",
                 node=end,
                 found=count + 1,
                 allowed=MOST_LEVELS,

@@ -26,9 +26,9 @@ PROBES = 64
 
 def find_wide(region: Region) -> Levels | None:
     """The levels of a region that has more than a few thousand; None where it has fewer, or is continuous."""
-    inner = [node.outputs[0] for node in region.nodes if node.outputs[0] != region.end]
-    for start in [] if region.moves else [*reversed(inner), region.root]:
-        known = start in region.model.shapes and (start == region.root or not region.model.whole(start))
+    inner = [node.outputs[0] for node in region.nodes if node.outputs[0] != region.output]
+    for start in [] if region.moves else [*reversed(inner), region.input]:
+        known = start in region.model.shapes and (start == region.input or not region.model.whole(start))
         if not known or not cuts(region, start) or varying(region.model, downstream(region.nodes, start)):
             continue
         count = _count(f := replace(region, axes=()).function(start))
@@ -55,7 +55,7 @@ def _count(f: Function) -> int | None:
         left, right = np.where(same, middle, left), np.where(same, right, middle)
     ends = np.stack([_at(f, _float(left)), _at(f, _float(right))])
     size = np.abs(ends[1] - ends[0])
-    step = float(size[np.abs(ends).max(axis=0).argmin()])  # nearest to nought, where floats are finest
+    step = float(size[np.abs(ends).max(axis=0).argmin()])  # nearest to zero, where floats are finest
     count = abs(high - low) / step
     alike = bool((np.abs(size / step - 1) < 0.05).all()) and abs(count - round(count)) < 0.1
     return round(count) if alike and MANY_LEVELS <= round(count) < MOST_LEVELS else None
@@ -76,7 +76,7 @@ def _levels(region: Region, f: Function, count: int) -> Levels | None:
     reached = values[(values >= ends.min()) & (values <= ends.max())]
     if len(reached) < 2:
         return None
-    return on_a_grid(region.end, reached, np.broadcast_to(ends[0] > ends[1], (region.columns,)))
+    return on_a_grid(region.output, reached, np.broadcast_to(ends[0] > ends[1], (region.columns,)))
 
 
 def _at(f: Function, x: npt.NDArray[np.floating]) -> F64:

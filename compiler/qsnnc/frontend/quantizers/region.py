@@ -15,6 +15,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_axis import free_reshapes
 from qsnnc.frontend.model.model import Model, Node, downstream
+from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.model.reference import session
 
 Float = npt.NDArray[np.float32]
@@ -25,8 +26,8 @@ class Region:
     """Nodes from one tensor (the root) to another (the end), elementwise; f may differ along ``axes`` of the root."""
 
     model: Model
-    root: str
-    end: str
+    input: str
+    output: str
     nodes: tuple[Node, ...]
     axes: tuple[int, ...]  # the batch counted
     moves: bool = False  # whether an operator that moves values stands among the nodes
@@ -34,13 +35,13 @@ class Region:
     @property
     def columns(self) -> int:
         """How many functions there are."""
-        return int(np.prod([self.model.shapes[self.root][axis - 1] for axis in self.axes]))
+        return int(np.prod([self.model.shapes[self.input][axis - 1] for axis in self.axes]))
 
     def function(self, start: str | None = None) -> Callable[[Float], npt.NDArray[np.float64]]:
         """Return f: float32 (points, columns) -> float64 (points, columns); ``start`` is an inner tensor."""
         from onnx import TensorProto, helper
 
-        start = start or self.root
+        start = start or self.input
         nodes = downstream(self.nodes, start)
         if not nodes:
             return lambda x: x.astype(np.float64)
@@ -52,21 +53,21 @@ class Region:
             kind = self.model.kinds[start]
             cast = helper.make_node("Cast", [given], [start], to=kind)
             nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
-        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.end], nodes)
+        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.output], nodes)
         if self.moves:
             free_reshapes(part.graph, self.model.constants, 1, "qsnnc.shape")
         run = session(part).run
         columns = self.columns
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
-            (y,) = run([self.end], {given: x.reshape(len(x), *shape)})
+            (y,) = run([self.output], {given: x.reshape(len(x), *shape)})
             if y.size != len(x) * columns:  # a constant with an axis of its own: a comparison with a list of bounds, say
                 raise ModelError(
-                    self.end,
+                    self.output,
                     f"makes {y.size // len(x)} values of {columns}; an activation keeps its shape: compare with one bound "
                     "after the other and add, or round and clip",
                     code="activation-widened",
-                    node=self.end,
+                    node=self.output,
                     found=y.size // len(x),
                     allowed=columns,
                 )
@@ -87,7 +88,7 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
     for node in nodes:
         for name in node.inputs:
             constant = model.constants.get(name)
-            if constant is None or (constant.size <= 1 and node.op != "BatchNormalization"):  # which knows one channel only
+            if constant is None or (constant.size <= 1 and not isinstance(facts(node.op).constant_axis, int)):
                 continue
             rank = len(model.shapes.get(node.outputs[0], ())) + 1
             if (axis := own_axis(node, rank)) is not None:
@@ -99,9 +100,8 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
 
 def own_axis(node: Node, rank: int) -> int | None:
     """The axis that a row of constants belongs to; None where constants broadcast, from the last axis on."""
-    if node.op == "BatchNormalization":
-        return 1
-    return int(node.attributes.get("axis", 1)) % rank if node.op in ("QuantizeLinear", "DequantizeLinear") else None
+    axis = facts(node.op).constant_axis
+    return int(node.attributes.get(axis, 1)) % rank if isinstance(axis, str) else axis
 
 
 def cuts(region: Region, start: str) -> bool:

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from chipsim.mapping import InputSpec
 from chipsim.paicore import Block, Core, Delivery, Output, Program, Signal
 from chipsim.paicore import words as w
 from chipsim.paicore.fields import Words
 from chipsim.paicore.program import VALUE
-from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Int, Population
 from qsnnc.targets.paicore25 import emit
@@ -35,7 +33,7 @@ class Placed:
     tables: list[Words]
 
 
-def assemble(model: Model, network: Network, placed: Placed, layers: tuple[CoreLayer, ...], pixels: InputSpec) -> Program:
+def assemble(network: Network, placed: Placed, layers: tuple[CoreLayer, ...]) -> Program:
     """Gather everything that the chip and a host need."""
     graph = network.graph
     order = [layer.name for layer in graph.layers]
@@ -70,11 +68,11 @@ def assemble(model: Model, network: Network, placed: Placed, layers: tuple[CoreL
     element = np.concatenate(elements).astype(np.int32)
     blocks = tuple(_block(network, placed, entry) for entry in layers)
     return Program(
-        model_sha256=model.sha256,
+        model_sha256=graph.model_sha256,
         exactness="certified" if graph.certified else "tested",
         generator=f"qsnnc {metadata.version('qsnnc')}",
         chip=network.chip,
-        input=pixels,
+        input=graph.input,
         encoder=Signal(**_signal(network, graph.encoder, 0)),
         encoder_shape=graph.encoder.shape,
         deliveries=_deliveries(network, placed),

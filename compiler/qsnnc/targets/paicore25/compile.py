@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from chipsim.chip import AnyChip, PaicoreSpec
 from chipsim.errors import UsageError
-from chipsim.mapping import InputSpec
 from chipsim.paicore import Program, validate_program
 from qsnnc.errors import Violation
-from qsnnc.frontend.model.model import Model
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import Layer, LayerGraph
 from qsnnc.lower.relays import depths
@@ -34,7 +32,6 @@ class Outcome:
     layers: tuple[CoreLayer, ...]
     program: Program | None
     violations: tuple[Violation, ...]
-    estimated: bool = False
 
 
 def check_coding(coding: str, chip: AnyChip) -> None:
@@ -53,10 +50,8 @@ def check_coding(coding: str, chip: AnyChip) -> None:
 
 
 def compile_network(
-    model: Model,
     graph: LayerGraph,
     chip: PaicoreSpec,
-    pixels: InputSpec,
     *,
     keep_dead: bool = False,
     coding: str = "auto",
@@ -87,7 +82,7 @@ def compile_network(
     if places is None:
         return Outcome(layers, None, (limits.cores(layers, parts, filled, chip),))
     placed = Placed(parts, filled, places, depths(graph), network.tables)
-    program = assemble(model, network, placed, layers, pixels)
+    program = assemble(network, placed, layers)
     validate_program(program)
     return Outcome(layers, program, ())
 

@@ -1,0 +1,31 @@
+"""The command ``qsnnc``: compile, check, verify, inspect, export, chips."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+
+from chipsim import terminal
+from chipsim.front import before_the_verb
+from qsnnc.cli import compiling, showing, verifying
+
+app = typer.Typer(
+    name="qsnnc",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compile quantized networks onto chips of crossbar cores.\n\nExample: qsnnc compile lenet.onnx -o lenet.map",
+)
+
+app.callback(help=app.info.help)(before_the_verb)
+for name, verb in (
+    ("compile", compiling.compile_), ("check", compiling.check), ("verify", verifying.verify),
+    ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
+):  # fmt: skip
+    app.command(name)(verb)
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    terminal.run_app(app, "qsnnc")

@@ -1,0 +1,182 @@
+"""The verbs that put a network on a chip: compile, check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from chipsim import terminal
+from chipsim.errors import UsageError
+from qsnnc.cli.options import (
+    Avoid,
+    Chip,
+    Code,
+    DataDir,
+    Encoder,
+    Json,
+    Levels,
+    ModelFile,
+    Output,
+    Pixels,
+    Quiet,
+    frontend_keywords,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from qsnnc.options import LevelCode
+
+MapFile = Annotated[
+    str, typer.Option("-o", metavar="OUT.map|OUT.paicore|-", help="The mapping to write; - is standard output.")
+]
+KeepDead = Annotated[
+    bool,
+    typer.Option(
+        "--keep-dead", help="Keep neurons that never fire, always fire or are read by nothing, and axons without a weight."
+    ),
+]
+Calibrate = Annotated[
+    str | None,
+    typer.Option(metavar="mnist|digits|FILE.npz", help="Place cores by the firing rates measured on these images."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images; 100 by default."),
+]
+Split = Annotated[str | None, typer.Option(metavar="train|test", help="Split of the calibration images; train by default.")]
+Effort = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1000, metavar="N", help="Work spent on placement, relative to the default; 0 keeps the greedy start."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the placement.")]
+Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
+
+
+def compile_(
+    model: ModelFile,
+    file: MapFile,
+    chip: Chip = "xbar1152",
+    pixels: Pixels = None,
+    output: Output = None,
+    levels: Levels = None,
+    encoder: Encoder = "host",
+    avoid: Avoid = None,
+    code: Code = "auto",
+    keep_dead: KeepDead = False,
+    calibrate: Calibrate = None,
+    limit: Limit = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    effort: Effort = 1.0,
+    seed: Seed = 0,
+    json: Json = None,
+    time: Time = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compile a quantized network onto a chip and write the mapping.
+
+    Exits 3 if the model cannot be compiled, 4 if it does not fit the chip.
+
+    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
+    """
+    from qsnnc.compilation import Compilation
+    from qsnnc.errors import DoesNotFit
+    from qsnnc.explain import tables
+    from qsnnc.options import CompileOptions, Placing
+    from qsnnc.pipeline import check
+
+    terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
+    reading = frontend_keywords(pixels, output, levels, encoder)
+    placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
+    options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
+    found = check(model, chip, options)
+    if isinstance(found, Compilation):
+        terminal.write_output(file, found.to_bytes())
+    if json:
+        terminal.write_json(json, tables.compilation_json(found))
+    if not isinstance(found, Compilation):
+        raise DoesNotFit(found.violations, found.chip.name)
+    if not quiet and "-" not in (file, json):
+        terminal.show(*tables.compilation_tables(found))
+    if time:
+        _print_times(found.seconds)
+    return 0
+
+
+def check(
+    model: ModelFile,
+    chip: Chip = "xbar1152",
+    pixels: Pixels = None,
+    output: Output = None,
+    levels: Levels = None,
+    encoder: Encoder = "host",
+    avoid: Avoid = None,
+    code: Code = "auto",
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Check whether a network fits a chip: what each layer needs, and every problem at once.
+
+    Exits 3 if the model cannot be compiled, 4 if it does not fit the chip.
+
+    Example: qsnnc check lenet.onnx --chip mini
+    """
+    import sys
+
+    from chipsim.chip import load_any_chip
+    from qsnnc.compilation import Compilation
+    from qsnnc.errors import ModelError
+    from qsnnc.explain import tables
+    from qsnnc.options import CompileOptions
+    from qsnnc.pipeline import check as check_model
+
+    terminal.check_products({"--json": json}, model, chip, avoid)
+    spec = load_any_chip(chip)
+    reading = frontend_keywords(pixels, output, levels, encoder)
+    try:
+        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
+    except ModelError as error:
+        if json:
+            terminal.write_json(json, tables.problems_json(error, model, spec))
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    if json:
+        terminal.write_json(json, tables.compilation_json(found))
+    if not quiet and json != "-":
+        terminal.show(*tables.compilation_tables(found))
+    if quiet:
+        for violation in found.violations:
+            print(violation, file=sys.stderr)  # noqa: T201
+    return 0 if isinstance(found, Compilation) else 4
+
+
+def _calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> npt.NDArray[Any] | None:
+    """Load the calibration images, if any; errors name this verb's option."""
+    if name is None:
+        for option, value in (("--limit", limit), ("--split", split), ("--data-dir", data_dir)):
+            if value is not None:
+                text = f"has no effect without --calibrate; add --calibrate, or leave {option} out"
+                raise UsageError(option, text, code="option-unused", found=value)
+        return None
+    import numpy as np
+
+    from chipsim.datasets import load_dataset
+
+    try:
+        return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)
+    except UsageError as error:
+        if error.subject != "--dataset":
+            raise
+        raise UsageError("--calibrate", error.message, code=error.code, **error.fields) from None  # type: ignore[arg-type]
+
+
+def _print_times(seconds: dict[str, float]) -> None:
+    import sys
+
+    for stage, spent in (*seconds.items(), ("total", sum(seconds.values()))):
+        print(f"{stage:12} {spent:7.3f} s", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,75 @@
+"""Command-line options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from chipsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from qsnnc.options import EncoderPlace, FrontendKeywords
+
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")]
+Chip = Annotated[
+    str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsnnc chips lists them) or the path of a chip YAML.")
+]
+Pixels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="raw|unit|MEAN,STD",
+        help="How uint8 pixels become the model's input, unless its metadata says so: as they are, divided by 255 (the "
+        "default), or normalized after that.",
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option("--output", metavar="NAME", help="The output to compile, where the graph has several.")
+]
+Levels = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="Clip the activation of this layer, node or tensor at level N. Repeatable."),
+]
+Encoder = Annotated[
+    str,
+    typer.Option(
+        metavar="host|chip", help="Where the first layer is computed. With chip, the pixels themselves enter the chip."
+    ),
+]
+Avoid = Annotated[
+    str | None, typer.Option(metavar="FILE.yaml", help="Dead cores and links to avoid, in addition to those of the chip.")
+]
+Code = Annotated[
+    str,
+    typer.Option(
+        "--code", metavar="auto|thermometer|value", help="How levels travel on a chip that can send words of several bits."
+    ),
+]
+DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the four MNIST files.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
+
+
+def frontend_keywords(pixels: str | None, output: str | None, levels: list[str] | None, encoder: str) -> FrontendKeywords:
+    """Gather the options that say how a model is read."""
+    place = cast("EncoderPlace", encoder)  # checked by FrontendOptions
+    return {"pixels": pixels, "output": output, "levels": parse_levels(levels), "encoder": place}
+
+
+def parse_levels(given: list[str] | None) -> dict[str, int]:
+    """Parse NAME=N, any number of times.
+
+    Raises
+    ------
+    UsageError
+        Text of another form.
+    """
+    found = {}
+    for text in given or []:
+        name, _, count = text.rpartition("=")
+        if not name or not count.isdecimal():
+            raise UsageError(
+                "--levels", f"{text!r} is not of the form NAME=N, as in conv1=4", code="levels-invalid", found=text
+            )
+        found[name] = int(count)
+    return found

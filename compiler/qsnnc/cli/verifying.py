@@ -1,0 +1,71 @@
+"""The verb that needs no chip: verify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chipsim import terminal
+from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, frontend_keywords
+
+Images = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images to compare on; random ones by default."),
+]
+Limit = Annotated[int, typer.Option("--limit", "--samples", min=1, metavar="N", help="Number of images.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random images.")]
+Repro = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where to write MODEL.repro.onnx and .npz, a small model and input that reproduce the first difference. "
+        "Without it nothing is written.",
+    ),
+]
+
+
+def verify(
+    model: ModelFile,
+    dataset: Images = None,
+    data_dir: DataDir = None,
+    limit: Limit = 100,
+    seed: Seed = 0,
+    pixels: Pixels = None,
+    output: Output = None,
+    levels: Levels = None,
+    encoder: Encoder = "host",
+    repro: Repro = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> int:
+    """Check the integer network against the ONNX model, layer by layer, without a chip.
+
+    Exits 1 on any mismatch of a level or a score.
+
+    Example: qsnnc verify lenet.onnx --dataset digits
+    """
+    import sys
+
+    from qsnnc.explain import tables
+    from qsnnc.verification import verify as verify_model
+
+    terminal.check_products({"--json": json}, model, dataset)
+    images, name = None, "random images"
+    if dataset is not None:
+        import numpy as np
+
+        from chipsim.datasets import load_dataset
+
+        images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
+    found = verify_model(
+        model, images, limit=limit, seed=seed, name=name, repro=repro, **frontend_keywords(pixels, output, levels, encoder)
+    )
+    if json:
+        terminal.write_json(json, found.to_json())
+    if not quiet and json != "-":
+        terminal.show(*tables.verification_lines(found, name))
+    hint = "" if found.equal or repro else "--repro DIR writes a small model and input that reproduce the first difference"
+    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, hint))):
+        print(line, file=sys.stderr)  # noqa: T201
+    return 0 if found.equal else 1

@@ -1,0 +1,77 @@
+"""Results of compiling a network: `Compilation` if it fits the chip, `FailedCompilation` if it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chipsim.chip import AnyChip
+from chipsim.mapping import Mapping
+from chipsim.mapping.write import to_bytes as map_bytes
+from chipsim.paicore import Program
+from chipsim.paicore import to_bytes as paicore_bytes
+from qsnnc.errors import Violation
+from qsnnc.ir.cores import CoreLayer
+from qsnnc.ir.layers import LayerGraph
+from qsnnc.lower.codes import Code
+from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.place.positions import Placement
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CheckResult:
+    """What is known of a network on a chip, whether it fits or not."""
+
+    chip: AnyChip
+    graph: LayerGraph
+    neurons: tuple[NeuronLayer, ...]  # empty where cores are estimated
+    layers: tuple[CoreLayer, ...]
+    seconds: dict[str, float]  # by stage
+    code: Code | None = None  # of the image's pixels, where they enter the chip
+
+    @property
+    def cores(self) -> int:
+        """Number of cores; a layer that was not laid out counts with its lower bound."""
+        return sum(entry.cores for entry in self.layers)
+
+    @property
+    def cores_bound(self) -> int:
+        """Sum of the layers' lower bounds."""
+        return sum(entry.bound for entry in self.layers)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Compilation(CheckResult):
+    """A network on a chip: its mapping, and where its cores are.
+
+    ``chipsim.write_mapping(compilation.mapping, "lenet.map")`` writes it.
+    """
+
+    mapping: Mapping | Program  # a chip of kind paicore takes a `Program`: its configuration words
+    placement: Placement | None  # None where cores have no positions to choose by traffic
+
+    def to_bytes(self) -> bytes:
+        """Return the file: a ``.map``, or a ``.paicore``."""
+        return paicore_bytes(self.mapping) if isinstance(self.mapping, Program) else map_bytes(self.mapping)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network fits the chip: it does."""
+        return True
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Limits of the chip that are exceeded: none."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FailedCompilation(CheckResult):
+    """A network that does not fit a chip: every limit that it exceeds, root causes first."""
+
+    violations: tuple[Violation, ...]
+    estimated: bool = False  # whether cores follow from shapes and level ranges, because the network is far too large
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network fits the chip: it does not."""
+        return False

@@ -1,0 +1,147 @@
+"""Questions about the graph that several passes ask: which region ends in a tensor, what follows from it.
+
+The answers depend on what is known of the tensors so far, so those about regions are kept until that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.state import Known
+from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.frontend.model.model import Model, Node, downstream
+from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.outcomes import ConstantActivation
+from qsnnc.frontend.quantizers.levels import Levels, find_levels
+from qsnnc.frontend.quantizers.levels_wide import find_wide
+from qsnnc.frontend.quantizers.region import Region, varying
+
+#: the tensors that an elementwise part grows from, and the ids of its nodes
+Growth = tuple[frozenset[str], frozenset[int]]
+
+
+class Analysis:
+    """Answers, each found once; changes nothing."""
+
+    def __init__(self, model: Model, known: Known) -> None:
+        self._model = model
+        self._known = known
+        self.producer: Mapping[str, Node] = MappingProxyType({name: node for node in model.nodes for name in node.outputs})
+        self._weighted = _before_weights(model)
+        self._levels: dict[tuple[str, str, tuple[int, ...]], Levels | None] = {}
+        self._growths: dict[tuple[str, frozenset[str]], Growth] = {}
+        self._version = known.version
+
+    def region(self, end: str, stops: frozenset[str] = frozenset()) -> Region | None:
+        """The elementwise region that ends in a tensor; None where it grows from two roots or from none.
+
+        ``stops`` are tensors that it must not grow beyond, whatever they will turn out to be.
+        """
+        roots, inside = self.growth(end, stops)
+        if len(roots) != 1:
+            return None
+        (root,) = roots
+        if not self._model.shapes.get(root):
+            return None
+        nodes = tuple(node for node in self._model.nodes if id(node) in inside)
+        return Region(self._model, root, end, nodes, self._axes(self._model, root, nodes))
+
+    def part(self, region: Region, start: str) -> Region:
+        """The part of a region that one of its tensors leads to."""
+        nodes = tuple(downstream(region.nodes, start))
+        return Region(region.model, start, region.output, nodes, self._axes(region.model, start, nodes))
+
+    def growth(self, end: str, stops: frozenset[str] = frozenset()) -> Growth:
+        """Roots of the elementwise part before a tensor, and the ids of its nodes."""
+        if self._version != self._known.version:
+            self._growths.clear()
+            self._version = self._known.version
+        if (end, stops) not in self._growths:
+            self._growths[end, stops] = self._grow(end, stops)
+        return self._growths[end, stops]
+
+    def _grow(self, end: str, stops: frozenset[str]) -> Growth:
+        roots: set[str] = set()
+        inside: set[int] = set()
+        pending = [end]
+        while pending:
+            name = pending.pop()
+            node = self.producer.get(name)
+            stop = name in self._known or name in stops or name in self._known.junctions
+            if stop or node is None or node.op not in ELEMENTWISE:
+                roots.add(name)
+            elif id(node) not in inside:
+                inside.add(id(node))
+                pending += [n for n in node.inputs if n and n not in self._model.constants]
+        return frozenset(roots), frozenset(inside)
+
+    def _axes(self, model: Model, root: str, nodes: tuple[Node, ...]) -> tuple[int, ...]:
+        """Along which axes f may differ: the channels', or all where constants say so."""
+        state = self._known.get(root)
+        rank = len(model.shapes[root])
+        axis = state.axis if isinstance(state, Accumulator) else 1
+        varies = varying(model, nodes)
+        if set(varies) <= {axis}:
+            return (axis,)
+        if len(varies) == 1 and not isinstance(state, Accumulator):
+            return varies
+        return tuple(range(1, rank + 1))
+
+    def levels(self, region: Region) -> Levels | None:
+        """`find_levels`, or `find_wide` where those are too many, once a region."""
+        key = (region.input, region.output, region.axes)
+        if key not in self._levels:
+            self._levels[key] = find_levels(region) or find_wide(region)
+        return self._levels[key]
+
+    def is_on_chip(self, name: str) -> bool:
+        """Whether a tensor comes, elementwise, from levels or from a linear operator on levels."""
+        region = self.region(name)
+        return region is not None and region.input in self._known
+
+    def feeds_weights(self, name: str) -> bool:
+        """Whether a weighted operator reads what follows from a tensor."""
+        return name in self._weighted
+
+    def leads_out(self, name: str) -> bool:
+        """Whether what follows from a tensor is the host's: no weighted operator reads it, nor is it quantized again."""
+        return not self.feeds_weights(name) and not self.is_quantized_later(name)
+
+    def is_quantized_later(self, name: str) -> bool:
+        """Whether a quantizer comes behind a tensor, with only what can be moved over it between."""
+        reached, stops = {name}, {name}
+        ends = [self._model.output]
+        for node in self._model.nodes:
+            read = reached.intersection(node.inputs)
+            if not read:
+                continue
+            if node.op in JOINS and len(self.growth(node.outputs[0], frozenset(stops))[0]) > 1:
+                stops.update(node.outputs)
+            if node.op not in ELEMENTWISE:
+                ends += read
+            if node.op in ELEMENTWISE | POOLS | RELABEL:
+                reached.update(node.outputs)
+        return any(end in reached and self.quantizes(end, frozenset(stops)) for end in ends)
+
+    def quantizes(self, end: str, stops: frozenset[str] = frozenset()) -> bool:
+        """Whether the elementwise part before a tensor is a quantizer, or a constant."""
+        region = self.region(end, stops)
+        if region is None:
+            return False
+        try:
+            return self.levels(region) is not None
+        except ConstantActivation:
+            return True
+        except ModelError:
+            return False
+
+
+def _before_weights(model: Model) -> frozenset[str]:
+    """Tensors that a weighted operator depends on."""
+    found: set[str] = set()
+    for node in reversed(model.nodes):
+        if node.op in WEIGHTED or not found.isdisjoint(node.outputs):
+            found.update(name for name in node.inputs if name)
+    return frozenset(found)

@@ -1,0 +1,135 @@
+"""--levels: the network that is compiled is the ONNX network with a Clip at that activation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from support.networks import Builder
+
+from chipsim.errors import ReportedError, UsageError
+from qsnnc.errors import ModelError
+from qsnnc.frontend.importer.clip_activations import clip
+from qsnnc.frontend.model.reference import session
+from qsnnc.options import FrontendOptions
+from qsnnc.pipeline import check, compile_model, front, read_layers
+from qsnnc.verification import verify
+
+
+def network(kind: str = "float", opset: int = 17) -> onnx.ModelProto:
+    """Two activations whose type says 0..15 (or 0..255); only a person knows that 4 and 3 are enough."""
+    rng = np.random.default_rng(1)
+    net = Builder((1, 6, 6))
+
+    def quantize(name: str) -> None:
+        if kind == "float":
+            net.quantize(f"{name}/quant", 1, 15)
+            return
+        scale, zero = net.const(f"{name}.scale", np.float32(0.5)), net.const(f"{name}.zero", np.uint8(0))
+        net.node("QuantizeLinear", f"{name}/q", scale, zero)
+        net.node("DequantizeLinear", f"{name}/dq", scale, zero)
+
+    net.conv("first", rng.integers(-20, 21, (3, 1, 3, 3)) / 256)
+    quantize("first")
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[1, 1])
+    net.shape = (3, 3, 3)
+    net.conv("second", rng.integers(-1, 2, (4, 3, 2, 2)).astype(float))
+    quantize("second")
+    net.flatten()
+    net.gemm("head", rng.integers(-3, 4, (3, 16)) / 2)
+    return net.model(opset=opset)
+
+
+def level_counts(path: Path, **levels: int) -> dict[str, int]:
+    graph = read_layers(path, levels=levels)
+    return {entry.name: entry.levels for entry in (graph.encoder, *graph.layers)}
+
+
+@pytest.mark.parametrize("kind", ["float", "typed"])
+def test_the_reference_is_the_model_with_a_clip(save, kind) -> None:
+    path = save(network(kind))
+    model, graph = front(path, FrontendOptions(levels={"first": 4, "second": 3}))
+    assert {entry.name: entry.levels for entry in (graph.encoder, *graph.layers) if entry.levels} == {
+        "first": 4, "pool": 4, "second": 3,
+    }  # fmt: skip
+    # by hand: a Minimum behind both activations
+    by_hand = onnx.load(str(path))
+    for name, most in (("first", 2.0), ("second", 1.5)):
+        tensor = graph.population(name).tensor
+        for node in by_hand.graph.node:
+            node.input[:] = [f"{tensor}/low" if entry == tensor else entry for entry in node.input]
+        by_hand.graph.initializer.append(numpy_helper.from_array(np.array(most, np.float32), f"{name}/top"))
+        after = next(i for i, node in enumerate(by_hand.graph.node) if tensor in node.output) + 1
+        by_hand.graph.node.insert(after, helper.make_node("Min", [tensor, f"{name}/top"], [f"{tensor}/low"]))
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 6, 6)).astype(np.float32)
+    (expected,) = session(by_hand).run(None, {"image": images})
+    (found,) = session(model.reference).run(None, {"image": images})
+    (plain,) = session(path.read_bytes()).run(None, {"image": images})
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(found, plain)
+    assert verify(path, limit=50, levels={"first": 4, "second": 3}).equal
+
+
+@pytest.mark.parametrize("name", ["first", "first/quant/round", "first/quant/level_out", "first_out", "pool"])
+def test_a_layer_a_node_or_a_tensor_names_the_activation(save, name) -> None:
+    assert level_counts(save(network()), **{name: 4}) == {"first": 4, "pool": 4, "second": 15, "head": 0}
+
+
+def test_more_levels_than_there_are_change_nothing(save) -> None:
+    path = save(network())
+    assert level_counts(path, first=15, second=99) == level_counts(path)
+
+
+def test_the_mapping_has_the_fewer_neurons(save) -> None:
+    path = save(network())
+    whole, limited = compile_model(path), compile_model(path, levels={"first": 4, "second": 3})
+    assert sum(entry.neurons for entry in limited.layers) < sum(entry.neurons for entry in whole.layers) / 2
+
+
+def test_unknown_names_list_the_known_ones(save) -> None:
+    with pytest.raises(UsageError) as caught:
+        check(save(network()), levels={"thrid": 4})
+    assert caught.value.fields["allowed"] == ["first", "pool", "second"]
+    with pytest.raises(UsageError, match="at least 1 level"):
+        check(save(network()), levels={"first": 0})
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [("first=4", 0), ("first", 2), ("=4", 2), ("first=", 2), ("first=-1", 2), ("first=four", 2), ("odd=4", 2)]
+)  # fmt: skip
+def test_the_option(save, tmp_path, given, code) -> None:
+    run = [sys.executable, "-c", "from qsnnc.cli import main; main()", "check", str(save(network())), "--levels", given]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == (code != 0)
+    if code:
+        assert done.stderr.startswith("--levels: ")
+
+
+@pytest.mark.parametrize(
+    ("opset", "dtype"), [(10, np.float32), (11, np.float32), (17, np.float32), (17, np.uint8), (12, np.int8)]
+)
+def test_a_clip_in_every_opset(opset, dtype) -> None:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    ends = [helper.make_tensor_value_info(name, kind, ["N", 4]) for name in ("x", "z")]
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["y"], ["z"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", opset)],
+                              ir_version=8)  # fmt: skip
+    (found,) = session(clip(model, {"y": 3.0})).run(None, {"x": np.array([[0, 2, 3, 9]], dtype)})
+    assert found.tolist() == [[0, 2, 3, 3]]
+    (found,) = session(clip(model, {"z": 2.0})).run(None, {"x": np.array([[0, 2, 3, 9]], dtype)})
+    assert found.tolist() == [[0, 2, 2, 2]]
+
+
+def test_an_integer_tensor_in_an_old_opset_is_refused() -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", 4]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    with pytest.raises(ModelError, match="opset 12") as caught:
+        clip(model, {"y": 3.0})
+    assert isinstance(caught.value, ReportedError)

@@ -1,0 +1,120 @@
+"""What is said of networks too large to lay out, held against what is counted where they are laid out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.networks import Builder, Recipe, build
+
+from chipsim.chip import ChipSpec, load_chip
+from qsnnc.lower.neurons import lower
+from qsnnc.partition import estimate as judge
+from qsnnc.partition.cores import partition
+from qsnnc.pipeline import check, front
+
+
+@pytest.fixture(scope="module")
+def chip() -> ChipSpec:
+    return load_chip("xbar1152")
+
+
+@settings(max_examples=40)
+@given(
+    kinds=st.lists(st.sampled_from("conv strided padded depthwise avgpool bias dense".split()), min_size=1, max_size=3),
+    levels=st.sampled_from([1, 3, 15]),
+    seed=st.integers(0, 10_000),
+)
+def test_neurons_fan_in_and_synapses_are_those_of_the_lowered_network(tmp_path_factory, chip, kinds, levels, seed) -> None:
+    path = tmp_path_factory.mktemp("estimate") / "net.onnx"
+    path.write_bytes(build(Recipe(9, 2, 1, levels, tuple(kinds), 3, seed, odd=True)).SerializeToString())
+    graph = front(path)[1]
+    lowered, _ = lower(graph, chip)
+    cores, summaries, _ = partition(graph, lowered, chip)
+    assert cores is not None
+    found = judge.estimate(graph, chip)
+    for guess, real in zip(found, summaries, strict=True):
+        assert (guess.layer.name, guess.neurons, guess.fan_in) == (real.layer.name, real.neurons, real.fan_in)
+        assert guess.weight_bits == real.weight_bits
+        assert guess.synapses == real.synapses
+        assert guess.removed.neurons == real.removed.neurons
+        assert guess.removed.dead == real.removed.dead
+        assert guess.cores <= real.cores
+
+
+def test_pools_count_at_most_what_their_windows_reach(save, chip) -> None:
+    graph = front(save(build(Recipe(12, 3, 1, 4, ("conv", "maxpool", "conv"), 3, seed=3, odd=True))))[1]
+    lowered, _ = lower(graph, chip)
+    for guess, real in zip(judge.estimate(graph, chip), lowered, strict=True):
+        assert guess.neurons >= real.neurons
+        assert guess.neurons <= real.layer.neurons
+
+
+def wide(levels: int, size: int = 64) -> Builder:
+    """A quantizer of so many levels on a large image: a neuron for each of them."""
+    rng = np.random.default_rng(0)
+    net = Builder((1, size, size))
+    net.conv("stem", rng.integers(-20, 21, (8, 1, 3, 3)) / 32, pads=[1] * 4)
+    net.quantize("stem/quant", 0, levels)
+    net.conv("middle", rng.integers(-100, 101, (8, 8, 3, 3)).astype(float), pads=[1] * 4)
+    net.quantize("middle/quant", 0, levels)
+    net.conv("last", rng.integers(-1, 2, (2, 8, size, size)).astype(float))
+    net.flatten()
+    return net
+
+
+def test_eight_bits_say_what_it_takes_and_what_would_help(save, tmp_path) -> None:
+    path = save(wide(255).model())
+    start = time.perf_counter()
+    run = [sys.executable, "-c", "from qsnnc.cli import main; main()", "check", str(path), "--json", "-"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert time.perf_counter() - start < 60  # laid out, it takes minutes and gigabytes
+    assert done.returncode == 4
+    found = json.loads(done.stdout)
+    assert found["estimated"]
+    assert not found["fits"]
+    assert found["cores"] > 20 * found["cores_available"] == 20 * 1024
+    layers = {layer["name"]: layer for layer in found["layers"]}
+    assert layers["middle"]["neurons"] > 7_000_000
+    assert layers["middle"]["levels"] == 255
+    codes = {violation["code"]: violation for violation in found["violations"]}
+    said = codes["cores"]
+    assert list(codes)[-1] == "cores"
+    assert said["layer"] == "middle"
+    assert said["found"] == found["cores"]
+    assert said["allowed"] == 1024
+    for words in ("4-bit activations", "2-bit activations", "first in", "larger grid", "middle alone"):
+        assert words in said["advice"]
+    assert codes["fan-in"]["layer"] == "last"
+
+
+def test_what_fits_with_fewer_levels_is_what_the_advice_says(save, chip) -> None:
+    """The cores that the advice promises for fewer levels are those that such a network is then said to take."""
+    graph = front(save(wide(255, 24).model()))[1]
+    for levels, bits in ((15, 4), (3, 2)):
+        promised = sum(judge.sizes(graph, chip, dict.fromkeys(("stem", "middle"), levels)).values())
+        really = sum(judge.sizes(front(save(wide(levels, 24).model(), f"{levels}.onnx"))[1], chip).values())
+        assert promised == really
+        assert f" {promised:,} with {bits}-bit activations" in judge.advice(graph, chip)
+
+
+def test_the_activation_to_narrow_first_is_the_one_that_brings_most(save, chip) -> None:
+    graph = front(save(wide(255, 24).model()))[1]
+    now = sum(judge.sizes(graph, chip).values())
+    gains = {name: now - sum(judge.sizes(graph, chip, {name: 15}).values()) for name in ("stem", "middle")}
+    assert f"first in {max(gains, key=gains.get)}" in judge.advice(graph, chip)
+
+
+def test_small_networks_are_laid_out_however_little_the_chip_holds(save) -> None:
+    chip = load_chip("mini").model_copy(update={"grid": (1, 1)})
+    done = check(save(build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))), chip)
+    assert not done.fits
+    assert done.neurons
+    cores = [violation for violation in done.violations if violation.code == "cores"]
+    assert cores[0].found == sum(entry.cores for entry in done.layers)

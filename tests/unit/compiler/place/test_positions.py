@@ -1,0 +1,215 @@
+"""Places found without a search over the grid are those that a search finds; what placements promise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import permutations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.branching import Branches, branching
+from support.networks import lenet
+from support.placements import chip_of, from_pairs, random_traffic
+
+import chipsim
+from chipsim.chip import ChipSpec
+from qsnnc import Placing, compile_model
+from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
+from qsnnc.place.greedy import TIE, Field, greedy
+from qsnnc.place.orders import at_random, hilbert, row_major
+from qsnnc.place.positions import figures, verify_placement
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_best_place_is_the_best_of_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chip, traffic = random_traffic(rng)
+    dead = np.zeros(chip.grid, bool)
+    for x, y in chip.dead_cores:
+        dead[x, y] = True
+    grid = np.stack(np.meshgrid(*map(np.arange, chip.grid), indexing="ij"), axis=-1)
+    to_port = np.abs(grid[:, :, None] - np.array(chip.ports)).sum(axis=-1).min(axis=-1)
+    field = Field(traffic, chip)
+    taken = dead.copy()
+    for core in rng.permutation(traffic.cores).tolist():
+        along_x, along_y = field.along(core)
+        cost = along_x[:, None] + along_y[None, :] + (field.host[core] + TIE) * to_port
+        there = field._best_free(core)
+        assert not taken[there]
+        assert cost[there] == pytest.approx(cost[~taken].min())
+        field._put(core, *there)
+        taken[there] = True
+
+
+def best_of_all(chip: ChipSpec, traffic) -> tuple[float, float]:
+    """Fewest hops, and fewest packets on the busiest link, over all placements."""
+    cells = usable_cells(chip)
+    found = [figures(traffic, chip, cells[list(order)]) for order in permutations(range(len(cells)), traffic.cores)]
+    return min(each.hops for each in found), min(each.busiest_link for each in found)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_on_tiny_grids_are_not_above_the_best_of_all_placements(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chip, traffic = random_traffic(rng, most=6)
+    hops, busiest = best_of_all(chip, traffic)
+    assert hops_bound(traffic, chip) <= hops * (1 + 1e-9)
+    assert link_bound(traffic, chip, traffic.row > 0) <= busiest * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("grid", "pairs", "busiest"),
+    [
+        ((3, 2), [(-1, 0, 5), (-1, 1, 7), (-1, 2, 2)], None),  # the host alone: an assignment
+        ((3, 3), [(0, 1, 4), (0, 2, 4), (0, 3, 4), (0, 4, 4)], 4),  # a star
+        ((2, 1), [(0, 1, 9)], 9),
+        ((3, 3), [(0, 1, 3), (2, 3, 8)], None),  # pairs
+    ],
+)
+def test_bounds_are_reached_where_they_can_be(grid, pairs, busiest) -> None:
+    chip, traffic = chip_of(grid), from_pairs(pairs)
+    hops, least = best_of_all(chip, traffic)
+    assert hops_bound(traffic, chip) == hops
+    if busiest is not None:
+        assert link_bound(traffic, chip, traffic.row > 0) == least == busiest
+
+
+def test_orders_fill_the_cells_that_work() -> None:
+    chip = chip_of((5, 3), dead=((0, 0), (2, 1)))
+    works = {tuple(cell) for cell in usable_cells(chip).tolist()}
+    assert len(works) == 13
+    for order in (row_major(13, chip), at_random(13, chip, 1), hilbert(13, chip)):
+        assert {tuple(cell) for cell in order.tolist()} == works
+    assert row_major(2, chip).tolist() == [[1, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("side", [2, 4, 8, 16])
+def test_the_hilbert_curve_goes_from_neighbour_to_neighbour(side: int) -> None:
+    order = hilbert(side * side, chip_of((side, side)))
+    assert (np.abs(np.diff(order, axis=0)).sum(axis=1) == 1).all()
+
+
+def qsnnc(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from qsnnc.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("place") / "lenet.onnx"
+    path.write_bytes(lenet(np.random.default_rng(3), 0, 1).SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 1, 28, 28)).astype(np.uint8)
+
+
+def test_the_same_seed_gives_the_same_places(network, images) -> None:
+    def places(**options) -> list[list[int]]:
+        return compile_model(network, placing=Placing(**options)).placement.position.tolist()
+
+    assert places() == places(seed=0)
+    assert places(seed=1) != places(seed=0)
+    assert places(effort=0) == places(strategy="greedy")
+    assert places(images=images) == places(images=images) != places()
+
+
+@pytest.mark.parametrize("strategy", ["annealed", "greedy", "row-major", "random", "hilbert"])
+def test_every_strategy_keeps_off_dead_cores(network, strategy) -> None:
+    dead = tuple((x, y) for x in range(0, 32, 3) for y in range(0, 32, 2))
+    chip = chip_of((32, 32), ports=((0, 5), (0, 30)), dead=dead)
+    done = compile_model(network, chip, placing=Placing(strategy=strategy))
+    places = {tuple(place) for place in done.placement.position.tolist()}
+    assert not places & set(dead)
+    assert len(places) == done.mapping.cores
+
+
+def test_a_dead_cell_is_no_place(network) -> None:
+    done = compile_model(network, placing=Placing(effort=0))
+    chip = chip_of((32, 32), dead=(tuple(done.placement.position[0].tolist()),))
+
+    cores = SimpleNamespace(cores=done.mapping.cores)
+    verify_placement(cores, done.placement, done.chip)
+    with pytest.raises(AssertionError):
+        verify_placement(cores, done.placement, chip)
+    doubled = done.placement.position.copy()
+    doubled[1] = doubled[0]
+    with pytest.raises(AssertionError):
+        verify_placement(cores, replace(done.placement, position=doubled), done.chip)
+
+
+def with_relays(save):
+    steps = (("conv", 0, 0), ("pool", 0, 0), ("conv", 0, 0), ("add", 0, 3), ("cat", 0, 4))
+    return save(branching(Branches(6, 2, 2, steps, 5, odd=False))), chip_of((32, 32)).model_copy(update={"max_delay": 1})
+
+
+@pytest.mark.parametrize("kind", ["lenet", "relays"])
+def test_packets_at_measured_rates_are_those_that_fly(network, save, tmp_path, kind) -> None:
+    path, chip = (network, "xbar1152") if kind == "lenet" else with_relays(save)
+    side = 28 if kind == "lenet" else 6
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, side, side)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    done = compile_model(path, chip, placing=Placing(images, effort=0))
+    ran = chipsim.run(done.mapping, chipsim.load_dataset(tmp_path / "images.npz")).to_json()
+    assert any(layer.kind == "relay" for layer in done.mapping.layers) == (kind == "relays")
+    potentials = done.mapping.layers[-1].neurons
+    # packets are rounded to 1/256 a pair
+    assert done.placement.packets == pytest.approx(ran["packets_per_image"] + potentials, abs=2)
+    assert done.placement.calibrated
+
+
+def test_an_annealed_placement_is_better_than_plain_ones_where_it_was_not_calibrated(network) -> None:
+    rng = np.random.default_rng(7)
+    pictures = np.kron(rng.integers(0, 256, (40, 1, 7, 7)), np.ones((4, 4), int)).astype(np.uint8)
+    done = compile_model(network, placing=Placing(pictures[:20]))
+    plain = compile_model(network, placing=Placing(pictures[:20], strategy="row-major"))
+    assert done.placement.hops < 0.9 * plain.placement.hops
+    assert done.placement.figures.busiest_link < 0.5 * plain.placement.figures.busiest_link
+    assert plain.placement.figures == done.placement.row_major
+
+
+def test_greedy_places_the_strongest_beside_the_port() -> None:
+    chip, traffic = chip_of((4, 4)), from_pairs([(-1, 0, 1), (-1, 1, 10), (1, 2, 20)])
+    assert greedy(traffic, chip)[1].tolist() == [0, 0]
+
+
+def test_what_compile_says(network, images, tmp_path) -> None:
+    np.savez(tmp_path / "images.npz", images=images)
+    options = ("compile", network, "-o", tmp_path / "net.map", "--effort", "0")
+    plain = qsnnc(*options)
+    assert "if every source fires once" in plain.stdout
+    found = qsnnc(*options, "--calibrate", tmp_path / "images.npz", "--json", tmp_path / "net.json")
+    assert found.returncode == 0, found.stderr
+    assert "at the measured firing rates" in found.stdout
+    said = json.loads((tmp_path / "net.json").read_text())["placement"]
+    assert said["weights"] == "rates"
+    assert said["host_hops"] + said["chip_hops"] == pytest.approx(said["hops"], abs=0.01)
+    assert said["hops"] >= said["hops_bound"]
+    assert said["busiest_link"] >= said["busiest_link_bound"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (("--calibrate", "cifar"), 2, "--calibrate: 'cifar' is no data set"),
+        (("--calibrate", "none.npz"), 3, "none.npz"),
+        (("--calibrate", "digits", "--split", "dev"), 2, "--split"),
+        (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--calibrate-images"),
+        (("--limit", "7"), 2, "--limit: has no effect without --calibrate"),
+        (("--calibrate-images", "7"), 2, "--limit: has no effect without --calibrate"),
+        (("--split", "train"), 2, "--split: has no effect without --calibrate"),
+        (("--data-dir", "."), 2, "--data-dir: has no effect without --calibrate"),
+        (("--effort", "-1"), 2, "--effort"),
+    ],
+)
+def test_what_compile_refuses(network, tmp_path, options, code, text) -> None:
+    found = qsnnc("compile", network, "-o", tmp_path / "net.map", *options)
+    assert found.returncode == code
+    assert text in found.stderr
+    assert not (tmp_path / "net.map").exists()
