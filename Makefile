@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mappings format clean
+.PHONY: demo test lint mappings format clean rtl rtl-synth rtl-mutations
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qsnnc needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -33,5 +33,16 @@ format: $(VENV)/installed
 mappings: $(VENV)/installed
 	$(BIN)/python mappings/make.py
 
+# The chip in SystemVerilog against chipsim: docs/rtl.md. Needs verilator, g++ and make; not part of `make test`.
+rtl: $(VENV)/installed
+	$(BIN)/python rtl/compare.py all
+
+rtl-mutations: $(VENV)/installed
+	$(BIN)/python rtl/mutate.py
+
+# Its size, beside `chipsim area`. Needs yosys.
+rtl-synth: $(VENV)/installed
+	$(BIN)/python rtl/synth.py
+
 clean:
-	rm -rf $(VENV) demo.map
+	rm -rf $(VENV) demo.map rtl/build

@@ -40,7 +40,7 @@ def load(dataset: str, split: str, data_dir: str | None = None) -> Dataset:
     """
     if split not in (*SPLITS, "validation"):
         allowed = ", ".join((*SPLITS, "validation"))
-        raise UsageError("--split", f"{split!r} is no split; allowed: {allowed}", code="split-unknown")
+        raise UsageError("--split", f"unknown split {split!r}; expected {allowed}", code="split-unknown")
     if split == "validation" and dataset not in NAMES:
         raise UsageError(
             "--split", f"{dataset!r} has no validation part; only {' and '.join(NAMES)} do", code="split-unknown"

@@ -7,22 +7,22 @@ from typing import Annotated
 import typer
 
 from chipsim import terminal
-from chipsim.cli.options import DataDir, DatasetName, Json, Limit, MapFile, Quiet, Split
+from chipsim.cli.options import DatasetName, Json, MapFile, Quiet, options
+from chipsim.options import DataOptions
 
 
+@options
 def crosscheck(
     file: MapFile,
     simulator: Annotated[str, typer.Option("--with", metavar="rtl|paisim|sanafe", help="The other simulator.")],
+    given: DataOptions,
     dataset: DatasetName = "digits",
-    split: Split = "test",
-    data_dir: DataDir = None,
-    limit: Limit = None,
     python: Annotated[
         str | None,
         typer.Option(
             "--python",
             metavar="PATH",
-            help="Interpreter that has paisim or sanafe; without it one is made in the user's cache, once.",
+            help="Interpreter that has paisim or sanafe; by default one in the user's cache.",
         ),
     ] = None,
     json: Json = None,
@@ -43,7 +43,7 @@ def crosscheck(
 
     terminal.check_products({"--json": json}, file, dataset)
     with terminal.progress("images", quiet) as report:
-        found = check(simulator, Request(file, dataset, split, data_dir, limit, python, report))
+        found = check(simulator, Request(file, dataset, given, python, report))
     if json:
         terminal.write_json(json, found.to_json())
     if json != "-" and not (found.equal and quiet):

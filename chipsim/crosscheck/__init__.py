@@ -8,12 +8,12 @@ returns a `Crosscheck`. To add one, write ``chipsim/crosscheck/NAME.py`` with a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from chipsim.errors import InputError, UsageError
+from chipsim.options import DataOptions
 
 #: what `--with` takes: the module that runs each simulator, and what it is
 SIMULATORS = {
@@ -25,15 +25,17 @@ SIMULATORS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to check; the fields are the options of ``chipsim crosscheck``."""
+    """What to check: the arguments of ``chipsim crosscheck``."""
 
     file: str  # the mapping: a path
     dataset: str = "digits"  # name or path
-    split: str = "test"
-    data_dir: str | Path | None = None
-    limit: int | None = None  # first images only
+    data: DataOptions = field(default_factory=DataOptions)  # which images of it
     python: str | None = None  # interpreter that has the other simulator, where that is a Python package
     progress: Callable[[int, int], None] | None = None  # called with (images done, images in all)
+
+    def first(self, images: int) -> DataOptions:
+        """Return the data options, with a limit of so many images if none was given."""
+        return self.data if self.data.limit is not None else replace(self.data, limit=images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,17 @@ def unavailable(simulator: str, found: str, advice: str) -> InputError:
     return InputError(simulator, f"{found}; {advice}", code="crosscheck-unavailable", found=found)
 
 
-def not_covered(subject: str, found: str, simulator: str, allowed: str) -> InputError:
-    """Return the error that says that a simulator does not cover what a chip or a mapping has (exit code 3)."""
-    return InputError(
-        subject, f"{found}; --with {simulator} covers {allowed}", code="crosscheck-not-covered", found=found, allowed=allowed
-    )
+def not_covered(subject: str, found: str) -> InputError:
+    """Return the error that says that a simulator does not cover what a chip or a mapping has (exit code 3).
+
+    Parameters
+    ----------
+    subject : str
+        The file.
+    found : str
+        What was found, and what the simulator covers.
+    """
+    return InputError(subject, found, code="crosscheck-not-covered", found=found)
 
 
 def crosscheck(simulator: str, request: Request) -> Crosscheck:

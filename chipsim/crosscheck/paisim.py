@@ -80,12 +80,12 @@ def check(request: Request) -> Crosscheck:
         paisim cannot be had, or the file is no ``.paicore``.
     """
     if not is_program(request.file):
-        raise not_covered(request.file, "is not a .paicore", "paisim", "what qsnnc compile --chip paicore25 writes")
+        raise not_covered(request.file, "is not a .paicore; --with paisim covers what qsnnc compile --chip paicore25 writes")
     program = read_program(request.file)
     cores = load_cores(program.words)
     host = load_host(program, cores)
     python = interpreter(PACKAGE, request.python, _tell)
-    dataset = open_dataset(request.dataset, request.split, request.data_dir, request.limit or IMAGES)
+    dataset = open_dataset(request.dataset, request.first(IMAGES))
     values = host.values(prepare(dataset.images[: len(dataset)], program.input, dataset.name))
     found, seconds, theirs, done = Found(), 0.0, Arrays(), 0
     passes = (one_by_one(program, cores, host, values), _stream(program, host, values))

@@ -47,7 +47,7 @@ def check(request: Request) -> Crosscheck:
     network = synapses(mapping)
     _check_size(request.file, mapping, network)
     python = interpreter(PACKAGE, request.python, _tell)
-    dataset = open_dataset(request.dataset or "digits", request.split, request.data_dir, request.limit or IMAGES)
+    dataset = open_dataset(request.dataset, request.first(IMAGES))
     images = prepare(dataset.images[: len(dataset)], mapping.input, dataset.name)
     ours = _ours(mapping, images, network)
     start = time.perf_counter()
@@ -85,14 +85,13 @@ def _check_size(file: str, m: Mapping, network: dict[str, Int]) -> None:
     """Refuse what SANA-FE cannot hold before an hour has gone by."""
     delay = int(network["synapse_delay"].max(initial=1))
     if delay > DELAY:
-        raise not_covered(file, f"delays a spike by {delay} ticks", "sanafe", f"delays of at most {DELAY}")
+        raise not_covered(file, f"delays a spike by {delay} ticks; --with sanafe covers delays of at most {DELAY}")
     needed, there = len(network["synapse_weight"]) * SYNAPSE_BYTES, _memory()
     if there is not None and needed > there:
         raise not_covered(
             file,
-            f"has {len(network['synapse_weight']):,} synapses, about {needed / 1e9:.1f} GB in SANA-FE",
-            "sanafe",
-            f"what fits into this machine's memory, {there / 1e9:.1f} GB; take a smaller network",
+            f"has {len(network['synapse_weight']):,} synapses, about {needed / 1e9:.1f} GB in SANA-FE; "
+            f"--with sanafe covers what fits into this machine's memory, {there / 1e9:.1f} GB; use a smaller network",
         )
 
 

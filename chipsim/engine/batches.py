@@ -1,21 +1,22 @@
-"""A data set in batches, by one thread or several, in order."""
+"""Execute a data set in batches on one thread or several, with results in order."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.count import ImageCounts, Int
+from chipsim.engine.protocol import ScoringHost, Worker
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -27,38 +28,10 @@ BATCH_BYTES, FEWEST = 1 << 23, 64
 Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 
-class Compiled(Protocol):
-    """What was compiled: a mapping, or a program of another kind of chip."""
-
-    @property
-    def input(self) -> InputSpec:
-        """The model's input."""
-
-
-class Ends(Protocol):
-    """A host beside a chip."""
-
-    @property
-    def mapping(self) -> Compiled:
-        """What it is the host of."""
-
-    def scores(self, potentials: Int) -> npt.NDArray[Any]:
-        """Map potentials (images, outputs) to the model's output."""
-
-
-class Runs(Protocol):
-    """One thread's share of an engine."""
-
-    def batch(
-        self, images: npt.NDArray[Any], first: int, stop: Callable[[], bool], pixels: bool = False
-    ) -> tuple[Int, ImageCounts | None]:
-        """See `chipsim.engine.engines.Worker`."""
-
-
-def batches(crew: Sequence[Runs], host: Ends, dataset: Dataset, batch: int) -> Iterator[Batch]:
-    """What each batch gives, in order; a few batches are under way at a time."""
+def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int) -> Iterator[Batch]:
+    """Yield the result of each batch in order; a few batches are in progress at a time."""
     stop = Event()
-    idle: SimpleQueue[Runs] = SimpleQueue()
+    idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in crew:
         idle.put(worker)
 
@@ -106,7 +79,7 @@ def _predictions(scores: npt.NDArray[Any]) -> Int:
 
 
 def batch_size(most: int, spec: InputSpec) -> int:
-    """As many images as an engine likes; fewer where they are large."""
+    """Return the engine's preferred batch size, or less for large images."""
     size, each = most, math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
     while size > FEWEST and size * each > BATCH_BYTES:
         size //= 2

@@ -1,13 +1,16 @@
-"""What a core has to hold, and how much of it a mapping uses: memory bits, utilisation, replication of axons.
+"""Compute the memory of a core and how much of it a mapping uses.
 
 A core of a chip has, in bits:
 
 - crossbar: axons * columns
-- table: ``targets`` entries of (core, axon, delay)
+- table: ``targets`` entries of (x, y, axon, delay), and a bit that marks the last of a neuron
+- pointers: for each column the first entry of the neuron that begins there, and whether it has one
 - state: a potential and a threshold for each column, a partial potential where neurons are folded
+- backlog: for each column whether its neuron has fired and waits for the table: the sweep does not wait for it
 - ring: (max_delay + 1) banks of max_fold * axons axon bits
-- fifos: buffer_flits entries of the target table, which are what a flit carries, at each of its router's five inputs; none
-  where the chip says nothing of its timing
+- fifos: buffer_flits flits at each of its router's five inputs; none where the chip says nothing of its timing
+
+A flit is as wide as the widest that it carries, which is a potential that says whose it is. ``rtl/`` builds each of these.
 """
 
 from __future__ import annotations
@@ -27,31 +30,57 @@ Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 #: memories of a core
-MEMORIES = ("crossbar", "table", "state", "ring", "fifos")
+MEMORIES = ("crossbar", "table", "pointers", "state", "backlog", "ring", "fifos")
 #: what may be full
 LIMITS = ("axons", "columns", "targets")
 
 
 def entry_bits(chip: ChipSpec) -> int:
-    """Bits of an entry of the target table: a core of the grid, an axon of the widest fold, a delay from 1 on."""
-    sizes = (chip.grid[0] * chip.grid[1], chip.max_fold * chip.axons, chip.max_delay + 1)
-    return sum((size - 1).bit_length() for size in sizes)
+    """Return the bits of a target table entry: x and y of the core, axon at the widest fold, delay, last of its neuron."""
+    return _place_bits(chip) + _spike_bits(chip) + 1
+
+
+def flit_bits(chip: ChipSpec) -> int:
+    """Return the bits of a flit: x and y of its destination, whether that is the host, and a spike or a potential.
+
+    A spike is an axon and a delay. A potential comes with the x and y of its core and the number of its neuron there,
+    because potentials of several cores arrive in any order.
+    """
+    potential = _place_bits(chip) + (chip.columns - 1).bit_length() + chip.potential_bits
+    return 1 + _place_bits(chip) + max(_spike_bits(chip), potential)
+
+
+def pointer_bits(chip: ChipSpec) -> int:
+    """Return the bits that say where a neuron's entries begin in the target table, and whether it has any."""
+    return (chip.targets - 1).bit_length() + 1
+
+
+def _place_bits(chip: ChipSpec) -> int:
+    """Return the bits of x and y, which a router compares one by one."""
+    return sum(max(1, (side - 1).bit_length()) for side in chip.grid)
+
+
+def _spike_bits(chip: ChipSpec) -> int:
+    """Return the bits of an axon at the widest fold and of a delay."""
+    return (chip.max_fold * chip.axons - 1).bit_length() + chip.max_delay.bit_length()
 
 
 def memory_bits(chip: ChipSpec) -> dict[str, int]:
-    """Bits of each of `MEMORIES` that every core of a chip has."""
+    """Return the bits of each of `MEMORIES` in a core of a chip."""
     return {
         "crossbar": chip.axons * chip.columns,
         "table": chip.targets * entry_bits(chip),
+        "pointers": chip.columns * pointer_bits(chip),
         "state": chip.columns * (chip.potential_bits + chip.threshold_bits),
+        "backlog": chip.columns,
         "ring": (chip.max_delay + 1) * chip.max_fold * chip.axons,
-        "fifos": 5 * chip.timing.buffer_flits * entry_bits(chip) if chip.timing else 0,
+        "fifos": 5 * chip.timing.buffer_flits * flit_bits(chip) if chip.timing else 0,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class LayerArea:
-    """A layer's cores: utilisations from 0 to 1, means over the cores and, where it binds, of the fullest."""
+    """Utilisation of a layer's cores, 0 to 1: means over the cores, and of the fullest core."""
 
     name: str
     cores: int
@@ -70,17 +99,17 @@ class Area:
 
     mapping: Mapping
     used: Float  # (C, 3): share of `LIMITS` that each core uses
-    bits: Int  # (C, 5): bits of `MEMORIES` that each core uses; the FIFOs are every packet's
+    bits: Int  # (C, 7): bits of `MEMORIES` that each core uses; the FIFOs are every packet's
     replication: float  # axons for each source that any core hears
 
     @property
     def limiting(self) -> list[str]:
-        """Which of `LIMITS` is fullest, by core."""
+        """The bottleneck among `LIMITS` of each core."""
         return [LIMITS[int(i)] for i in self.used.argmax(axis=1)]
 
     @property
     def layers(self) -> tuple[LayerArea, ...]:
-        """By layer."""
+        """Utilisation of each layer."""
         m = self.mapping
         layer_of_axon = np.repeat(m.core_layer, np.diff(m.axon_offset))
         found = []
@@ -105,7 +134,7 @@ class Area:
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a script wants to know."""
+        """Return the JSON of ``chipsim area``."""
         m = self.mapping
         each = memory_bits(m.chip)
         cores = zip(m.core_layer.tolist(), self.used.tolist(), self.bits.tolist(), self.limiting, strict=True)
@@ -115,7 +144,7 @@ class Area:
             "chip": m.chip.name,
             "cores": m.cores,
             "cores_available": m.chip.cores,
-            "bits_per_core": {**each, "entry": entry_bits(m.chip), "all": sum(each.values())},
+            "bits_per_core": {**each, "entry": entry_bits(m.chip), "flit": flit_bits(m.chip), "all": sum(each.values())},
             "bits_used": {**dict(zip(MEMORIES, self.bits.sum(axis=0).tolist(), strict=True)), "all": int(self.bits.sum())},
             "utilisation": dict(zip(LIMITS, self.used.mean(axis=0).tolist(), strict=True)),
             "replication": self.replication,
@@ -134,7 +163,7 @@ class Area:
 
 
 def area(mapping: Mapping | str | Path) -> Area:
-    """Say how much of each core's memory a mapping uses.
+    """Report how much of each core's memory a mapping uses.
 
     Raises
     ------
@@ -151,7 +180,9 @@ def area(mapping: Mapping | str | Path) -> Area:
         [
             axons * neurons * bits,
             entries * entry_bits(chip),
+            neurons * pointer_bits(chip),
             neurons * (fold * bits * chip.potential_bits + chip.threshold_bits),
+            neurons,
             axons * (chip.max_delay + 1),
             np.full(m.cores, memory_bits(chip)["fifos"]),
         ],

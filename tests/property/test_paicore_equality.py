@@ -81,5 +81,5 @@ def test_another_model_is_refused(small: tuple[Program, Path], tmp_path: Path) -
     program, _ = small
     other = tmp_path / "other.onnx"
     other.write_bytes(build(Recipe(6, 2, 1, 2, ("conv", "maxpool"), 3, seed=6, odd=True)).SerializeToString())
-    with pytest.raises(InputError, match="is not the model that was compiled"):
+    with pytest.raises(InputError, match="is not the model that the mapping was compiled from"):
         compare_program(program, other, digits(1, 6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from chipsim.engine.paicore.machine import Fired, Values
 from chipsim.engine.paicore.run import open_program
 from chipsim.engine.setup import open_dataset
 from chipsim.mapping.pixels import prepare
+from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.paicore import Program
 from chipsim.paicore.fields import Int
 from chipsim.paicore.program import THERMOMETER, Signal
@@ -28,11 +29,10 @@ def compare_program(
     program: Program | str | Path,
     model: str | Path,
     dataset: Dataset | str | Path,
+    options: DataOptions | None = None,
     *,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[DataKeywords],
 ) -> Comparison:
     """Run both and compare, image by image, in the order of the layers; see `chipsim.compare`.
 
@@ -42,7 +42,7 @@ def compare_program(
         The model is not the one that was compiled.
     """
     program = open_program(program)
-    dataset = open_dataset(dataset, split, data_dir, limit)
+    dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     cores = load_cores(program.words)
     host = load_host(program, cores)
     watched = [entry for entry in (program.encoder, *program.layers) if entry.tensor and entry.levels]

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from chipsim.engine.count import ImageCounts
-from chipsim.engine.engines import check_engine
+from chipsim.engine.engines import machine_code
 from chipsim.engine.host import Array, lose
 from chipsim.engine.host import Host as CrossbarHost
 from chipsim.engine.paicore.cores import Core
@@ -16,6 +16,7 @@ from chipsim.engine.paicore.counters import find_links
 from chipsim.engine.paicore.crossbars import Crossbars, NoCrossbars, find_crossbars, outputs_of
 from chipsim.engine.paicore.host import Host
 from chipsim.engine.paicore.machine import Fired, Machine, Values
+from chipsim.options import check_engine
 from chipsim.paicore.fields import Int
 from chipsim.paicore.program import THERMOMETER, Program
 
@@ -33,7 +34,7 @@ class Worker(Protocol):
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
-        """Potentials (images, outputs) of images, as `chipsim.engine.engines.Worker` says."""
+        """Potentials (images, outputs) of images, as `chipsim.engine.protocol.Worker` says."""
 
 
 class Engine(Protocol):
@@ -206,8 +207,6 @@ def load_engine(
 
 def _fast(program: Program, cores: tuple[Core, ...], host: Host, noise: float) -> Engine | str:
     """The fast engine, or why there is none."""
-    from chipsim.engine.engines import machine_code
-
     if noise and program.encoder.code != THERMOMETER:
         return "it adds up the levels of a value, which noise loses as one"
     code = machine_code()

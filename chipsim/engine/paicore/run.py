@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from chipsim.engine.paicore.cores import load_cores
 from chipsim.engine.paicore.counters import Counts, count, find_links
 from chipsim.engine.paicore.engines import fired, load_engine
 from chipsim.engine.paicore.host import load_host
-from chipsim.engine.run import CoreCount, LayerCount, RunResult
-from chipsim.engine.setup import check_options, open_dataset
+from chipsim.engine.result import CoreCount, LayerCount, RunResult
+from chipsim.engine.setup import open_dataset
 from chipsim.engine.spool import Spool
+from chipsim.errors import UsageError
+from chipsim.options import RunKeywords, RunOptions, merged
 from chipsim.paicore import Program, read_program, validate_program
 from chipsim.paicore.fields import Int
 
@@ -49,38 +51,35 @@ class ProgramResult(RunResult):
 def run_program(
     program: Program | str | Path,
     dataset: Dataset | str | Path,
+    options: RunOptions | None = None,
     *,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    threads: int | None = None,
-    batch: int | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
-    engine: str = "fast",
+    per_image: bool = False,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[RunKeywords],
 ) -> ProgramResult:
     """Execute the words of a ``.paicore`` on a data set.
 
-    Parameters are those of `chipsim.run`; faults, counts by image and timing are for crossbar chips.
+    Parameters are those of `chipsim.run`; faults, dead cores to avoid and counts per image are refused, as they are
+    modelled for crossbar chips only.
 
     Raises
     ------
     UsageError, InputError, MappingError
     """
-    check_options(threads, batch, noise, seed)
+    options = merged(options or RunOptions(), keywords)
+    refuse_crossbar_options({"--faults": options.faults, "--avoid": options.avoid, "--per-image": per_image or None})
     start = time.perf_counter()
     program = open_program(program)
-    data = open_dataset(dataset, split, data_dir, limit)
+    data = open_dataset(dataset, options)
     cores = load_cores(program.words)
     host = load_host(program, cores)
-    chosen = load_engine(engine, program, cores, host, noise, warn or _warn)
+    chosen = load_engine(options.engine, program, cores, host, options.noise, warn or _warn)
     links = find_links(cores, host)
     load_seconds = time.perf_counter() - start
-    workers = threads or processors()
-    size = batch or batch_size(chosen.batch, program.input)
-    crew = [chosen.worker(noise, seed) for _ in range(min(workers, -(-len(data) // size)))]
+    workers = options.threads or processors()
+    size = options.batch or batch_size(chosen.batch, program.input)
+    crew = [chosen.worker(options.noise, options.seed) for _ in range(min(workers, -(-len(data) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     start = time.perf_counter()
     done = 0
@@ -96,6 +95,18 @@ def run_program(
     found = {name: spool.array() for name, spool in spools.items()}
     times = {"run_seconds": seconds, "load_seconds": load_seconds, "threads": workers, "engine": chosen.name}
     return _result(program, data, counts, found, times)
+
+
+def refuse_crossbar_options(given: Mapping[str, object]) -> None:
+    """Refuse options, by name, that apply to crossbar chips only; ``None``: not given.
+
+    Raises
+    ------
+    UsageError
+    """
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(option, "applies to a .map only; leave it out for a .paicore", code="option-kind")
 
 
 def _warn(text: str) -> None:

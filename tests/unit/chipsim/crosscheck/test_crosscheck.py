@@ -41,7 +41,7 @@ def test_equal_exits_0_and_says_what_was_compared(peer: SimpleNamespace) -> None
     code, out = run("m.map", "--with", "peer", "--dataset", "d.npz", "--limit", "3")
     assert (code, out) == (0, "equal: 3 images on Peer 1.2 (12 potentials)\n")
     assert peer.request.file == "m.map"
-    assert (peer.request.dataset, peer.request.limit, peer.request.python) == ("d.npz", 3, None)
+    assert (peer.request.dataset, peer.request.data.limit, peer.request.python) == ("d.npz", 3, None)
     assert run("m.map", "--with", "peer", "--quiet") == (0, "")
     assert peer.request.dataset == "digits"
 

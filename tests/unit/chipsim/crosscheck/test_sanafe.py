@@ -14,6 +14,7 @@ from chipsim.chip import load_chip
 from chipsim.crosscheck import Request, sanafe
 from chipsim.errors import InputError
 from chipsim.mapping import Mapping, write_mapping
+from chipsim.options import DataOptions
 
 TINY = str(Path(__file__).resolve().parents[4] / "mappings" / "tiny-mini.map")
 
@@ -57,7 +58,7 @@ def test_what_it_cannot_hold_is_refused_before_it_starts(written, monkeypatch: p
 
 @pytest.mark.usefixtures("peers")
 def test_a_compiled_network_is_equal() -> None:
-    found = crosscheck.crosscheck("sanafe", Request(TINY, "digits", limit=20))
+    found = crosscheck.crosscheck("sanafe", Request(TINY, "digits", DataOptions(limit=20)))
     assert (found.equal, found.images, found.version) == (True, 20, "SANA-FE 2.2.9")
     assert (found.potentials_equal, found.spikes_equal, found.cores_equal) == (True, True, True)
 
@@ -88,6 +89,6 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch, array: str, text
         return found
 
     monkeypatch.setattr(sanafe, "_given", changed)
-    found = crosscheck.crosscheck("sanafe", Request(TINY, "digits", limit=10))
+    found = crosscheck.crosscheck("sanafe", Request(TINY, "digits", DataOptions(limit=10)))
     assert not found.equal
     assert re.search(text, str(found.difference)), found.difference

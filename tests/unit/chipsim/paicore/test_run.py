@@ -11,12 +11,13 @@ from support.hand_programs import HandCore, HandLayer, HandProgram, HandRecord
 from support.random_programs import random_images, random_program
 from typer.testing import CliRunner
 
+import chipsim
 from chipsim.cli import app
 from chipsim.datasets import Dataset
 from chipsim.engine.paicore.cores import load_cores, route
 from chipsim.engine.paicore.engines import load_engine
 from chipsim.engine.paicore.host import load_host
-from chipsim.engine.paicore.run import run_program
+from chipsim.engine.paicore.run import ProgramResult, run_program
 from chipsim.errors import InputError, UsageError
 from chipsim.paicore import Program, write_program
 from chipsim.paicore.kind import is_program
@@ -132,9 +133,18 @@ def test_the_files_of_a_run(written: Path) -> None:
     "option", [("--timing", "cycle"), ("--faults", "f.yaml"), ("--per-image", "i.npz"), ("--logs", "l")]
 )
 def test_options_of_crossbar_chips_are_refused(written: Path, option: tuple[str, str]) -> None:
-    with pytest.raises(UsageError, match=f"^{option[0]}: is for a .map") as caught:
+    with pytest.raises(UsageError, match=f"^{option[0]}: applies to a .map only") as caught:
         command("run", str(written / "a.paicore"), "--dataset", "digits", option[0], str(written / option[1]))
     assert caught.value.exit_code == 2
+
+
+def test_the_function_takes_a_file_of_either_kind(written: Path) -> None:
+    found = chipsim.run(written / "a.paicore", written / "d.npz", limit=5)
+    assert isinstance(found, ProgramResult)
+    assert (found.potentials == run_program(random_program(1), written / "d.npz").potentials[:5]).all()
+    assert not isinstance(chipsim.run(ROOT / "mappings" / "tiny-mini.map", "digits", limit=1), ProgramResult)
+    with pytest.raises(UsageError, match="^--per-image: applies to a .map only"):
+        chipsim.run(random_program(1), written / "d.npz", per_image=True)
 
 
 def test_paisim_takes_no_mapping() -> None:

@@ -13,20 +13,38 @@ from support.hand_mappings import two_cores
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.mapping import write_mapping
-from chipsim.timing.area import area, entry_bits, memory_bits
+from chipsim.timing.area import area, entry_bits, flit_bits, memory_bits, pointer_bits
 
 
 def test_memory_of_a_core() -> None:
     mini = load_chip("mini")
-    assert entry_bits(mini) == 4 + 8 + 2  # 16 cores, 4 * 64 axons, delays 1 to 3
+    assert entry_bits(mini) == 4 + 8 + 2 + 1  # 4 x 4 cores, 4 * 64 axons, delays 1 to 3; last of its neuron
+    assert flit_bits(mini) == 1 + 4 + (4 + 6 + 12)  # to the host, where to; core, neuron and potential
+    assert pointer_bits(mini) == 7 + 1  # one of 128 entries; whether there is one
     assert memory_bits(mini) == {
         "crossbar": 64 * 64,
-        "table": 128 * 14,
+        "table": 128 * 15,
+        "pointers": 64 * 8,
         "state": 64 * (12 + 11),
+        "backlog": 64,
         "ring": 4 * 4 * 64,
-        "fifos": 5 * 4 * 14,
+        "fifos": 5 * 4 * 27,
     }
     assert memory_bits(mini.model_copy(update={"timing": None}))["fifos"] == 0
+
+
+@pytest.mark.parametrize(
+    ("grid", "max_fold", "potential_bits", "flit"),
+    [
+        ((32, 32), 64, 30, 1 + 10 + (10 + 9 + 30)),  # xbar1152 as it is
+        ((21, 20), 64, 30, 1 + 10 + (10 + 9 + 30)),  # x and y are 5 bits each, though 420 cores are 9
+        ((1, 1), 64, 30, 1 + 2 + (2 + 9 + 30)),
+        ((32, 32), 1024, 2, 1 + 10 + (21 + 4)),  # an axon of 1,152 * 1,024 and a delay are wider than a short potential
+    ],
+)
+def test_a_flit_is_as_wide_as_the_widest_that_it_carries(grid, max_fold, potential_bits, flit) -> None:
+    chip = load_chip("xbar1152").model_copy(update={"grid": grid, "max_fold": max_fold, "potential_bits": potential_bits})
+    assert flit_bits(chip) == flit
 
 
 def test_use_by_hand() -> None:
@@ -34,8 +52,8 @@ def test_use_by_hand() -> None:
     # core 0: 4 axons, 2 neurons of 2 columns, entries of its neurons 2; core 1: 3 axons, 2 neurons of 4 columns, none
     assert found.used.tolist() == [[4 / 64, 4 / 64, 2 / 128], [3 / 64, 8 / 64, 0]]
     assert found.bits.tolist() == [
-        [4 * 2 * 2, 2 * 14, 2 * (2 * 12 + 11), 4 * 4, 280],
-        [3 * 2 * 4, 0, 2 * (4 * 12 + 11), 3 * 4, 280],
+        [4 * 2 * 2, 2 * 15, 2 * 8, 2 * (2 * 12 + 11), 2, 4 * 4, 540],
+        [3 * 2 * 4, 0, 2 * 8, 2 * (4 * 12 + 11), 2, 3 * 4, 540],
     ]
     assert found.limiting == ["axons", "columns"]
     assert found.replication == 7 / 6, "encoder source 2 is heard by both"
@@ -57,9 +75,9 @@ def test_the_verb(tmp_path: Path) -> None:
     done = subprocess.run([*words, "--json", "-"], cwd=tmp_path, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
-    assert value["bits_per_core"]["all"] == 64 * 64 + 128 * 14 + 64 * 23 + 1024 + 280
+    assert value["bits_per_core"]["all"] == 64 * 64 + 128 * 15 + 64 * 8 + 64 * 23 + 64 + 1024 + 540
     assert value["bits_used"]["all"] == sum(sum(core["bits"].values()) for core in value["per_core"])
     shown = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
     assert b"hidden" in shown.stdout
-    assert b"replic" in shown.stdout or b"axons a source" in shown.stdout
+    assert b"replic" in shown.stdout or b"axons per source" in shown.stdout
     assert chipsim.area(tmp_path / "m.map").to_json() == value

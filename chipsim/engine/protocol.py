@@ -1,0 +1,74 @@
+"""The interfaces of an engine and of the host beside it, which do not depend on the kind of chip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from chipsim.engine.count import Counts, ImageCounts, Int
+from chipsim.engine.host import Array
+from chipsim.mapping import InputSpec
+
+
+class Compiled(Protocol):
+    """What a model was compiled to: a mapping, or a program of another kind of chip."""
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model's file."""
+
+    @property
+    def exactness(self) -> str:
+        """``certified`` or ``tested``."""
+
+    @property
+    def input(self) -> InputSpec:
+        """The model's input."""
+
+    @property
+    def output_tensor(self) -> str:
+        """Name of the model's output."""
+
+
+class ScoringHost(Protocol):
+    """A host that turns what a chip returns into scores."""
+
+    @property
+    def mapping(self) -> Compiled:
+        """What the chip executes."""
+
+    def scores(self, potentials: Int) -> npt.NDArray[Any]:
+        """Map potentials (images, outputs) to the model's output."""
+
+
+class Worker(Protocol):
+    """The part of an engine that one thread uses."""
+
+    def batch(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
+        """Return the potentials (images, outputs) of images, numbered from ``first``, and counts per image if requested.
+
+        ``stop`` is asked now and then; if it says yes the batch may be left unfinished. ``pixels``: the images hold nothing
+        but whole numbers from 0 to 255.
+        """
+
+
+class Engine(Protocol):
+    """An engine with a mapping loaded."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def batch(self) -> int:
+        """Preferred number of images at a time."""
+
+    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
+        """Return a worker for one thread."""
+
+    def counts(self, workers: Sequence[Worker]) -> Counts:
+        """Return the counts of all workers together."""
