@@ -1,6 +1,6 @@
 """Latency, interval and energy of the LeNets on xbar1152, beside what the authors report of their chip.
 
-    python benchmarks/energy.py [--dataset mnist] [--images 200] [--ports 1 4 16]
+    python benchmarks/energy.py [--dataset mnist] [--limit 200] [--ports 1 4 16]
 
 A projection, not a reproduction: another chip, constants that are derived or assumed (each is printed with its tag), and it
 is not known whether the authors' 0.38 ms and 0.28 mJ are a latency or an interval, with or without input and output. The
@@ -37,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data-dir", default=None)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--limit", "--images", type=int, default=200)
     parser.add_argument("--models", nargs="+", default=["lenet", "lenet-sparse"])
     parser.add_argument("--ports", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args()
     data = load_dataset(options.dataset, "test", options.data_dir)
-    print(f"{options.images} images of {options.dataset}, mode cycle; uJ an image, of a frame alone\n")
+    print(f"{options.limit} images of {options.dataset}, mode cycle; uJ an image, of a frame alone\n")
     head = (
         "model", "ports", "latency ms", "interval ms", "after ingress", "uJ", "in a stream", *PARTS, "SOPs", "MACs",
         "pJ/SOP", f"uJ at {PAICORE_PJ}",
@@ -52,7 +52,7 @@ def main() -> None:
     for model in options.models:
         for ports in options.ports:
             mapping = compile_model(MODELS / f"{model}.onnx", with_ports(load_chip("xbar1152"), ports)).mapping
-            found = chipsim.profile(mapping, data, images=options.images, threads=options.threads)
+            found = chipsim.profile(mapping, data, timing_limit=options.limit, threads=options.threads)
             print("| " + " | ".join((model, str(ports), *row(found))) + " |", flush=True)
     print(f"| the authors' chip | | {AUTHORS_MS} (which is not said) | | | {1000 * AUTHORS_MJ:g} |" + " |" * (len(head) - 6))
     print(f"\nuJ at {PAICORE_PJ} pJ a SOP: what PAICORE 2.0's published all-in figure would make of the same SOPs")

@@ -19,6 +19,7 @@ import numpy as np
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.report.canvas import printed
+from chipsim.timing.keys import profile_json
 from chipsim.timing.profile import profile
 from qsnnc import Placing, compile_model
 
@@ -42,7 +43,7 @@ COLUMNS = ("host_hops", "chip_hops", "busiest_link", "chip_cycles", "cycles", "i
 def measure(model: Path, chip: ChipSpec, placing: Placing, images: Dataset) -> dict[str, float]:
     """Compile, and time the images one by one and as a stream; means an image."""
     mapping = compile_model(model, chip, placing=placing).mapping
-    timing = profile(mapping, images, images=len(images)).to_json()["timing"]
+    timing = profile_json(profile(mapping, images, timing_limit=len(images)))["timing"]
     return {
         "host_hops": timing["host_hops"],
         "chip_hops": timing["chip_hops"],
@@ -132,7 +133,7 @@ def main() -> None:
     p.add_argument("--dataset", default="mnist")
     p.add_argument("--data-dir")
     p.add_argument("--calibrate-images", type=int, default=100)
-    p.add_argument("--images", type=int, default=20, help="of the test split, to measure on")
+    p.add_argument("--limit", "--images", type=int, default=20, help="of the test split, to measure on")
     p.add_argument("--effort", type=float, default=1.0)
     p.add_argument("--ports", action="store_true", help="the curve over ports instead")
     p.add_argument(
@@ -141,7 +142,7 @@ def main() -> None:
     options = p.parse_args()
     chip = load_chip(options.chip)
     calibration = load_dataset(options.dataset, "train", options.data_dir, options.calibrate_images)
-    images = load_dataset(options.dataset, "test", options.data_dir, options.images)
+    images = load_dataset(options.dataset, "test", options.data_dir, options.limit)
     if options.ports:
         ports(options.model, chip, calibration, images, options.figure)
         return

@@ -1,6 +1,6 @@
 """An 8-bit ResNet-18 at 224 x 224, as onnxruntime's quantize_static writes it: seconds and memory of `qsnnc verify`.
 
-    python benchmarks/resnet18.py --images 4
+    python benchmarks/resnet18.py --limit 4
 
 The weights are random (He's initialisation), the calibration images too: what is measured depends on neither.
 """
@@ -116,7 +116,7 @@ def quantized(model: onnx.ModelProto, path: Path, size: int = 224, calibration: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=["resnet18", "mobilenet"], default="resnet18")
-    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--limit", "--images", type=int, default=4)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--check", action="store_true", help="qsnnc check instead of verify")
     parser.add_argument("--keep", type=Path, help="write the quantized network here and keep it")
@@ -126,7 +126,7 @@ def main() -> None:
         if not path.exists():
             build = {"resnet18": resnet18, "mobilenet": mobilenet}[options.network]
             quantized(build(options.size), path, options.size)
-        verb = ["check"] if options.check else ["verify", "--limit", str(options.images)]
+        verb = ["check"] if options.check else ["verify", "--limit", str(options.limit)]
         code = "from qsnnc.cli import main; main()"
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code, verb[0], str(path), *verb[1:]], check=False)

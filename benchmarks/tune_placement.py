@@ -28,6 +28,7 @@ from placement import ROOT, with_ports
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.mapping import Mapping
+from chipsim.timing.keys import profile_json
 from chipsim.timing.profile import profile
 from qsnnc.ir.cores import CoreGraph, verify_cores
 from qsnnc.lower.neurons import lower
@@ -71,7 +72,7 @@ class Case:
 def cycles(mapping: Mapping, chip: ChipSpec, position: np.ndarray, images: Dataset) -> F64:
     """Cycles after the ingress, and interval of a stream; means an image."""
     moved = replace(mapping, chip=chip, arrays={**mapping.arrays, "core_position": position})
-    timing = profile(moved, images, images=len(images)).to_json()["timing"]
+    timing = profile_json(profile(moved, images, timing_limit=len(images)))["timing"]
     return np.array([timing["chip_cycles_per_image"], timing["interval_cycles"]])
 
 
@@ -173,14 +174,14 @@ def main() -> None:
     p.add_argument("--data-dir")
     p.add_argument("--calibrate-images", type=int, default=100, help="the first of the train split")
     p.add_argument("--first", type=int, default=1000, help="of the train split, the first to score on")
-    p.add_argument("--images", type=int, default=20)
+    p.add_argument("--limit", "--images", type=int, default=20)
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--effort", type=float, default=1.0)
     p.add_argument("--csv", type=Path, required=True, help="every score")
     options = p.parse_args()
     if options.first < options.calibrate_images:
         p.error("--first: images that were calibrated on are not scored on")
-    split = load_dataset(options.dataset, "train", options.data_dir, options.first + options.images)
+    split = load_dataset(options.dataset, "train", options.data_dir, options.first + options.limit)
     others = replace(split, images=split.images[options.first :], labels=None)
     started = time.perf_counter()
     known = list(cases(options.networks, split.head(options.calibrate_images), others))

@@ -1,9 +1,9 @@
-"""The hardware: what a crossbar chip is, what a program for it is, what running it costs.
+"""Simulate a chip of crossbar cores: run a mapping spike by spike, time it, and check it against its model.
 
-``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` holds it against the
-ONNX model; ``chipsim.profile(mapping, dataset)`` says how many cycles and how much energy it takes,
-``chipsim.history(mapping, dataset, image=0)`` keeps all that one frame does; ``chipsim.area(mapping)`` says what of the
-chip's memory it uses.
+``chipsim.run(mapping, dataset)`` executes a ``.map``; ``chipsim.compare(mapping, model, dataset)`` checks it against the
+ONNX model; ``chipsim.profile(mapping, dataset)`` simulates its cycles and energy and ``chipsim.history(mapping, dataset,
+image=0)`` records every event of one image; ``chipsim.area(mapping)`` reports its use of memory. `MappingBuilder` makes a
+mapping by hand. Options are keywords, or one value such as `RunOptions`.
 """
 
 from __future__ import annotations
@@ -13,40 +13,54 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chipsim.chip import ChipSpec, load_chip
     from chipsim.datasets import Dataset, load_dataset
-    from chipsim.engine.compare import compare
+    from chipsim.engine.compare import Comparison, Difference, compare
     from chipsim.engine.run import RunResult, run
     from chipsim.engine.sweep import Sweep, sweep
+    from chipsim.errors import InputError, MappingError, ReportedError, UsageError
     from chipsim.faults import Faults, load_faults
-    from chipsim.mapping import Mapping, read_mapping, write_mapping
+    from chipsim.mapping import Mapping, MappingBuilder, read_mapping, write_mapping
+    from chipsim.options import DataOptions, EngineOptions, RunOptions
     from chipsim.timing.area import Area, area
     from chipsim.timing.history import History, history
-    from chipsim.timing.network.alone import network
+    from chipsim.timing.keys import profile_json
+    from chipsim.timing.network.alone import NetworkResult, network
     from chipsim.timing.profile import profile
     from chipsim.timing.result import Profile
 
 __all__ = [
-    "Area", "ChipSpec", "Dataset", "Faults", "History", "Mapping", "Profile", "RunResult", "Sweep", "area", "compare",
-    "history", "load_chip", "load_dataset", "load_faults", "network", "profile", "read_mapping", "run", "sweep",
-    "write_mapping",
+    "Area", "ChipSpec", "Comparison", "DataOptions", "Dataset", "Difference", "EngineOptions", "Faults", "History",
+    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "Profile", "ReportedError", "RunOptions",
+    "RunResult", "Sweep", "UsageError", "area", "compare", "history", "load_chip", "load_dataset", "load_faults",
+    "network", "profile", "profile_json", "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
-    "ChipSpec": "chipsim.chip", "load_chip": "chipsim.chip",
-    "Dataset": "chipsim.datasets", "load_dataset": "chipsim.datasets",
-    "Faults": "chipsim.faults", "load_faults": "chipsim.faults",
-    "compare": "chipsim.engine.compare", "run": "chipsim.engine.run", "RunResult": "chipsim.engine.run",
-    "sweep": "chipsim.engine.sweep", "Sweep": "chipsim.engine.sweep",
-    "Area": "chipsim.timing.area", "area": "chipsim.timing.area",
-    "History": "chipsim.timing.history", "history": "chipsim.timing.history",
-    "Profile": "chipsim.timing.result", "profile": "chipsim.timing.profile",
-    "Mapping": "chipsim.mapping", "read_mapping": "chipsim.mapping", "write_mapping": "chipsim.mapping",
-    "network": "chipsim.timing.network.alone",
-}  # fmt: skip
+    "chipsim.chip": "ChipSpec load_chip",
+    "chipsim.datasets": "Dataset load_dataset",
+    "chipsim.engine.compare": "Comparison Difference compare",
+    "chipsim.engine.run": "RunResult run",
+    "chipsim.engine.sweep": "Sweep sweep",
+    "chipsim.errors": "InputError MappingError ReportedError UsageError",
+    "chipsim.faults": "Faults load_faults",
+    "chipsim.mapping": "Mapping MappingBuilder read_mapping write_mapping",
+    "chipsim.options": "DataOptions EngineOptions RunOptions",
+    "chipsim.timing.area": "Area area",
+    "chipsim.timing.history": "History history",
+    "chipsim.timing.keys": "profile_json",
+    "chipsim.timing.network.alone": "NetworkResult network",
+    "chipsim.timing.profile": "profile",
+    "chipsim.timing.result": "Profile",
+}
 
 
 def __getattr__(name: str) -> Any:  # so that `import chipsim` stays light
-    if name in _HOME:
-        import importlib
+    for module, names in _HOME.items():
+        if name in names.split():
+            import importlib
 
-        return getattr(importlib.import_module(_HOME[name]), name)
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'chipsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

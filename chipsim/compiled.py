@@ -1,4 +1,4 @@
-"""Numba's compiler with a cache where there is a place for one."""
+"""Compile functions with Numba and cache the result where possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba import njit
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Compile a function on its first call, once a machine; it runs without the interpreter's lock.
+    """Compile a function on its first call, once per machine, to code that releases the interpreter's lock.
 
     The code is kept beside the source, or in the user's cache where the package's folder cannot be written. Where neither
     can be, as in some containers, each process compiles anew. Options are those of numba's `njit`.

@@ -1,4 +1,4 @@
-"""A user's YAML file as a validated value; every error is one line with file and line."""
+"""Read a user's YAML file as a validated value; each error names the file and the line."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Document(Generic[Model]):
-    """What a file says, and where it says it."""
+    """The content of a file, with the line of each key."""
 
     content: Model
     where: str
     lines: Lines = field(default_factory=dict)
 
     def at(self, *path: Key) -> str:
-        """``FILE:LINE`` of a key or an element; what was not read from a file has no line."""
+        """Return ``FILE:LINE`` of a key or an element; without a file there is no line."""
         return place(self.where, self.lines, path)
 
 
 def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, code: str) -> Document[Model]:
-    """Read a YAML file, or take a dictionary that says the same.
+    """Read a YAML file, or a dictionary with the same content.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, 
     try:
         return Document(model.model_validate(value), where, lines)
     except ValidationError as error:
-        raise refusal(error, where, lines, f"{code}-invalid", lambda at: _fields(model, at), "give it") from None
+        raise refusal(error, where, lines, f"{code}-invalid", lambda at: _fields(model, at), "add it") from None
 
 
 def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...], int]]:

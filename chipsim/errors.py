@@ -1,4 +1,4 @@
-"""The errors that a user can cause, as one tree.
+"""The errors that a user can cause, as one class hierarchy.
 
 ::
 
@@ -62,7 +62,7 @@ class ReportedWarning(UserWarning):
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Spell out what a terminal would obey, whatever a file is called or a model calls its layers."""
+    """Escape control characters, which names of files and layers may contain."""
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 

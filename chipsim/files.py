@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically, and read results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """`write_atomically` for what is not held in memory as a whole: ``write`` is given the file.
+    """Write a file atomically through a callback, for content that is not held in memory as a whole.
 
     A link stays one: what it points to is replaced. What is no file, such as /dev/null or a pipe, is written into.
     """
@@ -53,7 +53,7 @@ def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) ->
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> None:
-    """Write arrays of any names, one after the other and each a part at a time: what lies in a temporary file stays there.
+    """Write an npz file array by array, in parts, so that memory-mapped arrays are not loaded as a whole.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _let_go(array: Any) -> None:
 
 
 def read_json(path: str) -> Any:
-    """Content of a JSON file.
+    """Read a JSON file.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def read_json(path: str) -> Any:
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is no JSON ({error})", code="result-unreadable") from None
+        raise InputError(path, f"is not JSON ({error})", code="result-unreadable") from None
 
 
 #: what comes of looking for a result in JSON that holds something else
@@ -110,13 +110,13 @@ UNLIKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def unlike(path: str, error: Exception) -> InputError:
-    """JSON that says that it is a result of ours and is not made like one."""
+    """Return the error for JSON that has the schema of a result but not its content."""
     said = f"it lacks the key {error}" if isinstance(error, KeyError) else f"{error}"[:100]
-    return InputError(path, f"is no result of ours, or was changed: {said}; write it anew with --json", code="result-schema")
+    return InputError(path, f"is not a valid result: {said}; write it again with --json", code="result-schema")
 
 
 def check_writable(path: str | Path | None) -> None:
-    """Refuse an output that could not be written, before the work for it starts; None and '-' always can."""
+    """Refuse an output path that cannot be written; None and '-' are accepted."""
     if path is None or str(path) == "-":
         return
     name, path = Path(path), Path(os.path.realpath(path))
@@ -133,7 +133,7 @@ def check_writable(path: str | Path | None) -> None:
 
 
 def _unwritable(path: Path, reason: str | None) -> InputError:
-    return InputError(str(path), f"cannot be written: {reason}; choose another place", code="output-unwritable")
+    return InputError(str(path), f"cannot be written: {reason}; choose another path", code="output-unwritable")
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""What both command lines take before the verb: ``--version`` and ``--quiet``."""
+"""The options of both command lines that precede the verb: ``--version`` and ``--quiet``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _version(context: typer.Context, wanted: bool) -> None:
 def before_the_verb(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show neither a progress bar nor a summary.")] = False,
 ) -> None:
-    """Callback of a command line: --quiet counts before the verb as behind it."""
+    """Callback of a command line: accept --quiet before the verb as after it."""
     if quiet:
         context.default_map = {verb: {"quiet": True} for verb in context.command.commands}  # type: ignore[attr-defined]

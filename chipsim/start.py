@@ -1,4 +1,4 @@
-"""Where a command begins: an interrupt while its libraries are still being loaded is one too, and leaves no traceback."""
+"""Entry point of the command; an interrupt while libraries are loading leaves no traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 
 def watch() -> None:
-    """Leave on an interrupt; the command line takes over once it is there."""
+    """Exit on an interrupt until the command line installs its own handler."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: _leave())
 
@@ -18,7 +18,7 @@ def _leave() -> None:
 
 
 def main() -> None:
-    """``chipsim``."""
+    """Run the command ``chipsim``."""
     watch()
     from chipsim.cli import main as command
 

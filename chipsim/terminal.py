@@ -1,4 +1,4 @@
-"""What both command lines share: exit codes, one-line errors, output files, progress."""
+"""Exit codes, one-line errors, output files and progress of both command lines."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
 def run_program(main: Callable[[], object], program: str) -> NoReturn:
     """Run a program and exit with the documented code: its result if that is an integer, or that of its error.
 
-    0 ok, 1 a check came out false, 2 usage, 3 bad input, 4 does not fit, 70 our own mistake, 130 interrupted.
+    0 ok, 1 a check failed, 2 usage, 3 bad input, 4 does not fit, 70 internal error, 130 interrupted.
     """
     import warnings
 
     import typer
 
+    said: list[str] = []  # told when the command is done: an error is the only line on standard error
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ReportedWarning)
-        warnings.showwarning = lambda message, *_, **__: _tell(str(message))
+        warnings.showwarning = lambda message, *_, **__: said.append(str(message))
     code = 0
     _open_streams()
     interrupted = _watch_interrupts()
@@ -47,6 +48,8 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
+        for line in said:
+            _tell(line)
     except ReportedError as error:
         _tell(str(error))
         code = error.exit_code
@@ -114,7 +117,9 @@ def _full(error: Exception) -> int:
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return 0
     _drop_stdout()
-    _tell(f"standard output or a temporary file: cannot be written: {error.strerror}; make room, or choose another place")
+    _tell(
+        f"standard output or a temporary file: cannot be written: {error.strerror}; free some space, or choose another path"
+    )
     return InputError.exit_code
 
 
@@ -142,12 +147,12 @@ def _internal(error: Exception, program: str) -> int:
         file.write(" ".join(sys.argv) + "\n")
         traceback.print_exception(error, file=file)
     text = " ".join(str(error).split())[:120]
-    _tell(f"{program}: our own mistake, not yours: {type(error).__name__}: {text}; please report it with {file.name}")
+    _tell(f"{program}: internal error: {type(error).__name__}: {text}; please report it with {file.name}")
     return INTERNAL
 
 
 def check_products(products: Mapping[str, str | None], *inputs: str | None) -> None:
-    """Refuse products that could not all be written, before the work for them starts.
+    """Refuse output files that cannot all be written, before the work starts.
 
     Parameters
     ----------
@@ -165,22 +170,22 @@ def check_products(products: Mapping[str, str | None], *inputs: str | None) -> N
     """
     from chipsim.files import check_writable
 
-    taken = {os.path.realpath(path): "is read" for path in inputs if path and os.path.isfile(path)}
+    taken = {os.path.realpath(path): "an input" for path in inputs if path and os.path.isfile(path)}
     wanted = {option: path for option, path in products.items() if path is not None}
     if list(wanted.values()).count("-") > 1:
-        raise UsageError("-", "only one output can go to standard output; name a file for the other", code="two-stdouts")
+        raise UsageError("-", "only one output can go to standard output; write the other to a file", code="two-stdouts")
     if "-" in wanted.values():
         _standard_output()
     for option, path in wanted.items():
         place = os.path.realpath(path)
         if path != "-" and place in taken:
-            raise UsageError(option, f"{path} {taken[place]} too; name another file", code="output-twice", found=path)
-        taken[place] = f"is the file of {option}"
+            raise UsageError(option, f"{path} is also {taken[place]}; choose another file", code="output-twice", found=path)
+        taken[place] = f"the file of {option}"
         check_writable(path)
 
 
 def write_output(path: str, content: bytes) -> None:
-    """Write a product to a file, whole or not at all, or to standard output for '-'."""
+    """Write an output to a file atomically, or to standard output for '-'."""
     from chipsim.files import write_atomically
 
     if path == "-":
@@ -191,7 +196,7 @@ def write_output(path: str, content: bytes) -> None:
 
 
 def write_stream(path: str, write: Callable[[IO[bytes]], object]) -> None:
-    """Like `write_output`, for a product that is not held in memory as a whole."""
+    """Like `write_output`, for an output that is not held in memory as a whole."""
     from chipsim.files import stream_atomically
 
     if path == "-":
@@ -204,7 +209,7 @@ def write_stream(path: str, write: Callable[[IO[bytes]], object]) -> None:
 def _standard_output() -> IO[bytes]:
     """Standard output for bytes."""
     if sys.stdout is None:
-        raise InputError("standard output", "is closed; name a file", code="output-unwritable")
+        raise InputError("standard output", "is closed; write to a file", code="output-unwritable")
     return sys.stdout.buffer
 
 
@@ -216,7 +221,7 @@ def write_json(path: str, value: Any) -> None:
 
 
 def show(*tables: Any) -> None:
-    """Print tables and lines on standard output; a table is as wide as its numbers need, whatever the terminal."""
+    """Print tables and lines on standard output; tables are never cut to the width of the terminal."""
     from rich.console import Console
     from rich.segment import Segment, Segments
 

@@ -1,4 +1,4 @@
-"""What a schema says of a value that it refuses, in this program's words: what was found, what is allowed."""
+"""Convert validation errors to one line: what was found, and what is allowed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def said(error: Any, location: tuple[Key, ...]) -> str:
     """What one of pydantic's errors says: the place, what was found there and what is allowed."""
     kind, message = error["type"], str(error["msg"]).removeprefix("Value error, ")
     if kind == "invalid_key":
-        return f"the key {error['input']!r} is no text; {_SAYS}keys that are text"
+        return f"the key {error['input']!r} is not text; {_SAYS}keys that are text"
     if kind == "missing":
         if isinstance(location[-1], str):
             return f"the key {path(location)!r} is missing"

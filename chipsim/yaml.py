@@ -1,4 +1,4 @@
-"""YAML that is data and nothing else: no tags, no anchors or aliases, no key twice, and every key with its line."""
+"""Parse YAML without tags, anchors, aliases and duplicate keys, with the line of every key."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _mark(node: Node | None, path: tuple[str | int, ...], lines: dict[tuple[str 
         for key, value in node.value:
             name = key.value if isinstance(key, ScalarNode) else str(key)
             if (*path, name) in lines:
-                raise YamlError(key.start_mark.line + 1, f"the key {name!r} stands there twice")
+                raise YamlError(key.start_mark.line + 1, f"the key {name!r} is given twice")
             _mark(value, (*path, name), lines)
             lines[(*path, name)] = key.start_mark.line + 1
     elif isinstance(node, SequenceNode):

@@ -1,4 +1,4 @@
-"""What is broken on one piece of silicon, and the chip without it."""
+"""Dead cores and links of one particular chip, and the chip without them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def with_dead(chip: ChipSpec, cores: tuple[tuple[int, int], ...], links: tuple[A
 
 
 def working(chip: ChipSpec) -> ChipSpec:
-    """Return the chip with those cores dead too that dead links cut off from the host.
+    """Return the chip with the cores marked dead that dead links cut off from the host.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def working(chip: ChipSpec) -> ChipSpec:
         chip = with_dead(chip, cut_off(chip), ())
     if chip.cores < 1:
         raise InputError(
-            f"chip {chip.name!r}", "has no core that works and that the host reaches; use another chip", code="chip-dead"
+            f"chip {chip.name!r}", "has no working core that the host can reach; use another chip", code="chip-dead"
         )
     return chip
 
@@ -123,7 +123,7 @@ def check_link(chip: ChipSpec, link: tuple[tuple[int, int], tuple[int, int]], wh
     if abs(x - to_x) + abs(y - to_y) != 1:
         raise InputError(
             where,
-            f"[{x}, {y}] and [{to_x}, {to_y}] are no neighbours; allowed: two cores that differ by 1 in x or in y",
+            f"[{x}, {y}] and [{to_x}, {to_y}] are not neighbours; allowed: two cores that differ by 1 in x or in y",
             code="place-unknown",
             found=[[x, y], [to_x, to_y]],
             allowed="neighbours",

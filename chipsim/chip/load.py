@@ -81,7 +81,7 @@ def _preset(name: str) -> AnyChip:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
             "--chip",
-            f"{name!r} is no chip; allowed: {', '.join(preset_names())} or a YAML file{hint}",
+            f"unknown chip {name!r}; expected {', '.join(preset_names())} or a path to a YAML file{hint}",
             code="chip-unknown",
             found=name,
             allowed=list(preset_names()),
@@ -93,9 +93,9 @@ def _build(content: bytes, where: str, *, preset: bool = False) -> AnyChip:
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
-        raise InputError(f"{where}:{error.line}", f"is no chip: {error}", code="chip-yaml") from None
+        raise InputError(f"{where}:{error.line}", f"is not a chip: {error}", code="chip-yaml") from None
     if not isinstance(value, dict) or not value:
-        raise InputError(f"{where}:1", "is no chip: keys and values are needed, such as base: xbar1152", code="chip-yaml")
+        raise InputError(f"{where}:1", "is not a chip: expected keys and values, such as base: xbar1152", code="chip-yaml")
     said: list[str] = []
     if "base" in value:
         base = _base(value["base"], where, lines)
@@ -104,7 +104,7 @@ def _build(content: bytes, where: str, *, preset: bool = False) -> AnyChip:
         said = [] if preset else inherited.mark(own, base, value, where, lines)
     kind = value.get("kind", "crossbar")
     _check_kind(kind, tuple(KINDS), where, lines)
-    model, hint = KINDS[kind], f"give it, or say base: {EXAMPLES[kind]}"
+    model, hint = KINDS[kind], f"add it, or base: {EXAMPLES[kind]}"
     try:
         chip = model.model_validate(value)
     except ValidationError as error:
@@ -125,7 +125,7 @@ def _base(name: object, where: str, lines: Lines) -> dict[str, Any]:
     if not isinstance(name, str) or name not in preset_names():
         raise InputError(
             f"{where}:{lines[('base',)]}",
-            f"base: {name!r} is no preset; allowed: {', '.join(preset_names())}",
+            f"base: unknown preset {name!r}; expected {', '.join(preset_names())}",
             code="chip-base",
             found=name,
             allowed=list(preset_names()),

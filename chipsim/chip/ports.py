@@ -1,4 +1,4 @@
-"""Which port the host uses for which core."""
+"""Assign a port of the host to each core."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def assign_ports(
 
 
 def nearest_port(chip: ChipSpec, position: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Port by which the potentials of a core leave: the nearest, of several the first. A core sends one a cycle at most."""
+    """Return the port by which the potentials of a core leave: the nearest, or the first of several."""
     away = np.abs(position[:, None, :] - np.array(chip.ports)[None]).sum(axis=2)
     return np.asarray(away.argmin(axis=1), np.int32)

@@ -1,4 +1,4 @@
-"""Which way a packet takes through the mesh, around links that do not work.
+"""Route packets through the mesh and around dead links.
 
 Where every link works: first along x, then along y. Where one is dead: up*/down* from the corner. Each router has a level,
 its distance from the root over the links that work; a mesh without some of its links is still bipartite, so the levels of
@@ -69,7 +69,7 @@ def _levels(beyond: list[list[int]], root: int) -> dict[int, int]:
 
 
 def reached(chip: ChipSpec) -> npt.NDArray[np.bool_]:
-    """Which routers hang together with the host, bool (routers,): the largest part of the mesh.
+    """Return which routers are in the largest connected part of the mesh, bool (routers,).
 
     Raises
     ------
@@ -92,21 +92,21 @@ def reached(chip: ChipSpec) -> npt.NDArray[np.bool_]:
             raise InputError(
                 f"chip {chip.name!r}",
                 f"port ({port[0]}, {port[1]}) is cut off by dead links: it reaches {sizes[own]} of {routers} routers; "
-                "move the port, or leave the chip",
+                "move the port, or use another chip",
                 code="port-cut-off",
                 found=list(port),
-                allowed=f"a router among the {sizes[largest]} that hang together",
+                allowed=f"a router among the {sizes[largest]} that are connected",
             )
     return np.asarray(part == largest)
 
 
 def cut_off(chip: ChipSpec) -> tuple[tuple[int, int], ...]:
-    """Places of cores that no packet can reach, row by row."""
+    """Return the positions of cores that no packet can reach, row by row."""
     return tuple((int(r) % chip.grid[0], int(r) // chip.grid[0]) for r in np.flatnonzero(~reached(chip)))
 
 
 def routes(chip: ChipSpec) -> npt.NDArray[np.uint8] | None:
-    """Output side for each router and router of destination, uint8 (routers, routers).
+    """Return the output side for each router and destination router, uint8 (routers, routers).
 
     None where no link is dead: first along x, then along y. `NOWHERE` where one of the two is cut off.
 
@@ -122,7 +122,7 @@ def routes(chip: ChipSpec) -> npt.NDArray[np.uint8] | None:
     if routers > MOST_ROUTERS:
         raise InputError(
             f"chip {chip.name!r}",
-            f"has dead links on a grid of {routers} routers, and routes around them are a table for each pair; "
+            f"has dead links on a grid of {routers} routers; routing around dead links is limited by the size of its table; "
             f"allowed: {MOST_ROUTERS} routers",
             code="routes-size",
             found=routers,
@@ -170,7 +170,7 @@ def _shorter(steps: npt.NDArray[np.int16], side: npt.NDArray[np.uint8], here: in
 
 
 def next_side(chip: ChipSpec, table: npt.NDArray[np.uint8] | None, here: Int, destination: Int) -> npt.NDArray[np.uint8]:
-    """Output side that packets take at routers, uint8, the shape of ``here``."""
+    """Return the output side that packets take at routers, uint8, in the shape of ``here``."""
     if table is not None:
         return np.asarray(table[here, destination])
     (y, x), (to_y, to_x) = (np.divmod(routers, chip.grid[0]) for routers in (here, destination))
@@ -179,7 +179,7 @@ def next_side(chip: ChipSpec, table: npt.NDArray[np.uint8] | None, here: Int, de
 
 
 def stopped(chip: ChipSpec, links: frozenset[tuple[int, int]], start: Int, destination: Int) -> Int:
-    """Router in front of the first of some links that each packet would cross, on the routes that the chip knows of.
+    """Return the router before the first of the given links on the route of each packet.
 
     Parameters
     ----------

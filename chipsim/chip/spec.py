@@ -43,7 +43,7 @@ class Energy(_Strict):
 class Timing(_Strict):
     """Cycles of a core, of the mesh and of the barrier between ticks (docs/timing.md says what each does)."""
 
-    #: an axon event reads one physical row a cycle, or so many synapses are worked off one after another
+    #: an axon event reads one physical row per cycle, or its synapses are processed one after another
     input: Literal["row_parallel", "synapse_serial"]
     word_bits: Count  # axon bits looked at in a cycle, with row_parallel
     synapses_per_cycle: Count  # with synapse_serial
@@ -93,12 +93,12 @@ class ChipSpec(BaseChip):
 
     @property
     def cores(self) -> int:
-        """Cores on the grid that work."""
+        """Number of working cores on the grid."""
         return self.grid[0] * self.grid[1] - len(set(self.dead_cores))
 
     @property
     def cores_said(self) -> str:
-        """How many cores there are, for an error: dead ones are named, so that nobody looks for them."""
+        """The number of cores for an error message, dead ones included if there are any."""
         dead = len(set(self.dead_cores))
         return f"{self.cores:,}" + (f" that work ({dead:,} of its {self.cores + dead:,} are dead)" if dead else "")
 
@@ -143,11 +143,11 @@ class ChipSpec(BaseChip):
         for (x, y), (to_x, to_y) in self.dead_links:
             if abs(x - to_x) + abs(y - to_y) != 1:
                 raise ValueError(
-                    f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are no neighbours; allowed: they differ by 1 in x or y"
+                    f"dead_links: ({x}, {y}) and ({to_x}, {to_y}) are not neighbours; allowed: cores 1 apart in x or y"
                 )
         for port in self.ports:
             if self.ports.count(port) > 1:
-                raise ValueError(f"ports: ({port[0]}, {port[1]}) stands there twice; a router has one west side")
+                raise ValueError(f"ports: ({port[0]}, {port[1]}) is listed twice; a router has one west side")
         if len(set(self.weight_bits)) != len(self.weight_bits):
-            raise ValueError("weight_bits: a width stands there twice; give each once")
+            raise ValueError("weight_bits: a width is listed twice; list each once")
         return self

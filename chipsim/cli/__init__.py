@@ -1,4 +1,4 @@
-"""The command ``chipsim``: run a mapping, hold it against its model, draw what came of it, fetch data."""
+"""The command ``chipsim``: execute mappings, check them against their models, plot results, fetch data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from chipsim.front import before_the_verb
 app = typer.Typer(
     name="chipsim", no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Execute a mapping of crossbar cores, spike by spike.\n\nExample: chipsim run lenet.map --dataset digits",
+    help="Simulate mappings on chips of crossbar cores, spike by spike.\n\n"
+    "Example: chipsim run lenet.map --dataset digits",
 )  # fmt: skip
 
 

@@ -1,17 +1,18 @@
-"""Verbs of the hardware and of data, without a run: area, network, data."""
+"""The verbs area, network and data, which execute no mapping."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from chipsim import terminal
-from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split
+from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split, options
 
 
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
-    """Say what memory a core has and what of it a mapping uses: crossbar, table, state, ring, FIFOs; and what binds.
+    """Report memory per core, how much of it a mapping uses, and which resource is the bottleneck.
 
     Example: chipsim area lenet.map --json area.json
     """
@@ -26,40 +27,67 @@ def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
         terminal.show(*area_tables.summary(found))
 
 
-def network(
-    mesh: Annotated[str | None, typer.Option(metavar="COLUMNSxROWS", help="Routers; the chip's grid, or 8x8.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class NetworkFlags:
+    """The options of ``chipsim network``: the parameters of `chipsim.network`."""
+
+    mesh: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMNSxROWS", help="Size of the mesh.", show_default="the chip's grid, or 8x8"),
+    ] = None
     traffic: Annotated[
-        str, typer.Option(metavar="uniform|all-pairs|transpose|complement|FILE.csv", help="Who sends to whom.")
-    ] = "uniform",
-    buffer: Annotated[int | None, typer.Option(help="Flits of each FIFO; 4.")] = None,
+        str,
+        typer.Option(
+            metavar="uniform|all-pairs|transpose|complement|FILE.csv", help="Traffic pattern, or a file of packets."
+        ),
+    ] = "uniform"
+    buffer: Annotated[int | None, typer.Option(metavar="N", help="Flits that each FIFO holds.", show_default="4")] = None
     rate: Annotated[
-        float | None, typer.Option(help="Packets a node and cycle (uniform: 0.1, others: 1); 0: others one at a time.")
-    ] = None,
-    cycles: Annotated[int | None, typer.Option(help="Cycles measured, uniform; 640000/nodes, 1000 or more.")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Cycles before them; a fifth.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of uniform traffic.")] = 0,
-    router_cycles: Annotated[int | None, typer.Option(help="Cycles in a router; 2.")] = None,
-    link_cycles: Annotated[int | None, typer.Option(help="Cycles on a link; 1.")] = None,
-    credit_cycles: Annotated[int | None, typer.Option(help="Cycles until a freed slot is known upstream; 1.")] = None,
-    chip: Annotated[str | None, typer.Option(metavar="NAME|FILE.yaml", help="Take grid and constants of a chip.")] = None,
+        float | None,
+        typer.Option(
+            metavar="R",
+            help="Packets per node and cycle; 0 sends the packets of other patterns than uniform one at a time.",
+            show_default="uniform: 0.1, others: 1",
+        ),
+    ] = None
+    cycles: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Cycles measured under uniform traffic.", show_default="640000/nodes, >= 1000"),
+    ] = None
+    warmup: Annotated[
+        int | None, typer.Option(metavar="N", help="Cycles before the measurement.", show_default="a fifth of --cycles")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Seed of uniform traffic.")] = 0
+    router_cycles: Annotated[int | None, typer.Option(metavar="N", help="Cycles in a router.", show_default="2")] = None
+    link_cycles: Annotated[int | None, typer.Option(metavar="N", help="Cycles on a link.", show_default="1")] = None
+    credit_cycles: Annotated[
+        int | None, typer.Option(metavar="N", help="Cycles until a freed slot is known upstream.", show_default="1")
+    ] = None
+    chip: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE.yaml", help="Take the grid and the network's parameters from a chip.")
+    ] = None
     multicast: Annotated[
-        bool, typer.Option("--multicast", help="Packets of a file that a source creates in one cycle are one, which forks.")
-    ] = False,
-    json: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """Simulate the network on chip alone. FILE.csv: source_x,source_y,destination_x,destination_y,cycle, a packet a line.
+        bool,
+        typer.Option(
+            "--multicast",
+            help="Merge packets that a source of FILE.csv creates in the same cycle into one multicast packet.",
+        ),
+    ] = False
+
+
+@options
+def network(flags: NetworkFlags, json: Json = None, quiet: Quiet = False) -> None:
+    """Simulate the on-chip network under synthetic traffic, or under packets from a file.
+
+    FILE.csv has one packet per line: source_x,source_y,destination_x,destination_y,cycle
 
     Example: chipsim network --mesh 8x8 --buffer 4 --traffic uniform --rate 1 --json -
     """
     from chipsim.report.network import summary
     from chipsim.timing.network.alone import network as simulate
 
-    terminal.check_products({"--json": json}, traffic, chip)
-    result = simulate(
-        mesh, traffic, buffer=buffer, rate=rate, cycles=cycles, warmup=warmup, seed=seed, chip=chip,
-        router_cycles=router_cycles, link_cycles=link_cycles, credit_cycles=credit_cycles, multicast=multicast,
-    )  # fmt: skip
+    terminal.check_products({"--json": json}, flags.traffic, flags.chip)
+    result = simulate(**asdict(flags))
     if json:
         terminal.write_json(json, result.to_json())
     if not quiet and json != "-":
@@ -67,8 +95,8 @@ def network(
 
 
 def data(
-    name: Annotated[str, typer.Argument(metavar="mnist|digits", help="The data set.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE.npz", help="Where to write it.")],
+    name: Annotated[str, typer.Argument(metavar="mnist|digits", help="Data set.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE.npz", help="File to write.")],
     split: Split = "test",
     data_dir: DataDir = None,
     quiet: Quiet = False,
@@ -83,9 +111,11 @@ def data(
     from chipsim.errors import UsageError
 
     if name not in NAMES:
-        raise UsageError("NAME", f"{name!r} is no data set; allowed: {', '.join(NAMES)}", code="dataset-unknown", found=name)
+        raise UsageError(
+            "NAME", f"unknown data set {name!r}; expected {' or '.join(NAMES)}", code="dataset-unknown", found=name
+        )
     terminal.check_products({"--output": output})
-    dataset = load_dataset(name, split, data_dir)
+    dataset = load_dataset(name, split, data_dir)  # type: ignore[arg-type]  # checked there
     terminal.write_output(output, to_npz(dataset))
     if not quiet:
         print(f"{output}: {len(dataset):,} images of {name} ({split})", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Verbs that draw: plot, trace."""
+"""The verbs plot and trace."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Annotated
 import typer
 
 from chipsim import terminal
-from chipsim.cli.options import DataDir, DatasetName, MapFile, Quiet, Split
+from chipsim.cli.options import DataDir, DatasetName, MapFile, Published, Quiet, Split
 
 
 def plot(
     kind: Annotated[
         str,
-        typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|faults|saturation", help="Which figure."),
+        typer.Argument(metavar="map|links|ticks|sparsity|sops|accuracy|faults|saturation", help="Figure to draw."),
     ],
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="RESULT.json...",
-            help="Of chipsim run --json, or a results table; for faults of chipsim sweep --json; none for saturation.",
+            help="Results of chipsim run --json or a results table; faults: of chipsim sweep --json; saturation: none.",
         ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="Where to draw; KIND.png without it.")
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE.png|.svg|.pdf", help="File to write.", show_default="KIND.png"),
     ] = None,
-    published: Annotated[
-        bool, typer.Option("--published", help="With faults: the authors' four-spike network with noise beside.")
-    ] = False,
+    published: Published = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a run's chip, or our networks beside the published figures, or what faults do; needs matplotlib.
+    """Draw a figure from results; needs matplotlib.
 
-    map: the cores by SOPs; links: the network's links by flits; ticks: what the cycles are spent on (both need --timing).
+    map: SOPs of each core on the grid; links: flits on each link; ticks: breakdown of the cycles (both need a run with
+    --timing).
 
-    sparsity, sops, accuracy: one or more results beside the published figures; faults: accuracy against fault rate.
+    sparsity, sops, accuracy: results next to the published figures; faults: accuracy against fault rate.
 
-    saturation: what an 8x8 network accepts, and how long packets take, against what it is offered.
+    saturation: accepted traffic and latency against offered traffic, for an 8x8 mesh.
 
     Example: chipsim plot sops results/results.json -o sops.svg
     """
@@ -57,30 +57,35 @@ def trace(
     dataset: DatasetName,
     output: Annotated[
         str,
-        typer.Option("-o", "--output", metavar="FILE.perfetto-trace|.pftrace|.vcd", help="What to write, by its suffix."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.perfetto-trace|.pftrace|.vcd",
+            help="Trace to write; the suffix selects the format.",
+        ),
     ],
-    image: Annotated[int, typer.Option(metavar="N", help="Number of the image in the data set, from 0.")] = 0,
+    image: Annotated[int, typer.Option(metavar="N", help="Index of the image in the data set.")] = 0,
     split: Split = "test",
     data_dir: DataDir = None,
-    mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="As --timing of chipsim run.")] = "cycle",
+    mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="ideal ignores contention between packets.")] = "cycle",
     packets: Annotated[
-        int | None, typer.Option(metavar="N", help="Packets that a Perfetto trace shows one by one; 5000.")
+        int | None,
+        typer.Option(metavar="N", help="Packets that a Perfetto trace shows individually.", show_default="5000"),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write what happens in one frame, cycle by cycle: for ui.perfetto.dev or a waveform viewer; 1 ns is 1 cycle.
+    """Write a cycle-by-cycle trace of one image, for ui.perfetto.dev or a waveform viewer; 1 ns stands for 1 cycle.
 
     Example: chipsim trace lenet.map --dataset digits --image 3 -o frame.pftrace
     """
     import sys
 
     from chipsim.report import trace as traces
-    from chipsim.timing.history import check_mode, history
+    from chipsim.timing.history import history
 
     write = traces.writer(output, packets)
-    check_mode(mode)
     terminal.check_products({"--output": output}, file, dataset)
-    found = history(file, dataset, image=image, mode=mode, split=split, data_dir=data_dir)
+    found = history(file, dataset, image=image, mode=mode, split=split, data_dir=data_dir)  # type: ignore[arg-type]  # checked
     terminal.write_output(output, write(found))
     if not quiet and output != "-":
         print(  # noqa: T201

@@ -1,17 +1,86 @@
-"""Options that several verbs have."""
+"""The options of the command line that several verbs have, each declared once.
+
+A verb names one of the option values of `chipsim.options` as a parameter, and `options` spreads it: each field of the value
+becomes an option of its own, with the field's default and the declaration that stands in `DECLARED`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-MapFile = Annotated[str, typer.Argument(metavar="FILE.map", help="A mapping, as qsnnc compile writes it.")]
-DatasetName = Annotated[str, typer.Option("--dataset", help="mnist, digits or a file FILE.npz with images (and labels).")]
-Split = Annotated[str, typer.Option(help="test or train.")]
-DataDir = Annotated[str | None, typer.Option(help="Directory of the four MNIST files.")]
-Limit = Annotated[int | None, typer.Option(help="Use only the first N images.")]
+Result = TypeVar("Result")
+
+MapFile = Annotated[str, typer.Argument(metavar="FILE.map", help="Mapping written by qsnnc compile.")]
+DatasetName = Annotated[
+    str,
+    typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Data set; a file holds images and optional labels."),
+]
+Split = Annotated[str, typer.Option(metavar="test|train", help="Which part of mnist or digits.")]
+DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory of the four MNIST files.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
-Threads = Annotated[int | None, typer.Option(help="Threads; all processors by default.")]
-Engine = Annotated[str, typer.Option(metavar="fast|reference", help="Which engine; both give the same results.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither a progress bar nor a summary.")]
+Published = Annotated[
+    bool,
+    typer.Option("--published", help="Also show the published accuracies of the authors' four-spike network under noise."),
+]
+
+#: declarations of the fields of `chipsim.options`, by name
+DECLARED: dict[str, Any] = {
+    "split": Split,
+    "data_dir": DataDir,
+    "limit": Annotated[int | None, typer.Option(metavar="N", help="Use at most the first N images.", show_default="all")],
+    "threads": Annotated[int | None, typer.Option(metavar="N", help="Number of threads.", show_default="all processors")],
+    "batch": Annotated[
+        int | None, typer.Option(metavar="N", help="Images executed at a time; does not change the results.")
+    ],
+    "engine": Annotated[str, typer.Option(metavar="fast|reference", help="Simulation engine; both give the same results.")],
+    "noise": Annotated[float, typer.Option(metavar="P", help="Probability with which each encoder spike is lost.")],
+    "seed": Annotated[int, typer.Option(help="Seed of the noise, and of fault rates that specify none.")],
+    "faults": Annotated[
+        str | None, typer.Option(metavar="FILE.yaml", help="Faults of the chip that the compiler did not know of.")
+    ],
+    "avoid": Annotated[
+        str | None,
+        typer.Option(metavar="FILE.yaml", help="Dead cores and links; a mapping that uses one of them is refused."),
+    ],
+}
+
+
+def options(verb: Callable[..., Result]) -> Callable[..., Result]:
+    """Replace each parameter of a verb that is a dataclass by an option for each of its fields."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(verb).parameters.values():
+        if parameter.name in groups:
+            parameters += _spread(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
+
+    @wraps(verb)
+    def call(**given: Any) -> Result:
+        values = {
+            group: kind(**{entry.name: given.pop(entry.name) for entry in fields(kind)})  # type: ignore[arg-type, operator]
+            for group, kind in groups.items()
+        }
+        return verb(**values, **given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _spread(kind: Any) -> list[inspect.Parameter]:
+    """Return a parameter for each field, declared in `DECLARED` or, if it is of the command line only, by its type."""
+    declared = DECLARED if kind.__module__ == "chipsim.options" else get_type_hints(kind, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(entry.name, keyword, default=entry.default, annotation=declared[entry.name])
+        for entry in fields(kind)
+    ]

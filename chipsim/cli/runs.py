@@ -2,131 +2,158 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chipsim import terminal
-from chipsim.cli.options import DataDir, DatasetName, Engine, Json, Limit, MapFile, Quiet, Split, Threads
+from chipsim.cli.options import DatasetName, Json, MapFile, Published, Quiet, options
 from chipsim.errors import UsageError
+from chipsim.options import DataOptions, EngineOptions, RunOptions
+
+if TYPE_CHECKING:
+    from chipsim.engine.run import RunResult
+    from chipsim.timing.result import Profile
+
+Timing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|ideal|cycle",
+        help="Simulate cycles and energy of a sample of the images; ideal ignores contention between packets. "
+        "Changes no other result.",
+        show_default="none",
+    ),
+]
+TimingLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--timing-limit",
+        "--timing-images",
+        metavar="N",
+        help="Time at most N images, spaced evenly over the data set.",
+        show_default="200",
+    ),
+]
 
 
-def run(
-    file: MapFile,
-    dataset: DatasetName,
-    split: Split = "test",
-    data_dir: DataDir = None,
-    limit: Limit = None,
-    threads: Threads = None,
-    batch: Annotated[int | None, typer.Option(help="Images at a time; changes no result.")] = None,
-    engine: Engine = "fast",
-    noise: Annotated[float, typer.Option(help="Probability with which each encoder spike is lost.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise, and of faults whose rate has none.")] = 0,
-    faults: Annotated[
-        str | None, typer.Option(metavar="FILE.yaml", help="What is broken on the chip, unknown to the mapping.")
-    ] = None,
-    avoid: Annotated[
-        str | None,
-        typer.Option(metavar="FILE.yaml", help="Dead cores and links: refuse a mapping that does not avoid them."),
-    ] = None,
-    timing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="none|ideal|cycle",
-            help="Cycles and energy of a sample; ideal: packets do not meet. Changes no other result.",
-        ),
-    ] = None,
-    timing_images: Annotated[
-        int | None, typer.Option(metavar="N", help="Size of that sample, spread over the data set; 200.")
-    ] = None,
-    json: Json = None,
-    per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row a core.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class Products:
+    """The files that a run writes, ``-`` for standard output."""
+
+    json: Json = None
+    per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row per core.")] = None
     per_image: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.npz", help="Write spikes, SOPs and axon events of each core, and cycles, for each image."
+            metavar="FILE.npz",
+            help="Write spikes, SOPs and axon events of each core for each image; with --timing also cycles and energy.",
         ),
-    ] = None,
-    outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores, potentials.")] = None,
+    ] = None
+    outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores and potentials.")] = None
     logs: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Write accuracy.txt, spike_num.txt and sop_num.txt there: a number a batch of 200 images."
+            metavar="DIR",
+            help="Write accuracy.txt, spike_num.txt and sop_num.txt there, one number per batch of 200 images.",
         ),
-    ] = None,
+    ] = None
+
+    def check(self, *inputs: str | None) -> None:
+        """Refuse files that cannot be written, before the work starts."""
+        files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
+        terminal.check_products(files, *inputs)
+
+    def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
+        """Write each file that was asked for."""
+        from chipsim.report import logs, tables
+
+        if self.logs:
+            logs.write(result, self.logs)
+        if self.per_core:
+            terminal.write_output(self.per_core, tables.per_core_csv(result))
+        if self.per_image:
+            terminal.write_stream(self.per_image, lambda out: tables.write_per_image(result, out, profile))
+        if self.outputs:
+            terminal.write_stream(self.outputs, lambda out: tables.write_outputs(result, out))
+        if self.json:
+            terminal.write_json(self.json, value)
+
+
+@options
+def run(
+    file: MapFile,
+    dataset: DatasetName,
+    given: RunOptions,
+    products: Products,
+    timing: Timing = None,
+    timing_limit: TimingLimit = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a data set through a mapping and count spikes and synaptic operations.
+    """Run a data set through a mapping and count spikes and synaptic operations (SOPs).
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
-    from chipsim.engine.engines import check_engine
     from chipsim.engine.run import execute
-    from chipsim.engine.setup import check_options, open_dataset, set_up
-    from chipsim.report import logs as log_files
-    from chipsim.report import tables
+    from chipsim.engine.setup import open_dataset, set_up
+    from chipsim.report import logs, tables
 
-    products = {"--json": json, "--per-core": per_core, "--per-image": per_image, "--outputs": outputs}
-    terminal.check_products(products, file, dataset, faults, avoid)
-    check_options(threads, batch, noise, seed)
-    check_engine(engine)
-    if timing is None and timing_images is not None:
-        raise UsageError("--timing-images", "has a meaning with --timing cycle or ideal; add one", code="timing-unknown")
-    mode = "none" if timing is None else timing
-    timed = mode != "none"
-    if timed:
-        from chipsim.timing.profile import SAMPLE, check_timing, measure, planned
+    products.check(file, dataset, given.faults, given.avoid)  # type: ignore[arg-type]  # paths, on a command line
+    sample = _sample(timing, timing_limit)
+    setup = set_up(file, given)
+    if sample:
+        from chipsim.timing.profile import planned
 
-        sample = SAMPLE if timing_images is None else timing_images
-        check_timing(mode, sample)
-    setup = set_up(file, noise=noise, seed=seed, faults=faults, avoid=avoid)
-    plan = planned(setup) if timed else None  # a chip that cannot be timed is refused before the run
-    images = open_dataset(dataset, split, data_dir, limit)
-    if logs:
-        log_files.check(logs, images)
+        plan = planned(setup)  # a chip that cannot be timed is refused before the run
+    images = open_dataset(dataset, given)
+    if products.logs:
+        logs.check(products.logs, images)
     with terminal.progress("images", quiet) as report:
-        result = execute(
-            setup, images, threads=threads, batch=batch, per_image=bool(logs or per_image), engine=engine, progress=report
-        )
+        result = execute(setup, images, given, per_image=bool(products.logs or products.per_image), progress=report)
     value, lines, found = result.to_json(), tables.summary(result), None
-    if plan is not None:
+    if sample:
         from chipsim.report import timing as timing_tables
+        from chipsim.timing.keys import profile_json
+        from chipsim.timing.profile import measure
 
-        with terminal.progress("frames and ticks of a stream", quiet) as report:
-            found = measure(setup, plan, images, mode=mode, images=sample, threads=threads, batch=batch, progress=report)
-        value |= found.to_json()
+        with terminal.progress("frames and pipelined ticks", quiet) as report:
+            found = measure(setup, plan, images, given, mode=timing, limit=sample, progress=report)  # type: ignore[arg-type]
+        value |= profile_json(found)
         lines += ["", *timing_tables.summary(found)]
-    if logs:
-        log_files.write(result, logs)
-    if per_core:
-        terminal.write_output(per_core, tables.per_core_csv(result))
-    if per_image:
-        terminal.write_stream(per_image, lambda out: tables.write_per_image(result, out, found))
-    if outputs:
-        terminal.write_stream(outputs, lambda out: tables.write_outputs(result, out))
-    if json:
-        terminal.write_json(json, value)
-    if not quiet and "-" not in products.values():
+    products.write(result, found, value)
+    if not quiet and "-" not in astuple(products):
         terminal.show(*lines)
 
 
+def _sample(timing: str | None, limit: int | None) -> int:
+    """Return how many images are timed at most; 0 without --timing."""
+    if timing is None and limit is not None:
+        raise UsageError("--timing-limit", "needs --timing cycle or --timing ideal", code="timing-unknown")
+    if timing in (None, "none"):
+        return 0
+    from chipsim.timing.profile import SAMPLE, check_timing
+
+    sample = SAMPLE if limit is None else limit
+    check_timing(timing, sample)
+    return sample
+
+
+@options
 def compare(
     file: MapFile,
-    model: Annotated[str, typer.Option(metavar="MODEL.onnx", help="The model that was compiled.")],
+    model: Annotated[str, typer.Option(metavar="MODEL.onnx", help="The model that the mapping was compiled from.")],
     dataset: DatasetName,
-    split: Split = "test",
-    data_dir: DataDir = None,
-    limit: Limit = None,
+    given: DataOptions,
     quiet: Quiet = False,
 ) -> int:
-    """Compare every level and score with the ONNX model; exit code 1 if one differs.
+    """Check every level and score of a mapping against the ONNX model. Exits 1 at the first difference.
 
     Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
     """
-    from chipsim.engine.compare import compare as hold
+    from chipsim.engine.compare import compare as execute
 
     with terminal.progress("images", quiet) as report:
-        found = hold(file, model, dataset, split=split, data_dir=data_dir, limit=limit, progress=report)
+        found = execute(file, model, dataset, given, progress=report)
     if found.difference is not None:
         print(found.difference)  # noqa: T201
         return 1
@@ -139,32 +166,29 @@ def compare(
     return 0
 
 
+@options
 def sweep(
     file: MapFile,
     fault: Annotated[
         list[str],
-        typer.Option(metavar="KIND|all", help="A kind of a faults file, noise=LAYER, stuck_axons=1 ... Repeatable."),
+        typer.Option(
+            metavar="KIND|all", help="Kind of fault, as in a faults file, or noise=LAYER, stuck_axons=1 ...; repeatable."
+        ),
     ],
-    rates: Annotated[str, typer.Option(metavar="R,R,...", help="Rates from 0 to 1.")],
+    rates: Annotated[str, typer.Option(metavar="R,R,...", help="Fault rates, 0 to 1.")],
     dataset: DatasetName,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
-    split: Split = "test",
-    data_dir: DataDir = None,
-    limit: Limit = None,
-    threads: Threads = None,
-    engine: Engine = "fast",
+    given: EngineOptions,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds for each rate.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy.")] = None,
     json: Json = None,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Draw accuracy against rate; needs matplotlib.")
+        str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Plot accuracy against rate; needs matplotlib.")
     ] = None,
-    published: Annotated[
-        bool, typer.Option("--published", help="Draw the authors' four-spike network with noise beside.")
-    ] = False,
+    published: Published = False,
     quiet: Quiet = False,
 ) -> None:
-    """Break a chip at growing rates: accuracy, mean and spread over seeds.
+    """Measure accuracy against the rate of faults, over several seeds.
 
     Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
     """
@@ -175,23 +199,10 @@ def sweep(
     terminal.check_products({"--csv": csv, "--json": json, "--plot": plot}, file, dataset)
     form = plots.suffix(plot, "--plot") if plot else ""
     if published and not plot:
-        raise UsageError("--published", "has a meaning with --plot only; add it", code="plot-published")
+        raise UsageError("--published", "needs --plot", code="plot-published")
     kinds, shares = parse_faults(fault), parse_rates(rates)
     with terminal.progress("runs", quiet) as report:
-        found = execute(
-            file,
-            dataset,
-            kinds,
-            shares,
-            seeds=seeds,
-            seed=seed,
-            split=split,
-            data_dir=data_dir,
-            limit=limit,
-            threads=threads,
-            engine=engine,
-            progress=report,
-        )
+        found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report)
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:

@@ -1,48 +1,23 @@
-"""MNIST, scikit-learn's digits and a user's own arrays, as one `Dataset`."""
+"""Load MNIST, scikit-learn's digits or a user's arrays as a `Dataset`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from chipsim.datasets.stream import ImageStream
+from chipsim.datasets.dataset import Dataset, Split
 from chipsim.errors import UsageError
 
 NAMES = ("mnist", "digits")
-SPLITS = ("test", "train")
+SPLITS = get_args(Split)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Images, with labels where there are any.
-
-    ``images`` is (N, ...), uint8 pixels (N, 28, 28) for mnist and digits; ``labels`` int64 (N,) or None.
-    """
-
-    name: str
-    split: str
-    images: npt.NDArray[Any] | ImageStream
-    labels: npt.NDArray[np.int64] | None
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.images)
-
-    def head(self, limit: int | None) -> Dataset:
-        """Return the first images."""
-        if limit is None:
-            return self
-        labels = None if self.labels is None else self.labels[:limit]
-        images = self.images.head(limit) if isinstance(self.images, ImageStream) else self.images[:limit]
-        return replace(self, images=images, labels=labels)
+__all__ = ["NAMES", "SPLITS", "Dataset", "Split", "check_limit", "check_split", "load_dataset", "to_npz", "write_npz"]
 
 
 def load_dataset(
-    name: str | Path, split: str = "test", data_dir: str | Path | None = None, limit: int | None = None
+    name: str | Path, split: Split = "test", data_dir: str | Path | None = None, limit: int | None = None
 ) -> Dataset:
     """Load a data set by name, or a ``.npz`` file.
 
@@ -63,11 +38,8 @@ def load_dataset(
     InputError
         The data cannot be had or used.
     """
-    if split not in SPLITS:
-        allowed = ", ".join(SPLITS)
-        raise UsageError("--split", f"{split!r} is no split; allowed: {allowed}", code="split-unknown")
-    if limit is not None and limit < 1:
-        raise UsageError("--limit", f"{limit} is below 1", code="limit-invalid", found=limit, allowed=">= 1")
+    check_split(split)
+    check_limit(limit)
     text = str(name)
     if text.endswith(".npz"):
         from chipsim.datasets.npz import read_npz
@@ -83,15 +55,27 @@ def load_dataset(
         return read_digits(split).head(limit)
     raise UsageError(
         "--dataset",
-        f"{text!r} is no data set; allowed: {', '.join(NAMES)} or a file that ends in .npz",
+        f"unknown data set {text!r}; expected {', '.join(NAMES)} or a .npz file",
         code="dataset-unknown",
         found=text,
         allowed=list(NAMES),
     )
 
 
+def check_split(split: str) -> None:
+    """Refuse a split that no data set has."""
+    if split not in SPLITS:
+        raise UsageError("--split", f"unknown split {split!r}; expected {' or '.join(SPLITS)}", code="split-unknown")
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a number of images below one."""
+    if limit is not None and limit < 1:
+        raise UsageError("--limit", f"is {limit}; allowed: >= 1", code="limit-invalid", found=limit, allowed=">= 1")
+
+
 def to_npz(dataset: Dataset) -> bytes:
-    """Return an npz file's bytes: ``images`` and, where there are any, ``labels``."""
+    """Return the bytes of an npz file with ``images`` and, if there are any, ``labels``."""
     import io
 
     arrays = {"images": dataset.images}
@@ -104,7 +88,7 @@ def to_npz(dataset: Dataset) -> bytes:
 
 
 def write_npz(dataset: Dataset, path: str | Path) -> None:
-    """Write an npz file, whole or not at all.
+    """Write an npz file atomically.
 
     Raises
     ------

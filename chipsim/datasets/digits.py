@@ -1,4 +1,4 @@
-"""Scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28: needs no download."""
+"""Load scikit-learn's 1,797 handwritten digits, enlarged from 8x8 to 28x28; no download is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.datasets import Dataset
+from chipsim.datasets.dataset import Dataset
 
 FIRST_TEST = 898  # index 0 to 897 train, 898 to 1796 test
 

@@ -1,4 +1,4 @@
-"""MNIST: from a directory, the user's cache, or its published mirrors; never a part of this project."""
+"""Load MNIST from a directory, the user's cache or its published mirrors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.datasets import Dataset
+from chipsim.datasets.dataset import Dataset
 from chipsim.errors import InputError
 from chipsim.files import write_atomically
 
@@ -139,5 +139,7 @@ def _keep(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(str(path.parent), f"cannot be made: {error.strerror}; {ADVICE}", code="output-unwritable") from None
+        raise InputError(
+            str(path.parent), f"cannot be created: {error.strerror}; {ADVICE}", code="output-unwritable"
+        ) from None
     write_atomically(path, content)

@@ -1,4 +1,4 @@
-"""A user's own arrays."""
+"""Read a data set from a user's npz file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chipsim.datasets import Dataset
+from chipsim.datasets.dataset import Dataset
 from chipsim.datasets.stream import open_stream
 from chipsim.errors import InputError
 
@@ -36,7 +36,7 @@ _UNREADABLE = (
 
 
 def read_npz(path: Path) -> Dataset:
-    """Read ``images`` and optional ``labels``; nothing is unpickled.
+    """Read ``images`` and optional ``labels`` without unpickling anything.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_npz(path: Path) -> Dataset:
     """
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive of arrays, as numpy.savez writes one")
+            raise ValueError("it is not a zip archive as written by numpy.savez")
         stream = open_stream(path)
         with np.load(path, allow_pickle=False) as file:
             names = list(file.files)
@@ -63,31 +63,31 @@ def read_npz(path: Path) -> Dataset:
     if images is None:
         raise InputError(
             str(path),
-            f"holds {', '.join(names)[:120] or 'nothing'}; an array 'images' is needed",
+            f"holds {', '.join(names)[:120] or 'nothing'}; an array 'images' is required",
             code="data-no-images",
         )
     if images.ndim < 2 or not len(images):
         raise InputError(
             str(path),
-            f"images has shape {images.shape}; at least one image (N, ...) is needed",
+            f"images has shape {images.shape}; at least one image (N, ...) is required",
             code="data-shape",
             found=list(images.shape),
         )
     if images.dtype.kind not in "uifb":
-        raise InputError(str(path), f"images has dtype {images.dtype}; numbers are needed", code="data-dtype")
+        raise InputError(str(path), f"images has dtype {images.dtype}; numbers are required", code="data-dtype")
     # a stream is looked at as it is read
     if isinstance(images, np.ndarray) and images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise InputError(str(path), "images holds NaN or infinity", code="data-not-finite")
+        raise InputError(str(path), "images contain NaN or infinity", code="data-not-finite")
     if labels is not None:
         if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
             raise InputError(
                 str(path),
-                f"labels has shape {labels.shape} and dtype {labels.dtype}; int64 ({len(images)},) is needed",
+                f"labels has shape {labels.shape} and dtype {labels.dtype}; int64 ({len(images)},) is required",
                 code="data-labels",
                 found=list(labels.shape),
                 allowed=[len(images)],
             )
         if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
-            raise InputError(str(path), "labels exceeds int64", code="data-labels")
+            raise InputError(str(path), "labels exceed int64", code="data-labels")
         labels = labels.astype(np.int64)
     return Dataset(path.name, "all", images, labels)

@@ -1,4 +1,4 @@
-"""Images that stay in their npz file: read a part at a time, in order."""
+"""Read the images of a large npz file in order, a part at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEMBER = "images.npy"
 
 @dataclass(slots=True, eq=False)
 class ImageStream:
-    """An array ``images`` of an npz file, for reading in slices that follow one another.
+    """The array ``images`` of an npz file, read in consecutive slices.
 
     A slice that lies before the place that was read last starts again at the beginning of the file.
     """
@@ -43,7 +43,7 @@ class ImageStream:
         return len(self.shape)
 
     def head(self, limit: int) -> npt.NDArray[Any] | ImageStream:
-        """Return the first images; where they are many, as a stream."""
+        """Return the first ``limit`` images, as a stream if they are large."""
         count = min(limit, len(self))
         if count * self._size <= LARGE:
             return self[:count]
@@ -92,7 +92,7 @@ class ImageStream:
 
 
 def open_stream(path: Path) -> ImageStream | None:
-    """Return the images of an npz file as a stream, if they are many and lie in the order of the axes."""
+    """Return the images of an npz file as a stream if they are large and in C order."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""A data set in batches, by one thread or several, in order."""
+"""Execute a data set in batches on one thread or several, with results in order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.count import ImageCounts, Int
-from chipsim.engine.engines import Worker
 from chipsim.engine.host import Host
+from chipsim.engine.protocol import Worker
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -30,7 +30,7 @@ Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 
 def batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[Batch]:
-    """What each batch gives, in order; a few batches are under way at a time."""
+    """Yield the result of each batch in order; a few batches are in progress at a time."""
     stop = Event()
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in crew:
@@ -80,7 +80,7 @@ def _predictions(scores: npt.NDArray[Any]) -> Int:
 
 
 def batch_size(most: int, spec: InputSpec) -> int:
-    """As many images as an engine likes; fewer where they are large."""
+    """Return the engine's preferred batch size, or less for large images."""
     size, each = most, math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
     while size > FEWEST and size * each > BATCH_BYTES:
         size //= 2

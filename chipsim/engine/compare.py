@@ -1,4 +1,4 @@
-"""The chip against the ONNX model: every level of every layer, then the scores, on every image."""
+"""Compare the chip with the ONNX model: every level of every layer, then the scores, for each image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
+from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.qonnx_ops import rewrite
 
 #: images compared at a time
@@ -51,7 +52,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was compared, and the first difference if there is one."""
+    """The result of a comparison, with the first difference if there is one."""
 
     images: int
     populations: tuple[str, ...]  # compared level by level
@@ -69,13 +70,12 @@ def compare(
     mapping: Mapping | str | Path,
     model: str | Path,
     dataset: Dataset | str | Path,
+    options: DataOptions | None = None,
     *,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[DataKeywords],
 ) -> Comparison:
-    """Run both and compare, image by image, in the order of the layers.
+    """Compare every level and score of a mapping with the ONNX model, image by image.
 
     Scores of a certified mapping must be equal to the bit; those of a tested one within float rounding.
 
@@ -85,7 +85,7 @@ def compare(
         The model is not the one that was compiled.
     """
     mapping = open_mapping(mapping)
-    dataset = open_dataset(dataset, split, data_dir, limit)
+    dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
     reference = _reference(mapping, Path(model), [entry.tensor for entry in watched])
@@ -123,7 +123,7 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
     if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
         raise InputError(
             str(path),
-            "is not the model that was compiled: its SHA-256 differs; compile it, or name the right one",
+            "is not the model that the mapping was compiled from: its SHA-256 differs; pass that model, or compile this one",
             code="model-differs",
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
@@ -133,7 +133,7 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]
     if missing:
-        raise InputError(str(path), f"has no tensor {missing[0]!r}, which the mapping names", code="model-differs")
+        raise InputError(str(path), f"has no tensor {missing[0]!r}, which the mapping refers to", code="model-differs")
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
     wanted = [mapping.output_tensor, *tensors]
     name = mapping.input.name
@@ -161,7 +161,7 @@ def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[np
         except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
             if size > 0 or len(images) == 1:
                 raise InputError(
-                    str(path), f"onnxruntime does not run it ({' '.join(str(error).split())[:160]})", code="model-run"
+                    str(path), f"onnxruntime cannot run it ({' '.join(str(error).split())[:160]})", code="model-run"
                 ) from None
         return parts(images, 1)  # a reshape to one image, say
 

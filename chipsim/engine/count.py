@@ -1,4 +1,4 @@
-"""Counters: every one of them is linear in how often each source fired."""
+"""Count spikes, SOPs and events; every count is linear in how often each source fired."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import Mapping
+from chipsim.mapping.totals import axon_synapses
 
 Int = npt.NDArray[np.int64]
 Counts32 = npt.NDArray[np.int32]
@@ -44,7 +45,7 @@ IMAGE_COUNTS = tuple(entry.name for entry in fields(ImageCounts))
 
 
 def count(m: Mapping, totals: Int, arrivals: Int | None = None) -> Counts:
-    """Count a run from how often each source fired and, where not all of that arrives, how often each axon held a bit."""
+    """Count a run from how often each source fired and, if spikes are lost, how often each axon was set."""
     arrivals = totals[m.axon_source] if arrivals is None else arrivals
     paper = m.dense_fanout.astype(np.int64)
     return Counts(
@@ -58,7 +59,7 @@ def count(m: Mapping, totals: Int, arrivals: Int | None = None) -> Counts:
 
 
 def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None = None) -> ImageCounts:
-    """Count each image from the spikes (sources, images), a core at a time; ``latch`` gives the bits of some axons."""
+    """Count each image from the spikes (sources, images), core by core; ``latch`` returns the bits of some axons."""
     images = spikes.shape[1]
     fired, sops, events = (np.zeros((images, m.cores), np.int32) for _ in range(3))
     weight = synapses(m).astype(np.int32)
@@ -74,7 +75,7 @@ def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None 
 
 
 def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.uint8]) -> Int:
-    """Count the paper's SOPs of each image, a share of the sources (or values) at a time."""
+    """Count the paper SOPs of each image, some of the sources (or values) at a time."""
     paper = np.zeros(fired.shape[1])
     for start in range(0, len(fired), SHARE):
         part = slice(start, start + SHARE)
@@ -83,13 +84,13 @@ def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.uint8]
 
 
 def synapses(m: Mapping) -> Int:
-    """Non-zero weights in the row of each axon."""
-    rows = np.concatenate([np.count_nonzero(m.crossbar(k), axis=1) for k in range(len(m.crossbar_shape))])
+    """Count the synapses of each axon of a mapping, (A,)."""
+    rows = np.concatenate([axon_synapses(m.crossbar(k)) for k in range(len(m.crossbar_shape))])
     first = np.concatenate([[0], np.cumsum(m.crossbar_shape[:, 0])])[m.core_crossbar]
     core = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
     return np.asarray(rows[np.arange(len(m.axon_source)) - m.axon_offset[core] + first[core]], np.int64)
 
 
 def sums(values: Int, offset: Int) -> Int:
-    """Sums of the values between the offsets; a core without axons has 0."""
+    """Sum the values between consecutive offsets; an empty range gives 0."""
     return np.asarray(np.diff(np.concatenate([[0], np.cumsum(values)])[offset]), np.int64)

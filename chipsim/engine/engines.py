@@ -1,58 +1,26 @@
-"""Which engine runs a mapping: both give the same potentials and counts, one of them many times sooner."""
+"""Select the engine that executes a mapping; both give the same potentials and counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.machine import Machine, Spikes, load
-from chipsim.errors import UsageError
+from chipsim.engine.protocol import Engine, Worker
 from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
+from chipsim.options import check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAMES = ("fast", "reference")
-
-
-class Worker(Protocol):
-    """One thread's share of an engine."""
-
-    def batch(
-        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
-    ) -> tuple[Int, ImageCounts | None]:
-        """Potentials (images, outputs) of images, the data set's from ``first``, and counts by image where asked for.
-
-        ``stop`` is asked now and then; if it says yes the batch may be left unfinished. ``pixels``: the images hold nothing
-        but whole numbers from 0 to 255.
-        """
-
-
-class Engine(Protocol):
-    """A chip with a mapping loaded, by one of the two engines."""
-
-    @property
-    def name(self) -> str:
-        """As the command line calls it."""
-
-    @property
-    def batch(self) -> int:
-        """Images that it likes to get at a time."""
-
-    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
-        """Return a share for one thread."""
-
-    def counts(self, workers: Sequence[Worker]) -> Counts:
-        """Count what all workers did."""
-
 
 class ReferenceEngine:
-    """The plain one, `chipsim.engine.machine`: it reads like the data sheet, and the other one is held against it."""
+    """The cycle-by-cycle specification, `chipsim.engine.machine`; the fast engine is tested against it."""
 
     name = "reference"
     batch = 100
@@ -61,11 +29,11 @@ class ReferenceEngine:
         self.machine, self.host = load(mapping), host
 
     def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
-        """Return a share for one thread."""
+        """Return a worker for one thread."""
         return _ReferenceWorker(self.machine, self.host, noise, seed, per_image)
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
-        """Count what all workers did."""
+        """Return the counts of all workers together."""
         mine = [worker for worker in workers if isinstance(worker, _ReferenceWorker)]
         return count(
             self.machine.mapping,
@@ -105,16 +73,8 @@ class _ReferenceWorker:
         return potentials, count_images(self.machine.mapping, spikes, latch) if self.per_image else None
 
 
-def check_engine(name: str) -> None:
-    """Refuse a name that is no engine's."""
-    if name not in NAMES:
-        raise UsageError(
-            "--engine", f"{name!r} is no engine; allowed: {', '.join(NAMES)}", code="engine-unknown", found=name
-        )
-
-
 def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None]) -> Engine:
-    """Load an engine; where the fast one cannot be had, say so and load the other.
+    """Load an engine; if the fast one is not available, warn and load the reference engine.
 
     Raises
     ------
@@ -126,17 +86,17 @@ def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable
         found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host)
         if not isinstance(found, str):
             return found
-        warn(f"engine fast: {found}; the reference engine runs instead: the same results, many times slower")
+        warn(f"fast engine not available: {found}; using the reference engine (same results, much slower)")
     return ReferenceEngine(mapping, host)
 
 
 def _fast(damage: Damage, host: Host) -> Engine | str:
     """The fast engine, or why there is none."""
     if damage.dropped is not None:
-        return "it adds up spikes that packets lost one by one would tell apart"
+        return "it does not support dropped packets"
     wraps = damage.wraps
     if wraps.any():
-        return f"a broken weight may take a potential of core {int(wraps.argmax())} beyond its bits"
+        return f"a faulty weight may overflow a potential of core {int(wraps.argmax())}"
     try:
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:

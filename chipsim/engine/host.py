@@ -1,4 +1,4 @@
-"""The host beside the chip: encoder, noise, read-out."""
+"""Run the parts of a network that stay on the host: encoder, noise, readout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORT_TYPES = {
 
 
 def session(content: bytes, what: str, plain: bool = True) -> Any:
-    """Return an onnxruntime session on one thread, every graph optimisation off unless it is not to be ``plain``.
+    """Return an onnxruntime session on one thread, without graph optimisation if ``plain``.
 
     Raises
     ------
@@ -40,9 +40,9 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
         try:
             proto = onnx.load_model_from_string(content)
         except Exception as error:  # noqa: BLE001  # protobuf raises several types
-            raise MappingError(what, f"is no ONNX model ({error})", code="map-onnx") from None
+            raise MappingError(what, f"is not an ONNX model ({error})", code="map-onnx") from None
         if _reaches_out(proto):
-            raise MappingError(what, "reaches for external data; a .map holds all of its own", code="map-onnx")
+            raise MappingError(what, "refers to external data; a .map must contain all of its data", code="map-onnx")
     options = ort.SessionOptions()
     if plain:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -52,7 +52,7 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         reason = " ".join(str(error).split())[:120]
-        raise MappingError(what, f"is not a model that onnxruntime takes ({reason})", code="map-onnx") from None
+        raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None
 
 
 def _reaches_out(message: Any) -> bool:
@@ -70,18 +70,18 @@ def _reaches_out(message: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Host:
-    """Runs the encoder and the read-out of a mapping, on any number of images at once."""
+    """Runs the encoder and the readout of a mapping on any number of images."""
 
     mapping: Mapping
     encoder: Any
     readout: Any
 
     def spikes(self, images: Array) -> npt.NDArray[np.uint8]:
-        """Encoder spikes, uint8 (E, images): neuron i of a feature fires iff its level is above i."""
+        """Return the encoder's spikes, uint8 (E, images): neuron i of a feature fires iff its level is above i."""
         population = self.mapping.encoder
         if self.encoder is None:
             if not np.isin(images, (0, 1)).all():
-                raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
+                raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
@@ -97,7 +97,7 @@ class Host:
 
 
 def refuse_no_level(levels: Array) -> None:
-    """Refuse images of which the encoder says that a value is no pixel (FORMAT.md).
+    """Refuse images for which the encoder reports that a value is not a pixel (FORMAT.md).
 
     Raises
     ------
@@ -106,14 +106,14 @@ def refuse_no_level(levels: Array) -> None:
     if levels.dtype.kind == "i" and (levels == NO_LEVEL).any():
         raise InputError(
             "images",
-            "hold values that are no whole pixels from 0 to 255, and the network takes pixels as they are; "
-            "give uint8 images, or compile with --encoder host",
+            "contain values other than whole numbers from 0 to 255, and this mapping takes raw pixels; "
+            "pass uint8 images, or compile with --encoder host",
             code="data-not-pixels",
         )
 
 
 def load_host(mapping: Mapping) -> Host:
-    """Load the two ends of a mapping, and see that their names are what the format promises."""
+    """Load the encoder and the readout of a mapping, and check their names and shapes."""
     encoder = session(mapping.encoder_onnx, "encoder.onnx") if mapping.encoder_onnx is not None else None
     readout = session(mapping.readout_onnx, "readout.onnx")
     outputs = next(math.prod(layer.shape) for layer in mapping.layers if layer.levels == 0)
@@ -147,7 +147,7 @@ def _keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
 
 
 def run_model(model: Any, result: str, source: str, value: Array, what: str, shape: tuple[int, ...]) -> Array:
-    """Run a model on images, one at a time where its batch axis is 1; the result has ``shape`` or is refused."""
+    """Run a model on images, one at a time if its batch axis is 1, and check the shape of the result."""
     fixed = model.get_inputs()[0].shape[0] == 1 and len(value) > 1
     try:
         if fixed:
@@ -158,13 +158,17 @@ def run_model(model: Any, result: str, source: str, value: Array, what: str, sha
         raise MappingError(what, f"cannot be run ({' '.join(str(error).split())[:120]})", code="map-onnx") from None
     if out.shape != shape:
         raise MappingError(
-            what, f"gives {out.shape}; mapping.yaml says {shape}", code="map-onnx", found=out.shape, allowed=shape
+            what,
+            f"returns shape {out.shape}; mapping.yaml specifies {shape}",
+            code="map-onnx",
+            found=out.shape,
+            allowed=shape,
         )
     return np.asarray(out)
 
 
 def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, seed: int) -> npt.NDArray[np.uint8]:
-    """Drop encoder spikes: one draw a (seed, image, source neuron), whatever the batch.
+    """Drop encoder spikes: one draw per (seed, image, source neuron), whatever the batch.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The chip at work, one frame a batch column: what its data sheet would say of a tick.
+"""Execute a mapping tick by tick, as a data sheet would describe it; a batch has one frame per column.
 
     for tick in frame:
         for cores whose frame is due:
@@ -67,7 +67,7 @@ class Bank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latches:
-    """What the axons hold, given what their sources sent."""
+    """The axon bits that result from the spikes of their sources."""
 
     source: npt.NDArray[np.int32]  # (axons,)
     held: npt.NDArray[np.int8] | None  # (axons,): `WORKS` or the bit that never changes; None: all work
@@ -94,7 +94,7 @@ class Machine:
     sources: int
 
     def step(self, encoder_spikes: Spikes, luck: Luck | None = None) -> tuple[Spikes, Int]:
-        """Run a batch of frames, every tick of them.
+        """Run all ticks of a batch of frames.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class Machine:
 
 
 def load(mapping: Mapping | Damage) -> Machine:
-    """Put a mapping on the chip: group the cores that hold the same crossbar and are due in the same tick."""
+    """Load a mapping: group the cores that hold the same crossbar and fire in the same tick."""
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
     mapping, wraps = damage.mapping, damage.wraps
     source_of_axon = np.empty(len(mapping.axon_source), np.int32)

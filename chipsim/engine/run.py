@@ -1,4 +1,4 @@
-"""Running a data set through a mapping, and what comes of it."""
+"""Execute a mapping on a data set, and collect the result."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.chip.avoid import Source as Broken
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
-from chipsim.engine.setup import Setup, check_options, open_dataset, set_up
+from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.engine.spool import Spool
-from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
+from chipsim.options import EngineOptions, RunKeywords, RunOptions, merged
 
 Int = npt.NDArray[np.int64]
 
@@ -51,7 +50,7 @@ class CoreCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
-    """What a run gave: the JSON, every table and every file are drawn from it. Counts are totals over the run."""
+    """The result of a run, from which the JSON, the tables and the files are made; counts are totals."""
 
     model_sha256: str
     chip: str
@@ -84,16 +83,16 @@ class RunResult:
 
     @property
     def image_paper_sops(self) -> Int | None:
-        """The paper's SOPs of each image; where asked for."""
+        """Paper SOPs of each image, if requested."""
         return None if self.by_image is None else self.by_image.paper_sops
 
     @property
     def images_per_second(self) -> float:
-        """Encoder through counters, without loading."""
+        """Throughput from the encoder to the counters, without loading."""
         return self.images / self.run_seconds
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run's JSON: means an image, totals a core."""
+        """Return the run's JSON: means per image, totals per core."""
         from dataclasses import asdict
 
         n = self.images
@@ -130,20 +129,12 @@ class RunResult:
 def run(
     mapping: Mapping | str | Path,
     dataset: Dataset | str | Path,
+    options: RunOptions | None = None,
     *,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    threads: int | None = None,
-    batch: int | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
     per_image: bool = False,
-    engine: str = "fast",
-    faults: Source | None = None,
-    avoid: Broken | None = None,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[RunKeywords],
 ) -> RunResult:
     """Execute a mapping on a data set.
 
@@ -151,22 +142,13 @@ def run(
     ----------
     mapping : Mapping or path
     dataset : Dataset, name or path
-    threads : int, optional
-        All processors by default. Neither it nor ``batch`` nor ``engine`` changes any result.
-    batch : int, optional
-        Images at a time; by default what the engine likes.
-    noise : float
-        Probability with which each encoder spike is lost.
+    options, **keywords
+        One `RunOptions`, or its fields as keywords: ``run("lenet.map", "mnist", limit=100)``.
     per_image : bool
-        Count each image too, a core at a time: `RunResult.by_image`.
-    engine : {"fast", "reference"}
-    faults : path, dict or Faults, optional
-        What is broken on the chip, unknown to whoever compiled the mapping: docs/faults.md. ``seed`` is that of rates which
-        have none.
-    avoid : path or dict, optional
-        Dead cores and links of a chip; a mapping that does not avoid them is refused.
+        Count spikes and operations of each image as well, core by core: `RunResult.by_image`.
     warn : callable, optional
-        Told in one line where the fast engine cannot be had and the reference engine runs; standard error by default.
+        Called with one line if the fast engine is not available and the reference engine runs; by default the line is
+        printed on standard error.
     progress : callable, optional
         Called with (images done, images in all).
 
@@ -174,32 +156,27 @@ def run(
     ------
     UsageError, InputError, MappingError
     """
-    check_options(threads, batch, noise, seed)
-    setup = set_up(mapping, noise=noise, seed=seed, faults=faults, avoid=avoid)
-    data = open_dataset(dataset, split, data_dir, limit)
-    return execute(
-        setup, data, threads=threads, batch=batch, per_image=per_image, engine=engine, warn=warn, progress=progress
-    )
+    options = merged(options or RunOptions(), keywords)
+    setup, data = set_up(mapping, options), open_dataset(dataset, options)
+    return execute(setup, data, options, per_image=per_image, warn=warn, progress=progress)
 
 
 def execute(
     setup: Setup,
     dataset: Dataset,
+    options: EngineOptions,
     *,
-    threads: int | None = None,
-    batch: int | None = None,
     per_image: bool = False,
-    engine: str = "fast",
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
-    """`run`, of what is set up and open already."""
+    """Like `run`, for a mapping and images that are loaded already."""
     start = time.perf_counter()
     mapping, host = setup.mapping, setup.host
-    chosen = load_engine(engine, setup.damage, host, warn or _warn)
+    chosen = load_engine(options.engine, setup.damage, host, warn or _warn)
     load_seconds = setup.seconds + time.perf_counter() - start
-    workers = threads or processors()
-    size = batch or batch_size(chosen.batch, mapping.input)
+    workers = options.threads or processors()
+    size = options.batch or batch_size(chosen.batch, mapping.input)
     crew = [chosen.worker(setup.noise, setup.seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     relays = np.flatnonzero(mapping.relay_cores)

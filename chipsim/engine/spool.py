@@ -1,4 +1,4 @@
-"""Arrays of one row an image that may outgrow memory: beyond a size they lie in a temporary file."""
+"""Collect arrays with one row per image; large ones are kept in a temporary file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IN_MEMORY = 64 << 20
 
 
 class Spool:
-    """Collects rows in order."""
+    """An array that grows by rows."""
 
     def __init__(self) -> None:
         self._parts: list[npt.NDArray[Any]] = []
@@ -35,7 +35,7 @@ class Spool:
             self._spill()
 
     def array(self) -> npt.NDArray[Any]:
-        """Return all rows; of a file they are mapped, not read."""
+        """Return all rows; those in a file are memory-mapped."""
         if self._file is None:
             return np.concatenate(self._parts)
         self._spill()
@@ -52,7 +52,7 @@ class Spool:
         except OSError as error:
             raise InputError(
                 tempfile.gettempdir(),
-                f"cannot hold the results of so many images: {error.strerror}; free some space, or set TMPDIR",
+                f"has no room for the results: {error.strerror}; free some space, or set TMPDIR",
                 code="output-unwritable",
             ) from None
         self._parts, self._held = [], 0

@@ -1,20 +1,21 @@
-"""Accuracy against the rate of a fault, over several seeds."""
+"""Measure accuracy against the rate of a fault, over several seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from chipsim.datasets import Dataset
 from chipsim.engine.run import run
-from chipsim.engine.setup import check_options, open_dataset, open_mapping
+from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping
+from chipsim.options import EngineKeywords, EngineOptions, RunOptions, check_seed, merged
 
 #: kinds that say what a place is stuck at
 STUCK = ("stuck_synapses", "stuck_axons")
@@ -106,66 +107,84 @@ def sweep(
     dataset: Dataset | str | Path,
     faults: Sequence[str],
     rates: Sequence[float],
+    options: EngineOptions | None = None,
     *,
     seeds: int = 5,
     seed: int = 0,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    threads: int | None = None,
-    engine: str = "fast",
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[EngineKeywords],
 ) -> Sweep:
     """Run a data set at each rate of each fault with each seed.
 
     Parameters
     ----------
     faults : sequence of str
-        Kinds of a faults file (`ALL` are the single ones): ``noise`` is that of every layer, ``noise=NAME`` of one,
-        ``stuck_axons=1`` says what they are stuck at, and without it both are done; ``all`` is everything.
+        Kinds of a faults file (`ALL` lists them): ``noise`` affects every layer and ``noise=NAME`` one of them;
+        ``stuck_axons=1`` sets the value that bits are stuck at, and without it both are run; ``all`` means every kind.
     rates : sequence of float
         0 to 1.
-    seeds : int
-        How many; ``seed`` is the first.
+    options, **keywords
+        One `EngineOptions`, or its fields as keywords.
+    seeds, seed : int
+        Number of seeds, and the first of them.
 
     Raises
     ------
     UsageError, InputError, MappingError
     """
+    options = merged(options or EngineOptions(), keywords)
     kinds = parse_faults(faults)
-    check_options(threads, None, 0.0, seed)
-    check_options(threads, None, 0.0, seed + max(seeds, 1) - 1)
-    for rate in rates:
-        if not 0 <= rate <= 1:
-            raise UsageError("--rates", f"{rate} is no rate; allowed: 0 to 1", code="rate-range", found=rate, allowed=[0, 1])
-    if seeds < 1 or not rates:
-        raise UsageError("--seeds" if seeds < 1 else "--rates", "at least one is needed", code="sweep-empty")
+    _check_runs(rates, seeds, seed)
     program = open_mapping(mapping)
     _check_layers(kinds, program)
-    data = open_dataset(dataset, split, data_dir, limit)
+    data = open_dataset(dataset, options)
     if data.labels is None:
-        raise InputError(data.name, "has no labels, and a sweep measures accuracy", code="data-labels")
-    told: set[str] = set()
-
-    def once(text: str) -> None:
-        if text not in told:
-            told.add(text)
-            _say(warn, text)
+        raise InputError(data.name, "has no labels; a sweep measures accuracy and needs them", code="data-labels")
+    given, tell = RunOptions(**vars(options)), _once(warn)
 
     def accuracy(broken: dict[str, Any] | None) -> float:
-        found = run(program, data, threads=threads, engine=engine, faults=broken, warn=once).accuracy
+        found = run(program, data, replace(given, faults=broken), warn=tell).accuracy
         assert found is not None
         return found
 
     healthy = accuracy(None)
-    todo = list(_runs(kinds, list(dict.fromkeys(rates)), range(seed, seed + seeds)))
+    todo = [(kind, rate, number) for kind in kinds for rate in dict.fromkeys(rates) for number in range(seed, seed + seeds)]
     points = []
     for done, (kind, rate, number) in enumerate(todo):
         points.append(Point(kind, rate, number, accuracy(faults_of(kind, rate, number)) if rate else healthy))
         if progress is not None:
             progress(done + 1, len(todo))
     return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, tuple(points))
+
+
+def _check_runs(rates: Sequence[float], seeds: int, seed: int) -> None:
+    """Refuse rates that are no probability, and an empty sweep."""
+    check_seed(seed)
+    check_seed(seed + max(seeds, 1) - 1)
+    for rate in rates:
+        if not 0 <= rate <= 1:
+            raise UsageError("--rates", f"is {rate}; allowed: 0 to 1", code="rate-range", found=rate, allowed=[0, 1])
+    if seeds < 1 or not rates:
+        raise UsageError("--seeds" if seeds < 1 else "--rates", "at least one is required", code="sweep-empty")
+
+
+def _once(warn: Callable[[str], None] | None) -> Callable[[str], None]:
+    """Pass each warning on once; by default to standard error."""
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            (warn or _print)(text)
+
+    return tell
+
+
+def _print(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _check_layers(kinds: Sequence[str], m: Mapping) -> None:
@@ -183,24 +202,8 @@ def _check_layers(kinds: Sequence[str], m: Mapping) -> None:
             )
 
 
-def _say(warn: Callable[[str], None] | None, text: str) -> None:
-    import sys
-
-    if warn is None:
-        print(text, file=sys.stderr)  # noqa: T201
-    else:
-        warn(text)
-
-
-def _runs(kinds: Sequence[str], rates: Sequence[float], seeds: range) -> Iterator[tuple[str, float, int]]:
-    for kind in kinds:
-        for rate in rates:
-            for number in seeds:
-                yield kind, rate, number
-
-
 def faults_of(kind: str, rate: float, seed: int) -> dict[str, Any]:
-    """What a faults file says for one run of a sweep."""
+    """Return the content of a faults file for one run of a sweep."""
     name, _, value = kind.partition("=")
     if name == "noise" and value:
         return {"noise": {value: rate}, "seed": seed}
@@ -209,7 +212,7 @@ def faults_of(kind: str, rate: float, seed: int) -> dict[str, Any]:
 
 
 def parse_faults(names: Sequence[str]) -> tuple[str, ...]:
-    """Kinds to sweep, each once, as the CSV calls them; names may be joined by commas and written with a dash.
+    """Parse kinds of faults, each once; names may be joined by commas and written with dashes.
 
     Raises
     ------
@@ -229,19 +232,19 @@ def parse_faults(names: Sequence[str]) -> tuple[str, ...]:
         else:
             raise UsageError(
                 "--fault",
-                f"{text!r} is no kind of fault; allowed: all, {', '.join(KINDS)}, noise=LAYER, "
+                f"unknown fault {text!r}; expected all, {', '.join(KINDS)}, noise=LAYER, "
                 f"{' and '.join(f'{kind}=0 or =1' for kind in STUCK)}",
                 code="fault-unknown",
                 found=text,
                 allowed=["all", *KINDS],
             )
     if not found:
-        raise UsageError("--fault", "at least one is needed", code="sweep-empty")
+        raise UsageError("--fault", "at least one is required", code="sweep-empty")
     return tuple(dict.fromkeys(found))
 
 
 def parse_rates(text: str) -> tuple[float, ...]:
-    """Rates that stand in a row, with commas between them.
+    """Parse a comma-separated list of rates.
 
     Raises
     ------
@@ -252,5 +255,5 @@ def parse_rates(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            "--rates", f"{text!r} is no list of rates; allowed: numbers from 0 to 1, as in 0,0.01,0.1", code="rate-range"
+            "--rates", f"is {text!r}; allowed: numbers from 0 to 1, such as 0,0.01,0.1", code="rate-range"
         ) from None

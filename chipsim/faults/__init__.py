@@ -1,4 +1,4 @@
-"""What breaks on a chip, and what of a mapping it hits: docs/faults.md."""
+"""Faults of a chip, and their effect on a mapping: docs/faults.md."""
 
 from chipsim.faults.damage import NEVER, NO_LUCK, THROUGH, WORKS, Damage, Luck, unharmed, wrap
 from chipsim.faults.inflict import inflict, spiking

@@ -1,4 +1,4 @@
-"""Faults as they lie in one mapping: what a core, an axon, a neuron, a weight is, now that some are broken."""
+"""A mapping with the faults of its chip applied: broken cores, axons, neurons and weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THROUGH: Final = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Spikes of a layer's neurons that are lost, one draw a (seed, element, image), before fan-out."""
+    """Loss of a layer's spikes before fan-out, with one draw per (seed, element, image)."""
 
     layer: str
     rate: float
@@ -34,14 +34,14 @@ class Noise:
     element: Int  # (neurons,): which element of the layer each is
 
     def lost(self, image: int) -> Bools:
-        """Which neurons' spikes are lost in an image, (neurons,)."""
+        """Return which neurons' spikes are lost in an image, (neurons,)."""
         drawn = draw(self.seed, stream(f"noise {self.layer}"), int(self.element.max(initial=-1)) + 1, image=image)
         return below(drawn, self.rate)[self.element]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Luck:
-    """What is lost in some images of a data set."""
+    """The spikes and packets that are lost in some images of a data set."""
 
     sent: Bools | None = None  # (N, images): which neurons' spikes are sent; None: all
     arrive: Bools | None = None  # (axons, images): which packets arrive; None: all
@@ -52,7 +52,7 @@ NO_LUCK: Final = Luck()
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Packets that are lost, one draw a (seed, axon, image): an axon is one entry of its source's target table."""
+    """Loss of packets, with one draw per (seed, axon, image); an axon is one entry of its source's target table."""
 
     rate: float
     seed: int
@@ -63,7 +63,7 @@ class Dropped:
         return draw(self.seed, stream("dropped_packets"), self.axons, image=image)
 
     def arrive(self, first: int, images: int) -> Bools:
-        """Which packets arrive, (axons, images)."""
+        """Return which packets arrive, (axons, images)."""
         out = np.empty((images, self.axons), bool)
         for row in range(images):
             out[row] = ~below(self.drawn(first + row), self.rate)
@@ -97,7 +97,7 @@ class Damage:
         return Luck(self.sent(first, images) if self.noise else None, arrive)
 
     def sent(self, first: int, images: int) -> Bools:
-        """Which neurons' spikes are sent, (N, images): noise of the layers on the chip."""
+        """Return which neurons' spikes are sent, (N, images), after noise of the layers on the chip."""
         out = np.ones((images, self.mapping.neurons), bool)
         for row in range(images):
             for noise in self.noise:
@@ -120,7 +120,7 @@ class Damage:
 
 
 def unharmed(mapping: Mapping) -> Damage:
-    """A mapping on a chip on which everything works."""
+    """Return a mapping on a chip without faults."""
     outputs = next(int(np.prod(e.shape, dtype=np.int64)) for e in mapping.layers if e.levels == 0)
     axons, cores = len(mapping.axon_source), mapping.cores
     return Damage(
@@ -135,6 +135,6 @@ def with_arrays(mapping: Mapping, **arrays: npt.NDArray[Any]) -> Mapping:
 
 
 def wrap(potential: Int, bits: int) -> Int:
-    """Two's complement of so many bits: what an adder without a guard leaves, in whatever order it adds."""
+    """Wrap sums to two's complement of ``bits`` bits, as an adder without saturation does."""
     half = 1 << (bits - 1)
     return np.asarray(((potential + half) & ((1 << bits) - 1)) - half)

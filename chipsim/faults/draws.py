@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but the seed, the place and the image.
+"""Draw random numbers that depend only on the seed, the place and the image.
 
 One Philox generator a (seed, image, stream): a *stream* is a kind of fault, and for what sits in a core that core's place on
 the grid. Its n-th number is the n-th place's, so neither batches, threads, engines nor other faults move a draw. A place

@@ -1,4 +1,4 @@
-"""Faults and a mapping to a `Damage`: one after the other, what outweighs another last."""
+"""Apply faults to a mapping, in order of precedence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
-    """Find out what of a mapping is broken.
+    """Return the mapping with the faults applied.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def _crossbars(places: Places, summary: dict[str, Any]) -> dict[str, npt.NDArray
 
 
 def spiking(m: Mapping) -> list[str]:
-    """Names of what sends spikes, which noise can take away: the encoder first, then layers on the chip."""
+    """Return the names of the populations that send spikes: the encoder, then layers on the chip."""
     return [m.encoder.name, *(layer.name for layer in m.layers if layer.levels)]
 
 
@@ -187,7 +187,7 @@ def _noise(places: Places, summary: dict[str, Any]) -> tuple[tuple[float, int] |
         if m.encoder.name in rates:
             raise InputError(
                 places.faults.at("noise", m.encoder.name),
-                f"noise: {m.encoder.name} is the encoder, which has a rate of its own; keep one of the two",
+                f"noise: {m.encoder.name} is the encoder, which has its own entry; remove one of the two",
                 code="faults-contradiction",
             )
         rates = {m.encoder.name if name == "encoder" else name: rate for name, rate in rates.items()}

@@ -1,4 +1,4 @@
-"""Where faults lie: from a list of places, or from a rate, to cores, axons, neurons and bits of a mapping.
+"""Find the cores, axons, neurons and bits of a mapping that a list of places or a rate of faults hits.
 
 Places are those of the silicon, used by the mapping or not: a fault in what nobody uses does nothing, and a place that the
 chip does not have is an error. Each function gives what of it the mapping uses.
@@ -113,7 +113,7 @@ class Places:
                 if found is not None and mask[found] >> place.bit & 1:
                     raise InputError(
                         self.faults.at(*where),
-                        f"{path(where)} turns over a bit that stands in the list already; keep one of the two",
+                        f"{path(where)} flips a bit that is listed already; remove one of the two",
                         code="faults-contradiction",
                     )
                 if found is not None:
@@ -183,7 +183,7 @@ class Places:
         if before != at:
             raise InputError(
                 self.faults.at(*where),
-                f"{path(where)} is stuck at {at} and at {before} in {path((where[0], first))}; keep one of the two",
+                f"{path(where)} is stuck at {at} and at {before} in {path((where[0], first))}; remove one of the two",
                 code="faults-contradiction",
                 found=[before, at],
             )

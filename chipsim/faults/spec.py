@@ -1,4 +1,4 @@
-"""What can break, as the content of a faults file: each kind a list of places, or a rate with a seed."""
+"""The content of a faults file: for each kind of fault a list of places, or a rate with a seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Stuck = Literal[0, 1]
 def _core(value: Any) -> int | tuple[int, int]:
     ends = value if isinstance(value, list | tuple) else [value]
     if any(type(n) is not int or not 0 <= n < 1 << 31 for n in ends) or (ends is value and len(ends) != 2):
-        raise ValueError("allowed: a core's number in the mapping, or its place [x, y]")
+        raise ValueError("allowed: a core's number in the mapping, or its position [x, y]")
     return (int(ends[0]), int(ends[1])) if ends is value else int(value)
 
 
@@ -121,7 +121,7 @@ LinkEntry = Annotated[_RateOnly | Annotated[tuple[Link, ...], _Many, Tag("<place
 
 
 class Faults(_Strict):
-    """All that is broken; docs/faults.md says what each does."""
+    """All faults of a chip; docs/faults.md describes the effect of each."""
 
     seed: Seed | None = None  # of rates that have none; None: the run's
     noise: NoiseEntry | None = None
@@ -152,7 +152,7 @@ Source = str | Path | Mapping[str, Any] | Faults | Document[Faults]
 
 
 def load_faults(source: Source) -> Document[Faults]:
-    """Read a faults file, or take a dictionary that says the same.
+    """Read a faults file, or a dictionary with the same content.
 
     Raises
     ------

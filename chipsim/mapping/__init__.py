@@ -1,5 +1,7 @@
-"""The ``.map`` format: what it holds (`program`), its page (``FORMAT.md``), reading, writing and validation."""
+"""Mappings and the ``.map`` format: content (`program`), specification (``FORMAT.md``), reading, writing, building."""
 
+from chipsim.mapping.builder import MappingBuilder
+from chipsim.mapping.groups import NeuronGroup, Neurons
 from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Population, pack_crossbar, unpack_crossbar
 from chipsim.mapping.read import read_mapping
 from chipsim.mapping.validate import validate_mapping
@@ -10,6 +12,9 @@ __all__ = [
     "InputSpec",
     "Layer",
     "Mapping",
+    "MappingBuilder",
+    "NeuronGroup",
+    "Neurons",
     "Population",
     "pack_crossbar",
     "read_mapping",

@@ -77,13 +77,15 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[
             names = [entry.filename for entry in entries]
             unknown = sorted(set(names) - needed - optional)
             if unknown or len(set(names)) != len(names):
-                raise damaged(path, f"holds members that a {kind} has not: {', '.join(unknown)[:100] or 'one twice'}")
+                raise damaged(path, f"contains unexpected members: {', '.join(unknown)[:100] or 'a duplicate'}")
             missing = sorted(needed - set(names))
             if missing:
-                raise damaged(path, f"lacks {missing[0]}")
+                raise damaged(path, f"has no {missing[0]}")
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                    raise damaged(path, f"{entry.filename} is compressed or encrypted; a {kind} stores its members")
+                    raise damaged(
+                        path, f"{entry.filename} is compressed or encrypted; members of a {kind} are stored as they are"
+                    )
                 if entry.file_size != entry.compress_size:
                     raise damaged(path, f"{entry.filename} declares two sizes")
             if sum(entry.file_size for entry in entries) > size:
@@ -96,7 +98,7 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[
     except _UNREADABLE as error:
         raise MappingError(
             str(path),
-            f"is no {kind}, or damaged ({' '.join(str(error).split())[:100]}); compile it again",
+            f"is not a {kind}, or is damaged ({' '.join(str(error).split())[:100]}); compile it again",
             code="map-damaged",
         ) from None
 
@@ -148,13 +150,13 @@ def array(path: str | Path, name: str, content: bytes, dtype: str, said: str, sh
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise damaged(path, f"arrays/{name}.npy has no readable header ({str(error)[:80]})") from None
     if fortran or tuple(found) != shape or own != np.dtype(dtype) or said != dtype:
-        raise damaged(path, f"arrays/{name}.npy is {own} {found}; mapping.yaml and the format say {dtype} {shape}")
+        raise damaged(path, f"arrays/{name}.npy is {own} {found}; expected {dtype} {shape}")
     count = 1
     for length in shape:
         count *= length
     data = content[stream.tell() :]
     if len(data) != count * own.itemsize:
-        raise damaged(path, f"arrays/{name}.npy has not the bytes that its shape needs")
+        raise damaged(path, f"arrays/{name}.npy does not have the size that its shape implies")
     return np.frombuffer(data, own).reshape(shape)
 
 
@@ -166,4 +168,4 @@ def digest(content: bytes) -> dict[str, Any]:
 def check_digest(path: str | Path, name: str, content: bytes, size: int, sha256: str) -> None:
     """Refuse a member that is not the one that the directory lists."""
     if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
-        raise damaged(path, f"{name} is not the one that mapping.yaml lists")
+        raise damaged(path, f"{name} does not match the size and SHA-256 in mapping.yaml")

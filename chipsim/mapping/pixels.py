@@ -1,4 +1,4 @@
-"""From the images of a data set to the model's input: the pixel rule of FORMAT.md."""
+"""Convert images of a data set to the model's input by the pixel rule of FORMAT.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
     images = images.reshape(count, *spec.shape)
     if images.dtype == wanted:
         if wanted.kind == "f" and not np.isfinite(images).all():
-            raise InputError(name, "images holds NaN or infinity", code="data-not-finite")
+            raise InputError(name, "images contain NaN or infinity", code="data-not-finite")
         return np.ascontiguousarray(images)
     if images.dtype == np.uint8 and wanted.kind == "f":
         return pixels(images, spec).astype(wanted)

@@ -1,4 +1,4 @@
-"""What a chip is told to do: the content of a ``.map`` as frozen values.
+"""The content of a ``.map`` as frozen values.
 
 ``FORMAT.md`` beside this file is the specification; the names here are its names.
 """
@@ -76,7 +76,7 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Layer(Population):
-    """A population on the chip, with what the compiler says of it.
+    """A population on the chip, with figures from the compiler.
 
     ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires.
     """

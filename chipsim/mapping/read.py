@@ -1,4 +1,4 @@
-"""Reading a ``.map`` that anyone may have written, or damaged."""
+"""Read and check a ``.map`` from an untrusted source."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def read_mapping(path: str | Path) -> Mapping:
     )
     validate_mapping(mapping)
     if totals(mapping) != manifest.totals.model_dump():
-        raise archive.damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays hold {totals(mapping)}")
+        raise archive.damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays give {totals(mapping)}")
     return mapping
 
 
 def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, bytes]) -> None:
     if set(manifest.arrays) != set(ARRAYS):
-        raise archive.damaged(path, "its directory of arrays is not the format's")
+        raise archive.damaged(path, "its list of arrays does not match the format")
     if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
-        raise archive.damaged(path, "its directory of files is not what it holds")
+        raise archive.damaged(path, "its list of files does not match its members")
     listed: dict[str, ArrayEntry | FileEntry] = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
     listed.update(manifest.files.items())
     for name, entry in listed.items():

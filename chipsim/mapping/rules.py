@@ -1,4 +1,4 @@
-"""How a rule of FORMAT.md is said to be broken."""
+"""Report the rule of FORMAT.md that a mapping breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema of ``mapping.yaml``: every key of FORMAT.md, and none besides."""
+"""The schema of ``mapping.yaml``: exactly the keys of FORMAT.md."""
 
 from __future__ import annotations
 

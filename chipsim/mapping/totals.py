@@ -1,4 +1,4 @@
-"""What a mapping adds up to."""
+"""Synapse counts and totals of a mapping."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from chipsim.mapping.program import Mapping
 Int = npt.NDArray[np.int64]
 
 
+def axon_synapses(crossbar: npt.NDArray[np.int8]) -> Int:
+    """Count the synapses of each axon of a crossbar (axons, neurons), int64 (axons,): a synapse is a non-zero weight.
+
+    This is what one spike on the axon counts as in SOPs; every other count of synapses is derived from it.
+    """
+    return np.asarray(np.count_nonzero(crossbar, axis=1), np.int64)
+
+
 def crossbar_synapses(mapping: Mapping) -> Int:
-    """Non-zero weights of each distinct crossbar, int64 (K,)."""
-    return np.array([np.count_nonzero(mapping.crossbar(k)) for k in range(len(mapping.crossbar_shape))], np.int64)
+    """Count the synapses of each distinct crossbar, int64 (K,)."""
+    return np.array([axon_synapses(mapping.crossbar(k)).sum() for k in range(len(mapping.crossbar_shape))], np.int64)
 
 
 def core_synapses(mapping: Mapping) -> Int:
@@ -28,7 +36,7 @@ def layer_sums(mapping: Mapping, per_core: npt.NDArray[np.integer]) -> list[int]
 
 
 def totals(mapping: Mapping) -> dict[str, int]:
-    """The ``totals`` of ``mapping.yaml``: ``packets_max`` is one packet for each target entry, the host's included."""
+    """Return the ``totals`` of ``mapping.yaml``; ``packets_max`` counts one packet per target entry, the host's included."""
     return {
         "cores": mapping.cores,
         "cores_bound": sum(layer.bound for layer in mapping.layers),

@@ -1,4 +1,4 @@
-"""The rules of FORMAT.md, each checked on the whole mapping at once; those of what joins the cores stand in `wiring`."""
+"""Check a mapping against the rules of FORMAT.md; those for connections between cores are in `wiring`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def validate_mapping(mapping: Mapping) -> None:
 def _shapes(m: Mapping) -> None:
     """Dtypes, and shapes that agree with one another."""
     if set(m.arrays) != set(ARRAYS):
-        refuse("arrays", f"are {sorted(m.arrays)}; needed: {sorted(ARRAYS)}", "map-arrays")
+        refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(ARRAYS)}", "map-arrays")
     for name, dtype in ARRAYS.items():
         if str(m.arrays[name].dtype) != dtype:
             refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
@@ -46,7 +46,7 @@ def _shapes(m: Mapping) -> None:
     if m.encoder_onnx is None and math.prod(m.input.shape) != m.encoder_neurons:
         refuse(
             "input",
-            f"has shape {list(m.input.shape)}; needed: one value for each of {m.encoder_neurons} spikes",
+            f"has shape {list(m.input.shape)}; expected: one value for each of {m.encoder_neurons} spikes",
             "map-input",
         )
     cores = m.core_layer.size
@@ -75,7 +75,7 @@ def _shapes(m: Mapping) -> None:
     }
     for name, shape in wanted.items():
         if m.arrays[name].shape != shape:
-            refuse(name, f"has shape {m.arrays[name].shape}; needed: {shape}", "map-shape")
+            refuse(name, f"has shape {m.arrays[name].shape}; expected: {shape}", "map-shape")
     if not cores:
         refuse("mapping", "has no cores", "map-shape")
 
@@ -90,7 +90,7 @@ def _offsets(m: Mapping) -> None:
     for name, end in ends.items():
         offset = m.arrays[name]
         if offset[0] != 0 or offset[-1] != end or (np.diff(offset) < 0).any():
-            refuse(name, f"must rise from 0 to {end}", "map-offset")
+            refuse(name, f"must be non-decreasing from 0 to {end}", "map-offset")
 
 
 def _ranges(m: Mapping) -> None:
@@ -123,7 +123,7 @@ def _cores(m: Mapping) -> None:
     _, first = np.unique(place, return_index=True)
     twice = np.ones(m.cores, bool)
     twice[first] = False
-    check_cores(twice, m.core_position, "position of its own", "map-position", "one core a position")
+    check_cores(twice, m.core_position, "position in use", "map-position", "one core per position")
     _alive(m)
     check_cores(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-fold", list(chip.folds))
     check_cores(
@@ -149,8 +149,8 @@ def _alive(m: Mapping) -> None:
             reason = "cut off by dead links" if (x, y) in cut else "dead"
             refuse(
                 f"core {core}",
-                f"a core of {m.layers[m.core_layer[core]].name} stands at ({x}, {y}), which is {reason} on chip "
-                f"{chip.name!r}; compile it for that chip: qsnnc compile --avoid FILE.yaml",
+                f"a core of {m.layers[m.core_layer[core]].name} is at ({x}, {y}), which is {reason} on chip "
+                f"{chip.name!r}; recompile the network with qsnnc compile --avoid FILE.yaml",
                 "map-dead-core",
                 found=[x, y],
                 allowed="a core that works",
@@ -162,11 +162,11 @@ def _crossbars(m: Mapping) -> None:
     bad = (shape[:, 0] < 0) | (shape[:, 1] < 1) | ~np.isin(shape[:, 2], m.chip.weight_bits)
     bad |= (shape[:, :2] >= 1 << 24).any(axis=1)
     if bad.any():
-        refuse(f"crossbar {first_of(bad)}", f"has the impossible shape {shape[first_of(bad)].tolist()}", "map-crossbar")
+        refuse(f"crossbar {first_of(bad)}", f"has the invalid shape {shape[first_of(bad)].tolist()}", "map-crossbar")
     packed = (shape.prod(axis=1) + 7) // 8
     wrong = np.diff(m.crossbar_offset) != packed
     if wrong.any():
-        refuse(f"crossbar {first_of(wrong)}", "has not the bytes that its shape needs", "map-crossbar")
+        refuse(f"crossbar {first_of(wrong)}", "does not have the size that its shape implies", "map-crossbar")
     mine = shape[m.core_crossbar]
     has = np.stack([np.diff(m.axon_offset), np.diff(m.neuron_offset), m.core_weight_bits.astype(np.int64)], axis=1)
     check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-crossbar", "equal")
@@ -174,7 +174,7 @@ def _crossbars(m: Mapping) -> None:
     for k in range(len(shape)):
         tail = int(shape[k].prod()) % 8
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
-            refuse(f"crossbar {k}", "has bits after its last weight", "map-crossbar")
+            refuse(f"crossbar {k}", "has non-zero bits after its last weight", "map-crossbar")
         weights = m.crossbar(k).astype(np.int64)
         high, low = int(np.maximum(weights, 0).sum(axis=0).max()), int(np.minimum(weights, 0).sum(axis=0).min())
         if high > top or low < bottom:
@@ -192,8 +192,8 @@ def _repeated(m: Mapping) -> None:
         for name, values in counts.items():
             if getattr(entry, name) != values[number]:
                 refuse(
-                    entry.name, f"says {name} {getattr(entry, name)}; the arrays hold {values[number]}", "map-contradiction"
+                    entry.name, f"has {name} {getattr(entry, name)}; the arrays give {values[number]}", "map-contradiction"
                 )
         mine = m.core_layer == number
         if (m.core_weight_bits[mine] != entry.weight_bits).any() or m.core_fold[mine].max(initial=0) != entry.fold:
-            refuse(entry.name, "says another fold or width than its cores have", "map-contradiction")
+            refuse(entry.name, "has another fold or weight_bits than its cores", "map-contradiction")

@@ -1,4 +1,4 @@
-"""The rules of FORMAT.md for what joins the cores: target tables, ticks, elements of layers, relays."""
+"""Check the rules of FORMAT.md for connections between cores: target tables, ticks, elements, relays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chipsim.mapping.rules import check_cores, first_of, refuse
 
 
 def check_wiring(m: Mapping) -> None:
-    """Check every rule of this file; shapes, offsets and ranges are right already."""
+    """Check every rule of this file; shapes, offsets and ranges were checked before."""
     _targets(m)
     _time(m)
     _elements(m)
@@ -45,7 +45,7 @@ def _targets(m: Mapping) -> None:
         core = int(core_of[axon])
         refuse(
             f"core {core}",
-            f"axon {axon - int(m.axon_offset[core])} is the target of another source than its own",
+            f"axon {axon - int(m.axon_offset[core])} is a target of a source other than its own",
             "map-sources",
         )
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
@@ -57,11 +57,13 @@ def _time(m: Mapping) -> None:
     fires, _ = _sources(m)
     names = [entry.name for entry in (m.encoder, *m.layers)]
     if len(set(names)) != len(names):
-        refuse("layers", "have a name twice", "map-layers")
+        refuse("layers", "contain a name twice", "map-layers")
     if m.encoder.levels < 1 or m.encoder.tick != 0 or any(entry.tick < 1 for entry in m.layers):
-        refuse("layers", "the encoder fires in tick 0 and has levels; every layer fires later", "map-ticks")
+        refuse(
+            "layers", "the encoder must fire in tick 0 and have at least one level; every layer must fire later", "map-ticks"
+        )
     if m.ticks != 1 + max(entry.tick for entry in m.layers):
-        refuse("ticks", f"is {m.ticks}; needed: 1 + the largest tick of a layer", "map-ticks")
+        refuse("ticks", f"is {m.ticks}; expected: 1 + the largest tick of a layer", "map-ticks")
     at = np.repeat(fires, np.diff(m.target_offset))
     due_of = np.array([entry.tick for entry in m.layers])[m.core_layer]
     due = np.repeat(due_of, np.diff(m.axon_offset))[m.target_axon]
@@ -81,7 +83,7 @@ def _time(m: Mapping) -> None:
 def _elements(m: Mapping) -> None:
     """Each neuron is one element of its layer, no two are the same, and a read-out is complete."""
     if [entry.levels == 0 for entry in m.layers].count(True) != 1:
-        refuse("layers", "exactly one layer is read out (levels 0)", "map-readout")
+        refuse("layers", "exactly one layer must be the readout (levels 0)", "map-readout")
     _, layer = _sources(m)
     sizes = np.array([int(np.prod(entry.shape, dtype=np.float64)) * max(entry.levels, 1) for entry in m.layers])
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
@@ -93,17 +95,17 @@ def _elements(m: Mapping) -> None:
     if len(first) != len(key):
         twice = np.ones(len(key), bool)
         twice[first] = False
-        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element stands on another core already", "map-element")
+        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element is on another core already", "map-element")
     for number, entry in enumerate(m.layers):
         if entry.levels:
             continue
         mine = layer == number
         if int(mine.sum()) != sizes[number]:
-            refuse(entry.name, f"has {int(mine.sum())} read-out neurons; needed: {sizes[number]}", "map-readout")
+            refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[number]}", "map-readout")
         if m.neuron_threshold[mine].any():
-            refuse(entry.name, "a read-out neuron has a threshold", "map-readout")
+            refuse(entry.name, "a readout neuron has a threshold", "map-readout")
         if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
-            refuse(entry.name, "a read-out neuron has targets", "map-readout")
+            refuse(entry.name, "a readout neuron has targets", "map-readout")
 
 
 def _relays(m: Mapping) -> None:
@@ -113,7 +115,7 @@ def _relays(m: Mapping) -> None:
         if entry.kind != RELAY:
             continue
         if entry.levels == 0 or entry.removed:
-            refuse(entry.name, "is a relay that is read out, or that says that it removed neurons", "map-relay")
+            refuse(entry.name, "is a relay that is the readout or has removed neurons", "map-relay")
         cores = np.flatnonzero(m.core_layer == number)
         pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}
         for core in cores.tolist():
@@ -124,7 +126,7 @@ def _paired(weights: npt.NDArray[np.int8], core: int) -> npt.NDArray[np.int64]:
     """The one axon of each neuron of a relay's crossbar."""
     paired = weights.shape[0] == weights.shape[1] and ((weights == 0) | (weights == 1)).all()
     if not paired or (weights.sum(axis=0) != 1).any() or (weights.sum(axis=1) != 1).any():
-        refuse(f"core {core}", "a relay has one axon of its own, of weight 1", "map-relay")
+        refuse(f"core {core}", "each relay neuron must have one axon of its own, of weight 1", "map-relay")
     return np.asarray(weights.argmax(axis=0))
 
 
@@ -138,17 +140,17 @@ def _relay_core(
     """Threshold 1, and the source is the neuron of the same number of a population like this one."""
     neurons = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
     if (m.neuron_threshold[neurons] != 1).any():
-        refuse(f"core {core}", "a relay's threshold is 1", "map-relay")
+        refuse(f"core {core}", "a relay's threshold must be 1", "map-relay")
     if m.dense_fanout[m.encoder_neurons :][neurons].any():
-        refuse(f"core {core}", "a relay has a dense fan-out; its source has it", "map-relay")
+        refuse(f"core {core}", "a relay must have dense_fanout 0; its source carries the count", "map-relay")
     sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]][axon]
     mine = m.layers[m.core_layer[core]]
     populations: tuple[Population | Layer, ...] = (m.encoder, *m.layers)
     others = [populations[index] for index in np.unique(population[sources])]
     if len(others) != 1 or (others[0].shape, others[0].levels) != (mine.shape, mine.levels):
-        refuse(f"core {core}", "a relay's sources are one population of its own shape and levels", "map-relay")
+        refuse(f"core {core}", "a relay's sources must be one population of the same shape and levels", "map-relay")
     if (element[sources] != m.neuron_element[neurons]).any():
-        refuse(f"core {core}", "a relay repeats another neuron than the one of its own number", "map-relay")
+        refuse(f"core {core}", "a relay neuron must repeat the source neuron of the same element number", "map-relay")
 
 
 def _population_of_sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

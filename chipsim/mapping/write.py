@@ -1,4 +1,4 @@
-"""Writing a ``.map``: the same mapping, the same bytes."""
+"""Write a ``.map``; equal mappings give equal bytes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def to_bytes(mapping: Mapping) -> bytes:
 
 
 def write_mapping(mapping: Mapping, path: str | Path) -> None:
-    """Write a ``.map``, whole or not at all.
+    """Write a ``.map`` atomically.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def write_mapping(mapping: Mapping, path: str | Path) -> None:
 
 
 def to_yaml(value: Any) -> str:
-    """YAML that a person reads: keys in order, short lists on one line."""
+    """Format YAML for a reader: keys in order, short lists on one line."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=False)
 
 

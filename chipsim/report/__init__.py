@@ -1,1 +1,1 @@
-"""Tables and files of a run, drawn from its one result."""
+"""Tables, files and figures made from the result of a run."""

@@ -1,4 +1,4 @@
-"""What every figure shares: matplotlib or one line that says so, and the same bytes each time."""
+"""Render figures with matplotlib, reproducibly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def printed(draw: Callable[[], Figure], form: str, option: str = "plot") -> bytes:
-    """Draw a figure in the house's style and return it as ``png``, ``svg`` or ``pdf``.
+    """Render a figure as ``png``, ``svg`` or ``pdf``.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def printed(draw: Callable[[], Figure], form: str, option: str = "plot") -> byte
         import matplotlib as mpl
     except ImportError:
         raise UsageError(
-            option, "matplotlib is not there; install it with pip install 'qsnnc[plot]'", code="plot-matplotlib"
+            option, "matplotlib is not installed; run pip install 'qsnnc[plot]'", code="plot-matplotlib"
         ) from None
     with mpl.rc_context({"svg.hashsalt": "qsnnc", "font.size": 9}):
         buffer = io.BytesIO()

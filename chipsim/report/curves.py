@@ -1,4 +1,4 @@
-"""A sweep as table, CSV and figure."""
+"""Format a sweep as a table, CSV and figure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BESIDE = {"noise=encoder": "noise", "noise": "noise_everywhere"}
 
 
 def to_csv(sweep: Sweep) -> bytes:
-    """One row a run: ``fault,rate,seed,accuracy``."""
+    """Return a CSV with one row per run: ``fault,rate,seed,accuracy``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["fault", "rate", "seed", "accuracy"])
@@ -35,12 +35,12 @@ def to_csv(sweep: Sweep) -> bytes:
 
 
 def table(sweep: Sweep) -> Table:
-    """Mean and spread of each rate."""
+    """Return a table with the mean and the standard deviation at each rate."""
     from rich.table import Table
 
-    title = f"accuracy of {sweep.images:,} images, {100 * sweep.healthy:.2f} % with nothing broken"
+    title = f"accuracy of {sweep.images:,} images, {100 * sweep.healthy:.2f} % without faults"
     found = Table("fault", title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("rate", "mean %", "spread", "least %", "most %", "seeds"):
+    for name in ("rate", "mean %", "std dev", "min %", "max %", "seeds"):
         found.add_column(name, justify="right")
     for fault, means in sweep.curves().items():
         for mean in means:
@@ -51,7 +51,7 @@ def table(sweep: Sweep) -> Table:
 
 
 def published() -> dict[str, dict[float, float]]:
-    """Accuracies of the authors' four-spike network by fault and rate: ``published.yaml`` says where from."""
+    """Return the authors' accuracies for their four-spike network by fault and rate; source in ``published.yaml``."""
     import yaml
 
     content = yaml.safe_load((resources.files("chipsim.report") / "published.yaml").read_text())
@@ -60,7 +60,7 @@ def published() -> dict[str, dict[float, float]]:
 
 
 def read_sweeps(paths: Sequence[str]) -> Sweep:
-    """Read the JSON of one ``chipsim sweep`` or of several, of the same network on the same images.
+    """Read one or more results of ``chipsim sweep``, of the same network on the same images.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def read_sweeps(paths: Sequence[str]) -> Sweep:
             if mine != first:
                 raise InputError(
                     path,
-                    f"has {name} {mine!r}, and {paths[0]} has {first!r}; draw them apart",
+                    f"has {name} {mine!r}, and {paths[0]} has {first!r}; plot them separately",
                     code="sweep-mixed",
                     found=mine,
                     allowed=first,
@@ -86,14 +86,16 @@ def _read(path: str) -> Sweep:
     try:
         content = read_json(path)
         if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
-            raise InputError(path, "is not the JSON of chipsim sweep", code="result-schema", allowed="chipsim-sweep/1")
+            raise InputError(
+                path, "is not a result of chipsim sweep --json", code="result-schema", allowed="chipsim-sweep/1"
+            )
         return of_json(content)
     except UNLIKE as error:
         raise unlike(path, error) from None
 
 
 def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
-    """Draw accuracy against rate, one line a fault: the mean, and a band from the least to the most.
+    """Draw accuracy against rate with one line per fault: the mean, and a band from minimum to maximum.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How the pictures of a run are drawn; imports matplotlib."""
+"""Draw the figures of a run with matplotlib."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from chipsim.report.pictures import Link, Place, Run
+    from chipsim.report.chip_view import Link, Place, Run
 
 LAYERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5c00", "#3d3d3d", "#5b3fa0", "#00868b")
 PARTS = dict(zip(INCREMENTS, ("#1f5f99", "#7fb2d9", "#e0a030", "#b8d4a8", "#b2182b", "#b0b0b0"), strict=True))
@@ -28,7 +28,7 @@ DEAD, IDLE, HOST = "#b2182b", "#e4e4e4", "#3d3d3d"
 
 
 def cores(run: Run) -> Figure:
-    """The grid: cores in use by SOPs an image, each layer framed in its colour, dead cores and links crossed out."""
+    """Draw the grid: SOPs per image of each core, layers outlined, dead cores and links crossed out."""
     figure, (plan,) = _page(run, 1)
     columns, rows = run.grid
     sops = np.full((rows, columns), np.nan)
@@ -62,7 +62,7 @@ def cores(run: Run) -> Figure:
 
 
 def links(run: Run) -> Figure:
-    """The mesh: each link by flits an image, its two directions side by side; the busiest named."""
+    """Draw the mesh: flits per image on each link, in each direction; the busiest is named."""
     assert run.links is not None
     figure, (after, ingress) = _page(run, 2)
     for axes, what, loads in (
@@ -117,7 +117,7 @@ def _line(link: Link) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 def ticks(run: Run) -> Figure:
-    """A bar a tick, stacked by what its cycles are spent on; the ticks after the ingress again, where it dwarfs them."""
+    """Draw one bar per tick, stacked by increment; the ticks after a dominant ingress are repeated larger."""
     assert run.ticks is not None
     rest = run.ticks[1:]
     dwarfed = bool(rest) and run.ticks[0].cycles > 3 * max(tick.cycles for tick in rest)

@@ -1,4 +1,4 @@
-"""Every figure of `chipsim plot`: which files each is drawn from, and by whom."""
+"""Select the drawing function and the input files for each figure of ``chipsim plot``."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ KINDS = (*PICTURES, *RESULTS, *SWEEPS, *ALONE)
 
 
 def check(kind: str, files: Sequence[str], target: str, published: bool = False) -> None:
-    """Refuse a figure or a file format that there is none of, and files where there are to be none, or none where some.
+    """Refuse an unknown figure or file format, and too many or missing input files.
 
     Raises
     ------
     UsageError
     """
     if kind not in KINDS:
-        raise UsageError("KIND", f"{kind!r} is no figure; allowed: {', '.join(KINDS)}", code="plot-unknown", found=kind)
+        raise UsageError("KIND", f"unknown figure {kind!r}; expected {', '.join(KINDS)}", code="plot-unknown", found=kind)
     if published and kind not in SWEEPS:
-        raise UsageError("--published", f"has a meaning with faults only, not with {kind}", code="plot-published")
+        raise UsageError("--published", f"applies to faults only, not to {kind}", code="plot-published")
     if kind in ALONE and files:
-        raise UsageError("plot", f"{kind} simulates by itself and takes no files", code="plot-files")
+        raise UsageError("plot", f"{kind} runs its own simulation and takes no files", code="plot-files")
     if kind not in ALONE and not files:
         made_by = "chipsim sweep" if kind in SWEEPS else "chipsim run"
-        raise UsageError("plot", f"{kind} needs a result: what {made_by} --json writes", code="plot-files")
+        raise UsageError("plot", f"{kind} needs a result file written by {made_by} --json", code="plot-files")
     plots.suffix(target)
 
 
 def draw(kind: str, files: Sequence[str], form: str, *, published: bool = False) -> bytes:
-    """Draw a figure of KINDS; ``published`` puts the authors' figures beside a sweep.
+    """Draw a figure of KINDS; ``published`` adds the authors' figures to a sweep.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The three logs of the authors' evaluation script: one number a batch of 200 images, a line each.
+"""Write the three logs of the authors' evaluation script: one line per batch of 200 images.
 
 Zou et al. 2021, doi 10.3389/fnins.2021.694170: accuracy.txt holds how many images of the batch were right, spike_num.txt
 the spikes of the batch, the encoder's included, and sop_num.txt its synaptic operations by the paper's count.
@@ -21,7 +21,7 @@ BATCH = 200
 
 
 def batch_logs(result: RunResult) -> dict[str, list[int]]:
-    """Numbers of each log by its file name, of a run with labels that was counted by image; a last batch may be smaller."""
+    """Return the numbers of each log by file name, from a run with labels and counts per image."""
     assert result.labels is not None
     assert result.image_spikes is not None
     assert result.image_paper_sops is not None
@@ -38,23 +38,21 @@ def batch_logs(result: RunResult) -> dict[str, list[int]]:
 
 
 def check(directory: str | Path, dataset: Dataset) -> None:
-    """Refuse, before the run, a place that cannot hold the logs, and images without labels to be right by."""
+    """Refuse a directory that cannot hold the logs, and images without labels."""
     if dataset.labels is None:
-        raise InputError(
-            dataset.name, "has no labels, and accuracy.txt counts right answers; leave --logs out", code="data-labels"
-        )
+        raise InputError(dataset.name, "has no labels, which accuracy.txt needs; omit --logs", code="data-labels")
     path = Path(directory)
     place = path if path.exists() else path.parent
     if not place.is_dir():
         raise InputError(
-            str(path), f"cannot be a directory: {place} is none; choose another place", code="output-unwritable"
+            str(path), f"cannot be created: {place} is not a directory; choose another path", code="output-unwritable"
         )
     if not os.access(place, os.W_OK):
-        raise InputError(str(path), "cannot be written: permission denied; choose another place", code="output-unwritable")
+        raise InputError(str(path), "cannot be written: permission denied; choose another path", code="output-unwritable")
 
 
 def write(result: RunResult, directory: str | Path) -> None:
-    """Write the three files; the directory is made if it is not there."""
+    """Write the three files; the directory is created if it does not exist."""
     contents = batch_logs(result)
     path = Path(directory)
     path.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The network alone as a table."""
+"""Format a simulation of the network as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def summary(result: NetworkResult) -> Table:
-    """Throughput, latency and links for a terminal."""
+    """Return throughput, latency and links for a terminal."""
     from rich.table import Table
 
     mesh, flow, latency = result.mesh, result.flow, result.latency
@@ -24,13 +24,13 @@ def summary(result: NetworkResult) -> Table:
     note = f"of which {result.measured:,} measured" if sent == arrived else f"with {arrived:,} arrivals"
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in (
-        ("network", f"{mesh.width}x{mesh.height}, {mesh.buffer} flits a FIFO, {result.traffic}, {result.cycles:,} cycles"),
-        ("offered", f"{result.offered:.4f} flits a node and cycle"),
+        ("network", f"{mesh.width}x{mesh.height}, {mesh.buffer} flits per FIFO, {result.traffic}, {result.cycles:,} cycles"),
+        ("offered", f"{result.offered:.4f} flits per node and cycle"),
         ("accepted", f"{result.accepted:.4f}"),
         ("latency", times),
         ("packets", f"{sent:,}, {note}"),
         ("links", f"{flow.traversals:,} traversals, busiest {flow.busiest_link:,}"),
-        ("simulated", f"{result.hops_per_second / 1e6:.1f} million hops a second"),
+        ("simulated", f"{result.hops_per_second / 1e6:.1f} million hops per second"),
     ):
         table.add_row(name, value)
     return table

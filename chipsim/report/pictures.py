@@ -1,16 +1,16 @@
-"""A run's chip as a picture: its cores by synaptic operations, its links by flits, its ticks by what they are spent on."""
+"""Draw the chip of a run: SOPs per core, flits per link, or cycles per tick."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError, UsageError
 from chipsim.files import UNLIKE, read_json, unlike
 from chipsim.report.canvas import printed
+from chipsim.report.chip_view import Core, Link, Place, Run, Tick
 from chipsim.timing.tick import INCREMENTS
 
 if TYPE_CHECKING:
@@ -18,62 +18,10 @@ if TYPE_CHECKING:
 
 #: columns and rows that a picture has at most
 SIDE = 1024
-#: x, y of a router or core
-Place = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """A core in use."""
-
-    id: int
-    at: Place
-    layer: str
-    sops: float  # an image
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link by the side at which flits leave a router, and how many do, an image."""
-
-    at: Place
-    side: str
-    flits: float  # in the ticks after the ingress
-    ingress: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Cycles an image of one tick, by increment."""
-
-    layer: str
-    increments: tuple[float, ...]
-
-    @property
-    def cycles(self) -> float:
-        """All of them."""
-        return sum(self.increments)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What of a run is drawn; links and ticks are None of a run without timing."""
-
-    title: str
-    images: int
-    timing: str  # of what the timing is
-    grid: tuple[int, int]  # columns, rows
-    ports: tuple[Place, ...]
-    dead_cores: tuple[Place, ...]
-    dead_links: tuple[tuple[Place, Place], ...]
-    cores: tuple[Core, ...]
-    links: tuple[Link, ...] | None
-    ticks: tuple[Tick, ...] | None
-    clock_mhz: float | None
 
 
 def read(kind: str, paths: Sequence[str]) -> Run:
-    """Read the JSON of ``chipsim run``, with what the figure needs.
+    """Read a result of ``chipsim run --json``.
 
     Raises
     ------
@@ -83,22 +31,20 @@ def read(kind: str, paths: Sequence[str]) -> Run:
         The file cannot be read, is no run, or a run without timing where the figure needs it.
     """
     if len(paths) > 1:
-        raise UsageError("plot", f"{kind} draws one run; {len(paths)} files are given", code="plot-files", found=len(paths))
+        raise UsageError("plot", f"{kind} takes one result; found {len(paths)} files", code="plot-files", found=len(paths))
     (path,) = paths
     content = read_json(path)
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != "chipsim-run/1":
         raise InputError(
-            path, f"has the schema {schema!r}; needed: the JSON of chipsim run", code="result-schema", found=schema,
+            path, f"has the schema {schema!r}; expected: a result of chipsim run --json", code="result-schema", found=schema,
             allowed=["chipsim-run/1"],
         )  # fmt: skip
     if not content.get("floorplan"):
-        raise InputError(
-            path, "says nothing of the chip's grid; write it anew with chipsim run --json", code="result-schema"
-        )
+        raise InputError(path, "has no floorplan; write it again with chipsim run --json", code="result-schema")
     if kind != "map" and not content.get("timing"):
         raise InputError(
-            path, f"has no timing, which {kind} draws; write it with chipsim run --timing cycle --json", code="result-timing"
+            path, f"has no timing, which {kind} needs; write it with chipsim run --timing cycle --json", code="result-timing"
         )
     try:
         return _run(content)

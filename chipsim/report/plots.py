@@ -1,4 +1,4 @@
-"""Figures of our results beside the published ones: spikes, synaptic operations, accuracy."""
+"""Draw results next to the published figures: spikes, synaptic operations, accuracy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PUBLISHED, PAPER_COUNT, OURS = "#9a9a9a", "#7fb2d9", "#1f5f99"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What one network did; counts are means an image, None where unknown."""
+    """The results of one network; counts are means per image, None if unknown."""
 
     name: str
     levels: tuple[int, int] | None = None  # k, B
@@ -39,7 +39,7 @@ class Network:
 
 
 def suffix(target: str, option: str = "--output") -> str:
-    """Format of the file to draw; png on standard output."""
+    """Return the format of a figure's file; png on standard output."""
     found = "png" if target == "-" else Path(target).suffix.lstrip(".").lower()
     if found not in SUFFIXES:
         raise UsageError(
@@ -104,7 +104,7 @@ def read_results(paths: Sequence[str]) -> list[Network]:
             else:
                 raise InputError(
                     path,
-                    f"has the schema {schema!r}; needed: the JSON of chipsim run, or a table of results",
+                    f"has the schema {schema!r}; expected: a result of chipsim run --json, or a table of results",
                     code="result-schema",
                     found=schema,
                     allowed=["chipsim-run/1", "qsnnc-results/1"],
@@ -146,7 +146,7 @@ def draw(kind: str, networks: list[Network], form: str) -> bytes:
     Parameters
     ----------
     kind : str
-        ``sparsity`` (spikes an image), ``sops`` (synaptic operations an image) or ``accuracy`` (test error).
+        ``sparsity`` (spikes per image), ``sops`` (synaptic operations per image) or ``accuracy`` (test error).
     form : str
         ``png``, ``svg`` or ``pdf``.
     """

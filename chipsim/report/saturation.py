@@ -1,4 +1,4 @@
-"""Throughput and latency of a mesh against the load it is offered, for several depths of its buffers."""
+"""Draw throughput and latency of a mesh against offered traffic, for several buffer depths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATES = (0.02, 0.05, 0.1, 0.13, 0.15, 0.2, 0.25, 0.28, 0.3, 0.32, 0.34, 0.36, 0.
 CYCLES = 4000
 SIDE = 8
 #: uniform traffic on k x k nodes: of what the k^2 / 2 nodes of one half send, k^2 / 2 in k^2 - 1 crosses over k links, as
-#: nobody sends to itself; so at most 4 / k * (k^2 - 1) / k^2 flits a node and cycle, 63/128
+#: nobody sends to itself; so at most 4 / k * (k^2 - 1) / k^2 flits per node and cycle, 63/128
 BOUND = 4 / SIDE * (1 - 1 / SIDE**2)
 #: 3 H + 4 cycles for the mean distance of two different nodes, 2 k / 3
 ZERO_LOAD = 3 * 2 * SIDE / 3 + 4
@@ -25,7 +25,7 @@ SHADES = ("#9ecae1", "#4a98c9", "#1f5f99", "#0b2f57")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One mesh: what is accepted, and the mean latency, by what is offered."""
+    """One mesh: accepted traffic and mean latency by offered traffic."""
 
     buffer: int
     offered: tuple[float, ...]
@@ -44,7 +44,7 @@ def curves(cycles: int = CYCLES, seed: int = 0) -> list[Curve]:
 
 
 def draw(found: list[Curve], form: str) -> bytes:
-    """Draw the curves beside the bound; ``form`` is ``png``, ``svg`` or ``pdf``."""
+    """Draw the curves and the bisection bound; ``form`` is ``png``, ``svg`` or ``pdf``."""
 
     def page() -> Figure:
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""A run as tables and files."""
+"""Format a run as tables and files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSIEST = 5
 
 
 def per_core_csv(result: RunResult) -> bytes:
-    """One row a core, with the columns of the JSON's ``cores``."""
+    """Return a CSV with one row per core and the columns of the JSON's ``cores``."""
     text = io.StringIO()
     names = [field.name for field in fields(CoreCount)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -30,7 +30,7 @@ def per_core_csv(result: RunResult) -> bytes:
 
 
 def write_outputs(result: RunResult, file: IO[bytes]) -> None:
-    """``predictions``, ``scores``, ``potentials`` and, where given, ``labels``, as an npz file."""
+    """Write ``predictions``, ``scores``, ``potentials`` and, if given, ``labels`` as an npz file."""
     arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
     if result.labels is not None:
         arrays["labels"] = result.labels
@@ -55,7 +55,7 @@ def write_per_image(result: RunResult, file: IO[bytes], timing: Profile | None =
 
 
 def summary(result: RunResult) -> list[Any]:
-    """Lines and tables for a terminal."""
+    """Return lines and tables for a terminal."""
     from rich.table import Table
 
     j = result.to_json()
@@ -64,23 +64,23 @@ def summary(result: RunResult) -> list[Any]:
     for name, value in (
         ("images", f"{result.images:,}"),
         ("accuracy", accuracy),
-        ("ticks an image", str(result.ticks_per_image)),
+        ("ticks per image", str(result.ticks_per_image)),
         (
-            "spikes an image",
+            "spikes per image",
             f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder",
         ),
-        ("SOPs an image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
-        ("axon events an image", f"{j['axon_events_per_image']:,.0f}"),
+        ("SOPs per image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
+        ("axon events per image", f"{j['axon_events_per_image']:,.0f}"),
         (
-            "images a second",
+            "images per second",
             f"{result.images_per_second:,.0f} on {result.threads} threads, engine {result.engine} "
             f"({result.load_seconds:.2f} s to load)",
         ),
     ):
         head.add_row(name, value)
     if result.relay_spikes:
-        counts = f"{j['relay_spikes_per_image']:,.1f} spikes, {j['relay_sops_per_image']:,.0f} SOPs, in no other count"
-        head.add_row("relays an image", counts)
+        counts = f"{j['relay_spikes_per_image']:,.1f} spikes, {j['relay_sops_per_image']:,.0f} SOPs, not included above"
+        head.add_row("relays per image", counts)
     return [head, "", _layers(result), "", _busiest(result)]
 
 

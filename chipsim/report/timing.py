@@ -1,4 +1,4 @@
-"""Cycles and energy on a terminal."""
+"""Format cycles and energy for a terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def summary(p: Profile) -> list[Any]:
-    """Lines and tables for a terminal."""
+    """Return lines and tables for a terminal."""
     advice = [advise(p, tick).text for tick in p.ticks]
     return [
         _head(p),
         "",
         _ticks(p),
         "",
-        "what would have to improve first",
+        "bottlenecks",
         *advice,
         "",
         _network(p),
@@ -42,20 +42,23 @@ def _head(p: Profile) -> Table:
     latency, interval = Spread.of(p.cycles), Spread.of(p.interval_cycles)
     sent = p.work.packets / p.images
     for name, value in (
-        ("timing", f"{p.mode}, {p.images:,} of {p.images_in_all:,} images, {p.images_per_second:,.1f} a second"),
-        ("a frame alone", _cycles(p, latency) + f"; {float(p.chip_cycles.mean()):,.0f} after the ingress"),
         (
-            "a stream",
-            f"a frame every {_cycles(p, interval)}: {1 / p.seconds_of(interval.mean):,.0f} frames a second"
+            "timing",
+            f"{p.mode}, {p.images:,} of {p.images_in_all:,} images, {p.images_per_second:,.1f} images simulated per second",
+        ),
+        ("latency", _cycles(p, latency) + f"; {float(p.chip_cycles.mean()):,.0f} after the ingress"),
+        (
+            "throughput",
+            f"one image every {_cycles(p, interval)}: {1 / p.seconds_of(interval.mean):,.0f} images per second"
             if interval.mean
             else "no cycles",
         ),
         (
-            "packets an image",
+            "packets per image",
             f"{sent[-1]:,.0f} from the host, {sent[:-1].sum():,.0f} on the chip; "
             f"{p.work.hops[:, 0].mean():,.0f} and {p.work.hops[:, 1].mean():,.0f} hops",
         ),
-        ("busiest link", f"{p.busiest_link.load:,.0f} flits an image after the ingress" if p.busiest_link else "none"),
+        ("busiest link", f"{p.busiest_link.load:,.0f} flits per image after the ingress" if p.busiest_link else "none"),
         ("clock", f"{chip.clock_mhz:g} MHz"),
     ):
         table.add_row(name, value)
@@ -73,10 +76,10 @@ def _ticks(p: Profile) -> Table:
     table = Table("tick", title="cycles of each tick, per image", title_justify="left", box=None, pad_edge=False)
     for name in ("cycles", *INCREMENTS):
         table.add_column(name, justify="right")
-    table.add_column("bound")
+    table.add_column("bottleneck")
     stream = p.stream_increments.mean(axis=0)
     rows = [(tick.name, tick.cycles, list(tick.increments.values()), tick.bound) for tick in p.ticks]
-    rows.append(("a stream's", float(p.interval_cycles.mean()), stream.tolist(), INCREMENTS[int(stream.argmax())]))
+    rows.append(("pipelined", float(p.interval_cycles.mean()), stream.tolist(), INCREMENTS[int(stream.argmax())]))
     for name, cycles, increments, bound in rows:
         table.add_row(name, f"{cycles:,.0f}", *(f"{value:,.0f}" for value in increments), bound)
     return table
@@ -109,16 +112,16 @@ def _energy(p: Profile) -> Table:
 
     parts, stream = p.parts, p.stream_parts
     sops = p.work.operations[~p.mapping.relay_cores].sum() / p.images
-    each = f", {parts.sum() / sops:,.2f} pJ a SOP" if sops else ""
+    each = f", {parts.sum() / sops:,.2f} pJ per SOP" if sops else ""
     title = (
-        f"energy: {parts.sum() / 1e6:,.2f} uJ an image alone, {stream.sum() / 1e6:,.2f} uJ in a stream; "
+        f"energy: {parts.sum() / 1e6:,.2f} uJ per image, {stream.sum() / 1e6:,.2f} uJ pipelined; "
         f"{sops:,.0f} SOPs for {macs(p.mapping):,} multiply-accumulates{each}"
     )
-    table = Table("uJ an image", title=title, title_justify="left", box=None, pad_edge=False)
-    for name in (*PARTS, "all"):
+    table = Table("uJ per image", title=title, title_justify="left", box=None, pad_edge=False)
+    for name in (*PARTS, "total"):
         table.add_column(name, justify="right")
     rows = list(zip([layer.name for layer in p.mapping.layers], p.layer_energy[:-1], strict=True))
-    rows += [("host", p.layer_energy[-1]), ("alone", parts), ("in a stream", stream)]
+    rows += [("host", p.layer_energy[-1]), ("total", parts), ("total, pipelined", stream)]
     for name, row in rows:
         table.add_row(name, *(f"{value / 1e6:,.3f}" for value in (*row, row.sum())))
     return table
@@ -129,8 +132,8 @@ def _constants(p: Profile) -> Table:
 
     table = Table("constant", title="energy constants", title_justify="left", box=None, pad_edge=False)
     table.add_column("value", justify="right")
-    table.add_column("tag")
-    table.add_column("where from")
+    table.add_column("origin")
+    table.add_column("source")
     for constant in energy.constants(p.plan.chip):
         table.add_row(constant.name, f"{constant.value:g}", constant.origin, constant.note)
     return table

@@ -1,4 +1,4 @@
-"""The trace of a frame as a file: Perfetto's or a value change dump, by the file's suffix."""
+"""Write the trace of a frame as a Perfetto trace or a value change dump, by the file's suffix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def form(target: str) -> str:
 
 
 def writer(target: str, packets: int | None = None) -> Callable[[History], bytes]:
-    """Return what turns a history into the file's content.
+    """Return the function that turns a history into the file's content.
 
     Parameters
     ----------
@@ -48,9 +48,7 @@ def writer(target: str, packets: int | None = None) -> Callable[[History], bytes
     """
     kind = form(target)
     if packets is not None and kind == "vcd":
-        raise UsageError(
-            "--packets", "is for Perfetto traces; a .vcd counts every packet in its cycle", code="trace-packets"
-        )
+        raise UsageError("--packets", "applies to Perfetto traces only; a .vcd contains all packets", code="trace-packets")
     most = PACKETS if packets is None else packets
     if most < 0:
         raise UsageError("--packets", f"is {packets}; allowed: >= 0", code="option-range", found=packets, allowed=">= 0")

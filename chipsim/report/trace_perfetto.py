@@ -1,7 +1,7 @@
-"""A frame as a trace that ui.perfetto.dev opens. Its nanoseconds are the chip's cycles.
+"""Write a frame as a Perfetto trace, for ui.perfetto.dev; 1 ns stands for 1 cycle.
 
     ticks               a slice a tick, with its increments as annotations; below it the increments one after the other
-    counters            packets in the network, packets a cycle by each of the host's ports, cores at work
+    counters            packets in the network, packets per cycle at each of the host's ports, cores at work
     host                a track a port: when it sends and waits
     LAYER               a track a core: its tick, in it rows and sweep; below it the time in which it sends, in it the stalls
 
@@ -27,7 +27,7 @@ POINTS = 5_000
 
 
 def write(history: History, packets: int) -> bytes:
-    """Return the trace; at most so many ``packets`` are drawn one by one, at even distances in each tick."""
+    """Return the trace; at most ``packets`` packets are shown individually, spaced evenly in each tick."""
     trace = _Trace(f"{history.plan.chip.name}, image {history.image}: 1 ns = 1 cycle")
     _ticks(trace, history)
     _counters(trace, history)

@@ -1,4 +1,4 @@
-"""A frame as a value change dump, for a waveform viewer. Its nanoseconds are the chip's cycles.
+"""Write a frame as a value change dump, for a waveform viewer; 1 ns stands for 1 cycle.
 
 chip.tick                   number of the tick; one more when the last is over
 chip.in_flight              packets in the network

@@ -1,1 +1,1 @@
-"""When, how much, and what is in the way: the cycles of cores and network, and energy (docs/timing.md)."""
+"""Simulate cycles and energy of cores and network (docs/timing.md)."""

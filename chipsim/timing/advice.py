@@ -1,4 +1,4 @@
-"""What would have to improve first in a tick, and how much it could give."""
+"""Find the bottleneck of a tick, and how many cycles removing it could save."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chipsim.timing.result import Profile, TickResult
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``saves``: cycles an image that the tick could be shorter at most, all else as it is and nothing in the way."""
+    """What limits a tick; ``saves`` is an upper bound on the cycles per image that removing it saves."""
 
     saves: float
     text: str
 
 
 def advise(p: Profile, tick: TickResult) -> Advice:
-    """Say what bounds a tick and what it could give.
+    """Return the bottleneck of a tick and the cycles that removing it saves at most.
 
     A tick is over when the last core or packet is, and with nothing in the way neither comes sooner by more than what is
     taken from the slowest core's rows, sweep or packets.
@@ -26,28 +26,28 @@ def advise(p: Profile, tick: TickResult) -> Advice:
     bound, most = tick.bound, tick.increments[tick.bound]
     saves, reason = _REASONS[bound](p, tick)
     saves = max(0.0, min(saves, tick.cycles))
-    text = f"{tick.name}: bound by {bound}, {most:,.0f} of {tick.cycles:,.0f} cycles; {reason}"
+    text = f"{tick.name}: limited by {bound} ({most:,.0f} of {tick.cycles:,.0f} cycles); {reason}"
     if saves >= 0.5:
-        text += f", which saves at most {saves:,.0f}"
+        text += f" (saves at most {saves:,.0f} cycles)"
     contention = tick.increments["contention"]
     if bound != "contention" and contention >= 0.5:
-        text += f"; contention-free it would take {tick.cycles - contention:,.0f}"
+        text += f"; without contention: {tick.cycles - contention:,.0f} cycles"
     return Advice(saves, text)
 
 
 def _rows(p: Profile, tick: TickResult) -> tuple[float, str]:
     cores = np.flatnonzero(p.plan.tick == tick.number)
     if not len(cores):
-        return 0.0, "nobody is at work"
+        return 0.0, "no core is active"
     reads = p.work.input_cycles[cores] / p.images
     most = tick.increments["rows"] - p.plan.timing.start_cycles
     if most - float(reads.mean()) < 0.01 * most:  # nothing to spread
         return most - _scan(p, int(cores[reads.argmax()])), (
-            f"its cores read alike, {most:,.0f} cycles: only fewer spikes of what it reads make it shorter"
+            f"all its cores read for about {most:,.0f} cycles; only fewer input spikes shorten it"
         )
     return most - float(reads.mean()), (
-        f"the slowest core, most often {cores[reads.argmax()]}, reads for {most:,.0f} cycles, the layer's mean core for "
-        f"{reads.mean():,.0f}: spread what they read evenly"
+        f"the slowest core (most often {cores[reads.argmax()]}) reads for {most:,.0f} cycles, the average core for "
+        f"{reads.mean():,.0f}; balance the input spikes across the cores"
     )
 
 
@@ -65,13 +65,13 @@ def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
     at = int(sweep.argmax())
     each = int(p.plan.update_cycles[cores[at]])
     if each == 1:
-        what = f"core {cores[at]} sweeps over {neurons[at]} neurons, one a cycle"
+        what = f"core {cores[at]} updates {neurons[at]} neurons, one per cycle"
         uneven = float(sweep[at] - sweep.mean())
         if uneven < 0.01 * sweep[at]:  # nothing to spread
-            return float(sweep[at]) / 2, f"{what}, and so do the others: put them on twice as many cores"
-        return uneven, f"{what}: spread them"
+            return float(sweep[at]) / 2, f"{what}, and so do the others; use twice as many cores"
+        return uneven, f"{what}; distribute the neurons evenly"
     return float(sweep[at] - neurons[at]), (
-        f"core {cores[at]} sweeps over {neurons[at]} neurons, {each} cycles each: merge more columns a cycle"
+        f"core {cores[at]} updates {neurons[at]} neurons in {each} cycles each; merge more columns per cycle"
     )
 
 
@@ -79,29 +79,33 @@ def _injection(p: Profile, tick: TickResult) -> tuple[float, str]:
     if tick.number == 0:
         ports = len(p.plan.mesh.ports)
         return tick.increments["injection"] / 2, (
-            f"{tick.packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}: give the chip twice as many"
+            f"{tick.packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}; use twice as many ports"
         )
     cores = np.flatnonzero(p.plan.tick == tick.number)
     sent = p.work.sent[cores] / p.images
     most, each = float(p.work.most_packets[:, tick.number].mean()), p.plan.timing.lookup_cycles
     return (most - float(sent.mean())) * each, (
-        f"the busiest core, most often {cores[sent.argmax()]}, sends {most:,.0f} packets, the layer's mean core "
-        f"{sent.mean():,.0f}: spread them evenly"
+        f"the busiest core (most often {cores[sent.argmax()]}) sends {most:,.0f} packets, the average core "
+        f"{sent.mean():,.0f}; distribute them evenly"
     )
 
 
 def _flight(p: Profile, tick: TickResult) -> tuple[float, str]:
-    return tick.increments["flight"], f"place it closer to where its {tick.packets:,.0f} packets go"
+    return tick.increments["flight"], f"place its cores closer to the targets of its {tick.packets:,.0f} packets"
 
 
 def _contention(p: Profile, tick: TickResult) -> tuple[float, str]:
     link = tick.link
-    busy = f"{link.load:,.0f} flits go {link.side} from router {link.x}, {link.y}" if link else "packets meet at their cores"
-    return tick.increments["contention"], f"{busy}: spread the packets over more links, or give routers more buffers"
+    busy = (
+        f"{link.load:,.0f} flits leave router {link.x}, {link.y} to the {link.side}"
+        if link
+        else "packets contend at their target cores"
+    )
+    return tick.increments["contention"], f"{busy}; spread the packets over more links, or enlarge the buffers"
 
 
 def _sync(p: Profile, tick: TickResult) -> tuple[float, str]:
-    return tick.increments["sync"], "the barrier takes longer than anything else: a smaller grid"
+    return tick.increments["sync"], "the barrier takes longest; use a smaller grid"
 
 
 _REASONS = {

@@ -1,4 +1,4 @@
-"""What a core has to hold, and how much of it a mapping uses: memory bits, utilisation, replication of axons.
+"""Compute the memory of a core and how much of it a mapping uses.
 
 A core of a chip has, in bits:
 
@@ -33,13 +33,13 @@ LIMITS = ("axons", "columns", "targets")
 
 
 def entry_bits(chip: ChipSpec) -> int:
-    """Bits of an entry of the target table: a core of the grid, an axon of the widest fold, a delay from 1 on."""
+    """Return the bits of a target table entry: core, axon at the widest fold, and delay."""
     sizes = (chip.grid[0] * chip.grid[1], chip.max_fold * chip.axons, chip.max_delay + 1)
     return sum((size - 1).bit_length() for size in sizes)
 
 
 def memory_bits(chip: ChipSpec) -> dict[str, int]:
-    """Bits of each of `MEMORIES` that every core of a chip has."""
+    """Return the bits of each of `MEMORIES` in a core of a chip."""
     return {
         "crossbar": chip.axons * chip.columns,
         "table": chip.targets * entry_bits(chip),
@@ -51,7 +51,7 @@ def memory_bits(chip: ChipSpec) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class LayerArea:
-    """A layer's cores: utilisations from 0 to 1, means over the cores and, where it binds, of the fullest."""
+    """Utilisation of a layer's cores, 0 to 1: means over the cores, and of the fullest core."""
 
     name: str
     cores: int
@@ -75,12 +75,12 @@ class Area:
 
     @property
     def limiting(self) -> list[str]:
-        """Which of `LIMITS` is fullest, by core."""
+        """The bottleneck among `LIMITS` of each core."""
         return [LIMITS[int(i)] for i in self.used.argmax(axis=1)]
 
     @property
     def layers(self) -> tuple[LayerArea, ...]:
-        """By layer."""
+        """Utilisation of each layer."""
         m = self.mapping
         layer_of_axon = np.repeat(m.core_layer, np.diff(m.axon_offset))
         found = []
@@ -105,7 +105,7 @@ class Area:
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a script wants to know."""
+        """Return the JSON of ``chipsim area``."""
         m = self.mapping
         each = memory_bits(m.chip)
         cores = zip(m.core_layer.tolist(), self.used.tolist(), self.bits.tolist(), self.limiting, strict=True)
@@ -134,7 +134,7 @@ class Area:
 
 
 def area(mapping: Mapping | str | Path) -> Area:
-    """Say how much of each core's memory a mapping uses.
+    """Report how much of each core's memory a mapping uses.
 
     Raises
     ------

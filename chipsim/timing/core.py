@@ -1,4 +1,4 @@
-"""A tick in a core, in machine code: axon bits in, sweep over the neurons, packets out.
+"""Time one tick of a core, in machine code: read axon bits, sweep the neurons, send packets.
 
 A core begins a tick with ``start_cycles``, reads the rows of the axons that hold a bit (T_in), then sweeps over its neurons
 (T_update, ``update_cycles`` each); one that fires is ready when its update is done, and the target table gives a packet
@@ -27,7 +27,7 @@ Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in it
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """What reaches the cores in a frame."""
+    """The axon bits that the cores read in a frame."""
 
     cycles: Int  # (C,): T_in
     events: Int  # (C,): axons that hold a bit
@@ -35,7 +35,7 @@ class Inputs:
 
 
 def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
-    """Latch the spikes of a frame and see how long each core reads.
+    """Latch the spikes of a frame and compute how long each core reads.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
 
 
 def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
-    """Packets of the terminals that are at work in a tick.
+    """Return the packets of the terminals that are active in a tick.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Energy: a count of everything that is done, times a constant of the chip's for each; nothing is counted twice.
+"""Compute energy as the sum of event counts times the chip's constant for each event.
 
     E = sum over the cores (axon events * row_pj + column operations * add_pj + neuron updates * update_pj
                             + spikes * spike_pj + packets of the target table * lookup_pj)
@@ -34,13 +34,13 @@ def unit_pj(chip: ChipSpec) -> Float:
 
 
 def spent(counts: Int | Float, chip: ChipSpec) -> Float:
-    """Picojoules (..., 8) by part."""
+    """Return picojoules (..., 8) by part."""
     return np.asarray(counts * unit_pj(chip))
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A constant of the chip's and where it comes from."""
+    """An energy constant of a chip, and its source."""
 
     part: str
     name: str

@@ -1,9 +1,10 @@
-"""What happens in one frame that is alone on the chip, on one clock: who works when, which packet goes when where."""
+"""Record every event of one frame that is alone on the chip: activity of cores and paths of packets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -14,16 +15,17 @@ from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.profile import spikes
 from chipsim.timing.result import INGRESS
-from chipsim.timing.tick import MODES, Bench, Frame
+from chipsim.timing.tick import Bench, Frame, Mode, check_mode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shifts:
-    """The cores at work, a row each, tick by tick; cycles from the start of the frame. A core works in one tick."""
+    """The active cores of each tick, one row each; times are cycles from the start of the frame."""
 
     core: Int
     tick: Int
@@ -35,7 +37,7 @@ class Shifts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrivals:
-    """Where the packets come out, a row each, by packet; where the chip has no multicast a packet comes out once."""
+    """Arrivals of packets, one row each; without multicast a packet arrives once."""
 
     packet: Int  # row of `Packets`
     target: Int  # terminal
@@ -44,7 +46,7 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packets:
-    """The packets, a row each: by tick, terminal that sends, order of sending; cycles from the start of the frame.
+    """The packets, one row each, by tick, sending terminal and order; times are cycles from the start of the frame.
 
     ``due`` is the cycle in which it could have been sent: it was ready and the one before it was gone. From there to
     ``sent`` it waits for a credit.
@@ -59,7 +61,7 @@ class Packets:
 
     @property
     def stalled(self) -> Int:
-        """Cycles that each waits for a credit."""
+        """Cycles that each packet waits for a credit."""
         return self.sent - self.due
 
 
@@ -68,7 +70,7 @@ class History:
     """One frame: an image of a data set, alone on the chip."""
 
     plan: Plan
-    mode: str  # ideal or cycle
+    mode: Mode
     image: int  # number in the data set
     frame: Frame
     start: Int  # (ticks + 1,): cycle in which each tick begins; the last is the latency
@@ -77,12 +79,12 @@ class History:
 
     @property
     def cycles(self) -> int:
-        """Latency."""
+        """Latency in cycles."""
         return int(self.start[-1])
 
     @property
     def names(self) -> list[str]:
-        """Each tick by its layers, or that it is the ingress."""
+        """Name of each tick: its layers, or ingress."""
         layers = self.plan.mapping.layers
         found = [" + ".join(layer.name for layer in layers if layer.tick == tick.number) for tick in self.frame.ticks]
         return [name or ("nothing" if number else INGRESS) for number, name in enumerate(found)]
@@ -91,13 +93,13 @@ class History:
 def history(
     mapping: Mapping | str | Path,
     dataset: Dataset | str | Path,
+    options: DataOptions | None = None,
     *,
     image: int = 0,
-    mode: str = "cycle",
-    split: str = "test",
-    data_dir: str | Path | None = None,
+    mode: Mode = "cycle",
+    **keywords: Unpack[DataKeywords],
 ) -> History:
-    """Time one image and keep all that happens.
+    """Time one image and record every event.
 
     Parameters
     ----------
@@ -112,10 +114,10 @@ def history(
     ------
     UsageError, InputError, MappingError
     """
-    check_mode(mode)
+    check_mode(mode, "--mode")
     mapping = open_mapping(mapping)
     tables = plan(mapping)
-    dataset = open_dataset(dataset, split, data_dir, None)
+    dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     if not 0 <= image < len(dataset):
         allowed = f"0 to {len(dataset) - 1}"
         raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
@@ -125,13 +127,6 @@ def history(
     start = np.concatenate([[0], np.cumsum([tick.cycles for tick in frame.ticks])]).astype(np.int64)
     packets = _packets(frame, start)
     return History(tables, mode, image, frame, start, _shifts(tables, frame, start, packets), packets)
-
-
-def check_mode(mode: str) -> None:
-    """Refuse a mode in which nothing takes time."""
-    if mode not in MODES[1:]:
-        allowed = ", ".join(MODES[1:])
-        raise UsageError("--mode", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
 
 
 def _packets(frame: Frame, start: Int) -> Packets:

@@ -1,4 +1,4 @@
-"""The keys ``timing`` and ``energy`` of a run's JSON: means an image of the sample unless they say otherwise."""
+"""The keys ``timing`` and ``energy`` of a run's JSON: means per image of the sample, unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from chipsim.timing.network.mesh import Int
 from chipsim.timing.record import STATIC
 from chipsim.timing.result import Profile, Spread, TickResult
 from chipsim.timing.tick import INCREMENTS
+
+
+def profile_json(p: Profile) -> dict[str, Any]:
+    """Return the keys ``timing`` and ``energy`` of a run's JSON."""
+    return {"timing": timing_json(p), "energy": energy_json(p)}
 
 
 def timing_json(p: Profile) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def _tick(p: Profile, tick: TickResult) -> dict[str, Any]:
 
 
 def energy_json(p: Profile) -> dict[str, Any]:
-    """Return the key ``energy``: of a frame that is alone on the chip, and beside it of one in a stream."""
+    """Return the key ``energy``: of a frame alone on the chip, and of a frame in a stream."""
     parts, stream = p.parts, p.stream_parts
     sops = int(p.work.operations[~p.mapping.relay_cores].sum()) / p.images
     names = [*(layer.name for layer in p.mapping.layers), "host"]
@@ -115,7 +120,7 @@ def energy_json(p: Profile) -> dict[str, Any]:
 
 
 def macs(m: Mapping) -> int:
-    """Multiply-accumulates of the network that was compiled: one for each feature in the window of each feature.
+    """Count the multiply-accumulates of the compiled network: one per feature in the window of each feature.
 
     Of the widest window of each layer: where borders are padded it counts what the padding adds.
     """

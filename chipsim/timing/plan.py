@@ -1,4 +1,4 @@
-"""What of a mapping the cycles depend on, as tables: made once, read by every image."""
+"""Tabulate what the cycles of a mapping depend on, once for all images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def one_tree(self) -> bool:
-        """Whether the packets of an ingress tick can never meet, so that it need not be simulated.
+        """Whether the packets of an ingress tick can never contend, so that it need not be simulated.
 
         From one port along x first, then along y, each router is reached by one way alone: nothing is arbitrated. The port
         sends at most a packet a cycle, so packets stay a cycle apart on all of their common way, and each is at the head of
@@ -67,7 +67,7 @@ class Plan:
 
 
 def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
-    """Look up what the cycles of a mapping depend on.
+    """Return the tables that the cycles of a mapping depend on.
 
     Parameters
     ----------
@@ -89,30 +89,21 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     check_mesh(mesh)
     timing = chip.timing
     assert timing is not None, "mesh_of has seen to it"
-    stops, cuts = (found != THROUGH for found in (damage.stopped, damage.cut))
-    assert mesh.routes is None or not (stops.any() or cuts.any()), "`planned` has seen to it"
-    width = chip.grid[0]
+    cuts = damage.cut != THROUGH
+    assert mesh.routes is None or not ((damage.stopped != THROUGH).any() or cuts.any()), "`planned` has seen to it"
     readout = np.array([layer.levels == 0 for layer in m.layers])[m.core_layer]
-    terminal = (m.core_position[:, 1] * width + m.core_position[:, 0]).astype(np.int32)
-    core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))[m.target_axon]
-    hosted = core_of_axon[: m.target_offset[m.encoder_neurons]]
+    terminal = (m.core_position[:, 1] * chip.grid[0] + m.core_position[:, 0]).astype(np.int32)
     potential = np.concatenate([np.zeros(m.encoder_neurons, bool), np.repeat(readout, np.diff(m.neuron_offset))])
-    counts = np.diff(m.target_offset)
-    counts[potential] = 1
-    leaving = np.repeat(potential, counts)
-    target = np.empty(len(leaving), np.int32)
-    ends = np.where(stops, damage.stopped, np.repeat(terminal, np.diff(m.axon_offset)))
-    target[~leaving] = ends[m.target_axon]
-    owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-    ends = np.where(cuts, damage.cut, mesh.routers + nearest_port(chip, m.core_position))
-    target[leaving] = ends[owner[potential[m.encoder_neurons :]]]
+    counts, target = _targets(damage, mesh, terminal, potential)
     slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
     fold, order = m.core_fold.astype(np.int64), np.argsort(terminal).astype(np.int32)
     offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    hosted = _core_of_axon(m)[m.target_axon][: m.target_offset[m.encoder_neurons]]
     port = assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted]
     flits, trees = len(target), None
     if timing.multicast:
-        root = np.concatenate([mesh.router_of(mesh.routers + port), np.repeat(terminal[owner], counts[m.encoder_neurons :])])
+        senders = terminal[np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))]
+        root = np.concatenate([mesh.router_of(mesh.routers + port), np.repeat(senders, counts[m.encoder_neurons :])])
         offset, target, port, trees = _forked(m, mesh, offset, target, port, root)
     return Plan(
         mapping=m,
@@ -134,6 +125,25 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         order=order[~damage.dead[order]],
         sync_cycles=timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
     )
+
+
+def _core_of_axon(m: Mapping) -> Int:
+    return np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+
+
+def _targets(damage: Damage, mesh: Mesh, terminal: Int32, potential: npt.NDArray[np.bool_]) -> tuple[Int, Int32]:
+    """Return how many packets each source sends, (E+N,), and the terminal at which each leaves the network."""
+    m = damage.mapping
+    counts = np.diff(m.target_offset)
+    counts[potential] = 1
+    leaving = np.repeat(potential, counts)
+    target = np.empty(len(leaving), np.int32)
+    arrive = np.where(damage.stopped != THROUGH, damage.stopped, terminal[_core_of_axon(m)])
+    target[~leaving] = arrive[m.target_axon]
+    owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    port = np.where(damage.cut != THROUGH, damage.cut, mesh.routers + nearest_port(m.chip, m.core_position))
+    target[leaving] = port[owner[potential[m.encoder_neurons :]]]
+    return counts, target
 
 
 def _forked(m: Mapping, mesh: Mesh, offset: Int, target: Int32, port: Int32, root: Int) -> tuple[Int, Int32, Int32, Trees]:

@@ -1,4 +1,4 @@
-"""Timing a sample of a data set: frames alone on the chip, then a stream of them."""
+"""Time a sample of a data set: frames alone on the chip, then a stream of frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +19,18 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.setup import Setup, check_options, open_dataset, set_up
+from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.errors import UsageError
 from chipsim.faults import Luck
-from chipsim.faults.spec import Source
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.options import RunKeywords, RunOptions, merged
 from chipsim.timing.network.checks import workspaces
 from chipsim.timing.network.mesh import Int, Mesh
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile
-from chipsim.timing.tick import MODES, Bench
+from chipsim.timing.tick import Bench, Mode, check_mode
 
 #: images whose spikes are found at a time
 BATCH = 16
@@ -40,54 +41,47 @@ SAMPLE = 200
 def profile(
     mapping: Mapping | str | Path,
     dataset: Dataset | str | Path,
+    options: RunOptions | None = None,
     *,
-    mode: str = "cycle",
-    images: int = SAMPLE,
-    split: str = "test",
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    threads: int | None = None,
-    batch: int | None = None,
-    noise: float = 0.0,
-    seed: int = 0,
-    faults: Source | None = None,
+    mode: Mode = "cycle",
+    timing_limit: int = SAMPLE,
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[RunKeywords],
 ) -> Profile:
-    """Say when, how much and what is in the way, for a sample of a data set.
+    """Simulate the cycles and the energy of a sample of a data set.
 
     Parameters
     ----------
     mapping : Mapping or path
     dataset : Dataset, name or path
+    options, **keywords
+        One `RunOptions`, or its fields as keywords. Fewer threads run where their networks would take too much memory
+        together; ``engine`` has no effect. The draws of noise and faults depend on the image's number in the data set.
     mode : {"cycle", "ideal"}
-        ``cycle`` simulates routers, queues, back-pressure and arbitration; in ``ideal`` every packet flies as if alone.
-    images : int
-        Size of the sample, taken at even distances over the data set; all of it where it has fewer.
-    threads : int, optional
-        All processors by default; fewer where their networks would take too much memory together. Neither it nor
-        ``batch`` changes any result.
-    noise, seed, faults
-        As in `chipsim.run`; the draws belong to the image's number in the data set.
+        ``cycle`` simulates routers, queues, back-pressure and arbitration; ``ideal`` times each packet as if it were the
+        only one.
+    timing_limit : int
+        Time at most this many images, spaced evenly over the data set.
     mesh : Mesh, optional
-        Another network than the chip's own.
+        A network in place of the chip's own.
     progress : callable, optional
-        Called with (frames and stream ticks done, of how many).
+        Called with (steps done, steps in all).
 
     Raises
     ------
     UsageError, InputError, MappingError
     """
-    check_options(threads, batch, noise, seed)
-    check_timing(mode, images)
-    setup = set_up(mapping, noise=noise, seed=seed, faults=faults)
+    options = merged(options or RunOptions(), keywords)
+    check_timing(mode, timing_limit)
+    setup = set_up(mapping, options)
     tables = planned(setup, mesh)
-    data = open_dataset(dataset, split, data_dir, limit)
-    return measure(setup, tables, data, mode=mode, images=images, threads=threads, batch=batch, progress=progress)
+    data = open_dataset(dataset, options)
+    return measure(setup, tables, data, options, mode=mode, limit=timing_limit, progress=progress)
 
 
 def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
-    """`plan` of what is set up, on the chip's network or another.
+    """Return the tables for a mapping that is set up, on the chip's network or another.
 
     Raises
     ------
@@ -100,8 +94,8 @@ def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
     if known and "dead_links" in setup.damage.summary:
         raise UsageError(
             "--timing",
-            "cannot follow packets up to a link of dead_links where they go around dead links that the chip knows of; "
-            "leave dead_links, or the timing, out",
+            "cannot simulate dead_links of the faults on a chip that has dead links of its own; "
+            "omit dead_links, or --timing",
             code="timing-dead-links",
         )
     return plan(setup.damage, mesh)
@@ -111,21 +105,22 @@ def measure(
     setup: Setup,
     tables: Plan,
     dataset: Dataset,
+    options: RunOptions,
     *,
-    mode: str = "cycle",
-    images: int = SAMPLE,
-    threads: int | None = None,
-    batch: int | None = None,
+    mode: Mode = "cycle",
+    limit: int = SAMPLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
-    """`profile`, of what is set up, planned and open already."""
+    """Like `profile`, for a mapping, tables and images that are loaded already."""
     machine, host, spec = load(setup.damage), setup.host, setup.mapping.input
-    sample = evenly(images, len(dataset))
+    sample = evenly(limit, len(dataset))
     _warm(tables, mode)
     started = time.perf_counter()
-    count = min(threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target)))  # each has a network
+    count = min(
+        options.threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target))
+    )  # each has a network
     timer = _Timer(tables, mode, sample, count)
-    step = batch or min(BATCH, -(-len(sample) // count))
+    step = options.batch or min(BATCH, -(-len(sample) // count))
 
     def frames(part: Array, first: int) -> int:
         """Time the images of the sample from ``first`` on."""
@@ -145,31 +140,29 @@ def measure(
     return timer.result(len(dataset), time.perf_counter() - started, count)
 
 
-def check_timing(mode: str, images: int) -> None:
-    """Refuse options that mean nothing."""
-    if mode not in MODES[1:]:
-        allowed = ", ".join(MODES)
-        raise UsageError("--timing", f"{mode!r} is no mode; allowed: {allowed}", code="timing-unknown", found=mode)
-    if images < 1:
-        raise UsageError("--timing-images", f"is {images}; allowed: >= 1", code="option-range", found=images, allowed=">= 1")
+def check_timing(mode: str, limit: int) -> None:
+    """Refuse an unknown mode, and a sample without images."""
+    check_mode(mode, "--timing", "none")
+    if limit < 1:
+        raise UsageError("--timing-limit", f"is {limit}; allowed: >= 1", code="option-range", found=limit, allowed=">= 1")
 
 
-def evenly(images: int, total: int) -> Int:
-    """Numbers of at most so many images at even distances, the first among them."""
-    count = min(images, total)
+def evenly(limit: int, total: int) -> Int:
+    """Return the numbers of at most ``limit`` evenly spaced images, the first included."""
+    count = min(limit, total)
     return np.arange(count, dtype=np.int64) * total // count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What the machine did with some images."""
+    """The spikes of some images on the machine."""
 
     fired: npt.NDArray[np.uint8]  # (images, E+N): what each source sent
     bits: npt.NDArray[np.uint8] | None  # (images, A): what each axon held; None: all that was sent to it
 
 
 def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: float = 0.0, seed: int = 0) -> Seen:
-    """Run images of which the data set's ``numbers`` decide what is lost."""
+    """Run images and return their spikes; ``numbers`` in the data set determine the random draws."""
     from threadpoolctl import ThreadpoolController
 
     sent = host.spikes(images)
@@ -191,7 +184,7 @@ def _luck(machine: Machine, numbers: Int) -> Luck:
     return Luck(*(None if of[0] is None else np.concatenate(of, axis=1) for of in (sent, arrive)))
 
 
-def _warm(tables: Plan, mode: str) -> None:
+def _warm(tables: Plan, mode: Mode) -> None:
     """Have the machine code compiled, which takes seconds the first time on a machine, before anything is timed."""
     bench, fired = Bench(tables, mode), np.zeros(len(tables.potential), np.uint8)
     fired[: tables.mapping.encoder_neurons][np.diff(tables.offset[: tables.mapping.encoder_neurons + 1]).argmax()] = 1
@@ -223,7 +216,7 @@ def _finished(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], int]], most:
 class _Timer:
     """What the threads share: a bench for each, and what they add up, in whole numbers, so that no order matters."""
 
-    def __init__(self, tables: Plan, mode: str, sample: Int, threads: int) -> None:
+    def __init__(self, tables: Plan, mode: Mode, sample: Int, threads: int) -> None:
         m = tables.mapping
         self.plan, self.mode, self.sample = tables, mode, sample
         self.benches: SimpleQueue[Bench] = SimpleQueue()
@@ -280,7 +273,7 @@ class _Timer:
         return 1
 
     def result(self, images: int, seconds: float, threads: int) -> Profile:
-        """Return what came of it."""
+        """Return the profile."""
         return Profile(
             plan=self.plan,
             mode=self.mode,

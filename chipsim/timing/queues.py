@@ -1,4 +1,4 @@
-"""Flits in the queues of the network, cycle by cycle: what a trace shows, and what no simulation of many images keeps."""
+"""Reconstruct the number of flits in each queue cycle by cycle, for traces."""
 
 from __future__ import annotations
 

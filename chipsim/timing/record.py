@@ -1,4 +1,4 @@
-"""What frames did on the chip, added up over a sample."""
+"""Accumulate the work of frames over a sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Network:
 
     @classmethod
     def empty(cls, mesh: Mesh) -> Network:
-        """Nothing yet."""
+        """Return a record with zero counts."""
         load, blocked, peak, cycles = (_zeros(mesh.routers, 5) for _ in range(4))
         return cls(load, blocked, peak, cycles, _zeros(mesh.terminals))
 
@@ -72,7 +72,7 @@ class Work:
 
     @classmethod
     def empty(cls, plan: Plan, images: int) -> Work:
-        """Nothing yet."""
+        """Return a record with zero counts."""
         cores, ticks = plan.mapping.cores, plan.mapping.ticks
         return cls(
             image=_zeros(images, 8),

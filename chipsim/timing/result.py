@@ -1,10 +1,9 @@
-"""What the timing of a sample gave: the JSON, every table and every picture are drawn from it."""
+"""The result of timing a sample, from which the JSON, the tables and the figures are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from chipsim.timing import energy
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan
 from chipsim.timing.record import HOPS, STATIC, Network, Work
-from chipsim.timing.tick import INCREMENTS
+from chipsim.timing.tick import INCREMENTS, Mode
 
 Float = npt.NDArray[np.float64]
 INGRESS = "ingress"
@@ -23,7 +22,7 @@ INGRESS = "ingress"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link between two routers: the side by which flits leave the router at x, y, and how many do, an image."""
+    """A link between two routers: the side by which flits leave the router at x, y, and flits per image."""
 
     x: int
     y: int
@@ -33,7 +32,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class CriticalCore:
-    """The core of a layer that is done last, if nothing is in the way of its packets; means an image."""
+    """The core of a layer that finishes last without contention; means per image."""
 
     id: int
     x: int
@@ -45,7 +44,7 @@ class CriticalCore:
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """One tick of a frame that is alone on the chip; means an image."""
+    """One tick of a frame that is alone on the chip; means per image."""
 
     number: int
     layers: tuple[str, ...]
@@ -62,7 +61,7 @@ class TickResult:
 
     @property
     def name(self) -> str:
-        """Its layers, or that it is the ingress."""
+        """Name of the tick: its layers, or ingress."""
         return " + ".join(self.layers) or (INGRESS if self.number == 0 else "nothing")
 
     @property
@@ -73,7 +72,7 @@ class TickResult:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A quantity of each image, summarised; ``ci95`` is half the width of the mean's 95 % interval, None of one image."""
+    """Summary of a quantity over images; ``ci95`` is half the width of the mean's 95 % interval, None for one image."""
 
     mean: float
     ci95: float | None
@@ -98,7 +97,7 @@ class Profile:
     """Cycles and energy of a sample of a data set. Arrays by image are in the order of ``sample``."""
 
     plan: Plan
-    mode: str  # ideal or cycle
+    mode: Mode
     sample: Int  # (images,): their numbers in the data set
     images_in_all: int
     models: Int  # (images, ticks, 6): nested models of each tick, chipsim.timing.tick
@@ -110,7 +109,7 @@ class Profile:
 
     @property
     def mapping(self) -> Mapping:
-        """What was timed."""
+        """The mapping that was timed."""
         return self.plan.mapping
 
     @property
@@ -159,18 +158,18 @@ class Profile:
 
     @cached_property
     def ticks(self) -> tuple[TickResult, ...]:
-        """Each tick of a frame, means an image."""
+        """Each tick of a frame, means per image."""
         return tuple(self._tick(number) for number in range(self.mapping.ticks))
 
     @cached_property
     def busiest_link(self) -> Link | None:
-        """The link with most flits in the ticks after the ingress, those of one frame added up."""
+        """The link with the most flits of a frame in the ticks after the ingress."""
         load = np.sum([network.links(self.plan.mesh) for network in self.networks[1:]], axis=0)
         return self.busiest(np.asarray(load))
 
     @property
     def stream_busiest_link(self) -> Link | None:
-        """The link with most flits in a tick of the stream, on the mean: every frame passes each of its ticks there once."""
+        """The link with the most flits in a tick of the stream, on average."""
         return self.busiest(np.asarray(np.sum([network.links(self.plan.mesh) for network in self.networks], axis=0)))
 
     def busiest(self, links: Int) -> Link | None:
@@ -204,7 +203,7 @@ class Profile:
         )
 
     def critical_core(self, cores: Int) -> CriticalCore | None:
-        """Of some cores the one that takes longest, on the mean."""
+        """Return the core that takes longest on average."""
         if not len(cores):
             return None
         work, n = self.work, self.images
@@ -232,7 +231,7 @@ class Profile:
 
     @property
     def core_energy(self) -> Float:
-        """(C + 1, 8): picojoules an image by core, its packets' hops included; the host's last. Static is no core's."""
+        """(C + 1, 8): picojoules per image by core, hops of its packets included; the host is last; no static energy."""
         return energy.spent(self.work.core, self.plan.chip) / self.images
 
     @property
@@ -244,7 +243,7 @@ class Profile:
         return found
 
     def by_image(self) -> dict[str, Int | Float]:
-        """Return what stands beside a run's counts by image, an array a name, images in the order of the sample.
+        """Return the arrays that ``--per-image`` adds, images in the order of the sample.
 
         ``timing_images`` are their numbers in the data set; ``increments`` (images, ticks, 6) those of each tick of a frame
         that is alone on the chip, in the order of `INCREMENTS`, adding up to its cycles; ``stream_increments`` (images, 6)
@@ -256,9 +255,3 @@ class Profile:
             "stream_increments": self.stream_increments,
             "energy_pj": self.image_energy,
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the keys ``timing`` and ``energy`` of a run's JSON."""
-        from chipsim.timing.keys import energy_json, timing_json
-
-        return {"timing": timing_json(self), "energy": energy_json(self)}

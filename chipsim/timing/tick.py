@@ -1,4 +1,4 @@
-"""A tick of the chip: what it takes, by nested models that add one effect after the other.
+"""Time a tick of the chip by nested models that add one effect after the other.
 
     rows        every core reads the rows of its axon bits, and nothing else happens
     sweep       and sweeps over its neurons
@@ -14,9 +14,11 @@ tick's cycles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
+from chipsim.errors import UsageError
 from chipsim.timing.core import Bits, Fired, Inputs, emit, inputs
 from chipsim.timing.network.mesh import Flow, Int, Traffic
 from chipsim.timing.network.simulate import Workspace
@@ -25,12 +27,22 @@ from chipsim.timing.network.tree import held
 from chipsim.timing.plan import Plan
 
 INCREMENTS = ("rows", "sweep", "injection", "flight", "contention", "sync")
-MODES = ("none", "ideal", "cycle")
+Mode = Literal["ideal", "cycle"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def check_mode(mode: str, option: str, *others: str) -> None:
+    """Refuse an unknown timing mode; ``others`` are what the option allows besides."""
+    if mode not in MODES:
+        *first, last = [*others, *(str(name) for name in MODES)]
+        raise UsageError(
+            option, f"unknown timing mode {mode!r}; expected {', '.join(first)} or {last}", code="timing-unknown", found=mode
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tick:
-    """One tick of one frame: who worked, what was sent, and when it was done."""
+    """One tick of one frame: active cores, packets and times."""
 
     number: int
     cores: Int  # at work
@@ -42,7 +54,7 @@ class Tick:
 
     @property
     def unmet(self) -> bool:
-        """Whether the network was not simulated: in this mode, or in this tick, no packet meets another."""
+        """Whether the network was not simulated, because no packets contend in this mode or tick."""
         return self.flow.ejected is self.ideal.ejected
 
     @property
@@ -65,10 +77,10 @@ class Frame:
 
 
 class Bench:
-    """One thread's place to time frames: `Plan`, mode and a network to be used again and again."""
+    """The plan, mode and network with which one thread times frames."""
 
-    def __init__(self, plan: Plan, mode: str = "cycle") -> None:
-        assert mode in MODES[1:]
+    def __init__(self, plan: Plan, mode: Mode = "cycle") -> None:
+        assert mode in MODES
         self.plan, self.mode = plan, mode
         self.network = Workspace(plan.mesh, plan.flits)
 
@@ -105,7 +117,7 @@ class Bench:
         return Tick(number, cores, ready, traffic, alone, flow, models)
 
     def alone(self, traffic: Traffic) -> Flow:
-        """Every packet alone."""
+        """Return the times of the packets without contention."""
         plain = self.plan.mesh.routes is None and traffic.trees is None
         return straight(self.plan.mesh, traffic) if plain else self.network.ideal(traffic)
 

@@ -194,7 +194,7 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     if isinstance(chip, PaicoreSpec):
         return _words(graph, chip, options, stages)
     code = None
-    if graph.of_pixels:
+    if graph.image_on_chip:
         with stages.stage("encoder"):
             graph, code = choose(graph, chip)
             verify_layers(graph)

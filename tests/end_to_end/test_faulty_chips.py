@@ -67,7 +67,7 @@ def test_what_is_known_to_be_broken_breaks_nothing_more(around) -> None:
 
 def test_the_mapping_that_knows_nothing_is_refused(lenet) -> None:
     place = lenet.mapping.core_position[7].tolist()
-    with pytest.raises(MappingError, match=rf"core 7: a core of conv2 stands at \({place[0]}, {place[1]}\), which is dead"):
+    with pytest.raises(MappingError, match=rf"core 7: a core of conv2 is at \({place[0]}, {place[1]}\), which is dead"):
         chipsim.run(lenet.mapping, "digits", limit=1, avoid={"cores": [place]})
 
 

@@ -95,7 +95,7 @@ def test_its_placement_is_neither_slow_nor_crowded(lenet, lenet_onnx, calibrated
     if calibrated:
         images = load_dataset("digits", "train").head(100).images
         mapping = compile_model(lenet_onnx, placing=Placing(images=images)).mapping
-    found = chipsim.profile(mapping, "digits", images=6)
+    found = chipsim.profile(mapping, "digits", timing_limit=6)
     assert found.chip_cycles.mean() <= 7000
     assert found.busiest_link is not None
     assert found.busiest_link.load < 1000

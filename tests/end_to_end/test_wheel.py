@@ -45,7 +45,12 @@ def test_installed_wheel_works_from_anywhere(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"chipsim", "qsnnc"}
-    for needed in ("qsnnc/partition/fill.py", "chipsim/chip/presets/xbar1152.yaml", "chipsim/mapping/FORMAT.md"):
+    for needed in (
+        "qsnnc/partition/fill.py",
+        "chipsim/chip/presets/xbar1152.yaml",
+        "chipsim/mapping/FORMAT.md",
+        "chipsim/py.typed",
+    ):
         assert needed in names
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     code = CODE.replace("MODEL", repr(str(ROOT / "models" / "tiny.onnx")))

@@ -152,7 +152,7 @@ def test_floats_that_are_no_pixels_are_refused(save) -> None:
     for wrong in (0.5, -1.0, 256.0, 1e9, 2.0**31):
         bad = pixels.copy()
         bad[2, 0, 1, 1] = wrong
-        with pytest.raises(InputError, match="no whole pixels") as caught:
+        with pytest.raises(InputError, match="other than whole numbers") as caught:
             chipsim.run(mapping, Dataset("floats", "test", bad, None))
         assert caught.value.code == "data-not-pixels"
         assert caught.value.exit_code == 3
@@ -234,7 +234,7 @@ def test_a_pool_of_the_pixels_themselves(save) -> None:
     net.gemm("head", np.arange(8).reshape(2, 4) / 4)
     model = net.model()
     done = compile_model(save(model), ROOMY, encoder="chip")
-    assert str(done.code) == "thermometer, 255 neurons a pixel"
+    assert str(done.code) == "a thermometer code of 255 neurons per pixel"
     images = np.random.default_rng(0).integers(0, 256, (6, 6, 6)).astype(np.uint8)
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None))
     np.testing.assert_array_equal(result.scores, reference(model, images))

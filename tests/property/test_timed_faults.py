@@ -15,6 +15,8 @@ from chipsim.engine.setup import set_up
 from chipsim.faults import inflict
 from chipsim.faults.places import Places
 from chipsim.faults.spec import load_faults
+from chipsim.options import RunOptions
+from chipsim.timing.keys import profile_json
 from chipsim.timing.network.simulate import simulate
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import profile, spikes
@@ -33,7 +35,7 @@ def test_the_counts_are_the_runs(seed: int) -> None:
     counted = run(mapping, data, engine="reference", threads=1, per_image=True, faults=faults)
     each = counted.by_image
     assert each is not None
-    cycle, free = (profile(mapping, data, mode=m, images=images, threads=1, faults=faults) for m in ("cycle", "ideal"))
+    cycle, free = (profile(mapping, data, mode=m, timing_limit=images, threads=1, faults=faults) for m in ("cycle", "ideal"))
     damage = inflict(mapping, faults)
     for found in (cycle, free):
         work, host = found.work, mapping.cores
@@ -51,7 +53,7 @@ def test_the_counts_are_the_runs(seed: int) -> None:
         assert (found.increments.sum(axis=2) == found.tick_cycles).all()
         assert (found.increments >= 0).all()
         assert (found.stream_increments >= 0).all()
-        found.to_json()
+        profile_json(found)
     assert (free.interval_cycles <= cycle.interval_cycles).all()
     assert (free.tick_cycles <= cycle.tick_cycles).all()
     assert (free.models[:, :, :4] == cycle.models[:, :, :4]).all()
@@ -63,7 +65,7 @@ def test_cores_read_what_their_axons_hold(seed: int) -> None:
     # bits are found one by one here, from what was sent and what is broken
     rng = np.random.default_rng(seed)
     mapping, data = timed_map(rng)
-    setup = set_up(mapping, faults=broken_at_random(rng))
+    setup = set_up(mapping, RunOptions(faults=broken_at_random(rng)))
     damage = setup.damage
     numbers = np.sort(rng.permutation(100)[: len(data)])
     seen = spikes(load(damage), setup.host, data.images, numbers, setup.noise, setup.seed)
@@ -119,7 +121,7 @@ def test_a_tick_of_a_broken_stream_is_its_layers_ticks_in_one_network(seed: int,
     rng = np.random.default_rng(seed)
     mapping, data = timed_map(rng, multicast)
     faults, n = broken_at_random(rng), len(data)
-    setup = set_up(mapping, faults=faults)
+    setup = set_up(mapping, RunOptions(faults=faults))
     found, tables = profile(mapping, data, threads=1, faults=faults), plan(setup.damage)
     seen = spikes(load(setup.damage), setup.host, data.images, np.arange(n), setup.noise, setup.seed)
     bits = [None] * n if seen.bits is None else seen.bits

@@ -13,6 +13,7 @@ from support.timed_maps import fired, merged, timed_map
 
 from chipsim.chip.ports import assign_ports
 from chipsim.engine.run import run
+from chipsim.timing.keys import profile_json
 from chipsim.timing.network.mesh import Mesh, Traffic
 from chipsim.timing.network.simulate import Workspace, ideal, simulate
 from chipsim.timing.network.straight import straight
@@ -98,7 +99,7 @@ def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:
         assert work.core[:, :7].sum(axis=0).tolist() == work.image[:, :7].sum(axis=0).tolist()
         assert (work.potentials == counted.potentials.shape[1]).all()
         assert work.hops.sum() == sum(int(network.links(found.plan.mesh).sum()) for network in found.networks)
-        value = found.to_json()
+        value = profile_json(found)
         energy, timing = value["energy"], value["timing"]
         assert sum(energy["parts"].values()) == pytest.approx(energy["pj_per_image"])
         assert list(energy["parts"]) == list(PARTS)

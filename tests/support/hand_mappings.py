@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.chip import ChipSpec, load_chip
-from chipsim.mapping import InputSpec, Layer, Mapping, Population, pack_crossbar
+from chipsim.mapping import Mapping, MappingBuilder
 
 OPSET = [helper.make_opsetid("", 17)]
 
@@ -42,88 +42,39 @@ class HandMap:
     scale: float = 1.0
 
     def build(self, model: bytes = b"") -> Mapping:
-        import hashlib
-
+        """The mapping, whether it keeps the rules or not; sources and cores are numbered as in the lists."""
+        net = MappingBuilder(self.chip)
         encoder = self.features * self.levels
-        owner = [core.layer for core in self.cores for _ in core.elements]
-        ticks = [0] * encoder + [self.layers[layer][3] for layer in owner]
-        source = np.array([s for core in self.cores for s in core.sources], np.int32)
-        due = np.repeat([self.layers[core.layer][3] for core in self.cores], [len(core.sources) for core in self.cores])
-        axon = np.argsort(source, kind="stable")
-        distinct: dict[tuple[bytes, tuple[int, ...], int], int] = {}
-        index, packed, shapes = [], [], []
-        for core in self.cores:
-            weights = np.asarray(core.weights, np.int8)
-            key = (weights.tobytes(), weights.shape, core.bits)
-            if key not in distinct:
-                distinct[key] = len(distinct)
-                packed.append(pack_crossbar(weights, core.bits))
-                shapes.append((*weights.shape, core.bits))
-            index.append(distinct[key])
-        width = self.chip.grid[0]
-        arrays = {
-            "core_layer": np.array([core.layer for core in self.cores], np.int32),
-            "core_position": np.array([(c % width, c // width) for c in range(len(self.cores))], np.int32),
-            "core_fold": np.array([core.fold for core in self.cores], np.int32),
-            "core_weight_bits": np.array([core.bits for core in self.cores], np.int32),
-            "core_crossbar": np.array(index, np.int32),
-            "axon_offset": _offsets([len(core.sources) for core in self.cores]),
-            "axon_source": source,
-            "neuron_offset": _offsets([len(core.elements) for core in self.cores]),
-            "neuron_element": np.array([e for core in self.cores for e in core.elements], np.int32),
-            "neuron_threshold": np.array([t for core in self.cores for t in core.thresholds], np.int32),
-            "target_offset": _offsets(np.bincount(source, minlength=len(ticks)).tolist()),
-            "target_axon": axon.astype(np.int32),
-            "target_delay": (due[axon] - np.array(ticks)[source[axon]]).astype(np.uint8),
-            "dense_fanout": np.array(self.fanout or [0] * len(ticks), np.int32),
-            "crossbar_shape": np.array(shapes, np.int32),
-            "crossbar_offset": _offsets([len(part) for part in packed]),
-            "crossbar_bits": np.concatenate(packed),
-        }
-        layers = tuple(self._layer(number) for number in range(len(self.layers)))
-        outputs = next(layer.shape[0] for layer in layers if layer.levels == 0)
-        return Mapping(
-            model_sha256=hashlib.sha256(model).hexdigest(),
-            exactness="certified",
-            generator="by hand",
-            chip=self.chip,
-            input=InputSpec("image", "float32", (self.features,), "raw"),
-            encoder=Population("encoder", "", (self.features,), self.levels, self.scale, 0.0, 0),
-            layers=layers,
-            output_tensor="scores",
-            output_shape=(outputs,),
-            ticks=1 + max(layer.tick for layer in layers),
-            arrays=arrays,
-            encoder_onnx=encoder_onnx(self.features),
-            readout_onnx=readout_onnx(outputs),
+        fanout = self.fanout or [0] * (encoder + sum(len(core.elements) for core in self.cores))
+        groups = [net.input(self.features, self.levels, dense_fanout=fanout[:encoder])]
+        for number, (name, features, levels, tick) in enumerate(self.layers):
+            bits = next(core.bits for core in self.cores if core.layer == number)
+            if levels:
+                relay = name.startswith("relay")
+                groups.append(net.layer(name, features, levels, tick=tick, weight_bits=bits, relay=relay))
+            else:
+                groups.append(net.readout(name, features, tick=tick, weight_bits=bits, scale=0.5))
+        held = [(groups[core.layer + 1], element) for core in self.cores for element in core.elements]
+        known = [(groups[0], element) for element in range(encoder)] + held
+        width, first = self.chip.grid[0], encoder
+        for number, core in enumerate(self.cores):
+            sources = groups[0][:0]
+            for source in core.sources:
+                group, element = known[source]
+                sources = sources + group[element]
+            own = fanout[first : first + len(core.elements)]
+            first += len(own)
+            net.core(
+                groups[core.layer + 1], sources, core.weights, core.thresholds, elements=core.elements, fold=core.fold,
+                position=(number % width, number // width), dense_fanout=own,
+            )  # fmt: skip
+        mapping = net.build(model=model, validate=False)
+        scale = self.scale
+        return replace(
+            mapping,
+            encoder=replace(mapping.encoder, scale=scale),
+            layers=tuple(replace(layer, scale=scale) for layer in mapping.layers),
         )
-
-    def _layer(self, number: int) -> Layer:
-        name, features, levels, tick = self.layers[number]
-        mine = [core for core in self.cores if core.layer == number]
-        return Layer(
-            name=name,
-            tensor="",
-            shape=(features,),
-            levels=levels,
-            scale=self.scale,
-            zero_point=0.0,
-            tick=tick,
-            kind="relay" if name.startswith("relay") else "dense",
-            weight_bits=mine[0].bits,
-            fan_in=max(len(core.sources) for core in mine),
-            fold=max(core.fold for core in mine),
-            neurons=sum(len(core.elements) for core in mine),
-            removed=0,
-            synapses=sum(int(np.count_nonzero(core.weights)) for core in mine),
-            cores=len(mine),
-            bound=len(mine),
-            limiting="columns",
-        )
-
-
-def _offsets(sizes: list[int]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def encoder_onnx(features: int, batch: int | str = "N", **change: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The encoder without its elementwise end: onnxruntime computes what is linear, thresholds do the rest.
+"""Split the encoder: onnxruntime computes the linear part, thresholds replace the elementwise end.
 
 ``encoder.onnx`` ends in a chain of operators that act on each element alone and never fall (or never rise): scale, batch
 norm, round, clip and the like. Each of them is monotone in floating point too, because rounding is. So the level of a
@@ -35,7 +35,7 @@ MOST = 1 << 23
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """Levels as thresholds on what onnxruntime gives.
+    """The encoder's levels as thresholds on an output of onnxruntime.
 
     ``linear`` is the session that makes the graded tensor, None where the images are it; level of feature j is how many
     of ``thresholds[:, j]`` the tensor's element, its sign flipped where ``signs[j]`` says so, reaches.
@@ -53,12 +53,12 @@ class Encoder:
 
     @property
     def split(self) -> bool:
-        """Whether the chain was cut."""
+        """Whether the encoder was split."""
         return self.whole is not None
 
 
 def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
-    """Split the encoder if that is proved equal, else take the whole of it."""
+    """Split the encoder if the split is proved bit-exact; otherwise run it whole."""
     levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
     signs = np.zeros(features, np.uint32)
     whole = np.full((levels, features), np.nan, np.float32)

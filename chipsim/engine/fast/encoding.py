@@ -1,4 +1,4 @@
-"""One worker's encoder: what onnxruntime gives for a few images, and their levels among the values."""
+"""Run the encoder for one worker and write the levels into its values."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Encoding:
         """Run any number of images; whether all of the result is finite."""
         if e.linear is None:
             if not e.split and not np.isin(images, (0, 1)).all():
-                raise InputError("images", "hold other values than spikes, and spikes are 0 or 1", code="data-spikes")
+                raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
             found = images
         elif e.single:
             found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])

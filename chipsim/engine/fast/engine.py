@@ -1,4 +1,4 @@
-"""A mapping as machine code and tables, and a worker's memory to run it in."""
+"""Load a mapping as machine code and tables, and run it in a worker's memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
-from chipsim.engine.engines import Worker
 from chipsim.engine.fast import kernels
 from chipsim.engine.fast.encoder import Encoder, find_encoder
 from chipsim.engine.fast.encoding import Encoding
@@ -21,6 +20,7 @@ from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.reduce import Reduced, reduce
 from chipsim.engine.fast.tables import Tables, address, aligned, build
 from chipsim.engine.host import Array, Host, lose
+from chipsim.engine.protocol import Worker
 from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
 
@@ -39,7 +39,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FastEngine:
-    """What all workers share; nothing in it changes."""
+    """The immutable part of the engine that all workers share."""
 
     damage: Damage
     reduced: Reduced
@@ -53,7 +53,7 @@ class FastEngine:
 
     @property
     def mapping(self) -> Mapping:
-        """What is added up."""
+        """The mapping after constant axons were removed."""
         return self.reduced.mapping
 
     @property
@@ -67,7 +67,7 @@ class FastEngine:
         return FastWorker(self, noise, seed, per_image)
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
-        """Count what all workers did."""
+        """Return the counts of all workers together."""
         m, t = self.mapping, self.tables
         values = t.merged.values
         mine = [worker for worker in workers if isinstance(worker, FastWorker)]

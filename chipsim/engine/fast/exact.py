@@ -1,4 +1,4 @@
-"""When a linear operator may be computed in any order.
+"""Decide whether the sums of a linear operator are exact in any order.
 
 onnxruntime's optimised convolution adds up in another order than its plain one, and float32 sums depend on the order. They
 do not where every partial sum is exact: all terms are multiples of one power of two g, and their magnitudes sum to less than
@@ -20,7 +20,7 @@ _DIGITS = 24  # of a float32's significand
 
 
 def quick_session(part: bytes, source: str, plain: Any, shape: tuple[int, ...]) -> Any:
-    """Return an optimised session of a linear part, where it gives the same bits on any pixels; else None.
+    """Return an optimised session of a linear part if it is bit-exact for all pixels, else None.
 
     The property is proved from the weights, and the session is tried against the plain one too.
     """
@@ -39,7 +39,7 @@ def quick_session(part: bytes, source: str, plain: Any, shape: tuple[int, ...]) 
 
 
 def any_order_is_exact(graph: Any, source: str) -> bool:
-    """Whether a graph is one Conv, Gemm or MatMul of pixels whose sums are exact in whatever order."""
+    """Whether a graph is one Conv, Gemm or MatMul of pixels whose sums are exact in any order."""
     from onnx import helper, numpy_helper
 
     if len(graph.node) != 1 or graph.node[0].input[0] != source:

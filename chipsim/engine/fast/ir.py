@@ -1,4 +1,4 @@
-"""A few lines of LLVM's language at a time: values with operators, loops and conditions."""
+"""Write LLVM IR as values with operators, loops and conditions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The machine code that every mapping shares: a core from latch to fire, the encoder's levels, the counters.
+"""The kernels that every mapping shares: cores from latch to fire, the encoder's levels, the counters.
 
-Everything is done for 64 images at a time: a row of any table is 64 lanes, one an image. The tables are those of
+Everything is done for 64 images at a time: a row of any table has 64 lanes, one per image. The tables are those of
 `chipsim.engine.fast.tables`, by the names that stand there.
 """
 
@@ -26,7 +26,7 @@ UNROLLED = (1, 2, 3, 4)
 
 
 def module() -> str:
-    """Return all of it."""
+    """Return the kernels as LLVM IR."""
     parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]

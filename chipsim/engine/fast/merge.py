@@ -1,4 +1,4 @@
-"""From a mapping to values and matrices, by what the mapping alone proves.
+"""Merge sources that no core tells apart, and share the matrices of equal cores.
 
 A *value* is a set of sources whose spikes nobody tells apart: they share an accumulator (equal columns of one core; for
 the encoder one feature), each core that listens to one of them listens to all of them, by axons with equal rows, and the
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import Mapping
+from chipsim.mapping.totals import axon_synapses
 
 Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
@@ -46,7 +47,7 @@ class Form:
 
 
 def make_form(matrix: Matrix, bound: Int) -> Form:
-    """Make a form and find its bound."""
+    """Return a form with its bound."""
     if matrix.size and max(matrix.max(), -int(matrix.min())) <= 127:
         matrix = matrix.astype(np.int8)
     most = np.abs(matrix).sum(axis=0, dtype=np.int64).max(initial=0) * bound.max(initial=0)
@@ -82,7 +83,7 @@ class _Classes:
     """A distinct crossbar: classes of equal rows and of equal columns."""
 
     row: Int  # (axons,): class, the first axon that has this row
-    synapses: Int  # (axons,): non-zero weights
+    synapses: Int  # (axons,)
     column: Int  # (neurons,): number of the accumulator
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
@@ -109,7 +110,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
 
     row, first_row = numbered(np.ascontiguousarray(crossbar))
     column, first = numbered(np.ascontiguousarray(crossbar.T))
-    return _Classes(first_row[row], np.count_nonzero(crossbar, axis=1), column, crossbar[:, first])
+    return _Classes(first_row[row], axon_synapses(crossbar), column, crossbar[:, first])
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) -> Values:

@@ -1,4 +1,4 @@
-"""Machine code: LLVM makes it from text, and a directory of the user's keeps it for the next time."""
+"""Compile LLVM IR to machine code and cache it in a directory of the user."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def host() -> Target:
 
 
 def cache_directory() -> Path:
-    """Return where this user's machine code is kept."""
+    """Return the directory of the user's compiled code."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home())
     elif sys.platform == "darwin":
@@ -57,7 +57,7 @@ def cache_directory() -> Path:
 
 
 class Cache:
-    """Compiled code by content. Whatever goes wrong with the directory, code is made anew and nobody hears of it."""
+    """Compiled code by content; if the directory cannot be used, code is compiled again without a message."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory if directory is not None and _ours(directory) else None

@@ -1,4 +1,4 @@
-"""A form as additions and subtractions of rows.
+"""Express a form as additions and subtractions of rows.
 
 A weight of several bits is written in signed binary digits, as few as there can be (canonical signed digit: 7 = 8 - 1), so
 that any matrix becomes ternary *strands*: one for each accumulator and digit, to be added up in signed bytes, widened

@@ -1,4 +1,4 @@
-"""A damaged mapping as one without broken axons: what they hold never changes, so it need not be added up.
+"""Remove faulty axons from a mapping: their bits are constant and become part of the thresholds.
 
 An axon that holds 0 goes. One that holds 1 goes too: its row is taken off its core's thresholds and put on its read-out
 potentials, and its event and its synapses count once an image. Everything else about a mapping stays as it is.
@@ -21,18 +21,18 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """What remains to be added up, and what each image adds besides."""
+    """The mapping that remains, and the constant counts of each image."""
 
     mapping: Mapping
     sent: Int  # (sources,): packets that a spike sends, arriving or not
-    core_events: Int  # (cores,), an image
-    core_sops: Int  # (cores,), an image
+    core_events: Int  # (cores,), per image
+    core_sops: Int  # (cores,), per image
     offset: Int  # (outputs,): potential that is there without a spike
     silent: npt.NDArray[np.bool_]  # (outputs,): potentials that are read as 0
 
 
 def reduce(damage: Damage) -> Reduced:
-    """Take the axons out that do not work."""
+    """Remove the axons whose bits are constant."""
     m = damage.mapping
     sent = np.diff(m.target_offset)
     cores, outputs = np.zeros(m.cores, np.int64), np.zeros(len(damage.silent), np.int64)

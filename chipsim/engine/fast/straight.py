@@ -1,4 +1,4 @@
-"""A form written out as code: every row an addition or a subtraction in a register.
+"""Write a form as straight-line code: each row is an addition or a subtraction in a register.
 
 Strands are taken in pairs and share partial sums. For strands a and b each row falls into one of four classes, up to its
 sign: (1, 1), (1, -1), (1, 0), (0, 1). A class is summed once and counts for both, so that a row costs one addition where
@@ -20,12 +20,12 @@ Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's patter
 
 
 def size(form: Form) -> int:
-    """Additions that the code of a form would have, about."""
+    """Estimate the number of additions in the code of a form."""
     return int(np.count_nonzero(strands(form).digits)) + 8 * int(form.matrix.shape[1])
 
 
 def write(form: Form, name: str, registers: int) -> str:
-    """Return a function of LLVM's language: ``void name(values, offsets of the rows, accumulators)``."""
+    """Return the LLVM IR of ``void name(values, offsets of the rows, accumulators)``."""
     return _Writer(form, registers).function(name)
 
 

@@ -1,4 +1,4 @@
-"""What the machine code reads: one table for each thing that a core is told, all of them plain arrays."""
+"""Lay out the tables that the machine code reads, as plain arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network alone, for whoever doubts it: known traffic in, throughput and latency out (``chipsim network``).
+"""Simulate the network under known traffic and measure throughput and latency (``chipsim network``).
 
 Latency is counted from the cycle in which a packet is created to that of its ejection, the wait in the source's queue
 included; the queue has no end. With uniform traffic the packets created in the measured window count, and the flits that
@@ -32,7 +32,7 @@ DEEPEST = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkResult:
-    """What the network did with its traffic."""
+    """The result of a simulation of the network."""
 
     mesh: Mesh
     traffic: str
@@ -46,11 +46,11 @@ class NetworkResult:
 
     @property
     def hops_per_second(self) -> float:
-        """Links between routers crossed in a second of the processor; others on the machine do not count."""
+        """Hops between routers simulated per second of processor time."""
         return self.flow.traversals / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """JSON of ``chipsim network``; rates a node and cycle, latencies in cycles."""
+        """Return the JSON of ``chipsim network``; rates per node and cycle, latencies in cycles."""
         mesh, flow = self.mesh, self.flow
         return {
             "schema": "chipsim-network/1",
@@ -90,7 +90,7 @@ def network(
     chip: str | None = None,
     multicast: bool = False,
 ) -> NetworkResult:
-    """Simulate the network alone.
+    """Simulate the network under synthetic traffic, or under packets from a file.
 
     Parameters
     ----------
@@ -121,27 +121,35 @@ def network(
     """
     built = _mesh(mesh, chip, buffer, router_cycles, link_cycles, credit_cycles)
     is_file = traffic not in patterns.PATTERNS
-    if is_file and not traffic.lower().endswith(".csv"):
-        allowed = ", ".join(patterns.PATTERNS)
-        raise UsageError(
-            "--traffic", f"{traffic!r} is no traffic; allowed: {allowed} or FILE.csv", code="network-traffic", found=traffic
-        )
-    if rate is not None and not 0 <= rate <= 1:
-        raise UsageError("--rate", f"{rate} is no rate; allowed: 0 to 1", code="option-range", found=rate, allowed=[0, 1])
-    if seed < 0:
-        raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-range", found=seed)
-    if multicast and not is_file:
-        raise UsageError("--multicast", f"has a meaning with FILE.csv only, not with {traffic}", code="network-option")
+    _check(traffic, is_file, rate, seed, multicast)
     if traffic == "uniform":
         return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed)
     for name, value in (("--cycles", cycles), ("--warmup", warmup)):
         if value is not None:
-            raise UsageError(name, f"has a meaning with uniform traffic only, not with {traffic}", code="network-option")
+            raise UsageError(name, f"applies to uniform traffic only, not to {traffic}", code="network-option")
+    return _finite(built, traffic, 1.0 if rate is None else rate, multicast)
+
+
+def _check(traffic: str, is_file: bool, rate: float | None, seed: int, multicast: bool) -> None:
+    """Refuse unknown traffic, and options that are out of range or do not apply to it."""
+    if is_file and not traffic.lower().endswith(".csv"):
+        allowed = ", ".join(patterns.PATTERNS)
+        raise UsageError(
+            "--traffic",
+            f"unknown traffic {traffic!r}; expected {allowed} or FILE.csv",
+            code="network-traffic",
+            found=traffic,
+        )
+    if rate is not None and not 0 <= rate <= 1:
+        raise UsageError("--rate", f"is {rate}; allowed: 0 to 1", code="option-range", found=rate, allowed=[0, 1])
+    if seed < 0:
+        raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-range", found=seed)
+    if multicast and not is_file:
+        raise UsageError("--multicast", f"applies to FILE.csv only, not to {traffic}", code="network-option")
     if is_file and rate:
         raise UsageError(
-            "--rate", f"the cycles stand in {traffic}; only 0, one packet at a time, is possible", code="network-option"
+            "--rate", f"{traffic} gives the cycle of each packet; allowed: 0, one packet at a time", code="network-option"
         )
-    return _finite(built, traffic, 1.0 if rate is None else rate, multicast)
 
 
 def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, seed: int) -> NetworkResult:
@@ -248,15 +256,15 @@ def _of_chip(chip: ChipSpec, mesh: str | tuple[int, int] | None) -> Mesh:
         return mesh_of(chip, host=False)
     if mesh is not None and _sides(mesh) != chip.grid:
         raise UsageError(
-            "--mesh", f"chip {chip.name!r} has dead links, which have their places on its own grid only; leave --mesh out",
+            "--mesh", f"chip {chip.name!r} has dead links, which are defined on its own grid; omit --mesh",
             code="network-option",
         )  # fmt: skip
     lost = cut_off(chip)
     if lost:
         raise InputError(
             f"chip {chip.name!r}",
-            f"dead links cut off router ({lost[0][0]}, {lost[0][1]}), and every router takes part in the traffic; "
-            "take a chip whose routers hang together",
+            f"dead links cut off router ({lost[0][0]}, {lost[0][1]}), and the traffic uses every router; "
+            "use a chip whose routers are all connected",
             code="network-cut-off",
             found=[list(place) for place in lost],
         )
@@ -271,7 +279,7 @@ def _sides(mesh: str | tuple[int, int]) -> tuple[int, int]:
         sides = mesh
     if not all(1 <= side <= LARGEST for side in sides):
         raise UsageError(
-            "--mesh", f"{mesh!r} is no mesh; allowed: COLUMNSxROWS such as 8x8, 1 to {LARGEST} each", code="network-mesh",
+            "--mesh", f"is {mesh!r}; allowed: COLUMNSxROWS such as 8x8, 1 to {LARGEST} each", code="network-mesh",
             found=mesh,
         )  # fmt: skip
     return sides

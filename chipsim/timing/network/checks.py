@@ -1,4 +1,4 @@
-"""What a mesh and its traffic have to be before they are simulated, and the memory that FIFOs may take."""
+"""Check a mesh and its traffic before they are simulated, and limit the memory of the FIFOs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FLIT_BYTES = 16 * 5  # of a slot in each FIFO of a router
 
 
 def wrong(code: str, message: str) -> InputError:
-    """Return the error that says what is wrong with a network."""
+    """Return the error for an invalid network."""
     return InputError("network", message, code=code)
 
 
@@ -48,7 +48,7 @@ def check_mesh(mesh: Mesh) -> None:
 
 
 def slots(mesh: Mesh, packets: int | None = None) -> int:
-    """Slots of a FIFO that a simulation has to hold: no FIFO ever holds more than all packets.
+    """Return the slots per FIFO that a simulation needs: at most the number of packets.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def slots(mesh: Mesh, packets: int | None = None) -> int:
         raise InputError(
             "network",
             f"{mesh.routers:,} routers with buffers of {found:,} flits take too much memory; allowed: {most:,} flits. "
-            "Take smaller buffers or a smaller mesh",
+            "Use smaller buffers or a smaller mesh",
             code="network-memory",
             limit="buffer",
             found=found,
@@ -71,12 +71,12 @@ def slots(mesh: Mesh, packets: int | None = None) -> int:
 
 
 def workspaces(mesh: Mesh, packets: int) -> int:
-    """Workspaces for so many packets that there may be at a time: all their FIFOs together are held to the same memory."""
+    """Return how many workspaces for this number of packets fit in memory together."""
     return MOST_BYTES // (_FLIT_BYTES * mesh.routers * slots(mesh, packets))
 
 
 def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
-    """Refuse packets from, to or at nowhere."""
+    """Refuse packets with an invalid source, destination or cycle."""
     offset, packets = traffic.offset, len(traffic.ready)
     if len(offset) != mesh.terminals + 1 or offset[0] or offset[-1] != packets or (np.diff(offset) < 0).any():
         raise wrong(

@@ -1,4 +1,4 @@
-"""The cycles of the network, in machine code: what `simulate` runs.
+"""Simulate the cycles of the network, in machine code.
 
 Nothing here waits for its turn within a cycle: what a grant of cycle t changes carries the cycle from which it counts,
 and that is later than t. A flit pushed into a FIFO bears the cycle from which it may be granted; a slot that was freed bears

@@ -1,4 +1,4 @@
-"""Where a router's state lies in memory, for the machine code.
+"""The memory layout of a router's state, for the machine code.
 
 Memory that is far takes most of the time on a large mesh, so all that a router has lies together in one array, ``state``:
 its header, then the records of its five FIFOs. A hop takes the header here, the record of the FIFO that the flit leaves, the
@@ -39,17 +39,17 @@ FRESH = 0o44444
 
 
 def words(buffer: int) -> int:
-    """Words of the record of a FIFO with so many slots."""
+    """Return the words of a FIFO's record."""
     return -(-(RECORD + 2 * buffer) // 8) * 8
 
 
 def router_words(buffer: int) -> int:
-    """Words of a router."""
+    """Return the words of a router's state."""
     return HEADER + 5 * words(buffer)
 
 
 def ends(mesh: Mesh) -> tuple[Int, Int, Int]:
-    """Router of each terminal, the side by which it sends, and the place of its router."""
+    """Return the router of each terminal, the side by which it sends, and the router's position."""
     router = mesh.router_of(np.arange(mesh.terminals))
     y, x = np.divmod(router, mesh.width)
     side = np.where(np.arange(mesh.terminals) < mesh.routers, LOCAL, WEST)

@@ -1,4 +1,4 @@
-"""What the network is and what it is given: mesh, packets, and what became of them."""
+"""Mesh, packets and the result of their simulation, as values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Int32 = npt.NDArray[np.int32]
 
 
 def within(sizes: Int) -> Int:
-    """Place of each element in its run, where runs of these sizes follow one another: 0, 1, 2, .. in each."""
+    """Return the index of each element within its run, for consecutive runs of these sizes."""
     return np.asarray(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
 
 
@@ -65,15 +65,12 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None, *, host
     """
     t = chip.timing
     if t is None:
-        raise InputError(
-            f"chip {chip.name!r}", "has no section timing; give it one, or say base: xbar1152", code="chip-untimed"
-        )
+        raise InputError(f"chip {chip.name!r}", "has no section timing; add one, or base: xbar1152", code="chip-untimed")
     for x, y in chip.ports if host else ():
         if x:
             raise InputError(
                 f"chip {chip.name!r}",
-                f"port ({x}, {y}): the west side of a router inside the mesh is its neighbour's; "
-                "with cycles, ports lie in column 0",
+                f"port ({x}, {y}) is inside the mesh; timing requires ports in column 0",
                 code="port-inside",
                 found=[x, y],
                 allowed="[0, y]",
@@ -84,7 +81,7 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None, *, host
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
-    """The ways of packets that go to several terminals at once: from a router, forking where the ways to them part.
+    """The routes of multicast packets as trees that fork where the routes to their terminals part.
 
     A node is a flit in a router: 25 bits, five an output, the lowest of them set where a branch leaves; the nodes behind the
     outputs to the four neighbours; which destination of the tree is the core, which the host's port; the router.
@@ -122,7 +119,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """What became of the packets of a `Traffic`, in its order.
+    """The times of the packets of a `Traffic`, in its order, and counters of the routers.
 
     A flit is held by an input from the cycle in which it enters to that of its grant, both included.
     """
@@ -145,7 +142,7 @@ class Flow:
 
     @property
     def traversals(self) -> int:
-        """Links between routers crossed, by all packets."""
+        """Hops between routers of all packets."""
         return int(self.links.sum())
 
     @property

@@ -1,4 +1,4 @@
-"""Traffic for the network alone: patterns between the cores of a mesh, and packets listed in a file."""
+"""Generate traffic for a mesh: synthetic patterns, or packets listed in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DRAWN = 1 << 22
 
 
 def uniform(mesh: Mesh, rate: float, cycles: int, seed: int) -> Traffic:
-    """Each node creates a packet with probability ``rate`` in each cycle, for any other node, all as likely."""
+    """Create a packet at each node with probability ``rate`` per cycle, to a uniformly random other node."""
     nodes = mesh.routers
     check_count(rate * nodes * cycles if nodes > 1 else 0)
     rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ def all_pairs(mesh: Mesh, rate: float) -> Traffic:
     check_count(nodes * (nodes - 1))
     if rate and (nodes - 1) / rate >= _LATEST:
         raise UsageError(
-            "--rate", f"is {rate:g}: the last packet would be created after 2^56 cycles; allowed: 0, or more than that",
+            "--rate", f"is {rate:g}: the last packet would be created after 2^56 cycles; allowed: 0, or a higher rate",
             code="option-range", found=rate,
         )  # fmt: skip
     step = np.arange(1, nodes)
@@ -66,7 +66,7 @@ def complement(mesh: Mesh) -> Traffic:
 
 
 def from_file(mesh: Mesh, path: str) -> Traffic:
-    """Packets of a CSV file with the columns ``source_x,source_y,destination_x,destination_y,cycle``.
+    """Read packets from a CSV file with the columns ``source_x,source_y,destination_x,destination_y,cycle``.
 
     A header with these names may stand on top; the cycle may be left out and is 0 then. A packet is created in its cycle;
     a source sends its own by cycle, those of one cycle in the order of the file.
@@ -78,13 +78,13 @@ def from_file(mesh: Mesh, path: str) -> Traffic:
     """
     rows = np.array(list(_rows(mesh, path)), np.int64).reshape(-1, 3)
     if not len(rows):
-        raise InputError(path, f"holds no packets; needed: lines of {','.join(COLUMNS)}", code="network-file")
+        raise InputError(path, f"holds no packets; expected: lines of {','.join(COLUMNS)}", code="network-file")
     rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
     return _of_cores(mesh, np.bincount(rows[:, 0], minlength=mesh.routers), rows[:, 2], rows[:, 1])
 
 
 def one_at_a_time(traffic: Traffic, alone: Int) -> Traffic:
-    """Each packet ready when the one before it has left; ``alone`` is what each takes by itself."""
+    """Make each packet ready when the previous one has left; ``alone`` is the time that each takes alone."""
     return replace(traffic, ready=np.cumsum(alone) - alone)
 
 
@@ -95,7 +95,7 @@ def _rows(mesh: Mesh, path: str) -> Iterator[tuple[int, int, int]]:
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", code="network-file") from None
     except UnicodeDecodeError:
-        raise InputError(path, "is no text in UTF-8", code="network-file") from None
+        raise InputError(path, "is not UTF-8 text", code="network-file") from None
     lines = csv.reader(text.splitlines())
     try:
         for row in lines:
@@ -106,14 +106,14 @@ def _rows(mesh: Mesh, path: str) -> Iterator[tuple[int, int, int]]:
                 continue
             yield _packet(mesh, f"{path} line {lines.line_num}", cells)
     except csv.Error as error:
-        raise InputError(f"{path} line {lines.line_num}", f"is no CSV: {error}", code="network-file") from None
+        raise InputError(f"{path} line {lines.line_num}", f"is not CSV: {error}", code="network-file") from None
 
 
 def _packet(mesh: Mesh, where: str, cells: list[str]) -> tuple[int, int, int]:
     if len(cells) not in (4, 5) or not all(cell.isascii() and cell.isdecimal() and len(cell) < 20 for cell in cells):
         raise InputError(
             where,
-            f"has {','.join(cells)[:60]!r}; needed: the whole numbers {','.join(COLUMNS)} (cycle may be left out)",
+            f"has {','.join(cells)[:60]!r}; expected: the whole numbers {','.join(COLUMNS)} (cycle may be left out)",
             code="network-file",
         )
     source_x, source_y, x, y, cycle = [int(cell) for cell in [*cells, "0"][:5]]
@@ -132,11 +132,11 @@ def _packet(mesh: Mesh, where: str, cells: list[str]) -> tuple[int, int, int]:
 
 
 def check_count(packets: float) -> None:
-    """Refuse more packets than the memory is for."""
+    """Refuse more packets than fit in memory."""
     if packets > MOST_PACKETS:
         raise UsageError(
             "--traffic",
-            f"these are {packets:,.0f} packets; allowed: {MOST_PACKETS:,}. Take a smaller mesh or fewer of them",
+            f"has {packets:,.0f} packets; allowed: {MOST_PACKETS:,}. Use a smaller mesh or fewer packets",
             code="network-packets",
             found=packets,
             allowed=MOST_PACKETS,

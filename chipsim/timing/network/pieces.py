@@ -1,4 +1,4 @@
-"""Small pieces of machine code that the network's are made of."""
+"""Functions that the kernels of the network share."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def simulate(mesh: Mesh, traffic: Traffic) -> Flow:
 
 
 def ideal(mesh: Mesh, traffic: Traffic) -> Flow:
-    """Send the packets as if each were alone: no contention, no back-pressure, as many through an output as come.
+    """Send each packet as if it were alone: without contention and back-pressure.
 
     A source still sends one packet a cycle. The loads are those of `simulate`; stalls, waits and queues are 0.
     """
@@ -66,7 +66,7 @@ def ideal(mesh: Mesh, traffic: Traffic) -> Flow:
 
 
 class Workspace:
-    """What the kernel needs for one mesh, to be used for any number of runs, each from an empty network.
+    """The kernel's memory for one mesh, for any number of runs that each start from an empty network.
 
     A caller with many short runs, ticks of a chip for example, makes one for each of its threads and calls `run` with
     arrays of its own; nothing is allocated and the interpreter's lock is free meanwhile. ``load``, ``blocked``,

@@ -1,4 +1,4 @@
-"""`ideal` for a mesh whose packets go along x, then along y, without following them.
+"""Compute `ideal` in closed form for a mesh with xy routing.
 
 How far a packet goes is the distance; which links it takes is two straight lines, counted by where they begin and end. With
 LeNet's traffic this takes a sixth of the time, and half of the ticks need nothing else.
@@ -14,7 +14,7 @@ from chipsim.timing.network.mesh import Flow, Int, Int32, Mesh, Traffic
 
 
 def straight(mesh: Mesh, traffic: Traffic) -> Flow:
-    """Send the packets of a mesh without a table of routes as if each were alone: what `ideal` gives."""
+    """Return what `ideal` returns, for a mesh without a routing table."""
     assert mesh.routes is None
     assert traffic.trees is None
     packets, width, height = len(traffic.ready), mesh.width, mesh.height

@@ -1,4 +1,4 @@
-"""The host's packets, where they have the network of one port for themselves.
+"""Time the host's packets one by one, where they enter by one port and meet no others.
 
 Along x first, then along y, the ways from one port are a tree: each router is entered by one side alone, so nothing is
 arbitrated, and each FIFO is passed in the order of the packets. When a packet is granted its way out of a FIFO then depends

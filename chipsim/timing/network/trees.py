@@ -1,4 +1,4 @@
-"""Packets to several terminals: the trees of their ways, and what they do where each is alone.
+"""Build the trees of multicast packets, and time each packet as if it were alone.
 
 A tree grows from the ways of its destinations: a way that goes on as an earlier one did shares its nodes, and where it parts
 a branch begins. So each destination is reached by the way that a packet to it alone would take, with or without a table of
@@ -19,7 +19,7 @@ from chipsim.timing.network.pieces import output
 
 
 def grow(mesh: Mesh, root: Int, offset: Int, target: Int32) -> Trees:
-    """Return the trees from some routers to some sets of terminals.
+    """Return the trees from routers to sets of terminals.
 
     Parameters
     ----------
@@ -42,7 +42,9 @@ def grow(mesh: Mesh, root: Int, offset: Int, target: Int32) -> Trees:
     )  # fmt: skip
     if lost >= 0:
         raise InputError(
-            "network", f"a packet to terminal {lost} never arrives: the routes lead astray", code="network-routes"
+            "network",
+            f"a packet to terminal {lost} never arrives: the routing table does not lead there",
+            code="network-routes",
         )
     return Trees(nodes, begin, offset.astype(np.int64), target.astype(np.int32), far)
 
@@ -86,7 +88,7 @@ def plant(mesh: Mesh, packet: Int, root: Int, target: Int) -> tuple[Int, Int, Tr
 
 
 def forked(mesh: Mesh, traffic: Traffic) -> Traffic:
-    """Make one packet of those that a terminal creates in one cycle; each terminal's stand by their cycles."""
+    """Merge the packets that a terminal creates in the same cycle into one multicast packet."""
     source = np.repeat(np.arange(mesh.terminals), np.diff(traffic.offset))
     new = (np.diff(source, prepend=-1) != 0) | (np.diff(traffic.ready, prepend=-1) != 0)
     _, number, trees = plant(mesh, np.cumsum(new), mesh.router_of(source), traffic.target.astype(np.int64))
@@ -96,7 +98,7 @@ def forked(mesh: Mesh, traffic: Traffic) -> Traffic:
 
 
 def alone(mesh: Mesh, traffic: Traffic) -> Flow:
-    """Send the packets of some trees as if each were alone: what `ideal` gives."""
+    """Return what `ideal` returns, for multicast packets."""
     trees = traffic.trees
     assert trees is not None
     packets = len(traffic.ready)

@@ -1,4 +1,4 @@
-"""Packets that are alone, followed through the mesh, in machine code."""
+"""Follow packets through the mesh, each as if it were alone, in machine code."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _calibration(name: str | None, limit: int | None, split: str | None, data_di
     from chipsim.datasets import load_dataset
 
     try:
-        return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)
+        return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)  # type: ignore[arg-type]
     except UsageError as error:
         if error.subject != "--dataset":
             raise

@@ -134,7 +134,8 @@ class LayerGraph:
     output_tensor: str
     output_shape: tuple[int, ...]
     model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
-    of_pixels: bool = False  # whether the encoder's levels are the image itself
+    of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
+    image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
 
     def population(self, name: str) -> Population:
         """Return the encoder or a layer by name."""

@@ -11,7 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 WIDTH = 100
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS, ROOT / "chipsim" / "mapping" / "FORMAT.md"]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *DOCS,
+    ROOT / "chipsim" / "mapping" / "FORMAT.md",
+    *sorted((ROOT / "models").glob("*.md")),
+]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

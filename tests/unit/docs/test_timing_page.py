@@ -34,7 +34,7 @@ def test_constants_are_the_chips() -> None:
 
 def test_every_key_is_explained(small) -> None:
     compiled, _, data = small
-    found = chipsim.profile(compiled.mapping, data, images=2).to_json()
+    found = chipsim.profile_json(chipsim.profile(compiled.mapping, data, timing_limit=2))
     keys = PAGE.split("## The keys of the JSON")[1].split("\n## ")[0]
     words = set(re.findall(r"\w+", keys)) | increments()
     tick = found["timing"]["ticks"][0]

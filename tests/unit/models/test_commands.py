@@ -69,7 +69,7 @@ REFUSED = [
     (2, "--k: 0 was given, and", [*INFERENCE, "--k", "0", "--model", LENET]),
     (2, "--split: 'half' is no split; allowed: test, train, validation", [*INFERENCE, "--split", "half"]),
     (2, "--split: 'x.npz' has no validation part", [*INFERENCE[:3], "--dataset", "x.npz", "--split", "validation"]),
-    (2, "--dataset: 'cifar' is no data set", [*INFERENCE[:3], "--dataset", "cifar"]),
+    (2, "--dataset: unknown data set 'cifar'", [*INFERENCE[:3], "--dataset", "cifar"]),
     (3, "run.ckpt: is a checkpoint; --mode export", [*INFERENCE, "--model", "run.ckpt"]),
     (3, "text.onnx: is not an ONNX model", [*INFERENCE, "--model", "text.onnx"]),
     (3, "none.onnx: cannot be read", [*INFERENCE, "--model", "none.onnx"]),

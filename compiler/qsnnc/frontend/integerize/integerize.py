@@ -69,6 +69,7 @@ def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) ->
         output_shape=subgraphs.output_shape(model),
         model_sha256=model.sha256,
         of_pixels=encoder.region is None,
+        image_on_chip=image_on_chip,
     )
 
 

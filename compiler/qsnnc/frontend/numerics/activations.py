@@ -118,10 +118,10 @@ def elu(args: list[Interval], attributes: Attributes) -> Interval:
     return _exponential(args[0], float(attributes.get("alpha", 1.0)))
 
 
-def celu(args: list[Interval], attributes: Attributes) -> Interval:
+def celu(args: list[Interval], attributes: Attributes) -> Interval | None:
     """Celu: x above zero, alpha * (exp(x / alpha) - 1) below it."""
     alpha = float(attributes.get("alpha", 1.0))
-    return _exponential(args[0], alpha, steep=1.0 / alpha)
+    return _exponential(args[0], alpha, steep=1.0 / alpha) if alpha else None
 
 
 def selu(args: list[Interval], attributes: Attributes) -> Interval:

@@ -159,7 +159,7 @@ def test_a_paicore_is_a_chip_of_another_kind(tmp_path: Path) -> None:
         ("base: paicore25\nmemory_rows: 5000", "memory_rows is 5000; allowed: 4096 or less"),
         ("base: paicore25\ninput_bits: [2, 4]", "input_bits: [2, 4]; allowed: 1 and others of 2, 4, 8, each once"),
         ("kind: analog", "kind is 'analog'; allowed: crossbar, paicore"),
-        ("kind: paicore\nname: none", "the key 'grid' is missing; give it, or say base: paicore25"),
+        ("kind: paicore\nname: none", "the key 'grid' is missing; add it, or base: paicore25"),
     ],
 )
 def test_a_paicore_is_refused_as_other_chips_are(tmp_path: Path, text: str, part: str) -> None:
@@ -178,7 +178,7 @@ def test_dead_cores_are_not_counted(tmp_path: Path) -> None:
 
 def test_unknown_presets() -> None:
     with pytest.raises(
-        UsageError, match=r"'xbar1125' is no chip; allowed: mini, paicore25, xbar1152 .*did you mean xbar1152"
+        UsageError, match=r"unknown chip 'xbar1125'; expected mini, paicore25, xbar1152 .*did you mean xbar1152"
     ) as caught:
         load_chip("xbar1125")
     assert (caught.value.exit_code, caught.value.code) == (2, "chip-unknown")
@@ -199,24 +199,24 @@ REFUSED = {
     "fold": ("base: mini\nmax_fold: 3\n", 2, "power of two"),
     "grid": ("base: mini\ngrid: [4]\n", 2, "grid has length 1; allowed: 2 or more"),
     "dead core": ("base: mini\ndead_cores: [[0, 4]]\n", 2, "not on the 4 x 4 grid"),
-    "dead link": ("base: mini\ndead_links: [[[0, 0], [1, 1]]]\n", 2, "no neighbours"),
+    "dead link": ("base: mini\ndead_links: [[[0, 0], [1, 1]]]\n", 2, "not neighbours"),
     "no credit": ("base: mini\ntiming: {credit_cycles: 0}\n", 2, "timing.credit_cycles"),
     "endless lookups": ("base: mini\ntiming:\n  lookup_cycles: 99999999999999999999\n", 3, "timing.lookup_cycles"),
     "endless words": ("base: mini\ntiming: {word_bits: 99999999999999999999}\n", 2, "timing.word_bits"),
     "energy of a star": ("base: mini\nenergy: {row_pj: 1.0e+300}\n", 2, "energy.row_pj"),
     "no clock": ("base: mini\nclock_mhz: 1.0e-300\n", 2, "clock_mhz"),
     "endless targets": ("base: mini\ntargets: 99999999999999999999\n", 2, "targets"),
-    "a port twice": ("base: mini\nports: [[0, 1], [0, 1]]\n", 2, "ports: (0, 1) stands there twice"),
+    "a port twice": ("base: mini\nports: [[0, 1], [0, 1]]\n", 2, "ports: (0, 1) is listed twice"),
     "ports": ("base: mini\nports: [[9, 9]]\n", 2, "not on the 4 x 4 grid"),
-    "base": ("name: x\nbase: other.yaml\n", 2, "no preset; allowed: mini, paicore25, xbar1152"),
+    "base": ("name: x\nbase: other.yaml\n", 2, "; expected mini, paicore25, xbar1152"),
     "no base": ("name: x\ngrid: [1, 1]\n", 1, "missing"),
     "anchor": ("base: mini\naxons: &a 3\ncolumns: *a\n", 2, "anchors"),
     "tag": ("base: mini\naxons: !!int 3\n", 2, "tags"),
     "twice": ("base: mini\naxons: 3\naxons: 4\n", 3, "twice"),
     "a list": ("- base: mini\n", 1, "keys and values"),
     "empty": ("", 1, "keys and values"),
-    "broken": ("base: mini\naxons: [1\n", 3, "no chip"),
-    "numbers as keys": ("base: mini\n1: 2\n", 2, "the key 1 is no text"),
+    "broken": ("base: mini\naxons: [1\n", 3, "not a chip"),
+    "numbers as keys": ("base: mini\n1: 2\n", 2, "the key 1 is not text"),
 }
 
 

@@ -140,7 +140,7 @@ def test_cores_that_are_cut_off_are_dead() -> None:
 
 
 def test_a_chip_without_a_core_is_an_error() -> None:
-    with pytest.raises(InputError, match="no core that works"):
+    with pytest.raises(InputError, match="no working core"):
         without(load_chip("mini"), {"cores": [[x, y] for x in range(4) for y in range(4)]})
 
 
@@ -153,7 +153,7 @@ def test_a_grid_too_large_for_a_table_is_refused() -> None:
 REFUSED = {
     "cores: [[4, 0]]": (1, "no core [4, 0]"),
     "cores:\n- [0, 0]\n- [0, 9]": (3, "no core [0, 9] on chip 'mini'; allowed: x from 0 to 3, y from 0 to 3"),
-    "links: [[[0, 0], [1, 1]]]": (1, "are no neighbours"),
+    "links: [[[0, 0], [1, 1]]]": (1, "are not neighbours"),
     "links: [[0, 0], [1, 0]]": (1, "links[0]"),
     "cores: [[-1, 0]]": (1, "cores[0][0] is -1; allowed: 0 or more"),
     "core: [[0, 0]]": (1, "unknown key 'core'; did you mean cores?; allowed: cores, links"),

@@ -45,18 +45,18 @@ def call(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
 RUN = ("chipsim", "run", "m.map", "--dataset", "d.npz")
 SWEEP = ("chipsim", "sweep", "m.map", "--fault", "noise", "--rates", "0.1", "--dataset", "d.npz")
 REFUSED = {
-    (*RUN, "--json", "m.map"): "--json: m.map is read too",
-    (*RUN, "--json", "./d.npz"): "--json: ./d.npz is read too",
-    (*RUN, "--json", "a", "--outputs", "./a"): "--outputs: ./a is the file of --json too",
-    (*RUN, "--timing-images", "5"): "--timing-images: has a meaning with --timing",
-    (*SWEEP, "--published"): "--published: has a meaning with --plot only",
+    (*RUN, "--json", "m.map"): "--json: m.map is also an input",
+    (*RUN, "--json", "./d.npz"): "--json: ./d.npz is also an input",
+    (*RUN, "--json", "a", "--outputs", "./a"): "--outputs: ./a is also the file of --json",
+    (*RUN, "--timing-images", "5"): "--timing-limit: needs --timing cycle or",
+    (*SWEEP, "--published"): "--published: needs --plot",
     (*SWEEP, "--seed", str((1 << 63) - 1), "--seeds", "2"): "--seed: is 9223372036854775808; allowed: 0 to",
     (*SWEEP, "--seeds", "0"): "chipsim sweep: Invalid value for '--seeds'",
-    ("chipsim", "plot", "map", "m.map", "--published", "-o", "a.svg"): "--published: has a meaning with faults only",
+    ("chipsim", "plot", "map", "m.map", "--published", "-o", "a.svg"): "--published: applies to faults only",
     ("chipsim", "trace", "m.map", "--dataset", "d.npz", "-o", "m.map"): "--output: 'm.map' does not end",
-    ("chipsim", "area", "m.map", "--json", "m.map"): "--json: m.map is read too",
-    ("qsnnc", "inspect", "m.map", "--json", "m.map"): "--json: m.map is read too",
-    ("qsnnc", "compile", "m.map", "-o", "m.map"): "-o: m.map is read too",
+    ("chipsim", "area", "m.map", "--json", "m.map"): "--json: m.map is also an input",
+    ("qsnnc", "inspect", "m.map", "--json", "m.map"): "--json: m.map is also an input",
+    ("qsnnc", "compile", "m.map", "-o", "m.map"): "-o: m.map is also an input",
     (
         "qsnnc",
         "compile",
@@ -66,7 +66,7 @@ REFUSED = {
         "--calibrate-images",
         "5",
     ): "--limit: has no effect without --calibrate",
-    ("qsnnc", "chips", ""): "--chip: '' is no chip",
+    ("qsnnc", "chips", ""): "--chip: unknown chip ''",
 }
 
 
@@ -90,7 +90,7 @@ def test_images_that_are_no_pixels_are_named(call: Call) -> None:
     for engine in ("fast", "reference"):
         code, _, err = call("chipsim", "run", "m.map", "--dataset", "large.npz", "--batch", "2", "--engine", engine)
         assert code == 3
-        assert err.startswith("large.npz, images 0 to 1: hold values that are no whole pixels from 0 to 255")
+        assert err.startswith("large.npz, images 0 to 1: contain values other than whole numbers from 0 to 255")
 
 
 def test_a_timed_run_of_a_broken_chip_is_broken_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +129,14 @@ def test_a_device_is_written_into() -> None:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith(
-        b"standard output or a temporary file: cannot be written: No space left on device; make room"
+        b"standard output or a temporary file: cannot be written: No space left on device; free some space"
     )
     assert done.stderr.count(b"\n") == 1
 
 
 def test_a_closed_standard_output_takes_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    with pytest.raises(InputError, match=r"^standard output: is closed; name a file"):
+    with pytest.raises(InputError, match=r"^standard output: is closed; write to a file"):
         terminal.check_products({"--json": "-"})
     terminal.check_products({"--json": None})
     terminal.show("a summary that nobody wants")

@@ -72,7 +72,7 @@ def test_scores_are_compared_by_tier(tmp_path: Path) -> None:
         (1 + 2**-20, "tested", True),
         (1.001, "tested", False),
     ):
-        readout.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32(0.5 * factor), "half"))
+        readout.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32(0.5 * factor), "scale"))
         changed = dataclasses.replace(mapping, readout_onnx=readout.SerializeToString(), exactness=exactness)
         found = chipsim.compare(changed, tmp_path / "m.onnx", IMAGES)
         assert found.equal is equal
@@ -83,7 +83,7 @@ def test_scores_are_compared_by_tier(tmp_path: Path) -> None:
 def test_a_score_that_is_no_number_is_a_difference(tmp_path: Path) -> None:
     mapping = compiled(tmp_path / "m.onnx")
     readout = onnx.load_model_from_string(mapping.readout_onnx)
-    readout.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32(np.nan), "half"))
+    readout.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.float32(np.nan), "scale"))
     changed = dataclasses.replace(mapping, readout_onnx=readout.SerializeToString(), exactness="tested")
     assert not chipsim.compare(changed, tmp_path / "m.onnx", IMAGES).equal
 

@@ -148,8 +148,7 @@ def test_dropped_packets_fall_back_and_say_so() -> None:
     assert not result.potentials.any()
     assert result.engine == "reference"
     assert said == [
-        "engine fast: it adds up spikes that packets lost one by one would tell apart; the reference engine runs instead: "
-        "the same results, many times slower"
+        "fast engine not available: it does not support dropped packets; using the reference engine (same results, much slower)"
     ]
     assert result.packets > 0
     assert all(core.axon_events == 0 for core in result.cores)
@@ -191,7 +190,7 @@ REFUSED: dict[str, tuple[int, str]] = {
     "dead_neurons:\n- {layer: hiden, neuron: 0}": (2, "no layer 'hiden'; allowed: hidden, out"),
     "dead_neurons:\n- {layer: hidden, neuron: 2}": (2, "neuron 2 does not exist; allowed: 0 to 1"),
     "dead_neurons:\n- {neuron: 2}": (2, "give either core"),
-    "dead_neurons:\n- {core: one, neuron: 2}": (2, "a core's number in the mapping, or its place [x, y]"),
+    "dead_neurons:\n- {core: one, neuron: 2}": (2, "a core's number in the mapping, or its position [x, y]"),
     "stuck_axons: {rate: 0.1}": (1, "'stuck_axons.at' is missing"),
     "stuck_axons:\n- {core: 0, axon: 0}": (2, "'stuck_axons[0].at' is missing"),
     "stuck_axons:\n- {core: 0, axon: 64, at: 1}": (2, "axon 64 does not exist; allowed: 0 to 63"),
@@ -199,13 +198,13 @@ REFUSED: dict[str, tuple[int, str]] = {
     "stuck_synapses:\n- {core: 1, axon: 0, neuron: 0, bit: 4, at: 0}": (2, "bit 4 does not exist; allowed: 0 to 3"),
     "flipped_thresholds:\n- {core: 0, neuron: 0, bit: 11}": (2, "bit 11 does not exist; allowed: 0 to 10"),
     "dead_cores: [[0, 4]]": (1, "no core [0, 4]"),
-    "dead_links: [[[0, 0], [2, 0]]]": (1, "are no neighbours"),
+    "dead_links: [[[0, 0], [2, 0]]]": (1, "are not neighbours"),
     "dropped_packets:\n- {core: 1, axon: 200}": (2, "axon 200 does not exist"),
     "dead_core: [[0, 0]]": (1, "unknown key 'dead_core'; did you mean dead_cores?; allowed: seed, noise"),
     "seed: -1": (1, "seed is -1; allowed: 0 or more"),
     "stuck_axons:\n- {core: 0, axon: 0, at: 1}\n- {core: [0, 0], axon: 0, at: 0}": (
         3,
-        "stuck_axons[1] is stuck at 0 and at 1 in stuck_axons[0]; keep one of the two",
+        "stuck_axons[1] is stuck at 0 and at 1 in stuck_axons[0]; remove one of the two",
     ),
     "stuck_axons:\n- {core: [3, 3], axon: 9, at: 1}\n- {core: [3, 3], axon: 9, at: 0}": (3, "stuck at 0 and at 1"),
     "stuck_synapses:\n- {core: 1, axon: 0, neuron: 0, bit: 1, at: 0}\n- {core: [1, 0], axon: 0, neuron: 0, bit: 1, at: 1}": (
@@ -214,7 +213,7 @@ REFUSED: dict[str, tuple[int, str]] = {
     ),
     "flipped_thresholds:\n- {core: 0, neuron: 0, bit: 1}\n- {layer: hidden, neuron: 0, bit: 1}": (
         3,
-        "turns over a bit that",
+        "flips a bit that",
     ),
     "a: [": (2, "is not a list of faults"),
 }
@@ -265,6 +264,6 @@ def test_packets_on_the_way_round_take_longer() -> None:
     for links in ((), (((0, 0), (1, 0)),)):
         hand = two_cores()
         hand.chip = load_chip("mini").model_copy(update={"dead_links": links})
-        found = chipsim.profile(hand.build(), data, mode="cycle", images=4).to_json()
+        found = chipsim.profile_json(chipsim.profile(hand.build(), data, mode="cycle", timing_limit=4))
         hops.append(found["timing"]["hops"])
     assert hops[1] == 3 * hops[0] > 0

@@ -260,20 +260,20 @@ def test_each_rule_names_its_core(tmp_path: Path) -> None:
         array[place] = value
         return str(refusal(path, with_array(name, array)))
 
-    assert changed("core_position", (1, 0), 0).startswith("core 1: position of its own")
+    assert changed("core_position", (1, 0), 0).startswith("core 1: position in use")
     assert changed("core_position", (1, 0), 4).startswith("core 1: position on the grid")
     assert changed("core_fold", 1, 3).startswith("core 1: fold")
     assert changed("core_weight_bits", 1, 2).startswith("core 1:")
     assert changed("core_crossbar", 1, 0).startswith("core 1: crossbar")
     assert changed("target_axon", 0, 1).startswith("core 0: axon 0 has 0 sources")  # two sources on one axon
-    assert changed("axon_source", 0, 1).startswith("core 0: axon 0 is the target of another source")
+    assert changed("axon_source", 0, 1).startswith("core 0: axon 0 is a target of a source other")
     assert changed("target_delay", 0, 2).startswith("core 0: a spike of source 0 arrives in tick 0 + 2")
     assert changed("neuron_element", 1, 0).startswith("core 0: a neuron's element")
     assert changed("neuron_element", 1, 2).startswith("core 0: a neuron's element lies outside")
     assert changed("neuron_threshold", 0, 1024).startswith("neuron_threshold[0]: is 1024; allowed: -1024 to 1023")
-    assert changed("neuron_threshold", 2, 1).startswith("out: a read-out neuron has a threshold")
-    assert changed("target_offset", 1, 2).startswith("core 0: axon 1 is the target of another source")
-    assert "must rise" in changed("target_offset", 1, 7)
+    assert changed("neuron_threshold", 2, 1).startswith("out: a readout neuron has a threshold")
+    assert changed("target_offset", 1, 2).startswith("core 0: axon 1 is a target of a source other")
+    assert "must be non-decreasing" in changed("target_offset", 1, 7)
 
 
 def test_a_crossbar_beyond_the_potential(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_spikes_as_input_are_bits(tmp_path: Path) -> None:
     path.write_bytes(pack(listed(members, edit)))
     bits = np.array([[[1, 1], [0, 0]], [[1, 1], [1, 0]]], np.uint8)
     assert chipsim.run(path, Dataset("bits", "test", bits, None)).potentials.tolist() == [[5, -1], [-2, 0]]
-    with pytest.raises(InputError, match="spikes are 0 or 1"):
+    with pytest.raises(InputError, match="must be 0 or 1"):
         chipsim.run(path, Dataset("bits", "test", bits * 3, None))
 
     def small(manifest: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.hand_mappings import HandCore, HandMap, relayed
+from support.hand_mappings import HandMap, relayed
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -78,14 +78,14 @@ HOSTILE = {
     "a sum": (weights([[1, 0, 0], [0, 0, 1], [1, 1, 0]]), "one axon of its own"),
     "two axons": (weights([[1, 0, 0], [1, 0, 1], [0, 1, 0]]), "one axon of its own"),
     "nothing": (weights([[1, 0, 0], [0, 0, 0], [0, 1, 0]]), "one axon of its own"),
-    "another threshold": (thresholds([1, 0, 1]), "threshold is 1"),
-    "never": (thresholds([1, 1, 2]), "threshold is 1"),
-    "another neuron": (sources([1, 2, 3]), "another neuron"),
-    "crossed": (sources([0, 3, 2]), "another neuron"),
-    "another layer's neuron": (sources([0, 2, 4]), "one population"),
-    "another shape": (shape(4, 1), "shape and levels"),
-    "more levels": (shape(2, 3), "shape and levels"),
-    "a fan-out of its own": (fanout, "dense fan-out"),
+    "another threshold": (thresholds([1, 0, 1]), "threshold must be 1"),
+    "never": (thresholds([1, 1, 2]), "threshold must be 1"),
+    "source neuron of the same element": (sources([1, 2, 3]), "source neuron of the same element"),
+    "crossed": (sources([0, 3, 2]), "source neuron of the same element"),
+    "another layer's neuron": (sources([0, 2, 4]), "one population of the same shape"),
+    "another shape": (shape(4, 1), "same shape and levels"),
+    "more levels": (shape(2, 3), "same shape and levels"),
+    "a fan-out of its own": (fanout, "dense_fanout 0"),
     "a layer in disguise": (disguised, "one axon of its own"),
 }
 
@@ -103,9 +103,10 @@ def test_what_is_no_relay_is_refused(name: str) -> None:
 
 
 def test_a_relay_is_not_read_out() -> None:
-    hand = HandMap(2, 2, [("relay", 4, 0, 1)], [HandCore(0, np.eye(4, dtype=int), [0, 1, 2, 3], [0] * 4, [0, 1, 2, 3], 1)])
-    with pytest.raises(MappingError, match="relay that is read out") as caught:
-        validate_mapping(hand.build())
+    mapping = relayed().build()
+    layers = [*mapping.layers[:2], replace(mapping.layers[2], kind="relay")]
+    with pytest.raises(MappingError, match="out: is a relay that is the readout") as caught:
+        validate_mapping(replace(mapping, layers=tuple(layers)))
     assert caught.value.code == "map-relay"
 
 

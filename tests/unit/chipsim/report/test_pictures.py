@@ -83,7 +83,7 @@ def test_a_run_without_timing_has_a_map_and_nothing_else(tmp_path: Path) -> None
     bare = changed(timing=None)
     assert "conv" in texts("map", tmp_path, bare)
     for kind in ("links", "ticks"):
-        with pytest.raises(InputError, match=f"has no timing, which {kind} draws.*--timing cycle") as error:
+        with pytest.raises(InputError, match=f"has no timing, which {kind} needs.*--timing cycle") as error:
             pictures.read(kind, [write(tmp_path, bare)])
         assert error.value.code == "result-timing"
 
@@ -131,7 +131,7 @@ def test_odd_chips(tmp_path: Path, kind: str) -> None:
 
 def test_refused(tmp_path: Path) -> None:
     path = write(tmp_path, RUN)
-    with pytest.raises(UsageError, match="draws one run; 2 files"):
+    with pytest.raises(UsageError, match="takes one result; found 2 files"):
         pictures.read("map", [path, path])
     off = [{"id": 0, "x": 4, "y": 0, "layer": "a", "sops": 1}]
     for content in (
@@ -161,7 +161,7 @@ def test_a_run_holds_what_is_drawn(small, tmp_path: Path) -> None:
     compiled, _, data = small
     images = Dataset("random", "test", data.images, None)
     content = chipsim.run(compiled.mapping, images).to_json()
-    content |= chipsim.profile(compiled.mapping, images).to_json()
+    content |= chipsim.profile_json(chipsim.profile(compiled.mapping, images))
     timing, floor = content["timing"], content["floorplan"]
     assert floor == {
         "grid": [6, 6],
@@ -189,8 +189,8 @@ def test_the_verb(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
         (("map", path, "-o", "m.svg"), 0, f"m.svg: map of {path}"),
         (("ticks", path, "-q"), 0, ""),
         (("links",), 2, "plot: links needs a result"),
-        (("links", path, path), 2, "plot: links draws one run"),
-        (("chip", path), 2, "KIND: 'chip' is no figure; allowed: map, links, ticks, sparsity, sops, accuracy"),
+        (("links", path, path), 2, "plot: links takes one result"),
+        (("chip", path), 2, "KIND: unknown figure 'chip'; expected map, links, ticks, sparsity, sops, accuracy"),
         (("map", "none.json"), 3, "none.json: cannot be read"),
     ):
         monkeypatch.setattr("sys.argv", ["chipsim", "plot", *words])

@@ -61,5 +61,5 @@ def test_the_verb(tmp_path: Path) -> None:
     assert value["bits_used"]["all"] == sum(sum(core["bits"].values()) for core in value["per_core"])
     shown = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
     assert b"hidden" in shown.stdout
-    assert b"replic" in shown.stdout or b"axons a source" in shown.stdout
+    assert b"replic" in shown.stdout or b"axons per source" in shown.stdout
     assert chipsim.area(tmp_path / "m.map").to_json() == value

@@ -27,7 +27,7 @@ def timed(faults: Any, **options: Any) -> Profile:
 
 @pytest.mark.parametrize("faults", [{}, {"dead_cores": [[3, 3]], "dead_links": [[[2, 2], [2, 3]]]}])
 def test_what_breaks_nothing_changes_nothing(faults: Any) -> None:
-    found, healthy = timed(faults).to_json(), timed(None).to_json()
+    found, healthy = chipsim.profile_json(timed(faults)), chipsim.profile_json(timed(None))
     for value in (found, healthy):
         value["timing"].pop("images_per_second")
     assert found == healthy
@@ -70,7 +70,7 @@ def test_a_dead_core_does_nothing(mode: str) -> None:
     assert dead.ticks[2].cores == 0
     both = timed({"dead_cores": [[0, 0], [1, 0]]}, mode=mode)
     assert not both.work.core[:2].any()
-    assert both.to_json()["timing"]["chip_packets"] == 0
+    assert chipsim.profile_json(both)["timing"]["chip_packets"] == 0
 
 
 @pytest.mark.parametrize("mode", ["ideal", "cycle"])
@@ -101,7 +101,9 @@ def test_noise_twice_is_a_usage_error() -> None:
 
 def test_neither_threads_nor_batches_move_what_is_lost() -> None:
     faults = {"seed": 3, "noise": {"rate": 0.3}, "dropped_packets": {"rate": 0.3}}
-    found = [timed(faults, threads=threads, batch=batch).to_json() for threads, batch in ((1, None), (2, 1), (1, 3))]
+    found = [
+        chipsim.profile_json(timed(faults, threads=threads, batch=batch)) for threads, batch in ((1, None), (2, 1), (1, 3))
+    ]
     for value in found:
         value["timing"].pop("images_per_second")
         value["timing"].pop("threads")

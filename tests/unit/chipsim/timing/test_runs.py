@@ -57,7 +57,7 @@ def test_three_modes_run_the_same(place: Path) -> None:
             assert list(energy["parts"]) == "rows adds updates spikes lookups hops io static".split()
             assert all(set(tick) >= {"layer", "cycles", "bound", *INCREMENTS} for tick in timing["ticks"])
             text = done.stdout.decode()
-            assert "what would have to improve first" in text
+            assert "bottlenecks" in text
             assert all(tick["advice"].split(";")[0] in text for tick in timing["ticks"])
             assert "Horowitz" in text
             check_images(dict(np.load(place / f"{mode}-each.npz")), timing, energy, value["images"])
@@ -80,7 +80,7 @@ def test_neither_threads_nor_batches_change_anything(small) -> None:
     compiled, _, data = small
     wanted = None
     for threads, batch in ((1, None), (3, 1), (2, 5), (1, 6)):
-        found = profile(compiled.mapping, data, threads=threads, batch=batch, noise=0.2, seed=7).to_json()
+        found = chipsim.profile_json(profile(compiled.mapping, data, threads=threads, batch=batch, noise=0.2, seed=7))
         for name in ("images_per_second", "threads"):
             found["timing"].pop(name)
         wanted = wanted or found
@@ -104,8 +104,8 @@ def test_a_chip_without_timing_is_refused_before_the_run(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--timing", "exact"), b"--timing: 'exact' is no mode; allowed: none, ideal, cycle"),
-        (("--timing", "cycle", "--timing-images", "0"), b"--timing-images: is 0; allowed: >= 1"),
+        (("--timing", "exact"), b"--timing: unknown timing mode 'exact'; expected none, ideal or cycle"),
+        (("--timing", "cycle", "--timing-images", "0"), b"--timing-limit: is 0; allowed: >= 1"),
     ],
 )
 def test_options_that_mean_nothing(place: Path, words: tuple[str, ...], said: bytes) -> None:
@@ -116,6 +116,6 @@ def test_options_that_mean_nothing(place: Path, words: tuple[str, ...], said: by
 
 def test_the_verb_in_python(small) -> None:
     compiled, _, data = small
-    found = chipsim.profile(compiled.mapping, data, mode="ideal", images=2)
+    found = chipsim.profile(compiled.mapping, data, mode="ideal", timing_limit=2)
     assert isinstance(found, chipsim.Profile)
     assert found.images == 2

@@ -39,7 +39,7 @@ def test_ticks_by_hand(mode: str) -> None:
     assert found.chip_cycles.tolist() == [27 + 27]
     # in a stream all three ticks are one: nobody meets, the slowest ends it
     assert found.stream_increments.tolist() == [[7, 2, 0, 6, 0, 12]]
-    value = found.to_json()["timing"]
+    value = chipsim.profile_json(found)["timing"]
     assert [tick["layer"] for tick in value["ticks"]] == ["ingress", "hidden", "out"]
     assert [[tick[name] for name in INCREMENTS] for tick in value["ticks"]] == TICKS
     assert [tick["bound"] for tick in value["ticks"]] == ["sync", "sync", "sync"]
@@ -53,7 +53,7 @@ def test_ticks_by_hand(mode: str) -> None:
 
 
 def test_energy_by_hand() -> None:
-    energy = profile(two_cores().build(), IMAGE).to_json()["energy"]
+    energy = chipsim.profile_json(profile(two_cores().build(), IMAGE))["energy"]
     wanted = {
         "rows": 5 * 80,
         "adds": (6 * 2 + 4 * 4) * 0.03,  # SOPs times the columns of a weight
@@ -115,7 +115,7 @@ def test_a_chip_turns_every_constant_of_the_network(change: dict[str, object], c
     if cycles is None:
         assert found.increments[0, 0, 4] > 0
         assert found.ticks[0].stalls > 0
-        assert "contention" in found.to_json()["timing"]["ticks"][0]["advice"] or found.ticks[0].bound == "sync"
+        assert "contention" in chipsim.profile_json(found)["timing"]["ticks"][0]["advice"] or found.ticks[0].bound == "sync"
     else:
         assert found.tick_cycles.tolist() == [cycles]
 
@@ -135,7 +135,7 @@ def test_relays_work_in_their_tick_and_count_as_work() -> None:
     assert [tick.name for tick in found.ticks] == ["ingress", "hidden + relay", "out"]
     assert found.work.packets.sum() == counted.packets
     assert found.work.image[:, 1].sum() == counted.column_operations
-    assert found.to_json()["energy"]["sops_per_image"] == counted.sops / 2
+    assert chipsim.profile_json(found)["energy"]["sops_per_image"] == counted.sops / 2
 
 
 @pytest.mark.parametrize("delay", [1, 8])
@@ -159,7 +159,7 @@ def test_noise_is_that_of_the_run() -> None:
     mapping = two_cores().build()
     counted = chipsim.run(mapping, data, noise=0.5, seed=3)
     assert profile(mapping, data, noise=0.5, seed=3).work.packets.sum() == counted.packets
-    sampled = profile(mapping, data, noise=0.5, seed=3, images=3)
+    sampled = profile(mapping, data, noise=0.5, seed=3, timing_limit=3)
     each = [chipsim.run(mapping, data, noise=0.5, seed=3, limit=n).packets for n in range(1, 10)]
     alone = np.diff([0, *each])
     assert sampled.sample.tolist() == [0, 3, 6]
@@ -191,8 +191,8 @@ def test_what_cannot_be_timed_is_refused() -> None:
         plan(inside)
     with pytest.raises(UsageError, match="--timing"):
         profile(mapping, IMAGE, mode="exact")
-    with pytest.raises(UsageError, match="--timing-images"):
-        profile(mapping, IMAGE, images=0)
+    with pytest.raises(UsageError, match="--timing-limit"):
+        profile(mapping, IMAGE, timing_limit=0)
 
 
 def test_constants_that_no_network_can_have_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

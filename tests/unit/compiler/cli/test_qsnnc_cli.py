@@ -89,7 +89,7 @@ def test_two_inputs_are_refused(tmp_path, save) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "start"),
     [
-        (["check", "m.onnx", "--chip", "xbar1125"], 2, "--chip: 'xbar1125' is no chip"),
+        (["check", "m.onnx", "--chip", "xbar1125"], 2, "--chip: unknown chip 'xbar1125'"),
         (["check", "m.onnx", "--chip", "no.yaml"], 3, "no.yaml: cannot be read"),
         (["check", "m.onnx", "--pixels", "rwa"], 2, "--pixels: unknown pixel rule 'rwa'"),
         (["compile", "m.onnx", "-o", "-", "--json", "-"], 2, "-: only one output"),
@@ -99,8 +99,8 @@ def test_two_inputs_are_refused(tmp_path, save) -> None:
         (["compile", "m.onnx", "-o", "out.map", "--fast"], 2, ""),
         (["inspect", "m.onnx"], 3, "m.onnx: "),
         (["inspect", "gone.map"], 3, "gone.map: there is no such file"),
-        (["chips", "nothing"], 2, "--chip: 'nothing' is no chip"),
-        (["verify", "m.onnx", "--dataset", "cifar"], 2, "--dataset: 'cifar' is no data set"),
+        (["chips", "nothing"], 2, "--chip: unknown chip 'nothing'"),
+        (["verify", "m.onnx", "--dataset", "cifar"], 2, "--dataset: unknown data set 'cifar'"),
     ],
 )
 def test_exit_codes(tmp_path, arguments, code, start) -> None:

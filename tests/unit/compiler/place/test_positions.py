@@ -197,7 +197,7 @@ def test_what_compile_says(network, images, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
-        (("--calibrate", "cifar"), 2, "--calibrate: 'cifar' is no data set"),
+        (("--calibrate", "cifar"), 2, "--calibrate: unknown data set 'cifar'"),
         (("--calibrate", "none.npz"), 3, "none.npz"),
         (("--calibrate", "digits", "--split", "dev"), 2, "--split"),
         (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--calibrate-images"),

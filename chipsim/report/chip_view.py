@@ -1,0 +1,58 @@
+"""The part of a run's result that the pictures of its chip show, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: x, y of a router or core
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A core in use."""
+
+    id: int
+    at: Place
+    layer: str
+    sops: float  # an image
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link by the side at which flits leave a router, with flits per image."""
+
+    at: Place
+    side: str
+    flits: float  # in the ticks after the ingress
+    ingress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Cycles per image of one tick, by increment."""
+
+    layer: str
+    increments: tuple[float, ...]
+
+    @property
+    def cycles(self) -> float:
+        """Sum of the increments."""
+        return sum(self.increments)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run on its chip; links and ticks are None without timing."""
+
+    title: str
+    images: int
+    timing: str  # of what the timing is
+    grid: tuple[int, int]  # columns, rows
+    ports: tuple[Place, ...]
+    dead_cores: tuple[Place, ...]
+    dead_links: tuple[tuple[Place, Place], ...]
+    cores: tuple[Core, ...]
+    links: tuple[Link, ...] | None
+    ticks: tuple[Tick, ...] | None
+    clock_mhz: float | None
