@@ -50,7 +50,7 @@ def test_what_it_cannot_hold_is_refused_before_it_starts(written, monkeypatch: p
         crosscheck.crosscheck("sanafe", Request(written(delayed(7))))
     monkeypatch.setattr(sanafe, "_memory", lambda: 1_000_000)
     with pytest.raises(
-        InputError, match=r"has 7,140 synapses, about 0\.0 GB in SANA-FE; .* take a smaller network"
+        InputError, match=r"has 7,140 synapses, about 0\.0 GB in SANA-FE; .* use a smaller network"
     ) as caught:
         crosscheck.crosscheck("sanafe", Request(TINY))
     assert (caught.value.code, caught.value.exit_code) == ("crosscheck-not-covered", 3)

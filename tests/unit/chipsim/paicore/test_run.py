@@ -143,7 +143,7 @@ def test_the_function_takes_a_file_of_either_kind(written: Path) -> None:
     assert isinstance(found, ProgramResult)
     assert (found.potentials == run_program(random_program(1), written / "d.npz").potentials[:5]).all()
     assert not isinstance(chipsim.run(ROOT / "mappings" / "tiny-mini.map", "digits", limit=1), ProgramResult)
-    with pytest.raises(UsageError, match="^--per-image: applies to a .map only"):
+    with pytest.raises(UsageError, match=r"^--per-image: applies to a .map only"):
         chipsim.run(random_program(1), written / "d.npz", per_image=True)
 
 
