@@ -1,9 +1,10 @@
-# All that a newcomer needs: `make demo` and `make test`. Both need only python3 (3.11 or newer, with venv) and make.
+# All that a newcomer needs: `make demo`, `make check` (quick tests) and `make test` (all of them).
+# They need only python3 (3.11 or newer, with venv) and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mappings format clean rtl rtl-synth rtl-mutations
+.PHONY: demo check test pythons lint mappings format clean rtl rtl-synth rtl-mutations
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qsnnc needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -16,8 +17,17 @@ demo: $(VENV)/installed
 	$(BIN)/chipsim run demo.map --dataset digits
 	$(BIN)/chipsim compare demo.map --model models/lenet.onnx --dataset digits
 
+# What `make check` and `make pythons` run: all but the tests marked slow, and a few examples of every property.
+QUICK := -n 2 -m "not slow" tests/unit tests/property
+
+check: $(VENV)/installed lint
+	HYPOTHESIS_PROFILE=few $(BIN)/python -m pytest $(QUICK)
+
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations=20
+
+pythons:
+	HYPOTHESIS_PROFILE=few $(PYTHON) .ci/pythons.py $(QUICK)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -45,4 +55,4 @@ rtl-synth: $(VENV)/installed
 	$(BIN)/python rtl/synth.py
 
 clean:
-	rm -rf $(VENV) demo.map rtl/build
+	rm -rf $(VENV) .venvs demo.map rtl/build

@@ -1,9 +1,9 @@
-"""Products of bytes that every processor computes alike.
+"""Give 8-bit weights the signedness of their activations, so that every processor computes the same products.
 
-onnxruntime multiplies uint8 by int8 with sums of two products that saturate at 16 bits, on x86 processors without VNNI
-(its page "Quantize ONNX models", section on U8S8): 255 * 127 * 2 becomes 32,767. Bytes of one signedness take another
-kernel. So the reference is given weights of the activations' own type: adding 128 to weights and to their zero point
-changes no result.
+On x86 processors without VNNI, onnxruntime multiplies uint8 by int8 with sums of two products that saturate at 16 bits (its
+page "Quantize ONNX models", section on U8S8): 255 * 127 * 2 becomes 32,767. Operands of equal signedness use another
+kernel. The weights are therefore converted to the type of the activations: an offset of 128 on the weights and on their
+zero point changes no result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-#: by operator: inputs that are the activation, the weights, and the weights' zero point
+#: positions of the activation, the weights and the weights' zero point among an operator's inputs
 PRODUCTS = {
     "QLinearConv": (0, 3, 5),
     "QLinearMatMul": (0, 3, 5),
@@ -29,17 +29,17 @@ PRODUCTS = {
 
 
 def of_one_signedness(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Give constant weights of integer products the type of the activation that they meet.
+    """Give constant weights of integer products the type of the activation that they multiply.
 
     Parameters
     ----------
     proto : ModelProto
-        Its initializers are all there; it is not changed.
+        With all initializers loaded; it is not changed.
 
     Returns
     -------
     ModelProto
-        The same model where nothing was to be done, else a copy with more initializers.
+        The same object if nothing had to be done, otherwise a copy with more initializers.
     """
     if not any(node.op_type in PRODUCTS for node in proto.graph.node):
         return proto
@@ -65,7 +65,7 @@ def of_one_signedness(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _mixed(proto: onnx.ModelProto) -> list[tuple[int, np.dtype[Any]]]:
-    """Nodes, by number, whose constant weights are bytes of the other signedness, and the activation's type."""
+    """Return the index of each node whose 8-bit constant weights differ in signedness, with the activation's type."""
     import onnx
     from onnx import helper
 
@@ -74,7 +74,7 @@ def _mixed(proto: onnx.ModelProto) -> list[tuple[int, np.dtype[Any]]]:
     constant = set(known)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto)
-    except Exception:  # noqa: BLE001  # onnx raises several types; whoever runs the model says what is wrong with it
+    except Exception:  # noqa: BLE001  # onnx raises several types; running the model reports the error
         return []
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         known.setdefault(value.name, value.type.tensor_type.elem_type)
@@ -85,7 +85,7 @@ def _mixed(proto: onnx.ModelProto) -> list[tuple[int, np.dtype[Any]]]:
             continue
         if len(node.input) > zero and node.input[zero] and node.input[zero] not in constant:
             continue
-        if node.op_type.startswith("QLinear") or node.op_type == "QGemm":  # typed by the zero point, wherever that stands
+        if node.op_type.startswith("QLinear") or node.op_type == "QGemm":  # the zero point gives the type
             known.setdefault(node.input[data], known.get(node.input[2], 0))
         types = known.get(node.input[data], 0), known[node.input[weights]]
         if set(types) == bytes_:
@@ -94,5 +94,5 @@ def _mixed(proto: onnx.ModelProto) -> list[tuple[int, np.dtype[Any]]]:
 
 
 def _moved(value: Array, dtype: np.dtype[Any]) -> Array:
-    """The same bytes with an offset of 128, up into uint8 or down into int8."""
+    """Convert int8 to uint8 by adding 128, or uint8 to int8 by subtracting it."""
     return np.asarray(value.astype(np.int16) + (128 if dtype == np.uint8 else -128)).astype(dtype)

@@ -1,8 +1,8 @@
-"""Which elementwise ONNX operators only rise or only fall, as one table for the compiler and the fast encoder.
+"""Tell which elementwise ONNX operators are monotone: one table for the compiler and the fast encoder.
 
-The compiler asks about the mathematical function: where that never turns, a quantizer behind it has one threshold a level.
-The fast encoder asks about float32 as onnxruntime computes it, too: rounding keeps an order, but the polynomial that stands
-for an exponential does not, so that neighbouring inputs may give results in the wrong order.
+The compiler needs the mathematical function: if it is monotone, a quantizer after it has one threshold per level. The fast
+encoder also needs monotonicity in float32 as onnxruntime computes it. Rounding preserves order, but a polynomial
+approximation of an exponential may not: neighbouring inputs may give results in the wrong order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Attributes = Mapping[str, Any]
-#: the value of a constant input by its position; None where it is not known
+#: returns the value of a constant input by its position; None if it is not known
 Constant = Callable[[int], Array | None]
 Condition = Callable[[Attributes, Constant], bool]
 
@@ -29,7 +29,7 @@ def _never(_: Attributes, __: Constant) -> bool:
 
 
 def _not_negative(*names: str) -> Condition:
-    """Attributes that are left out have defaults above zero."""
+    """Require attributes that are not negative; the defaults of missing ones are positive."""
     return lambda attributes, _: all(float(attributes.get(name, 1.0)) >= 0 for name in names)
 
 
@@ -39,22 +39,22 @@ def _slope_not_negative(_: Attributes, constant: Constant) -> bool:
 
 
 def _keeps_order_when_cast(attributes: Attributes, _: Constant) -> bool:
-    """To a type that no model's values wrap around in: float32, int32, int64, bool or double."""
+    """Accept types wide enough not to wrap around: float32, int32, int64, bool and double."""
     return attributes.get("to") in (1, 6, 7, 9, 11)
 
 
 @dataclass(frozen=True, slots=True)
 class Monotone:
-    """When an operator is monotone in the one input that varies, all others being constant."""
+    """Conditions under which an operator is monotone in its one non-constant input."""
 
-    first: bool = False  # only where the first input is the one that varies
+    first: bool = False  # only if the first input is the one that varies
     when: Condition = _always
-    in_float32: Condition = _always  # besides: whether float32 arithmetic keeps the order
+    in_float32: Condition = _always  # additional condition for the float32 results
 
 
 ANY = Monotone()
 FIRST = Monotone(first=True)
-#: computed by an approximation
+#: computed by an approximation, which may not be monotone in float32
 SMOOTH = Monotone(in_float32=_never)
 
 TABLE: Mapping[str, Monotone] = {
@@ -79,19 +79,19 @@ TABLE: Mapping[str, Monotone] = {
 def is_monotone(
     op: str, attributes: Attributes, varying: list[int], constant: Constant, *, in_float32: bool = False
 ) -> bool:
-    """Whether an operator of the standard only rises, or only falls, in its one input that varies.
+    """Return whether a standard operator is monotone in its one input that varies.
 
     Parameters
     ----------
     op : str
     attributes : mapping
-        As the node has them.
+        Those of the node.
     varying : list of int
         Positions of the inputs that are not constant.
     constant : callable
-        The value of an input that is; None where it is not known.
+        Returns the value of a constant input; None if it is not known.
     in_float32 : bool
-        Whether the order must hold of float32 results as well.
+        Whether the float32 results must be monotone as well.
     """
     fact = TABLE.get(op)
     if fact is None or len(varying) != 1 or (fact.first and varying != [0]):

@@ -1,7 +1,7 @@
-"""QONNX's operators spelled in those of the ONNX standard, so that onnxruntime runs them.
+"""Rewrite QONNX operators as standard ONNX operators, so that onnxruntime can run them.
 
-Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``, ``onnx.brevitas`` and
-``finn.custom_op.general``; semantics as qonnx 1.0 executes them, operation by operation in float32.
+Supports Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``,
+``onnx.brevitas`` and ``finn.custom_op.general``, with the semantics of qonnx 1.0, operation by operation in float32.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
-#: Round came with opset 11
+#: oldest opset that has Round
 OLDEST = 11
 
 
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with every node of QONNX's replaced; the model itself where there is none.
+    """Return the model with every QONNX node replaced; the model itself if there is none.
 
     Raises
     ------
     InputError
-        An operator, an attribute or a bit width that cannot be spelled.
+        An operator, an attribute or a bit width is not supported.
     """
 
     if not any(node.domain in DOMAINS for node in model.graph.node):
@@ -43,14 +43,14 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def replace_nodes(
-    model: onnx.ModelProto, ours: Callable[[onnx.NodeProto], bool], writers: Mapping[str, Callable[[Spelling], None]]
+    model: onnx.ModelProto, selected: Callable[[onnx.NodeProto], bool], writers: Mapping[str, Callable[[Rewrite], None]]
 ) -> onnx.ModelProto:
-    """Spell some nodes of a model in standard operators; ``writers`` has a function for each operator's name.
+    """Replace the selected nodes of a model by standard operators; ``writers`` has a function for each operator's name.
 
     Raises
     ------
     InputError
-        There is none for an operator, or the model's opset is too old for what they write.
+        There is no function for an operator, or the model's opset is too old for the standard operators.
     """
     import onnx
     from onnx import numpy_helper
@@ -65,34 +65,34 @@ def replace_nodes(
             constants[node.output[0]] = value
     out.graph.ClearField("node")
     for node in model.graph.node:
-        if not ours(node):
+        if not selected(node):
             out.graph.node.append(node)
             continue
         label = node.name or node.output[0]
         if opset < OLDEST:
             raise InputError(
                 label,
-                f"{node.op_type} in opset {opset}; export with opset {OLDEST} or newer",
+                f"{node.op_type} is not supported in opset {opset}; export with opset {OLDEST} or newer",
                 code="model-opset",
                 found=opset,
             )
-        spelling = Spelling(node, label, constants, opset)
+        made = Rewrite(node, label, constants, opset)
         write = writers.get(node.op_type)
         if write is None:
             raise InputError(
                 label,
-                f"operator {node.domain}:{node.op_type} is not supported; allowed of that domain: {', '.join(writers)}",
+                f"operator {node.domain}:{node.op_type} is not supported; allowed in that domain: {', '.join(writers)}",
                 code="model-operator",
                 found=node.op_type,
             )
-        write(spelling)
-        out.graph.node.extend(spelling.nodes)
-        out.graph.initializer.extend(spelling.initializers)
+        write(made)
+        out.graph.node.extend(made.nodes)
+        out.graph.initializer.extend(made.initializers)
     return out
 
 
 def _constant(node: onnx.NodeProto) -> Array | None:
-    """What a Constant holds; None for every other node."""
+    """Return the value of a Constant node; None for every other node."""
     from onnx import helper, numpy_helper
 
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
@@ -106,8 +106,8 @@ def _constant(node: onnx.NodeProto) -> Array | None:
     return np.asarray(helper.get_attribute_value(entry), kinds[entry.name])
 
 
-class Spelling:
-    """The standard nodes that one node becomes, written one after the other."""
+class Rewrite:
+    """The rewrite of one node in progress: collects the standard nodes that replace it, in order."""
 
     def __init__(self, node: onnx.NodeProto, label: str, constants: dict[str, Array], opset: int) -> None:
         from onnx import helper
@@ -119,18 +119,18 @@ class Spelling:
         self.used: set[str] = set()
 
     def option(self, name: str, default: Any) -> Any:
-        """An attribute, or its default."""
+        """Return an attribute, or its default."""
         self.used.add(name)
         value = self.attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
     def given(self, *names: str) -> dict[str, Any]:
-        """Those of some attributes that the node has, to be handed on as they are."""
+        """Return those of the named attributes that the node has, unchanged."""
         self.used.update(names)
         return {name: self.attributes[name] for name in names if name in self.attributes}
 
     def all_read(self) -> None:
-        """Refuse attributes that nobody looked at."""
+        """Refuse the node if it has attributes that were not read."""
         unknown = sorted(set(self.attributes) - self.used)
         if unknown:
             raise InputError(
@@ -138,7 +138,7 @@ class Spelling:
             )
 
     def constant(self, position: int, what: str) -> Array:
-        """A constant input's value."""
+        """Return the value of a constant input; ``what`` names it in the error."""
         name = self.node.input[position] if position < len(self.node.input) else ""
         if name not in self.known:
             raise InputError(
@@ -147,7 +147,7 @@ class Spelling:
         return self.known[name]
 
     def put(self, op: str, *inputs: str, last: bool = False, **attributes: Any) -> str:
-        """Append an operator and return its output, the node's own where it is the last."""
+        """Append an operator and return its output name: that of the replaced node if ``last``."""
         from onnx import helper
 
         number = len(self.nodes)
@@ -156,11 +156,11 @@ class Spelling:
         return out
 
     def value(self, name: str, value: Array | float) -> str:
-        """A constant of the spelling's own, in float32."""
+        """Add a float32 constant and return its name."""
         return self._initializer(name, np.asarray(value, np.float32))
 
     def integers(self, name: str, value: list[int] | int) -> str:
-        """A constant of the spelling's own, in int64."""
+        """Add an int64 constant and return its name."""
         return self._initializer(name, np.asarray(value, np.int64))
 
     def _initializer(self, name: str, value: Array) -> str:
@@ -172,8 +172,8 @@ class Spelling:
         return full
 
 
-def _quant(s: Spelling) -> None:
-    """(round(clamp(x / scale + zero)) - zero) * scale."""
+def _quant(s: Rewrite) -> None:
+    """Compute (round(clamp(x / scale + zero)) - zero) * scale."""
     x, scale, zero = s.node.input[:3]
     bits = s.constant(3, "bit width").astype(np.float64)
     signed, narrow = bool(s.option("signed", 1)), bool(s.option("narrow", 1))
@@ -188,8 +188,8 @@ def _quant(s: Spelling) -> None:
     s.put("Mul", s.put("Sub", here, zero), scale, last=True)
 
 
-def _bipolar(s: Spelling) -> None:
-    """Scale where x is not negative, and -scale elsewhere."""
+def _bipolar(s: Rewrite) -> None:
+    """Compute scale where x >= 0, and -scale elsewhere."""
     x, scale = s.node.input[:2]
     s.all_read()
     negative = s.put("Less", x, s.value("zero", 0.0))
@@ -197,12 +197,12 @@ def _bipolar(s: Spelling) -> None:
     s.put("Mul", sign, scale, last=True)
 
 
-def _trunc(s: Spelling) -> None:
+def _trunc(s: Rewrite) -> None:
     """Round to the input's grid, divide by a power of two, round that, and scale."""
     x, scale, zero = s.node.input[:3]
     mode = s.option("rounding_mode", "FLOOR")
     here = s.put("Round", s.put("Add", s.put("Div", x, scale), zero))
-    if len(s.node.input) == 6:  # version 2: a scale of the output's own, and a clamp
+    if len(s.node.input) == 6:  # version 2: a separate output scale, and a clamp
         signed, narrow = bool(s.option("signed", 1)), bool(s.option("narrow", 0))
         s.all_read()
         ratio = s.constant(4, "output scale").astype(np.float64) / s.constant(1, "scale").astype(np.float64)
@@ -217,15 +217,15 @@ def _trunc(s: Spelling) -> None:
     s.put("Mul", s.put("Sub", here, zero), scale, last=True)
 
 
-def _multi_threshold(s: Spelling) -> None:
-    """FINN's count of the thresholds that x reaches: scale * count + bias."""
+def _multi_threshold(s: Rewrite) -> None:
+    """Count the thresholds that x reaches, as FINN defines it: scale * count + bias."""
     scale, bias = float(s.option("out_scale", 1.0)), float(s.option("out_bias", 0.0))
     layout = s.option("data_layout", "")
     s.option("out_dtype", "")
     s.all_read()
     table = s.constant(1, "table of thresholds").astype(np.float32)
-    behind = {"": 0, "NC": 0, "NWC": 0, "NHWC": 0, "NCW": 1, "NCHW": 2}.get(layout)
-    if behind is None or (not layout and len(table) > 1):
+    trailing = {"": 0, "NC": 0, "NWC": 0, "NHWC": 0, "NCW": 1, "NCHW": 2}.get(layout)
+    if trailing is None or (not layout and len(table) > 1):
         raise InputError(
             s.label,
             f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none and one row",
@@ -234,22 +234,22 @@ def _multi_threshold(s: Spelling) -> None:
         )
     total = ""
     for number, column in enumerate(table.T):
-        row = s.value(f"threshold_{number}", column.reshape(-1, *[1] * behind) if len(column) > 1 else column.reshape(()))
+        row = s.value(f"threshold_{number}", column.reshape(-1, *[1] * trailing) if len(column) > 1 else column.reshape(()))
         one = s.put("Cast", s.put("GreaterOrEqual", s.node.input[0], row), to=1)
         total = s.put("Add", total, one) if total else one
     scaled = s.put("Mul", total, s.value("scale", scale))
     s.put("Add", scaled, s.value("bias", bias), last=True)
 
 
-def _clamp(s: Spelling, x: str, bits: Array, signed: bool, narrow: bool) -> str:
-    """To the integers of so many bits."""
+def _clamp(s: Rewrite, x: str, bits: Array, signed: bool, narrow: bool) -> str:
+    """Clamp to the integers of the given number of bits."""
     top = 2.0 ** (bits - 1) - 1 if signed else 2.0**bits - (2 if narrow else 1)
     bottom = -(2.0 ** (bits - 1)) + (1 if narrow else 0) if signed else np.zeros_like(bits)
     return s.put("Max", s.put("Min", x, s.value("highest", top)), s.value("lowest", bottom))
 
 
-def _round(s: Spelling, x: str, mode: str) -> str:
-    """By the mode's name."""
+def _round(s: Rewrite, x: str, mode: str) -> str:
+    """Round in the named mode."""
     name = mode.upper()
     if name in ("ROUND", "HALF_EVEN"):
         return s.put("Round", x)
@@ -265,11 +265,11 @@ def _round(s: Spelling, x: str, mode: str) -> str:
     elif name == "HALF_DOWN":
         whole = s.put("Ceil", s.put("Sub", size, s.value("half", 0.5)))
     else:
-        raise InputError(s.label, f"rounding mode {mode!r} is unknown", code="model-attribute", found=mode)
+        raise InputError(s.label, f"unknown rounding mode {mode!r}", code="model-attribute", found=mode)
     return s.put("Mul", s.put("Sign", x), whole)
 
 
-_WRITERS: dict[str, Callable[[Spelling], None]] = {
+_WRITERS: dict[str, Callable[[Rewrite], None]] = {
     "Quant": _quant,
     "IntQuant": _quant,
     "BipolarQuant": _bipolar,

@@ -130,9 +130,9 @@ def _usage(error: Exception) -> int:
         return 0
     context = getattr(error, "ctx", None)
     path = f"{context.command_path}: " if context else ""
-    text = " ".join(show().split()).replace("Input should be", "allowed:").rstrip(".")  # as we say it
+    text = " ".join(show().split()).replace("Input should be", "allowed:").partition(", unable to parse")[0].rstrip(".")
     if text:  # none where all of the help was shown
-        _tell(f"{path}{text}. Try --help.")
+        _tell(f"{path}{text}{'' if text.endswith('?') else '.'} Try --help.")
     return int(error.exit_code)
 
 

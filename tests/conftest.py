@@ -10,13 +10,17 @@ import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, settings
+from support.examples import draw_at_most
 from support.places import ROOT
 
+#: examples of a law in the profile `few`, which `make check` uses
+FEW = 5
 settings.register_profile(
     "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.register_profile("many", parent=settings.get_profile("ci"), derandomize=False, max_examples=10_000)
 settings.register_profile("long", parent=settings.get_profile("ci"), derandomize=False, max_examples=2000)
+settings.register_profile("few", parent=settings.get_profile("ci"), max_examples=FEW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
@@ -34,6 +38,13 @@ def peers(request: pytest.FixtureRequest) -> None:
     """Tests that run another simulator are skipped unless asked for: making its environment needs a package index."""
     if not request.config.getoption("--peers"):
         pytest.skip("runs another simulator: pytest --peers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the profile `few`, no law draws more examples than that, whatever its own settings say."""
+    if settings().max_examples <= FEW:
+        for item in items:
+            draw_at_most(getattr(item, "obj", None), FEW)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -56,6 +56,11 @@ class Timing(_Strict):
     buffer_flits: Count  # of each input of a router
     sync_cycles_per_hop: Cycles  # of the barrier, times the hops from corner to corner
     multicast: bool = False  # a spike to several cores leaves as one packet that forks where their ways part
+
+
+#: keys that version 1 of the `.map` format did not begin with: a file states one only where it is not the default, so that
+#: older readers open every other file, and a new key changes no file
+LATER = ("kind", "timing.multicast")
 
 
 class BaseChip(_Strict):
@@ -126,6 +131,17 @@ class ChipSpec(BaseChip):
     def potential_max(self) -> int:
         """Largest potential."""
         return (1 << (self.potential_bits - 1)) - 1
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the chip as a `.map` file states it: all keys, without those of `LATER` that have their default."""
+        found = self.model_dump(mode="json")
+        for key in LATER:
+            section, _, name = key.rpartition(".")
+            owner = getattr(self, section) if section else self
+            if owner is not None and getattr(owner, name) == type(owner).model_fields[name].default:
+                (found[section] if section else found).pop(name)
+                found["provenance"].pop(key, None)
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> ChipSpec:

@@ -31,8 +31,8 @@ def plot(
 ) -> None:
     """Draw a figure from results; needs matplotlib.
 
-    map: SOPs of each core on the grid; links: flits on each link; ticks: breakdown of the cycles (both need a run with
-    --timing).
+    map: SOPs of each core on the grid; links: flits on each link; ticks: breakdown of the cycles. links and ticks need a run
+    with --timing.
 
     sparsity, sops, accuracy: results next to the published figures; faults: accuracy against fault rate.
 
@@ -67,7 +67,9 @@ def trace(
     image: Annotated[int, typer.Option(metavar="N", help="Index of the image in the data set.")] = 0,
     split: Split = "test",
     data_dir: DataDir = None,
-    mode: Annotated[str, typer.Option(metavar="cycle|ideal", help="ideal ignores contention between packets.")] = "cycle",
+    mode: Annotated[
+        str, typer.Option(metavar="cycle|ideal", help="Timing model; ideal ignores contention between packets.")
+    ] = "cycle",
     packets: Annotated[
         int | None,
         typer.Option(metavar="N", help="Packets that a Perfetto trace shows individually.", show_default="5000"),

@@ -27,7 +27,9 @@ Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Writ
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither a progress bar nor a summary.")]
 Published = Annotated[
     bool,
-    typer.Option("--published", help="Also show the published accuracies of the authors' four-spike network under noise."),
+    typer.Option(
+        "--published", help="With a plot: also show the published accuracies of the authors' four-spike network under noise."
+    ),
 ]
 
 #: declarations of the fields of `chipsim.options`, by name

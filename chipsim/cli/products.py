@@ -41,6 +41,10 @@ class Products:
         """Refuse files that cannot be written, before the work starts."""
         files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
         terminal.check_products(files, *inputs)
+        if self.logs:
+            from chipsim.report import logs
+
+            logs.check_directory(self.logs)
 
     def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
         """Write each file that was asked for."""

@@ -66,7 +66,7 @@ def run(
         plan = planned(setup)  # a chip that cannot be timed is refused before the run
     images = open_dataset(dataset, given)
     if products.logs:
-        logs.check(products.logs, images)
+        logs.check_labels(images)
     with terminal.progress("images", quiet) as report:
         result = execute(setup, images, given, per_image=bool(products.logs or products.per_image), progress=report)
     value, lines, found = result.to_json(), tables.summary(result), None

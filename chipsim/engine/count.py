@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import Mapping
-from chipsim.mapping.totals import axon_synapses
+from chipsim.mapping.totals import axon_sops
 
 Int = npt.NDArray[np.int64]
 Counts32 = npt.NDArray[np.int32]
@@ -53,7 +53,7 @@ def count(m: Mapping, totals: Int, arrivals: Int | None = None) -> Counts:
         paper_sops=2 * int(totals @ paper) if paper.any() else None,
         packets=int(totals @ np.diff(m.target_offset)),
         core_spikes=sums(totals[m.encoder_neurons :], m.neuron_offset),
-        core_sops=sums(arrivals * synapses(m), m.axon_offset),
+        core_sops=sums(arrivals * sops_per_spike(m), m.axon_offset),
         core_events=sums(arrivals, m.axon_offset),
     )
 
@@ -62,7 +62,7 @@ def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None 
     """Count each image from the spikes (sources, images), core by core; ``latch`` returns the bits of some axons."""
     images = spikes.shape[1]
     fired, sops, events = (np.zeros((images, m.cores), np.int32) for _ in range(3))
-    weight = synapses(m).astype(np.int32)
+    weight = sops_per_spike(m).astype(np.int32)
     for core in range(m.cores):
         neurons = slice(*(m.encoder_neurons + m.neuron_offset[core : core + 2]).tolist())
         axons = slice(*m.axon_offset[core : core + 2].tolist())
@@ -83,9 +83,9 @@ def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.uint8]
     return np.asarray(2 * paper.astype(np.int64))
 
 
-def synapses(m: Mapping) -> Int:
-    """Count the synapses of each axon of a mapping, (A,)."""
-    rows = np.concatenate([axon_synapses(m.crossbar(k)) for k in range(len(m.crossbar_shape))])
+def sops_per_spike(m: Mapping) -> Int:
+    """Count the SOPs of one spike on each axon of a mapping, (A,)."""
+    rows = np.concatenate([axon_sops(m.crossbar(k)) for k in range(len(m.crossbar_shape))])
     first = np.concatenate([[0], np.cumsum(m.crossbar_shape[:, 0])])[m.core_crossbar]
     core = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
     return np.asarray(rows[np.arange(len(m.axon_source)) - m.axon_offset[core] + first[core]], np.int64)

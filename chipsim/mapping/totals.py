@@ -13,9 +13,17 @@ Int = npt.NDArray[np.int64]
 def axon_synapses(crossbar: npt.NDArray[np.int8]) -> Int:
     """Count the synapses of each axon of a crossbar (axons, neurons), int64 (axons,): a synapse is a non-zero weight.
 
-    This is what one spike on the axon counts as in SOPs; every other count of synapses is derived from it.
+    Every count of synapses that a `.map` file states is derived from it.
     """
     return np.asarray(np.count_nonzero(crossbar, axis=1), np.int64)
+
+
+def axon_sops(crossbar: npt.NDArray[np.int8]) -> Int:
+    """Count the SOPs of one spike on each axon of a crossbar (axons, neurons), int64 (axons,): one for each synapse.
+
+    This is the one definition of a SOP: both engines, the timing and all reports count by it, and no file depends on it.
+    """
+    return axon_synapses(crossbar)
 
 
 def crossbar_synapses(mapping: Mapping) -> Int:

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from chipsim.chip import ChipSpec
 from chipsim.files import write_atomically
 from chipsim.mapping import archive
 from chipsim.mapping.program import ARRAYS, Layer, Mapping, Population
@@ -25,7 +24,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
         "generator": mapping.generator,
         "model_sha256": mapping.model_sha256,
         "exactness": mapping.exactness,
-        "chip": _chip(mapping.chip),
+        "chip": mapping.chip.recorded(),
         "input": {
             "name": spec.name,
             "dtype": spec.dtype,
@@ -88,14 +87,6 @@ def _short_list(dumper: Any, data: list[Any]) -> Any:
 
 
 _Dumper.add_representer(list, _short_list)
-
-
-def _chip(chip: ChipSpec) -> dict[str, Any]:
-    found = chip.model_dump(mode="json", exclude={"kind"})  # a .map is always for a crossbar chip
-    if chip.timing is not None and not chip.timing.multicast:  # older readers do not know the key
-        found["timing"].pop("multicast")
-        found["provenance"].pop("timing.multicast", None)
-    return found
 
 
 def _population(population: Population) -> dict[str, Any]:

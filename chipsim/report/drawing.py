@@ -44,7 +44,7 @@ def cores(run: Run) -> Figure:
         extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
     )
     _lattice(plan, columns, rows, -0.5)
-    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label="synaptic operations of a core, an image", format="{x:,.0f}")
+    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label="synaptic operations per core and image", format="{x:,.0f}")
     handles: list[Artist] = []
     for number, name in enumerate(dict.fromkeys(core.layer for core in run.cores)):
         mine = [core for core in run.cores if core.layer == name]
@@ -96,7 +96,7 @@ def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]],
     )  # fmt: skip
     lines.set_array(values)
     axes.add_collection(lines)
-    figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.02, label="flits an image", format="{x:,.0f}")
+    figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.02, label="flits per image", format="{x:,.0f}")
     link, most = loads[-1]
     (start, end), (right, down) = _line(link), STEPS[SIDES.index(link.side)]
     axes.annotate(
@@ -106,7 +106,7 @@ def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]],
         (start[0] + end[0]) / 2, (start[1] + end[1]) / 2, s=110, facecolor="none", edgecolor="black", lw=1, zorder=5
     )
     where = f"{link.at[0]}, {link.at[1]} to {link.at[0] + right}, {link.at[1] + down}"
-    axes.set_title(f"{what}\nbusiest (circle): {link.side} from {where}, {most:,.0f} flits an image", fontsize=9)
+    axes.set_title(f"{what}\nbusiest (circle): {link.side} from {where}, {most:,.0f} flits per image", fontsize=9)
 
 
 def _line(link: Link) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -148,7 +148,7 @@ def ticks(run: Run) -> Figure:
         each.xaxis.set_major_formatter("{x:,.0f}")
     if dwarfed:
         axes[1].set_title("the same without the ingress", fontsize=9, loc="left")
-    axes[-1].set_xlabel(f"cycles an image, mean; {run.clock_mhz:g} cycles are 1 us")
+    axes[-1].set_xlabel(f"cycles per image, mean; {run.clock_mhz:g} cycles are 1 us")
     cycles = sum(tick.cycles for tick in run.ticks)
     figure.suptitle(f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)

@@ -37,10 +37,14 @@ def batch_logs(result: RunResult) -> dict[str, list[int]]:
     }
 
 
-def check(directory: str | Path, dataset: Dataset) -> None:
-    """Refuse a directory that cannot hold the logs, and images without labels."""
+def check_labels(dataset: Dataset) -> None:
+    """Refuse images without labels."""
     if dataset.labels is None:
         raise InputError(dataset.name, "has no labels, which accuracy.txt needs; omit --logs", code="data-labels")
+
+
+def check_directory(directory: str | Path) -> None:
+    """Refuse a directory that cannot hold the logs."""
     path = Path(directory)
     place = path if path.exists() else path.parent
     if not place.is_dir():

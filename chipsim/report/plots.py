@@ -208,7 +208,7 @@ def _sparsity(axes: Axes, slots: list[tuple[Network | None, Network | None]]) ->
                 share = f"\n({100 * spikes / network.neurons:.0f} %)" if network.neurons else ""
                 bars.append((slot, spikes, f"{spikes:,.0f}{share}"))
         _bars(axes, bars, offset, 0.38, colour, label)
-    axes.set_ylabel("spikes an image, encoder included (% of neurons)")
+    axes.set_ylabel("spikes per image, encoder included (% of neurons)")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.margins(y=0.1)
 
@@ -223,7 +223,7 @@ def _sops(axes: Axes, slots: list[tuple[Network | None, Network | None]]) -> Non
     _bars(axes, bars(1, "sops"), 0.27, 0.26, OURS, "ours, non-zero synapses")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("synaptic operations an image, millions (log scale)")
+    axes.set_ylabel("synaptic operations per image, millions (log scale)")
     axes.yaxis.set_minor_formatter("")
     smallest = min(bar.get_height() for bar in axes.patches)  # type: ignore[attr-defined]
     axes.set_ylim(min(1.0, smallest / 2), axes.get_ylim()[1] * 1.5)

@@ -11,7 +11,7 @@ from chipsim.chip import ChipSpec
 from chipsim.chip.ports import assign_ports, nearest_port
 from chipsim.chip.routes import routes
 from chipsim.chip.spec import Timing
-from chipsim.engine.count import synapses
+from chipsim.engine.count import sops_per_spike
 from chipsim.faults import THROUGH, Damage, unharmed
 from chipsim.mapping import Mapping
 from chipsim.timing.network.checks import check_mesh, slots
@@ -35,7 +35,7 @@ class Plan:
     terminal: Int32  # (C,): router of each core
     words: Int  # (C,): words of its bank of axon bits; none of a dead core's are read
     update_cycles: Int  # (C,): of one neuron in the sweep
-    synapses: Int  # (A,): non-zero weights in the row of each axon
+    synapses: Int  # (A,): SOPs of one spike on each axon
     offset: Int  # (E+N+1,)
     target: Int32  # terminal of each packet; with trees its tree
     trees: Trees | None  # None: a packet goes to one terminal
@@ -113,7 +113,7 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         terminal=terminal,
         words=np.where(damage.dead, 0, -(-fold * chip.axons // timing.word_bits)),
         update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
-        synapses=synapses(m),
+        synapses=sops_per_spike(m),
         offset=offset,
         target=target,
         trees=trees,

@@ -116,7 +116,7 @@ def test_what_is_not_statically_quantized_is_refused_by_name(name) -> None:
     assert "quantize" in str(caught.value)
 
 
-def test_the_same_network_in_two_spellings_has_the_same_thresholds() -> None:
+def test_the_same_network_from_two_exporters_has_the_same_thresholds() -> None:
     """torch's rounding chain, exported by three exporters, is one integer network."""
     graphs = [check(path_of(f"th_fp32_median_{kind}")).graph for kind in ("ts13", "ts17")]
     for first, second in zip(graphs[0].layers, graphs[1].layers, strict=True):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
+from onnx import helper
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -37,6 +40,28 @@ def finish(net: Builder, shape: tuple[int, ...] | None = None) -> Builder:
     net.shape = shape or net.shape
     net.flatten()
     head(net, int(np.prod(net.shape)))
+    return net
+
+
+def small_network() -> Builder:
+    """A ternary convolution between two quantizers, and a classifier."""
+    net = Builder((1, 6, 6))
+    net.conv("stem", np.resize([1.0, -1.0, 0.0, 1.0], (3, 1, 3, 3)) / 64.0)
+    net.quantize("stem/quant", 1, 4)
+    net.conv("conv", np.resize([1.0, -1.0, 0.0], (4, 3, 1, 1)), np.array([0.5, -0.5, 1.5, 0.25]))
+    net.quantize("quant", 1, 4)
+    net.flatten()
+    net.gemm("head", np.resize([1.0, -3.0, 2.0], (3, 64)))
+    return net
+
+
+def with_activation(*nodes: tuple[str, tuple[list[str], list[str]], dict[str, Any]]) -> Builder:
+    """A small network with an activation of several nodes between its convolution and quantizer."""
+    net = small_network()
+    at = next(i for i, node in enumerate(net.nodes) if node.name == "quant/mul")
+    before, after = net.nodes[:at], net.nodes[at:]
+    after[0].input[0] = "activated"
+    net.nodes = [*before, *(helper.make_node(op, *ends, **options) for op, ends, options in nodes), *after]
     return net
 
 

@@ -1,16 +1,64 @@
-"""The compiler's command line as a process of its own."""
+"""Both command lines, called in this process: the same ``main``, exit code and streams as in one of their own, without its start.
+
+What only a process shows (interrupts, closed pipes, what an import loads) is tested with `subprocess` where it matters.
+"""
 
 from __future__ import annotations
 
+import importlib
+import io
+import os
+import signal
 import subprocess
 import sys
+import warnings
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NoReturn
+from unittest import mock
 
-RUN = [sys.executable, "-c", "from qsnnc.cli import main; main()"]
+#: a command line as a process of its own
+PROCESS = {name: [sys.executable, "-c", f"from {name}.cli import main; main()"] for name in ("qsnnc", "chipsim")}
 
 
-def qsnnc(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*RUN, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False)
+def _interrupted(code: int) -> NoReturn:
+    """Raise what the command line made an exit of: an interrupt ends the test run, not its process."""
+    raise KeyboardInterrupt(code)
+
+
+def call(program: str, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run ``qsnnc`` or ``chipsim``; exit code, standard output and standard error as of a process."""
+    main = importlib.import_module(f"{program}.cli").main
+    arguments = [program, *map(str, words)]
+    out, errors = io.BytesIO(), io.BytesIO()
+    handler = signal.getsignal(signal.SIGINT)
+    with (
+        chdir(cwd or Path.cwd()),
+        redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+        redirect_stderr(io.TextIOWrapper(errors, encoding="utf-8", write_through=True)),
+        mock.patch.object(sys, "argv", arguments),
+        mock.patch.object(os, "_exit", _interrupted),
+        warnings.catch_warnings(),
+    ):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code or 0
+        finally:
+            if signal.getsignal(signal.SIGINT) is not handler:
+                signal.signal(signal.SIGINT, handler)
+            given = [stream.getvalue() for stream in (out, errors)]
+    return subprocess.CompletedProcess(arguments, int(code), *given)
+
+
+def call_text(program: str, *words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Like `call`, with text in place of bytes."""
+    done = call(program, *words, cwd=cwd)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def qsnnc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return call_text("qsnnc", *arguments, cwd=cwd)
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int, start: str) -> str:

@@ -233,7 +233,7 @@ def _step_sub(net: Growth) -> None:
 
 
 def _step_openadd(net: Growth) -> None:
-    """A residual sum that no quantizer closes: what reads it reads its operands."""
+    """A residual sum without a quantizer: the next linear layer reads its operands."""
     if other := net.other():
         net.node("Add", net.name("open"), other)
 
@@ -268,7 +268,7 @@ def _step_valley(net: Growth) -> None:
 
 
 def _step_openavg(net: Growth) -> None:
-    """An average that no quantizer closes."""
+    """An average without a quantizer."""
     _pool(net, "AveragePool")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import Mapping
-from chipsim.mapping.totals import axon_synapses
+from chipsim.mapping.totals import axon_sops
 
 Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
@@ -65,7 +65,7 @@ class MergedCore:
     form: int  # index of its `Form`
     rows: Int  # (rows,): value
     events: Int  # (rows,): axons that one spike of the value arrives at
-    sops: Int  # (rows,): synapses that it meets there
+    sops: Int  # (rows,): SOPs of one spike of it there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class _Classes:
     """A distinct crossbar: classes of equal rows and of equal columns."""
 
     row: Int  # (axons,): class, the first axon that has this row
-    synapses: Int  # (axons,)
+    sops: Int  # (axons,): of one spike
     column: Int  # (neurons,): number of the accumulator
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
@@ -110,7 +110,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
 
     row, first_row = numbered(np.ascontiguousarray(crossbar))
     column, first = numbered(np.ascontiguousarray(crossbar.T))
-    return _Classes(first_row[row], axon_synapses(crossbar), column, crossbar[:, first])
+    return _Classes(first_row[row], axon_sops(crossbar), column, crossbar[:, first])
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) -> Values:
@@ -214,7 +214,7 @@ def _cores(
         if form == len(forms):
             forms.append(make_form(matrix, bound))
         events = np.bincount(row, minlength=len(rows))[by_row]
-        sops = np.bincount(row, classes[k].synapses[axons], len(rows)).astype(np.int64)[by_row]
+        sops = np.bincount(row, classes[k].sops[axons], len(rows)).astype(np.int64)[by_row]
         rank = np.argsort(by_column)
         for core, rows, _ in cores:
             merged.append(MergedCore(core, form, rows[by_row], events, sops))

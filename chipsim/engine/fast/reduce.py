@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.count import synapses
+from chipsim.engine.count import sops_per_spike
 from chipsim.faults import NEVER, WORKS, Damage
 from chipsim.faults.damage import with_arrays
 from chipsim.mapping import Mapping, pack_crossbar
@@ -41,7 +41,7 @@ def reduce(damage: Damage) -> Reduced:
     core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
     on = np.flatnonzero(damage.held == 1)
     events = np.bincount(core_of[on], minlength=m.cores)
-    sops = np.bincount(core_of[on], synapses(m)[on], m.cores).astype(np.int64)
+    sops = np.bincount(core_of[on], sops_per_spike(m)[on], m.cores).astype(np.int64)
     constant = _constant(damage)
     readout = np.array([e.levels == 0 for e in m.layers])[m.core_layer]
     read = np.flatnonzero(readout[np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))])

@@ -43,13 +43,20 @@ Calibrate = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images; 100 by default."),
+    typer.Option(
+        "--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images.", show_default="100"
+    ),
 ]
-Split = Annotated[str | None, typer.Option(metavar="train|test", help="Split of the calibration images; train by default.")]
+Split = Annotated[
+    str | None, typer.Option(metavar="train|test", help="Split of the calibration images.", show_default="train")
+]
 Effort = Annotated[
     float,
     typer.Option(
-        min=0, max=1000, metavar="N", help="Work spent on placement, relative to the default; 0 keeps the greedy start."
+        min=0,
+        max=1000,
+        metavar="N",
+        help="Work spent on placement, relative to the default; 0 keeps the initial (greedy) placement.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the placement.")]

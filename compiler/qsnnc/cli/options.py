@@ -19,12 +19,13 @@ Pixels = Annotated[
     str | None,
     typer.Option(
         metavar="raw|unit|MEAN,STD",
-        help="How uint8 pixels become the model's input, unless its metadata says so: as they are, divided by 255 (the "
-        "default), or normalized after that.",
+        help="How uint8 pixels become the model's input: unchanged (raw), divided by 255 (unit), or divided by 255 and "
+        "normalized.",
+        show_default="as the model's metadata says, else unit",
     ),
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", metavar="NAME", help="The output to compile, where the graph has several.")
+    str | None, typer.Option("--output", metavar="NAME", help="Which output of the graph to use, if it has several.")
 ]
 Levels = Annotated[
     list[str] | None,

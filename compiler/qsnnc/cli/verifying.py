@@ -11,7 +11,7 @@ from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output,
 
 Images = Annotated[
     str | None,
-    typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images to compare on; random ones by default."),
+    typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images to compare on.", show_default="random images"),
 ]
 Limit = Annotated[int, typer.Option("--limit", "--samples", min=1, metavar="N", help="Number of images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random images.")]

@@ -85,7 +85,10 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
         table.add_column("exactness")
     for layer in layers:
         row = [layer["name"], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
-        row += [f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")]
+        numbers = {key: f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")}
+        if not layer["fold"]:  # not laid out: a neuron of it fits no core
+            numbers |= dict.fromkeys(("fold", "cores", "bound"), "-")
+        row += numbers.values()
         row.append(layer["limiting"])
         table.add_row(*row, *([exact.get(layer["name"], "")] if exact is not None else []))
     return table
@@ -99,6 +102,10 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     share = f"{j['cores']:,} of {j['cores_available']:,} cores on chip '{j['chip']}'"
     if j["estimated"]:
         lines.append(f"about {share} (estimated from shapes and level ranges, because the network is far too large)")
+    elif beyond := sum(not layer["fold"] for layer in j["layers"]):
+        others = f"the others need at least {j['cores_bound']:,} cores" if beyond < len(j["layers"]) else ""
+        said = f"{beyond} of {len(j['layers'])} layers do not fit on a core"
+        lines.append("; ".join(filter(None, (said, others, f"chip '{j['chip']}' has {j['cores_available']:,} cores"))))
     else:
         lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
     lines += [_removed(entry) for entry in found.layers if entry.removed.neurons or entry.zero_rows]

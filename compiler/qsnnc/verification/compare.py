@@ -127,12 +127,7 @@ def verify(
     held = Comparison(read, graph)
     held.add_all(images, name)
     mismatches = held.mismatches()
-    written, unwritten = None, ""
-    if mismatches and repro is not None:
-        try:
-            written = held.write(mismatches[0].layer, Path(repro) / f"{read.path.stem}.repro")
-        except (OSError, InputError) as error:  # the comparison itself is worth more
-            unwritten = f"{repro}: cannot write the reproduction there: {' '.join(str(error).split())}"
+    written, unwritten = held.written(mismatches, repro)
     return Verification(
         read.sha256,
         "certified" if graph.certified else "tested",
@@ -193,6 +188,15 @@ class Comparison:
         """Return the mismatches in the order of the layers, those of scores last."""
         order = [entry.name for entry in (self.graph.encoder, *self.graph.layers)]
         return tuple(sorted(self.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order)))
+
+    def written(self, mismatches: tuple[Mismatch, ...], folder: str | Path | None) -> tuple[Reproduction | None, str]:
+        """Write the first mismatch to a folder if one is given; return it, or why it could not be written."""
+        if not mismatches or folder is None:
+            return None, ""
+        try:
+            return self.write(mismatches[0].layer, Path(folder) / f"{self.model.path.stem}.repro"), ""
+        except (OSError, InputError) as error:  # the comparison itself is worth more
+            return None, f"{folder}: cannot write the reproduction there: {' '.join(str(error).split())}"
 
     def write(self, layer: str, place: Path) -> Reproduction:
         """Write a small model and input that reproduce the difference in a layer."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from support.command_line import qsnnc
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.chip.inherited import FOLLOWS
@@ -53,10 +53,8 @@ def test_the_warning_is_the_programs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(base:.*?)```", PAGE, re.DOTALL)
     (session,) = re.findall(r"```console\n\$ qsnnc chips narrow.yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "narrow.yaml").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-c", "from qsnnc.cli import main; main()", "chips", "narrow.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300,
-    )  # fmt: skip
+    done = qsnnc("chips", "narrow.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     printed = [line.rstrip() for line in (done.stderr + done.stdout).splitlines()]
     for line in session.splitlines():
         assert line == "..." or line in printed, line

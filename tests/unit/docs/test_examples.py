@@ -76,6 +76,7 @@ def test_there_are_examples_and_every_comment_belongs_to_one() -> None:
     assert comments == sum(bool(block.reason) for block in ALL)
 
 
+@pytest.mark.slow
 def test_python_is_typed(tmp_path: Path) -> None:
     """All at once, with the settings and the cache of ``make lint``, which are strict."""
     for number, block in enumerate(PYTHON):
@@ -84,12 +85,14 @@ def test_python_is_typed(tmp_path: Path) -> None:
     succeed([sys.executable, "-m", "mypy", *sorted(map(str, tmp_path.glob("*.py")))], ROOT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_runs(block: Block, folder: Path) -> None:
     (folder / "example.py").write_text(block.body)
     succeed([sys.executable, "example.py"], folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_commands_run(block: Block, folder: Path) -> None:
     succeed(["bash", "-euo", "pipefail", "-c", block.body], folder)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
+from support.command_line import call_text
 from support.places import ROOT
 
 PAGE = (ROOT / "docs" / "bring-your-own-network.md").read_text()
@@ -28,14 +27,12 @@ def matches(said: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed)) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda body: body.splitlines()[0][2:50])
 def test_commands_print_what_the_page_says(session, tmp_path) -> None:
     for words, said in commands(session):
         program, *rest = (str(tmp_path / word) if word == "net.map" else word for word in words)
-        script = f"from {program}.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", script, *rest], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
-        )
+        done = call_text(program, *rest, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert matches(said, done.stdout.splitlines()), done.stdout
 

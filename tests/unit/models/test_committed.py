@@ -53,12 +53,14 @@ def test_certified(path):
     assert min(m.safety for m in found) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TERNARY, ids=lambda path: path.stem)
 def test_same_scores_in_any_batch(path):
     images = np.random.default_rng(0).integers(0, 256, (210, 28, 28)).astype(np.uint8)
     assert same_in_any_batch(path, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_digits_accuracy_is_the_one_logged(path):
     said = {entry["model"]: entry["digits"] for entry in logged()}[path.name]

@@ -23,6 +23,7 @@ def made(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_three_files_agree(made: Path, lenet) -> None:
     table = json.loads((made / "results.json").read_text())
     (row,) = table["networks"]
@@ -57,6 +58,7 @@ def eight_levels() -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_eight_levels_need_the_larger_grid() -> None:
     path = eight_levels()
     with pytest.raises(DoesNotFit) as error:

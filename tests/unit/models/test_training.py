@@ -10,6 +10,7 @@ from chipsim.datasets import Dataset
 from chipsim.errors import InputError, UsageError
 
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
+pytestmark = pytest.mark.slow
 
 
 LAYERS = ["conv1", "conv2", "down1", "conv3", "down2", "conv4"]

@@ -1,1 +1,1 @@
-"""Rewrites operators of integers and of other domains as standard float operators, bit for bit."""
+"""Rewrite operators of integers and of other domains as standard float operators, bit for bit."""

@@ -1,4 +1,4 @@
-"""What the spellings of integer operators share: constants, zero points, and rounding onto an integer type."""
+"""Provide the building blocks of decomposed integer operators: constants, zero points, rounding to an integer type."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.qonnx_ops import Spelling
+from chipsim.qonnx_ops import Rewrite
 from qsnnc.frontend.model.dtypes import ends
 
 Array = npt.NDArray[Any]
 
 
-def number(s: Spelling, position: int, what: str) -> Array:
-    """A constant input in float32; zero where it is left out."""
+def number(s: Rewrite, position: int, what: str) -> Array:
+    """Return a constant input in float32; zero if it is omitted."""
     inputs = s.node.input
     if position >= len(inputs) or not inputs[position]:
         return np.zeros((), np.float32)
@@ -22,7 +22,7 @@ def number(s: Spelling, position: int, what: str) -> Array:
 
 
 def along(value: Array, axis: int, rank: int) -> Array:
-    """A number a channel, ready to broadcast."""
+    """Reshape per-channel numbers so that they broadcast along ``axis``."""
     if value.size == 1:
         return value.reshape(())
     shape = [1] * rank
@@ -30,13 +30,13 @@ def along(value: Array, axis: int, rank: int) -> Array:
     return value.reshape(shape)
 
 
-def shifted(s: Spelling, position: int, zero: Array) -> str:
-    """An activation's whole numbers, the zero point taken off."""
+def shifted(s: Rewrite, position: int, zero: Array) -> str:
+    """Append the cast of an activation's integers to float, minus the zero point."""
     return s.put("Sub", s.put("Cast", s.node.input[position], to=1), s.value("x_zero", zero.reshape(())))
 
 
-def requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
-    """Round the scaled sums onto the output's type, that of its zero point."""
+def requantize(s: Rewrite, sums: str, factor: Array, position: int) -> None:
+    """Append the scaling of sums and their rounding to the output's type, that of its zero point."""
     from onnx import helper
 
     typed = s.constant(position, "output zero point")
@@ -47,13 +47,13 @@ def requantize(s: Spelling, sums: str, factor: Array, position: int) -> None:
     s.put("Cast", moved, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
-def geometry(s: Spelling) -> dict[str, Any]:
-    """Attributes of a convolution, as they are."""
+def geometry(s: Rewrite) -> dict[str, Any]:
+    """Return the attributes of a convolution, unchanged."""
     return s.given("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-def summed(s: Spelling, exact: set[str], op: str, *inputs: str, **attributes: Any) -> str:
-    """The operator whose sums are integers'."""
+def summed(s: Rewrite, exact: set[str], op: str, *inputs: str, **attributes: Any) -> str:
+    """Append a linear operator whose sums are exact, and record its name in ``exact``."""
     out = s.put(op, *inputs, **attributes)
     s.nodes[-1].name = s.label
     exact.add(s.label)

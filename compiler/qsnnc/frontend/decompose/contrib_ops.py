@@ -1,4 +1,4 @@
-"""com.microsoft's operators on 8-bit tensors and its fused ones, operation by operation as onnxruntime executes them."""
+"""Decompose com.microsoft's 8-bit and fused operators, operation by operation as onnxruntime executes them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from chipsim.errors import InputError
-from chipsim.qonnx_ops import Spelling
+from chipsim.qonnx_ops import Rewrite
 from qsnnc.frontend.decompose.arithmetic import Array, geometry, summed
 from qsnnc.frontend.model.dtypes import ends
 
-#: activations that a fused operator may end in, and the names of their parameters
+#: activations of fused operators, and the names of their parameters
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "Relu": (),
     "Tanh": (),
@@ -24,16 +24,16 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
-    """A function for each operator's name; ``exact`` takes the names of nodes whose sums are integers'."""
+def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:
+    """Return a function for each operator's name; names of nodes with integer sums are added to ``exact``."""
     return {
         "QLinearAdd": _add,
         "QLinearMul": _multiply,
         "QLinearAveragePool": _average_pool,
         "QLinearGlobalAveragePool": partial(_global_average_pool, exact),
         "QLinearConcat": _concat,
-        "QLinearLeakyRelu": partial(_looked_up, "LeakyRelu", ("alpha",)),
-        "QLinearSigmoid": partial(_looked_up, "Sigmoid", ()),
+        "QLinearLeakyRelu": partial(_elementwise, "LeakyRelu", ("alpha",)),
+        "QLinearSigmoid": partial(_elementwise, "Sigmoid", ()),
         "QLinearSoftmax": _softmax,
         "FusedConv": _fused_convolution,
         "FusedGemm": _fused_gemm,
@@ -41,14 +41,14 @@ def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
     }
 
 
-def _typed(s: Spelling, position: int, like: int) -> Array:
-    """A zero point, or zero of uint8 where it is left out."""
+def _zero_point(s: Rewrite, position: int, like: int) -> Array:
+    """Return a zero point; uint8 zero if it is omitted."""
     if position < len(s.node.input) and s.node.input[position]:
         return s.constant(position, "zero point")
     return np.zeros((), _dtype(s, like))
 
 
-def _dtype(s: Spelling, position: int) -> Any:
+def _dtype(s: Rewrite, position: int) -> Any:
     known = s.node.input[position] if position < len(s.node.input) else ""
     return s.known[known].dtype if known in s.known else np.uint8
 
@@ -57,21 +57,21 @@ def _one(value: Array) -> Array:
     return np.asarray(value.astype(np.float32).reshape(-1)[0])
 
 
-def _whole(s: Spelling, name: str) -> str:
-    """A tensor of integers as floats; a constant stays one."""
+def _whole(s: Rewrite, name: str) -> str:
+    """Append the cast of integers to float; a constant is converted directly."""
     if name in s.known:
         return s.value(f"{name}.whole", s.known[name].astype(np.float32))
     return s.put("Cast", name, to=1)
 
 
-def _real(s: Spelling, name: str, scale: Array, zero: Array) -> str:
-    """(q - zero) * scale."""
+def _real(s: Rewrite, name: str, scale: Array, zero: Array) -> str:
+    """Append (q - zero) * scale."""
     here = s.put("Sub", _whole(s, name), s.value(f"{name}.zero_{len(s.nodes)}", _one(zero)))
     return s.put("Mul", here, s.value(f"{name}.scale_{len(s.nodes)}", _one(scale)))
 
 
-def _saturated(s: Spelling, name: str, typed: Array, *, last: bool) -> str:
-    """Round, add the zero point, saturate."""
+def _round_and_saturate(s: Rewrite, name: str, typed: Array, *, last: bool) -> str:
+    """Append saturate(round(x) + zero)."""
     from onnx import helper
 
     zero, (low, high) = _one(typed), ends(typed.dtype)
@@ -81,35 +81,37 @@ def _saturated(s: Spelling, name: str, typed: Array, *, last: bool) -> str:
     return s.put("Cast", moved, last=last, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
-def _quantized(s: Spelling, name: str, scale: Array, typed: Array, *, last: bool) -> str:
-    """Saturate(round(x / scale) + zero)."""
-    return _saturated(s, s.put("Div", name, s.value(f"scale_{len(s.nodes)}", _one(scale))), typed, last=last)
+def _quantize(s: Rewrite, name: str, scale: Array, typed: Array, *, last: bool) -> str:
+    """Append saturate(round(x / scale) + zero)."""
+    return _round_and_saturate(s, s.put("Div", name, s.value(f"scale_{len(s.nodes)}", _one(scale))), typed, last=last)
 
 
-def _add(s: Spelling) -> None:
-    """QLinearAdd: a, a scale, a zero, b, b scale, b zero, y scale, y zero; by the ratios of the scales."""
+def _add(s: Rewrite) -> None:
+    """Decompose QLinearAdd (a, a scale, a zero, b, b scale, b zero, y scale, y zero) by the ratios of the scales."""
     s.all_read()
-    y_scale, typed = _one(s.constant(6, "output scale")), _typed(s, 7, 2)
+    y_scale, typed = _one(s.constant(6, "output scale")), _zero_point(s, 7, 2)
     ratios = [_one(s.constant(i, "scale")) / y_scale for i in (1, 4)]
-    zeros = [_one(_typed(s, i, 7)) for i in (2, 5)]
+    zeros = [_one(_zero_point(s, i, 7)) for i in (2, 5)]
     shift = _one(typed) - (ratios[0] * zeros[0] + ratios[1] * zeros[1])
     a = s.put("Mul", _whole(s, s.node.input[0]), s.value("a_ratio", ratios[0]))
     b = s.put("Mul", _whole(s, s.node.input[3]), s.value("b_ratio", ratios[1]))
-    _rounded(s, s.put("Add", s.put("Add", b, s.value("shift", shift)), a), typed)
+    _round_with_zero_point(s, s.put("Add", s.put("Add", b, s.value("shift", shift)), a), typed)
 
 
-def _multiply(s: Spelling) -> None:
-    """QLinearMul: as QLinearAdd; whether a product of two activations has one root is seen later."""
+def _multiply(s: Rewrite) -> None:
+    """Decompose QLinearMul; whether a product of two activations is computed from one tensor is checked later."""
     s.all_read()
-    y_scale, typed = _one(s.constant(6, "output scale")), _typed(s, 7, 2)
+    y_scale, typed = _one(s.constant(6, "output scale")), _zero_point(s, 7, 2)
     factor = _one(s.constant(1, "scale")) * _one(s.constant(4, "scale")) / y_scale
-    parts = [s.put("Sub", _whole(s, s.node.input[i]), s.value(f"zero_of_{i}", _one(_typed(s, i + 2, 7)))) for i in (0, 3)]
+    parts = [
+        s.put("Sub", _whole(s, s.node.input[i]), s.value(f"zero_of_{i}", _one(_zero_point(s, i + 2, 7)))) for i in (0, 3)
+    ]
     scaled = s.put("Mul", s.put("Mul", *parts), s.value("factor", factor))
-    _rounded(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
+    _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
 
 
-def _rounded(s: Spelling, name: str, typed: Array) -> None:
-    """Round and saturate what holds the zero point already: halves go to an even number of the type's own."""
+def _round_with_zero_point(s: Rewrite, name: str, typed: Array) -> None:
+    """Append round and saturate where the zero point is already added: ties go to the even stored integer."""
     from onnx import helper
 
     low, high = ends(typed.dtype)
@@ -117,37 +119,37 @@ def _rounded(s: Spelling, name: str, typed: Array) -> None:
     s.put("Cast", here, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
-def _average_pool(s: Spelling) -> None:
-    """QLinearAveragePool: x, x scale, x zero, y scale, y zero; through floats."""
+def _average_pool(s: Rewrite) -> None:
+    """Decompose QLinearAveragePool (x, x scale, x zero, y scale, y zero) through floats."""
     moves = s.given("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-    _first(s)
-    real = _real(s, s.node.input[0], s.constant(1, "scale"), _typed(s, 2, 4))
-    typed = _typed(s, 4, 2)
+    _channels_first(s)
+    real = _real(s, s.node.input[0], s.constant(1, "scale"), _zero_point(s, 2, 4))
+    typed = _zero_point(s, 4, 2)
     scaled = s.put("Div", s.put("AveragePool", real, **moves), s.value("y_scale", _one(s.constant(3, "output scale"))))
-    _rounded(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
+    _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
 
 
-def _global_average_pool(exact: set[str], s: Spelling) -> None:
-    """QLinearGlobalAveragePool: integer sums, scaled once by x scale / (y scale * area)."""
-    _first(s)
+def _global_average_pool(exact: set[str], s: Rewrite) -> None:
+    """Decompose QLinearGlobalAveragePool: integer sums, scaled once by x scale / (y scale * area)."""
+    _channels_first(s)
     name = s.node.input[0]
     scale, y_scale = _one(s.constant(1, "scale")), _one(s.constant(3, "output scale"))
-    whole = s.put("Sub", _whole(s, name), s.value("x_zero", _one(_typed(s, 2, 4))))
+    whole = s.put("Sub", _whole(s, name), s.value("x_zero", _one(_zero_point(s, 2, 4))))
     if s.opset < 13:
         sums = summed(s, exact, "ReduceSum", whole, axes=[2, 3], keepdims=1)
     else:
         rank = s.put("Size", s.put("Shape", name))
         axes = s.put("Range", s.integers("two", 2), rank, s.integers("step", 1))
         sums = summed(s, exact, "ReduceSum", whole, axes, keepdims=1)
-    # the area is known once shapes are, and the factor is then a constant
+    # the factor depends on the area; it is folded to a constant once shapes are known
     sizes = s.put("Slice", s.put("Shape", name), s.integers("from", [2]), s.integers("to", [1 << 30]))
     area = s.put("Cast", s.put("ReduceProd", sizes, keepdims=0), to=1)
     factor = s.put("Div", s.value("scale", scale), s.put("Mul", area, s.value("y_scale", y_scale)))
-    _saturated(s, s.put("Mul", sums, factor), _typed(s, 4, 2), last=True)
+    _round_and_saturate(s, s.put("Mul", sums, factor), _zero_point(s, 4, 2), last=True)
 
 
-def _concat(s: Spelling) -> None:
-    """QLinearConcat: y scale, y zero, then tensor, scale, zero for each; those of another scale go through floats."""
+def _concat(s: Rewrite) -> None:
+    """Decompose QLinearConcat (y scale, y zero, then tensor, scale, zero of each); others' scales go through floats."""
     axis = s.option("axis", None)
     s.all_read()
     y_scale, typed = s.constant(0, "output scale"), s.constant(1, "output zero point")
@@ -155,44 +157,44 @@ def _concat(s: Spelling) -> None:
     for i in range(2, len(s.node.input), 3):
         name, scale, zero = s.node.input[i], s.constant(i + 1, "scale"), s.constant(i + 2, "zero point")
         if _one(scale) != _one(y_scale) or _one(zero) != _one(typed):
-            name = _quantized(s, _real(s, name, scale, zero), y_scale, typed, last=False)
+            name = _quantize(s, _real(s, name, scale, zero), y_scale, typed, last=False)
         operands.append(name)
     s.put("Concat", *operands, last=True, axis=axis)
 
 
-def _looked_up(op: str, options: tuple[str, ...], s: Spelling) -> None:
-    """An elementwise operator on 8 bits: a table made through floats."""
+def _elementwise(op: str, options: tuple[str, ...], s: Rewrite) -> None:
+    """Decompose an elementwise operator on 8-bit values through floats."""
     given = s.given(*options)
     s.all_read()
-    real = _real(s, s.node.input[0], s.constant(1, "scale"), _typed(s, 2, 4))
-    _quantized(s, s.put(op, real, **given), s.constant(3, "output scale"), _typed(s, 4, 2), last=True)
+    real = _real(s, s.node.input[0], s.constant(1, "scale"), _zero_point(s, 2, 4))
+    _quantize(s, s.put(op, real, **given), s.constant(3, "output scale"), _zero_point(s, 4, 2), last=True)
 
 
-def _softmax(s: Spelling) -> None:
-    """QLinearSoftmax stays what it is, the host's; its type and shape are said, for no inference knows the operator."""
+def _softmax(s: Rewrite) -> None:
+    """Keep QLinearSoftmax for the host; add its type and shape, which ONNX shape inference does not know."""
     from onnx import helper
 
     inputs, given = list(s.node.input), s.given("axis", "opset")
     s.all_read()
     found = s.put("QLinearSoftmax", *inputs, domain="com.microsoft", **given)
-    typed = s.put("Cast", found, to=helper.np_dtype_to_tensor_dtype(_typed(s, 4, 2).dtype))
+    typed = s.put("Cast", found, to=helper.np_dtype_to_tensor_dtype(_zero_point(s, 4, 2).dtype))
     s.put("Reshape", typed, s.put("Shape", inputs[0]), last=True)
 
 
-def _first(s: Spelling) -> None:
-    """Channels must come first."""
+def _channels_first(s: Rewrite) -> None:
+    """Refuse channels_last."""
     if s.option("channels_last", 0):
         raise InputError(
             s.label,
-            f"{s.node.op_type} with channels_last; export before the layout is optimised",
+            f"{s.node.op_type} with channels_last is not supported; export before layout optimisation",
             code="model-attribute",
             found="channels_last",
         )
     s.all_read()
 
 
-def _activated(s: Spelling, name: str, parameters: list[float]) -> None:
-    """End in the activation that was fused."""
+def _append_activation(s: Rewrite, name: str, parameters: list[float]) -> None:
+    """Append the fused activation."""
     activation = s.option("activation", "")
     s.all_read()
     if not activation:
@@ -201,7 +203,7 @@ def _activated(s: Spelling, name: str, parameters: list[float]) -> None:
     if activation not in ACTIVATIONS:
         raise InputError(
             s.label,
-            f"{s.node.op_type} ends in {activation!r}; allowed: {', '.join(ACTIVATIONS)}",
+            f"{s.node.op_type} has the activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}",
             code="model-attribute",
             found=activation,
         )
@@ -213,36 +215,36 @@ def _activated(s: Spelling, name: str, parameters: list[float]) -> None:
         s.put(activation, name, last=True, **given)
 
 
-def _fused_convolution(s: Spelling) -> None:
-    """FusedConv: Conv, what may be added to it, and an activation."""
+def _fused_convolution(s: Rewrite) -> None:
+    """Decompose FusedConv: Conv, an optional addition, and an activation."""
     moves = geometry(s)
     parameters = list(s.option("activation_params", []))
     inputs = list(s.node.input)
     here = s.put("Conv", *inputs[:3], **moves)
     if len(inputs) > 3 and inputs[3]:
         here = s.put("Add", here, inputs[3])
-    _activated(s, here, parameters)
+    _append_activation(s, here, parameters)
 
 
-def _fused_gemm(s: Spelling) -> None:
-    """FusedGemm: Gemm and an activation."""
+def _fused_gemm(s: Rewrite) -> None:
+    """Decompose FusedGemm: Gemm and an activation."""
     given = {
         name: s.option(name, default) for name, default in (("alpha", 1.0), ("beta", 1.0), ("transA", 0), ("transB", 0))
     }
     parameters = [s.option(f"activation_{name}", default) for name, default in (("alpha", 0.0), ("beta", 0.0))]
     s.option("activation_gamma", 0.0)
-    _activated(s, s.put("Gemm", *s.node.input, **given), parameters)
+    _append_activation(s, s.put("Gemm", *s.node.input, **given), parameters)
 
 
-def _fused_matmul(s: Spelling) -> None:
-    """FusedMatMul: MatMul of a matrix that may lie on its side, scaled."""
-    alpha, turned = s.option("alpha", 1.0), s.option("transB", 0)
+def _fused_matmul(s: Rewrite) -> None:
+    """Decompose FusedMatMul: MatMul with an optionally transposed matrix, times alpha."""
+    alpha, transposed = s.option("alpha", 1.0), s.option("transB", 0)
     other = [name for name in ("transA", "transBatchA", "transBatchB") if s.option(name, 0)]
     s.all_read()
     if other:
         raise InputError(s.label, f"FusedMatMul with {other[0]} is not supported", code="model-attribute", found=other)
     right = s.node.input[1]
-    if turned:
+    if transposed:
         weights = s.constant(1, "matrix")
         right = s.value("matrix", weights.swapaxes(-1, -2))
     s.put("Mul", s.put("MatMul", s.node.input[0], right), s.value("alpha", alpha), last=True)

@@ -1,10 +1,10 @@
-"""Integer operators, and com.microsoft's, spelled as float arithmetic on whole numbers.
+"""Decompose integer and com.microsoft operators into float arithmetic on whole numbers.
 
 QLinearConv, QLinearMatMul, QGemm, ConvInteger and MatMulInteger sum integers exactly, whatever their size: their names are
-kept, so that the sums count as exact. The reference that a result is held against stays the model as it was written.
+recorded, so that the sums count as exact. Results are still compared with the model as it was exported.
 
-onnxruntime's QLinearConv and its like round ``float(sum) * (x_scale * w_scale / y_scale)`` half to even, and add the zero
-point; its QuantizeLinear rounds ``x / scale``, adds the zero point, and saturates.
+onnxruntime's QLinearConv and similar operators round ``float(sum) * (x_scale * w_scale / y_scale)`` half to even and add the
+zero point; its QuantizeLinear rounds ``x / scale``, adds the zero point, and saturates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chipsim.errors import InputError
-from chipsim.qonnx_ops import Spelling, replace_nodes
+from chipsim.qonnx_ops import Rewrite, replace_nodes
 from qsnnc.frontend.decompose import contrib_ops
 from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
 from qsnnc.frontend.model.constant_folding import with_constants
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import onnx
 
 
-def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
-    """Return the model in float operators, and the names of the nodes whose sums are integers'.
+def decompose(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """Return the model in float operators, and the names of the nodes whose sums are integer sums.
 
     Raises
     ------
     InputError
-        Names a node that is not statically quantized, or an operator that nobody here knows.
+        A node is not statically quantized, or an operator is not supported.
     """
     exact: set[str] = set()
     for node in model.graph.node:
@@ -47,14 +47,14 @@ def spell(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         if reason:
             label = node.name or node.output[0]
             raise InputError(label, f"{node.op_type}: {reason}", code="not-static", found=node.op_type)
-    if not any(_ours(node) for node in model.graph.node):
+    if not any(_to_decompose(node) for node in model.graph.node):
         return model, frozenset()
-    read = {name for node in model.graph.node if _ours(node) for name in node.input}
-    return replace_nodes(_newer(_standard(with_constants(model, read))), _ours, writers(exact)), frozenset(exact)
+    read = {name for node in model.graph.node if _to_decompose(node) for name in node.input}
+    return replace_nodes(_newer(_standard(with_constants(model, read))), _to_decompose, writers(exact)), frozenset(exact)
 
 
-def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
-    """A function for each operator's name; ``exact`` takes the names of nodes whose sums are integers'."""
+def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:
+    """Return a function for each operator's name; names of nodes with integer sums are added to ``exact``."""
     return {
         "QuantizeLinear": _quantize,
         "DequantizeLinear": _dequantize,
@@ -68,7 +68,7 @@ def writers(exact: set[str]) -> dict[str, Callable[[Spelling], None]]:
 
 
 def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let com.microsoft's quantizers be the standard's where its opset has them: between them stand integers, no floats."""
+    """Replace com.microsoft's quantizers by the standard ones where the opset has them, so that integers stay integers."""
     import onnx
 
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
@@ -91,12 +91,16 @@ def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of opset 10 in opset 11, whose Round the spellings need; as it is where they do not, or a Resize differs."""
+    """Upgrade a model of opset 10 to 11, which has Round; unchanged if not needed, or if it has a Resize."""
     from onnx import helper, numpy_helper
 
     opset = next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     nodes = model.graph.node
-    if opset.version != 10 or not any(_ours(node) for node in nodes) or any(node.op_type == "Resize" for node in nodes):
+    if (
+        opset.version != 10
+        or not any(_to_decompose(node) for node in nodes)
+        or any(node.op_type == "Resize" for node in nodes)
+    ):
         return model
     opset.version = 11
     for place, node in enumerate(nodes):
@@ -119,18 +123,18 @@ def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _ours(node: onnx.NodeProto) -> bool:
+def _to_decompose(node: onnx.NodeProto) -> bool:
     return node.domain == MICROSOFT or (node.domain in ("", "ai.onnx") and node.op_type in INTEGER)
 
 
-def _quantize(s: Spelling) -> None:
-    """Saturate round(x / scale) + zero; the result stays a whole float."""
+def _quantize(s: Rewrite) -> None:
+    """Decompose QuantizeLinear: saturate(round(x / scale) + zero); the result is a float with an integer value."""
     s.option("axis", 1)
     s.all_read()
     typed = s.constant(2, "zero point") if len(s.node.input) > 2 and s.node.input[2] else np.zeros((), np.uint8)
     scale = number(s, 1, "scale")
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
+        raise InputError(s.label, "quantizes an activation with a per-channel scale; use one scale", code="levels-uneven")
     zero, (low, high) = float(typed.astype(np.float32).reshape(-1)[0]), ends(typed.dtype)
     whole = s.put(
         "Add", s.put("Round", s.put("Div", s.node.input[0], s.value("scale", scale.reshape(())))), s.value("zero", zero)
@@ -138,8 +142,8 @@ def _quantize(s: Spelling) -> None:
     s.put("Clip", whole, s.value("low", low), s.value("high", high), last=True)
 
 
-def _dequantize(s: Spelling) -> None:
-    """(q - zero) * scale; a constant becomes one."""
+def _dequantize(s: Rewrite) -> None:
+    """Decompose DequantizeLinear: (q - zero) * scale; a constant is converted directly."""
     axis = int(s.option("axis", 1))
     s.all_read()
     scale, zero = number(s, 1, "scale"), number(s, 2, "zero point")
@@ -150,13 +154,13 @@ def _dequantize(s: Spelling) -> None:
         s.put("Identity", s.value("whole", value), last=True)
         return
     if scale.size > 1:
-        raise InputError(s.label, "an activation with a per-channel scale; use one scale", code="levels-uneven")
+        raise InputError(s.label, "quantizes an activation with a per-channel scale; use one scale", code="levels-uneven")
     here = s.put("Cast", name, to=1)
     s.put("Mul", s.put("Sub", here, s.value("zero", zero.reshape(()))), s.value("scale", scale.reshape(())), last=True)
 
 
-def _convolution(exact: set[str], s: Spelling) -> None:
-    """QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
+def _convolution(exact: set[str], s: Rewrite) -> None:
+    """Decompose QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
     moves = geometry(s)
     s.all_read()
     w = s.constant(3, "weight").astype(np.float32)
@@ -168,8 +172,8 @@ def _convolution(exact: set[str], s: Spelling) -> None:
     requantize(s, summed(s, exact, "Conv", *inputs, **moves), along(factor, 1, w.ndim), 7)
 
 
-def _convolution_integer(exact: set[str], s: Spelling) -> None:
-    """ConvInteger: x, w, x zero, w zero."""
+def _convolution_integer(exact: set[str], s: Rewrite) -> None:
+    """Decompose ConvInteger: x, w, x zero, w zero."""
     moves = geometry(s)
     s.all_read()
     w = s.constant(1, "weight").astype(np.float32)
@@ -178,8 +182,8 @@ def _convolution_integer(exact: set[str], s: Spelling) -> None:
     _whole(s, sums)
 
 
-def _matmul(exact: set[str], s: Spelling) -> None:
-    """QLinearMatMul: a, a scale, a zero, b, b scale, b zero, y scale, y zero."""
+def _matmul(exact: set[str], s: Rewrite) -> None:
+    """Decompose QLinearMatMul: a, a scale, a zero, b, b scale, b zero, y scale, y zero."""
     s.all_read()
     w = s.constant(3, "matrix").astype(np.float32)
     w = w - along(number(s, 5, "matrix zero point"), w.ndim - 1, w.ndim)
@@ -188,33 +192,33 @@ def _matmul(exact: set[str], s: Spelling) -> None:
     requantize(s, sums, along(factor, 1, 2), 7)
 
 
-def _matmul_integer(exact: set[str], s: Spelling) -> None:
-    """MatMulInteger: a, b, a zero, b zero."""
+def _matmul_integer(exact: set[str], s: Rewrite) -> None:
+    """Decompose MatMulInteger: a, b, a zero, b zero."""
     s.all_read()
     w = s.constant(1, "matrix").astype(np.float32)
     w = w - along(number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
     _whole(s, summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)))
 
 
-def _whole(s: Spelling, sums: str) -> None:
-    """End in int32; a float beyond its ends, which no sum is, must not turn its sign."""
+def _whole(s: Rewrite, sums: str) -> None:
+    """Append a cast to int32, clipped first so that a float outside its range cannot wrap around."""
     bounded = s.put("Clip", sums, s.value("lowest", -(2.0**31)), s.value("highest", 2.0**31 - 128))
     s.put("Cast", bounded, last=True, to=6)
 
 
-def _gemm(exact: set[str], s: Spelling) -> None:
-    """com.microsoft QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero; float without the last two."""
-    alpha, turned = np.float32(s.option("alpha", 1.0)), int(s.option("transB", 0))
+def _gemm(exact: set[str], s: Rewrite) -> None:
+    """Decompose QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero; float without the last two."""
+    alpha, transposed = np.float32(s.option("alpha", 1.0)), int(s.option("transB", 0))
     if s.option("transA", 0):
         raise InputError(s.label, "QGemm with transA is not supported", code="gemm-transposed")
     s.all_read()
     w = s.constant(3, "matrix").astype(np.float32)
-    w = w - along(number(s, 5, "matrix zero point"), 0 if turned else 1, w.ndim)
+    w = w - along(number(s, 5, "matrix zero point"), 0 if transposed else 1, w.ndim)
     factor = alpha * number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale")
     inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)]
     if len(s.node.input) > 6 and s.node.input[6]:
         inputs.append(s.value("bias", number(s, 6, "bias")))
-    sums = summed(s, exact, "Gemm", *inputs, transB=turned)
+    sums = summed(s, exact, "Gemm", *inputs, transB=transposed)
     if len(s.node.input) < 9 or not s.node.input[8]:
         s.put("Mul", sums, s.value("factor", along(factor, 1, 2)), last=True)
         return

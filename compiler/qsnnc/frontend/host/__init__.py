@@ -1,1 +1,1 @@
-"""What stays off the chip: encoder.onnx and readout.onnx."""
+"""Build the parts that stay off the chip: encoder.onnx and readout.onnx."""

@@ -1,7 +1,7 @@
-"""Several linear layers that the host computes one output from: detection heads, a value and its advantages.
+"""Merge several output heads into one readout layer: detection heads, or the value and advantage of a dueling network.
 
-The chip has one layer that is read out. So the heads become one: side by side as channels where they have the same rows and
-columns, feature by feature where they do not; the host takes their potentials apart again.
+A mapping has one readout layer. Heads with the same rows and columns are concatenated as channels, others feature by
+feature; the host splits their potentials again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADS = "qsnnc.heads"
 
 
 def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
-    """All heads as one; its tensor has the elements of theirs, one after the other. None where that takes too much."""
+    """Merge heads into one, whose tensor is the concatenation of theirs; None if that needs too many weights."""
     if len({head.shape[1:] for head in heads}) > 1:
         if sum(map(weights_of, heads)) > MOST_WEIGHTS:
             return None
@@ -63,7 +63,7 @@ def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
 
 
 def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
-    """The model in which the heads' tensors are made of the tensor of all their values."""
+    """Return the model in which the heads' tensors are slices of the tensor of all their values."""
     from onnx import helper
 
     constants, shapes, made = dict(model.constants), dict(model.shapes), []

@@ -1,8 +1,8 @@
-"""The image as the chip's own input: pixels as a population of levels, with no operator on the host before them.
+"""Use the image itself as the chip's input: pixels as a population of levels, with no operator on the host (--encoder chip).
 
-A pixel is one of 256 (or of as many as the network's own input quantizer has). The host then only says which spikes a pixel
-is; what it would have added up is the first layer on the chip. A value that is no such pixel (a float beside the grid) is
-`NO_LEVEL`, which the chip's host refuses.
+A pixel has 256 levels (or as many as the network's own input quantizer). The host only translates pixels to spikes; the
+first linear operator is a layer on the chip. A value that is not a pixel level (such as a float between two of them) becomes
+`NO_LEVEL`, which the host refuses at run time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from qsnnc.ir.layers import Population
 if TYPE_CHECKING:
     import onnx
 
-#: smallest value and number of levels above it, by the input's dtype; floats are uint8 pixels behind a rule
+#: smallest value and highest level, by the input's dtype; floats are uint8 pixels after the pixel rule
 GRIDS = {"uint8": (0, 255), "int8": (-128, 255), "float32": (0, 255), "float64": (0, 255)}
-#: how far a step may be from the others, relative to the whole range
+#: largest difference between steps, relative to the whole range
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """The input's grid of whole values."""
+    """The input's pixel levels and their values."""
 
     model: Model
     rule: InputSpec
@@ -43,8 +43,8 @@ class Pixels:
         if self.rule.dtype not in GRIDS:
             raise ModelError(
                 self.rule.name,
-                f"is an input of {self.rule.dtype}, which has no small grid of pixels; with the encoder on the chip allowed "
-                f"are {', '.join(GRIDS)}. Use --encoder host.",
+                f"is an input of type {self.rule.dtype}; with the encoder on the chip, allowed are {', '.join(GRIDS)}. Use "
+                f"--encoder host.",
                 code="pixels-no-grid",
                 node=self.rule.name,
                 found=self.rule.dtype,
@@ -53,16 +53,16 @@ class Pixels:
 
     @property
     def whole(self) -> bool:
-        """Whether every value of the input's dtype is a pixel."""
+        """Whether every value of the input's dtype is a pixel level."""
         return not self.rule.dtype.startswith("float")
 
     @property
     def levels(self) -> int:
-        """Levels above the smallest."""
+        """The highest level; the smallest value has level 0."""
         return GRIDS[self.rule.dtype][1]
 
     def values(self) -> npt.NDArray[np.float32]:
-        """What the model gets for each level, (levels + 1, channels)."""
+        """The model's input value for each level, (levels + 1, channels)."""
         low, count = GRIDS[self.rule.dtype]
         channels = self.rule.shape[0] if self.rule.shape else 1
         each = np.repeat(np.arange(low, low + count + 1)[:, None], channels, axis=1)
@@ -71,25 +71,25 @@ class Pixels:
         return apply_rule(each.astype(np.uint8), self.rule)
 
     def population(self, name: str) -> Population:
-        """The pixels as levels; they are no tensor of the model's own."""
+        """Return the population of pixels; it has no tensor in the model."""
         shape = self.rule.shape or (1,)
         size = as_map(shape, self.model.nodes[0])
         return Population(name, "", shape, size, self.levels, 1.0, float(GRIDS[self.rule.dtype][0]))
 
     def part(self, population: Population, region: Region) -> Part:
-        """The tensor at the end of a region that starts at the input and only moves and scales the pixels.
+        """Return the output of a region that starts at the input and only moves and scales the pixels.
 
         Raises
         ------
         ModelError
-            It does anything else, or not the same in every channel.
+            The region does anything else, or differs between channels.
         """
         found = self._evaluate(region) if region.nodes else self.values().astype(np.float64)
         scale, zero = self._line(region, found) if region.nodes else self._rule_of()
         return Part(population, scale, zero, found[:, 0])
 
     def _evaluate(self, region: Region) -> npt.NDArray[np.float64]:
-        """The region's value at each level, (levels + 1, channels), by the reference on the input's own dtype."""
+        """Return the region's value at each level, (levels + 1, channels), by the reference on the input's dtype."""
         from onnx import helper
 
         dtype, values = np.dtype(self.rule.dtype), self.values()
@@ -100,7 +100,7 @@ class Pixels:
         return np.asarray(found, np.float64).reshape(len(values), -1)
 
     def _rule_of(self) -> tuple[float, float]:
-        """Scale and zero point of the pixel rule: value = scale * (level + zero point)."""
+        """Return scale and zero point of the pixel rule: value = scale * (level + zero point)."""
         low = float(GRIDS[self.rule.dtype][0])
         if self.whole or self.rule.pixels == "raw":
             return 1.0, low
@@ -109,7 +109,8 @@ class Pixels:
         if len(self.rule.mean) > 1 or len(self.rule.std) > 1:
             raise ModelError(
                 self.rule.name,
-                "is scaled channel by channel; with the encoder on the chip one mean and one deviation serve all channels",
+                "has a mean or deviation per channel; with the encoder on the chip, all channels must share one of each: "
+                "use --encoder host",
                 code="pixels-per-channel",
                 node=self.rule.name,
             )
@@ -123,7 +124,7 @@ class Pixels:
             raise ModelError(
                 region.output,
                 "is computed from the pixels by more than one shift and one positive scale for all channels, and is not "
-                "quantized: with the encoder on the chip the pixels may only be shifted, scaled and quantized; "
+                "quantized; with the encoder on the chip, pixels may only be shifted, scaled and quantized: "
                 "use --encoder host",
                 code="pixels-not-levels",
                 node=region.output,
@@ -132,7 +133,7 @@ class Pixels:
 
 
 def encoder(rule: InputSpec) -> bytes:
-    """The host's part: values [N, ...] to ``levels`` int32 of the same shape, `NO_LEVEL` for a value that is no pixel."""
+    """Build encoder.onnx: values [N, ...] to ``levels`` int32 of the same shape, `NO_LEVEL` for a value between levels."""
     from onnx import TensorProto, helper, numpy_helper
 
     low, count = GRIDS[rule.dtype]
@@ -159,7 +160,7 @@ def encoder(rule: InputSpec) -> bytes:
         if rule.pixels != "raw":
             back = node("Mul", back, np.float64(255))
         level = node("Clip", node("Round", back), np.float64(0), np.float64(count))
-        again = node("Cast", level, to=TensorProto.FLOAT)  # the pixel rule, as FORMAT.md has it, must give the value back
+        again = node("Cast", level, to=TensorProto.FLOAT)  # check with the pixel rule of FORMAT.md
         if rule.pixels != "raw":
             again = node("Div", again, unit)
         if rule.pixels == "normal":

@@ -1,4 +1,4 @@
-"""The host's two ends: the graph up to the first quantized activation, and from the potentials to the output."""
+"""Cut out the host's two parts: up to the first quantized activation, and from the potentials to the output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIXEL_MAX = 255
 
 
 def ancestors(model: Model, end: str, stop: str) -> list[Node]:
-    """Nodes between ``stop`` and ``end``, in order."""
+    """Return the nodes between ``stop`` and ``end``, in order."""
     needed = {end}
     nodes = []
     for node in reversed(model.nodes):
@@ -37,7 +37,7 @@ def ancestors(model: Model, end: str, stop: str) -> list[Node]:
 
 
 def encoder(model: Model, population: Population, region: Region) -> bytes:
-    """Cut the encoder out and let it end in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
+    """Build encoder.onnx, which ends in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
     end = population.tensor or region.output
@@ -69,16 +69,16 @@ def encoder(model: Model, population: Population, region: Region) -> bytes:
 
 
 def _before_levels(model: Model, population: Population, region: Region) -> list[Node]:
-    """The host's nodes up to the levels: those of the file, or where it has no such tensor, up to the region and this."""
+    """Return the nodes up to the levels: those of the file, or the nodes before the region and the region's own."""
     if population.tensor:
         return ancestors(model, population.tensor, model.input)
     return [*ancestors(model, region.input, model.input), *region.nodes]
 
 
 def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
-    """From ``potentials`` int64 [N, features] to the model's output.
+    """Build readout.onnx: ``potentials`` int64 [N, features] to the model's output.
 
-    ``tensor`` is the ONNX tensor that the potentials stand for; '' if the output itself is their scaled value.
+    ``tensor`` is the ONNX tensor that the potentials give, scaled; '' if that is the model's output itself.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -93,7 +93,7 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     if not root.canonical:
         part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
         order = "qsnnc.ordered"
-    whole = start != model.output and model.whole(start)  # what reads it wants its integer type
+    whole = start != model.output and model.whole(start)  # its readers need its integer type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
@@ -111,18 +111,23 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
 
 
 def output_shape(model: Model) -> tuple[int, ...]:
-    """Shape of the output for one image."""
+    """Return the shape of the output for one image."""
     shape = model.shapes.get(model.output)
     if shape is None or any(size <= 0 for size in shape):
-        raise ModelError(model.output, "the output's shape is not fixed", code="model-shapes", node=model.output)
+        raise ModelError(
+            model.output,
+            "the output's shape depends on the data; export with fixed shapes",
+            code="model-shapes",
+            node=model.output,
+        )
     return shape
 
 
 def encoder_is_exact(model: Model, population: Population, region: Region, pixels: str) -> bool:
-    """Whether the encoder gives the same levels in any order of summation, for every uint8 image.
+    """Return whether the encoder gives the same levels in any order of summation, for every uint8 image.
 
-    So it is if it has no sums at all, or one linear operator straight on raw pixels whose every float32 partial sum is
-    exact and none of whose reachable sums rounding could carry across a decision.
+    True if it has no sums, or one linear operator directly on raw pixels all of whose float32 partial sums are exact, and
+    rounding cannot carry any reachable sum across a decision.
     """
     from qsnnc.frontend.numerics.exactness import dyadic_unit
 
@@ -160,7 +165,7 @@ def _decisions_are_clear(
     falling = f((low * units).astype(np.float32)[None])[0] > f((high * units).astype(np.float32)[None])[0]
     first = np.repeat(low[None], population.levels, axis=0)
     last = np.repeat(high[None] + 1, population.levels, axis=0)
-    while (first < last).any():  # smallest sum above the cut; for a falling f, below it
+    while (first < last).any():  # smallest sum above the cut; for a decreasing f, below it
         middle = (first + last) // 2
         beyond = (f((middle * units).astype(np.float32)) > cut) ^ falling
         open_ = first < last
@@ -179,21 +184,21 @@ def _decisions_are_clear(
 
 
 def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
-    """Those nodes as a model whose ends are still open; a Reshape to a batch of one keeps the batch that comes in."""
+    """Build a model of some nodes, with inputs and outputs still to be declared."""
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
     return part
 
 
 def _output_type(model: Model, start: str) -> int:
-    """Levels and scores that are read out as they are come as floats, what the host makes of them in its own type."""
+    """Return the type of the output: float if the potentials are read out directly, otherwise the model's own."""
     from onnx import TensorProto
 
     return int(TensorProto.FLOAT if start == model.output else model.kinds.get(model.output) or TensorProto.FLOAT)
 
 
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
-    """Serialise, and see that onnxruntime takes it."""
+    """Serialise a model after checking that onnxruntime loads it."""
     part.graph.name = name
     free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
@@ -201,5 +206,5 @@ def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
         session(content)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         reason = " ".join(str(error).split())[:160]
-        raise ModelError(str(model.path), f"its {name} cannot be run alone: {reason}", code=f"{name}-broken") from None
+        raise ModelError(str(model.path), f"its {name} cannot be run on its own: {reason}", code=f"{name}-broken") from None
     return bytes(content)

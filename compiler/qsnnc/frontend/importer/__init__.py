@@ -1,1 +1,1 @@
-"""From a path to a checked model. What is not understood is refused here, by name."""
+"""Read an ONNX file as a checked model; refuse by name what is not supported."""

@@ -1,4 +1,4 @@
-"""A parsed model as a checked one with one input and one output: what can be said before anything is interpreted."""
+"""Check a parsed model and reduce it to one input and one output, before anything is interpreted."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-#: opsets that were tried; the attribute tables of `onnx` cover more
+#: supported opsets
 OPSETS = range(7, 29)
-#: values of one tensor for one image; each would be at least one neuron
+#: most values of one tensor for one image; each would be at least one neuron
 MOST_VALUES = 1 << 27
 STANDARD = ("", "ai.onnx")
 
 
 def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelProto:
-    """Parse an ONNX file, external data included; functions are inlined, nodes that the output does not need left out.
+    """Parse an ONNX file with its external data, inline its functions and drop the nodes that the output does not need.
 
     Parameters
     ----------
     path : Path
     content : bytes
-        Of the file itself.
+        Of the file at ``path``.
     output : str, optional
-        Which of several outputs.
+        Name of the output to compile; required if there are several.
 
     Returns
     -------
     model : ModelProto
-        With one input, whose batch axis is free or a number, and one output.
+        With one input, whose batch axis is dynamic or fixed, and one output.
 
     Raises
     ------
     ModelError
-        All problems at once where there are several of one kind.
+        The model is not supported; reports all problems of one kind at once.
     UsageError
-        There is no such output.
+        There is no output of that name.
     """
     proto = parse(path, content)
     if proto.functions:
@@ -59,30 +59,30 @@ def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelPro
     refuse_unknown(proto, path)
     _check(proto, path)
     _one_input(proto, path, cut=output is not None)
-    proto.graph.output[0].type.tensor_type.ClearField("shape")  # what it really has is inferred
+    proto.graph.output[0].type.tensor_type.ClearField("shape")  # inferred again
     _name_apart(proto)
-    proto.ir_version = max(proto.ir_version, 4)  # before, initializers had to be inputs
+    proto.ir_version = max(proto.ir_version, 4)  # before version 4, initializers had to be inputs
     return proto
 
 
 def _check(proto: onnx.ModelProto, path: Path) -> None:
-    """Whether the standard is kept."""
+    """Refuse a model that violates the ONNX standard."""
     import onnx
 
     for value in proto.graph.output:
-        if value.type.WhichOneof("value") == "tensor_type":  # the checker wants a shape, exporters may leave it out
+        if value.type.WhichOneof("value") == "tensor_type":  # the checker requires a shape, which exporters may omit
             value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except Exception as error:  # noqa: BLE001
-        raise refuse(path, f"breaks the ONNX standard: {first_line(error)}", "model-invalid") from None
+        raise refuse(path, f"violates the ONNX standard: {first_line(error)}", "model-invalid") from None
 
 
 def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Local functions, written out where they are called."""
+    """Inline local functions."""
     bodies = {(function.domain, function.name): function for function in proto.functions}
     calls = {key: {(n.domain, n.op_type) for n in body.node} & bodies.keys() for key, body in bodies.items()}
-    while calls:  # take away those that call none that is left
+    while calls:  # remove functions that call none of the remaining ones
         leaves = [key for key, called in calls.items() if not called & calls.keys()]
         if not leaves:
             _, name = next(iter(calls))
@@ -95,7 +95,7 @@ def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return inliner.inline_local_functions(proto)
     except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
         name = proto.functions[0].name
-        raise refuse(path, f"function {name!r} cannot be written out ({first_line(error)})", "model-function") from None
+        raise refuse(path, f"function {name!r} cannot be inlined ({first_line(error)})", "model-function") from None
 
 
 def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> None:
@@ -104,7 +104,7 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
     listed = ", ".join(map(repr, names))
     if wanted is not None and wanted not in names:
         raise UsageError(
-            "--output", f"{wanted!r} is no output of {path}; allowed: {', '.join(names) or 'it has none'}",
+            "--output", f"{wanted!r} is not an output of {path}; allowed: {', '.join(names) or 'it has none'}",
             code="output-unknown", found=wanted, allowed=names,
         )  # fmt: skip
     if len(names) != 1 and wanted is None:
@@ -115,13 +115,13 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
         raise refuse(path, f"no node computes the output {chosen!r}", "model-ends", found=chosen)
     kept = next(value for value in graph.output if value.name == chosen)
     if kept.type.WhichOneof("value") not in (None, "tensor_type"):
-        raise refuse(path, f"the output {chosen!r} is no tensor", "model-ends", found=chosen)
+        raise refuse(path, f"the output {chosen!r} is not a tensor", "model-ends", found=chosen)
     del graph.output[:]
     graph.output.append(kept)
 
 
 def _remove_unused(proto: onnx.ModelProto) -> None:
-    """Leave out nodes that the output does not need."""
+    """Remove nodes that the output does not need."""
     graph = proto.graph
     needed = {graph.output[0].name}
     kept = []
@@ -136,21 +136,19 @@ def _remove_unused(proto: onnx.ModelProto) -> None:
 
 
 def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
-    """One input of numbers whose axes are known but for the batch, which is set free."""
+    """Require one numeric input whose axes are fixed except for the batch."""
     graph = proto.graph
     initial = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initial]
     read = {name for node in graph.node for name in node.input}
-    if cut:  # other outputs may have had inputs of their own
+    if cut:  # other outputs may have had other inputs
         inputs = [value for value in inputs if value.name in read]
     if len(inputs) != 1:
         names = [value.name for value in inputs]
         if names:
-            text = (
-                f"has {len(names)} inputs ({', '.join(map(repr, names))}); one can be compiled: make the others initializers"
-            )
+            text = f"has {len(names)} inputs ({', '.join(map(repr, names))}); one is supported: make the others initializers"
         else:
-            text = "has no input that its output depends on; one image is needed"
+            text = "has no input that its output depends on; one image input is needed"
         raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
     if inputs[0].name not in read:
         text = f"the output {graph.output[0].name!r} does not depend on the input {inputs[0].name!r}"
@@ -162,19 +160,19 @@ def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
 
 
 def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
-    """Let the batch axis be a number or free; every other axis must be known."""
+    """Refuse an input that is not numeric or has an axis, other than the batch, without a fixed size."""
     from onnx import helper
 
     (value,) = proto.graph.input
     kind = value.type.tensor_type.elem_type
     if value.type.WhichOneof("value") != "tensor_type":
-        raise refuse(path, f"input {value.name!r} is no tensor", "model-input")
+        raise refuse(path, f"input {value.name!r} is not a tensor", "model-input")
     try:
         dtype = helper.tensor_dtype_to_np_dtype(kind)
-    except Exception:  # noqa: BLE001  # an element type that onnx does not know
+    except Exception:  # noqa: BLE001  # an element type unknown to onnx
         dtype = None
     if dtype is None or dtype.kind not in "iuf":
-        text = f"input {value.name!r} holds {dtype or 'an unknown type'}; allowed: float32 or integers"
+        text = f"input {value.name!r} has element type {dtype or 'unknown'}; allowed: float32 or integers"
         raise refuse(path, text, "model-input", found=str(dtype), allowed="float32 or integers")
     dims = value.type.tensor_type.shape.dim
     if not dims:
@@ -186,14 +184,14 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
         text = f"input {value.name!r} has shape ({shown}); every axis but the first, the batch, needs a fixed size"
         raise refuse(path, text, "model-shapes", found=[str(size) for size in shape])
     if math.prod(rest) > MOST_VALUES:
-        text = f"input {value.name!r} has {math.prod(rest):,} values an image; at most {MOST_VALUES:,} can be compiled"
+        text = f"input {value.name!r} has {math.prod(rest):,} values per image; at most {MOST_VALUES:,} are supported"
         raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
     if not isinstance(shape[0], int) or shape[0] < 1:
         dims[0].dim_param = "N"
 
 
 def _name_apart(proto: onnx.ModelProto) -> None:
-    """Give nodes of one name names of their own, which onnxruntime insists on."""
+    """Rename nodes that share a name, as onnxruntime requires unique ones."""
     taken: set[str] = set()
     for number, node in enumerate(proto.graph.node):
         if node.name in taken:
@@ -203,7 +201,7 @@ def _name_apart(proto: onnx.ModelProto) -> None:
 
 
 def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse operators, attributes and opsets that nobody here knows, all of them at once: nothing is ignored."""
+    """Refuse unknown operators, attributes and opsets, reporting all of them at once."""
     version = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), None)
     if version is None or version not in OPSETS:
         raise refuse(
@@ -216,7 +214,7 @@ def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
-    """What nobody knows about a node."""
+    """Return the error for a node whose operator or attribute is unknown; None if it is supported."""
     import onnx
 
     name, op = label(node), node.op_type
@@ -225,9 +223,7 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
         return ModelError(name, text, code=code, node=name, found=found)
 
     if any(entry.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for entry in node.attribute):
-        return error(
-            f"{op} holds a sub-graph; only plain graphs can be compiled: export without control flow", "model-subgraph", op
-        )
+        return error(f"{op} has a subgraph, which is not supported; export without control flow", "model-subgraph", op)
     if op in REFUSED:
         return error(f"{op}: {REFUSED[op]}", "not-static", op)
     if node.domain not in (*STANDARD, *DOMAINS, MICROSOFT):
@@ -235,7 +231,7 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
             f"operator {node.domain}:{op} is not supported; export with standard ONNX operators", "model-operator", op
         )
     if node.domain not in STANDARD:
-        return None  # their own spelling knows their attributes
+        return None  # their attributes are checked when they are rewritten
     try:
         schema = onnx.defs.get_schema(op, version, "")
     except onnx.defs.SchemaError:

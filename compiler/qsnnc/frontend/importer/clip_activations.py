@@ -1,4 +1,4 @@
-"""Clips where a person says that an activation never goes beyond so many levels: exporters that keep only a type lose it."""
+"""Insert a Clip where the user limits an activation to fewer levels than its type has (``--levels``)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from qsnnc.frontend.model.model import Model
     from qsnnc.ir.layers import LayerGraph, Population
 
-#: behind a limited tensor's name: what it was before its Clip
+#: suffix of a limited tensor's name before its Clip
 BEFORE = "/unlimited"
 
 
 def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto:
-    """Put a Clip behind each of some tensors: nothing above a value leaves it.
+    """Insert a Clip after each of some tensors, in place.
 
     Parameters
     ----------
     limits : dict
-        Largest value of a tensor, by its name.
+        Largest value of each tensor, by name.
     """
     if not limits:
         return proto
@@ -46,7 +46,7 @@ def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto
             out.graph.node[-1].output[position] = before = name + BEFORE
             dtype = helper.tensor_dtype_to_np_dtype(kinds[name])
             if opset < 12 and dtype.kind != "f":
-                text = f"--levels needs a Clip of {dtype}, which opset {opset} has not; export with opset 12 or newer"
+                text = f"--levels needs a Clip of {dtype}, which opset {opset} does not have; export with opset 12 or newer"
                 raise ModelError(name, text, code="levels-opset", node=name, found=opset, allowed=12)
             if opset < 11:
                 limit = helper.make_node("Clip", [before], [name], name=f"{name}/clip", max=limits[name])
@@ -59,12 +59,12 @@ def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto
 
 
 def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dict[str, float]:
-    """Largest value of the tensors that are named: by the layer's name, or that of a node or tensor that leads to it.
+    """Return the largest value of each named tensor; the name may be that of a layer, node or tensor.
 
     Raises
     ------
     UsageError
-        A name that is none, listing those that are; or no positive number of levels.
+        A name is unknown, or a number of levels is not positive.
     """
     known = {entry.name: entry for entry in (graph.encoder, *graph.layers) if entry.levels}
     names = _names(model, [entry for entry in known.values() if entry.tensor])
@@ -75,12 +75,12 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
         chosen = [known[name]] if name in known else names.get(name, [])
         if not chosen:
             raise UsageError(
-                "--levels", f"{name!r} is no activation; allowed: {', '.join(known)}, or a node or tensor between them",
+                "--levels", f"unknown activation {name!r}; allowed: {', '.join(known)}, or a node or tensor between them",
                 code="levels-unknown", found=name, allowed=list(known),
             )  # fmt: skip
         for entry in (_source(entry, graph) for entry in chosen):
             if not entry.tensor:
-                text = f"{name!r} is no tensor of the file; name a layer that has one"
+                text = f"{name!r} is not computed by a tensor of the file; name another layer"
                 raise UsageError("--levels", text, code="levels-unknown", found=name)
             if count < entry.levels:
                 value = entry.scale * (count + entry.zero_point)
@@ -89,7 +89,7 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
 
 
 def _source(entry: Population, graph: LayerGraph) -> Population:
-    """The activation that a max pool passes on; the pool itself where that has no tensor of its own."""
+    """Return the activation that a max pool reads; the pool itself if that has no tensor in the file."""
     from qsnnc.ir.layers import Layer
 
     pools = {layer.connections[0].source: layer for layer in graph.layers if layer.connections[0].level_wise}
@@ -104,7 +104,7 @@ def _source(entry: Population, graph: LayerGraph) -> Population:
 
 
 def _names(model: Model, populations: list[Population]) -> dict[str, list[Population]]:
-    """Populations by the nodes and tensors that lead to them from the one before."""
+    """Map the names of nodes and tensors to the populations that they are part of."""
     producer = {name: node for node in model.nodes for name in node.outputs}
     ends = {entry.tensor for entry in populations}
     found: dict[str, list[Population]] = {}

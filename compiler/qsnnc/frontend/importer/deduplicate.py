@@ -1,4 +1,4 @@
-"""Nodes that compute the same of the same tensors are one node: exporters write a quantizer for every reader of a tensor."""
+"""Merge nodes that compute the same: exporters may write one quantizer for every reader of a tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def merged(model: Model) -> Model:
-    """The model with one of each; who read another reads that one."""
+    """Return the model with one node of each set of equal ones, which all their readers read."""
     contents: dict[str, Any] = {}
     firsts: dict[Any, Node] = {}
     names: dict[str, str] = {}
@@ -34,7 +34,7 @@ def merged(model: Model) -> Model:
 
 
 def _key(node: Node, constants: Mapping[str, Array], contents: dict[str, Any]) -> Any:
-    """What a node computes, and of what: constants count by value."""
+    """Return a key that is equal for nodes that compute the same; constants are compared by value."""
     for name in node.inputs:
         if name in constants and name not in contents:
             value = np.ascontiguousarray(constants[name])

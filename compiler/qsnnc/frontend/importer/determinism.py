@@ -1,4 +1,4 @@
-"""What has no one result for an image: operators in training mode, and those that draw random numbers."""
+"""Refuse models whose result for an image is not unique: training mode, and random numbers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from qsnnc.frontend.model.messages import label
 if TYPE_CHECKING:
     import onnx
 
-#: operators that draw
+#: operators that draw random numbers
 RANDOM = frozenset("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split())
 
 
-def refuse_chance(model: onnx.ModelProto) -> None:
-    """Refuse a graph whose result is another each time, or hangs on what else is in the batch.
+def refuse_nondeterministic(model: onnx.ModelProto) -> None:
+    """Refuse a graph whose result changes from run to run, or depends on the rest of the batch.
 
     Raises
     ------
     ModelError
-        Names every such node.
+        Reports every such node.
     """
     from onnx import numpy_helper
 
@@ -31,7 +31,7 @@ def refuse_chance(model: onnx.ModelProto) -> None:
     known = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer if entry.name in dropouts}
     found = []
     for node in model.graph.node:
-        what = _chance(node, known)
+        what = _nondeterminism(node, known)
         if what:
             text = f"{node.op_type} {what}; export the model in evaluation mode (torch: model.eval() first)"
             found.append(ModelError(label(node), text, code="model-chance", node=label(node), found=node.op_type))
@@ -39,15 +39,15 @@ def refuse_chance(model: onnx.ModelProto) -> None:
         raise together(found)
 
 
-def _chance(node: onnx.NodeProto, known: Mapping[str, Any]) -> str:
-    """What it does at random, or by the batch; '' where it does neither."""
+def _nondeterminism(node: onnx.NodeProto, known: Mapping[str, Any]) -> str:
+    """Return what a node does at random or depending on the batch; '' if neither."""
     if node.domain not in ("", "ai.onnx"):
         return ""
     if node.op_type in RANDOM:
-        return "draws random numbers, so that the network has no one result"
+        return "draws random numbers, so the result differs from run to run"
     training = any(entry.name == "training_mode" and entry.i for entry in node.attribute)
     if node.op_type == "BatchNormalization" and training:
-        return "is in training mode: it normalizes by the batch that it is given, not by its running mean and variance"
+        return "is in training mode: it normalizes by the statistics of the batch, not by its running mean and variance"
     if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
         ratio, mode = (known.get(name) for name in node.input[1:3])
         if (mode is None or np.any(mode)) and (ratio is None or np.any(ratio)):

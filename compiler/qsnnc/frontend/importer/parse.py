@@ -1,4 +1,4 @@
-"""The bytes of an ONNX file, and of the files beside it, as a model whose every tensor is there: nothing else is checked."""
+"""Parse an ONNX file and load its external data; check that every tensor is complete, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from qsnnc.frontend.model.messages import first_line, refuse
 if TYPE_CHECKING:
     import onnx
 
-#: protobuf's own limit
+#: protobuf's size limit
 MOST_BYTES = (1 << 31) - 1
 
 
 def opened(source: str | PathLike[str] | onnx.ModelProto) -> tuple[Path, bytes]:
-    """Return the path of a model, for errors and for files beside it, and the bytes of the file.
+    """Return the path of a model, used in errors and to find external data, and the bytes of the file.
 
-    A model in memory is called ``model``.
+    The path of a model in memory is ``model``.
 
     Raises
     ------
     ModelError
-        The file is missing or too large; or the model in memory has tensors whose data was not loaded.
+        The file is missing or too large, or the model in memory has tensors whose data was not loaded.
     TypeError
-        Neither a path nor a model.
+        The source is neither a path nor a model.
     """
     if isinstance(source, str | PathLike):
         return Path(source), _read(Path(source))
@@ -42,30 +42,28 @@ def opened(source: str | PathLike[str] | onnx.ModelProto) -> tuple[Path, bytes]:
         raise refuse(path, text, "model-external", found=outside)
     try:
         return path, bytes(source.SerializeToString())
-    except Exception as error:  # noqa: BLE001  # protobuf's own, and not the same in all its versions
-        raise refuse(
-            path, f"cannot be serialized: {first_line(error)}; at most 2 GB can be compiled", "model-large"
-        ) from None
+    except Exception as error:  # noqa: BLE001  # protobuf's exceptions differ between versions
+        raise refuse(path, f"cannot be serialized: {first_line(error)}; at most 2 GB are supported", "model-large") from None
 
 
 def parse(path: Path, content: bytes) -> onnx.ModelProto:
-    """Parse the bytes of a model, and read its external data.
+    """Parse the bytes of a model and read its external data.
 
     Raises
     ------
     ModelError
-        It is damaged or too large, or a tensor's data is not what its shape says.
+        It is damaged or too large, or a tensor's data does not match its shape.
     """
     import onnx
 
     try:
         proto = onnx.load_model_from_string(content)
-    except Exception as error:  # noqa: BLE001  # protobuf and onnx each raise their own
+    except Exception as error:  # noqa: BLE001  # protobuf and onnx raise different types
         raise refuse(path, f"is not a readable ONNX model ({first_line(error)})", "model-corrupt") from None
     if not proto.graph.node:
-        raise refuse(path, "is not a readable ONNX model (no graph in it)", "model-corrupt")
-    if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf hands over as bytes what is no UTF-8
-        raise refuse(path, "is not a readable ONNX model (a name in it is no UTF-8)", "model-corrupt")
+        raise refuse(path, "is not a readable ONNX model (it has no graph)", "model-corrupt")
+    if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf returns invalid UTF-8 as bytes
+        raise refuse(path, "is not a readable ONNX model (a name is not valid UTF-8)", "model-corrupt")
     _load_external(proto, path)
     _check_tensors(proto, path)
     return proto
@@ -75,17 +73,17 @@ def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise refuse(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", "model-unreadable") from None
     if not content:
         raise refuse(path, "is empty; an ONNX model is needed", "model-corrupt")
     if len(content) > MOST_BYTES:
-        raise refuse(path, "is larger than 2 GB, which no ONNX file can be; keep weights as external data", "model-large")
+        raise refuse(path, "is larger than 2 GB, the limit of an ONNX file; store weights as external data", "model-large")
     return content
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and the tensors of attributes, of the main graph and of functions."""
+    """Iterate over initializers and tensors in attributes, of the main graph and of functions."""
     yield from proto.graph.initializer
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for node in nodes:
@@ -96,7 +94,7 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def _texts(proto: onnx.ModelProto) -> Iterator[object]:
-    """Every name that is read."""
+    """Iterate over all names that are used."""
     for entry in proto.opset_import:
         yield entry.domain
     for entry in proto.metadata_props:
@@ -117,7 +115,7 @@ def _texts(proto: onnx.ModelProto) -> Iterator[object]:
 
 
 def _load_external(proto: onnx.ModelProto, path: Path) -> None:
-    """Read weights that lie in files beside the model, after looking whether they are all there."""
+    """Read weights from files beside the model, after checking that all are complete."""
     import onnx
 
     total = 0
@@ -125,7 +123,7 @@ def _load_external(proto: onnx.ModelProto, path: Path) -> None:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             total += _external_size(tensor, path)
     if total > MOST_BYTES:
-        raise refuse(path, f"has {total / 1e9:.1f} GB of weights; at most 2 GB can be compiled", "model-large", found=total)
+        raise refuse(path, f"has {total / 1e9:.1f} GB of weights; at most 2 GB are supported", "model-large", found=total)
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:  # noqa: BLE001
@@ -133,12 +131,12 @@ def _load_external(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
-    """Bytes of a tensor in another file."""
+    """Return the size in bytes of a tensor in another file, after checking that it is there."""
     where = {entry.key: entry.value for entry in tensor.external_data}
     place = where.get("location", "")
     inside = Path(place)
     if not place or inside.is_absolute() or ".." in inside.parts:
-        text = f"the data of tensor {tensor.name!r} lies in {place!r}; it must be a file beside the model"
+        text = f"the data of tensor {tensor.name!r} is in {place!r}; it must be in the folder of the model"
         raise refuse(path, text, "model-external", found=place)
     try:
         size = (path.parent / inside).stat().st_size
@@ -146,30 +144,32 @@ def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
         length = int(where.get("length", size - offset))
     except OSError:
         raise refuse(
-            path, f"the data of tensor {tensor.name!r} lies in {place!r}, which is not there; keep both files together",
+            path, f"the data of tensor {tensor.name!r} is in {place!r}, which does not exist; keep both files together",
             "model-external", found=place,
         ) from None  # fmt: skip
     except ValueError:
-        raise refuse(path, f"tensor {tensor.name!r} has no readable place in {place!r}", "model-external") from None
+        raise refuse(
+            path, f"the offset or length of tensor {tensor.name!r} in {place!r} cannot be read", "model-external"
+        ) from None
     if offset < 0 or length < 0 or offset + length > size:
         raise refuse(
-            path, f"{place!r} is cut short: tensor {tensor.name!r} ends at byte {offset + length:,}, the file at {size:,}",
+            path, f"{place!r} is truncated: tensor {tensor.name!r} ends at byte {offset + length:,}, the file at {size:,}",
             "model-external", found=size, allowed=offset + length,
         )  # fmt: skip
     return length
 
 
 def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
-    """Whether every tensor holds numbers, as many as its shape says and no more than protobuf can hold."""
+    """Refuse a tensor that is not numeric, does not match its shape, or is larger than protobuf permits."""
     import onnx
 
     if proto.graph.sparse_initializer:
         name = proto.graph.sparse_initializer[0].values.name
-        raise refuse(path, f"initializer {name!r} is sparse; store it dense", "model-sparse")
+        raise refuse(path, f"initializer {name!r} is sparse; store it as a dense tensor", "model-sparse")
     for tensor in proto.graph.initializer:
         if tensor.data_type == onnx.TensorProto.STRING:
             raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-text")
         if math.prod(tensor.dims) > MOST_BYTES:
-            raise refuse(path, f"initializer {tensor.name!r} claims shape {tuple(tensor.dims)}", "model-corrupt")
+            raise refuse(path, f"initializer {tensor.name!r} has the invalid shape {tuple(tensor.dims)}", "model-corrupt")
     if proto.ByteSize() > MOST_BYTES:
-        raise refuse(path, "has more than 2 GB of weights; at most 2 GB can be compiled", "model-large")
+        raise refuse(path, "has more than 2 GB of weights; at most 2 GB are supported", "model-large")

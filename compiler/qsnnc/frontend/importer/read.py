@@ -1,11 +1,11 @@
-"""An ONNX file as a list of nodes, constants and shapes; constants folded, batch of one, nothing interpreted yet."""
+"""Read an ONNX file as nodes, constants and shapes: constants folded, batch of one, nothing interpreted yet."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +18,11 @@ from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.qonnx_ops import rewrite
 from qsnnc.errors import ModelError, together
-from qsnnc.frontend.decompose.integer_ops import spell
+from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.importer.check import MOST_VALUES, load
 from qsnnc.frontend.importer.clip_activations import clip
 from qsnnc.frontend.importer.deduplicate import merged
-from qsnnc.frontend.importer.determinism import refuse_chance
+from qsnnc.frontend.importer.determinism import refuse_nondeterministic
 from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
@@ -46,87 +46,109 @@ def read_onnx(
     ----------
     source : path or ModelProto
     output : str, optional
-        Which of several outputs.
+        Name of the output to compile; required if there are several.
     limits : dict, optional
-        Largest value of a tensor, by its name: the network read is the one with a Clip there.
+        Largest value of a tensor, by name: a Clip is inserted there.
 
     Raises
     ------
     ModelError
-        The file is missing, is no ONNX, breaks the standard, or has no single input and output of known shape.
+        The file is missing, is not a valid ONNX model, or does not have one input and one output of fixed shape.
     UsageError
-        There is no such output.
+        There is no output of that name.
     """
-    from onnx import helper, numpy_helper
-
     path, content = opened(source)
-    loaded = load(path, content, output)
+    forms = _normalised(load(path, content, output), path, limits or {})
+    model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
+    _refuse_nan(model)
+    _try_run(model)
+    return merged(model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """A model in two forms that compute the same."""
+
+    reference: onnx.ModelProto  # standard operators as the file has them: what onnxruntime executes
+    decomposed: onnx.ModelProto  # integer operators rewritten as float ones: what is compiled
+    integral: frozenset[str]  # nodes of the second whose sums are integers
+
+
+def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]) -> _Forms:
+    """Rewrite foreign operators, free the batch axis, and insert the limits."""
     try:
         standard = rewrite(loaded)
-        refuse_chance(standard)
+        refuse_nondeterministic(standard)
         free_squeezes(standard)
         free_batch(standard)
-        reference = clip(of_one_signedness(standard), limits or {})
-        proto, integral = spell(standard)
+        reference = clip(of_one_signedness(standard), limits)
+        proto, integral = decompose(standard)
     except InputError as error:
         found = error.fields["found"]
         raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
-    except (IndexError, KeyError, TypeError, ValueError) as error:  # of domains whose operators no checker knows
-        text = f"holds an operator of another domain that lacks inputs or whose shapes do not agree ({first_line(error)})"
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
+        text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    written = frozenset(name for node in reference.graph.node for name in node.output)
-    proto = clip(proto, limits or {})
-    graph = proto.graph
+    return _Forms(reference, clip(proto, limits), integral)
+
+
+def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
+    """Turn the graph into a `Model` without shapes."""
+    from onnx import helper, numpy_helper
+
+    proto, graph = forms.decomposed, forms.decomposed.graph
     (value,) = graph.input
-    outer = {value.name: (value.type.tensor_type.elem_type, (1, *_axes(value)))}
     try:
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:  # noqa: BLE001
         raise refuse(path, f"an initializer cannot be read: {first_line(error)}", "model-corrupt") from None
-    model = Model(
+    return Model(
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         input=value.name,
         input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))),
         output=graph.output[0].name,
         nodes=tuple(_node(node) for node in graph.node),
         constants=constants,
-        shapes={},
+        shapes={value.name: _axes(value)},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         opsets={entry.domain: entry.version for entry in proto.opset_import},
         ir_version=proto.ir_version,
         origins={},
-        integral=integral,
-        written=written,
-        kinds={},
-        reference=reference,
+        integral=forms.integral,
+        written=frozenset(name for node in forms.reference.graph.node for name in node.output),
+        kinds={value.name: value.type.tensor_type.elem_type},
+        reference=forms.reference,
     )
+
+
+def _with_shapes(model: Model) -> Model:
+    """Infer the shapes of one image and fold constants, until neither finds anything new."""
+    outer = {model.input: (model.kinds[model.input], (1, *model.shapes[model.input]))}
     count = -1
-    while count != len(model.nodes):  # what is constant now may fix the shape of a reshape
+    while count != len(model.nodes):  # a new constant may be the shape of a reshape
         count = len(model.nodes)
-        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), path)
+        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), model.path)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         known = MappingProxyType({**model.kinds, **kinds})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
-    _refuse_nan(model)
-    _try(model)
-    return merged(model)
+    return model
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Shape of one image."""
+    """Return the shape of one image."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
 
 
 def _refuse_nan(model: Model) -> None:
-    """Refuse constants that are no numbers; infinity only bounds (Clip, Min, Max), it is no weight."""
+    """Refuse NaN constants, and infinite ones except as bounds (Clip, Min, Max)."""
     found = []
     for node in model.nodes:
         for position, name in enumerate(node.inputs):
             value = model.constants.get(name)
-            what = _amiss(value, node, position) if value is not None and value.dtype.kind == "f" else ""
+            what = _invalid(value, node, position) if value is not None and value.dtype.kind == "f" else ""
             if what:
-                text = f"its constant {name!r} holds {what}; finite numbers are needed: train or export again"
+                text = f"its constant {name!r} contains {what}; finite numbers are needed: train or export again"
                 found.append(
                     ModelError(
                         node.name, text, code="model-not-finite", node=node.name, found=what, allowed="finite numbers"
@@ -136,8 +158,8 @@ def _refuse_nan(model: Model) -> None:
         raise together(found)
 
 
-def _amiss(value: Array, node: Node, position: int) -> str:
-    """What no weight, scale or variance may be."""
+def _invalid(value: Array, node: Node, position: int) -> str:
+    """Return what is invalid in a weight, scale or variance; '' if nothing is."""
     if node.op == "BatchNormalization" and position == 4 and (value < 0).any():
         return "negative variances"
     if np.isfinite(value).all():
@@ -147,25 +169,25 @@ def _amiss(value: Array, node: Node, position: int) -> str:
     return "infinity" if node.op in WEIGHTED or node.op == "BatchNormalization" else ""
 
 
-def _try(model: Model) -> None:
-    """See that the reference runs at all: shape inference lets some contradictions pass."""
+def _try_run(model: Model) -> None:
+    """Run the reference once: shape inference does not find every inconsistency."""
     blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
     session(model.reference).run([model.output], {model.input: blank})
 
 
 def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
-    """Shapes of one image, and ONNX element types, of every tensor that can be told."""
+    """Infer the shapes of one image and the ONNX element types of all tensors where possible."""
     from onnx import shape_inference
 
     try:
         inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
-        raise refuse(path, f"shapes do not agree: {first_line(error)}", "model-shapes") from None
+        raise refuse(path, f"shapes are inconsistent: {first_line(error)}", "model-shapes") from None
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
-    for value in values:  # before anything allocates it
+    for value in values:  # before it is allocated
         size = math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         if size > MOST_VALUES:
-            text = f"would have {size:,} values; at most {MOST_VALUES:,} can be compiled"
+            text = f"would have {size:,} values; at most {MOST_VALUES:,} are supported"
             raise ModelError(value.name, text, code="model-shapes", node=value.name, found=size, allowed=MOST_VALUES)
     shapes = {value.name: _axes(value) for value in values if value.type.tensor_type.HasField("shape")}
     return shapes, {value.name: value.type.tensor_type.elem_type for value in values}
@@ -179,7 +201,7 @@ def _node(proto: onnx.NodeProto) -> Node:
 
 
 def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
-    """Evaluate, with the reference, every node whose inputs are all constants; shapes are those of one image."""
+    """Evaluate every node whose inputs are all constants with the reference; shapes are those of one image."""
     from onnx import helper
 
     known = {}
@@ -218,7 +240,7 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
 
 
 def _origins(model: Model, folded: list[Node]) -> dict[str, str]:
-    """Name the initializer with at least two axes that each folded constant was made from, if there is one."""
+    """Return the initializer with at least two axes that each folded constant was computed from, if there is one."""
     origins: dict[str, str] = {}
     for node in folded:
         for name in node.inputs:

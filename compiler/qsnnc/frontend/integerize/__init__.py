@@ -1,1 +1,1 @@
-"""The only stateful room: visits the nodes in order, decides when a run of operators is a quantizer, and emits layers."""
+"""Visit the nodes in order, decide which operators form a quantizer, and emit layers. The only package with state."""

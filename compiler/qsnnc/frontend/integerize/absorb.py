@@ -1,4 +1,4 @@
-"""Closing a region: the sums before it become a layer whose levels are the region's values."""
+"""Absorb a region into the operator before it: its sums become a layer whose levels are the region's values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize import nonmonotonic, per_channel
 from qsnnc.frontend.integerize.commute import joined, keeps_order, moved_back, part_of
 from qsnnc.frontend.integerize.commute_sums import MovedSums, moved_sums, then
-from qsnnc.frontend.integerize.encoder_boundary import handed_over
+from qsnnc.frontend.integerize.encoder_boundary import encoder_levels
 from qsnnc.frontend.integerize.requantize import requantized
 from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, State
 from qsnnc.frontend.integerize.walk import Walk
@@ -28,22 +28,22 @@ from qsnnc.frontend.quantizers.region import Region, cuts, varying
 
 
 def resolve(walk: Walk, name: str) -> Quantized | None:
-    """The quantized tensor behind a name, closing its region if that is open; None if it is not quantized."""
+    """Return a tensor as levels, absorbing the region that ends in it if need be; None if it is not quantized."""
     known = walk.known.get(name)
     if isinstance(known, Quantized):
         return known
-    # close the region at a tensor that the reference has; what follows only moves and scales its levels
-    before = _written(walk, name)
+    # absorb up to a tensor that the reference has; the operators that follow only move and scale its levels
+    before = _nearest_in_file(walk, name)
     if before is not None and resolve(walk, before) is None:
         return None
     region = walk.analysis.region(name)
     if region is None:
         return None
-    # where branches meet again, in no sum that joins them, all between stays one function of their common root
+    # where branches are combined elementwise, all operators in between form one function of their common input
     if _branches(walk, region):
         if walk.analysis.region(name) is not None:
             return resolve(walk, name)
-        region = _behind(walk, region)
+        region = _after_encoder(walk, region)
     root = walk.known.get(region.input)
     found: Quantized | None
     if isinstance(root, Quantized) and not region.nodes:
@@ -52,22 +52,24 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         found = None
     else:
         try:
-            found = _close_by_channel(walk, root, region)
+            found = _absorb_by_channel(walk, root, region)
         except NotMonotone as error:
             if not isinstance(root, Accumulator | Quantized):
                 raise
-            found = _turn(walk, root, region, error)
+            found = _absorb_nonmonotonic(walk, root, region, error)
     if found is not None:
         walk.known.define(name, found)
     return found
 
 
-def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: NotMonotone) -> Quantized | None:
-    """Let an activation that rises and falls be a sum of two tensors of levels, which what follows reads."""
+def _absorb_nonmonotonic(
+    walk: Walk, root: Accumulator | Quantized, region: Region, refusal: NotMonotone
+) -> Quantized | None:
+    """Turn a nonmonotonic activation into the sum of two tensors of levels."""
     node = walk.analysis.producer[region.output]
     if isinstance(root, Accumulator) and nonmonotonic.few_enough(root):
         terms = nonmonotonic.up_and_down(walk, root, region, refusal)
-    else:  # of levels, which are fewer
+    else:  # on levels, of which there are fewer
         levels, behind = (root, region) if isinstance(root, Quantized) else _levels_between(walk, region, root)
         if len(levels.parts) != 1 or (levels.index < 0).any():
             raise refusal
@@ -81,7 +83,7 @@ def _turn(walk: Walk, root: Accumulator | Quantized, region: Region, refusal: No
 
 
 def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quantized, Region]:
-    """The first levels that all of a region passes through, and what is behind them.
+    """Find the first levels inside a region on which all of its output depends, and the rest of the region.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quan
 
 
 def _branches(walk: Walk, region: Region) -> bool:
-    """Resolve what something else reads inside a region, so that both start from the same levels; whether there is any."""
+    """Resolve inner tensors of a region that have other readers, so that all use the same levels; return whether any."""
     inside = {id(node) for node in region.nodes}
     for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         others = (node for node in walk.model.nodes if id(node) not in inside and name in node.inputs)
@@ -110,8 +112,8 @@ def _branches(walk: Walk, region: Region) -> bool:
     return False
 
 
-def _behind(walk: Walk, region: Region) -> Region:
-    """Of what the host would compute, the part behind levels that it hands over already, if all of it comes from those."""
+def _after_encoder(walk: Walk, region: Region) -> Region:
+    """Return the part of a host region after the encoder's levels, if it depends only on those; otherwise the region."""
     if walk.known.get(region.input) is not None:
         return region
     inner = [name for node in region.nodes for name in node.outputs if name != region.output]
@@ -119,8 +121,8 @@ def _behind(walk: Walk, region: Region) -> Region:
     return walk.analysis.part(region, known[-1]) if known else region
 
 
-def _written(walk: Walk, name: str) -> str | None:
-    """The nearest tensor before one of the spelling's own that stands in the file; None where this one does."""
+def _nearest_in_file(walk: Walk, name: str) -> str | None:
+    """Return the nearest tensor before one added by a rewrite that is in the file; None if the tensor itself is."""
     model, first = walk.model, name
     while name not in model.written and name in walk.analysis.producer and walk.analysis.producer[name].op in ELEMENTWISE:
         data = [n for n in walk.analysis.producer[name].inputs if n and n not in model.constants]
@@ -130,39 +132,41 @@ def _written(walk: Walk, name: str) -> str | None:
     return name if name != first and name in model.written else None
 
 
-def _close_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:
-    """Close a region, with a per-channel scale if need be."""
+def _absorb_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:
+    """Absorb a region, with a per-channel scale if need be."""
     try:
-        return close(walk, root, region)
+        return absorb(walk, root, region)
     except ChannelScales as error:
-        return per_channel.apart(walk, region, error, lambda walk, plain: close(walk, root, plain, internal=True))
+        return per_channel.absorb_per_channel(
+            walk, region, error, lambda walk, plain: absorb(walk, root, plain, internal=True)
+        )
 
 
-def close(walk: Walk, root: State | None, region: Region, *, internal: bool = False) -> Quantized | None:
-    """Turn what a region grows from into a layer, or the encoder; None where the region is continuous."""
+def absorb(walk: Walk, root: State | None, region: Region, *, internal: bool = False) -> Quantized | None:
+    """Turn a region and its input into a layer, or into the encoder; None if the region is continuous."""
     if root is None:
-        return handed_over(walk, region, internal=internal)
+        return encoder_levels(walk, region, internal=internal)
     if isinstance(root, Quantized):
         return requantized(walk, root, region, internal=internal)
     if isinstance(root, Accumulator):
-        return _close_sums(walk, root, region, internal=internal)
+        return _absorb_sums(walk, root, region, internal=internal)
     if isinstance(root, Pair):
-        return _close_pair(walk, root, region, internal=internal)
+        return _absorb_pair(walk, root, region, internal=internal)
     if isinstance(root, Pooled):
-        return _close_pooled(walk, root, region, internal=internal)
+        return _absorb_pooled(walk, root, region, internal=internal)
     if isinstance(root, Moved):
-        return _close_moved(walk, root, region, internal=internal)
+        return _absorb_moved(walk, root, region, internal=internal)
     if isinstance(root, Gathered):
-        return _close_gathered(walk, root, region)
+        return _absorb_gathered(walk, root, region)
     return None
 
 
-def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
+def _absorb_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool) -> Quantized | None:
     levels = walk.analysis.levels(region)
     if levels is None:
         return None
     pair = walk.known.pairs.get(region.input)
-    if pair is not None and (found := _close_pair(walk, pair, region, internal=internal)) is not None:
+    if pair is not None and (found := _absorb_pair(walk, pair, region, internal=internal)) is not None:
         return found
     shape = region.model.shapes[region.input]
     own = not internal and root.canonical and shape == walk.model.shapes.get(region.output, shape)
@@ -173,8 +177,8 @@ def _close_sums(walk: Walk, root: Accumulator, region: Region, *, internal: bool
     return Quantized((Part.of(layer, levels),), root.layout)
 
 
-def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Quantized | None:
-    """By enumeration; raise what stands against the sum where that fails and nothing else will do."""
+def _absorb_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Quantized | None:
+    """Absorb a region into a sum of two tensors of levels by enumeration; if that fails, raise the sum's refusal."""
     levels = walk.analysis.levels(region)
     if levels is None:
         return None
@@ -186,14 +190,14 @@ def _close_pair(walk: Walk, pair: Pair, region: Region, *, internal: bool) -> Qu
     if found is None:
         return None
     layer, layout = replace(found[0], name=walk.sink.free_name(pair.name)), found[1]
-    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an operand that is enlarged has its phases for channels
+    if (layout.reshape(-1) != np.arange(layout.size)).any():  # an upsampled operand has phases as channels
         layer = replace(layer, tensor="", tensor_shape=layer.shape)
     walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), layout)
 
 
-def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:
-    """f(max p) = max f(p) for a rising f, and min f(p) for a falling one."""
+def _absorb_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -> Quantized | None:
+    """Absorb a region before the max pool that it follows: f(max p) = max f(p), or min f(p) for a decreasing f."""
     before = walk.analysis.region(pool.before)
     root = walk.known.get(before.input) if before else None
     if before is None or root is None:
@@ -201,7 +205,7 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     after = walk.analysis.levels(region)
     if after is None:
         return None
-    inner = close(walk, root, joined(walk.model, before, pool.node, region), internal=True)
+    inner = absorb(walk, root, joined(walk.model, before, pool.node, region), internal=True)
     if inner is None:
         return None
     name = walk.namer.layer(pool.node)
@@ -213,8 +217,8 @@ def _close_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) -
     return found
 
 
-def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
-    """A quantizer that is the same at both places commutes with an operator that only moves values."""
+def _absorb_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -> Quantized | None:
+    """Absorb a region before the data movement that it follows, with which an element-independent quantizer commutes."""
     before = walk.analysis.region(moved.before)
     root = walk.known.get(before.input) if before else None
     if before is None or root is None or walk.analysis.levels(region) is None:
@@ -226,7 +230,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     if not varies:
         both = joined(model, before, node, region)
     elif (sums := moved_sums(walk, moved.output)) is not None:
-        return _close_moved_sums(walk, then(sums, region), internal=internal)
+        return _absorb_moved_sums(walk, then(sums, region), internal=internal)
     elif node.op == "Transpose" and len(varies) == 1 and node.attributes["perm"][varies[0]] == before.axes[0]:
         both = joined(model, before, node, region, real=True)
     elif node.op == "Transpose" or (not fills(node) and keeps_order(model, node, sizes)):
@@ -235,11 +239,11 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     else:
         raise ModelError(
             node.name,
-            f"{node.op} stands between sums and a quantizer with a per-channel scale; put the quantizer before it",
+            f"{node.op} is between a linear operator and a quantizer with a per-channel scale; put the quantizer before it",
             code="reshape-before-quantizer",
             node=node.name,
         )
-    found = close(walk, root, both, internal=True)
+    found = absorb(walk, root, both, internal=True)
     if found is None:
         return None
     if fills(node):
@@ -248,7 +252,7 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     if internal:
         return replace(found, index=index)
     layer = found.parts[0].population if found.parts else None
-    if layer is None or not walk.sink.is_last(layer):  # moved and scaled, no more
+    if layer is None or not walk.sink.is_last(layer):  # only moved and scaled
         return replace(found, index=index)
     if index.size == layer.features and (index.reshape(-1) == np.arange(index.size)).all() and len(found.parts) == 1:
         layer = walk.sink.computes(region.output, tuple(index.shape))
@@ -256,9 +260,9 @@ def _close_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) ->
     return replace(found, index=index)
 
 
-def _close_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantized | None:
-    """A quantizer that differs from place to place, on sums that stand elsewhere than where they were made."""
-    found = _close_sums(walk, sums.sums, sums.before, internal=internal)
+def _absorb_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantized | None:
+    """Absorb a quantizer that differs from element to element into sums that were moved."""
+    found = _absorb_sums(walk, sums.sums, sums.before, internal=internal)
     if found is None:
         return None
     constant = found.index < 0
@@ -269,14 +273,14 @@ def _close_moved_sums(walk: Walk, sums: MovedSums, *, internal: bool) -> Quantiz
 
 
 def _padded(model: Model, node: Node, found: Quantized, region: Region) -> Quantized:
-    """A Pad stands before the quantizer: what it fills in goes through that as well."""
+    """Apply a Pad after the quantizer instead of before it: its fill value is quantized as well."""
     value = np.full((1, region.single.columns), pad_value(model, node), np.float32)
     after = float(region.single.function()(value).reshape(-1)[0])
     return move(model, node, [found], filled=after)[0]
 
 
-def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
-    """A Concat commutes with a quantizer, each operand having its own part of the constants."""
+def _absorb_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized | None:
+    """Absorb a region before the Concat that it follows, each operand with its part of the constants."""
     if walk.analysis.levels(region) is None:
         return None
     node, model = gathered.node, walk.model
@@ -288,7 +292,8 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         if name in model.constants:
             raise ModelError(
                 node.name,
-                f"Concat of sums and the constant {name!r} before a quantizer; quantize each operand before the Concat",
+                f"Concat of unquantized sums and the constant {name!r} before a quantizer is not supported; quantize each "
+                "operand before the Concat",
                 code="activation-not-quantized",
                 node=node.name,
             )
@@ -300,7 +305,7 @@ def _close_gathered(walk: Walk, gathered: Gathered, region: Region) -> Quantized
         if before is None or root is None:
             return None
         both = joined(after.model, before, node, after)
-        operands.append(close(walk, root, both, internal=True))
+        operands.append(absorb(walk, root, both, internal=True))
         if operands[-1] is None:
             return None
     return move(model, node, operands)[0]

@@ -1,6 +1,6 @@
-"""Questions about the graph that several passes ask: which region ends in a tensor, what follows from it.
+"""Answer questions about the graph that several passes ask: which region ends in a tensor, what depends on it.
 
-The answers depend on what is known of the tensors so far, so those about regions are kept until that changes.
+The answers depend on what is known of the tensors so far, so those about regions are cached until that changes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from qsnnc.frontend.quantizers.levels import Levels, find_levels
 from qsnnc.frontend.quantizers.levels_wide import find_wide
 from qsnnc.frontend.quantizers.region import Region, varying
 
-#: the tensors that an elementwise part grows from, and the ids of its nodes
+#: the input tensors of an elementwise region, and the ids of its nodes
 Growth = tuple[frozenset[str], frozenset[int]]
 
 
 class Analysis:
-    """Answers, each found once; changes nothing."""
+    """Cached answers about the graph; changes nothing."""
 
     def __init__(self, model: Model, known: Known) -> None:
         self._model = model
@@ -35,9 +35,9 @@ class Analysis:
         self._version = known.version
 
     def region(self, end: str, stops: frozenset[str] = frozenset()) -> Region | None:
-        """The elementwise region that ends in a tensor; None where it grows from two roots or from none.
+        """Return the elementwise region that ends in a tensor; None if it has several inputs or none.
 
-        ``stops`` are tensors that it must not grow beyond, whatever they will turn out to be.
+        ``stops`` are tensors at which it must begin.
         """
         roots, inside = self.growth(end, stops)
         if len(roots) != 1:
@@ -49,12 +49,12 @@ class Analysis:
         return Region(self._model, root, end, nodes, self._axes(self._model, root, nodes))
 
     def part(self, region: Region, start: str) -> Region:
-        """The part of a region that one of its tensors leads to."""
+        """Return the part of a region after one of its tensors."""
         nodes = tuple(downstream(region.nodes, start))
         return Region(region.model, start, region.output, nodes, self._axes(region.model, start, nodes))
 
     def growth(self, end: str, stops: frozenset[str] = frozenset()) -> Growth:
-        """Roots of the elementwise part before a tensor, and the ids of its nodes."""
+        """Return the inputs of the elementwise region before a tensor, and the ids of its nodes."""
         if self._version != self._known.version:
             self._growths.clear()
             self._version = self._known.version
@@ -78,7 +78,7 @@ class Analysis:
         return frozenset(roots), frozenset(inside)
 
     def _axes(self, model: Model, root: str, nodes: tuple[Node, ...]) -> tuple[int, ...]:
-        """Along which axes f may differ: the channels', or all where constants say so."""
+        """Return the axes along which f may differ: that of the channels, or those of the constants."""
         state = self._known.get(root)
         rank = len(model.shapes[root])
         axis = state.axis if isinstance(state, Accumulator) else 1
@@ -90,27 +90,27 @@ class Analysis:
         return tuple(range(1, rank + 1))
 
     def levels(self, region: Region) -> Levels | None:
-        """`find_levels`, or `find_wide` where those are too many, once a region."""
+        """Return the levels of a region by `find_levels`, or by `find_wide` if that finds none; once per region."""
         key = (region.input, region.output, region.axes)
         if key not in self._levels:
             self._levels[key] = find_levels(region) or find_wide(region)
         return self._levels[key]
 
     def is_on_chip(self, name: str) -> bool:
-        """Whether a tensor comes, elementwise, from levels or from a linear operator on levels."""
+        """Return whether a tensor is computed elementwise from levels or from a linear operator on levels."""
         region = self.region(name)
         return region is not None and region.input in self._known
 
     def feeds_weights(self, name: str) -> bool:
-        """Whether a weighted operator reads what follows from a tensor."""
+        """Return whether a weighted operator depends on a tensor."""
         return name in self._weighted
 
     def leads_out(self, name: str) -> bool:
-        """Whether what follows from a tensor is the host's: no weighted operator reads it, nor is it quantized again."""
+        """Return whether only the host depends on a tensor: no weighted operator reads it, nor is it quantized again."""
         return not self.feeds_weights(name) and not self.is_quantized_later(name)
 
     def is_quantized_later(self, name: str) -> bool:
-        """Whether a quantizer comes behind a tensor, with only what can be moved over it between."""
+        """Return whether a quantizer follows a tensor, with only operators in between that commute with it."""
         reached, stops = {name}, {name}
         ends = [self._model.output]
         for node in self._model.nodes:
@@ -126,7 +126,7 @@ class Analysis:
         return any(end in reached and self.quantizes(end, frozenset(stops)) for end in ends)
 
     def quantizes(self, end: str, stops: frozenset[str] = frozenset()) -> bool:
-        """Whether the elementwise part before a tensor is a quantizer, or a constant."""
+        """Return whether the elementwise region before a tensor is a quantizer, or constant."""
         region = self.region(end, stops)
         if region is None:
             return False
@@ -139,7 +139,7 @@ class Analysis:
 
 
 def _before_weights(model: Model) -> frozenset[str]:
-    """Tensors that a weighted operator depends on."""
+    """Return the tensors that a weighted operator depends on."""
     found: set[str] = set()
     for node in reversed(model.nodes):
         if node.op in WEIGHTED or not found.isdisjoint(node.outputs):

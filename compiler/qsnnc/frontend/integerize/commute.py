@@ -1,4 +1,4 @@
-"""Regions made of others: across an operator that only moves values, back behind it, or for one operand of a Concat."""
+"""Move regions across operators that only move values, and split them for the operands of a Concat."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from qsnnc.frontend.quantizers.region import Region, own_axis, varying
 
 
 def joined(model: Model, before: Region, node: Node, after: Region, *, real: bool = False) -> Region:
-    """Two regions as one, the operator between them stepped over, or kept where it is real."""
+    """Join two regions, leaving out the operator between them unless it is ``real``."""
     from onnx import helper
 
     ends = before.output, after.input
     bridge = Node("", "Identity", ends[:1], ends[1:], {}, helper.make_node("Identity", ends[:1], ends[1:]))
     nodes = (*before.nodes, node if real else bridge, *after.nodes)
     axes = before.axes
-    varies = after.axes if after.moves else varying(model, after.nodes)  # its own, where another operator moves within it
+    varies = after.axes if after.moves else varying(model, after.nodes)  # its own, if another operator moves values in it
     if not real and not set(varies) <= set(axes):
         axes = tuple(range(1, len(model.shapes[before.input]) + 1))
     return Region(after.model, before.input, after.output, nodes, axes, moves=real or after.moves)
 
 
 def moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
-    """The region, and at its end what undoes an operator before it that only relabels: each value is where it came from."""
+    """Append the inverse of the reordering before a region to its end, so that each value returns to its position."""
     from onnx import helper
 
     model, back = region.model, f"{region.output}[back]"
@@ -44,14 +44,14 @@ def moved_back(region: Region, node: Node, sizes: tuple[int, ...]) -> Region:
 
 
 def keeps_order(model: Model, node: Node, sizes: tuple[int, ...]) -> bool:
-    """Whether an operator leaves values of these sizes in their order, none of them out."""
+    """Return whether an operator keeps all values of a tensor of these sizes, in order."""
     index = np.arange(int(np.prod(sizes))).reshape(sizes)
     after = moved_index(model, node, index, node.outputs[0])
     return after.size == index.size and bool((after.reshape(-1) == index.reshape(-1)).all())
 
 
 def part_of(region: Region, axis: int, start: int, size: int) -> Region:
-    """Cut a region for one operand of a Concat: its part of the constants, and a name of its own for every inner tensor."""
+    """Cut a region for one operand of a Concat: its part of the constants, and renamed inner tensors."""
     model = region.model
     constants = dict(model.constants)
     mark = f"[{start}]"

@@ -1,7 +1,7 @@
-"""Sums behind operators that only move values: the same sums, standing elsewhere, with what is between moved along.
+"""Move sums, and the elementwise operators on them, across operators that only move values.
 
-A quantizer whose constants differ from place to place does not commute with a Slice, Pad or Resize. So the sums are
-followed to where it stands: elementwise operators before such an operator get constants that are moved as the values are.
+A quantizer whose constants differ between elements does not commute with a Slice, Pad or Resize. Instead, the sums are
+moved to the quantizer: the constants of elementwise operators before the data movement are moved in the same way.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from qsnnc.ir.layers import Int
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MovedSums:
-    """Sums where they stand at a tensor, and the elementwise operators that they went through before."""
+    """Sums in the order of a tensor, and the elementwise operators applied to them before it."""
 
-    sums: Accumulator  # its layout is the tensor's, negative where a constant was filled in
-    before: Region  # from the sums, as if they had always stood there, to the tensor
-    filled: F64  # shape of the tensor: what was filled in, NaN elsewhere
+    sums: Accumulator  # with the tensor's layout, negative where a constant was filled in
+    before: Region  # from the moved sums to the tensor
+    filled: F64  # shape of the tensor: the filled-in constants, NaN elsewhere
 
 
 def moved_sums(walk: Walk, name: str) -> MovedSums | None:
-    """What a tensor shows of sums; None where it shows none, or an operator between cannot be moved along."""
+    """Return the sums in a tensor; None if there are none, or an operator in between cannot be moved."""
     region = walk.analysis.region(name)
     state = walk.known.get(region.input) if region else None
     if region is None:
@@ -46,7 +46,7 @@ def moved_sums(walk: Walk, name: str) -> MovedSums | None:
 
 
 def then(sums: MovedSums, region: Region) -> MovedSums:
-    """Let elementwise operators follow."""
+    """Append elementwise operators."""
     before, model = sums.before.model, region.model
     constants, shapes = {**model.constants, **before.constants}, {**model.shapes, **before.shapes}
     model = replace(model, constants=constants, shapes=shapes, kinds={**model.kinds, **before.kinds})
@@ -58,7 +58,7 @@ def then(sums: MovedSums, region: Region) -> MovedSums:
 
 
 def constants_through(region: Region, filled: F64) -> F64:
-    """What a region makes of constants that stand among its values."""
+    """Apply a region to the constants among its values."""
     constants = np.unique(filled[~np.isnan(filled)]).astype(np.float32)
     if not len(constants):
         return filled
@@ -71,7 +71,7 @@ def constants_through(region: Region, filled: F64) -> F64:
 
 
 def _across(model: Model, state: Moved, sums: MovedSums) -> MovedSums | None:
-    """Sums at the output of an operator that moves them."""
+    """Return the sums at the output of an operator that moves them."""
     node, shape = state.node, sums.filled.shape
     places = moved_index(model, node, np.arange(sums.filled.size).reshape(shape), state.output)
     there = places >= 0
@@ -82,7 +82,7 @@ def _across(model: Model, state: Moved, sums: MovedSums) -> MovedSums | None:
 
 
 def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -> Region | None:
-    """The region on moved values; None where a constant belongs to an axis that the values do not keep."""
+    """Return the region on moved values; None if a constant belongs to an axis that is not preserved."""
     model, numbers = region.model, count()
     constants, shapes, kinds = dict(model.constants), dict(model.shapes), dict(model.kinds)
     if not region.nodes:
@@ -110,7 +110,7 @@ def _carried(region: Region, shape: tuple[int, ...], places: Int, output: str) -
 def _moved_constant(
     node: Node, constant: npt.NDArray[np.generic], shape: tuple[int, ...], places: Int
 ) -> npt.NDArray[np.generic] | None:
-    """A constant that meets values of a shape, for those values at other places."""
+    """Move a constant in the way that the values of a tensor were moved."""
     if (axis := own_axis(node, len(shape) + 1)) is not None:
         kept = _along(shape, places, axis - 1)
         return None if kept is None else constant[kept]
@@ -124,7 +124,7 @@ def _moved_constant(
 
 
 def _along(shape: tuple[int, ...], places: Int, axis: int) -> Int | None:
-    """Which entry of an axis each entry of the same axis shows afterwards; None where that differs within one."""
+    """Return the former index along an axis of each index after the movement; None if that is not unique."""
     if places.ndim != len(shape) or axis < 0:
         return None
     entry = np.where(places >= 0, places // int(np.prod(shape[axis + 1 :])) % shape[axis], -1)

@@ -1,4 +1,4 @@
-"""Why a node cannot be compiled: what stands in its way, and what to do."""
+"""Explain why a node cannot be compiled, and what to do."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 
 def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
-    """Explain what keeps a node's inputs from being levels."""
+    """Return the error that explains why a node's inputs are not levels."""
     label = walk.namer.peek(node)
     known = ELEMENTWISE | WEIGHTED | POOLS | RELABEL
     if node.op not in known:
         return ModelError(
             label,
-            f"{node.op} on activations is not supported on the chip; only what follows the last weights runs on the host. "
-            f"Allowed: {', '.join(sorted(WEIGHTED | POOLS | RELABEL))} and monotone elementwise operators before a "
-            f"quantizer",
+            f"{node.op} on activations is not supported on the chip; only operators after the last weights run on the host. "
+            f"Allowed: {', '.join(sorted(WEIGHTED | POOLS | RELABEL))} and elementwise operators before a quantizer",
             code="model-operator",
             node=node.name,
             found=node.op,
@@ -47,7 +46,7 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
 
 
 def _blocked(walk: Walk, name: str) -> ModelError | None:
-    """An operator before a tensor that no threshold can stand for: a product of two activations, or an unknown one."""
+    """Return the error for an operator before a tensor that is not supported: unknown, or a product of activations."""
     roots, inside = walk.analysis.growth(name)
     for root in sorted(roots):
         known = walk.known.get(root)
@@ -60,7 +59,7 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
             continue
         if maker.op not in WEIGHTED | POOLS | RELABEL | ELEMENTWISE:
             return why_not(walk, maker, [])
-        if maker.op in POOLS | RELABEL:  # it could not be looked through: what stands before it says why
+        if maker.op in POOLS | RELABEL:  # the cause is before it
             for before in (n for n in maker.inputs if n and n not in walk.model.constants):
                 found = _blocked(walk, before)
                 if found is not None:
@@ -74,9 +73,9 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
         if len({frozenset(walk.analysis.growth(n)[0]) for n in reads}) > 1:
             return ModelError(
                 walk.namer.peek(node),
-                f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is no sum of weighted levels; "
-                "only Add, Sub and Sum join branches, each operand quantized or straight from its weights: "
-                "remove the gate or the attention, or replace it by a sum, and train again",
+                f"{node.op} of two activations ({', '.join(repr(n) for n in reads)}) is not a sum of weighted levels; "
+                "branches can only be combined by Add, Sub and Sum, each operand quantized or directly from a linear "
+                "operator: remove the gate or the attention, or replace it by a sum, and train again",
                 code="two-activations",
                 node=node.name,
                 found=node.op,
@@ -86,7 +85,7 @@ def _blocked(walk: Walk, name: str) -> ModelError | None:
 
 
 def not_quantized(model: Model) -> ModelError:
-    """Nothing quantized was found: say what there is instead."""
+    """Return the error for a model without quantized activations, naming what it has instead."""
     for node in model.nodes:
         typed = model.constants.get(node.inputs[2]) if node.op == "QuantizeLinear" and len(node.inputs) > 2 else None
         ends = integer_range(typed.dtype) if typed is not None else None
@@ -95,13 +94,13 @@ def not_quantized(model: Model) -> ModelError:
             return TooManyLevels(
                 node.name,
                 f"quantizes to {typed.dtype}, {count:,} levels; at most {MOST_LEVELS:,} are "
-                "supported, each level being a neuron: quantize activations to 8 bits or fewer",
+                "supported (each level is a neuron): quantize activations to 8 bits or fewer",
                 node=node.name,
                 found=count,
                 allowed=MOST_LEVELS,
             )
     return ModelError(
         str(model.path),
-        "nothing in it is quantized; train with quantized activations (and weights on a grid), then export",
+        "nothing in it is quantized; train with quantized activations and weights, then export",
         code="model-not-quantized",
     )

@@ -1,4 +1,4 @@
-"""What the host hands over: its last activation becomes the encoder's levels, or the image itself does."""
+"""Find where the chip begins: the host's last activation becomes the encoder's levels, or the image itself does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Population
 
 
-def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quantized | None:
-    """The host's activation becomes the encoder population if it is quantized.
+def encoder_levels(walk: Walk, region: Region, *, internal: bool = False) -> Quantized | None:
+    """Turn the host's activation into the encoder population; None if it is not quantized.
 
-    ``internal`` says that the region ends in a tensor that the file does not have.
+    ``internal`` means that the region ends in a tensor that the file does not have.
     """
     model = walk.model
     if region.input == model.input and np.dtype(model.input_dtype).kind in "iu" and walk.pixels is None:
@@ -29,7 +29,7 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
         if [node.op for node in first] == ["DequantizeLinear"]:
             region = walk.analysis.part(region, first[0].outputs[0])
         elif any(node.op != "Cast" for node in first):
-            return None  # of an integer image: what reads it has no meaning between whole numbers, and stays with the host
+            return None  # of an integer image: undefined between integers, so it stays on the host
     levels, turns = _levels(walk, region) if walk.pixels is None or not walk.pixels.whole else (None, False)
     if levels is None:
         return _enter(walk, region)
@@ -37,39 +37,39 @@ def handed_over(walk: Walk, region: Region, *, internal: bool = False) -> Quanti
         other = walk.known.encoder.population
         raise ModelError(
             region.output,
-            f"the host would have to hand over two activations ({other.tensor or other.name!r} and this one); "
-            "quantize the input once, before the branches, or let the image itself enter the chip (--encoder chip)",
+            f"the chip would need two input activations from the host ({other.tensor or other.name!r} and this one); "
+            "quantize the input once, before the branches, or use the image itself as the chip's input (--encoder chip)",
             code="two-encoders",
             node=region.output,
         )
     shape = walk.model.shapes[region.input]
     source = walk.analysis.producer.get(region.input)
-    turned = None if internal else _turned(walk, region.output)
+    transpose = None if internal else _transpose_after(walk, region.output)
     name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.input)
     size = as_map(shape, source or walk.model.nodes[0])
     end = "" if internal else region.output
-    if turned is not None:
-        end, shape = turned.outputs[0], walk.model.shapes[turned.outputs[0]]
-        size = as_map(shape, turned)
+    if transpose is not None:
+        end, shape = transpose.outputs[0], walk.model.shapes[transpose.outputs[0]]
+        size = as_map(shape, transpose)
     population = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
     walk.known.hand_over(Encoder(population, region, turns))
     found = whole(Part.of(population, levels), shape)
-    if turned is None:
+    if transpose is None:
         return found
-    back = np.argsort([axis - 1 for axis in turned.attributes["perm"][1:]])
+    back = np.argsort([axis - 1 for axis in transpose.attributes["perm"][1:]])
     return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
 
 
 def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
-    """The levels of what the host computes, whatever function that is; and whether it rises and falls."""
+    """Return the levels of a host region, monotone or not, and whether it is nonmonotonic."""
     try:
         return walk.analysis.levels(region), False
     except NotMonotone:
         return find_levels(region, turning=True), True
 
 
-def _turned(walk: Walk, name: str) -> Node | None:
-    """The transpose of the host's last tensor that windows read, where a network has its channels last; else None."""
+def _transpose_after(walk: Walk, name: str) -> Node | None:
+    """Return the transpose after the host's last tensor in a channels-last network, if windows read it; None otherwise."""
     readers = [node for node in walk.model.nodes if name in node.inputs]
     windows = [
         node
@@ -85,7 +85,7 @@ def _turned(walk: Walk, name: str) -> Node | None:
 
 
 def _enter(walk: Walk, region: Region) -> Quantized | None:
-    """Where the image enters the chip, pixels that are only moved and scaled are levels already."""
+    """Return pixels that are only moved and scaled as levels, if the image itself is the chip's input."""
     if walk.pixels is None or region.input != walk.model.input:
         return None
     entering = walk.known.encoder
@@ -96,7 +96,7 @@ def _enter(walk: Walk, region: Region) -> Quantized | None:
     if entering.region is not None:
         raise ModelError(
             region.output,
-            "the image would enter the chip both as it is and quantized "
+            "the image would be the chip's input both directly and quantized "
             f"({population.tensor or population.name!r}); quantize it once, before the branches",
             code="two-encoders",
             node=region.output,

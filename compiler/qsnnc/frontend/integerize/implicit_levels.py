@@ -1,8 +1,8 @@
-"""Levels where no quantizer makes any: sums of few levels take few values, and each of them is one.
+"""Materialise unquantized sums as levels: a sum of few levels takes few values, each of which becomes a level.
 
-A residual sum of 3 and 3 levels takes seven values, an average of four times 3 levels thirteen. Where what reads it cannot
-read its terms (`terms`), the sum becomes a layer of that many levels, whose thresholds lie one potential apart; so does a
-quantizer that never saturates, whose levels only the reachable potentials bound.
+A residual sum of two operands with levels 0 to 3 takes seven values, an average of four of them thirteen. If the operator
+that reads it cannot read its terms (`linear_terms`), the sum becomes a layer with that many levels and thresholds one
+potential apart. The same is done for a quantizer without saturation, whose levels are bounded by the reachable potentials.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.outcomes import ConstantActivation
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, on_a_grid
+from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, uniform_levels
 from qsnnc.frontend.quantizers.region import Region
 
-#: levels of a quantizer without a clip straight behind weights; more is taken for a quantizer that is missing
+#: most levels of a quantizer without a clip directly after weights; with more, a quantizer is considered missing
 MOST_OPEN = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The values that a region takes on all reachable potentials, and what the reference's may be off by."""
+    """The values of a region on all reachable potentials, and the error bound of the reference's values."""
 
     levels: Levels
-    slack: int  # float32 roundings of the largest value
+    slack: int  # error bound in float32 roundings of the largest value
 
 
 def materialise(walk: Walk, name: str) -> Quantized | None:
-    """Levels of a tensor that no quantizer closes; None where it takes too many values, or values on no grid."""
+    """Materialise a tensor without a quantizer; None if it takes too many values, or they are not equally spaced."""
     known = resolve(walk, name)
     if known is not None:
         return known
@@ -54,7 +54,7 @@ def materialise(walk: Walk, name: str) -> Quantized | None:
         except ConstantActivation:
             raise
         except ModelError:
-            found = None  # what stands against the network is that nothing was quantized
+            found = None  # the missing quantizer is reported instead
         walk.known.define_implicit(name, found)
     return walk.known.implicit[name]
 
@@ -65,15 +65,15 @@ def _materialised(walk: Walk, name: str) -> Quantized | None:
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
-        return _closed(walk, root, region)
-    before = _behind(walk, root, region.input)
+        return _absorbed(walk, root, region)
+    before = _moved_or_pooled(walk, root, region.input)
     if before is None or not region.nodes:
         return before
     return None if any(part.slack for part in before.parts) else requantized(walk, before, region)
 
 
-def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
-    """What an operator that moves values, or takes the largest, makes of levels."""
+def _moved_or_pooled(walk: Walk, state: object, name: str) -> Quantized | None:
+    """Materialise the input of a data movement or max pool and apply the operator to its levels."""
     if isinstance(state, Moved):
         before = materialise(walk, state.before)
         outputs = [entry for entry in state.node.outputs if entry]
@@ -92,7 +92,7 @@ def _behind(walk: Walk, state: object, name: str) -> Quantized | None:
 
 
 def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
-    """A max pool of levels, with the layers that it takes."""
+    """Apply a max pool to levels, adding its layers."""
     plain = per_channel.unscaled(tensor) if node.op != "ReduceMax" else None
     if plain is not None:
         return plain[1](largest(walk, node, plain[0], ""))
@@ -104,8 +104,8 @@ def largest(walk: Walk, node: Node, tensor: Quantized, end: str) -> Quantized:
     return found
 
 
-def _closed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
-    """A layer with a level for each value."""
+def _absorbed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None:
+    """Add a layer with one level for each value."""
     found = _values(root, region)
     if found is None:
         return None
@@ -139,18 +139,18 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     falling = np.asarray((ends[:, 0] > ends[:, 1]).any(axis=0)) if region.nodes else np.zeros(region.columns, bool)
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
-    levels = on_a_grid(region.output, values, falling)
+    levels = uniform_levels(region.output, values, falling)
     return Found(levels, slack) if levels.count <= MANY_LEVELS else None
 
 
 def _rounds(x: npt.NDArray[np.float32], y: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> bool:
-    """Whether values between the ends stand for several sums each: what rounds, and is no activation alone."""
+    """Return whether inner values correspond to several sums each, as with rounding but not a plain activation."""
     inside = (y > values[0]) & (y < values[-1])
     return len(values) <= MOST_OPEN and 2 * (len(values) - 2) <= len(np.unique(x[inside]))
 
 
 def _slack(root: Accumulator, region: Region, x: npt.NDArray[np.float32], y: npt.NDArray[np.float64]) -> int | None:
-    """Roundings of the largest value by which the reference's may differ from that of the exact sum."""
+    """Bound the error of the reference's values, in roundings of the largest value; None if there is no bound."""
     if root.exact.all():
         return 0
     exact = x.astype(np.float64)

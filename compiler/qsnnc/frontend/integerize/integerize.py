@@ -1,7 +1,8 @@
-"""ONNX graph to layer graph: a walk that knows, of every tensor, whether it is quantized, an accumulator, or the host's.
+"""Turn an ONNX graph into a layer graph, recording for every tensor whether it is quantized, an accumulator, or the host's.
 
-Elementwise operators are passed over until something reads their result. Then the whole region back to the last other
-operator is evaluated: if it takes finitely many values it is a quantizer, and the accumulator before it becomes a layer.
+Elementwise operators are skipped until another operator reads their result. Then the whole region back to the last
+non-elementwise operator is evaluated: if it takes finitely many values it is a quantizer, and the accumulator before it
+becomes a layer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
 from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
-from qsnnc.frontend.integerize.residual import join, meets
+from qsnnc.frontend.integerize.residual import add_branches, adds_branches
 from qsnnc.frontend.integerize.state import Encoder, Gathered, Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.thresholds import readout_of
@@ -42,14 +43,14 @@ def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) ->
     ----------
     model : Model
     rule : InputSpec
-        The pixel rule, which decides whether the encoder's sums are exact on uint8 images: they can be for ``"raw"``.
+        The pixel rule; the encoder's sums on uint8 images can be exact only for ``"raw"``.
     image_on_chip : bool
-        Whether the image itself enters the chip, so that the first linear operator is a layer on it.
+        Whether the image itself is the chip's input, so that the first linear operator is a layer on the chip.
 
     Raises
     ------
     ModelError
-        Names the node that cannot be compiled and what to do.
+        A node cannot be compiled; the message names it and says what to do.
     """
     walk = Walk.of(model, Pixels(model, rule) if image_on_chip else None)
     run(walk)
@@ -74,7 +75,7 @@ def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) ->
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:
-    """The host's part before the chip as ONNX, and whether its sums are exact."""
+    """Return the encoder as ONNX, and whether its sums are exact."""
     if encoder.region is None:
         assert walk.pixels is not None
         return encoder_of_pixels(walk.pixels.rule), True
@@ -84,7 +85,7 @@ def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, boo
 
 
 def run(walk: Walk) -> None:
-    """Visit every node, in order; raise what stands against any of them, all at once."""
+    """Visit every node in order; raise all their errors at once."""
     problems = Problems(visit)
     for node in walk.model.nodes:
         problems.visit(walk, node)
@@ -92,11 +93,11 @@ def run(walk: Walk) -> None:
 
 
 def visit(walk: Walk, node: Node) -> None:
-    """Advance over one node."""
+    """Process one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
-    if node.op in JOINS and meets(walk, node, data):
+    if node.op in JOINS and adds_branches(walk, node, data):
         if not walk.analysis.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
-            walk.known.define(node.outputs[0], join(walk, node, data))
+            walk.known.define(node.outputs[0], add_branches(walk, node, data))
         return
     if node.op in ELEMENTWISE:
         if all(name in walk.known.host for name in data):
@@ -115,7 +116,7 @@ def visit(walk: Walk, node: Node) -> None:
 
 
 def _resolved(walk: Walk, node: Node, name: str) -> Quantized | None:
-    """Like `resolve`; None for values on no grid, where a quantizer that comes later can be moved before the operator."""
+    """Resolve a tensor; None if its values are not equally spaced but a later quantizer can be moved before the node."""
     try:
         return resolve(walk, name)
     except (UnevenLevels, TooManyLevels):
@@ -126,7 +127,7 @@ def _resolved(walk: Walk, node: Node, name: str) -> Quantized | None:
 
 
 def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
-    """Everything that it reads is quantized."""
+    """Process a node whose inputs are all quantized."""
     model, out = walk.model, node.outputs[0]
     if node.op in RELABEL:
         given: list[Quantized | None] = list(tensors)
@@ -145,7 +146,7 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
 
 
 def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
-    """What a linear operator makes of a sum of levels."""
+    """Apply a linear operator to a sum of levels."""
     name = walk.namer.layer(node)
     if node.op == "Conv":
         return convolution(walk.model, node, terms, name)
@@ -157,7 +158,7 @@ def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
 
 
 def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
-    """No quantizer stands before it: it reads the terms of a sum, or a level for each value that there is."""
+    """Process a node that reads an unquantized tensor: by the terms of a sum, or by materialising it."""
     terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
     if terms is not None and _on_terms(walk, node, terms):
         return
@@ -168,7 +169,7 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
 
 
 def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
-    """Whether a linear operator can read the terms of a sum."""
+    """Apply a linear operator to the terms of a sum; return whether that is possible."""
     flat = node.op in ("Gemm", "MatMul") and len(terms.shape) == 1
     if flat or node.op in MAXIMUM:
         return False
@@ -180,7 +181,7 @@ def _on_terms(walk: Walk, node: Node, terms: Terms) -> bool:
 
 
 def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
-    """What can be moved behind a quantizer that is still to come, or merged with the linear operator before it."""
+    """Defer a node until its quantizer is found, or merge it with the linear operator before; return whether possible."""
     out = node.outputs[0]
     last = all(walk.analysis.leads_out(name) for name in node.outputs if name)
     if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
@@ -191,7 +192,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         return False
     elif node.op == "Concat":
         walk.known.define(out, Gathered(node))
-    elif node.op in RELABEL and data[0] in walk.known.steps and _turning_moved(walk, node, walk.known.steps[data[0]]):
+    elif node.op in RELABEL and data[0] in walk.known.steps and _move_steps(walk, node, walk.known.steps[data[0]]):
         pass
     elif node.op in RELABEL:
         for name in filter(None, node.outputs):
@@ -203,8 +204,8 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     return True
 
 
-def _turning_moved(walk: Walk, node: Node, terms: Terms) -> bool:
-    """Steps up and steps down, moved alike; whether they can be."""
+def _move_steps(walk: Walk, node: Node, terms: Terms) -> bool:
+    """Move both tensors of a nonmonotonic activation in the same way; return whether that is possible."""
     for name in (name for name in node.outputs if name):
         moved = moved_terms(walk.model, node, terms, name)
         if moved is None:
@@ -214,7 +215,7 @@ def _turning_moved(walk: Walk, node: Node, terms: Terms) -> bool:
 
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
-    """Sums of one scale that a tensor holds as they are, unchanged by any operator, and where each stands."""
+    """Return sums of one scale that a tensor holds unchanged, and their layout; None if there are none."""
     known = walk.known.get(name)
     if isinstance(known, Accumulator):
         return (known, known.layout) if np.unique(known.scale).size == 1 else None
@@ -228,12 +229,12 @@ class _Readout:
     """The potentials that the output is computed from."""
 
     sums: Accumulator
-    tensor: str  # that they stand for
-    model: Model  # which has that tensor
+    tensor: str  # the ONNX tensor that they give
+    model: Model  # the model that has this tensor
 
 
 def _read_out(walk: Walk) -> _Readout:
-    """Find the one linear layer, or the several side by side, that the host computes the output from."""
+    """Find the linear layer, or the output heads, from which the host computes the output."""
     model = walk.model
     root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
     if walk.known.encoder is None:
@@ -250,7 +251,7 @@ def _read_out(walk: Walk) -> _Readout:
     raise ModelError(
         model.output,
         f"the output is computed from {len(several)} tensors "
-        f"({', '.join(repr(name) for name in several[:4])}), not from one linear "
+        f"({', '.join(repr(name) for name in several[:4])}) instead of one linear "
         "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
         code="readout-unclear",
         node=model.output,
@@ -259,7 +260,7 @@ def _read_out(walk: Walk) -> _Readout:
 
 
 def _head(walk: Walk, name: str) -> Accumulator | None:
-    """The potentials that a tensor stands for."""
+    """Return the potentials that give a tensor; None if there are none."""
     known = walk.known.get(name)
     if isinstance(known, Quantized) and name in walk.analysis.producer:
         return add.read_levels(walk.analysis.producer[name], known, walk.namer.text("levels"))
@@ -267,13 +268,13 @@ def _head(walk: Walk, name: str) -> Accumulator | None:
 
 
 def _frontier(walk: Walk) -> str:
-    """The one tensor of ours that the host computes the output from; '' where there is none or several."""
+    """Return the one chip tensor from which the host computes the output; '' if there is none or several."""
     roots = _frontier_of(walk)
     return roots.pop() if len(roots) == 1 else ""
 
 
 def _frontier_of(walk: Walk) -> set[str]:
-    """Tensors of ours, and inputs, that the output is computed from."""
+    """Return the chip tensors and inputs from which the output is computed."""
     needed: set[str] = set()
     pending = [walk.model.output]
     roots: set[str] = set()
@@ -290,7 +291,7 @@ def _frontier_of(walk: Walk) -> set[str]:
 
 
 def _used(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Layers that something reads, the read-out first of all."""
+    """Drop layers that nothing reads; the readout counts as read."""
     wanted = {layers[-1].name}
     kept = []
     for layer in reversed(layers):

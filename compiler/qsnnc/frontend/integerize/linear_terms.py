@@ -1,7 +1,7 @@
-"""Sums of levels that no quantizer closes: a residual sum, an average. What reads one reads its terms instead.
+"""Apply linear operators to the terms of unquantized sums (residual additions, average pools).
 
-w (a + b) = w a + w b: a convolution on a residual sum is one connection from each operand, and one on an average pool is a
-larger kernel with a longer stride. No neuron is spent, and no level is lost.
+By linearity, w (a + b) = w a + w b: a convolution on a residual sum is one connection from each operand, and one on an
+average pool has a larger kernel and a longer stride. The sum itself needs no neurons.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
 
-#: terms of one sum: a global average over 16 x 16 positions
+#: most terms of one sum: a global average over 16 x 16 positions
 MOST_TERMS = 256
 
 
 def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | None]) -> Terms | None:
-    """The levels whose sum a tensor is; None where it is none, or one of too many terms."""
+    """Return the tensors of levels whose sum a tensor is; None if it is not such a sum, or has too many terms."""
     known = resolve(walk, name)
     if known is not None:
         return Terms.of(known)
@@ -57,16 +57,16 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
 
 
 def _added(operands: list[Terms], turns: tuple[int, ...]) -> Terms | None:
-    """Terms of a sum; its operands all have its shape."""
+    """Return the terms of a sum, whose operands all have its shape; None if there are too many."""
     tensors = tuple(tensor for operand in operands for tensor in operand.tensors)
     if len(tensors) > MOST_TERMS or len({tensor.index.shape for tensor in tensors}) > 1:
         return None
-    turned = tuple(turn * sign for operand, turn in zip(operands, turns, strict=True) for sign in operand.signs)
-    return Terms(tensors, turned, sum(operand.roundings for operand in operands) + len(operands))
+    all_signs = tuple(turn * sign for operand, turn in zip(operands, turns, strict=True) for sign in operand.signs)
+    return Terms(tensors, all_signs, sum(operand.roundings for operand in operands) + len(operands))
 
 
 def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | None:
-    """Each term moves alike; a padding that is not zero would be added as often as there are terms."""
+    """Move each term; None for padding other than zero, which would be added once per term."""
     try:
         moved = [move(model, node, [tensor]) for tensor in terms.tensors]
     except ModelError:
@@ -79,7 +79,7 @@ def moved_terms(model: Model, node: Node, terms: Terms, output: str) -> Terms | 
 
 
 def _gathered(model: Model, node: Node, operands: dict[str, Terms]) -> Terms | None:
-    """The first terms side by side, then the second, zero where an operand has no more; those that are subtracted last."""
+    """Concatenate sums term by term, with zeros for an operand that has fewer terms; subtracted terms come last."""
     names = [name for name in node.inputs if name not in model.constants]
     if any(name not in operands for name in names):
         return None
@@ -91,7 +91,7 @@ def _gathered(model: Model, node: Node, operands: dict[str, Terms]) -> Terms | N
         for number in range(max(map(len, mine.values()))):
             row: list[Quantized | None] = []
             for name in node.inputs:
-                if name not in operands:  # a constant stands once
+                if name not in operands:  # a constant is in the first term only
                     row.append(None if number == 0 and turn > 0 else _zeros(model.constants[name].shape[1:]))
                 else:
                     row.append(mine[name][number] if number < len(mine[name]) else _zeros(operands[name].shape))
@@ -105,7 +105,7 @@ def _zeros(shape: tuple[int, ...]) -> Quantized:
 
 
 def _averaged(model: Model, node: Node, terms: Terms) -> Terms | None:
-    """A term for each tap of the window: the tensor, shifted, in steps of the stride."""
+    """Return one term per tap of an average pool's window: the tensor, shifted, at the pool's stride."""
     tensors: list[Quantized] = []
     for tensor in terms.tensors:
         pool = Pool(model, node, tensor)
@@ -120,5 +120,5 @@ def _averaged(model: Model, node: Node, terms: Terms) -> Terms | None:
             shown = np.where(tap >= 0, flat[:, tap], -len(fixed))
             tensors.append(Quantized(parts, shown.reshape(-1)[pool.layout], fixed))
     count = len(tensors) // len(terms.tensors)
-    turned = tuple(sign for sign in terms.signs for _ in range(count))
-    return Terms(tuple(tensors), turned, terms.roundings + count + 2)
+    all_signs = tuple(sign for sign in terms.signs for _ in range(count))
+    return Terms(tuple(tensors), all_signs, terms.roundings + count + 2)

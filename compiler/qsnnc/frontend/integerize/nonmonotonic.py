@@ -1,8 +1,8 @@
-"""Activations that rise and fall, SiLU, GELU and HardSwish: two layers on the same sums, whose difference is the level.
+"""Turn nonmonotonic activations (SiLU, GELU, HardSwish) into two layers on the same sums, whose difference is the level.
 
-No threshold stands for a level that is left and reached again. But every step of the activation is one: a neuron of the
-first layer for each step up, one of the second for each step down, and level = steps up - steps down. What reads the
-activation reads both layers, the second with its weights negated. All reachable sums are looked at, so nothing is missed.
+One threshold per level is not enough for an activation that reaches a level twice. Instead, each step up is a neuron of the
+first layer, each step down one of the second, and level = steps up - steps down. Readers of the activation read both
+layers, the second with negated weights. All reachable sums are evaluated, so no step is missed.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
-from qsnnc.frontend.layers.thresholds import error_of, fires, turned
+from qsnnc.frontend.layers.thresholds import error_of, fires, with_negated
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.levels import Levels, find_levels, on_a_grid
+from qsnnc.frontend.quantizers.levels import Levels, find_levels, uniform_levels
 from qsnnc.frontend.quantizers.region import Float, Region
 from qsnnc.ir.layers import Int, Layer, Uncertain
 
-#: potentials, of all channels together, that an activation is evaluated on
+#: most potentials, over all channels, on which an activation is evaluated
 MOST_POTENTIALS = 1 << 27
-#: the same at a time
+#: number of potentials evaluated at a time
 AT_ONCE = 1 << 21
-#: steps down, for each level: more are noise
+#: most steps down per level; more are rounding noise
 MOST_FALLS = 4
-#: a potential beyond all that are reached
+#: a potential that is never reached
 NOWHERE = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Steps:
-    """An activation over every reachable potential: where its level changes, and where rounding could change it."""
+    """The steps of an activation over all reachable potentials, and the potentials at which rounding could change it."""
 
     base: Int  # (rows, columns): the level at the smallest potential
     at: Int  # (steps, 3): row, column and potential, ascending
-    size: Int  # (steps,): by how many levels
-    open: Int  # (n, 3): row, column and potential
+    size: Int  # (steps,): change in levels
+    open: Int  # (n, 3): row, column and potential that rounding could change
 
 
 def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelError, values: F64 | None = None) -> Terms:
-    """The steps of an activation as levels of two layers; of one where no reachable sum lies where it falls.
+    """Turn an activation into the levels of two layers; of one if it does not decrease on any reachable sum.
 
-    ``values`` are what the potentials 0, 1, 2 and so on stand for, to the last bit, where the sums are levels that are read.
+    ``values`` are the exact values of potentials 0, 1, 2 and so on, if the sums are levels that are read.
 
     Raises
     ------
     ModelError
-        The refusal, where there is too much to look at, or nothing to be gained.
+        ``refusal``, if there are too many potentials or steps.
     """
     seen = None if region.moves else columns_of(root, region.axes)
     levels = _levels(region, values) if seen else None
     if seen is None or levels is None:
         raise refusal
-    root = turned(root, _falls(root, region, seen))
+    root = with_negated(root, _falls(root, region, seen))
     columns = seen.of(root)
     steps = _steps(columns, region, levels, values)
     if steps is None:
@@ -87,23 +87,23 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
 
 
 def _term(layer: Layer, off: float) -> Part:
-    """One of two whose difference is the value; ``off`` is what that may be off their grid."""
+    """Return one of the two terms of a value; ``off`` is the error bound of the value."""
     said = np.asarray(layer.scale * np.arange(layer.levels + 1) + layer.scale * layer.zero_point, np.float64)
     slack = int(np.ceil(off / (UNIT_ROUNDOFF * float(np.abs(said).max()))))
     return Part(layer, layer.scale, layer.zero_point, said, slack)
 
 
 def few_enough(root: Accumulator) -> bool:
-    """Whether an activation of sums can be evaluated on all of their potentials."""
+    """Return whether there are few enough potentials to evaluate an activation on all of them."""
     return _potentials(root) <= MOST_POTENTIALS
 
 
 def too_many(end: str, root: Accumulator) -> ModelError:
-    """What to raise where it cannot."""
+    """Return the error for an activation with too many potentials."""
     count = _potentials(root)
     return NotMonotone(
         end,
-        f"rises and falls again over {count:,} potentials; at most {MOST_POTENTIALS:,} are looked at one by one: put a "
+        f"rises and falls over {count:,} potentials; a nonmonotonic activation may have at most {MOST_POTENTIALS:,}: put a "
         "quantizer between the weights and the activation, or use a ReLU",
         node=end,
         found=count,
@@ -116,7 +116,7 @@ def _potentials(root: Accumulator) -> int:
 
 
 def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.bool_]:
-    """Channels that are lower at the end of their reach than at its beginning."""
+    """Return the channels whose activation is lower at the largest potential than at the smallest."""
     columns = seen.of(root)
     rows, count = columns.scale.shape
     ends = columns.value(columns.reach).transpose(0, 2, 1).reshape(-1, count)
@@ -127,15 +127,15 @@ def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.b
 
 
 def _levels(region: Region, values: F64 | None) -> Levels | None:
-    """The values of an activation over the real line, or over those that its root has."""
+    """Find the levels of an activation over the real line, or over the given values of its input."""
     if values is None:
         return find_levels(region, turning=True)
     made = region.function()(np.repeat(values[:, None], region.columns, axis=1).astype(np.float32))
-    return on_a_grid(region.output, np.unique(made), np.zeros(0, bool))
+    return uniform_levels(region.output, np.unique(made), np.zeros(0, bool))
 
 
 def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | None) -> _Steps | None:
-    """Evaluate every potential; None where a value is none of the levels."""
+    """Evaluate every potential; None if a value is not a level."""
     f, low, high = region.function(), columns.reach[..., :1], columns.reach[..., 1:]
     (rows, count), points = low.shape[:2], int((high - low).max()) + 1
     size = max(1, AT_ONCE // (rows * count))
@@ -159,20 +159,20 @@ def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | N
         by.append(change[change != 0])
         if unsure is not None:
             open_.append(_where(unsure.reshape(x.shape), potential))
-        elif values is None:  # nothing is known of an operator's rounding: as with all others, every step is uncertain
+        elif values is None:  # an operator has no interval rule: every step is uncertain
             open_ += [at[-1], at[-1] - np.array([0, 0, 1])]
     none = np.zeros((0, 3), np.int64)
     return _Steps(base, np.concatenate(at), np.concatenate(by), np.concatenate([none, *open_]))
 
 
 def _where(chosen: npt.NDArray[np.bool_], potential: Int) -> Int:
-    """Row, column and potential of chosen ones among (points, rows, columns)."""
+    """Return row, column and potential of the chosen ones among (points, rows, columns)."""
     point, row, column = np.nonzero(chosen)
     return np.stack([row, column, potential[point, row, column]], axis=1)
 
 
 def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level: Int) -> npt.NDArray[np.bool_] | None:
-    """Whether rounding of sums (points, columns) could make each another level; None where an operator is not known."""
+    """Return whether rounding of sums (points, columns) could change each level; None without an interval rule."""
     real = x.astype(np.float64)
     slack = error_of(columns) + np.where(columns.exact, 0.0, np.spacing(np.abs(x)).astype(np.float64))
     bounds = propagate(region, (real - slack, real + slack))
@@ -183,7 +183,7 @@ def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level:
 
 
 def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: int = 0) -> Int:
-    """Thresholds (rows, columns, levels): always for the base, then a potential for each step, never for the rest."""
+    """Return thresholds (rows, columns, levels): always reached for the base, one per step, the rest never reached."""
     count = base.copy()
     np.add.at(count, (steps.at[:, 0], steps.at[:, 1]), size)
     limits = np.repeat(columns.reach[..., 1:] + 1, max(least, int(count.max())), axis=2)
@@ -197,7 +197,7 @@ def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: in
 def _uncertain(
     columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]
 ) -> tuple[tuple[Uncertain, ...], tuple[Uncertain, ...]]:
-    """Each open potential, as an uncertainty of the thresholds that are nearest to it."""
+    """Return each potential that rounding could change, as an uncertainty of the thresholds nearest to it."""
     found: tuple[list[Uncertain], list[Uncertain]] = ([], [])
     error = error_of(columns) / np.abs(columns.scale)
     for k, c in np.unique(steps.open[:, :2], axis=0).tolist():
@@ -207,7 +207,7 @@ def _uncertain(
         above = np.append(edges, NOWHERE)[after] - 1 - p
         below = p - np.append(-NOWHERE, edges)[after]
         nearest = np.minimum(above, below)
-        far = np.full(len(edges), -1)  # of the potentials that are nearest to an edge, the farthest
+        far = np.full(len(edges), -1)  # the farthest of the potentials that are nearest to an edge
         for at, distance in ((after, above), (after - 1, below)):
             hit = distance == nearest
             np.maximum.at(far, at[hit], nearest[hit])

@@ -1,8 +1,8 @@
-"""Activations with a per-channel scale: one population, shown at as many scales as its channels have.
+"""Support activations with a per-channel scale: one population whose channels have different scales.
 
-The levels are the same thermometer codes whatever they stand for; only who reads them needs to know the scale. A depthwise
-convolution, a pool, an elementwise operator or a sum of two tensors with the same scales reads each channel apart, and is
-exact; what brings channels together needs scales whose ratios are fractions of small integers.
+The thermometer code of a level does not depend on the scale; only the operator that reads it needs the scale. A depthwise
+convolution, a pool, an elementwise operator or a sum of two tensors with the same scales reads each channel separately, and
+is exact. An operator that mixes channels needs scales whose ratios are fractions of small integers.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized
 from qsnnc.frontend.model.model import Node
-from qsnnc.frontend.quantizers.levels import ChannelScales, zero_of
+from qsnnc.frontend.quantizers.levels import ChannelScales, zero_point_of
 from qsnnc.frontend.quantizers.region import Region
 
 
-def apart(
-    walk: Walk, region: Region, error: ChannelScales, close: Callable[[Walk, Region], Quantized | None]
+def absorb_per_channel(
+    walk: Walk, region: Region, error: ChannelScales, absorb: Callable[[Walk, Region], Quantized | None]
 ) -> Quantized | None:
-    """Close a region whose quantizer has a per-channel scale.
+    """Absorb a region whose quantizer has a per-channel scale.
 
     Parameters
     ----------
     error : ChannelScales
-        What stands against it otherwise.
-    close : callable
-        Turns a region of one scale into a layer.
+        Raised if that is not possible.
+    absorb : callable
+        Turns a region with one scale into a layer.
     """
     shape = walk.model.shapes.get(region.input, ())
     alike = walk.model.shapes.get(region.output, shape) == shape
@@ -38,7 +38,7 @@ def apart(
     (axis,) = region.axes
     steps = np.array([np.ptp(value) / max(1, len(value) - 1) or 1.0 for value in error.values])
     lows = np.array([value[0] for value in error.values])
-    found = close(walk, _unscaled(region, steps, lows))
+    found = absorb(walk, _unscaled(region, steps, lows))
     if found is None or len(found.parts) != 1 or (found.index < 0).any():
         raise error
     (part,) = found.parts
@@ -50,7 +50,7 @@ def apart(
 
 
 def _unscaled(region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  # type: ignore[type-arg]
-    """The region with its scales taken off: the values of each channel are 0, 1, 2 and so on."""
+    """Append the inverse scales to a region: the values of each channel become 0, 1, 2 and so on."""
     from onnx import helper
 
     shape = region.model.shapes[region.input]
@@ -74,15 +74,15 @@ def _unscaled(region: Region, steps: np.ndarray, lows: np.ndarray) -> Region:  #
 
 
 def _shown(part: Part, step: float, low: float, error: ChannelScales) -> Part:
-    """The population at one of the scales, with the very floats of a channel that has it."""
+    """Return the population at one of the scales, with the exact floats of a channel of that scale."""
     count = part.population.levels + 1
     said = np.asarray(np.float32(step) * np.arange(count) + np.float32(low), np.float64)
     values = next((v for v in error.values if len(v) == count and v[0] == low and np.ptp(v) / (count - 1) == step), said)
-    return replace(part, scale=step, zero_point=zero_of(values, step), values=values)
+    return replace(part, scale=step, zero_point=zero_point_of(values, step), values=values)
 
 
 def unscaled(tensor: Quantized) -> tuple[Quantized, Callable[[Quantized], Quantized]] | None:
-    """A tensor without its channels' scales, and what gives them back; None where they are not one population's."""
+    """Return a tensor without per-channel scales, and a function that restores them; None if it has several populations."""
     names = {(part.population.name, len(part.values)) for part in tensor.parts}
     if len(names) != 1 or len(tensor.parts) < 2 or (tensor.index < 0).any():
         return None

@@ -1,8 +1,8 @@
-"""Every problem of a model at once: behind a node that cannot be compiled the walk goes on with a stand-in.
+"""Collect all problems of a model: after a node that cannot be compiled, continue with a placeholder.
 
-Root causes only. A node whose sums cannot be had gets an accumulator of the right shape that no one will ever execute, so
-that the quantizer behind it, and with it all that follows, is still looked at as if the node were in order. A node that
-reads a stand-in with no quantizer between can say nothing of its own: it becomes one as well, and is not reported.
+Only root causes are reported. A node that fails gets an accumulator of the right shape that is never executed, so that the
+quantizer after it, and all that follows, is still checked. A node that reads a placeholder with no quantizer in between
+becomes a placeholder as well, and is not reported.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 
 
 class Problems:
-    """The problems of one walk, and the tensors that they leave unknown."""
+    """The problems of one walk, and the tensors that are unknown because of them."""
 
     def __init__(self, visit: Callable[[Walk, Node], None]) -> None:
         self._visit = visit
         self.found: list[ModelError] = []
-        self._unknown: set[str] = set()  # not even a stand-in is possible
+        self._unknown: set[str] = set()  # not even a placeholder is possible
         self._stand_ins: set[str] = set()
 
     def visit(self, walk: Walk, node: Node) -> None:
-        """Advance a walk over a node, recording what stands against it."""
+        """Process a node, recording its errors."""
         if self._unknown.intersection(node.inputs):
             self._unknown.update(node.outputs)
             self._record_weights(walk, node)
@@ -53,14 +53,14 @@ class Problems:
             raise together(self.found)
 
     def _record(self, error: ModelError) -> None:
-        if all(str(error) != str(known) for known in self.found):  # two branches may read one bad tensor
+        if all(str(error) != str(known) for known in self.found):  # two branches may read the same bad tensor
             self.found.append(error)
 
     def _record_weights(self, walk: Walk, node: Node) -> None:
-        """What a node's own weights are does not depend on what it reads."""
+        """Record the errors of a node's own weights, which do not depend on its input."""
         weights = walk.model.constants.get(node.inputs[1]) if node.op in WEIGHTED and len(node.inputs) > 1 else None
         if weights is None or weights.ndim < 2 or not weights.size or node.op == "ConvTranspose":
-            return  # of a transposed convolution the outputs are an axis within each group: it says so itself
+            return  # the outputs of a transposed convolution are on another axis
         if node.op == "MatMul" or (node.op == "Gemm" and not node.attributes.get("transB", 0)):
             weights = np.swapaxes(weights, -1, -2).reshape(-1, weights.shape[-2])
         name = walk.namer.peek(node)
@@ -83,7 +83,7 @@ class Problems:
 
 
 def _accumulator(node: Node, name: str, shape: tuple[int, int, int], tensor: tuple[int, ...]) -> Accumulator:
-    """Sums of nothing: potentials 0 and 1, each its own value."""
+    """Return a placeholder accumulator with potentials 0 and 1."""
     channels = shape[0]
     return Accumulator(
         name=name,

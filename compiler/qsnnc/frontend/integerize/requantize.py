@@ -1,4 +1,4 @@
-"""Elementwise operators on levels: a shift and scale of all, or a second quantizer, which becomes thresholds anew."""
+"""Apply elementwise operators to levels: a common shift and scale, or a second quantizer, which becomes a layer."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import read_levels
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, whole
 from qsnnc.frontend.model.outcomes import NotMonotone
-from qsnnc.frontend.quantizers.levels import Levels, on_a_grid, zero_of
+from qsnnc.frontend.quantizers.levels import Levels, uniform_levels, zero_point_of
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Layer, Uncertain
 
 
 def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
-    """What elementwise operators make of levels; constants where they make but one value of all of them.
+    """Apply elementwise operators to levels; the result is constant if they map all levels to one value.
 
-    ``internal`` says that the region ends in a tensor that does not lie as this one.
+    ``internal`` means that the output of the region is ordered differently from this tensor.
 
     Raises
     ------
     ModelError
-        What they make of them is on no grid, not monotone, or differs by position.
+        The result is not equally spaced, not monotone, or differs by position.
     """
     f = region.function()
     columns = region.columns
@@ -44,10 +44,10 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
         for start, part, table in zip(tensor.starts[:-1], tensor.parts, tables, strict=True)
     ]
     seen = np.unique(np.concatenate([table[:, used].reshape(-1) for table, used in functions]))
-    if len(seen) < 2:  # the levels that became constants are kept, for what reads nothing else
+    if len(seen) < 2:  # keep the levels that became constants, for operators that read nothing else
         fixed = np.append(fixed, seen)
         return replace(tensor, index=np.where(index < 0, index, -len(fixed)), fixed=fixed)
-    levels = on_a_grid(region.output, seen, np.zeros(0, bool))
+    levels = uniform_levels(region.output, seen, np.zeros(0, bool))
     parts = []
     own = tensor.canonical and not internal
     for part, (table, _) in zip(tensor.parts, functions, strict=True):
@@ -61,13 +61,13 @@ def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool
 
 
 def _columns(region: Region, shape: tuple[int, ...]) -> Int:
-    """Which of the region's functions each element of the tensor goes through."""
+    """Return the index of the region's function for each element of the tensor."""
     sizes = [size if axis in region.axes else 1 for axis, size in enumerate(shape, start=1)]
     return np.broadcast_to(np.arange(int(np.prod(sizes))).reshape(sizes), shape)
 
 
 def _affine(part: Part, table: F64) -> Part | None:
-    """The part, shifted and scaled, where that is all that happens, to all channels alike."""
+    """Return the part shifted and scaled, if the table does no more and is the same for all channels; None otherwise."""
     if np.ptp(table, axis=1).max() > 0:
         return None
     values = table[:, 0]
@@ -75,13 +75,13 @@ def _affine(part: Part, table: F64) -> Part | None:
     scale = float((values[-1] - values[0]) / levels)
     if scale <= 0 or np.abs(np.diff(values) - scale).max() > 1e-6 * scale * levels:
         return None
-    return replace(part, scale=scale, zero_point=zero_of(values, scale), values=values)
+    return replace(part, scale=scale, zero_point=zero_point_of(values, scale), values=values)
 
 
 def _by_channel(
     tensor: Quantized, start: int, part: Part, table: F64, column: Int, region: Region
 ) -> tuple[F64, npt.NDArray[np.bool_]]:
-    """New values (levels + 1, channels of the population) of a part, and which channels the tensor shows."""
+    """Return the new values (levels + 1, channels of the population) of a part, and which channels are in the tensor."""
     population = part.population
     mine = (tensor.index >= start) & (tensor.index < start + population.features)
     area = population.shape[1] * population.shape[2]
@@ -92,8 +92,8 @@ def _by_channel(
         if used[channel] and (values[:, channel] != table[:, at]).any():
             raise ModelError(
                 region.output,
-                f"treats levels of channel {channel} of {population.name} differently from place to place; quantize once, "
-                "or treat a channel alike everywhere",
+                f"applies different functions to the levels of channel {channel} of {population.name} at different "
+                "positions; quantize once, or use one function per channel",
                 code="requantized",
                 node=region.output,
             )
@@ -102,19 +102,19 @@ def _by_channel(
     if ((moves > 0).any(axis=0) & (moves < 0).any(axis=0)).any():
         raise NotMonotone(
             region.output,
-            "rises and falls again over the levels before it: only monotone functions can become thresholds",
+            "rises and falls over the levels before it; only monotone functions can become thresholds: replace it by a ReLU",
             node=region.output,
         )
     return values, used
 
 
 def _firsts(table: F64, levels: Levels) -> Int:
-    """How many rows of each column, which rises, lie below each decision: (columns, levels)."""
+    """Count the rows of each increasing column below each decision: (columns, levels)."""
     return np.stack([np.searchsorted(column, levels.cuts, side="right") for column in table.T])
 
 
 def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None:
-    """The same potentials with other thresholds; None where a map falls, or the potentials are no layer's own."""
+    """Return the layer with new thresholds on the same potentials; None if a map decreases or there is no such layer."""
     source = part.population
     if not isinstance(source, Layer) or any(link.level_wise for link in source.connections):
         return None
@@ -144,14 +144,14 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
 
 
 def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Layer:
-    """A layer of its own that reads the levels and fires at the second quantizer's."""
+    """Build a new layer that reads the levels and has those of the second quantizer."""
     source = part.population
     node = walk.model.nodes[0]
     sums = read_levels(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
     falls = (np.diff(table, axis=0) < 0).any(axis=0)
     (link,) = sums.connections
     sign = np.where(falls, -1, 1)
-    rows = np.where(falls, table[::-1], table)  # by potential: the level, or the level less all of them
+    rows = np.where(falls, table[::-1], table)  # by potential: the level, or the level minus the highest
     first = _firsts(rows, levels)
     low = np.where(falls, -source.levels, 0)
     return Layer(

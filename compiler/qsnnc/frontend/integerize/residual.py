@@ -1,4 +1,4 @@
-"""Branches that meet in an Add, Sub or Sum: when a sum joins them, and what it makes of each operand."""
+"""Add branches with Add, Sub or Sum: decide when a node does, and find the levels or sums of each operand."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from qsnnc.frontend.quantizers.levels import FAR, MANY
 from qsnnc.frontend.quantizers.region import Region
 
 
-def meets(walk: Walk, node: Node, data: list[str]) -> bool:
-    """Whether a sum joins branches instead of being elementwise on one."""
+def adds_branches(walk: Walk, node: Node, data: list[str]) -> bool:
+    """Return whether a node adds branches, rather than being part of an elementwise region with one input."""
     if len(data) < 2 or all(name in walk.known.host for name in data):
         return False
     regions = [walk.analysis.region(name) for name in data]
     roots = {region.input if region else None for region in regions}
     if len(roots) > 1 or None in roots or all(isinstance(walk.known.get(name), Quantized) for name in data):
         return True
-    return _turns(walk, node) and all(walk.analysis.quantizes(name) for name in data)
+    return _adds_opposites(walk, node) and all(walk.analysis.quantizes(name) for name in data)
 
 
-def _turns(walk: Walk, node: Node) -> bool:
-    """Whether a sum of quantizers on one root is no activation itself: levels and their opposites, say."""
+def _adds_opposites(walk: Walk, node: Node) -> bool:
+    """Return whether a sum of quantizers on one input is not an activation itself, for example levels minus levels."""
     region = walk.analysis.region(node.outputs[0])
     if region is None or region.columns > MANY:
         return False
@@ -49,12 +49,12 @@ def _turns(walk: Walk, node: Node) -> bool:
     return False
 
 
-def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
-    """Branches of levels, of sums or of both."""
+def add_branches(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
+    """Add branches of levels, of sums or of both."""
     if len(data) != sum(1 for name in node.inputs if name):
         raise ModelError(
             node.name,
-            f"{node.op} of branches and constants at once; add the constants apart",
+            f"{node.op} of branches and constants in one node is not supported; add the constants in a node of their own",
             code="model-operator",
             node=node.name,
         )
@@ -62,10 +62,10 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
     found, signs = _operands(walk, data, add.signs(node, len(data)))
     levels = [operand for operand in found if isinstance(operand, Quantized)]
     if len(levels) == len(found):
-        return _join_levels(walk, node, levels, name, signs)
+        return _add_levels(walk, node, levels, name, signs)
     if any(operand is None for operand in found):
         raise why_not(walk, node, data)
-    scaled = iter(_alike([operand for operand in found if isinstance(operand, add.Scaled)]))
+    scaled = iter(_with_one_layout([operand for operand in found if isinstance(operand, add.Scaled)]))
     found = [next(scaled) if isinstance(operand, add.Scaled) else operand for operand in found]
     like = next(operand.sums for operand in found if isinstance(operand, add.Scaled))
     if any(operand.index.shape != like.layout.shape for operand in levels):
@@ -79,9 +79,9 @@ def join(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
     return add.add_sums(node, operands, signs, name)
 
 
-def _alike(operands: list[add.Scaled]) -> list[add.Scaled]:
-    """Operands that lie alike: written out feature by feature, where they do not; as they are where that takes too much."""
-    if all(add.lie_alike(operand.sums, operands[0].sums) for operand in operands):
+def _with_one_layout(operands: list[add.Scaled]) -> list[add.Scaled]:
+    """Return operands with one layout: feature by feature if theirs differ; unchanged if that needs too many weights."""
+    if all(add.same_layout(operand.sums, operands[0].sums) for operand in operands):
         return operands
     written = []
     for operand in operands:
@@ -96,7 +96,7 @@ def _alike(operands: list[add.Scaled]) -> list[add.Scaled]:
 def _operands(
     walk: Walk, data: list[str], signs: tuple[int, ...]
 ) -> tuple[list[Quantized | add.Scaled | None], tuple[int, ...]]:
-    """Find each operand and its sign; an activation that rises and falls is two: its steps up and its steps down."""
+    """Find each operand and its sign; a nonmonotonic activation is two operands: its steps up and its steps down."""
     found: list[Quantized | add.Scaled | None] = []
     turns: list[int] = []
     for name, sign in zip(data, signs, strict=True):
@@ -108,12 +108,12 @@ def _operands(
 
 
 def _operand(walk: Walk, name: str) -> Quantized | add.Scaled | None:
-    """An operand's levels, or its sums, or a level for each of its values where it is neither, as the largest of sums."""
+    """Return an operand's levels or its sums; otherwise materialise it, as for a max pool of sums."""
     return resolve(walk, name) or _scaled_sums(walk, name) or materialise(walk, name)
 
 
-def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
-    """Join by the ratio of the scales, or later, by enumeration, two operands whose float sum is not exact."""
+def _add_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, signs: tuple[int, ...]) -> Accumulator | Pair:
+    """Add levels by the ratio of their scales; two operands whose float sum is inexact may be enumerated later."""
     try:
         found = add.add_levels(node, levels, name, signs)
     except UnrelatedScales as refusal:
@@ -127,7 +127,7 @@ def _join_levels(walk: Walk, node: Node, levels: list[Quantized], name: str, sig
 
 
 def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
-    """The sums behind an elementwise part that scales and shifts them by channel, exactly; None where it does more."""
+    """Return the sums before an elementwise region that exactly scales and shifts them by channel; None otherwise."""
     found = _sums_at(walk, name)
     if found is None:
         return None
@@ -140,7 +140,7 @@ def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
     straight = np.abs(made - (points * factor + shift)) <= 1e-6 * (np.abs(points * factor) + np.abs(shift))
     if not straight.all() or (factor == 0).any():
         return None
-    # written out feature by feature, in phases or moved: each has the factor of where it stands
+    # feature by feature, in phases or moved: each feature has the factor of its element
     sizes = [size if axis in region.axes else 1 for axis, size in enumerate(root.layout.shape, start=1)]
     column = np.broadcast_to(np.arange(region.columns).reshape(sizes), root.layout.shape).reshape(-1)
     owner = root.layout.reshape(-1) // root.border.size
@@ -152,7 +152,7 @@ def _scaled_sums(walk: Walk, name: str) -> add.Scaled | None:
 
 
 def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
-    """The sums that a tensor shows and the elementwise part between; they may have been moved, and cut, before it."""
+    """Return the sums in a tensor and the elementwise region after them; they may be moved and cropped before it."""
     region = walk.analysis.region(name)
     root = walk.known.get(region.input) if region else None
     if region is not None and isinstance(root, Accumulator):
@@ -163,7 +163,7 @@ def _sums_at(walk: Walk, name: str) -> tuple[Accumulator, Region] | None:
     if moved is None or not np.isnan(moved.filled).all():
         return None
     layout = moved.sums.layout
-    if len(np.unique(layout)) < layout.size:  # copies, of which each would be added to something else
+    if len(np.unique(layout)) < layout.size:  # copies, each of which would be added to different values
         return None
     axes = range(1, layout.ndim + 1)
     axis = next((axis for axis in axes if columns_of(moved.sums, (axis,)) is not None), None)

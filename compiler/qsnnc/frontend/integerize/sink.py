@@ -1,4 +1,4 @@
-"""Where finished layers go: each under a name of its own, in the order in which they are computed."""
+"""Collect finished layers in the order in which they are computed, each under a unique name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from qsnnc.ir.layers import Layer, Population
 
 
 class LayerSink:
-    """Takes layers and gives them names; nothing that was added is taken back.
+    """Collects layers and gives them names; a layer is never removed.
 
     Parameters
     ----------
     namer : Namer
-        Whose names are taken already.
+        Tracks the names in use.
     written : collection of str
-        The tensors that stand in the file; a layer that computes any other is said to compute none.
+        The tensors of the file; a layer that computes any other is recorded as computing none.
     """
 
     def __init__(self, namer: Namer, written: Collection[str]) -> None:
@@ -32,7 +32,7 @@ class LayerSink:
         return tuple(self._layers)
 
     def free_name(self, wish: str) -> str:
-        """A layer's name: the wish, unless a layer was called so already."""
+        """Return ``wish``, or a variation of it if a layer has that name."""
         name = self.namer.text(wish) if wish in self._names else wish
         self._names.add(name)
         return name
@@ -44,10 +44,10 @@ class LayerSink:
         self._layers.append(layer if known else replace(layer, tensor=""))
 
     def is_last(self, population: Population) -> bool:
-        """Whether a population is the layer that was added last."""
+        """Return whether a population is the layer that was added last."""
         return bool(self._layers) and population is self._layers[-1]
 
     def computes(self, tensor: str, shape: tuple[int, ...]) -> Layer:
-        """Say which tensor of the file the layer added last computes; return that layer."""
+        """Record which tensor of the file the last layer computes; return that layer."""
         self._layers[-1] = replace(self._layers[-1], tensor=tensor, tensor_shape=shape)
         return self._layers[-1]

@@ -1,4 +1,4 @@
-"""What is known of every tensor while the graph is walked. Only this file changes it."""
+"""Hold what is known of every tensor while the graph is visited. Only this file changes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qsnnc.ir.layers import Population
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pooled:
-    """Max pool of an unquantized accumulator: moved behind the quantizer when that is found."""
+    """Max pool of an unquantized accumulator: moved after the quantizer when that is found."""
 
     before: str  # the pool's input tensor
     node: Node
@@ -23,7 +23,7 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moved:
-    """An unquantized tensor in another order or shape: moved behind the quantizer when that is found."""
+    """Data movement of an unquantized tensor: moved after the quantizer when that is found."""
 
     before: str  # the operator's input tensor
     node: Node
@@ -32,7 +32,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
-    """A Concat of unquantized tensors: moved behind the quantizer, operand by operand, when that is found."""
+    """A Concat of unquantized tensors: moved after the quantizer, operand by operand, when that is found."""
 
     node: Node
 
@@ -42,18 +42,17 @@ State = Quantized | Accumulator | Pair | Pooled | Moved | Gathered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """What the host hands over to the chip."""
+    """The encoder: its levels, which the host sends to the chip."""
 
     population: Population
-    region: Region | None  # the elementwise operators that end in it; None where the image itself enters the chip
-    turns: bool = False  # whether those rise and fall
+    region: Region | None  # the elementwise operators before its levels; None if the image itself is the input
+    turns: bool = False  # whether they are nonmonotonic
 
 
 class Known:
-    """What is known of each tensor so far; lives for one call of `integerize`.
+    """What is known of each tensor so far; exists for one call of `integerize`.
 
-    A tensor that is not known is one that only the host computes, one inside an elementwise region, or one that nothing
-    could be found out about.
+    A tensor without a state is computed by the host only, is inside an elementwise region, or could not be compiled.
     """
 
     def __init__(self, host: Iterable[str] = ()) -> None:
@@ -68,7 +67,7 @@ class Known:
 
     @property
     def version(self) -> int:
-        """Counts the changes after which an elementwise region may begin elsewhere."""
+        """Number of changes so far that may change where an elementwise region begins."""
         return self._version
 
     @property
@@ -78,56 +77,56 @@ class Known:
 
     @property
     def junctions(self) -> Set[str]:
-        """Those of the host's in which several of its tensors meet: elementwise regions begin there."""
+        """Host tensors computed from several host tensors; elementwise regions begin there."""
         return self._junctions
 
     @property
     def pairs(self) -> Mapping[str, Pair]:
-        """Sums of two tensors of levels, by their tensor, where each pair of levels can be enumerated."""
+        """Sums of two tensors of levels whose pairs of levels can be enumerated, by tensor name."""
         return MappingProxyType(self._pairs)
 
     @property
     def steps(self) -> Mapping[str, Terms]:
-        """Activations that rise and fall: steps up and steps down, whose difference is the level."""
+        """Nonmonotonic activations: steps up and steps down, whose difference is the level."""
         return MappingProxyType(self._steps)
 
     @property
     def implicit(self) -> Mapping[str, Quantized | None]:
-        """Levels of tensors behind which no quantizer stands; None where there are none."""
+        """Levels of materialised tensors; None for a tensor that cannot be materialised."""
         return MappingProxyType(self._implicit)
 
     @property
     def encoder(self) -> Encoder | None:
-        """What the host hands over; None until that is found."""
+        """The encoder; None until it is found."""
         return self._encoder
 
     def get(self, name: str) -> State | None:
-        """What a tensor is known to be."""
+        """Return the state of a tensor; None if it has none."""
         return self._states.get(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._states
 
     def define(self, name: str, state: State) -> None:
-        """Say what a tensor is."""
+        """Record the state of a tensor."""
         self._version += name not in self._states
         self._states[name] = state
 
     def define_steps(self, name: str, steps: Terms, sums: Accumulator) -> None:
-        """Say that a tensor is an activation that rises and falls."""
+        """Record that a tensor is a nonmonotonic activation."""
         self._steps[name] = steps
         self.define(name, sums)
 
     def define_pair(self, name: str, pair: Pair) -> None:
-        """Keep, beside the sums that a tensor is, the two tensors that were added."""
+        """Record the two tensors whose sum a tensor is, in addition to its state."""
         self._pairs[name] = pair
 
     def define_implicit(self, name: str, levels: Quantized | None) -> None:
-        """Keep the levels of a tensor behind which no quantizer stands."""
+        """Record the levels of a materialised tensor."""
         self._implicit[name] = levels
 
     def leave_to_host(self, names: Iterable[str], *, junction: bool = False) -> None:
-        """Say that only the host computes some tensors."""
+        """Record that only the host computes some tensors."""
         names = list(names)
         self._host.update(names)
         if junction:
@@ -135,5 +134,5 @@ class Known:
             self._junctions.update(names)
 
     def hand_over(self, encoder: Encoder) -> None:
-        """Say what the host hands over to the chip."""
+        """Record the encoder."""
         self._encoder = encoder

@@ -1,4 +1,4 @@
-"""What the steps of integerizing share: the model, what is known of its tensors, the questions, and where layers go."""
+"""Bundle what the steps of integerizing share: the model, the state of its tensors, the analysis and the layer sink."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from qsnnc.frontend.model.model import Model
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walk:
-    """One walk over a model; lives for one call of `integerize`."""
+    """One pass over the nodes of a model; exists for one call of `integerize`."""
 
     model: Model
     namer: Namer
     known: Known
     analysis: Analysis
     sink: LayerSink
-    pixels: Pixels | None = None  # where the image itself is to enter the chip
+    pixels: Pixels | None = None  # if the image itself is the chip's input
 
     @staticmethod
     def of(model: Model, pixels: Pixels | None) -> Walk:
-        """Begin with the image, which is the host's unless it enters the chip."""
+        """Start at the image, which belongs to the host unless it is the chip's input."""
         namer = Namer(model.origins)
         known = Known(() if pixels else (model.input,))
         return Walk(model, namer, known, Analysis(model, known), LayerSink(namer, model.written), pixels)

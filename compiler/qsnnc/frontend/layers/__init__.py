@@ -1,1 +1,1 @@
-"""An accumulator and a quantizer as a layer with integer thresholds: pure functions."""
+"""Turn an accumulator and a quantizer into a layer with integer thresholds. Pure functions."""

@@ -1,9 +1,9 @@
-"""A sum of two levels whose scales stand in no simple ratio, before a quantizer: exact all the same, by enumeration.
+"""Add two tensors of levels whose scales have no simple ratio, before a quantizer, exactly, by enumeration.
 
-The two operands of a residual Add have few levels each, so every value that the sum can take can be looked at: float32(a) +
-float32(b) has one order and one rounding. Two small integers p and q do for the scales if p * level + q * level parts the
-pairs of levels below each decision from those above it, for every decision of every channel. Then equality holds on every
-input, by proof, though p / q is not the ratio of the scales.
+The two operands of a residual Add have few levels each, so every value of the sum can be enumerated: float32(a) +
+float32(b) has one order and one rounding. Small integers p and q can replace the scales if p * level_a + q * level_b
+separates the pairs of levels below each decision of the quantizer from those above it, in every channel. The result is
+then equal for every input, by proof, although p / q is not the ratio of the scales.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.layers.thresholds import fires, turned
+from qsnnc.frontend.layers.thresholds import fires, with_negated
 from qsnnc.frontend.linear.add import add_levels
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
 from qsnnc.frontend.model.model import Node
@@ -27,17 +27,17 @@ from qsnnc.frontend.quantizers.levels import Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Layer, Uncertain
 
-#: every ratio of weights up to this is tried: what two's complement of eight bits holds
+#: every ratio of weights up to this is tried first: the largest 8-bit weight
 SMALL = 127
-#: and then ever better fractions, up to this: no chip holds such weights, but `verify` can go on
+#: then better approximations up to this: too wide for any chip, but `qsnnc verify` can still run
 LARGE = 1 << 20
-#: values of the sum times functions that are evaluated at most
+#: most evaluations: values of the sum times functions
 MOST_VALUES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """The sum of two tensors of levels; ``refusal`` is what stands against it, if it cannot be computed without this."""
+    """The sum of two tensors of levels; ``refusal`` is raised if enumeration fails, unless another way is possible."""
 
     node: Node
     operands: tuple[Quantized, Quantized]
@@ -48,17 +48,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """All values of a sum, ascending, and where in the order of the pairs each begins."""
+    """All values of a sum, ascending, and the pairs of levels that give each."""
 
     pairs: Int  # (pairs, 2): the levels
-    first: Int  # (values + 1,): the first pair of each value, and the number of pairs
+    first: Int  # (values + 1,): index of the first pair of each value, and the number of pairs
     values: npt.NDArray[np.float32]  # (values,)
 
 
 def pair_of(
     node: Node, tensors: list[Quantized], signs: tuple[int, ...], name: str, refusal: ModelError | None = None
 ) -> Pair | None:
-    """Keep a sum of two populations for the quantizer that is still to come; None for any other sum."""
+    """Return the pair to enumerate once its quantizer is known; None for any sum but that of two populations."""
     if len(tensors) != 2 or any(len(t.parts) != 1 or (t.index < 0).any() for t in tensors):
         return None
     if tensors[0].index.shape != tensors[1].index.shape:
@@ -71,9 +71,9 @@ def pair_of(
 def layer_of_pair(
     pair: Pair, region: Region, levels: Levels, tensor: str, shape: tuple[int, ...]
 ) -> tuple[Layer, Int] | None:
-    """The layer of a sum and the quantizer behind it, and where its features stand in the tensor.
+    """Return the layer of a sum and the quantizer after it, and its layout in the tensor.
 
-    None where no two weights part the pairs of levels as the quantizer does, or where there is too much to look at.
+    None if no two weights separate the pairs of levels as the quantizer does, or if there are too many pairs.
     """
     sums = _enumerate(pair)
     decisions = _decisions(region, levels, sums)
@@ -87,13 +87,13 @@ def layer_of_pair(
     else:
         return None
     sums_of = _accumulate(pair, (p, q))
-    if sums_of.shape[0] != len(reached):  # operands that lie differently are added feature by feature
+    if sums_of.shape[0] != len(reached):  # operands of different layouts are added feature by feature
         if region.single.columns > 1:
             return None
         reached = np.broadcast_to(reached[:1], (sums_of.shape[0], levels.count))
         falling = np.broadcast_to(falling[:1], (sums_of.shape[0],))
         cuts = np.broadcast_to(cuts[0][:1], reached.shape), np.broadcast_to(cuts[1][:1], reached.shape)
-    root = turned(sums_of, falling)
+    root = with_negated(sums_of, falling)
     below, above = cuts
     limits = np.where(falling[:, None], -below, above)[None]
     never, always = root.reach[..., 1:] + 1, root.reach[..., :1]
@@ -118,9 +118,9 @@ def _enumerate(pair: Pair) -> _Sums:
 
 
 def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.NDArray[np.bool_]] | None:
-    """Index of the first value past each decision, (channels, levels), and which functions fall.
+    """Return the index of the first value past each decision, (channels, levels), and which functions decrease.
 
-    A rising function is above level i from that value on, a falling one before it.
+    An increasing function is above level i from that value on, a decreasing one before it.
     """
     alone = region.single
     columns = alone.columns
@@ -146,7 +146,7 @@ def _decisions(region: Region, levels: Levels, sums: _Sums) -> tuple[Int, npt.ND
 
 
 def _candidates(pair: Pair) -> Iterator[tuple[int, int]]:
-    """Weights near the ratio of the scales, small ones first."""
+    """Iterate over pairs of weights whose ratio approximates that of the scales, small ones first."""
     ratio = pair.operands[0].parts[0].scale / pair.operands[1].parts[0].scale
     near = {(round(n * ratio), n) for n in range(1, SMALL + 1)} | {(n, round(n / ratio)) for n in range(1, SMALL + 1)}
     fit = [(p, q) for p, q in near if 0 < p <= SMALL and 0 < q <= SMALL and gcd(p, q) == 1]
@@ -158,7 +158,7 @@ def _candidates(pair: Pair) -> Iterator[tuple[int, int]]:
 
 
 def _parted(pair: Pair, sums: _Sums, weights: tuple[int, int], reached: Int) -> tuple[Int, Int] | None:
-    """The largest potential before each decision and the smallest after it, if every decision parts them."""
+    """Return the largest potential before each decision and the smallest after it; None if they overlap."""
     potential = sums.pairs @ (np.array(weights) * pair.signs)
     before = np.maximum.accumulate(potential)
     after = np.minimum.accumulate(potential[::-1])[::-1]
@@ -168,7 +168,7 @@ def _parted(pair: Pair, sums: _Sums, weights: tuple[int, int], reached: Int) -> 
 
 
 def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
-    """The potential itself: both operands with whole numbers for scales."""
+    """Return the potential: the sum of both operands with integer weights."""
     operands = []
     for operand, weight in zip(pair.operands, weights, strict=True):
         part = operand.parts[0]
@@ -178,7 +178,7 @@ def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
 
 
 def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> tuple[Uncertain, ...]:
-    """Decisions that the rounding of an operator that is not the file's own could move."""
+    """Return the decisions that rounding in an operator added by a rewrite could change."""
     largest = max(operand.parts[0].largest for operand in pair.operands)
     slack = 8 * UNIT_ROUNDOFF * largest
     x = np.repeat(sums.values.astype(np.float64)[:, None], region.columns, axis=1)

@@ -1,4 +1,4 @@
-"""Which sums each function of a region applies to: a function a channel, a channel in phases, or one an element."""
+"""Map the functions of a region to the sums they apply to: one per channel, per channel and phase, or per element."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Columns:
 
     border: Int  # (rows, columns)
     channel: Int  # (rows, columns)
-    shown: npt.NDArray[np.bool_]  # (rows, columns): whether there are any; a constant may stand there instead
+    shown: npt.NDArray[np.bool_]  # (rows, columns): False where there is a constant instead
 
     def of(self, root: Accumulator) -> Accumulator:
-        """The sums with a channel for every function, and a class for every row."""
+        """Return the sums with one channel per function and one class per row."""
         return replace(
             root,
             scale=root.scale[self.border, self.channel],
@@ -32,26 +32,26 @@ class Columns:
         )
 
     def back(self, root: Accumulator, limits: Int, end: str) -> Int:
-        """Thresholds (rows, columns, levels) as the layer's (classes, channels, levels): never, where none is told.
+        """Map thresholds (rows, columns, levels) to the layer's (classes, channels, levels); never reached elsewhere.
 
         Raises
         ------
         ModelError
-            Two functions differ that apply to the same sums.
+            Two different functions apply to the same sums.
         """
         found = np.repeat(root.reach[..., 1:] + 1, limits.shape[2], axis=2)
         found[self.border[self.shown], self.channel[self.shown]] = limits[self.shown]
         if (found[self.border, self.channel] != limits)[self.shown].any():
             raise ModelError(
                 end,
-                "quantizes copies of the same sums in several ways, but a neuron has one threshold; treat copies alike",
+                "quantizes copies of the same sums differently, but a neuron has one threshold; quantize all copies alike",
                 code="requantized",
                 node=end,
             )
         return found
 
     def back_uncertain(self, uncertain: tuple[Uncertain, ...]) -> tuple[Uncertain, ...]:
-        """Uncertainty about functions as those about the layer's thresholds."""
+        """Map uncertain thresholds of functions to those of the layer."""
         found = {}
         for span in uncertain:
             at = span.border_class, span.channel
@@ -62,7 +62,7 @@ class Columns:
 
 
 def columns_of(root: Accumulator, axes: tuple[int, ...]) -> Columns | None:
-    """Functions along one axis of the tensor that has the sums; None where each of them meets several channels."""
+    """Map functions along one axis of the tensor of sums; None if a function applies to several channels."""
     if len(axes) != 1:
         return None
     channel = np.where(root.layout >= 0, root.layout // root.border.size, -1)
@@ -79,8 +79,8 @@ def columns_of(root: Accumulator, axes: tuple[int, ...]) -> Columns | None:
     return _paired(np.arange(classes).repeat(phases), np.tile(channels, (classes, 1)))
 
 
-def each(root: Accumulator) -> Columns:
-    """A function for every element of the tensor, every position being a class."""
+def per_element(root: Accumulator) -> Columns:
+    """Map one function to every element of the tensor, with every position a class of its own."""
     flat = root.layout.reshape(1, -1)
     channel, position = np.divmod(np.maximum(flat, 0), root.border.size)
     return Columns(position, channel, flat >= 0)

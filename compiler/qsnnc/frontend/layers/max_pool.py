@@ -1,4 +1,4 @@
-"""The largest of a window: ANY of its thermometer codes, level by level, or ALL of them where a falling map follows."""
+"""Turn max pools into layers, level by level: a neuron fires if ANY in its window does, or ALL before a decreasing map."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from qsnnc.ir.layers import Int, Layer, reachable
 def maximum(
     model: Model, node: Node, tensor: Quantized, falling: npt.NDArray[np.bool_], end: str, fresh: Callable[[], str]
 ) -> tuple[Quantized, list[Layer]]:
-    """ANY neuron i of the window fired, or ALL of them where a falling map follows; one layer a population.
+    """Turn a max pool of levels into one layer per population.
 
     Parameters
     ----------
     falling : ndarray, bool, (channels of the tensor,)
-        Where what follows the pool falls.
+        Whether the function after the pool decreases: ALL instead of ANY.
     end : str
-        The ONNX tensor that the result is.
+        The ONNX tensor of the result.
     fresh : callable
-        Gives a name for each layer.
+        Returns an unused layer name.
     """
     pool = Pool(model, node, tensor)
-    if len(falling) != pool.seen[0]:  # channels are pooled over: what follows is the same for all
+    if len(falling) != pool.seen[0]:  # channels are pooled over: the function after the pool is the same for all
         falling = np.full(pool.seen[0], falling.any())
     try:
         copies = _copied(node, pool, fresh)
@@ -49,7 +49,7 @@ def maximum(
 
 
 def _copied(node: Node, pool: Pool, fresh: Callable[[], str]) -> list[Layer]:
-    """Where windows would reach beyond the part of a population that a tensor shows, let the pool see a copy of it."""
+    """Let the pool read a copy of a cropped population if its windows would reach beyond the crop."""
     seen = views(pool.tensor, pool.seen, node)
     if all(view.part is None or through(view, pool.window, pool.seen[1:], pool.shape[1:]) for view in seen):
         return []
@@ -75,7 +75,7 @@ def _copied(node: Node, pool: Pool, fresh: Callable[[], str]) -> list[Layer]:
 def _largest(
     node: Node, pool: Pool, falling: npt.NDArray[np.bool_], end: str, fresh: Callable[[], str]
 ) -> tuple[Quantized, list[Layer]]:
-    """The pool itself, of what is seen through one window a population."""
+    """Build the pool's layers, one window per population."""
     layers: list[Layer] = []
     parts: list[Part] = []
     index = np.full((pool.shape[0], pool.shape[1] * pool.shape[2]), -1, np.int64)
@@ -93,8 +93,8 @@ def _largest(
         if view.part is None or held_at is None:
             raise ModelError(
                 node.name,
-                f"{node.op} over padding or constants that could win and are no level; pad with a level's value, or use its "
-                f"pads",
+                f"{node.op} over padding or constants that could be the largest and are not levels; pad with a level's "
+                f"value, or use its pads attribute",
                 code="pad-value",
                 node=node.name,
             )
@@ -113,7 +113,7 @@ def _alone(seen: list[View], pool: Pool) -> bool:
 
 
 def _of_constants(view: View, pool: Pool, falling: npt.NDArray[np.bool_]) -> F64:
-    """The largest constant of each window, the smallest where a falling map follows: (channels of the view, positions)."""
+    """Return the largest constant of each window, the smallest before a decreasing map: (view channels, positions)."""
     flat = pool.window.taps(pool.seen[1:], pool.shape[1:])
     values = pool.tensor.fixed[np.where(flat >= 0, view.fixed[flat], 0)]
     most = np.where(flat >= 0, values, -np.inf).max(axis=1)
@@ -122,10 +122,10 @@ def _of_constants(view: View, pool: Pool, falling: npt.NDArray[np.bool_]) -> F64
 
 
 def _held(view: View, pool: Pool, falling: npt.NDArray[np.bool_]) -> Int | None:
-    """The level at least at which constants hold each window's largest, and that at most, where a falling map follows.
+    """Return the lower and, before a decreasing map, upper bound that constants impose on each window's result.
 
-    ``falling`` is (channels of the view,); returns (2, windows), -1 for a window that reads nothing at all. None where a
-    constant that counts is no level.
+    ``falling`` is (channels of the view,). Returns levels (2, windows), -1 for a window that reads nothing; None if a
+    relevant constant is not a level.
     """
     assert view.part is not None
     levels = view.part.population.levels
@@ -138,14 +138,14 @@ def _held(view: View, pool: Pool, falling: npt.NDArray[np.bool_]) -> Int | None:
 
 
 def _floor(view: View, pool: Pool, values: F64, fixed: F64) -> Int | None:
-    """The level below which the constants in each window let the largest not fall; -1 where it reads nothing at all.
+    """Return the lowest level that the constants in each window permit; -1 for a window that reads nothing.
 
-    None where a constant that counts is no level: above the lowest, or alone in its window.
+    None if a relevant constant (above the lowest level, or alone in its window) is not a level.
     """
     flat = pool.window.taps(pool.seen[1:], pool.shape[1:])
     alone = ~(np.where(flat >= 0, view.positions[flat], -1) >= 0).any(axis=1)
     held = np.where(flat >= 0, view.fixed[flat], -1)
-    known = np.full(len(fixed) + 1, -1)  # the last, which -1 reads: no constant
+    known = np.full(len(fixed) + 1, -1)  # last entry: no constant (index -1)
     for number in np.unique(held[held >= 0]).tolist():
         level = int(np.abs(values - fixed[number]).argmin())
         counts = fixed[number] > values[0] or (alone & (held == number).any(axis=1)).any()
@@ -157,14 +157,14 @@ def _floor(view: View, pool: Pool, values: F64, fixed: F64) -> Int | None:
 
 
 def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], held: Int, name: str, end: str) -> Layer:
-    """The pooled population, all of its channels."""
+    """Pool all channels of a population."""
     assert view.part is not None
     source = view.part.population
     moved = through(view, pool.window, pool.seen[1:], pool.shape[1:])
     if moved is None:
         raise WindowReordered(
             node.name,
-            f"{node.op} after a reshape that reorders features, or after an enlarged map, is not supported; pool before it",
+            f"{node.op} after a reshape that reorders features, or after upsampling, is not supported; pool before it",
             node=node.name,
         )
     channels, (rows, columns) = source.shape[0], pool.shape[1:]
@@ -178,7 +178,8 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
     if (falls & both).any() or (held < 0).any():
         raise ModelError(
             node.name,
-            "MaxPool has windows that lie in the padding altogether, or a channel that is read both rising and falling",
+            "MaxPool has windows that lie entirely in the padding, or a channel followed by both an increasing and a "
+            "decreasing function",
             code="pool-divisor",
             node=node.name,
         )

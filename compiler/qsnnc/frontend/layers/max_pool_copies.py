@@ -1,6 +1,6 @@
-"""Max pools whose windows no kernel can move over a population: what a reshape or transpose has reordered, or enlarged.
+"""Turn max pools on reordered or upsampled tensors into layers, where the windows are not windows on a population.
 
-Each place in the window becomes a copy, a matrix that picks one feature for every window; the largest is taken of those.
+Each tap of the window becomes a copy: a matrix that selects one feature for every window. The maximum is taken over copies.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from qsnnc.frontend.linear.tensors import F64, Part, Quantized
 from qsnnc.frontend.linear.unrolled import MOST_WEIGHTS
 from qsnnc.ir.layers import Connection, Int, Layer
 
-#: of what a window reads, what counts for nothing: padding
+#: index of padding, which is ignored
 NONE = np.iinfo(np.int64).min
 
 
 def largest_of_copies(
     pool: Pool, falling: npt.NDArray[np.bool_], end: str, fresh: Callable[[], str]
 ) -> tuple[Quantized, list[Layer]] | None:
-    """ANY of the copies, or ALL of them where a falling map follows; None where levels differ or there would be too many.
+    """Take the maximum over copies; None if the levels differ between parts or there are too many weights.
 
     Parameters
     ----------
     falling : ndarray, bool, (channels of the tensor,)
-        Where what follows the pool falls.
+        Whether the function after the pool decreases: ALL instead of ANY.
     end : str
-        The ONNX tensor that the result is.
+        The ONNX tensor of the result.
     fresh : callable
-        Gives a name for each layer.
+        Returns an unused layer name.
     """
     tensor = pool.tensor
     if not tensor.parts or any(not _alike(part, tensor.parts[0]) for part in tensor.parts):
@@ -56,7 +56,7 @@ def _alike(part: Part, other: Part) -> bool:
 
 
 def _levels_held(part: Part, fixed: F64, read: Int, falls: npt.NDArray[np.bool_]) -> Int | None:
-    """The level that each constant stands for; None where one counts that is none, or a window reads nothing."""
+    """Return the level of each constant; None if a relevant one is not a level, or a window reads nothing."""
     if (read == NONE).all(axis=1).any():
         return None
     low, high = part.values[0], part.values[-1]
@@ -73,13 +73,13 @@ def _levels_held(part: Part, fixed: F64, read: Int, falls: npt.NDArray[np.bool_]
 
 
 def _filled(read: Int) -> Int:
-    """Windows that reach into the padding read what they have once more: the largest stays what it is."""
+    """Replace padding by an element that the window reads anyway, which leaves the maximum unchanged."""
     first = np.argmax(read != NONE, axis=1)
     return np.where(read == NONE, np.take_along_axis(read, first[:, None], axis=1), read)
 
 
 def _copy(tensor: Quantized, read: Int, held: Int, name: str) -> Layer:
-    """A channel for each element that is read: the feature's level, or a constant's."""
+    """Build a copy with one channel per element read: the feature's level, or that of a constant."""
     part = tensor.parts[0]
     levels, windows = part.population.levels, len(read)
     links = []
@@ -89,7 +89,7 @@ def _copy(tensor: Quantized, read: Int, held: Int, name: str) -> Layer:
             weights = np.zeros((windows, stop - start), np.int64)
             weights[here, read[here] - start] = 1
             links.append(Connection(source.population.name, weights.reshape(windows, *source.population.shape)))
-    if not links:  # constants only; a layer reads something
+    if not links:  # only constants, but a layer must read something
         weights = np.zeros((windows, *part.population.shape), np.int64)
         links.append(Connection(part.population.name, weights))
     constant = read < 0
@@ -121,7 +121,7 @@ def _layer(
     end: str = "",
     shape: tuple[int, ...] = (),
 ) -> Layer:
-    """One class of positions, of which there is one."""
+    """Build a layer with a single position."""
     own = (len(thresholds), 1, 1)
     return Layer(
         name=name,

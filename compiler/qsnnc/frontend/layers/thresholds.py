@@ -1,4 +1,4 @@
-"""Accumulators and quantizers to layers: integer thresholds, and which of them are certain."""
+"""Turn accumulators and quantizers into layers: find the integer thresholds, and which of them are uncertain."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
-from qsnnc.frontend.layers.columns import Columns, columns_of, each
+from qsnnc.frontend.layers.columns import Columns, columns_of, per_element
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.outcomes import NotMonotone, TooManyLevels
 from qsnnc.frontend.numerics.exactness import sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.extrema import rises
+from qsnnc.frontend.quantizers.extrema import is_monotone_region
 from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.frontend.quantizers.threshold_search import AT_ONCE, thresholds
 from qsnnc.ir.layers import Int, Layer, Uncertain
 
-#: potentials, of all channels together, that a layer's thresholds are held against
-HELD = 1 << 17
-#: the same where the activation might turn
-HELD_CLOSELY = 1 << 21
-#: thresholds of one layer
+#: number of potentials, over all channels, on which a layer's thresholds are checked
+CHECKED = 1 << 17
+#: the same for an activation that may be nonmonotonic
+CHECKED_CLOSELY = 1 << 21
+#: most thresholds of one layer
 MOST_THRESHOLDS = 1 << 27
 
 
 def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
-    """Refuse more thresholds than can be held."""
+    """Refuse a layer with more than `MOST_THRESHOLDS` thresholds."""
     count = root.reach.shape[0] * root.shape[0] * levels.count
     if count > MOST_THRESHOLDS:
         raise TooManyLevels(
@@ -43,19 +43,19 @@ def _refuse_size(root: Accumulator, region: Region, levels: Levels) -> None:
 
 
 def layer_of(root: Accumulator, region: Region, levels: Levels, name: str, tensor: str, shape: tuple[int, ...]) -> Layer:
-    """A layer whose levels are those of the region's end.
+    """Build the layer whose levels are those of the region's output.
 
-    Where f_c falls, the channel's weights are negated: p <= U becomes -p >= -U.
+    Where f_c decreases, the channel's weights are negated: p <= U becomes -p >= -U.
     """
     _refuse_size(root, region, levels)
     seen = columns_of(root, region.axes)
-    if seen is None:  # a function for every element
-        levels, region = _everywhere(levels, region)
-        root, seen = _apart(root), each(root)
-    rising = turned(root, _falling(root, region, levels, seen))
+    if seen is None:  # one function per element
+        levels, region = _per_element(levels, region)
+        root, seen = _class_per_position(root), per_element(root)
+    rising = with_negated(root, _falling(root, region, levels, seen))
     columns = seen.of(rising)
     limits = thresholds(region.function(), levels, columns.value, columns.reach)
-    _hold(region, levels, columns, limits)
+    _check(region, levels, columns, limits)
     found = seen.back_uncertain(uncertain(columns, region, levels, limits))
     limits = seen.back(rising, limits, region.output)
     return fires(rising, levels, name, tensor, shape, limits, exact_sums=bool(rising.exact.all()), uncertain=found)
@@ -72,7 +72,7 @@ def fires(
     exact_sums: bool,
     uncertain: tuple[Uncertain, ...],
 ) -> Layer:
-    """The layer of some sums that fires at thresholds (classes, channels, levels)."""
+    """Build the layer of some sums with thresholds (classes, channels, levels)."""
     return Layer(
         name=name,
         tensor=tensor,
@@ -91,17 +91,17 @@ def fires(
     )
 
 
-def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
-    """Hold the thresholds against f on every reachable potential, or on so many that no dip of an activation hides.
+def _check(region: Region, levels: Levels, root: Accumulator, limits: Int) -> None:
+    """Compare the thresholds with f on all reachable potentials, or on a sample that is fine enough to find any dip.
 
     Raises
     ------
     ModelError
-        f is no step function that rises, whatever the search for its levels has seen.
+        f is not an increasing step function, which the search for its levels did not see.
     """
     classes, channels, _ = root.reach.shape
     low, high = root.reach[..., :1], root.reach[..., 1:]
-    most = max(16, (HELD if rises(region) else HELD_CLOSELY) // (classes * channels))
+    most = max(16, (CHECKED if is_monotone_region(region) else CHECKED_CLOSELY) // (classes * channels))
     points = min(most, int((high - low).max()) + 1)
     share = np.arange(points) / max(1, points - 1)
     potential = low + np.round(share * (high - low)).astype(np.int64)  # (classes, channels, points)
@@ -112,8 +112,8 @@ def _hold(region: Region, levels: Levels, root: Accumulator, limits: Int) -> Non
             raise not_monotone(region.output)
 
 
-def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
-    """A function for every element of the tensor."""
+def _per_element(levels: Levels, region: Region) -> tuple[Levels, Region]:
+    """Extend the region to one function per element of the tensor."""
     sizes = region.model.shapes[region.input]
     every = tuple(range(1, len(sizes) + 1))
     if region.axes == every:
@@ -121,7 +121,7 @@ def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
     if region.moves:
         raise ModelError(
             region.output,
-            "is quantized behind a transpose whose sums were reordered before; put the quantizer before the transpose",
+            "is quantized after a transpose of sums that were reordered before; put the quantizer before the transpose",
             code="reshape-before-quantizer",
             node=region.output,
         )
@@ -129,8 +129,8 @@ def _everywhere(levels: Levels, region: Region) -> tuple[Levels, Region]:
     return replace(levels, falling=np.broadcast_to(falling, sizes).reshape(-1)), replace(region, axes=every)
 
 
-def _apart(root: Accumulator) -> Accumulator:
-    """Every position in a class of its own."""
+def _class_per_position(root: Accumulator) -> Accumulator:
+    """Give every position a class of its own."""
     flat = root.border.reshape(-1)
     return replace(
         root,
@@ -142,7 +142,7 @@ def _apart(root: Accumulator) -> Accumulator:
 
 
 def _falling(root: Accumulator, region: Region, levels: Levels, seen: Columns) -> npt.NDArray[np.bool_]:
-    """Channels whose f falls."""
+    """Return the channels whose f decreases."""
     every = np.broadcast_to(levels.falling, seen.channel.shape)
     falls, rises = np.zeros((2, root.shape[0]), bool)
     falls[seen.channel[seen.shown & every]] = True
@@ -150,14 +150,14 @@ def _falling(root: Accumulator, region: Region, levels: Levels, seen: Columns) -
     if (falls & rises).any():
         raise NotMonotone(
             region.output,
-            "rises at some positions of a channel and falls at others; one weight cannot do both",
+            "increases at some positions of a channel and decreases at others; use functions of one direction per channel",
             node=region.output,
         )
     return falls
 
 
 def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
-    """The layer whose potentials the host reads."""
+    """Build the readout layer, whose potentials the host reads."""
     classes, channels = root.scale.shape
     return Layer(
         name=root.name,
@@ -177,8 +177,8 @@ def readout_of(root: Accumulator, tensor: str, model: Model) -> Layer:
     )
 
 
-def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
-    """The same with the weights of some channels negated."""
+def with_negated(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
+    """Return the accumulator with the weights of some channels negated."""
     if not falling.any():
         return root
     sign = np.where(falling, -1, 1)
@@ -188,7 +188,7 @@ def turned(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulator:
 
 
 def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Uncertain, ...]:
-    """Thresholds whose nearest reachable potentials, T and T - 1, float rounding could move across the decision."""
+    """Return the thresholds T for which float rounding could carry the potential T or T - 1 across the decision."""
     size = max(1, AT_ONCE // (limits.shape[0] * limits.shape[1]))
     cuts = levels.cuts
     open_ = [
@@ -208,13 +208,13 @@ def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) ->
 
 
 def error_of(root: Accumulator) -> npt.NDArray[np.float64]:
-    """Bound of the float error of the sums, by channel."""
+    """Bound the float error of the sums, by channel."""
     error = np.where(root.exact, 0.0, sum_error(root.terms, root.magnitude))
     return np.where(np.isfinite(error), error, np.inf)
 
 
 def _open(root: Accumulator, region: Region, cuts: npt.NDArray[np.float64], limits: Int) -> npt.NDArray[np.bool_]:
-    """Whether rounding could move each decision of some levels."""
+    """Return whether rounding could change each decision of some levels."""
     classes, channels, count = limits.shape
     error = error_of(root)
     cut = cuts[:, None]

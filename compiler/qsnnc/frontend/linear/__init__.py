@@ -1,1 +1,1 @@
-"""A linear or moving operator on quantized tensors: an accumulator with integer weights. Knows no quantizer."""
+"""Turn linear and data-movement operators on quantized tensors into accumulators with integer weights."""

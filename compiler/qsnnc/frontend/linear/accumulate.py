@@ -1,4 +1,4 @@
-"""Linear operators on quantized tensors, as integer connections: value = scale * potential + offset."""
+"""Turn linear operators on quantized tensors into integer connections: value = scale * potential + offset."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from qsnnc.frontend.model.outcomes import ConcatScales, ConstantActivation, Unre
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
-#: numerator and denominator of the ratio of two scales that come together
+#: largest numerator and denominator of the ratio of two scales that are added
 MOST_RATIO = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
-    """A tensor, seen as a map, and the kernel that reads it."""
+    """A tensor, viewed as (channels, rows, columns), and the kernel that reads it."""
 
     tensor: Quantized
     shape: tuple[int, int, int]
@@ -36,7 +36,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """One connection to be: real weights, and the integers that they are but for a per-channel scale."""
+    """A future connection: real weights, and the integers that give them with a per-channel scale."""
 
     part: Part
     real: F64
@@ -47,17 +47,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Offsets:
-    """What is added to the weighted levels, by border class."""
+    """Constants added to the weighted levels, by border class."""
 
     border: Int  # (rows, columns)
     values: F64  # (classes, channels)
-    magnitude: F64  # (channels,): of the constants among the terms, the bias included
-    grid: F64  # (channels,): a power of two that divides them
+    magnitude: F64  # (channels,): sum of |constant terms|, including the bias
+    grid: F64  # (channels,): a power of two that divides them all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """What an operator is called and where its results lie in the ONNX tensor."""
+    """Name of an operator's layer, and where its results are in the ONNX tensor."""
 
     name: str
     kind: str
@@ -68,7 +68,7 @@ class Sums:
 
 
 def classes(keys: npt.NDArray[Any], shape: tuple[int, int]) -> tuple[Int, Int]:
-    """Classes of positions with equal rows.
+    """Group positions with equal rows into classes.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def classes(keys: npt.NDArray[Any], shape: tuple[int, int]) -> tuple[Int, Int]:
     -------
     border : ndarray, int64, (rows, columns)
     example : ndarray, int64, (classes,)
-        A position of each class.
+        One position of each class.
     """
     _, example, border = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return border.reshape(shape).astype(np.int64), example.astype(np.int64)
 
 
 def idle(tensors: Sequence[Quantized], shape: tuple[int, int, int]) -> list[Piece]:
-    """Weights of zero on levels that became constants, where nothing but constants is read."""
+    """Return zero weights on levels that became constants, for an operator that reads only constants."""
     part = next((part for tensor in tensors for part in tensor.parts), None)
     if part is None:
         return []
@@ -96,7 +96,7 @@ def idle(tensors: Sequence[Quantized], shape: tuple[int, int, int]) -> list[Piec
 
 
 def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -> Accumulator:
-    """Give the pieces one unit a channel, and find out what is exact.
+    """Combine pieces into an accumulator with one unit per channel, and determine which channels are exact.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
     if not pieces:
         raise ConstantActivation(
             sums.node.name,
-            f"{sums.node.op} reads constants only: nothing is left to compute; remove it from the model",
+            f"{sums.node.op} reads only constants, so there is nothing to compute; remove it from the model",
             node=sums.node.name,
         )
     factors, base = _factors(sums, pieces)
@@ -121,7 +121,7 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         grid[used] = np.minimum(grid[used], dyadic_units(rows[used]) * piece.part.step)
         magnitude += np.abs(rows).sum(axis=1) * piece.part.largest
         terms += rows.shape[1] + piece.part.roundings
-        # integers times scales must be the very floats of the graph
+        # integers times scales must equal the graph's floats exactly
         exact &= (weights.reshape(rows.shape) * (unit / piece.part.scale)[:, None] == rows).all(axis=1)
     sources = {piece.part.population.name: piece.part.population for piece in pieces}
     links = _merged(links)
@@ -148,7 +148,7 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
 
 
 def _merged(links: list[Connection]) -> list[Connection]:
-    """One connection for those from one population through one window: its channels at several scales, say."""
+    """Merge connections from one population through one window, for example its channels at several scales."""
     kept: dict[object, Connection] = {}
     for link in links:
         key = (link.source, link.strides, link.pads, link.dilations, link.groups, link.level_wise, link.weights.shape)
@@ -158,7 +158,7 @@ def _merged(links: list[Connection]) -> list[Connection]:
 
 
 def span(reach: Int, border: Int) -> Int:
-    """Smallest and largest potential in each class: (positions, channels, 2) to (classes, channels, 2)."""
+    """Reduce the range of potentials to classes: (positions, channels, 2) to (classes, channels, 2)."""
     order = np.argsort(border.reshape(-1), kind="stable")
     starts = np.searchsorted(border.reshape(-1)[order], np.arange(border.max() + 1))
     low = np.minimum.reduceat(reach[order, :, 0], starts, axis=0)
@@ -167,7 +167,7 @@ def span(reach: Int, border: Int) -> Int:
 
 
 def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
-    """What each piece's integers are multiplied by, a channel, so that all have one unit; and the level's share of it."""
+    """Return each piece's integer factor per channel that brings all to a common unit, and that unit."""
     channels = len(pieces[0].real)
     scales = [piece.part.scale for piece in pieces]
     if len(set(scales)) == 1:
@@ -185,36 +185,36 @@ def _factors(sums: Sums, pieces: list[Piece]) -> tuple[list[Int], F64]:
 
 
 def _advice(sums: Sums, pieces: list[Piece]) -> str:
-    """How to give what is brought together one scale."""
+    """Return advice on how to give the operands one scale."""
     if sums.node.op in JOINS:
         return ""
     if len({piece.part.population.name for piece in pieces}) == 1:
         return " for all channels (Brevitas: scaling_per_output_channel=False)"
-    return ": one quantizer for all operands of the Concat (Brevitas: the same module on each), or a second one behind it"
+    return ": one quantizer for all operands of the Concat (Brevitas: the same module on each), or a second one after it"
 
 
 def common_unit(scales: Sequence[float], node: Node, advice: str = "") -> tuple[list[int], float]:
-    """Integers n and a unit with scale = n * unit for each of the scales; ``advice`` is what else would help.
+    """Return integers n and a unit with scale = n * unit for each of the scales; ``advice`` is added to the error.
 
     Raises
     ------
     ModelError
-        Their ratios are no fractions of small integers.
+        The ratios are not fractions of small integers.
     """
     if all(float(scale).is_integer() and scale < EXACT_BELOW for scale in scales):
         step = gcd(*map(int, scales))
         return [int(scale) // step for scale in scales], float(step)
-    joins = node.op in JOINS
-    if joins and not advice:
+    adds = node.op in JOINS
+    if adds and not advice:
         advice = ", or quantize the sum (to 8 bits or fewer)"
     ratios = [Fraction(scale / scales[0]).limit_denominator(MOST_RATIO) for scale in scales]
     for scale, ratio in zip(scales, ratios, strict=True):
         if not ratio or ratio.numerator > MOST_RATIO or abs(float(ratio) * scales[0] / scale - 1) > 2e-7:
-            refusal = UnrelatedScales if joins else ConcatScales
+            refusal = UnrelatedScales if adds else ConcatScales
             raise refusal(
                 node.name,
-                f"brings values of step {scales[0]:g} and {scale:g} together, whose ratio is not a fraction of "
-                f"integers up to {MOST_RATIO}; give its inputs one scale{advice}",
+                f"combines inputs of scale {scales[0]:g} and {scale:g}, whose ratio is not a fraction of integers up to "
+                f"{MOST_RATIO}; give its inputs one scale{advice}",
                 node=node.name,
                 found=float(scale / scales[0]),
                 allowed=f"n / m with n, m <= {MOST_RATIO}",

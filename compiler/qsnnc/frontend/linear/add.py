@@ -1,4 +1,4 @@
-"""Add, Sub and Sum: operands of levels, of sums, or of both, that meet in one potential."""
+"""Turn Add, Sub and Sum into one accumulator; operands are levels, unquantized sums, or both."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.frontend.numerics.intervals import powers_of_two
-from qsnnc.ir.layers import reachable
+from qsnnc.ir.layers import Int, reachable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaled:
-    """Sums behind an elementwise part that only scales and shifts them, by channel: value = factor * sum + shift."""
+    """Sums, scaled and shifted by channel: value = factor * sum + shift."""
 
     sums: Accumulator
     factor: F64
@@ -29,7 +29,7 @@ class Scaled:
 
 
 def signs(node: Node, operands: int) -> tuple[int, ...]:
-    """The sign of each input."""
+    """Return the sign of each input."""
     return facts(node.op).signs or (1,) * operands
 
 
@@ -40,9 +40,9 @@ def add_levels(
     factors: Sequence[int],
     seen: tuple[int, int, int] | None = None,
 ) -> Accumulator:
-    """Sum of quantized tensors: connections of one tap whose integer weights are the ratio of the scales.
+    """Add quantized tensors: one-tap connections whose integer weights have the ratio of the scales.
 
-    ``seen`` is the shape as a map that the result must have.
+    ``seen`` is the (channels, rows, columns) that the result must have.
     """
     try:
         shape = np.broadcast_shapes(*(tensor.index.shape for tensor in tensors))
@@ -52,7 +52,7 @@ def add_levels(
         raise ModelError(
             node.name,
             f"{node.op} of tensors of shapes {', '.join(str(tensor.index.shape) for tensor in tensors)}; they "
-            "must have as many axes, and equal sizes but for ones",
+            "must have the same number of axes, each of equal size or 1",
             code="add-shapes",
             node=node.name,
         )
@@ -67,10 +67,10 @@ def add_levels(
 
 
 def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:
-    """The levels themselves as potentials: what reads out a network that ends in levels.
+    """Return the levels themselves as potentials: the readout of a network that ends in levels.
 
-    The populations that the tensor shows are read channel by channel, or, where they differ in rows and columns, feature
-    by feature; the layout says where each stands in the tensor.
+    The populations of the tensor are read channel by channel or, if they differ in rows and columns, feature by feature;
+    the layout gives the position of each in the tensor.
     """
     parts = tensor.parts
     spaces = {part.population.shape[1:] for part in parts}
@@ -99,7 +99,7 @@ def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:
 
 
 def _seen(tensors: Sequence[Quantized], node: Node) -> tuple[int, int, int]:
-    """The tensors' shape as a map; the population's own where it fits, so that flat tensors need no window."""
+    """Return the tensors' (channels, rows, columns): the population's own where that fits, which needs no window."""
     shape = tensors[0].index.shape
     for part in (part for tensor in tensors for part in tensor.parts):
         own = part.population.shape
@@ -114,42 +114,48 @@ def _seen(tensors: Sequence[Quantized], node: Node) -> tuple[int, int, int]:
     return as_map(shape, node)
 
 
-def lie_alike(one: Accumulator, other: Accumulator) -> bool:
-    """Whether two tensors show the features of their sums in the same places."""
+def same_layout(one: Accumulator, other: Accumulator) -> bool:
+    """Return whether two tensors have the features of their sums in the same places."""
     return one.shape == other.shape and one.axis == other.axis and np.array_equal(one.layout, other.layout)
 
 
-def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
-    """Sum of the results of linear operators: all their connections, brought to one unit a channel.
-
-    Raises
-    ------
-    ModelError
-        The operands do not lie alike, or their units' ratios are no fractions of small integers.
-    """
-    first = operands[0].sums
-    for operand in operands:
-        other = operand.sums
-        if not lie_alike(other, first) or (np.ptp(other.scale, axis=0) > 0).any():
-            raise ModelError(
-                node.name,
-                f"{node.op} of {first.name} and {other.name}, whose sums lie differently; put a quantizer (scale, round, "
-                "clip) on each operand",
-                code="activation-not-quantized",
-                node=node.name,
-            )
-    channels, (rows, columns) = first.shape[0], first.shape[1:]
+def _one_unit(node: Node, operands: Sequence[Scaled]) -> tuple[Int, F64]:
+    """Find integer factors (operands, channels) and the unit of each channel that they are multiples of."""
     units = np.stack([np.abs(operand.sums.scale[0] * operand.factor) for operand in operands])
-    turns = [
-        np.sign(operand.sums.scale[0] * operand.factor).astype(np.int64) * sign
-        for operand, sign in zip(operands, signs, strict=True)
-    ]
-    factors, unit = np.zeros(units.shape, np.int64), np.zeros(channels)
+    factors, unit = np.zeros(units.shape, np.int64), np.zeros(units.shape[1])
     for pattern in np.unique(units, axis=1).T:
         mine = (units == pattern[:, None]).all(axis=0)
         found, base = common_unit(pattern.tolist(), node, ", or quantize each operand (scale, round, clip)")
         factors[:, mine] = np.array(found)[:, None]
         unit[mine] = base
+    return factors, unit
+
+
+def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name: str) -> Accumulator:
+    """Add the results of linear operators: all their connections, in one unit per channel.
+
+    Raises
+    ------
+    ModelError
+        The operands have different layouts, or the ratios of their units are not fractions of small integers.
+    """
+    first = operands[0].sums
+    for operand in operands:
+        other = operand.sums
+        if not same_layout(other, first) or (np.ptp(other.scale, axis=0) > 0).any():
+            raise ModelError(
+                node.name,
+                f"{node.op} of {first.name} and {other.name}, whose unquantized sums are ordered differently; put a "
+                "quantizer (scale, round, clip) on each operand",
+                code="activation-not-quantized",
+                node=node.name,
+            )
+    channels, (rows, columns) = first.shape[0], first.shape[1:]
+    factors, unit = _one_unit(node, operands)
+    turns = [
+        np.sign(operand.sums.scale[0] * operand.factor).astype(np.int64) * sign
+        for operand, sign in zip(operands, signs, strict=True)
+    ]
     keys = np.stack([operand.sums.border.reshape(-1) for operand in operands], axis=1)
     border, example = classes(keys, (rows, columns))
     offset = np.zeros((len(example), channels))
@@ -191,8 +197,8 @@ def add_sums(node: Node, operands: Sequence[Scaled], signs: Sequence[int], name:
 
 
 def as_sums(node: Node, tensor: Quantized, like: Accumulator, name: str) -> Accumulator:
-    """Levels as sums that lie like another operator's, so that both can be added."""
-    index = np.full(int(np.prod(like.shape)), -1 - len(tensor.fixed))  # zero beside sums that were cut off
+    """Turn levels into sums with the layout of another operator's, so that both can be added."""
+    index = np.full(int(np.prod(like.shape)), -1 - len(tensor.fixed))  # zero where sums were cropped
     index[like.layout.reshape(-1)] = tensor.index.reshape(-1)
     fixed = np.append(tensor.fixed, 0.0)
     found = add_levels(node, [replace(tensor, index=index.reshape(like.shape), fixed=fixed)], name, (1,), like.shape)

@@ -1,4 +1,4 @@
-"""Conv and ConvTranspose with constant weights."""
+"""Turn Conv and ConvTranspose with constant weights into accumulators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.accumulate import Operand, Sums
 from qsnnc.frontend.linear.convolve import convolve
-from qsnnc.frontend.linear.matmul import constant, settled
+from qsnnc.frontend.linear.matmul import constant, with_exact_integer_sums
 from qsnnc.frontend.linear.polyphase import spaced
 from qsnnc.frontend.linear.pooling import window_of
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
@@ -16,7 +16,7 @@ from qsnnc.frontend.model.model import Model, Node
 
 
 def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
-    """Any stride, padding, dilation and number of groups, over one or two axes."""
+    """Turn a Conv over one or two axes into an accumulator; any stride, padding, dilation and number of groups."""
     weights = constant(model, node, 1)
     bias = constant(model, node, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(len(weights))
     out = model.shapes[node.outputs[0]]
@@ -28,22 +28,22 @@ def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulato
     ]
     shape = as_map(out, node)
     sums = Sums(name, "convolution", node, shape, natural(shape, out))
-    return settled(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
+    return with_exact_integer_sums(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
 
 
 def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
-    """ConvTranspose: a convolution, its kernel turned round, on the map with zeros between its values.
+    """Turn a ConvTranspose into a convolution with the flipped kernel on the input with zeros inserted.
 
     Raises
     ------
     ModelError
-        Its padding is asked for by the output's shape.
+        Its padding is given by auto_pad or output_shape.
     """
     for asked in ("output_shape", "auto_pad"):
         if node.attributes.get(asked, b"NOTSET") not in (b"NOTSET", b"VALID"):
             raise ModelError(
                 node.name,
-                f"ConvTranspose with {asked}; export with pads and output_padding",
+                f"ConvTranspose with {asked} is not supported; export with pads and output_padding",
                 code="model-attribute",
                 node=node.name,
                 found=asked,
@@ -66,4 +66,4 @@ def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator
         window = Window(plain.kernel, (1, 1), (begin[0], begin[1], end[0], end[1]), plain.dilations)
         operands.append(Operand(moved, index.shape, sign * kernel, groups, window))  # type: ignore[arg-type]
     sums = Sums(name, "convolution", node, out, natural(out, model.shapes[node.outputs[0]]))
-    return settled(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
+    return with_exact_integer_sums(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))

@@ -1,4 +1,4 @@
-"""Sums over windows: each population that a tensor shows becomes a connection of its own."""
+"""Compute sums over windows: one connection for each population that a tensor consists of."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def convolve(
     bias: F64,
     *,
     per_channel: bool = True,
-    apart: Int | None = None,
+    separate: Int | None = None,
     written_out: bool = True,
 ) -> Accumulator:
-    """Sum of convolutions.
+    """Turn a sum of convolutions into an accumulator.
 
     Parameters
     ----------
     bias : ndarray, float64, (channels,)
     per_channel : bool
-        Whether a weight scale a channel is preferred where that makes weights narrower.
-    apart : ndarray, int64, (rows * columns,), optional
-        Positions with different numbers get border classes of their own.
+        Whether per-channel weight scales are preferred if they make weights narrower.
+    separate : ndarray, int64, (rows * columns,), optional
+        Positions with different numbers get different border classes.
     written_out : bool
-        Whether a window that no kernel can move over a population may become a matrix.
+        Whether a window on a reordered tensor may become a matrix.
     """
     try:
-        return _moving(sums, operands, bias, per_channel=per_channel, apart=apart)
+        return _moving(sums, operands, bias, per_channel=per_channel, separate=separate)
     except WindowReordered as error:
         refusal = error
-    for split, parts, phases in phased(sums, operands) if apart is None and written_out else ():
+    for split, parts, phases in phased(sums, operands) if separate is None and written_out else ():
         with suppress(WindowReordered):
             return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
     if not written_out or not fits(sums, operands):
@@ -58,7 +58,7 @@ def convolve(
 
 
 def _integers(sums: Sums, operands: Sequence[Operand], *, per_channel: bool) -> tuple[list[Int], F64]:
-    """Integer weights of each operand, and the scale a channel that all operands share."""
+    """Find the integer weights of each operand, and the per-channel scale that all operands share."""
     rows = np.concatenate([operand.kernel.reshape(len(operand.kernel), -1) for operand in operands], axis=1)
     whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
     cuts = np.cumsum([operand.kernel[0].size for operand in operands])[:-1]
@@ -68,14 +68,14 @@ def _integers(sums: Sums, operands: Sequence[Operand], *, per_channel: bool) -> 
 
 
 def _moving(
-    sums: Sums, operands: Sequence[Operand], bias: F64, *, per_channel: bool, apart: Int | None = None
+    sums: Sums, operands: Sequence[Operand], bias: F64, *, per_channel: bool, separate: Int | None = None
 ) -> Accumulator:
-    """Kernels that move over populations.
+    """Sum operands whose windows are windows on populations.
 
     Raises
     ------
     ModelError
-        There is no kernel that does, for one of the operands: ``reshape-before-window``.
+        An operand was reordered, so that there is no such window: ``reshape-before-window``.
     """
     integers, scales = _integers(sums, operands, per_channel=per_channel)
     seen = [
@@ -85,7 +85,7 @@ def _moving(
     ]
     pieces = [_piece(operand, q, view, sums) for operand, q, view in seen if view.part is not None]
     pieces = pieces or idle([operand.tensor for operand in operands], sums.shape)
-    offsets = _offsets([(operand, view) for operand, _, view in seen], bias, sums.shape[1:], apart)
+    offsets = _offsets([(operand, view) for operand, _, view in seen], bias, sums.shape[1:], separate)
     return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
 
 
@@ -95,8 +95,8 @@ def _piece(operand: Operand, whole: Int, view: View, sums: Sums) -> Piece:
     if moved is None:
         raise WindowReordered(
             sums.node.name,
-            f"{sums.node.op} reads a tensor whose rows and columns are not a population's at one stride (a reshape, "
-            "reflection or crop before it moves them); move that to where a matrix reads it",
+            f"{sums.node.op} reads a tensor whose rows and columns were reordered by a reshape, reflection or crop, so that "
+            "one kernel cannot serve all windows; move that to before a matrix product",
             node=sums.node.name,
         )
     channels = operand.shape[0]
@@ -110,14 +110,14 @@ def _piece(operand: Operand, whole: Int, view: View, sums: Sums) -> Piece:
 
 
 def _placed(kernel: npt.NDArray[T], view: View, source: int) -> npt.NDArray[T]:
-    """The kernel's weights where the population has the channels that the tensor shows."""
+    """Move the kernel's weights from the tensor's channels to those of the population."""
     full = np.zeros((source, len(kernel), *kernel.shape[2:]), kernel.dtype)
     np.add.at(full, view.features, kernel[:, view.channels].swapaxes(0, 1))  # type: ignore[arg-type]
     return np.ascontiguousarray(full.swapaxes(0, 1))
 
 
 def grouped(kernel: npt.NDArray[T], groups: int) -> npt.NDArray[T]:
-    """Leave out what no group reads; the opposite of `ungrouped`."""
+    """Drop weights between different groups; the inverse of `ungrouped`."""
     if groups == 1:
         return kernel
     outputs, channels = kernel.shape[:2]
@@ -127,7 +127,7 @@ def grouped(kernel: npt.NDArray[T], groups: int) -> npt.NDArray[T]:
 
 
 def _most_groups(kernel: F64, wish: int) -> int:
-    """The largest number of groups, up to the wish, that the kernel falls into."""
+    """Return the largest number of groups, at most ``wish``, into which the kernel separates."""
     outputs, channels = kernel.shape[:2]
     there = np.argwhere(kernel.reshape(outputs, channels, -1).any(axis=2))
     most = gcd(outputs, channels)
@@ -138,7 +138,7 @@ def _most_groups(kernel: F64, wish: int) -> int:
 
 
 def _merged(pieces: list[Piece]) -> list[Piece]:
-    """Add up pieces that read the same levels through the same window: a tensor added to itself, say."""
+    """Merge pieces that read the same levels through the same window, for example a tensor added to itself."""
     kept: list[Piece] = []
     for piece in pieces:
         for number, other in enumerate(kept):
@@ -153,7 +153,7 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
 
 
 def _overlaid(pieces: list[Piece], out: tuple[int, int]) -> list[Piece]:
-    """One kernel for the pieces that read the same levels in the same steps, where together they leave out little."""
+    """Merge pieces that read the same levels at the same stride into one kernel, if that has few added zeros."""
     alike: dict[object, list[Piece]] = {}
     for piece in pieces:
         alike.setdefault((piece.part.key, piece.window.strides, piece.groups), []).append(piece)
@@ -165,7 +165,7 @@ def _overlaid(pieces: list[Piece], out: tuple[int, int]) -> list[Piece]:
 
 
 def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
-    """Every piece's taps in one kernel that holds them all; None where it would be larger than they are."""
+    """Return one kernel with the taps of all pieces; None if it would be larger than theirs together."""
     first, axes = pieces[0], (0, 1)
     at = [
         [np.arange(p.window.kernel[axis]) * p.window.dilations[axis] - p.window.pads[axis] for axis in axes] for p in pieces
@@ -190,15 +190,15 @@ def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
     return Piece(first.part, real, whole, first.groups, window)
 
 
-def _offsets(seen: list[tuple[Operand, View]], bias: F64, out: tuple[int, int], apart: Int | None) -> Offsets:
-    """Zero points and constants under every window, told apart where the border cuts them off."""
+def _offsets(seen: list[tuple[Operand, View]], bias: F64, out: tuple[int, int], separate: Int | None) -> Offsets:
+    """Sum the zero points and constants under every window; positions with different sums get border classes."""
     channels, positions = len(bias), out[0] * out[1]
-    keys: list[npt.NDArray[Any]] = [] if apart is None else [apart.reshape(positions, 1)]
-    parts: list[tuple[F64, F64]] = []  # what each tap adds at each position, and its weight in each channel
+    keys: list[npt.NDArray[Any]] = [] if separate is None else [separate.reshape(positions, 1)]
+    parts: list[tuple[F64, F64]] = []  # each tap's constant at each position, and its weight in each channel
     magnitude, grid = np.abs(bias), dyadic_units(bias[:, None])
     for operand, view in seen:
         level = view.part.scale * view.part.zero_point if view.part is not None else 0.0
-        constant = np.array([level, *operand.tensor.fixed])[1 + view.fixed]  # by position of the tensor
+        constant = np.array([level, *operand.tensor.fixed])[1 + view.fixed]  # by position in the tensor
         if not constant.any():
             continue
         flat = operand.window.taps(operand.shape[1:], out)

@@ -1,4 +1,4 @@
-"""Operators that only move values: the reference moves numbers instead, and says where each feature went."""
+"""Trace operators that only move values: the reference moves element indices, which tells where each feature went."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from qsnnc.ir.layers import Int
 
 
 def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, filled: float | None = None) -> list[Quantized]:
-    """Every output of a node as levels; ``tensors`` are its data inputs in order, None for a constant of a Concat.
+    """Return the outputs of a node as levels; ``tensors`` are its data inputs in order, None for a constant of a Concat.
 
-    ``filled`` is what a Pad fills in, where that is not the value that it says.
+    ``filled`` replaces the value that a Pad fills in.
 
     Raises
     ------
     ModelError
-        It moves the batch, or an input that says where to is not constant.
+        The node moves the batch axis, or an index or shape input is not constant.
     """
     if node.op in IDENTITY:
         assert tensors[0] is not None
@@ -44,12 +44,12 @@ def move(model: Model, node: Node, tensors: Sequence[Quantized | None], *, fille
 
 
 def fills(node: Node) -> bool:
-    """Whether an operator fills in a constant."""
+    """Return whether an operator is a Pad that fills in a constant."""
     return node.op == "Pad" and node.attributes.get("mode", b"constant") == b"constant"
 
 
 def moved_index(model: Model, node: Node, index: Int, output: str) -> Int:
-    """Where numbers go that stand for the one data input's elements; a Pad fills in -1, which is none of them."""
+    """Return the output's element indices of a node with one data input; -1 where a Pad fills in."""
     if node.op in IDENTITY:
         return index
     outputs = [name for name in node.outputs if name]
@@ -62,14 +62,14 @@ def _data(node: Node) -> tuple[str, ...]:
 
 
 def _constants(model: Model, name: str) -> Quantized:
-    """A constant tensor of a Concat, of one image."""
+    """Return a constant operand of a Concat, for one image."""
     if name not in model.constants:
         raise ModelError(name, "is neither quantized nor constant", code="activation-not-quantized", node=name)
     value = model.constants[name].astype(np.float64)
     if not value.ndim or value.shape[0] != 1:
         raise ModelError(
             name,
-            f"a constant of shape {value.shape} meets images one by one; give it a first axis of 1",
+            f"is a constant of shape {value.shape}; its first axis, the batch, must have size 1",
             code="batch-moved",
             node=name,
         )
@@ -78,10 +78,12 @@ def _constants(model: Model, name: str) -> Quantized:
 
 
 def pad_value(model: Model, node: Node) -> float:
-    """The constant that a Pad fills in."""
+    """Return the constant that a Pad fills in."""
     if len(node.inputs) > 2 and node.inputs[2]:
         if node.inputs[2] not in model.constants:
-            raise ModelError(node.name, "its value must be a constant", code="weights-not-constant", node=node.name)
+            raise ModelError(
+                node.name, "the value that Pad fills in must be a constant", code="weights-not-constant", node=node.name
+            )
         return float(model.constants[node.inputs[2]].reshape(()))
     return float(node.attributes.get("value", 0.0))
 
@@ -89,7 +91,7 @@ def pad_value(model: Model, node: Node) -> float:
 def _run(
     model: Model, node: Node, indices: Sequence[Int], outputs: list[str], extra: dict[str, npt.NDArray[np.int64]]
 ) -> list[Int]:
-    """Let the reference move the numbers, a batch of one."""
+    """Run a node with the reference on element indices, with a batch of one."""
     from onnx import helper, numpy_helper
 
     _refuse_mixture(node)
@@ -111,7 +113,7 @@ def _run(
         inputs = [*inputs, "", ""][:3] if len(inputs) < 3 else inputs
         inputs[2] = "qsnnc.value"
     attributes = {name: value for name, value in node.attributes.items() if not (node.op == "Pad" and name == "value")}
-    if node.op == "Pad" and "pads" in attributes:  # opset 10 and before: an attribute; the numbers need an input
+    if node.op == "Pad" and "pads" in attributes:  # opset 10 and before: an attribute; indices need an input
         return [_pad(index[None], attributes, int(extra.get("value", np.array(0))))[0] for index in indices]
     plain = helper.make_node(node.op, inputs, outputs, **attributes)
     shapes = [(1, *index.shape) for index in indices]
@@ -141,17 +143,17 @@ def _run(
 
 
 def mixes(node: Node) -> bool:
-    """Whether an operator that moves values makes new ones of neighbours."""
+    """Return whether a Resize interpolates."""
     return facts(node.op).interpolates and node.attributes.get("mode", b"nearest") != b"nearest"
 
 
 def _refuse_mixture(node: Node) -> None:
-    """Refuse what mixes values."""
+    """Refuse a Resize that interpolates."""
     if mixes(node):
         mode = node.attributes["mode"].decode()
         raise ModelError(
             node.name,
-            f"{node.op} in mode {mode!r} mixes neighbours; use nearest, or a ConvTranspose with the weights of the mixture",
+            f"{node.op} in mode {mode!r} interpolates; use nearest, or a ConvTranspose with the interpolation weights",
             code="model-attribute",
             node=node.name,
             found=mode,
@@ -160,7 +162,7 @@ def _refuse_mixture(node: Node) -> None:
 
 
 def _pad(index: npt.NDArray[np.int64], attributes: dict[str, object], value: int) -> npt.NDArray[np.int64]:
-    """Pad as opset 2 spells it."""
+    """Apply a Pad of opset 2."""
     pads = np.array(attributes["pads"]).reshape(2, -1)
     mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "edge"}[attributes.get("mode", b"constant")]  # type: ignore[index]
     if (pads < 0).any():

@@ -1,4 +1,4 @@
-"""Matrices: Gemm and MatMul on levels, flat or with leading axes, and on the sums of another linear operator."""
+"""Turn Gemm and MatMul into accumulators: on levels, flat or with leading axes, or on another operator's sums."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Matrix:
 
     weights: F64
     bias: F64
-    axis: int  # of the data, the batch counted: summed over
-    out_axis: int  # of the result: where the outputs are
+    axis: int  # axis of the data that is summed over; the batch is axis 0
+    out_axis: int  # axis of the outputs in the result
 
 
 def constant(model: Model, node: Node, position: int) -> F64:
@@ -39,8 +39,8 @@ def constant(model: Model, node: Node, position: int) -> F64:
     if name not in model.constants:
         raise ModelError(
             node.name,
-            f"input {name!r} of {node.op} is computed from the data; it must be a constant (a product of two activations "
-            "has no synapses)",
+            f"input {name!r} of {node.op} depends on the data; it must be a constant (a product of two activations is not "
+            "supported)",
             code="weights-not-constant",
             node=node.name,
         )
@@ -48,7 +48,7 @@ def constant(model: Model, node: Node, position: int) -> F64:
 
 
 def matrix_of(model: Model, node: Node, rank: int) -> Matrix:
-    """The matrix of a Gemm or MatMul whose data has ``rank`` axes, the batch counted."""
+    """Return the matrix of a Gemm or MatMul whose data has ``rank`` axes, including the batch."""
     left = node.inputs[0] in model.constants
     weights = constant(model, node, 0 if left else 1)
     if node.op == "Gemm":
@@ -60,14 +60,17 @@ def matrix_of(model: Model, node: Node, rank: int) -> Matrix:
     if left or weights.ndim > 2:
         raise ModelError(
             node.name,
-            f"{node.op} with a constant of shape {weights.shape} on the {'left' if left else 'right'}; one matrix that "
-            "sums over an axis that is not the batch is supported",
+            f"{node.op} with a constant of shape {weights.shape} on the {'left' if left else 'right'} is not supported; use "
+            "one matrix that sums over an axis other than the batch",
             code="matrix-rank",
             node=node.name,
         )
     if weights.ndim == 1:
         raise ModelError(
-            node.name, "MatMul with a vector drops an axis; use a matrix of one column", code="matrix-rank", node=node.name
+            node.name,
+            "MatMul with a vector is not supported; use a matrix of one column",
+            code="matrix-rank",
+            node=node.name,
         )
     return Matrix(weights.T, np.zeros(weights.shape[1]), rank - 1, rank - 1)
 
@@ -76,8 +79,8 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
     if left or node.attributes.get("transA", 0):
         raise ModelError(
             node.name,
-            "Gemm that sums over the batch axis (transA, or its data on the right) is not supported; put the data on the "
-            "left, batch first",
+            "Gemm that sums over the batch axis (transA, or data on the right) is not supported; put the data on the left, "
+            "batch first",
             code="gemm-transposed",
             node=node.name,
         )
@@ -91,7 +94,7 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
 
 
 def multiply(model: Model, node: Node, terms: Terms, name: str, *, last: bool) -> Accumulator:
-    """Gemm or MatMul on levels."""
+    """Turn a Gemm or MatMul on levels into an accumulator."""
     batched = _batch_of_matrices(model, node, terms.shape)
     if batched is not None:
         return _grouped(model, node, terms, batched, name, last=last)
@@ -103,7 +106,7 @@ def multiply(model: Model, node: Node, terms: Terms, name: str, *, last: bool) -
 
 
 def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str, *, last: bool) -> Accumulator:
-    """Any relabelling before it becomes an order of columns."""
+    """Multiply a flat tensor; reordering before it becomes an order of the matrix's columns."""
     weights, bias = found.weights, found.bias
     whole, scales = integer_weights(name, node.name, weights, per_channel=not last)
     outputs = len(weights)
@@ -131,11 +134,11 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
     offsets = Offsets(np.zeros((1, 1), np.int64), offset[None], magnitude, grid)
     shape = (outputs, 1, 1)
     sums = Sums(name, "dense", node, shape, natural(shape, (outputs,)))
-    return settled(model, accumulate(sums, pieces or idle([tensor], shape), scales, offsets))
+    return with_exact_integer_sums(model, accumulate(sums, pieces or idle([tensor], shape), scales, offsets))
 
 
 def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, last: bool) -> Accumulator:
-    """A matrix along one axis of several is a convolution of one tap: the other axes are its positions."""
+    """Multiply along one of several axes: a 1x1 convolution, with the other axes as its positions."""
     axis = found.axis - 1
     moved = [replace(tensor, index=np.moveaxis(tensor.index, axis, 0)) for tensor in terms.tensors]
     index = moved[0].index
@@ -151,13 +154,13 @@ def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, 
     layout = np.moveaxis(natural(shape, (outputs, *rest)), 0, axis)
     sums = Sums(name, "dense", node, shape, np.ascontiguousarray(layout), found.out_axis)
     done = convolve(sums, operands, found.bias, per_channel=not last, written_out=not terms.composed)
-    return settled(model, terms.read(done))
+    return with_exact_integer_sums(model, terms.read(done))
 
 
 def _batch_of_matrices(model: Model, node: Node, shape: tuple[int, ...]) -> F64 | None:
-    """Constant matrices (leading axes of the result, outputs, inputs), one for each place along leading axes; None for one.
+    """Return constant matrices (leading axes of the result, outputs, inputs), one per leading index; None for one matrix.
 
-    Whether they stand on the left is for `_grouped` to see.
+    `_grouped` determines whether they are the left operand.
     """
     left = node.inputs[0] in model.constants
     weights = constant(model, node, 0 if left else 1)
@@ -172,7 +175,7 @@ def _batch_of_matrices(model: Model, node: Node, shape: tuple[int, ...]) -> F64 
 
 
 def _grouped(model: Model, node: Node, terms: Terms, weights: F64, name: str, *, last: bool) -> Accumulator:
-    """A matrix for each place along leading axes is a convolution of one tap in groups."""
+    """Multiply by one matrix per leading index: a grouped 1x1 convolution."""
     left = node.inputs[0] in model.constants
     *lead, outputs, inputs = weights.shape
     groups = int(np.prod(lead))
@@ -187,21 +190,23 @@ def _grouped(model: Model, node: Node, terms: Terms, weights: F64, name: str, *,
     layout = layout if left else np.ascontiguousarray(layout.swapaxes(-1, -2))
     sums = Sums(name, "dense", node, shape, layout, len(lead) + (1 if left else 2))
     bias = np.zeros(groups * outputs)
-    return settled(model, terms.read(convolve(sums, operands, bias, per_channel=not last, written_out=not terms.composed)))
+    return with_exact_integer_sums(
+        model, terms.read(convolve(sums, operands, bias, per_channel=not last, written_out=not terms.composed))
+    )
 
 
-def settled(model: Model, sums: Accumulator) -> Accumulator:
-    """Sums of integers are exact, whatever their size."""
+def with_exact_integer_sums(model: Model, sums: Accumulator) -> Accumulator:
+    """Mark integer sums as exact, whatever their size."""
     return replace(sums, exact=np.ones_like(sums.exact)) if sums.node.name in model.integral else sums
 
 
 def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name: str, *, last: bool) -> Accumulator:
-    """A matrix on the sums of another linear operator (an average pool, say), with no quantizer between: one map.
+    """Merge a matrix with the linear operator before it (for example an average pool), with no quantizer between.
 
     Parameters
     ----------
     index : ndarray, int64
-        Which feature of ``inner`` stands where in the tensor that the matrix reads.
+        The feature of ``inner`` at each element of the tensor that the matrix reads.
     """
     found = matrix_of(model, node, index.ndim + 1)
     weights, bias, scale = found.weights, found.bias, float(inner.scale.flat[0])
@@ -217,7 +222,7 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
         through = _through(link, moved, inner.shape, source)
         joined.append(Connection(source.name, through.reshape(len(weights), *source.shape)))
     offsets = inner.offset[inner.border].transpose(2, 0, 1).reshape(-1)
-    step = float(inner.grid.min())  # 0: the sums lie on no grid, and a row of zeros, on any, changes nothing
+    step = float(inner.grid.min())  # 0: no power of two divides the sums; a row of zeros changes nothing
     grid = np.minimum(dyadic_units(weights) * step if step else 0.0, dyadic_units(bias[:, None]))
     magnitude = np.abs(bias) + np.abs(real).sum(axis=1) * float(inner.magnitude.max())
     exact = inner.exact.all() & (grid > 0) & (magnitude < EXACT_BELOW * grid)
@@ -243,7 +248,7 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
 
 
 def _through(link: Connection, outer: Int, shape: tuple[int, int, int], source: Population) -> Int:
-    """Weights (outputs, features of the source) of a matrix behind a connection."""
+    """Multiply a connection by the matrix after it: weights (outputs, features of the source)."""
     channels, rows, columns = shape
     taps = link.taps(source.shape[1:], (rows, columns))
     positions = source.shape[1] * source.shape[2]

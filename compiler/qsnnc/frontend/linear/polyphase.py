@@ -1,8 +1,8 @@
-"""Windows on tensors that interleave populations: upsampled, spread by a transposed convolution, or of several phases.
+"""Split windows on upsampled or zero-inserted tensors into phases (polyphase decomposition).
 
-Every f-th row of such a tensor is a population's row, or nothing. The output is split into phases, each a channel of its
-own: in one phase every tap of the window reads the same sub-lattice, at one stride. So a kernel is shared again, and the
-layer's layout says where each phase stands.
+Every f-th row of such a tensor is a row of a population, or zero. The output is split into phases, each a channel of its
+own. Within one phase each tap of the window reads the same sub-lattice at one stride, so one kernel serves all positions.
+The layer's layout gives the position of each phase.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.linear.views import Window
 from qsnnc.ir.layers import Int
 
-#: rows and columns after which a tensor repeats itself
+#: periods (rows, columns) that are tried
 PERIODS = ((2, 2), (1, 2), (2, 1), (4, 4), (3, 3), (1, 4), (4, 1), (1, 3), (3, 1), (8, 8))
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How a window moves along one axis of a tensor that repeats itself."""
+    """How a window moves along one axis of a periodic tensor."""
 
     period: int
     phases: int  # of the output
     stride: int  # on the sub-lattice
-    taps: tuple[tuple[tuple[int, int], ...], ...]  # for each phase, each tap's sub-lattice and its shift there
+    taps: tuple[tuple[tuple[int, int], ...], ...]  # for each phase, each tap's sub-lattice and its shift on it
 
     @classmethod
     def of(cls, window: Window, axis: int, period: int) -> Axis:
-        """The window's movement along rows (0) or columns (1)."""
+        """Return the window's movement along rows (0) or columns (1)."""
         stride, dilation, pad = window.strides[axis], window.dilations[axis], window.pads[axis]
         phases = period // gcd(period, stride)
         at = [[stride * phase + tap * dilation - pad for tap in range(window.kernel[axis])] for phase in range(phases)]
@@ -41,13 +41,13 @@ class Axis:
         return cls(period, phases, stride * phases // period, taps)
 
     def span(self, part: int) -> tuple[int, int] | None:
-        """Smallest and largest shift on a sub-lattice; None where no tap reads it."""
+        """Return the smallest and largest shift on a sub-lattice; None if no tap reads it."""
         shifts = [shift for row in self.taps for own, shift in row if own == part]
         return (min(shifts), max(shifts)) if shifts else None
 
 
 def phased(sums: Sums, operands: Sequence[Operand]) -> Iterator[tuple[Sums, list[Operand], int]]:
-    """The same sums with phases for channels, by every period that fits, and how many phases there are."""
+    """Iterate over the periods that fit: the same sums with phases as channels, and the number of phases."""
     for period in PERIODS:
         axes = [(Axis.of(operand.window, 0, period[0]), Axis.of(operand.window, 1, period[1])) for operand in operands]
         phases = axes[0][0].phases, axes[0][1].phases
@@ -59,7 +59,7 @@ def phased(sums: Sums, operands: Sequence[Operand]) -> Iterator[tuple[Sums, list
 
 
 def _sums(sums: Sums, phases: tuple[int, int]) -> Sums:
-    """Channel o of phase (i, j) is channel (o * rows + i) * columns + j."""
+    """Turn phases into channels: channel o of phase (i, j) is channel (o * rows + i) * columns + j."""
     channels, rows, columns = sums.shape
     shape = (channels * phases[0] * phases[1], rows // phases[0], columns // phases[1])
     apart = np.arange(int(np.prod(shape))).reshape(channels, *phases, *shape[1:])
@@ -68,7 +68,7 @@ def _sums(sums: Sums, phases: tuple[int, int]) -> Sums:
 
 
 def _split(operand: Operand, rows: Axis, columns: Axis, sums: Sums) -> Iterator[Operand]:
-    """An operand for each sub-lattice of its tensor that is read."""
+    """Iterate over one operand per sub-lattice of the tensor that is read."""
     outputs, inputs = operand.kernel.shape[:2]
     lattice = _lattice(operand, (rows.period, columns.period))
     for a, b in np.ndindex(rows.period, columns.period):
@@ -94,7 +94,7 @@ def _split(operand: Operand, rows: Axis, columns: Axis, sums: Sums) -> Iterator[
 
 
 def _lattice(operand: Operand, period: tuple[int, int]) -> Quantized:
-    """The tensor as a map, zeros added so that every sub-lattice has as many rows and columns."""
+    """View the tensor as (channels, rows, columns), padded with zeros to a multiple of the period."""
     index = operand.tensor.index.reshape(operand.shape)
     more = [-size % step for size, step in zip(operand.shape[1:], period, strict=True)]
     filled = np.pad(index, [(0, 0), (0, more[0]), (0, more[1])], constant_values=-1 - len(operand.tensor.fixed))
@@ -102,7 +102,7 @@ def _lattice(operand: Operand, period: tuple[int, int]) -> Quantized:
 
 
 def spaced(index: Int, fixed: int, strides: tuple[int, int]) -> Int:
-    """A map with zeros between its values, as a transposed convolution sees it; ``fixed`` is the zero's number."""
+    """Insert zeros between the values of a tensor, as a transposed convolution does; ``fixed`` is the zero's index."""
     channels, rows, columns = index.shape
     out = np.full((channels, (rows - 1) * strides[0] + 1, (columns - 1) * strides[1] + 1), -1 - fixed, np.int64)
     out[:, :: strides[0], :: strides[1]] = index

@@ -1,4 +1,4 @@
-"""Pools: which window an operator moves over which map, and averages, which are sums, scaled."""
+"""Determine the geometry of pools, and turn average pools into accumulators."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from qsnnc.ir.layers import Int
 
 
 def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: tuple[int, ...]) -> Window:
-    """Strides, pads and dilations of a convolution or pool, in two dimensions.
+    """Return the window of a convolution or pool, in two dimensions.
 
-    Padding at the end is what the output's shape asks for, so that ``ceil_mode`` and ``auto_pad`` need no case of their own.
+    The padding at the end follows from the output's shape, so ``ceil_mode`` and ``auto_pad`` are not special cases.
     """
     axes = len(kernel)
     attributes = node.attributes
@@ -31,7 +31,7 @@ def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: 
     if axes > 2:
         raise ModelError(
             node.name,
-            f"{node.op} over {axes} axes; one or two are supported",
+            f"{node.op} over {axes} axes is not supported; use one or two",
             code="tensor-rank",
             node=node.name,
             found=axes,
@@ -54,7 +54,7 @@ def window_of(node: Node, kernel: tuple[int, ...], space: tuple[int, ...], out: 
 
 
 def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
-    """Axes that an operator pools over altogether, the batch counted; () for a pool with a window.
+    """Return the axes (the batch is axis 0) that an operator reduces; () for a pool with a window.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
     if 0 in found:
         raise ModelError(
             node.name,
-            f"{node.op} over the batch axis; leave axis 0 out",
+            f"{node.op} over the batch axis is not supported; remove axis 0",
             code="batch-moved",
             node=node.name,
             found=list(axes),
@@ -83,7 +83,7 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
 
 
 class Pool:
-    """A pool's geometry: which tensor it sees as a map, and through which window."""
+    """Geometry of a pool: its input as (channels, rows, columns), and its window."""
 
     def __init__(self, model: Model, node: Node, tensor: Quantized) -> None:
         rank = tensor.index.ndim + 1
@@ -98,15 +98,20 @@ class Pool:
             self.layout = natural(self.shape, out)
             return
         if len(axes) == tensor.index.ndim:
-            raise ModelError(node.name, f"{node.op} over every axis; keep the channels", code="tensor-rank", node=node.name)
+            raise ModelError(
+                node.name,
+                f"{node.op} over every axis is not supported; keep the channels",
+                code="tensor-rank",
+                node=node.name,
+            )
         kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
         if kept[0] == 0 and tensor.index.ndim <= 3:
             self.seen = as_map(tensor.index.shape, node)
-            first = 4 - tensor.index.ndim  # the first of its spatial axes, in the map
+            first = 4 - tensor.index.ndim  # the first spatial axis
             over = {axis - 1 + first for axis in axes}
             self.window = Window(tuple(size if axis in over else 1 for axis, size in enumerate(self.seen[1:], start=1)))  # type: ignore[arg-type]
             self.shape = (self.seen[0], *(1 if axis in over else self.seen[axis] for axis in (1, 2)))  # type: ignore[assignment]
-        else:  # the channels first, then what else stays, and what goes behind it
+        else:  # order: channels, other kept axes, reduced axes
             index = tensor.index.transpose(*kept, *axes)
             self.tensor = replace(tensor, index=index)
             if len(kept) == 1:
@@ -121,7 +126,7 @@ class Pool:
 
 
 def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
-    """AveragePool, GlobalAveragePool, ReduceMean and ReduceSum: a sum, scaled by what the reference divides by."""
+    """Turn AveragePool, GlobalAveragePool, ReduceMean and ReduceSum into a sum, divided as the reference does."""
     seen = [Pool(model, node, tensor) for tensor in terms.tensors]
     pool = seen[0]
     channels = pool.seen[0]
@@ -133,13 +138,13 @@ def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     counts = divisors(model, node, pool)
     uniform = len(np.unique(counts)) == 1
     sums = Sums(name, "pool", node, pool.shape, pool.layout, pool.axis)
-    found = terms.read(convolve(sums, operands, np.zeros(channels), apart=None if uniform else counts))
+    found = terms.read(convolve(sums, operands, np.zeros(channels), separate=None if uniform else counts))
     if uniform:
         divisor = counts[:1, None].astype(np.float64)
     elif found.shape == pool.shape:
         example = np.unique(found.border.reshape(-1), return_index=True)[1]
         divisor = counts[example][:, None].astype(np.float64)
-    else:  # written out, feature by feature
+    else:  # as a matrix, feature by feature
         divisor = np.tile(counts, channels)[None].astype(np.float64)
     largest, smallest = float(counts.max()), float(counts.min())
     clean = bool((counts & (counts - 1) == 0).all())
@@ -154,7 +159,7 @@ def average(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
 
 
 def divisors(model: Model, node: Node, pool: Pool) -> Int:
-    """What the reference divides each window's sum by: int64 (positions,)."""
+    """Return what the reference divides each window's sum by: int64 (positions,)."""
     positions = pool.shape[1] * pool.shape[2]
     if node.op == "ReduceSum":
         return np.ones(positions, np.int64)
@@ -169,7 +174,7 @@ def divisors(model: Model, node: Node, pool: Pool) -> Int:
     if not (np.isfinite(means).all() and (means > 0).all() and (inside > 0).all()):
         raise ModelError(
             node.name,
-            "AveragePool has windows that lie in the padding altogether; use less padding",
+            "AveragePool has windows that lie entirely in the padding; use less padding",
             code="pool-divisor",
             node=node.name,
         )

@@ -1,4 +1,4 @@
-"""What is known of a tensor: levels of populations, or the sums of a linear operator."""
+"""Represent tensors as levels of populations, as sums of levels, or as accumulators of a linear operator."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A population as a tensor shows it: value = scale * (level + zero_point), and the very floats of the graph."""
+    """A population with its values in a tensor: value = scale * (level + zero_point), and the graph's exact floats."""
 
     population: Population
     scale: float
     zero_point: float
     values: F64  # (levels + 1,)
-    slack: int = 0  # float32 roundings of the largest value that lie between a value here and the reference's
+    slack: int = 0  # error bound of a value, in float32 roundings of the largest value
 
     @classmethod
     def of(cls, population: Population, levels: Levels) -> Part:
-        """A population at a quantizer's values."""
+        """Return a population with a quantizer's values."""
         return cls(population, levels.scale, levels.zero_point, levels.values)
 
     @property
@@ -40,29 +40,29 @@ class Part:
 
     @property
     def key(self) -> tuple[str, float, float]:
-        """Equal where two parts show the same."""
+        """Equal for parts with the same population, scale and zero point."""
         return self.population.name, self.scale, self.zero_point
 
     @property
     def step(self) -> float:
-        """Power of two that divides every value, or 0 where a value is not what its level says, to the last bit."""
+        """Power of two that divides every value; 0 if a value is not exactly scale * (level + zero_point)."""
         from qsnnc.frontend.numerics.exactness import dyadic_unit
 
         return dyadic_unit(self.said) if not self.slack and (self.said == self.values).all() else 0.0
 
     @property
     def said(self) -> F64:
-        """What each level says of its value."""
+        """scale * (level + zero_point) of each level."""
         return np.asarray(self.scale * np.arange(len(self.values)) + self.scale * self.zero_point, np.float64)
 
     @property
     def roundings(self) -> int:
-        """How many float32 roundings of the largest value hold the distance of any value to what its level says."""
+        """Bound of |value - scale * (level + zero_point)|, in float32 roundings of the largest value."""
         unit = 2.0**-24 * self.largest
         return self.slack + (int(np.ceil(np.abs(self.said - self.values).max() / unit)) if unit else 0)
 
     def scaled(self, factor: float) -> Part:
-        """The same levels at other values."""
+        """Return the same levels with all values multiplied by a factor."""
         return replace(self, scale=self.scale * factor, values=self.values * factor)
 
 
@@ -70,7 +70,7 @@ class Part:
 class Quantized:
     """A tensor of levels.
 
-    Element e shows feature ``index[e]``, the features of all parts numbered through; a negative index stands for the
+    Element e is feature ``index[e]``, where the features of all parts are numbered consecutively; a negative index is the
     constant ``fixed[-1 - index]``.
     """
 
@@ -80,12 +80,12 @@ class Quantized:
 
     @property
     def starts(self) -> Int:
-        """First number of each part's features, and the end of the last."""
+        """Index of each part's first feature, and the end of the last part."""
         return np.cumsum([0, *(part.population.features for part in self.parts)])
 
     @property
     def canonical(self) -> bool:
-        """Whether the tensor is one population, in its own order."""
+        """Whether the tensor is exactly one population, in its order."""
         return (
             len(self.parts) == 1
             and self.index.size == self.parts[0].population.features
@@ -95,39 +95,39 @@ class Quantized:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """A tensor that is a sum of tensors of levels, one of them as a rule."""
+    """A tensor that is the sum of one or more tensors of levels."""
 
     tensors: tuple[Quantized, ...]
     signs: tuple[int, ...]
-    roundings: int  # of the reference's own sums before what reads it
+    roundings: int  # roundings of the reference in computing the sum
 
     @classmethod
     def of(cls, tensor: Quantized) -> Terms:
-        """A tensor of levels itself."""
+        """Return a single tensor of levels as the only term."""
         return cls((tensor,), (1,), 0)
 
     @property
     def composed(self) -> bool:
-        """Whether there is an operator between the levels and what reads them."""
+        """Whether there is an operator between the levels and their reader."""
         return self.roundings > 0
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor, for one image."""
+        """Shape of the tensor for one image."""
         return self.tensors[0].index.shape
 
     def read(self, sums: Accumulator) -> Accumulator:
-        """Sums over the terms, the reference's roundings before them counted."""
+        """Return sums over the terms with the error of the reference's own roundings added."""
         return replace(sums, terms=sums.terms + self.roundings)
 
 
 def whole(part: Part, shape: tuple[int, ...]) -> Quantized:
-    """All features of a population, in their order."""
+    """Return the tensor of all features of a population, in order."""
     return Quantized((part,), np.arange(part.population.features).reshape(shape))
 
 
 def together(tensors: list[Quantized]) -> tuple[tuple[Part, ...], F64, list[Int]]:
-    """Parts and constants of several tensors numbered through, and each tensor's index in those numbers."""
+    """Number the parts and constants of several tensors consecutively, and return each tensor's index so renumbered."""
     parts: list[Part] = []
     fixed: list[F64] = []
     indices: list[Int] = []
@@ -165,28 +165,28 @@ class Accumulator:
     border: Int  # (rows, columns)
     reach: Int  # (classes, channels, 2)
     exact: npt.NDArray[np.bool_]  # (channels,): every float32 partial sum is exact in any order
-    grid: F64  # (channels,): a power of two that divides every term; 0 where there is none
+    grid: F64  # (channels,): a power of two that divides every term; 0 if there is none
     magnitude: F64  # (channels,): the largest sum of |terms|
     terms: int
     sources: dict[str, Population]
-    layout: Int  # shape of the ONNX tensor: which feature stands where
-    axis: int = 1  # of the ONNX tensor, the batch counted: where the channels are
+    layout: Int  # shape of the ONNX tensor: the feature at each element
+    axis: int = 1  # channel axis of the ONNX tensor; the batch is axis 0
 
     def value(self, potential: Int) -> npt.NDArray[np.float32]:
-        """Float32 accumulators of potentials (classes, channels, ...)."""
+        """Return the float32 accumulators of potentials (classes, channels, ...)."""
         extra = (1,) * (potential.ndim - 2)
         exact = self.scale.reshape(*self.scale.shape, *extra) * potential + self.offset.reshape(*self.offset.shape, *extra)
         return exact.astype(np.float32)
 
     @property
     def canonical(self) -> bool:
-        """Whether the ONNX tensor has the features, all of them, in their own order."""
+        """Whether the ONNX tensor has all features, in order."""
         whole = self.layout.size == int(np.prod(self.shape))
         return whole and bool((self.layout.reshape(-1) == np.arange(self.layout.size)).all())
 
 
 def natural(shape: tuple[int, int, int], out: tuple[int, ...]) -> Int:
-    """The layout of a tensor that has a layer's features in their order."""
+    """Return the layout of a tensor that has a layer's features in order."""
     return np.arange(int(np.prod(shape))).reshape(out)
 
 
@@ -200,7 +200,7 @@ def as_map(shape: tuple[int, ...], node: Node) -> tuple[int, int, int]:
         return shape[0], shape[1], shape[2]
     raise ModelError(
         node.name,
-        f"{node.op} on a tensor of shape {shape}; at most 3 axes beside the batch are supported",
+        f"{node.op} on a tensor of shape {shape} is not supported; use at most 3 axes besides the batch",
         code="tensor-rank",
         node=node.name,
     )

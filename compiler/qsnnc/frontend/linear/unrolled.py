@@ -1,7 +1,7 @@
-"""Windows on a tensor that a reshape or reflection has reordered: every weight is written out, feature by feature.
+"""Turn windows on a reordered tensor into a matrix, feature by feature.
 
-A convolution reads rows and columns of a population. Where a tensor shows them in another order, no kernel can be shared:
-the layer becomes a matrix from all features that are read to all that are computed.
+A convolution reads rows and columns of a population. If a reshape or reflection has reordered them, one kernel cannot serve
+all positions: the layer becomes a matrix from all features that are read to all that are computed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from qsnnc.ir.layers import Connection, Int, reachable
 
 T = TypeVar("T", bound=np.generic)
 
-#: weights that may be written out
+#: most weights of such a matrix
 MOST_WEIGHTS = 1 << 23
 
 
 def fits(sums: Sums, operands: Sequence[Operand]) -> bool:
-    """Whether the matrix stays small enough."""
+    """Return whether the matrix has at most `MOST_WEIGHTS` weights."""
     features = max(int(operand.tensor.starts[-1]) for operand in operands)
     return int(np.prod(sums.shape)) * features <= MOST_WEIGHTS
 
 
 def spread(sums: Sums, operands: Sequence[Operand], integers: Sequence[Int], scales: F64, bias: F64) -> Accumulator:
-    """Sum of convolutions as one matrix: channel o at position p is output o * positions + p."""
+    """Turn a sum of convolutions into one matrix: channel o at position p is output o * positions + p."""
     channels, (rows, columns) = sums.shape[0], sums.shape[1:]
     positions = rows * columns
     offset = np.tile(bias[:, None], (1, positions))
@@ -70,7 +70,7 @@ def spread(sums: Sums, operands: Sequence[Operand], integers: Sequence[Int], sca
 
 
 def ungrouped(kernel: npt.NDArray[T], groups: int, channels: int) -> npt.NDArray[T]:
-    """Write the zeros of a grouped kernel out: (outputs, channels, rows, columns)."""
+    """Expand a grouped kernel with zeros: (outputs, channels, rows, columns)."""
     if groups == 1:
         return kernel
     outputs, inputs = kernel.shape[:2]
@@ -81,7 +81,7 @@ def ungrouped(kernel: npt.NDArray[T], groups: int, channels: int) -> npt.NDArray
 
 
 def in_order(sums: Accumulator) -> Accumulator | None:
-    """The same sums feature by feature, in the order of the tensor; None where that takes too many weights."""
+    """Return the sums feature by feature, in the order of the tensor; None if that needs too many weights."""
     if weights_of(sums) > MOST_WEIGHTS:
         return None
     every, rows = by_feature(sums), sums.layout.reshape(-1)
@@ -103,12 +103,12 @@ def in_order(sums: Accumulator) -> Accumulator | None:
 
 
 def weights_of(sums: Accumulator) -> int:
-    """Weights of sums that are written out feature by feature."""
+    """Return the number of weights of sums as a matrix."""
     return int(np.prod(sums.shape)) * sum(sums.sources[link.source].features for link in sums.connections)
 
 
 def by_feature(sums: Accumulator) -> Accumulator:
-    """Channel o at position p becomes output o * positions + p."""
+    """Turn sums into a matrix: channel o at position p becomes output o * positions + p."""
     border = sums.border.reshape(-1)
     links = tuple(_matrix(link, sums) for link in sums.connections)
     shape = (sums.shape[0] * border.size, 1, 1)
@@ -128,7 +128,7 @@ def by_feature(sums: Accumulator) -> Accumulator:
 
 
 def _matrix(link: Connection, sums: Accumulator) -> Connection:
-    """A convolution as a matrix on all features of its source."""
+    """Turn a convolution into a matrix on all features of its source."""
     channels, rows, columns = sums.shape
     source = sums.sources[link.source].shape
     weights = ungrouped(link.weights, link.groups, source[0]).reshape(channels, source[0], -1)

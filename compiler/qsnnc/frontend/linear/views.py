@@ -1,4 +1,4 @@
-"""Which populations a tensor shows, and through which window: concatenated, sliced, padded, moved."""
+"""Split a tensor that was concatenated, sliced, padded or moved into views of populations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Window:
     dilations: tuple[int, int] = (1, 1)
 
     def taps(self, space: tuple[int, int], out: tuple[int, int]) -> Int:
-        """Flat position in the tensor of each tap of each window, -1 in the padding: (windows, taps)."""
+        """Return the flat position in the tensor of each tap of each window, -1 in the padding: (windows, taps)."""
         return self.connect("", np.zeros((1, 1, *self.kernel), np.int64)).taps(space, out)
 
     def connect(self, source: str, weights: Int, groups: int = 1, *, level_wise: bool = False) -> Connection:
-        """A connection that moves like this."""
+        """Return a connection with this movement."""
         return Connection(source, weights, self.strides, self.pads, self.dilations, groups, level_wise)
 
 
@@ -36,16 +36,16 @@ POINT = Window((1, 1))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """Channels of a tensor that show one population through one map of positions, or nothing but constants."""
+    """Channels of a tensor that hold one population through one map of positions, or only constants."""
 
     part: Part | None
     channels: Int  # of the tensor
-    features: Int  # the population's channel that each of them shows
+    features: Int  # the population's channel in each of them
     positions: Int  # (rows * columns of the tensor,): the population's flat position, -1 for a constant
-    fixed: Int  # (rows * columns,): the number of the constant, -1 for a level
+    fixed: Int  # (rows * columns,): index of the constant, -1 for a level
 
     def whole(self, channels: int) -> bool:
-        """Whether the tensor's channels are the population's, all and in order."""
+        """Return whether the tensor's channels are all of the population's, in order."""
         assert self.part is not None
         mine = np.arange(channels)
         return (
@@ -56,12 +56,12 @@ class View:
 
 
 def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[View]:
-    """Take a tensor apart; ``shape`` is its own, seen as (channels, rows, columns).
+    """Split a tensor into views; ``shape`` is its shape as (channels, rows, columns).
 
     Raises
     ------
     ModelError
-        A channel shows more than one channel of a population: no convolution can read that.
+        A channel mixes several channels of a population, which a convolution cannot read.
     """
     index = tensor.index.reshape(shape[0], -1)
     starts = tensor.starts
@@ -78,8 +78,8 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
         if len(owners) > 1 or len(features) > 1:
             raise WindowReordered(
                 node.name,
-                f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors: a reshape or transpose before "
-                "it reorders features; move that to where a matrix reads it",
+                f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors, because a reshape or "
+                "transpose before it reorders features; move that to before a matrix product",
                 node=node.name,
             )
         key = (int(owners[0]) if len(owners) else -1, position[channel].tobytes(), fixed[channel].tobytes())
@@ -99,7 +99,7 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
 
 
 def through(view: View, window: Window, space: tuple[int, int], out: tuple[int, int]) -> Window | None:
-    """The window on the population that reads what ``window`` reads on the tensor; None where there is none."""
+    """Return the window on the population that reads what ``window`` reads on the tensor; None if there is none."""
     assert view.part is not None
     source = view.part.population.shape[1:]
     flat = window.taps(space, out)
@@ -125,7 +125,7 @@ def through(view: View, window: Window, space: tuple[int, int], out: tuple[int, 
 
 
 def _affine(view: View, space: tuple[int, int], source: tuple[int, int], axis: int) -> tuple[int, int]:
-    """Factor and shift with population position = factor * tensor position + shift along an axis, by its first two."""
+    """Find population position = factor * tensor position + shift along an axis, from its first two positions."""
     shown = np.argwhere(view.positions.reshape(space) >= 0)
     at = view.positions[shown[:, 0] * space[1] + shown[:, 1]]
     along = at // source[1] if axis == 0 else at % source[1]
@@ -140,7 +140,7 @@ def _affine(view: View, space: tuple[int, int], source: tuple[int, int], axis: i
 
 
 def space_of(tensor: Quantized, index: Int, node: Node) -> tuple[int, int]:
-    """Rows and columns of the positions, such that a population's need not be moved: its own where it has as many."""
+    """Return rows and columns for the positions: the population's own if their number agrees."""
     positions = index[0].size
     for part in tensor.parts:
         rows, columns = part.population.shape[1:]
@@ -154,7 +154,7 @@ def space_of(tensor: Quantized, index: Int, node: Node) -> tuple[int, int]:
 
 
 def _straight(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> bool:
-    """Whether every population that a tensor shows stands there in its own rows and columns, cut or padded."""
+    """Return whether every population in a tensor keeps its rows and columns, except for cropping and padding."""
     try:
         seen = views(tensor, shape, node)
     except ModelError:

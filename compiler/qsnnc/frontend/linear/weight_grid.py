@@ -1,4 +1,4 @@
-"""Float weights that lie on a grid, as the integers that they are."""
+"""Find the integers and scales that give quantized float weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qsnnc.ir.weights import bits_needed
 
 #: an 8-bit weight minus its zero point takes 9 bits; whether a chip holds it is decided when the layer is lowered
 MOST_BITS = 9
-#: float32 spellings of integer * scale stray by a few units in the last place
+#: relative tolerance: integer * scale in float32 may be off by a few units in the last place
 TOLERANCE = 2.0**-20
 
 
@@ -20,8 +20,8 @@ def integer_weights(
 ) -> tuple[Int, npt.NDArray[np.float64]]:
     """Find integers q and scales s with weights = q * s.
 
-    One scale serves the whole tensor where it needs no more bits than a per-channel scale does; the readout's integers
-    are asked for with one scale only where that is possible at all.
+    The whole tensor gets one scale unless per-channel scales need fewer bits and ``per_channel`` is set. Without
+    ``per_channel``, as for the readout, scales differ only if one scale is impossible.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def integer_weights(
         raise WeightsNotQuantized(
             name,
             f"the weights of channel {channel} ({values} distinct values) are not integers of at most {MOST_BITS} bits "
-            "times one scale; quantize them before exporting",
+            "times one scale; quantize them before export",
             layer=name,
             node=node,
             found=values,
@@ -62,7 +62,7 @@ def integer_weights(
 
 
 def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
-    """Integers of smallest magnitude, and their scale."""
+    """Return the smallest integers and their scale; None if there are none of few enough bits."""
     size = np.unique(np.abs(row[row != 0]))
     if not len(size):
         return np.zeros(row.shape, np.int64), 1.0
@@ -76,7 +76,7 @@ def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
             q = np.round(row / scale).astype(np.int64)
             if q.max() >= 1 << (MOST_BITS - 1):
                 return None
-            # the least-squares scale, or the exact power of two where it is one
+            # the least-squares scale, or the exact power of two if that is one
             scale = float((q * row).sum() / (q * q).sum())
             power = float(2.0 ** np.round(np.log2(scale)))
             return q, power if abs(scale - power) <= 2.0**-30 * power else scale

@@ -1,1 +1,1 @@
-"""An ONNX graph as frozen data, with onnxruntime (optimisation off) as its meaning. Interprets nothing."""
+"""Hold an ONNX graph as frozen data, with onnxruntime (optimisation off) as the reference for its results."""

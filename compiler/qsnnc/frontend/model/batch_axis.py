@@ -1,7 +1,7 @@
-"""The batch axis set free: constants that say how many images there are follow the number that comes in.
+"""Make the batch axis of a model dynamic, where it was exported with a fixed batch size.
 
-Exporters that were given a batch of four write shapes and constants of four images: reshapes, sizes, tokens that are
-written out. One image is what is compiled, and any number is what the reference is given.
+A model exported with a batch of four has reshapes, sizes and constants for four images. The compiler works on one image,
+and the reference is run on any number of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def free_batch(proto: onnx.ModelProto) -> None:
-    """Let a model that was exported for several images at a time take any number of them.
+    """Let a model that was exported with a batch of several images take any number of images.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def free_batch(proto: onnx.ModelProto) -> None:
 
 
 def free_squeezes(proto: onnx.ModelProto) -> None:
-    """Let a Squeeze that names no axes keep the batch, though that be of one image; changed in place."""
+    """Let a Squeeze without axes keep the batch axis even for one image; changes the model in place."""
     from onnx import helper, shape_inference
 
     nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _squeezes_all(node)]
@@ -57,7 +57,7 @@ def free_squeezes(proto: onnx.ModelProto) -> None:
     several = type(proto)()
     several.CopyFrom(proto)
     del several.graph.value_info[:]
-    several.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2  # as of no other axis that is squeezed
+    several.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2  # unlike any axis that is squeezed
     graph = shape_inference.infer_shapes(several, data_prop=True).graph
     shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info)}
     moving, made = _of_images(proto.graph), _Made(proto.graph, "qsnnc.squeezed")
@@ -66,7 +66,7 @@ def free_squeezes(proto: onnx.ModelProto) -> None:
         sizes = [dim.dim_value for dim in shapes.get(node.input[0], ())]
         if node.input[0] in moving and sizes[:1] == [2] and all(sizes):
             axes = [axis for axis, size in enumerate(sizes) if size == 1]
-            if not axes:  # none named would mean all again
+            if not axes:  # an empty list would again mean all axes
                 node.op_type = "Identity"
             elif old:
                 node.attribute.append(helper.make_attribute("axes", axes))
@@ -79,7 +79,7 @@ def _squeezes_all(node: onnx.NodeProto) -> bool:
 
 
 def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
-    """Let reshapes to a fixed batch keep the batch that comes in; what is added has names that begin with ``mark``."""
+    """Let reshapes to a fixed batch keep the actual batch; added tensors have names that begin with ``mark``."""
     from onnx import numpy_helper
 
     for number, node in enumerate(graph.node):
@@ -96,18 +96,18 @@ def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch:
 
 
 def free_shapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
-    """Let reshapes, sizes and constants beside images keep the batch that comes in.
+    """Let reshapes, sizes and constants that are concatenated with images follow the actual batch.
 
     Parameters
     ----------
     graph : GraphProto
-        Its one input is images, or what stands for them.
+        With one input whose first axis is the batch; changed in place.
     constants : dict
-        What is known of the graph's constants.
+        Known constants, by name.
     batch : int
-        How many images they are written for.
+        Batch size that the graph was exported with.
     mark : str
-        What the names of all that is added begin with.
+        Prefix of the names of added tensors.
     """
     free_reshapes(graph, constants, batch, mark)
     moving, made = _of_images(graph), _Made(graph, mark)
@@ -118,13 +118,13 @@ def free_shapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: i
         if asked is not None and asked.ndim == 1 and len(asked) and asked[0] == batch:
             node.input[at] = made.shape(asked[1:])
         elif node.op_type == "Concat" and moving.intersection(node.input):
-            _free_arms(node, constants, batch, made)
+            _free_concat(node, constants, batch, made)
         made.nodes.append(node)
     made.write()
 
 
-def _free_arms(node: onnx.NodeProto, constants: Mapping[str, Array], batch: int, made: _Made) -> None:
-    """Constants side by side with images are as many as there are images."""
+def _free_concat(node: onnx.NodeProto, constants: Mapping[str, Array], batch: int, made: _Made) -> None:
+    """Expand the constants of a Concat to the actual batch."""
     axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
     for number, name in enumerate(node.input):
         value = constants.get(name)
@@ -133,7 +133,7 @@ def _free_arms(node: onnx.NodeProto, constants: Mapping[str, Array], batch: int,
 
 
 def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], batch: int) -> None:
-    """Constants that are written out for every image, and meet images elementwise, stand once for all of them."""
+    """Replace constants that are repeated for every image of the batch by one copy that broadcasts."""
     from onnx import shape_inference
 
     graph = proto.graph
@@ -151,12 +151,18 @@ def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], ba
 
 
 def _one(node: onnx.NodeProto, value: Array) -> Array:
-    """What a constant says for each image, the same for all of them."""
+    """Return a constant's part for one image, which must be the same for all.
+
+    Raises
+    ------
+    ModelError
+        The constant differs from image to image.
+    """
     if (value != value[:1]).any():
         raise ModelError(
             node.name or node.op_type,
-            f"{node.op_type} brings {len(value)} images together with a constant that differs from image to image; "
-            "export with a batch of one",
+            f"{node.op_type} has a constant that differs between the {len(value)} images of the batch; export with a batch "
+            "of one",
             code="batch-moved",
             node=node.name,
         )
@@ -164,7 +170,7 @@ def _one(node: onnx.NodeProto, value: Array) -> Array:
 
 
 def _of_images(graph: onnx.GraphProto) -> set[str]:
-    """Tensors that depend on the input."""
+    """Return the tensors that depend on the input."""
     found = {graph.input[0].name}
     for node in graph.node:
         if found.intersection(node.input):
@@ -173,18 +179,18 @@ def _of_images(graph: onnx.GraphProto) -> set[str]:
 
 
 def _constants(proto: onnx.ModelProto) -> dict[str, Array]:
-    """Constants that nodes on images read, those that the file computes as well."""
+    """Return the constants that nodes on images read, including those that the graph computes."""
     from onnx import numpy_helper
 
     moving = _of_images(proto.graph)
     read = {name for node in proto.graph.node if moving.intersection(node.input) for name in node.input} - moving
-    with contextlib.suppress(ModelError):  # what does not run is the reader's concern
+    with contextlib.suppress(ModelError):  # reported when the model is read
         proto = with_constants(proto, read)
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer if tensor.name in read}
 
 
 class _Made:
-    """What is added to a graph: constants, and nodes in order among those that are there."""
+    """Constants and nodes to be added to a graph, the nodes in order with the existing ones."""
 
     def __init__(self, graph: onnx.GraphProto, mark: str) -> None:
         self.graph, self.mark, self.count = graph, mark, 0
@@ -192,12 +198,12 @@ class _Made:
         self.batch = ""
 
     def name(self) -> str:
-        """One that nothing has yet."""
+        """Return an unused name."""
         self.count += 1
         return f"{self.mark}_made_{self.count}"
 
     def constant(self, value: Array) -> str:
-        """A new initializer."""
+        """Add an initializer and return its name."""
         from onnx import numpy_helper
 
         name = self.name()
@@ -205,7 +211,7 @@ class _Made:
         return name
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """A new node; return its output."""
+        """Add a node and return its output."""
         from onnx import helper
 
         out = self.name()
@@ -213,14 +219,14 @@ class _Made:
         return out
 
     def shape(self, rest: Sequence[int] | Array) -> str:
-        """The shape of as many as there are images."""
+        """Return a tensor that holds the shape (batch, *rest)."""
         if not self.batch:
             whole = self.node("Shape", self.graph.input[0].name)
             self.batch = self.node("Gather", whole, self.constant(np.zeros(1, np.int64)), axis=0)
         return self.node("Concat", self.batch, self.constant(np.array(rest, np.int64)), axis=0)
 
     def write(self) -> None:
-        """Put all nodes into the graph."""
+        """Replace the nodes of the graph."""
         nodes = list(self.nodes)
         del self.graph.node[:]
         self.graph.node.extend(nodes)

@@ -1,4 +1,4 @@
-"""Constants that a file computes, where an operator's spelling must know them: weights quantized inside the graph, say."""
+"""Evaluate constants that the graph computes and a rewrite needs to know, for example weights quantized in the graph."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-#: types that onnxruntime computes with and does not hand over, and the domain whose DequantizeLinear reads them in any opset
+#: types that onnxruntime supports but does not return, and the domain whose DequantizeLinear converts them in any opset
 NARROW = {"int4": "com.microsoft", "uint4": "com.microsoft", "int2": "", "uint2": ""}
 
 
 def with_constants(model: onnx.ModelProto, wanted: Iterable[str]) -> onnx.ModelProto:
-    """Return the model with what is computed of constants alone, and leads to a wanted tensor, as initializers.
+    """Return the model with all constants that a wanted tensor depends on evaluated to initializers.
 
     Raises
     ------
     ModelError
-        The reference does not run what computes them.
+        The reference cannot run the nodes that compute them.
     """
     import onnx
     from onnx import ValueInfoProto, helper, numpy_helper
@@ -45,17 +45,17 @@ def with_constants(model: onnx.ModelProto, wanted: Iterable[str]) -> onnx.ModelP
 
 
 def evaluated(model: onnx.ModelProto) -> list[npt.NDArray[Any]]:
-    """Run a model that has no input; integers of less than a byte come as well.
+    """Run a model that has no input; its outputs may be integers narrower than a byte.
 
     Parameters
     ----------
     model : ModelProto
-        Changed in place where it has outputs of such a type.
+        Changed in place if it has outputs of such a type.
 
     Raises
     ------
     ModelError
-        The reference does not run it.
+        The reference cannot run it.
     """
     import ml_dtypes
     from onnx import TensorProto, helper
@@ -80,7 +80,7 @@ def evaluated(model: onnx.ModelProto) -> list[npt.NDArray[Any]]:
 
 
 def _of_constants(model: onnx.ModelProto, wanted: set[str]) -> list[onnx.NodeProto]:
-    """The nodes that compute wanted tensors from constants alone, in order."""
+    """Return the nodes that compute wanted tensors from constants alone, in order."""
     constant = {tensor.name for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:

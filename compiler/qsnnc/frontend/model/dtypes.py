@@ -1,4 +1,4 @@
-"""Integer types of ONNX, those narrower than a byte included."""
+"""Return the range of ONNX's integer types, including those narrower than a byte."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def ends(dtype: np.dtype[Any] | None) -> tuple[float, float]:
-    """Ends of an integer type, the narrow ones included.
+    """Return the smallest and largest value of an integer type.
 
     Raises
     ------
     ValueError
-        It is no integer type.
+        It is not an integer type.
     """
     import ml_dtypes
 
@@ -22,7 +22,7 @@ def ends(dtype: np.dtype[Any] | None) -> tuple[float, float]:
 
 
 def integer_range(dtype: np.dtype[Any] | None) -> tuple[float, float] | None:
-    """Ends of an integer type, the narrow ones included; None for any other."""
+    """Return the smallest and largest value of an integer type; None for any other type."""
     try:
         return ends(dtype)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Readable, unique layer names from an ONNX graph."""
+"""Derive readable, unique layer names from an ONNX graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qsnnc.ir.names import free_name
 
 
 class Namer:
-    """Gives each node one name: its own where a person wrote it, else its weights', else its operator's."""
+    """Gives each node one name: its own unless that was generated, otherwise its weights' or its operator's."""
 
     def __init__(self, origins: Mapping[str, str]) -> None:
         self._origins = origins
@@ -19,26 +19,26 @@ class Namer:
         self._given: dict[int, str] = {}
 
     def layer(self, node: Node) -> str:
-        """Name of the layer that a node becomes; the same at every call."""
+        """Return the name of the layer that a node becomes; the same at every call."""
         if id(node) not in self._given:
             self._given[id(node)] = self.text(readable(node, self._origins))
         return self._given[id(node)]
 
     def peek(self, node: Node) -> str:
-        """Like `layer`, without taking the name."""
+        """Return what `layer` would, without reserving the name."""
         return self._given.get(id(node)) or readable(node, self._origins)
 
     def text(self, wish: str) -> str:
-        """A free name like the one wished for."""
+        """Reserve and return an unused name that resembles ``wish``."""
         return free_name(re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer", self._taken)
 
 
 def readable(node: Node, origins: Mapping[str, str]) -> str:
-    """``/features/conv2/Conv`` is features.conv2; a generated name gives way to the weights' (``conv2.weight``)."""
+    """Return a readable name: features.conv2 for ``/features/conv2/Conv``; that of the weights if it was generated."""
     parts = [part for part in node.name.split("/") if part]
     while len(parts) > 1 and re.fullmatch(rf"{node.op}(_\d+)?", parts[-1]):
         parts.pop()
-    # torch writes a nested module as /block/block.0: the inner name holds the outer one
+    # torch names a nested module /block/block.0: the inner name repeats the outer one
     inner = [part for part, after in zip(parts, [*parts[1:], ""], strict=False) if not after.startswith(f"{part}.")]
     name = ".".join(inner)
     generated = (

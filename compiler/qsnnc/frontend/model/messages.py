@@ -1,4 +1,4 @@
-"""What errors say of a file, a node, and in another library's words."""
+"""Format errors about a file or a node, and quote another library's error in one line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
-    """An error of the file as a whole."""
+    """Return an error about the file as a whole."""
     return ModelError(str(path), text, code=code, **fields)
 
 
 def first_line(error: Exception, most: int = 160) -> str:
-    """What another library says, in one line."""
+    """Return another library's message, shortened to one line."""
     text = " ".join(str(error).split("==> Context")[0].split())
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def label(node: onnx.NodeProto) -> str:
-    """How a node is named to people."""
+    """Return the name of a node for messages."""
     return node.name or next((name for name in node.output if name), "") or node.op_type

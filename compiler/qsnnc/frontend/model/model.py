@@ -1,4 +1,4 @@
-"""An ONNX graph as frozen data: nodes, constants and the shapes of one image."""
+"""Define an ONNX graph as frozen data: nodes, constants and the shapes for one image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Node:
     proto: onnx.NodeProto
 
     def renamed(self, names: Mapping[str, str]) -> Node:
-        """The same operator on tensors of other names; those that are not listed keep theirs."""
+        """Return the same operator on renamed tensors; those that are not listed keep their names."""
         proto = type(self.proto)()
         proto.CopyFrom(self.proto)
         inputs = tuple(names.get(name, name) for name in self.inputs)
@@ -47,28 +47,28 @@ class Model:
     path: Path
     sha256: str
     input: str
-    input_dtype: str  # a numpy name
+    input_dtype: str  # numpy name
     output: str
-    nodes: tuple[Node, ...]  # in topological order; nodes of constants only are folded away
+    nodes: tuple[Node, ...]  # in topological order; nodes on constants are folded
     constants: Mapping[str, Array]
-    shapes: Mapping[str, tuple[int, ...]]  # of one image: the batch axis left out
+    shapes: Mapping[str, tuple[int, ...]]  # of one image, without the batch axis
     metadata: Mapping[str, str]
     opsets: Mapping[str, int]
     ir_version: int
-    origins: Mapping[str, str]  # of a constant that was folded: the initializer that it was made from
-    integral: frozenset[str]  # nodes that stand for sums of integers, exact whatever their size
-    written: frozenset[str]  # tensors that the reference has, too
-    kinds: Mapping[str, int]  # ONNX element type of every tensor that can be told
-    reference: onnx.ModelProto  # what every result is held against: the file, QONNX's operators in standard ones
+    origins: Mapping[str, str]  # of a folded constant: the initializer that it was computed from
+    integral: frozenset[str]  # nodes that replace integer sums, which are exact whatever their size
+    written: frozenset[str]  # tensors that the reference has as well
+    kinds: Mapping[str, int]  # ONNX element type of every tensor where it is known
+    reference: onnx.ModelProto  # what results are compared with: the file, QONNX operators rewritten
 
     def whole(self, name: str) -> bool:
-        """Whether a tensor inside the graph has another type than a float's; what is not known is one."""
+        """Return whether an inner tensor has a type other than a float type; unknown types count as float."""
         return name != self.input and self.kinds.get(name, 1) not in (0, 1)
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]
     ) -> onnx.ModelProto:
-        """Build a model of some of the nodes.
+        """Build a model from some of the nodes.
 
         Parameters
         ----------
@@ -95,16 +95,14 @@ class Model:
 
 
 class Shapes(dict[str, tuple[int, ...]]):
-    """Shapes of one image; asking for one that is not known is an error of the model."""
+    """Shapes of one image; looking up an unknown one raises `ModelError`."""
 
     def __missing__(self, name: str) -> tuple[int, ...]:
-        raise ModelError(
-            name, "its shape cannot be told before there is data; export with fixed shapes", code="model-shapes", node=name
-        )
+        raise ModelError(name, "its shape depends on the data; export with fixed shapes", code="model-shapes", node=name)
 
 
 def downstream(nodes: Iterable[Node], start: str) -> list[Node]:
-    """Those nodes, in their order, that depend on a tensor."""
+    """Return the nodes that depend on a tensor, in order."""
     reached = {start}
     kept = []
     for node in nodes:

@@ -1,7 +1,7 @@
-"""The supported operators, one row each: what is allowed of them, and what the compiler's passes need to know of them.
+"""List the supported operators, one row each: which forms are allowed, and the properties that the passes use.
 
-To support another elementwise operator, give it a row here, with an interval rule of `numerics`, and a row in
-`chipsim.monotone` if it only rises or only falls. Constants need nothing else where they broadcast as numpy's do.
+To support another elementwise operator, add a row here with an interval rule from `numerics`, and a row in
+`chipsim.monotone` if it is monotone. Constants that broadcast as in numpy need nothing else.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from qsnnc.frontend.numerics import activations, intervals
 from qsnnc.frontend.numerics.intervals import Rule, rising
 
-#: what a role means, in the order of the table
+#: heading of each role, in the order of the table
 ROLES = {
     "weighted": "Linear: synapses on the chip",
-    "join": "Sums of branches: their synapses meet in one neuron",
+    "join": "Additions of branches: synapses of one neuron",
     "pool": "Pools and sums over positions",
-    "move": "Values that only move: an order of synapses, no neuron",
+    "move": "Data movement: reorders synapses, needs no neurons",
     "elementwise": "Elementwise: part of a threshold",
-    "spelled": "Integer operators, com.microsoft's and QONNX's: rewritten into those above",
+    "decomposed": "Integer, com.microsoft and QONNX operators: rewritten as those above",
     "host": "Computed on the host, after the last weights",
-    "refused": "Refused, with what to do",
+    "refused": "Refused, with advice",
 }
 QONNX = "qonnx.custom_op.general"
 MICROSOFT = "com.microsoft"
@@ -30,24 +30,22 @@ MICROSOFT = "com.microsoft"
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """What the passes need to know of one operator."""
+    """Properties of one operator that the passes use."""
 
     name: str
-    bounds: Rule | None = None  # its interval rule; without one no threshold behind it is certified
-    constant_axis: int | str | None = (
-        None  # of a constant vector: the axis, or the attribute that says it; else it broadcasts
-    )
-    rearranges: bool = False  # every value stays as it is and stands in the result once
-    largest: bool = False  # of a pool: takes the largest value, where others add up
-    signs: tuple[int, ...] = ()  # of a join's inputs; () where all are added
-    index_type: str = "int64"  # in which the reference can move numbers
+    bounds: Rule | None = None  # interval rule; without one, thresholds that depend on it are not certified
+    constant_axis: int | str | None = None  # axis of a vector of constants, or the attribute that gives it; None: broadcasts
+    rearranges: bool = False  # the output holds every input value once, unchanged
+    largest: bool = False  # of a pool: takes the maximum; others sum
+    signs: tuple[int, ...] = ()  # of the inputs of an addition; () if all are added
+    index_type: str = "int64"  # dtype in which the reference can move element indices
     interpolates: bool = False  # in modes other than nearest
-    shape_input: int | None = None  # position of the input that is the result's shape
+    shape_input: int | None = None  # position of the input that gives the output's shape
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Operators of one kind: what is allowed of them, and notes, as docs/onnx.md prints them."""
+    """Operators of one kind, with the allowed forms and notes as printed in docs/onnx.md."""
 
     role: str
     operators: tuple[Operator, ...]
@@ -57,12 +55,12 @@ class Group:
 
     @property
     def names(self) -> list[str]:
-        """Of the operators."""
+        """Names of the operators."""
         return [operator.name for operator in self.operators]
 
 
 def _named(names: str) -> tuple[Operator, ...]:
-    """Operators of which nothing else is to be known."""
+    """Return rows with no properties other than a name."""
     return tuple(map(Operator, names.split()))
 
 
@@ -70,27 +68,27 @@ TABLE = (
     Group(
         "weighted",
         _named("Conv"),
-        "1-D and 2-D; any stride, padding, auto_pad, dilation, groups, depthwise; constant weights on a grid of 1 to 9 "
-        "bits, per tensor or per channel; any constant bias",
-        "ternary and narrower weights are found by value, wider ones narrowed",
+        "1-D and 2-D; any stride, padding, auto_pad, dilation, groups, depthwise; constant weights that are "
+        "integers of 1 to 9 bits times one scale, per tensor or per channel; any constant bias",
+        "the bit width is found from the values: ternary weights stored as 8 bits take 2",
     ),
     Group(
         "weighted",
         _named("ConvTranspose"),
         "1-D and 2-D; any stride, pads, output_padding, dilation, groups",
-        "a channel for each phase of the stride; auto_pad and output_shape are refused",
+        "one channel per phase of the stride; auto_pad and output_shape are refused",
     ),
     Group(
         "weighted",
         _named("Gemm"),
         "data on the left, batch first; transB 0 or 1, alpha, beta, bias",
-        "transA sums over the batch and is refused",
+        "transA is refused because it sums over the batch",
     ),
     Group(
         "weighted",
         _named("MatMul"),
         "constant matrices, on the right, or on the left of a batched tensor; one matrix for all leading axes, or one each",
-        "tokens need no flatten; a product of two activations is refused",
+        "works on tokens without a Flatten; a product of two activations is refused",
     ),
     Group(
         "join",
@@ -99,36 +97,36 @@ TABLE = (
             Operator("Sub", intervals.difference, signs=(1, -1)),
             Operator("Sum", intervals.total),
         ),
-        "any number of operands of one shape: levels, or sums straight from their weights",
-        "different scales are exact where each ratio is n / m with n, m <= 64; otherwise refused",
+        "any number of operands of one shape: levels, or unquantized sums of a linear operator",
+        "different scales are exact if each ratio is n / m with n, m <= 64; otherwise refused",
     ),
     Group(
         "pool",
         tuple(Operator(name, largest=True) for name in ("MaxPool", "GlobalMaxPool", "ReduceMax")),
         "any window, stride, padding, dilation, ceil_mode",
-        "also before the quantizer, also where a falling activation follows",
+        "also before the quantizer, and before a decreasing activation",
     ),
     Group(
         "pool",
         _named("AveragePool GlobalAveragePool ReduceMean ReduceSum"),
         "any window, padding, count_include_pad, ceil_mode; any axes but the batch",
-        "a class of thresholds for each divisor; exact where all divisors are powers of two",
+        "one class of thresholds per divisor; exact if all divisors are powers of two",
     ),
     Group(
         "move",
         (
-            Operator("Flatten", intervals.unchanged, rearranges=True, index_type="float64"),  # so before opset 9
+            Operator("Flatten", intervals.unchanged, rearranges=True, index_type="float64"),  # float only before opset 9
             Operator("Reshape", intervals.unchanged, rearranges=True),
             Operator("Squeeze", intervals.unchanged, rearranges=True),
             Operator("Unsqueeze", intervals.unchanged, rearranges=True),
-            Operator("Transpose", intervals.unchanged, rearranges=True),  # where the columns keep their order
+            Operator("Transpose", intervals.unchanged, rearranges=True),  # if the columns keep their order
             Operator("Expand", shape_input=1),
             *_named("Tile Slice Split Gather"),
             Operator("DepthToSpace", index_type="float64"),
             Operator("SpaceToDepth", index_type="float64"),
         ),
         "constant shapes and indices; the batch stays axis 0",
-        "a window on a tensor whose rows and columns were reordered is written out weight by weight, up to 8 million",
+        "a window on a tensor whose rows and columns were reordered becomes a matrix of up to 8 million weights",
     ),
     Group(
         "move",
@@ -137,7 +135,7 @@ TABLE = (
             Operator("Upsample", index_type="int32", interpolates=True),
         ),
         "nearest, by constant factors",
-        "what reads it has a channel for each phase; other modes mix neighbours and are refused",
+        "the operator that reads it has one channel per phase; modes that interpolate are refused",
     ),
     Group(
         "move",
@@ -145,7 +143,7 @@ TABLE = (
         "any axis but the batch; levels of different scales, constants, sums before one quantizer",
     ),
     Group(
-        "move", _named("Pad"), "constant with any value, reflect, edge, wrap", "a value other than zero gives border classes"
+        "move", _named("Pad"), "constant with any value, reflect, edge, wrap", "values other than zero add border classes"
     ),
     Group(
         "elementwise",
@@ -158,8 +156,8 @@ TABLE = (
             Operator("QuantizeLinear", intervals.quantize, constant_axis="axis"),
             Operator("DequantizeLinear", intervals.dequantize, constant_axis="axis"),
         ),
-        "every integer type (2 to 16 bits), opset 10 to 28; for an activation one scale, or one per channel where channels "
-        "are read separately; any for weights",
+        "every integer type (2 to 16 bits), opset 10 to 28; for an activation one scale, or a per-channel scale if "
+        "channels are read separately; any for weights",
         "int32 biases; block_size is refused",
     ),
     Group(
@@ -202,8 +200,8 @@ TABLE = (
             Operator("Tanh", activations.smooth(np.tanh)),
             Operator("ThresholdedRelu", activations.thresholded),
         ),
-        "before a quantizer; a chain that rises and falls, as SiLU with levels below zero, also behind weights or levels",
-        "evaluated numerically, not pattern-matched; for each step down a neuron with negated synapses",
+        "before a quantizer; a nonmonotonic chain, such as SiLU with levels below zero, directly after weights or levels",
+        "evaluated numerically, not pattern-matched; a nonmonotonic one needs a neuron with negated synapses per step down",
     ),
     Group(
         "elementwise",
@@ -215,8 +213,8 @@ TABLE = (
             Operator("Equal", intervals.equal),
             Operator("Greater", intervals.compared(strict=True)),
             Operator("GreaterOrEqual", intervals.compared(strict=False)),
-            Operator("Less", intervals.compared(strict=True, turned=True)),
-            Operator("LessOrEqual", intervals.compared(strict=False, turned=True)),
+            Operator("Less", intervals.compared(strict=True, swapped=True)),
+            Operator("LessOrEqual", intervals.compared(strict=False, swapped=True)),
             Operator("Max", intervals.largest),
             Operator("Mean", intervals.mean),
             Operator("Min", intervals.smallest),
@@ -228,50 +226,54 @@ TABLE = (
             Operator("Xor", intervals.exclusive_or),
         ),
         "with constants per tensor, channel, position or feature",
-        "sums of comparisons are quantizers as well",
+        "a sum of comparisons is also a quantizer",
     ),
     Group(
-        "spelled",
+        "decomposed",
         _named("QLinearConv QLinearMatMul ConvInteger MatMulInteger"),
         "constant scales and zero points",
-        "sums of integers are exact whatever their size",
+        "integer sums are exact whatever their size",
     ),
     Group(
-        "spelled", _named("QuantizeLinear DequantizeLinear"), "as the standard's", "4-bit types in older opsets", MICROSOFT
+        "decomposed",
+        _named("QuantizeLinear DequantizeLinear"),
+        "as the standard operators",
+        "4-bit types in older opsets",
+        MICROSOFT,
     ),
-    Group("spelled", _named("QGemm"), "transB, alpha; quantized or float result", "", MICROSOFT),
-    Group("spelled", _named("QLinearAdd QLinearConcat"), "constant scales", "scales of the operands as for Add", MICROSOFT),
-    Group("spelled", _named("QLinearAveragePool QLinearGlobalAveragePool"), "channels first", "", MICROSOFT),
+    Group("decomposed", _named("QGemm"), "transB, alpha; quantized or float result", "", MICROSOFT),
+    Group("decomposed", _named("QLinearAdd QLinearConcat"), "constant scales", "ratios of scales as for Add", MICROSOFT),
+    Group("decomposed", _named("QLinearAveragePool QLinearGlobalAveragePool"), "channels first", "", MICROSOFT),
     Group(
-        "spelled",
+        "decomposed",
         _named("QLinearMul"),
-        "one of the two a constant, or both made of the same sums, as x * sigmoid(x)",
+        "one constant operand, or both computed from the same sums, as x * sigmoid(x)",
         "",
         MICROSOFT,
     ),
-    Group("spelled", _named("QLinearLeakyRelu QLinearSigmoid"), "constant scales", "", MICROSOFT),
+    Group("decomposed", _named("QLinearLeakyRelu QLinearSigmoid"), "constant scales", "", MICROSOFT),
     Group(
-        "spelled",
+        "decomposed",
         _named("FusedConv FusedGemm FusedMatMul"),
         "Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid",
         "",
         MICROSOFT,
     ),
     Group(
-        "spelled",
+        "decomposed",
         _named("Quant IntQuant BipolarQuant Trunc"),
         "every rounding mode, signed or not, narrow or not; opset 11 and newer",
         "domains onnx.brevitas and finn.custom_op.general as well",
         QONNX,
     ),
-    Group("spelled", _named("MultiThreshold"), "data_layout NC, NCW, NCHW, NWC, NHWC", "FINN's", QONNX),
+    Group("decomposed", _named("MultiThreshold"), "data_layout NC, NCW, NCHW, NWC, NHWC", "defined by FINN", QONNX),
     Group(
         "host",
         _named("ArgMax ArgMin Softmax LogSoftmax TopK"),
         "after the last weights; any other operator as well",
         "onnxruntime runs them on the scores",
     ),
-    Group("host", _named("QLinearSoftmax"), "after the last weights", "as it is", MICROSOFT),
+    Group("host", _named("QLinearSoftmax"), "after the last weights", "unchanged", MICROSOFT),
     Group(
         "refused",
         _named("DynamicQuantizeLinear"),
@@ -288,9 +290,9 @@ TABLE = (
     Group(
         "refused",
         _named("MatMulNBits MatMulBnb4"),
-        "its weights have one scale a block",
+        "its weights have one scale per block",
         "quantize them per tensor or per output channel",
         MICROSOFT,
     ),
-    Group("refused", _named("If Loop Scan"), "sub-graphs", "export a plain graph"),
+    Group("refused", _named("If Loop Scan"), "has a subgraph", "export without control flow"),
 )

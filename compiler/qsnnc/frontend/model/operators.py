@@ -1,10 +1,10 @@
-"""Which operators are supported, and how: sets and documentation, derived from the operator table."""
+"""Derive the sets of operators that the passes use, and the documentation, from the operator table."""
 
 from __future__ import annotations
 
 from qsnnc.frontend.model.operator_table import ROLES, TABLE, Operator
 
-#: operators of the standard's own domain that are interpreted
+#: supported operators of the standard domain, except those that are rewritten
 OPERATORS = {
     operator.name: operator
     for group in TABLE
@@ -21,27 +21,27 @@ WEIGHTED = _of("weighted")
 JOINS = _of("join")
 POOLS = _of("pool")
 RELABEL = _of("move")
-#: passed over until something reads their result; a join is elementwise where it joins nothing
+#: skipped until another operator reads their result; an addition is elementwise if it has one non-constant input
 ELEMENTWISE = _of("elementwise", "join")
-#: rewritten, of the standard's own domain
-INTEGER = _of("spelled")
-#: of any domain, and what to do
+#: operators of the standard domain that are decomposed
+INTEGER = _of("decomposed")
+#: refused operators of any domain, with the advice
 REFUSED = {name: f"{group.allowed}; {group.notes}" for group in TABLE if group.role == "refused" for name in group.names}
 #: pools that take the largest value
 MAXIMUM = frozenset(name for name in POOLS if OPERATORS[name].largest)
-#: every value of the input stands in the result, once and unchanged
+#: operators whose output holds every input value once, unchanged
 REARRANGING = frozenset(name for name, operator in OPERATORS.items() if operator.rearranges)
-#: the result is the input
+#: operators whose output is their input
 IDENTITY = ELEMENTWISE & REARRANGING
 
 
 def facts(op: str) -> Operator:
-    """The row of an operator of the standard's domain; one that says nothing where it is not interpreted."""
+    """Return the row of an operator of the standard domain; an empty row if it has none."""
     return OPERATORS.get(op, Operator(op))
 
 
 def markdown() -> str:
-    """The table, a section a role."""
+    """Return the table as Markdown, one section per role."""
     lines: list[str] = []
     for role, title in ROLES.items():
         lines += [f"### {title}", "", "| operators | allowed | notes |", "| --- | --- | --- |"]

@@ -1,6 +1,6 @@
-"""Refusals that need not be the last word: whoever asked may know another way to compile the node.
+"""Define the refusals that a pass may catch because it knows another way to compile the node.
 
-Each is a type, so that a pass catches what it can handle and nothing else. The codes are those of the errors.
+Each is a type of its own, so that a pass catches only what it can handle. `CODE` is the stable error code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from qsnnc.errors import ModelError
 
 
 class Refusal(ModelError):
-    """A `ModelError` whose type says its code; ``fields`` are those of `chipsim.errors.ReportedError`."""
+    """A `ModelError` whose type determines its code; ``fields`` are those of `chipsim.errors.ReportedError`."""
 
     CODE: ClassVar[str]
 
@@ -20,13 +20,13 @@ class Refusal(ModelError):
 
 
 class NotMonotone(Refusal):
-    """An activation rises and falls: no threshold stands for a level that is left and reached again."""
+    """An activation rises and falls, so its levels are not given by one threshold each."""
 
     CODE = "not-monotone"
 
 
 class ConstantActivation(Refusal):
-    """An activation has one value whatever its input."""
+    """An activation has the same value for every input."""
 
     CODE = "constant-activation"
 
@@ -38,30 +38,30 @@ class UnevenLevels(Refusal):
 
 
 class TooManyLevels(Refusal):
-    """A quantizer has more levels than there may be neurons for."""
+    """A quantizer has more levels than supported; each level is a neuron."""
 
     CODE = "levels-many"
 
 
 class WindowReordered(Refusal):
-    """A convolution or pool reads positions that no kernel can step over."""
+    """A convolution or pool reads a tensor whose positions were reordered, so that one kernel cannot serve all windows."""
 
     CODE = "reshape-before-window"
 
 
 class UnrelatedScales(Refusal):
-    """The scales of the operands of a sum have no ratio of small integers."""
+    """The scales of the operands of an addition have no ratio of small integers."""
 
     CODE = "add-scales"
 
 
 class ConcatScales(Refusal):
-    """The scales of tensors that one operator reads side by side have no ratio of small integers."""
+    """The scales of tensors that are concatenated have no ratio of small integers."""
 
     CODE = "concat-scales"
 
 
 class WeightsNotQuantized(Refusal):
-    """The weights of a channel lie on no grid of few bits."""
+    """The weights of a channel are not integers of few bits times one scale."""
 
     CODE = "weights-not-quantized"

@@ -1,4 +1,4 @@
-"""onnxruntime with every graph optimisation off: the reference that every result is held against."""
+"""Run onnxruntime with all graph optimisations off: the reference that results are compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class Session:
-    """An onnxruntime session with every graph optimisation off: the reference. What it refuses is an error of the model."""
+    """An onnxruntime session with all graph optimisations off; its errors become `ModelError`."""
 
     def __init__(self, content: bytes) -> None:
         import onnxruntime as ort
@@ -33,7 +33,7 @@ class Session:
             raise _not_run(error) from None
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
-        """Values of the outputs."""
+        """Return the values of the outputs."""
         try:
             return list(self._session.run(outputs, dict(feeds)))
         except Exception as error:  # noqa: BLE001
@@ -49,7 +49,7 @@ class Session:
 
 
 def session(model: onnx.ModelProto | bytes) -> Session:
-    """Return the reference for a model."""
+    """Return a reference session for a model."""
     return Session(model if isinstance(model, bytes) else model.SerializeToString())
 
 
@@ -58,5 +58,5 @@ def _not_run(error: Exception) -> ModelError:
 
     named = re.search(r"[Nn]ame:'([^']+)'|[Nn]ode ?\((?:'|)([^)']+)", str(error))
     node = next((part for part in named.groups() if part), None) if named else None
-    text = f"onnxruntime {ort.__version__} does not run it: {first_line(error)}"
+    text = f"onnxruntime {ort.__version__} cannot run it: {first_line(error)}"
     return ModelError(node or "model", text, code="reference-refuses", node=node)

@@ -1,1 +1,1 @@
-"""Facts about float32 arithmetic: exact sums and intervals. Knows no tensor."""
+"""Bound and prove float32 arithmetic: exact sums and interval rules. Independent of ONNX graphs and tensors."""

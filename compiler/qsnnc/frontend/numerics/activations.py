@@ -1,10 +1,11 @@
-"""Interval rules of activation functions, the rounding of onnxruntime's float32 kernels included.
+"""Bound activation functions on intervals, including the rounding of onnxruntime's float32 kernels.
 
-Piecewise linear functions round as arithmetic does. The others are approximations (polynomials, continued fractions, libm),
-of which no bound is published for every processor. Their error is at most `SMOOTH` times the largest of 1, the result and,
-in functions that scale an exponential, that scale. Measured against float64 over 33 million arguments each, from 2**-40 to
-2**8 and evenly from -20 to 20 (onnxruntime 1.32, x86-64), the worst is 6 u (Tanh), 14 u for the tanh form of Gelu,
-where u = 2**-24 is float32's unit roundoff; SMOOTH is 64 u. `tests/property/test_intervals.py` draws arguments again.
+Piecewise linear functions round as arithmetic does. The others are approximations (polynomials, continued fractions, libm)
+for which no error bound is published. Their error is taken to be at most `SMOOTH` times the largest of 1, the result and,
+for functions that scale an exponential, that scale. SMOOTH is 64 u, where u = 2**-24 is the unit roundoff of float32. The
+largest error measured against float64 is 6 u (Tanh), and 14 u for the tanh form of Gelu: 33 million arguments per function,
+from 2**-40 to 2**8 and evenly from -20 to 20, onnxruntime 1.32 on x86-64. `tests/property/test_intervals.py` samples
+arguments anew.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from qsnnc.frontend.numerics.intervals import (
     widened,
 )
 
-#: error of a smooth function, relative to the largest of 1, its result and its scale
+#: error bound of a smooth function, relative to the largest of 1, its result and its scale
 SMOOTH = 64 * UNIT_ROUNDOFF
-#: beyond it an exponential may saturate, or overflow
+#: magnitude beyond which an exponential may saturate or overflow
 HUGE = 2.0**126
 #: the smallest normal float32
 SMALLEST = 2.0**-126
 
 
 def smooth(function: Callable[[F64], F64], lowest: float = -np.inf) -> Rule:
-    """The rule of a function of one argument that rises; ``lowest`` is where it begins to be defined."""
+    """Return the rule of an increasing function of one argument; it is undefined below ``lowest``."""
 
     def rule(args: list[Interval], _: Attributes) -> Interval:
         low, high = args[0]
@@ -49,19 +50,19 @@ def smooth(function: Callable[[F64], F64], lowest: float = -np.inf) -> Rule:
 
 
 def _approximated(low: F64, high: F64, scale: float = 1.0) -> Interval:
-    """Bounds of what a kernel approximates; near float32's ends it may saturate early, or give infinity."""
+    """Widen bounds by the error of a kernel; near the ends of float32's range it may saturate early or give infinity."""
     size = np.minimum(np.maximum(np.abs(low), np.abs(high)), HUGE)
     bottom, top = widened(np.minimum(low, HUGE), np.maximum(high, -HUGE), SMOOTH * np.maximum(scale, size))
     return np.where(bottom <= -HUGE, -np.inf, bottom), np.where(top >= HUGE, np.inf, top)
 
 
 def _unknown(where: npt.NDArray[np.bool_], bounds: Interval) -> Interval:
-    """Nothing is known of some points: their results are no numbers, or another's."""
+    """Remove the bounds at some points, whose results may be NaN."""
     return np.where(where, -np.inf, bounds[0]), np.where(where, np.inf, bounds[1])
 
 
 def logarithm(args: list[Interval], _: Attributes) -> Interval:
-    """Log; numbers below float32's normal ones may be taken for zero or for the smallest normal one."""
+    """Bound Log; a kernel may treat a subnormal number as zero or as the smallest normal one."""
     low, high = args[0]
     bottom, top = _approximated(np.log(np.maximum(low, SMALLEST)), np.log(np.maximum(high, SMALLEST)))
     return _unknown(low < 0, (np.where(low <= SMALLEST, -np.inf, bottom), top))
@@ -73,7 +74,7 @@ def _constant(value: float) -> Interval:
 
 
 def leaky(args: list[Interval], attributes: Attributes) -> Interval:
-    """LeakyRelu and PRelu: x above zero, below it a slope times x; the slope is a number or an input."""
+    """Bound LeakyRelu and PRelu: x above zero, slope * x below it; the slope is an attribute or an input."""
     slope = args[1] if len(args) > 1 else _constant(float(attributes.get("alpha", 0.01)))
     low, high = args[0]
     below = product([(np.minimum(low, 0.0), np.minimum(high, 0.0)), slope], {})
@@ -82,7 +83,7 @@ def leaky(args: list[Interval], attributes: Attributes) -> Interval:
 
 
 def thresholded(args: list[Interval], attributes: Attributes) -> Interval:
-    """ThresholdedRelu: x above alpha, zero elsewhere."""
+    """Bound ThresholdedRelu: x above alpha, zero elsewhere."""
     alpha = float(attributes.get("alpha", 1.0))
     low, high = args[0]
     zero = np.zeros_like(low), np.zeros_like(low)
@@ -90,7 +91,7 @@ def thresholded(args: list[Interval], attributes: Attributes) -> Interval:
 
 
 def shrink(args: list[Interval], attributes: Attributes) -> Interval:
-    """Shrink: x + bias below -lambd, x - bias above lambd, zero between."""
+    """Bound Shrink: x + bias below -lambd, x - bias above lambd, zero between."""
     edge, bias = float(attributes.get("lambd", 0.5)), float(attributes.get("bias", 0.0))
     low, high = args[0]
     zero = np.zeros_like(low), np.zeros_like(low)
@@ -100,38 +101,38 @@ def shrink(args: list[Interval], attributes: Attributes) -> Interval:
 
 
 def _either(*pieces: tuple[Any, Interval]) -> Interval:
-    """The union of those intervals whose condition holds; one of them does."""
+    """Return the union of the intervals whose condition holds; at least one holds."""
     low = np.minimum.reduce([np.where(there, interval[0], np.inf) for there, interval in pieces])
     high = np.maximum.reduce([np.where(there, interval[1], -np.inf) for there, interval in pieces])
     return low, high
 
 
 def hard_sigmoid(args: list[Interval], attributes: Attributes) -> Interval:
-    """HardSigmoid: alpha * x + beta, between 0 and 1."""
+    """Bound HardSigmoid: alpha * x + beta, between 0 and 1."""
     alpha, beta = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
     line = total([product([args[0], _constant(alpha)], {}), _constant(beta)], {})
     return largest([smallest([line, _constant(1.0)], {}), _constant(0.0)], {})
 
 
 def elu(args: list[Interval], attributes: Attributes) -> Interval:
-    """Elu: x above zero, alpha * (exp(x) - 1) below it."""
+    """Bound Elu: x above zero, alpha * (exp(x) - 1) below it."""
     return _exponential(args[0], float(attributes.get("alpha", 1.0)))
 
 
 def celu(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Celu: x above zero, alpha * (exp(x / alpha) - 1) below it."""
+    """Bound Celu: x above zero, alpha * (exp(x / alpha) - 1) below it."""
     alpha = float(attributes.get("alpha", 1.0))
     return _exponential(args[0], alpha, steep=1.0 / alpha) if alpha else None
 
 
 def selu(args: list[Interval], attributes: Attributes) -> Interval:
-    """Selu: gamma times an Elu."""
+    """Bound Selu: gamma times Elu."""
     alpha, gamma = float(attributes.get("alpha", 1.6732632)), float(attributes.get("gamma", 1.0507010))
     return _exponential(args[0], alpha, gamma)
 
 
 def _exponential(x: Interval, alpha: float, gamma: float = 1.0, steep: float = 1.0) -> Interval:
-    """Bounds of gamma * x above zero and gamma * alpha * (exp(steep * x) - 1) below it; both parts are monotone."""
+    """Bound gamma * x above zero and gamma * alpha * (exp(steep * x) - 1) below it; both parts are monotone."""
     (low, high), factor = x, _constant(gamma)
     curve = alpha * np.expm1(steep * np.minimum(low, 0.0)), alpha * np.expm1(steep * np.minimum(high, 0.0))
     below, above = (extremes(part, factor, np.multiply) for part in (curve, (np.maximum(low, 0.0), np.maximum(high, 0.0))))
@@ -140,29 +141,29 @@ def _exponential(x: Interval, alpha: float, gamma: float = 1.0, steep: float = 1
 
 
 def hard_swish(args: list[Interval], _: Attributes) -> Interval | None:
-    """HardSwish: x times clip(x / 6 + 1 / 2, 0, 1)."""
+    """Bound HardSwish: x times clip(x / 6 + 1 / 2, 0, 1)."""
     return _gated(args[0], hard_sigmoid(args, {"alpha": 1 / 6, "beta": 0.5}))
 
 
 def swish(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Swish: x times sigmoid(alpha * x)."""
+    """Bound Swish: x times sigmoid(alpha * x)."""
     alpha = float(attributes.get("alpha", 1.0))
     return _gated(args[0], sigmoid([(alpha * args[0][0], alpha * args[0][1])], {})) if alpha >= 0 else None
 
 
 def gelu(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Gelu: x times the cumulative normal distribution, or its approximation by tanh."""
+    """Bound Gelu: x times the cumulative normal distribution, or its approximation by tanh."""
     gate = _normal_by_tanh if attributes.get("approximate", b"none") == b"tanh" else _normal
     return _gated(args[0], smooth(gate)(args, {}))
 
 
 def mish(args: list[Interval], _: Attributes) -> Interval | None:
-    """Mish: x times tanh(softplus(x))."""
+    """Bound Mish: x times tanh(softplus(x))."""
     return _gated(args[0], smooth(lambda x: np.tanh(np.logaddexp(0.0, x)))(args, {}))
 
 
 def _gated(x: Interval, gate: Interval | None) -> Interval | None:
-    """Bounds of x times a gate between 0 and 1."""
+    """Bound x times a gate between 0 and 1."""
     if gate is None:
         return None
     size = np.maximum(np.abs(x[0]), np.abs(x[1]))

@@ -1,4 +1,4 @@
-"""When is a float32 sum exact, and how far can it be off?
+"""Decide whether a float32 sum is exact, and bound its error otherwise.
 
 Error model: IEEE 754 binary32, round to nearest, u = 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms,
 sections 2.2 and 3.1): one operation errs by a factor 1 + d, |d| <= u; a sum of n products by at most n u / (1 - n u)
@@ -12,17 +12,17 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 UNIT_ROUNDOFF = 2.0**-24
-EXACT_BELOW = 2.0**24  # integers that float32 holds
+EXACT_BELOW = 2.0**24  # float32 represents every integer below this
 
 
 def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
-    """Largest power of two that divides every value (1.0 if all are zero)."""
+    """Return the largest power of two that divides every value (1.0 if all are zero)."""
     found = float(dyadic_units(values.reshape(1, -1))[0])
     return found if np.isfinite(found) else 1.0
 
 
 def dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
-    """Largest power of two that divides every value of a row; infinity where all are zero."""
+    """Return the largest power of two that divides every value of a row; infinity where all are zero."""
     mantissa, exponent = np.frexp(np.abs(rows.astype(np.float64)))
     whole = (mantissa * 2.0**53).astype(np.int64)
     lowest = (whole & -whole).astype(np.float64)
@@ -32,12 +32,12 @@ def dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
 
 
 def sums_are_exact(weights: F64, bias: F64, unit: float, largest: float) -> npt.NDArray[np.bool_]:
-    """Whether every float32 partial sum is exact in any order.
+    """Return whether every float32 partial sum is exact in any order.
 
     Parameters
     ----------
     weights : ndarray, float64, (channels, terms)
-        As the ONNX graph holds them.
+        As stored in the ONNX graph.
     bias : ndarray, float64, (channels,)
     unit, largest : float
         Every input value is a multiple of the power of two ``unit`` and at most ``largest`` in magnitude.
@@ -57,6 +57,6 @@ def sums_are_exact(weights: F64, bias: F64, unit: float, largest: float) -> npt.
 
 
 def sum_error(terms: int, magnitude: F64) -> F64:
-    """Bound of a float32 sum's error: (n + 2) u times the sum of the terms' magnitudes."""
+    """Bound the error of a float32 sum: (n + 2) u times the sum of the terms' magnitudes."""
     n = terms + 2
     return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF) * magnitude

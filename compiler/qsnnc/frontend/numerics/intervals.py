@@ -1,8 +1,8 @@
-"""Interval arithmetic with float32 rounding: the rules of operators that are arithmetic, rounding or comparison.
+"""Bound arithmetic, rounding and comparison operators on intervals, including float32 rounding.
 
-A rule takes the intervals of a node's inputs and its attributes, and returns an interval that contains every result that
-float32 arithmetic can give, or None where it cannot tell. The two ends of a constant are one array. Which operator has which
-rule stands in the operator table (`model.operators`).
+A rule takes the intervals of a node's inputs and its attributes. It returns an interval that contains every result that
+float32 arithmetic can give, or None if there is no such bound. The two ends of a constant are one array. The operator table
+(`model.operator_table`) assigns a rule to each operator.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Rule = Callable[[list[Interval], Attributes], Interval | None]
 
 
 def widened(low: F64, high: F64, slack: F64 | float) -> Interval:
-    """Both ends moved outwards."""
+    """Move both ends outwards by ``slack``."""
     return low - slack, high + slack
 
 
 def rounded(low: F64, high: F64) -> Interval:
-    """One float32 operation's rounding, and as much again for a fused variant of it.
+    """Widen bounds by the rounding of one float32 operation, and as much again for a fused variant of it.
 
-    Rounding never turns an order round, so a bound that float32 holds is not moved by it.
+    Rounding is monotone, so a bound that float32 represents exactly is not moved.
     """
     return low - _slack(low), high + _slack(high)
 
@@ -40,28 +40,28 @@ def _slack(bound: F64) -> F64:
 
 
 def extremes(a: Interval, b: Interval, op: Callable[[F64, F64], F64]) -> Interval:
-    """Smallest and largest result of an operation that is monotone in each of its two arguments."""
+    """Return the smallest and largest result of an operation that is monotone in each of its two arguments."""
     corners = [op(x, y) for x in a for y in b]
     return np.minimum.reduce(corners), np.maximum.reduce(corners)
 
 
 def unchanged(args: list[Interval], _: Attributes) -> Interval:
-    """Every value stays as it is, and the columns keep their order."""
+    """Return the interval itself: values and the order of columns do not change."""
     return args[0]
 
 
 def rising(function: Callable[[F64], F64]) -> Rule:
-    """The rule of a function of one argument that never falls and is exact in float32."""
+    """Return the rule of a non-decreasing function of one argument that is exact in float32."""
     return lambda args, _: (function(args[0][0]), function(args[0][1]))
 
 
 def negative(args: list[Interval], _: Attributes) -> Interval:
-    """Neg."""
+    """Bound Neg."""
     return -args[0][1], -args[0][0]
 
 
 def total(args: list[Interval], _: Attributes) -> Interval:
-    """Add and Sum: one after the other, each sum rounded."""
+    """Bound Add and Sum: operands are added one after the other, each partial sum rounded."""
     result = args[0]
     for low, high in args[1:]:
         result = rounded(result[0] + low, result[1] + high)
@@ -69,23 +69,23 @@ def total(args: list[Interval], _: Attributes) -> Interval:
 
 
 def mean(args: list[Interval], attributes: Attributes) -> Interval:
-    """A sum, divided by the number of terms or multiplied by its rounded reciprocal."""
+    """Bound Mean: a sum divided by the number of terms or multiplied by its rounded reciprocal."""
     low, high = (bound / len(args) for bound in total(args, attributes))
     return widened(low, high, 4 * UNIT_ROUNDOFF * np.maximum(np.abs(low), np.abs(high)))
 
 
 def difference(args: list[Interval], _: Attributes) -> Interval:
-    """Sub."""
+    """Bound Sub."""
     return rounded(args[0][0] - args[1][1], args[0][1] - args[1][0])
 
 
 def smallest(args: list[Interval], _: Attributes) -> Interval:
-    """Min of any number of inputs."""
+    """Bound Min of any number of inputs."""
     return _reduced([low for low, _ in args], np.minimum), _reduced([high for _, high in args], np.minimum)
 
 
 def largest(args: list[Interval], _: Attributes) -> Interval:
-    """Max of any number of inputs."""
+    """Bound Max of any number of inputs."""
     return _reduced([low for low, _ in args], np.maximum), _reduced([high for _, high in args], np.maximum)
 
 
@@ -94,14 +94,14 @@ def _reduced(bounds: list[F64], op: Callable[[F64, F64], F64]) -> F64:
 
 
 def product(args: list[Interval], _: Attributes) -> Interval:
-    """Mul."""
+    """Bound Mul."""
     exact = _only_shifts(args[1]) or _only_shifts(args[0])
     bounds = extremes(args[0], args[1], np.multiply)
     return bounds if exact else rounded(*bounds)
 
 
 def quotient(args: list[Interval], _: Attributes) -> Interval | None:
-    """Div, by what is certainly not zero."""
+    """Bound Div by an interval that excludes zero; None for any other."""
     low, high = args[1]
     if (low * high <= 0).any():
         return None
@@ -110,17 +110,17 @@ def quotient(args: list[Interval], _: Attributes) -> Interval | None:
 
 
 def powers_of_two(values: F64) -> npt.NDArray[np.bool_]:
-    """Which factors only shift the exponent, whatever their sign."""
+    """Return which factors are powers of two, of either sign: multiplying by them only shifts the exponent."""
     return np.asarray(np.abs(np.frexp(values)[0]) == 0.5)
 
 
 def _only_shifts(factor: Interval) -> bool:
-    """Whether a factor is constant and only shifts the exponent: such a product is exact."""
+    """Return whether a factor is a constant power of two: the product is then exact."""
     return factor[0] is factor[1] and bool(powers_of_two(factor[0]).all())
 
 
 def batch_norm(args: list[Interval], attributes: Attributes) -> Interval:
-    """BatchNormalization with constant statistics."""
+    """Bound BatchNormalization with constant statistics."""
     x, (gamma, _), (beta, _), (mean, _), (var, _) = args
     factor = gamma / np.sqrt(var + float(attributes.get("epsilon", 1e-5)))
     low, high = extremes(x, (factor, factor), np.multiply)
@@ -131,7 +131,7 @@ def batch_norm(args: list[Interval], attributes: Attributes) -> Interval:
 
 
 def clip(args: list[Interval], attributes: Attributes) -> Interval:
-    """Clip; its bounds are inputs, or attributes in old opsets."""
+    """Bound Clip; its limits are inputs, or attributes in old opsets."""
     low, high = args[0]
     bottom = args[1][0] if len(args) > 1 else attributes.get("min", -np.inf)
     top = args[2][1] if len(args) > 2 else attributes.get("max", np.inf)
@@ -139,7 +139,7 @@ def clip(args: list[Interval], attributes: Attributes) -> Interval:
 
 
 def quantize(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """QuantizeLinear to integers from ``lowest`` to ``highest``: saturate round(x / scale) + zero."""
+    """Bound QuantizeLinear to integers from ``lowest`` to ``highest``: saturate(round(x / scale) + zero)."""
     low, high = attributes.get("lowest"), attributes.get("highest")
     scaled = quotient(args[:2], attributes)
     if scaled is None or low is None:
@@ -149,7 +149,7 @@ def quantize(args: list[Interval], attributes: Attributes) -> Interval | None:
 
 
 def dequantize(args: list[Interval], attributes: Attributes) -> Interval:
-    """DequantizeLinear, (q - zero) * scale: the difference of small integers is exact."""
+    """Bound DequantizeLinear, (q - zero) * scale; the difference of small integers is exact."""
     zero = _zero_point(args)
     return product([(args[0][0] - zero, args[0][1] - zero), args[1]], attributes)
 
@@ -158,43 +158,43 @@ def _zero_point(args: list[Interval]) -> F64:
     return args[2][0] if len(args) > 2 and np.isfinite(args[2][0]).all() else np.zeros(())
 
 
-def compared(strict: bool, turned: bool = False) -> Rule:
-    """Whether the first is above the second, 1 where it must be and 0 where it cannot; below it if ``turned``."""
+def compared(strict: bool, swapped: bool = False) -> Rule:
+    """Return the rule of a > b (>= unless ``strict``), or of a < b if ``swapped``; 1 is true and 0 is false."""
     above = np.greater if strict else np.greater_equal
 
     def rule(args: list[Interval], _: Attributes) -> Interval:
-        (a, b), (c, d) = args[::-1] if turned else args
+        (a, b), (c, d) = args[::-1] if swapped else args
         return above(a, d).astype(np.float64), above(b, c).astype(np.float64)
 
     return rule
 
 
 def equal(args: list[Interval], _: Attributes) -> Interval:
-    """Equal: 1 where both must be one number, 0 where they share none."""
+    """Bound Equal: 1 where both are the same constant, 0 where the intervals are disjoint."""
     (a, b), (c, d) = args
     return ((a == b) & (c == d) & (a == c)).astype(np.float64), ((a <= d) & (c <= b)).astype(np.float64)
 
 
 def exclusive_or(args: list[Interval], _: Attributes) -> Interval:
-    """Xor of truth values, 0 and 1."""
+    """Bound Xor of truth values, 0 and 1."""
     (a, b), (c, d) = args
     known, differ = (a == b) & (c == d), a != c
     return (known & differ).astype(np.float64), (~known | differ).astype(np.float64)
 
 
 def negation(args: list[Interval], _: Attributes) -> Interval:
-    """Not, of truth values."""
+    """Bound Not of truth values, 0 and 1."""
     return 1 - args[0][1], 1 - args[0][0]
 
 
 def where(args: list[Interval], _: Attributes) -> Interval:
-    """Where: either of two, unless the condition is certain."""
+    """Bound Where: the union of both branches, unless the condition is certain."""
     (surely, maybe), (a, b), (c, d) = args
     low = np.where(surely > 0, a, np.where(maybe > 0, np.minimum(a, c), c))
     return low, np.where(surely > 0, b, np.where(maybe > 0, np.maximum(b, d), d))
 
 
-#: ends of ONNX's integer types; int64's are beyond float32's integers
+#: smallest and largest value of ONNX's integer types; float32 cannot represent those of int64
 INTEGERS = {
     2: (0, 2**8 - 1), 3: (-(2**7), 2**7 - 1), 4: (0, 2**16 - 1), 5: (-(2**15), 2**15 - 1), 6: (-(2**31), 2**31 - 1),
     7: (-(2.0**63), 2.0**63),
@@ -202,7 +202,7 @@ INTEGERS = {
 
 
 def cast(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Cast and CastLike: nothing changes in float32 or double, an integer loses the fraction; not to truth values."""
+    """Bound Cast and CastLike to float32 or double (no change) or to an integer type (truncation); None for bool."""
     to = attributes.get("to")
     if to in (1, 11):
         return args[0]
@@ -214,7 +214,7 @@ def cast(args: list[Interval], attributes: Attributes) -> Interval | None:
 
 
 def absolute(args: list[Interval], _: Attributes) -> Interval:
-    """Abs."""
+    """Bound Abs."""
     low, high = args[0]
     inside = (low <= 0) & (high >= 0)
     ends = np.abs(low), np.abs(high)
@@ -222,6 +222,6 @@ def absolute(args: list[Interval], _: Attributes) -> Interval:
 
 
 def reciprocal(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Reciprocal of what is certainly not zero."""
+    """Bound Reciprocal of an interval that excludes zero; None for any other."""
     one = np.ones((1, 1))
     return quotient([(one, one), args[0]], attributes)

@@ -1,1 +1,1 @@
-"""A run of elementwise operators as a quantizer: its levels, bounds and thresholds, found by evaluation. Knows no layer."""
+"""Find the levels, error bounds and thresholds of a run of elementwise operators by evaluating it."""

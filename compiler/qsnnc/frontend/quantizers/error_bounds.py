@@ -1,4 +1,4 @@
-"""Bounds of a region's output for bounds of its input: a decision that these cannot turn holds on every input."""
+"""Bound a region's output for a bounded input: a threshold decision that these bounds do not reach holds for every input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qsnnc.frontend.quantizers.region import Region, own_axis
 
 
 def propagate(region: Region, root: Interval) -> Interval | None:
-    """Bounds of the region's end for bounds of its root, float32 rounding included; None where an operator is not known.
+    """Return bounds of the region's output, float32 rounding included; None if an operator has no interval rule.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
             if name in known:
                 arguments.append(known[name])
                 continue
-            if not name:  # left out: no bound
+            if not name:  # omitted input
                 arguments.append((np.full((1, 1), -np.inf), np.full((1, 1), np.inf)))
                 continue
             row = _row(region, node, name)
@@ -47,7 +47,7 @@ def propagate(region: Region, root: Interval) -> Interval | None:
 
 
 def _certain(interval: Interval) -> Interval:
-    """Bounds that are no numbers, as infinity times zero, bound nothing."""
+    """Replace bounds that are NaN, from infinity times zero, by infinite ones."""
     low, high = interval
     if np.isnan(low).any() or np.isnan(high).any():
         return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
@@ -55,7 +55,7 @@ def _certain(interval: Interval) -> Interval:
 
 
 def _row(region: Region, node: Node, name: str) -> F64 | None:
-    """A constant as the region's columns see it: (1, columns) or (1, 1)."""
+    """Broadcast a constant to the region's columns: (1, columns) or (1, 1)."""
     constant = region.model.constants.get(name)
     if constant is None:
         return None
@@ -73,7 +73,7 @@ def _row(region: Region, node: Node, name: str) -> F64 | None:
 
 
 def _types(region: Region, node: Node) -> dict[str, object]:
-    """What a rule has to know of types: the ends of a quantizer's integers, which its zero point or attribute says."""
+    """Return the range of a quantizer's integer type, from its zero point or attribute, as attributes for its rule."""
     if node.op not in ("CastLike", "QuantizeLinear"):
         return {}
     from onnx import helper
@@ -87,4 +87,4 @@ def _types(region: Region, node: Node) -> dict[str, object]:
     elif node.attributes.get("output_dtype"):
         dtype = helper.tensor_dtype_to_np_dtype(node.attributes["output_dtype"])
     ends = integer_range(dtype)
-    return {} if ends is None else {"lowest": ends[0], "highest": ends[1]}  # none: a float8, whose values are no integers
+    return {} if ends is None else {"lowest": ends[0], "highest": ends[1]}  # None: float8

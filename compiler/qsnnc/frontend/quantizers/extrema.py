@@ -1,7 +1,7 @@
-"""Where an activation turns: SiLU, GELU and HardSwish dip, by less than a step of the quantizer behind them or by more.
+"""Find the extrema of nonmonotonic activations: SiLU, GELU and HardSwish have a minimum below zero.
 
-A quantizer hides all of a dip but its bottom, which may be narrower than any grid of points. So the inner functions are
-looked at, which are smooth: where one turns, its extremum is closed in on, and the quantizer is asked there.
+After quantization only the bottom of such a dip may be visible, and it may be narrower than any sampling grid. The functions
+before the quantizer are smooth, so their extrema are located by golden-section search and the quantizer is sampled there.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from qsnnc.frontend.quantizers.region import Float, Region
 F64 = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
-#: sizes of |x| that are looked at, four a doubling: an activation that turns does so over some of them
+#: sampled values of |x|, about four per octave; nonmonotonic activations have their extrema in this range
 SIZES = np.logspace(-3, 3, 81)
-#: extrema of one inner function, of all its channels together
+#: most extrema of one inner function, over all its channels
 MOST_TURNS = 1 << 14
-#: steps of the golden section
+#: steps of the golden-section search
 SECTIONS = 48
 
 
-def rises(region: Region) -> bool:
-    """Whether a region is a chain of operators that only rise or only fall; otherwise it may turn anywhere."""
+def is_monotone_region(region: Region) -> bool:
+    """Return whether every operator of a region is known to be monotone."""
     return not region.moves and all(_monotone(region, node) for node in region.nodes)
 
 
 def _monotone(region: Region, node: Node) -> bool:
-    """Whether an operator neither turns nor, with its constants, makes what follows turn."""
+    """Return whether an operator, with its constants, is monotone."""
     constants = region.model.constants
     varying = [position for position, name in enumerate(node.inputs) if name and name not in constants]
     return is_monotone(node.op, node.attributes, varying, lambda position: constants.get(node.inputs[position]))
 
 
 def turning_points(region: Region) -> list[Float]:
-    """Points of each function of a region near which an inner function has an extremum; [] where none can turn."""
-    if rises(region) or region.moves:
+    """Return points of each function of a region near extrema of inner functions; [] if all are monotone."""
+    if is_monotone_region(region) or region.moves:
         return []
     found: list[list[Float]] = [[] for _ in range(region.columns)]
     for number, node in enumerate(region.nodes):
@@ -49,7 +49,7 @@ def turning_points(region: Region) -> list[Float]:
         if out == region.output or out not in region.model.shapes or region.model.whole(out):
             continue
         if _monotone(region, node):
-            continue  # it turns where what is before it does
+            continue  # its extrema are those of its input
         inner = replace(region, output=out, nodes=_leading(region, number))
         for column, x in _extrema(inner):
             found[column].append(x)
@@ -58,7 +58,7 @@ def turning_points(region: Region) -> list[Float]:
 
 
 def _leading(region: Region, last: int) -> tuple[Node, ...]:
-    """The nodes of a region that one of them needs, and itself."""
+    """Return one node of a region and those that it depends on."""
     needed = set(region.nodes[last].inputs)
     kept = [region.nodes[last]]
     for node in reversed(region.nodes[:last]):
@@ -69,7 +69,7 @@ def _leading(region: Region, last: int) -> tuple[Node, ...]:
 
 
 def _extrema(inner: Region) -> list[tuple[int, Float]]:
-    """Closed in on by golden section, all at once; a few of its last points each."""
+    """Locate all extrema at once by golden-section search; return the last few points of each."""
     f, columns = inner.function(), inner.columns
     grid = np.concatenate([-SIZES[::-1], [0.0], SIZES]).astype(np.float32)
     y = np.nan_to_num(f(np.repeat(grid[:, None], columns, axis=1)))
@@ -77,7 +77,7 @@ def _extrema(inner: Region) -> list[tuple[int, Float]]:
     at, column = np.nonzero(move[:-1] * move[1:] < 0)
     if not len(at) or len(at) > MOST_TURNS:
         return []
-    sign = np.where(move[at, column] > 0, 1.0, -1.0)  # a maximum, or a minimum turned over
+    sign = np.where(move[at, column] > 0, 1.0, -1.0)  # a maximum, or a negated minimum
     low, high = grid[at].astype(np.float64), grid[at + 2].astype(np.float64)
     ratio = (np.sqrt(5) - 1) / 2
     order = _rows(column)
@@ -93,7 +93,7 @@ def _extrema(inner: Region) -> list[tuple[int, Float]]:
 
 
 def _rows(column: Int) -> Int:
-    """Which of its column's points each is."""
+    """Number the points within each column."""
     order = np.argsort(column, kind="stable")
     first = np.searchsorted(column[order], column[order], side="left")
     row = np.empty(len(column), np.int64)
@@ -102,7 +102,7 @@ def _rows(column: Int) -> Int:
 
 
 def _evaluate(f: Callable[[Float], F64], x: F64, column: Int, row: Int, columns: int) -> F64:
-    """One value for each (point, column)."""
+    """Evaluate f once for each (point, column)."""
     batch = np.zeros((int(row.max()) + 1, columns), np.float32)
     batch[row, column] = x
     return f(batch)[row, column]

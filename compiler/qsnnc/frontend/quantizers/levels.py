@@ -1,4 +1,4 @@
-"""The values that a region takes over the real line: the levels of a quantizer, however it is spelled."""
+"""Find the values that a region takes over the real line: the levels of a quantizer, whatever operators it consists of."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, dyadic_unit
 from qsnnc.frontend.quantizers.extrema import turning_points
 from qsnnc.frontend.quantizers.region import Float, Region, cuts
 
-#: levels of an activation: 16 bits
+#: most levels of an activation: 16 bits
 MOST_LEVELS = 1 << 16
-#: a function with more values than this is looked at from within (`wide`): is it a quantizer, or continuous?
+#: for a function with more values than this, `levels_wide` decides whether it is a quantizer or continuous
 MANY_LEVELS = 1 << 12
-#: steps that a value may lie beside its level, float32's rounding apart: 32 and 63.5 are no two levels of one step
+#: how far a value may be from its level, in steps and in addition to float32 rounding
 CLOSE = 1e-5
-#: points of a function that rises and falls again after which it is taken for noise, and no further looked at
+#: most points of a nonmonotonic function; one with more is treated as rounding noise
 MOST_POINTS = 1 << 16
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
 FAR = np.float32(2.0**40)
-#: functions that are too many for a close look each
+#: number of functions above which each is sampled more coarsely
 MANY = 512
-#: where to look instead if f rises and falls at FAR: |x| - |x - a| is rounding noise there
+#: used instead of FAR if f is nonmonotonic up to FAR, where a function like |x| - |x - a| is rounding noise
 NEAR = np.float32(2.0**14)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
-    """The values of a quantizer: value = scale * (level + zero_point), level 0 .. count."""
+    """The values of a quantizer: value = scale * (level + zero_point) for level = 0 .. count."""
 
     count: int
     scale: float
@@ -42,30 +42,30 @@ class Levels:
 
     @property
     def cuts(self) -> npt.NDArray[np.float64]:
-        """Between each level and the next."""
+        """Midpoints between consecutive levels."""
         return np.asarray(self.scale * (np.arange(self.count) + 0.5 + self.zero_point))
 
 
 class ChannelScales(UnevenLevels):
-    """A quantizer that is uniform in every channel, at a step of its own: its ``values``, channel by channel."""
+    """A quantizer that is uniform in every channel but with a step per channel; ``values`` holds those of each channel."""
 
     def __init__(self, end: str, values: list[npt.NDArray[np.float64]], least: float, most: float) -> None:
         super().__init__(
             end,
-            f"has one scale per channel, {least:g} to {most:g}, and is read by what mixes channels or positions; use one "
-            "scale for all channels (Brevitas: scaling_per_output_channel=False)",
+            f"has a per-channel scale, {least:g} to {most:g}, but is read by an operator that mixes channels or positions; "
+            "use one scale for all channels (Brevitas: scaling_per_output_channel=False)",
             node=end,
         )
         self.values = values
 
 
 def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
-    """Find the finite set of values that a region can take, or None where it is continuous.
+    """Find the finite set of values that a region can take; None if it is continuous.
 
-    ``turning`` says that the region may rise and fall again.
+    ``turning`` permits a nonmonotonic region.
 
-    A channel that is constant (gamma = 0) says nothing; where all of them are, the quantizer is read from the inner
-    tensors of the region, walking towards its end.
+    A channel that is constant (gamma = 0) tells nothing about the levels. If all channels are, the quantizer is found from
+    the inner tensors of the region, tried from input to output.
     """
     single = region.single
     inner = [] if region.moves else [name for node in region.nodes for name in node.outputs if name != region.output]
@@ -74,7 +74,7 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         if start not in region.model.shapes:
             continue
         if start != region.input and (region.model.whole(start) or not cuts(region, start)):
-            continue  # no float can be put into it, or another branch passes it by
+            continue  # it cannot be fed a float, or another branch bypasses it
         f = single.function(start)
         more = turning_points(single) if start == region.input else []
         far = FAR
@@ -84,7 +84,7 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
             far = NEAR
             values = steps(f, single.columns, region.output, far, more, turning=turning)
         if values is None and start != region.input:
-            break  # behind the quantizer: what comes after it makes one value of all its levels
+            break  # after the quantizer: the operators that follow map all its levels to one value
         if values is None:
             return None
         if falling is None:
@@ -93,16 +93,16 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         union = np.unique(np.concatenate(values))
         if len(union) > 1:
             _refuse_scales(region.output, values)
-            return on_a_grid(region.output, union, falling)
+            return uniform_levels(region.output, union, falling)
     raise ConstantActivation(
         region.output,
-        "is constant whatever its input: nothing is left to compute; remove it from the model",
+        "has the same value for every input, so there is nothing to compute; remove it from the model",
         node=region.output,
     )
 
 
 def _refuse_scales(end: str, values: list[npt.NDArray[np.float64]]) -> None:
-    """Refuse a quantizer that is uniform in every channel, at a step of the channel's own."""
+    """Raise `ChannelScales` for a quantizer that is uniform in every channel but with a step per channel."""
     several = [value for value in values if len(value) > 2]
     gaps = [np.diff(value) for value in several]
     rounding = [2 * UNIT_ROUNDOFF * float(np.abs(value).max()) for value in several]
@@ -124,11 +124,11 @@ def steps(
     *,
     turning: bool = False,
 ) -> list[npt.NDArray[np.float64]] | None:
-    """Values of f from -far to far, ascending, for each channel; None where they do not end.
+    """Return the values of f from -far to far, ascending, for each channel; None if there are too many or infinite ones.
 
-    Every jump is bisected down to neighbouring floats, so no value of a monotone f is missed unless its step is
-    narrower than a float. ``more`` are points of each channel to look at besides: where an inner function turns, so that no
-    dip is overlooked, however narrow the quantizer behind it makes it.
+    Every jump is bisected down to neighbouring floats, so no value of a monotone f is missed unless its step is narrower
+    than the spacing of floats. ``more`` are additional sample points per channel: the extrema of inner functions, so that
+    a dip is found however narrow it is after quantization.
     """
     sizes = np.logspace(-7, 5, 97 if channels <= MANY else 9)
     grid = np.concatenate([-sizes[::-1], [0], sizes]).astype(np.float32)
@@ -149,7 +149,7 @@ def steps(
             break
         if max(len(np.unique(v)) for v in values) > MANY_LEVELS or _looks_continuous(points, values):
             return None
-        if any(len(v) > MOST_POINTS and _turns(v) for v in values):
+        if any(len(v) > MOST_POINTS and _rises_and_falls(v) for v in values):
             return None
         batch = np.zeros((width, channels), np.float32)
         for channel, x in enumerate(fresh):
@@ -159,34 +159,34 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
-    if not turning and any(_turns(value) for value in values):
+    if not turning and any(_rises_and_falls(value) for value in values):
         raise not_monotone(end)
     return [np.unique(v) for v in values]
 
 
-def _turns(value: npt.NDArray[np.float64]) -> bool:
-    """Whether a function both rises and falls."""
+def _rises_and_falls(value: npt.NDArray[np.float64]) -> bool:
+    """Return whether a function both rises and falls."""
     moves = np.diff(value)
     return bool((moves > 0).any() and (moves < 0).any())
 
 
 def not_monotone(end: str) -> NotMonotone:
-    """What to raise for an activation that both rises and falls."""
+    """Return the error for an activation that both rises and falls."""
     return NotMonotone(
         end,
-        "rises and falls again, and is not behind weights or levels, where steps down could be neurons of their own: move "
-        "it there (a max pool behind it), replace it by a ReLU, or let its levels begin at zero",
+        "rises and falls; a nonmonotonic activation must directly follow a linear operator or a quantizer: move it there "
+        "(before a max pool), replace it by a ReLU, or let its levels begin at zero",
         node=end,
     )
 
 
 def _looks_continuous(points: list[Float], values: list[npt.NDArray[np.float64]]) -> bool:
-    """Whether nearly all of many sampled points have values of their own."""
+    """Return whether nearly all of many sampled points have distinct values."""
     return any(len(x) > 2048 and len(np.unique(v)) > 0.9 * len(x) for x, v in zip(points, values, strict=True))
 
 
 def _between_jumps(x: Float, value: npt.NDArray[np.float64]) -> Float:
-    """Midpoints, in the order of float32's bit patterns, of neighbours with different values."""
+    """Return the midpoints, in the order of float32's bit patterns, of neighbours with different values."""
     jump = np.flatnonzero(value[1:] != value[:-1])
     bits = x.view(np.int32).astype(np.int64)
     order = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
@@ -197,17 +197,17 @@ def _between_jumps(x: Float, value: npt.NDArray[np.float64]) -> Float:
     return back.astype(np.uint32).view(np.float32)
 
 
-def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
-    """Levels at the finest spacing that all values share.
+def uniform_levels(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np.bool_]) -> Levels:
+    """Return equally spaced levels that include all values, with the widest possible step.
 
     Raises
     ------
     ModelError
-        There is none.
+        There is no such step, or too many levels.
     """
     count = len(values) - 1
     scale = (values[-1] - values[0]) / count
-    rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of a gap between two float32 values
+    rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of the gap between two float32 values
     close = min(0.01, CLOSE + 16 * rounding / scale)
     if np.abs((values - values[0]) / scale - np.arange(count + 1)).max() >= close:  # some levels are not taken
         gaps = np.diff(values)
@@ -233,23 +233,23 @@ def on_a_grid(end: str, values: npt.NDArray[np.float64], falling: npt.NDArray[np
         if count >= MOST_LEVELS:
             raise TooManyLevels(
                 end,
-                f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported, each level being a neuron: quantize "
+                f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported (each level is a neuron): quantize "
                 "activations to 8 bits or fewer",
                 node=end,
                 found=count + 1,
                 allowed=MOST_LEVELS,
             )
-    zero = zero_of(values, float(scale))
+    zero = zero_point_of(values, float(scale))
     table = np.asarray(np.float32(scale) * (np.arange(count + 1) + zero), np.float32).astype(np.float64)
     table[np.round((values - values[0]) / scale).astype(np.int64)] = values
     return Levels(count, float(scale), zero, table, falling)
 
 
-def zero_of(values: npt.NDArray[np.float64], scale: float) -> float:
-    """The zero point of values that lie on a grid, ascending; a neat one where the rounding of float32 hides it.
+def zero_point_of(values: npt.NDArray[np.float64], scale: float) -> float:
+    """Return the zero point of equally spaced, ascending values, removing float32 rounding where that explains them.
 
-    Levels -128 to 127 of a scale that no float is may start at -128.00000003 steps. Values that float64 says to the last
-    bit, -0.5 and 1, say, keep the zero point at which it does, -1/3.
+    With a scale that float32 cannot represent, levels -128 to 127 may start at -128.00000003 steps; the zero point is then
+    -128. Values that scale * (level + zero point) gives exactly in float64 keep it: -1/3 for -0.5 and 1.
     """
     lowest, largest = float(values[0]), float(np.abs(values).max())
     zero = lowest / scale

@@ -1,8 +1,8 @@
-"""Quantizers of thousands of levels, as 16-bit activations have: each level's first float is searched for, all at once.
+"""Find the levels of quantizers with thousands of levels, such as 16-bit activations.
 
-`levels.steps` follows every jump from the outside and cannot tell so many from a continuous function. Here the innermost
-part that is one function for all channels is asked whether it has steps of one size; if it has, the smallest float that
-reaches each level is bisected in the order of float32's bit patterns.
+`levels.steps` cannot tell so many levels from a continuous function. Here the innermost part of the region that is one
+function for all channels is sampled for steps of equal size. If it has them, the smallest float that reaches each level is
+found by bisection in the order of float32's bit patterns, for all levels at once.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.frontend.model.model import downstream
-from qsnnc.frontend.quantizers.levels import FAR, MANY_LEVELS, MOST_LEVELS, Levels, on_a_grid
+from qsnnc.frontend.quantizers.levels import FAR, MANY_LEVELS, MOST_LEVELS, Levels, uniform_levels
 from qsnnc.frontend.quantizers.region import Float, Region, cuts, varying
 
 F64 = npt.NDArray[np.float64]
 Function = Callable[[Float], F64]
 
-#: jumps that are followed to their ends to see how large a step is
+#: number of jumps that are bisected to measure the step
 PROBES = 64
 
 
 def find_wide(region: Region) -> Levels | None:
-    """The levels of a region that has more than a few thousand; None where it has fewer, or is continuous."""
+    """Return the levels of a region with at least `MANY_LEVELS`; None if it has fewer or is continuous."""
     inner = [node.outputs[0] for node in region.nodes if node.outputs[0] != region.output]
     for start in [] if region.moves else [*reversed(inner), region.input]:
         known = start in region.model.shapes and (start == region.input or not region.model.whole(start))
@@ -38,7 +38,7 @@ def find_wide(region: Region) -> Levels | None:
 
 
 def _count(f: Function) -> int | None:
-    """How many steps there are between a function's ends, if all are of one size."""
+    """Return the number of steps of a function if all are of equal size; None otherwise."""
     low, high = _at(f, np.array([-FAR, FAR]))
     sizes = np.logspace(-6, 6, 129).astype(np.float32)
     x = np.concatenate([-sizes[::-1], sizes])
@@ -62,7 +62,7 @@ def _count(f: Function) -> int | None:
 
 
 def _levels(region: Region, f: Function, count: int) -> Levels | None:
-    """Values level by level, cut to those between the ends that the whole region reaches."""
+    """Find the value of each level, limited to the range of the whole region."""
     first, last = _at(f, np.array([-FAR, FAR]))
     middle = first + (last - first) * (np.arange(count) + 0.5) / count
     left, right = np.full(count, _order(np.array([-FAR]))[0]), np.full(count, _order(np.array([FAR]))[0])
@@ -76,7 +76,7 @@ def _levels(region: Region, f: Function, count: int) -> Levels | None:
     reached = values[(values >= ends.min()) & (values <= ends.max())]
     if len(reached) < 2:
         return None
-    return on_a_grid(region.output, reached, np.broadcast_to(ends[0] > ends[1], (region.columns,)))
+    return uniform_levels(region.output, reached, np.broadcast_to(ends[0] > ends[1], (region.columns,)))
 
 
 def _at(f: Function, x: npt.NDArray[np.floating]) -> F64:
@@ -84,7 +84,7 @@ def _at(f: Function, x: npt.NDArray[np.floating]) -> F64:
 
 
 def _order(x: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Floats as integers in the same order."""
+    """Map floats to integers in the same order."""
     bits = x.astype(np.float32).view(np.int32).astype(np.int64)
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 

@@ -1,7 +1,7 @@
-"""The elementwise part between one linear operator and the next, as a function that is evaluated and never parsed.
+"""Evaluate the elementwise operators between one linear operator and the next as a function, without pattern matching.
 
-For an accumulator value x of channel c it is a monotone step function f_c: `levels` finds its values over the real line,
-`search` the smallest accumulator that reaches each, both by bisection with onnxruntime (optimisation off).
+For an accumulator value x of channel c the region is a step function f_c. `levels` finds its values over the real line,
+`threshold_search` the smallest accumulator that reaches each, both by evaluating f_c with onnxruntime (optimisation off).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Float = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """Nodes from one tensor (the root) to another (the end), elementwise; f may differ along ``axes`` of the root."""
+    """Elementwise nodes from one tensor (the input) to another (the output); f may differ along ``axes`` of the input."""
 
     model: Model
     input: str
     output: str
     nodes: tuple[Node, ...]
-    axes: tuple[int, ...]  # the batch counted
-    moves: bool = False  # whether an operator that moves values stands among the nodes
+    axes: tuple[int, ...]  # the batch is axis 0
+    moves: bool = False  # whether the nodes include one that moves values
 
     @property
     def columns(self) -> int:
-        """How many functions there are."""
+        """Number of functions f_c."""
         return int(np.prod([self.model.shapes[self.input][axis - 1] for axis in self.axes]))
 
     def function(self, start: str | None = None) -> Callable[[Float], npt.NDArray[np.float64]]:
@@ -48,7 +48,7 @@ class Region:
         sizes = self.model.shapes[start]
         shape = tuple(size if axis in self.axes else 1 for axis, size in enumerate(sizes, start=1))
         given = start
-        if self.model.whole(start):  # of an integer type: levels are put in as floats, and cast
+        if self.model.whole(start):  # of an integer type: fed as floats and cast
             given = "qsnnc.start"
             kind = self.model.kinds[start]
             cast = helper.make_node("Cast", [given], [start], to=kind)
@@ -61,11 +61,11 @@ class Region:
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
             (y,) = run([self.output], {given: x.reshape(len(x), *shape)})
-            if y.size != len(x) * columns:  # a constant with an axis of its own: a comparison with a list of bounds, say
+            if y.size != len(x) * columns:  # a constant adds an axis, for example a comparison with a list of bounds
                 raise ModelError(
                     self.output,
-                    f"makes {y.size // len(x)} values of {columns}; an activation keeps its shape: compare with one bound "
-                    "after the other and add, or round and clip",
+                    f"turns {columns} values into {y.size // len(x)}; an activation must keep its shape: compare with one "
+                    "bound after the other and add, or round and clip",
                     code="activation-widened",
                     node=self.output,
                     found=y.size // len(x),
@@ -77,13 +77,13 @@ class Region:
 
     @property
     def single(self) -> Region:
-        """The same with one function, where there is but one."""
+        """The region with a single function if that is the same in all columns; otherwise itself."""
         varies = varying(self.model, self.nodes)
         return self if varies or self.moves else replace(self, axes=())
 
 
 def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
-    """Axes, the batch counted, along which constants make elementwise nodes differ."""
+    """Return the axes (the batch is axis 0) along which the constants of elementwise nodes differ."""
     axes: set[int] = set()
     for node in nodes:
         for name in node.inputs:
@@ -99,13 +99,13 @@ def varying(model: Model, nodes: Sequence[Node]) -> tuple[int, ...]:
 
 
 def own_axis(node: Node, rank: int) -> int | None:
-    """The axis that a row of constants belongs to; None where constants broadcast, from the last axis on."""
+    """Return the axis of a node's vector of constants; None if its constants broadcast as in numpy."""
     axis = facts(node.op).constant_axis
     return int(node.attributes.get(axis, 1)) % rank if isinstance(axis, str) else axis
 
 
 def cuts(region: Region, start: str) -> bool:
-    """Whether all that leads to the end of a region passes through one of its tensors."""
+    """Return whether the output of a region depends on its input only through the tensor ``start``."""
     known = {start}
     for node in downstream(region.nodes, start):
         if any(name and name not in known and name not in region.model.constants for name in node.inputs):

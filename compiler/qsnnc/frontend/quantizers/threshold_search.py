@@ -1,4 +1,4 @@
-"""The smallest potential that reaches each level, by bisection: seconds for a range that no table could hold."""
+"""Find the smallest potential that reaches each level, by bisection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qsnnc.frontend.quantizers.region import Float
 
 Int = npt.NDArray[np.int64]
 
-#: thresholds that are searched for together
+#: number of thresholds searched for at a time
 AT_ONCE = 1 << 22
 
 
@@ -22,21 +22,21 @@ def thresholds(
     accumulator: Callable[[Int], Float],
     reach: Int,
 ) -> Int:
-    """Smallest potential p that reaches each level: f(accumulator(p)) is above level i.
+    """Return the smallest potential p with f(accumulator(p)) above level i, for every level i.
 
     Parameters
     ----------
     f : callable
         The region, (points, channels) -> (points, channels).
     accumulator : callable
-        Potentials int64 (classes, channels, levels) to float32 accumulators of the same shape; it rises where f rises
-        and falls where f falls, so that f(accumulator(p)) never falls.
+        Potentials int64 (classes, channels, levels) to float32 accumulators of the same shape; increasing where f
+        increases and decreasing where f decreases, so that f(accumulator(p)) never decreases.
     reach : ndarray, int64, (classes, channels, 2)
 
     Returns
     -------
     ndarray, int64, (classes, channels, levels)
-        Between the smallest reachable potential (always) and the largest + 1 (never).
+        Between the smallest reachable potential (always reached) and the largest + 1 (never reached).
     """
     classes, channels, _ = reach.shape
     size = max(1, AT_ONCE // (classes * channels))
@@ -50,7 +50,7 @@ def _search(
     accumulator: Callable[[Int], Float],
     reach: Int,
 ) -> Int:
-    """The smallest potential beyond each of some cuts."""
+    """Find the smallest potential above each of some cuts."""
     classes, channels, _ = reach.shape
     low = np.repeat(reach[..., :1], len(cut), axis=2)
     high = np.repeat(reach[..., 1:] + 1, len(cut), axis=2)

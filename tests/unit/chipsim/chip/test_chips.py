@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
+from support.command_line import qsnnc
 from support.hand_mappings import two_cores
 
 from chipsim.chip import ChipSpec, load_any_chip, load_chip, preset_names
@@ -128,10 +127,7 @@ def test_presets_are_quiet_and_the_keys_exist() -> None:
 def test_the_command_line_prints_one_line_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("base: xbar1152\npotential_bits: 24\n")
-    script = "from qsnnc.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "chips", str(path)], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = qsnnc("chips", path)
     assert done.returncode == 0
     assert done.stderr.startswith(f"{path}:2: potential_bits is 24, but energy.update_pj (9.6) is inherited")
     assert done.stderr.count("\n") == 1

@@ -10,19 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command_line import PROCESS, call
 from support.hand_mappings import two_cores, two_cores_model
 
 from chipsim.mapping import write_mapping
 
-COMMAND = [sys.executable, "-c", "from chipsim.cli import main; main()"]
-
-
-def chipsim(*words: object, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, timeout=60, **options)  # type: ignore[call-overload]
+COMMAND = PROCESS["chipsim"]
+chipsim = partial(call, "chipsim")
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +175,7 @@ def test_help_is_light() -> None:
     assert done.stdout.endswith(b"[]\n")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "data", "digits", "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -187,6 +187,7 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_interrupt(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", images=np.zeros((3_000_000, 2), np.float32))
     words = ["run", folder / "m.map", "--dataset", tmp_path / "many.npz", "--batch", "1", "--json", tmp_path / "r.json"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command_line import call
 from support.hand_mappings import wide_map
 
 from chipsim.mapping import write_mapping
@@ -31,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*RUN, "m.map", "--dataset", "x.npz", *words], cwd=place, capture_output=True, timeout=120)
+    return call("chipsim", "run", "m.map", "--dataset", "x.npz", *words, cwd=place)
 
 
 def test_engines_write_the_same_files(place: Path) -> None:
@@ -57,6 +58,7 @@ def test_an_unknown_engine_is_a_usage_error(place: Path) -> None:
     assert done.stderr.startswith(b"--engine: unknown engine 'quick'; expected fast or reference")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize(("engine", "threads"), [("fast", "1"), ("fast", "2"), ("reference", "2")])
 def test_an_interrupt_ends_a_run_at_once(place: Path, engine: str, threads: str) -> None:

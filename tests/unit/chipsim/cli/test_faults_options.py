@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import command_line
 from support.hand_mappings import two_cores, wide_map
 
 import chipsim
@@ -33,8 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(place: Path, *words: str, program: str = "chipsim") -> subprocess.CompletedProcess[bytes]:
-    code = f"from {program}.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *words], cwd=place, capture_output=True, timeout=120, check=False)
+    return command_line.call(program, *words, cwd=place)
 
 
 def test_run_says_what_was_broken(place: Path) -> None:
@@ -60,6 +59,7 @@ def test_a_faults_file_that_cannot_be_used_is_bad_input(place: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_a_broken_chip_is_timed_and_counts_stay(place: Path) -> None:
     (place / "every.yaml").write_text(
         "seed: 4\nnoise: {rate: 0.1}\ndropped_packets: {rate: 0.1}\ndead_neurons: {rate: 0.1}\n"
@@ -121,6 +121,7 @@ def test_a_map_whose_own_chip_says_that_a_core_is_dead(tmp_path: Path) -> None:
     assert caught.value.code == "map-dead-core"
 
 
+@pytest.mark.slow
 def test_sweep_writes_table_csv_json_and_figure(place: Path) -> None:
     pytest.importorskip("matplotlib")
     files = ("--csv", "s.csv", "--json", "s.json", "--plot", "s.svg")

@@ -66,6 +66,8 @@ REFUSED = {
         "--calibrate-images",
         "5",
     ): "--limit: has no effect without --calibrate",
+    ("chipsim", "runn"): "chipsim: No such command 'runn'. Did you mean 'run'? Try --help.\n",
+    (*RUN, "--noise", "ten"): "chipsim run: Invalid value for '--noise': allowed: a valid number. Try --help.\n",
     ("qsnnc", "chips", ""): "--chip: unknown chip ''",
 }
 
@@ -78,6 +80,12 @@ def test_what_cannot_be_meant_is_a_usage_error(call: Call, words: tuple[str, ...
     assert err.startswith(REFUSED[words])
     assert "Input should be" not in err
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_directory_of_logs_is_refused_before_the_mapping_is_read(call: Call) -> None:
+    code, _, err = call("chipsim", "run", "none.map", "--dataset", "d.npz", "--logs", "none/logs")
+    assert code == 3
+    assert err == "none/logs: cannot be created: none is not a directory; choose another path\n"
 
 
 def test_a_command_alone_shows_its_help(call: Call) -> None:

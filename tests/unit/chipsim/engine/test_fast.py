@@ -138,6 +138,7 @@ def test_what_is_not_monotone_is_run_as_it_is(name: str) -> None:
     assert found.linear is host.encoder
 
 
+@pytest.mark.slow
 def test_the_lenet_s_encoder_is_a_convolution_and_thresholds(lenet) -> None:
     mapping = lenet.mapping
     host = load_host(mapping)

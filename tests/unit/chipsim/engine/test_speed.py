@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 from support.hand_mappings import HandCore, HandMap
 
 import chipsim
@@ -39,6 +40,7 @@ def test_a_list_takes_one_addition_a_weight() -> None:
     assert steps < 1.25 * np.count_nonzero(form.matrix)
 
 
+@pytest.mark.slow
 def test_the_fast_engine_is_many_times_as_fast_as_the_reference(lenet) -> None:
     digits = load_dataset("digits")
     few = Dataset("digits", "test", digits.images[:100], None)
@@ -52,6 +54,7 @@ def test_the_fast_engine_is_many_times_as_fast_as_the_reference(lenet) -> None:
     assert ratio > 15, "measured: 50 with AVX-512"
 
 
+@pytest.mark.slow
 def test_ten_thousand_distinct_cores() -> None:
     rng = np.random.default_rng(0)
     count = 10_000

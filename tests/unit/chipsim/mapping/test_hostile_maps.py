@@ -114,6 +114,7 @@ def test_a_place_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.map"]
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_is_refused_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.map"
     good = to_bytes(two_cores().build())
@@ -224,6 +225,7 @@ def test_a_manifest_that_contradicts(tmp_path: Path, number: int) -> None:
     refusal(tmp_path / "a.map", pack(listed(members, MANIFESTS[number])))
 
 
+@pytest.mark.slow
 def test_hostile_arrays(tmp_path: Path) -> None:
     path = tmp_path / "a.map"
     good = two_cores().build().arrays

@@ -63,12 +63,12 @@ def test_words(tmp_path: Path) -> None:
     cores = texts("map", tmp_path, RUN)
     for shown in (
         "4 of 11 cores", "conv: 2 cores, 3,100 SOPs", "relay: 1 core, 0 SOPs", "fc: 1 core, 50 SOPs", "dead core",
-        "dead link", "port of the host", "synaptic operations of a core, an image", "x, router",
+        "dead link", "port of the host", "synaptic operations per core and image", "x, router",
     ):  # fmt: skip
         assert shown in cores, shown
     links = texts("links", tmp_path, RUN)
     for shown in (
-        "south from 2, 1 to 2, 2, 77 flits an image", "east from 0, 0 to 1, 0, 2,000 flits an image", "mean of 5 images",
+        "south from 2, 1 to 2, 2, 77 flits per image", "east from 0, 0 to 1, 0, 2,000 flits per image", "mean of 5 images",
     ):  # fmt: skip
         assert shown in links, shown
     ticks = texts("ticks", tmp_path, RUN)
@@ -117,6 +117,7 @@ def test_frames_close_around_a_layer() -> None:
         assert all(abs(a[0] - b[0]) < 1e-9 or abs(a[1] - b[1]) < 1e-9 for a, b in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", figures.PICTURES)
 def test_odd_chips(tmp_path: Path, kind: str) -> None:
     """One row, one core, no links, nothing to do."""

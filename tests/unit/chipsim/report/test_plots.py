@@ -40,7 +40,7 @@ def texts(kind: str, files: list[str]) -> str:
 
 def test_published_beside_ours(files: list[str]) -> None:
     spikes = texts("sparsity", files)
-    for shown in ("4,321", "18,587", "5,000", "(19 %)", "6,346", "(24 %)", "7,911", "spikes an image"):
+    for shown in ("4,321", "18,587", "5,000", "(19 %)", "6,346", "(24 %)", "7,911", "spikes per image"):
         assert shown in spikes, shown
     sops = texts("sops", files)
     for shown in ("7.25", "27.88", "1.50", "3.50", "2.14", "2.00", "millions"):
@@ -57,6 +57,7 @@ def test_a_run_of_an_unknown_network_stands_alone(tmp_path: Path) -> None:
         assert "own" in texts(kind, [str(path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", plots.SUFFIXES)
 def test_formats_and_determinism(files: list[str], form: str) -> None:
     first, second = (plots.draw("sops", plots.read_results(files), form) for _ in range(2))

@@ -200,6 +200,7 @@ def test_the_longest_stalls_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(send.notes["stall_cycles"] for send in read.slices["sends"]) == h.packets.stalled.sum()
 
 
+@pytest.mark.slow
 def test_vcd_says_what_the_profile_says() -> None:
     for mapping, data, mode in cases():
         h, found = both(mapping, data, mode)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command_line import call
 from support.hand_mappings import two_cores
 
 import chipsim
@@ -71,13 +70,12 @@ def test_the_lenet_is_bound_by_columns(lenet) -> None:
 
 def test_the_verb(tmp_path: Path) -> None:
     write_mapping(two_cores().build(), tmp_path / "m.map")
-    words = [sys.executable, "-c", "from chipsim.cli import main; main()", "area", "m.map"]
-    done = subprocess.run([*words, "--json", "-"], cwd=tmp_path, capture_output=True, timeout=60)
+    done = call("chipsim", "area", "m.map", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["bits_per_core"]["all"] == 64 * 64 + 128 * 15 + 64 * 8 + 64 * 23 + 64 + 1024 + 540
     assert value["bits_used"]["all"] == sum(sum(core["bits"].values()) for core in value["per_core"])
-    shown = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
+    shown = call("chipsim", "area", "m.map", cwd=tmp_path)
     assert b"hidden" in shown.stdout
     assert b"replic" in shown.stdout or b"axons per source" in shown.stdout
     assert chipsim.area(tmp_path / "m.map").to_json() == value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.command_line import call_text
 from support.mesh_model import model
 
 import chipsim
@@ -319,8 +319,7 @@ def test_a_network_alone_has_no_ports(tmp_path):
 
 def test_the_command(tmp_path):
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from chipsim.cli import main; main()", "network", *options]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return call_text("chipsim", "network", *options, cwd=tmp_path)
 
     out = run("--mesh", "8x8", "--buffer", "4", "--traffic", "all-pairs", "--rate", "0", "--json", "-")
     found = json.loads(out.stdout)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import command_line
 from support.hand_mappings import two_cores
 
 import chipsim
@@ -17,7 +17,6 @@ from chipsim.mapping import write_mapping
 from chipsim.timing.profile import profile
 from chipsim.timing.tick import INCREMENTS
 
-CHIPSIM = [sys.executable, "-c", "from chipsim.cli import main; main()"]
 TIMING = set(
     "mode images cycles_per_image chip_cycles_per_image interval_cycles ticks host_packets chip_packets hops busiest_link "
     "images_per_second".split()
@@ -25,7 +24,7 @@ TIMING = set(
 
 
 def call(place: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*CHIPSIM, *words], cwd=place, capture_output=True, timeout=120)
+    return command_line.call("chipsim", *words, cwd=place)
 
 
 @pytest.fixture
@@ -37,6 +36,7 @@ def place(tmp_path: Path, small) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_three_modes_run_the_same(place: Path) -> None:
     found = {}
     for mode in ("none", "ideal", "cycle"):

@@ -139,7 +139,7 @@ def test_relays_work_in_their_tick_and_count_as_work() -> None:
 
 
 @pytest.mark.parametrize("delay", [1, 8])
-def test_arms_of_a_residual_network_meet(save, delay: int) -> None:
+def test_branches_of_a_residual_network_meet(save, delay: int) -> None:
     from qsnnc import compile_model
 
     steps = (("conv", 0, 0), ("conv", 0, 0), ("point", 0, 0), ("add", 0, 3), ("cat", 0, 2))

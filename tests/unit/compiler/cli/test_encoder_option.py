@@ -13,6 +13,7 @@ TINY = ROOT / "models" / "tiny.onnx"
 LENET = ROOT / "models" / "lenet.onnx"
 
 
+@pytest.mark.slow
 def test_a_small_network_takes_its_image_on_the_chip(tmp_path: Path) -> None:
     import chipsim
 
@@ -29,6 +30,7 @@ def test_a_small_network_takes_its_image_on_the_chip(tmp_path: Path) -> None:
     assert "equal" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_lenet_does_not_fit_with_its_image_and_says_why(tmp_path: Path) -> None:
     done = qsnnc("check", LENET, "--encoder", "chip", "--json", "-", cwd=tmp_path)
     assert done.returncode == 4

@@ -173,9 +173,14 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
     assert not found["fits"]
     assert {v["layer"] for v in found["violations"]} >= {"conv0", "head"}
     assert all(v["found"] > v["allowed"] and v["advice"] for v in found["violations"])
-    assert qsnnc("check", model, "--chip", "chip.yaml", cwd=tmp_path).returncode == 4
+    done = qsnnc("check", model, "--chip", "chip.yaml", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "layers do not fit on a core" in done.stdout
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("conv0 "))
+    assert [row[5], *row[9:11]] == ["-", "-", "-"]  # fold, cores, bound: of a layer that fits no core, none is known
 
 
+@pytest.mark.slow
 def test_interrupt_exits_130(tmp_path) -> None:
     slow = "import qsnnc.pipeline as p, time\np.read_onnx = lambda *rest: (print('here', flush=True), time.sleep(60))\n"
     code = slow + "from qsnnc.cli import main\nimport sys\nsys.argv = ['qsnnc', 'check', 'x.onnx']\nmain()"
@@ -190,6 +195,7 @@ def test_interrupt_exits_130(tmp_path) -> None:
     assert errors == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_a_long_placement_is_interrupted_at_once(tmp_path) -> None:
     code = (
         "import qsnnc.place.anneal as a\nrun = a.Walk.run\n"

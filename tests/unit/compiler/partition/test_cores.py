@@ -17,6 +17,7 @@ def big(chip: str = "xbar1152", **changes):
     return load_chip(chip).model_copy(update=changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "levels", "cores", "limiting"),
     [
@@ -32,6 +33,7 @@ def test_lenet_reaches_its_bound(save, k, levels, cores, limiting) -> None:
     assert done.mapping.layers[0].limiting == limiting
 
 
+@pytest.mark.slow
 def test_eight_levels_are_bound_by_the_target_table(save) -> None:
     path = save(lenet(np.random.default_rng(0), 1, 8))
     small = check(path)
@@ -84,6 +86,7 @@ def test_a_layer_too_wide_for_a_core_is_cut_at_any_neuron(save) -> None:
     assert (neurons * done.mapping.core_fold * done.mapping.core_weight_bits <= 20).all()
 
 
+@pytest.mark.slow
 def test_core_graph_and_placement(save) -> None:
     from qsnnc.ir.layers import verify_layers
     from qsnnc.lower.neurons import lower

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import permutations
 from types import SimpleNamespace
@@ -12,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support.branching import Branches, branching
+from support.command_line import qsnnc
 from support.networks import lenet
 from support.placements import chip_of, from_pairs, random_traffic
 
@@ -61,6 +60,7 @@ def test_bounds_on_tiny_grids_are_not_above_the_best_of_all_placements(seed: int
     assert link_bound(traffic, chip, traffic.row > 0) <= busiest * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grid", "pairs", "busiest"),
     [
@@ -93,11 +93,6 @@ def test_the_hilbert_curve_goes_from_neighbour_to_neighbour(side: int) -> None:
     assert (np.abs(np.diff(order, axis=0)).sum(axis=1) == 1).all()
 
 
-def qsnnc(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from qsnnc.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("place") / "lenet.onnx"
@@ -110,16 +105,19 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, 1, 28, 28)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_places(network, images) -> None:
     def places(**options) -> list[list[int]]:
         return compile_model(network, placing=Placing(**options)).placement.position.tolist()
 
-    assert places() == places(seed=0)
-    assert places(seed=1) != places(seed=0)
+    plain = places()
+    assert plain == places(seed=0)
+    assert plain != places(seed=1)
     assert places(effort=0) == places(strategy="greedy")
-    assert places(images=images) == places(images=images) != places()
+    assert places(images=images) == places(images=images) != plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["annealed", "greedy", "row-major", "random", "hilbert"])
 def test_every_strategy_keeps_off_dead_cores(network, strategy) -> None:
     dead = tuple((x, y) for x in range(0, 32, 3) for y in range(0, 32, 2))
@@ -164,6 +162,7 @@ def test_packets_at_measured_rates_are_those_that_fly(network, save, tmp_path, k
     assert done.placement.calibrated
 
 
+@pytest.mark.slow
 def test_an_annealed_placement_is_better_than_plain_ones_where_it_was_not_calibrated(network) -> None:
     rng = np.random.default_rng(7)
     pictures = np.kron(rng.integers(0, 256, (40, 1, 7, 7)), np.ones((4, 4), int)).astype(np.uint8)
@@ -179,6 +178,7 @@ def test_greedy_places_the_strongest_beside_the_port() -> None:
     assert greedy(traffic, chip)[1].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_what_compile_says(network, images, tmp_path) -> None:
     np.savez(tmp_path / "images.npz", images=images)
     options = ("compile", network, "-o", tmp_path / "net.map", "--effort", "0")

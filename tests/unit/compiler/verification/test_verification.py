@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import onnx
 import pytest
 from onnx import helper
 from support.against_reference import finish, ints, stem, ternary
+from support.command_line import qsnnc
 from support.networks import Builder, Recipe, build
-from support.places import TESTS
 
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import LayerGraph, Uncertain
@@ -184,37 +182,24 @@ def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path) -> None:
-    code = f"""
-import sys
-sys.path[:0] = {[str(Path(__file__).parent), str(TESTS)]!r}
-from test_verification import shifted
-from qsnnc.verification import compare
-front = compare.front
-def other(*arguments, **options):
-    model, graph = front(*arguments, **options)
-    return model, shifted(graph, "conv2", 1, 1, 2)
-compare.front = other
-from qsnnc.cli import main
-main()
-"""
-    run = [sys.executable, "-c", code, "verify", str(path), "--samples", "40"]
+def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path, inject) -> None:
+    inject(lambda graph: shifted(graph, "conv2", 1, 1, 2))
+    run = ("verify", path, "--limit", 40)
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+    done = qsnnc(*run, cwd=folder)
     assert done.returncode == 1
     assert "conv2: image" in done.stderr
     assert "--repro DIR" in done.stderr
     assert not list(folder.iterdir()), "nothing is written unasked"
-    options = ["--json", "v.json", "--repro", "."]
-    done = subprocess.run([*run, *options], cwd=folder, capture_output=True, text=True, check=False)
+    done = qsnnc(*run, "--json", "v.json", "--repro", ".", cwd=folder)
     assert "net.repro.onnx" in done.stderr
     assert sorted(file.name for file in folder.iterdir()) == ["net.repro.npz", "net.repro.onnx", "v.json"]
     said = json.loads((folder / "v.json").read_text())
     assert said["mismatches"][0]["channel"] == 1
     assert said["reproduction"]["model"] == "net.repro.onnx"
     assert said["reproduction"]["same"]
-    subprocess.run([*run, "--repro", "deep/down", "-q"], cwd=folder, capture_output=True, check=False)
+    qsnnc(*run, "--repro", "deep/down", "-q", cwd=folder)
     assert (folder / "deep" / "down" / "net.repro.npz").exists()
 
 
@@ -271,14 +256,14 @@ def operands(ratio: float, levels: int = 15) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.5, 0.437865, 2.71828, 0.9173])
-def test_arms_of_any_two_scales_are_verified(save, ratio) -> None:
+def test_operands_of_any_two_scales_are_verified(save, ratio) -> None:
     path = save(operands(ratio))
     found = verify(path, limit=60)
     assert found.equal or found.explained, found.mismatches
     assert found.differences <= found.values / 10_000
 
 
-def test_wide_weights_of_a_sum_say_that_its_arms_need_one_scale(save) -> None:
+def test_wide_weights_of_a_sum_say_that_its_operands_need_one_scale(save) -> None:
     done = check(save(operands(0.437865, 255)))
     (found,) = [violation for violation in done.violations if violation.code == "weight-bits"]
     assert found.layer == "sum"
@@ -321,7 +306,7 @@ def test_a_wrong_potential_is_no_rounding(path, inject) -> None:
     assert not verify(path).explained
 
 
-def test_sums_that_only_a_spelling_has_are_not_asked_for(save) -> None:
+def test_sums_that_only_a_decomposition_has_are_not_asked_for(save) -> None:
     net = stem()
     net.flatten()
     net.node("QuantizeLinear", "q", net.const("unit", np.float32(0.5)), net.const("zero", np.uint8(3)))

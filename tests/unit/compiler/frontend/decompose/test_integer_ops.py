@@ -1,4 +1,4 @@
-"""Integer operators and com.microsoft's: each spelling held against onnxruntime's own kernel, and networks made of them."""
+"""Integer operators and com.microsoft's: each decomposition against onnxruntime's own kernel, and networks made of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish
+from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
-from qsnnc.frontend.decompose.integer_ops import spell
+from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.model.reference import session
 
 MICROSOFT = "com.microsoft"
@@ -69,7 +71,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("op", OPERATORS)
-def test_spelling_equals_the_kernel(op) -> None:
+def test_decomposition_equals_the_kernel(op) -> None:
     inputs, names, attributes = OPERATORS[op]
     for seed in range(20):
         draw = Draw(seed)
@@ -80,12 +82,12 @@ def test_spelling_equals_the_kernel(op) -> None:
         whole = model([node], data, ("y", draw.dtype), constants)
         images = {name: draw.data(*shape) for name in data}
         (wanted,) = session(whole).run(None, images)
-        (found,) = session(spell(whole)[0]).run(None, images)
+        (found,) = session(decompose(whole)[0]).run(None, images)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
 @pytest.mark.parametrize("include", [0, 1])
-def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
+def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
     for seed in range(20):
         draw = Draw(seed)
         constants = {"as": np.float32(2.0**-3), "az": draw.zero(), "ys": np.float32(2.0**-2), "yz": draw.zero()}
@@ -95,7 +97,7 @@ def test_average_pool_spelling_equals_the_kernel_on_scales_that_are_powers_of_tw
         whole = model([node], {"a": ((1, 2, 6, 7), draw.dtype)}, ("y", draw.dtype), constants)
         image = {"a": draw.data(1, 2, 6, 7)}
         (wanted,) = session(whole).run(None, image)
-        (found,) = session(spell(whole)[0]).run(None, image)
+        (found,) = session(decompose(whole)[0]).run(None, image)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
@@ -109,7 +111,7 @@ def test_a_product_of_two_tensors() -> None:
         whole = model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO))
         feeds = {"a": draw.data(1, 2, 16, 16), "b": draw.data(1, 2, 16, 16)}
         (wanted,) = session(whole).run(None, feeds)
-        (found,) = session(spell(whole)[0]).run(None, feeds)
+        (found,) = session(decompose(whole)[0]).run(None, feeds)
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
@@ -128,7 +130,7 @@ def test_what_is_refused(op, attributes, code) -> None:
     draw = Draw(0)
     shape = ((1, 3, 4, 4), draw.dtype)
     with pytest.raises(InputError, match=r"^n: ") as caught:
-        spell(model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO)))
+        decompose(model([node], {"a": shape, "b": shape}, ("y", draw.dtype), draw.scales(*TWO)))
     assert caught.value.code == code
 
 
@@ -251,3 +253,20 @@ def test_fused_operators(save, op) -> None:
         node("Clip", ["round2", "lo", "hi"], ["y"], name="cut2"),
     ]
     compiles_to_the_same(save, nodes, size, constants, rng)
+
+
+def test_integer_operators_in_opset_10(save) -> None:
+    """As onnxruntime's first quantizer wrote them; Clip and Pad had attributes until opset 11."""
+    net = Builder((1, 6, 6))
+    net.node("Mul", "scale", net.const("scale.k", np.float32(1 / 64)))
+    net.node("Clip", "clip", min=0.0, max=3.0)
+    unit, zero = net.const("unit", np.float32(0.5)), net.const("zero", np.uint8(7))
+    net.node("QuantizeLinear", "q", unit, zero)
+    weights = np.resize(np.uint8([8, 7, 6, 8, 9]), (2, 1, 3, 3))
+    wide = net.const("wide", np.float32(2))
+    net.node("QLinearConv", "conv", unit, zero, net.const("w", weights), wide, zero, wide, zero)
+    net.node("DequantizeLinear", "dq", wide, zero)
+    net.node("Clip", "cut", max=6.0)
+    net.node("Clip", "bottom", min=-2.0)
+    net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 1, 0], value=2.0, mode="constant")
+    equal(finish(net, (2, 5, 5)), save, opset=10)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.command_line import qsnnc
 from support.networks import Builder
 
 from chipsim.errors import ReportedError, UsageError
@@ -103,8 +102,7 @@ def test_unknown_names_list_the_known_ones(save) -> None:
     ("given", "code"), [("first=4", 0), ("first", 2), ("=4", 2), ("first=", 2), ("first=-1", 2), ("first=four", 2), ("odd=4", 2)]
 )  # fmt: skip
 def test_the_option(save, tmp_path, given, code) -> None:
-    run = [sys.executable, "-c", "from qsnnc.cli import main; main()", "check", str(save(network())), "--levels", given]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = qsnnc("check", save(network()), "--levels", given, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == (code != 0)
     if code:

@@ -1,4 +1,4 @@
-"""Residual sums and averages that no quantizer closes: what reads them reads their terms, or a level for each value."""
+"""Residual sums and averages without a quantizer: the next linear layer reads their terms, or a level for each value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(done) -> list[str]:
     return [layer.name for layer in done.graph.layers]
 
 
-def test_convolution_on_a_residual_sum_reads_its_arms(save) -> None:
+def test_convolution_on_a_residual_sum_reads_its_operands(save) -> None:
     rng = np.random.default_rng(1)
     net = residual(rng)
     net.conv("next", ternary(rng, 4, 3, 3, 3), pads=[1] * 4)
@@ -69,7 +69,7 @@ def test_difference_and_sum_of_three(save, op) -> None:
     equal(net, save)
 
 
-def test_arms_of_different_scales(save) -> None:
+def test_operands_of_different_scales(save) -> None:
     rng = np.random.default_rng(4)
     net = residual(rng, k=2)
     net.conv("next", ternary(rng, 4, 3, 2, 2))
@@ -146,7 +146,7 @@ def test_largest_of_residual_sums(save) -> None:
 
 
 @pytest.mark.parametrize("between", ["pad", "shuffle", "concat", "slice"])
-def test_what_moves_a_residual_sum_moves_its_arms(save, between) -> None:
+def test_data_movement_of_a_residual_sum_moves_its_operands(save, between) -> None:
     rng = np.random.default_rng(9)
     net = residual(rng, channels=4)
     if between == "pad":
@@ -242,7 +242,7 @@ def test_what_a_pad_fills_in_before_the_quantizer_goes_through_it(save, value, w
     equal(net, save)
 
 
-def test_levels_and_their_opposites_are_two_arms(save) -> None:
+def test_levels_and_their_opposites_are_two_operands(save) -> None:
     """Both grow from one convolution, but their sum rises and falls: it is no activation of that."""
     rng = np.random.default_rng(14)
     net = stem(channels=3)

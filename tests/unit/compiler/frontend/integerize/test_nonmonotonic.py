@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx import helper
-from support.against_reference import equal, finish, stem, ternary
+from onnx import helper, numpy_helper
+from support.against_reference import equal, finish, stem, ternary, with_activation
 from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
@@ -131,7 +131,7 @@ def test_too_many_sums_to_look_at_are_refused(save, monkeypatch) -> None:
     with pytest.raises(ModelError) as caught:
         compile_model(save(finish(dipping("SiLU")).model()))
     assert caught.value.code == "not-monotone"
-    assert "over 232 potentials; at most 10" in str(caught.value)
+    assert "over 232 potentials; a nonmonotonic activation may have at most 10" in str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["between", "again"])
@@ -177,7 +177,7 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     assert Uncertainty(graph).first(reader, given, given["next"], expected)[1] == open_
 
 
-def test_integer_operators_spell_it_as_well(save) -> None:
+def test_nonmonotonic_activation_of_integer_operators(save) -> None:
     """SiLU as onnxruntime's quantize_static writes it: QLinearSigmoid and QLinearMul on eight bits."""
     net = stem()
     net.conv("conv", ternary(np.random.default_rng(4), 4, 3, 3, 3))
@@ -194,3 +194,42 @@ def test_integer_operators_spell_it_as_well(save) -> None:
     found = verify(save(model), limit=20)
     assert found.equal
     assert any("falls" in name for name in found.thresholds)
+
+
+@pytest.mark.parametrize("low", [-3.0, 0.0])
+def test_a_dip_needs_a_second_layer_only_with_levels_below_zero(save, low) -> None:
+    """x * hardsigmoid(x) falls below zero and rises again."""
+    net = with_activation(
+        ("HardSigmoid", (["conv_out"], ["gate"]), {"alpha": 1 / 6, "beta": 0.5}),
+        ("Mul", (["conv_out", "gate"], ["activated"]), {}),
+    )
+    for tensor in net.constants:
+        if tensor.name == "quant.low":
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(low), "quant.low"))
+        if tensor.name == "quant.up":  # a step of 0.6: only between -2.4 and -0.7 is there a level below zero
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(1.0 / 0.6), "quant.up"))
+    path = save(net.model())
+    assert verify(path, limit=20).equal
+    assert any(layer.name.endswith(".falls") for layer in compile_model(path).graph.layers) == (low < 0)
+
+
+def shallow_dip(scale: float, op: str = "HardSwish") -> Builder:
+    """HardSwish, which falls to -0.375 at -1.5, on sums in steps of 1/64."""
+    rng = np.random.default_rng(4)
+    net = stem()
+    net.conv("conv", ternary(rng, 4, 3, 3, 3), np.array([0.0, 0.5, -0.5, 0.25]))
+    net.node("Mul", "half", net.const("half.k", np.float32(1 / 64)))
+    net.node(op, "turns")
+    net.node("Div", "div", net.const("div.k", np.float32(scale)))
+    net.node("Round", "round")
+    net.node("Clip", "clip", net.const("low", np.float32(-4)), net.const("high", np.float32(3)))
+    return finish(net)
+
+
+def test_a_dip_narrower_than_the_sampled_points_is_found(save) -> None:
+    """The lowest value lies below half a step by 2e-5, over a hundredth of the input's unit."""
+    equal(shallow_dip(0.375 / 0.50005), save, certified=False, opset=18)
+
+
+def test_a_dip_above_half_a_step_needs_no_level(save) -> None:
+    equal(shallow_dip(0.375 / 0.4999), save, certified=False, opset=18)

@@ -139,7 +139,7 @@ def test_falling_map_after_a_max_pool_fires_where_all_of_the_window_fire(save) -
 def test_the_most_negative_weight_cannot_be_negated(save) -> None:
     weights = np.array([[-128.0], [127.0], [1.0]]).reshape(1, 3, 1, 1)
     run(network([0.01], [0.2], [0.0], [1.0], weights=weights), save)
-    with pytest.raises(DoesNotFit, match=r"conv: its weights need 9 bits; chip 'xbar1152' has 8"):
+    with pytest.raises(DoesNotFit, match=r"conv: its weights need 9 bits; chip 'xbar1152' has at most 8"):
         run(network([-0.01], [0.2], [0.0], [1.0], weights=weights), save)
 
 
@@ -167,9 +167,9 @@ def test_scales_that_are_no_powers_of_two_are_tested_not_certified(save) -> None
 
 
 def test_zero_points_are_neat_or_exact() -> None:
-    from qsnnc.frontend.quantizers.levels import zero_of
+    from qsnnc.frontend.quantizers.levels import zero_point_of
 
-    assert zero_of(np.array([-0.5, 1.0]), 1.5) * 1.5 == -0.5
+    assert zero_point_of(np.array([-0.5, 1.0]), 1.5) * 1.5 == -0.5
     scale = float(np.float32(0.1))
     rounded = (np.float32(scale) * np.arange(-8, 8, dtype=np.float32)).astype(np.float64)
-    assert zero_of(rounded, float(np.ptp(rounded) / 15)) == -8.0
+    assert zero_point_of(rounded, float(np.ptp(rounded) / 15)) == -8.0

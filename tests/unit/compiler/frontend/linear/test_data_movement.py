@@ -42,7 +42,7 @@ def test_concat_before_a_convolution(save, groups) -> None:
     finish(net, net.shape)
     done, _ = equal(net, save)
     conv = next(layer for layer in done.graph.layers if layer.name == "conv")
-    assert [link.source for link in conv.connections] == ["arm0", "arm1"]
+    assert [link.source for link in conv.connections] == ["operand0", "operand1"]
 
 
 def test_concat_of_different_scales_and_levels(save) -> None:
@@ -289,7 +289,7 @@ def test_a_reflection_that_would_take_too_many_weights_is_refused_with_what_to_d
     net.conv("conv", np.ones((4, 4, 3, 3)))
     net.quantize("q", 0, 3)
     finish(net, net.shape)
-    with pytest.raises(ModelError, match="where a matrix reads it") as caught:
+    with pytest.raises(ModelError, match="before a matrix product") as caught:
         equal(net, save, shape=(1, 40, 40))
     assert caught.value.code == "reshape-before-window"
 
@@ -316,11 +316,12 @@ MOVERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
 @pytest.mark.parametrize("second", [None, "pad", "cut"])
 @pytest.mark.parametrize("first", MOVERS)
 def test_moved_averages_before_a_quantizer_that_differs_by_channel(save, first, second, scaled) -> None:
-    """What moves values stands between sums that no quantizer closes and constants that belong to the places behind it."""
+    """What moves values stands between unquantized sums and constants that belong to the places behind it."""
     net = stem(channels=4, shape=(1, 6, 6))
     net.node("AveragePool", "average", kernel_shape=[2, 2], strides=[1, 1])
     if scaled:  # by channel, before the values are moved
@@ -348,7 +349,7 @@ def test_copies_of_sums_that_are_quantized_in_two_ways_are_refused(save) -> None
     net.node("Add", "bias", net.const("bias.k", np.float32([0, 0, 1]).reshape(3, 1, 1)))
     net.quantize("q", 1, 5)
     finish(net, (3, 5, 5))
-    with pytest.raises(ModelError, match="copies of the same sums in several ways") as caught:
+    with pytest.raises(ModelError, match="copies of the same sums differently") as caught:
         equal(net, save)
     assert caught.value.code == "requantized"
 

@@ -1,9 +1,10 @@
-"""Matrices and means: every spelling of Gemm and MatMul, leading axes, and sums over any axis."""
+"""Matrices and means: every form of Gemm and MatMul, leading axes, and sums over any axis."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 from support.against_reference import equal, finish, head, stem, ternary
 from support.networks import Builder
 
@@ -94,18 +95,6 @@ def test_matrix_on_the_sums_of_a_pool(save, op) -> None:
     equal(net, save, shape=(1, 4, 4))
 
 
-@pytest.mark.parametrize("ceil", [0, 1])
-@pytest.mark.parametrize("include", [0, 1])
-def test_average_pool_divides_as_the_reference_does(save, ceil, include) -> None:
-    net = stem(shape=(1, 5, 7))
-    options = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
-    net.node("AveragePool", "pool", ceil_mode=ceil, count_include_pad=include, **options)
-    net.quantize("q", 3, 12)
-    size = (3, 3, 4)
-    finish(net, size)
-    equal(net, save, shape=(1, 5, 7), opset=19, certified=False)
-
-
 def test_sum_over_the_batch_is_refused(save) -> None:
     net = stem()
     net.flatten()
@@ -144,3 +133,39 @@ def test_convolution_on_a_reflection(save, mode) -> None:
     net.quantize("q2", 0, 3)
     finish(net, net.shape)
     equal(net, save, shape=(1, 4, 4))
+
+
+def test_matmul_followed_by_a_bias(save) -> None:
+    rng = np.random.default_rng(0)
+    net = stem()
+    net.flatten()
+    net.node("MatMul", "fc1", net.const("fc1.weight", ternary(rng, 108, 8).astype(np.float32)))
+    net.node("Add", "fc1_bias", net.const("fc1.bias", (rng.integers(-4, 5, 8) / 2).astype(np.float32)))
+    net.shape = (8,)
+    net.quantize("q", 1, 3)
+    net.node("MatMul", "fc2", net.const("fc2.weight", rng.integers(-9, 10, (8, 4)).astype(np.float32)))
+    net.node("Add", "fc2_bias", net.const("fc2.bias", np.float32([1, 2, -3, 0.5])))
+    net.shape = (4,)
+    equal(net, save)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("along", [None, 0, 1, 2])
+def test_batched_matrices(left, along, save) -> None:
+    """A constant matrix per channel, before a quantizer with factors along any axis."""
+    net = stem()
+    weights = ternary(np.random.default_rng(7), 3, 2, 6) if left else ternary(np.random.default_rng(7), 1, 3, 6, 2)
+    name = net.const("w", weights.astype(np.float32))
+    if left:
+        net.nodes.append(helper.make_node("MatMul", [name, net.here], ["many"], "many"))
+        net.here = "many"
+    else:
+        net.node("MatMul", "many", name)
+    shape = (3, 2, 6) if left else (3, 6, 2)
+    if along is not None:
+        factors = np.resize(np.float32([0.5, 1, 2]), [size if axis == along else 1 for axis, size in enumerate(shape)])
+        net.node("Mul", "scale", net.const("factors", factors))
+    net.quantize("quant", 0, 3)
+    net.node("MatMul", "mix", net.const("mix.w", ternary(np.random.default_rng(8), shape[2], 3).astype(np.float32)))
+    net.quantize("quant2", 0, 3)
+    equal(finish(net, (*shape[:2], 3)), save)

@@ -148,7 +148,7 @@ def test_what_is_refused_by_name(save, op, code) -> None:
     assert caught.value.code == code
 
 
-def test_an_enlarged_arm_of_another_scale(save) -> None:
+def test_an_enlarged_operand_of_another_scale(save) -> None:
     """Added by enumeration of pairs of levels: a channel for each phase, and no tensor of the file that lies so."""
     net = stem(channels=3)
     first, scale = net.here, net.shape

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from support.against_reference import equal, finish, ints, stem, ternary
+from onnx import TensorProto, helper, numpy_helper
+from support.against_reference import equal, finish, ints, small_network, stem, ternary
 from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.engine.compare import compare
-from qsnnc import ModelError, compile_model
+from qsnnc import ModelError, compile_model, verify
+from qsnnc.frontend.model.batch_axis import free_reshapes
 from qsnnc.frontend.model.reference import session
-from qsnnc.verification import verify
 
 
 def tokens(net: Builder, batch: int) -> None:
@@ -88,7 +89,7 @@ def test_a_constant_that_differs_from_image_to_image_is_refused(save) -> None:
     net.conv("conv", ternary(np.random.default_rng(1), 4, 3, 3, 3))
     model = finish(net).model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
-    with pytest.raises(ModelError, match="differs from image to image") as caught:
+    with pytest.raises(ModelError, match="differs between the") as caught:
         compile_model(save(model))
     assert (caught.value.subject, caught.value.code) == ("own", "batch-moved")
 
@@ -117,3 +118,33 @@ def test_a_squeeze_of_all_axes_keeps_the_batch(batch, opset, late, save) -> None
     assert chipsim.run(mapping, dataset).scores.shape == (6, 3)
     if late or batch != 1:  # a Gemm of one image without a batch is none that onnxruntime loads
         assert compare(mapping, path, dataset).equal
+
+
+def test_reshape_by_the_shape_of_the_images(save) -> None:
+    """Reshape(x, Concat(Shape(x)[0], -1)), as torch's TorchScript exporter writes it."""
+    net = small_network()
+    nodes = [node for node in net.nodes if node.op_type != "Flatten"]
+    before, flat = (next(n for n in net.nodes if n.op_type == "Flatten").input[0], "flat")
+    at = next(i for i, node in enumerate(nodes) if node.name == "head")
+    nodes[at].input[0] = flat
+    nodes[at:at] = [
+        helper.make_node("Shape", [before], ["shape"], "shape"),
+        helper.make_node("Gather", ["shape", net.const("first", np.array([0]))], ["batch"], "gather"),
+        helper.make_node("Concat", ["batch", net.const("rest", np.array([-1]))], ["wanted"], "concat", axis=0),
+        helper.make_node("Reshape", [before, "wanted"], [flat], "reshape"),
+    ]
+    net.nodes = nodes
+    model = net.model()
+    assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert verify(save(model), limit=10).equal
+
+
+def test_reshape_with_allowzero_keeps_the_batch() -> None:
+    """torch writes allowzero = 1 with every view; a batch kept by a 0 must not be an empty one."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
+    shape = numpy_helper.from_array(np.array([2, -1], np.int64), "shape")
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy"]
+    graph = helper.make_graph([node], "g", value[:1], value[1:], [shape])
+    free_reshapes(graph, {"shape": np.array([2, -1])}, 2, "mark")
+    assert not graph.node[0].attribute
+    assert numpy_helper.to_array(graph.initializer[1]).tolist() == [0, -1]

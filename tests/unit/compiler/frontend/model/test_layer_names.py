@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from onnx import helper
+from support.against_reference import equal, head, stem
 
 from qsnnc.frontend.model.layer_names import readable
 from qsnnc.frontend.model.model import Node
@@ -32,3 +33,15 @@ from qsnnc.frontend.model.model import Node
 def test_readable(node, op, weights, expected):
     proto = helper.make_node(op, ["x", weights], ["y"], node)
     assert readable(Node(node, op, ("x", weights), ("y",), {}, proto), {}) == expected
+
+
+def test_layers_of_a_compiled_network_are_named_readably(save) -> None:
+    net = stem()
+    net.flatten()
+    head(net, 108)
+    model = net.model()
+    for node in model.graph.node:
+        if node.name in ("stem", "head"):
+            node.name = f"/features/{node.name}/{node.op_type}"
+    done, _ = equal(model, save)
+    assert [done.graph.encoder.name, *(layer.name for layer in done.graph.layers)] == ["features.stem", "features.head"]

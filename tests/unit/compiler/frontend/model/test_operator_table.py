@@ -33,8 +33,8 @@ def test_the_page_holds_the_table(request) -> None:
 
 
 def test_every_rewriting_has_a_row_and_every_row_a_rewriting() -> None:
-    assert names("spelled", QONNX) == set(qonnx_ops._WRITERS)
-    assert names("spelled", "") | names("spelled", MICROSOFT) | names("host", MICROSOFT) == set(writers(set()))
+    assert names("decomposed", QONNX) == set(qonnx_ops._WRITERS)
+    assert names("decomposed", "") | names("decomposed", MICROSOFT) | names("host", MICROSOFT) == set(writers(set()))
 
 
 def test_what_is_known_to_be_monotone_is_supported() -> None:

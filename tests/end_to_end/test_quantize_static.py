@@ -1,0 +1,70 @@
+"""What onnxruntime's quantize_static makes of a float network with branches."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from qsnnc import verify
+
+
+def float_network() -> onnx.ModelProto:
+    """A depthwise convolution, two concatenated branches and pools, in floats."""
+    rng = np.random.default_rng(10)
+    constants, nodes, node = {}, [], helper.make_node
+
+    def conv(x: str, name: str, *shape: int, **attributes) -> str:
+        constants[f"{name}.w"] = rng.normal(0, 0.4, shape).astype(np.float32)
+        constants[f"{name}.b"] = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+        nodes.append(node("Conv", [x, f"{name}.w", f"{name}.b"], [name], name=name, **attributes))
+        nodes.append(node("Relu", [name], [f"{name}.r"], name=f"{name}.relu"))
+        return f"{name}.r"
+
+    x = conv("image", "c1", 4, 1, 3, 3, pads=[1] * 4, strides=[2, 2])
+    x = conv(x, "dw", 4, 1, 3, 3, pads=[1] * 4, group=4)
+    operands = [conv(x, "b1", 4, 4, 1, 1), conv(x, "b2", 4, 4, 3, 3, pads=[1] * 4)]
+    nodes.append(node("Concat", operands, ["cat"], name="cat", axis=1))
+    nodes.append(node("MaxPool", ["cat"], ["pool"], name="pool", kernel_shape=[2, 2], strides=[2, 2]))
+    nodes.append(node("GlobalAveragePool", ["pool"], ["gap"], name="gap"))
+    nodes.append(node("Flatten", ["gap"], ["flat"], name="flat"))
+    constants["fc.w"] = rng.normal(0, 0.4, (8, 5)).astype(np.float32)
+    nodes.append(node("Gemm", ["flat", "fc.w"], ["y"], name="fc"))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, 12, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_quantized_network_is_equal(save, tmp_path, form) -> None:
+    from onnxruntime import quantization
+
+    logging.getLogger().setLevel(logging.ERROR)
+
+    class Images(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            rng = np.random.default_rng(0)
+            self.left = [{"image": rng.random((1, 1, 12, 12)).astype(np.float32)} for _ in range(4)]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self.left.pop() if self.left else None
+
+    quantization.quantize_static(
+        str(save(float_network())),
+        str(tmp_path / "quantized.onnx"),
+        Images(),
+        quant_format=quantization.QuantFormat[form],
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        per_channel=form == "QDQ",
+    )
+    found = verify(tmp_path / "quantized.onnx", limit=20)
+    assert found.equal, str(found.mismatches[0])

@@ -1,0 +1,73 @@
+"""Why a node cannot be compiled: the node's name and the error's code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from support.against_reference import equal, finish, ints, stem, ternary
+from support.networks import Builder
+
+from qsnnc import ModelError
+
+
+def before_a_quantizer(
+    net: Builder, op: str, name: str, *inputs: str, shape: tuple[int, ...] | None = None, **attributes
+) -> Builder:
+    """The operator, a quantizer and a classifier behind it."""
+    net.node(op, name, *inputs, **attributes)
+    net.shape = shape or net.shape
+    net.quantize("last", 0, 3)
+    return finish(net, net.shape)
+
+
+def softmax_between() -> Builder:
+    net = stem(channels=3)
+    net.flatten()
+    net.gemm("fc", np.ones((5, 108)))
+    return before_a_quantizer(net, "Softmax", "soft", axis=1)
+
+
+def product_of_a_tensor_and_its_own_mean() -> Builder:
+    net = stem(channels=2)
+    start = net.here
+    net.node("GlobalAveragePool", "squeeze")
+    net.node("Relu", "relu")
+    return before_a_quantizer(net, "Mul", "excite", start, shape=(2, 6, 6))
+
+
+def weights_computed_from_the_data() -> Builder:
+    net = stem(channels=3)
+    start = net.here
+    net.node("ReduceMean", "mean", axes=[2, 3], keepdims=1)
+    net.quantize("q", 1, 3)
+    weights = net.here
+    net.here = start
+    return before_a_quantizer(net, "Conv", "dynamic", weights, shape=(1, 6, 6))
+
+
+def bounds_along_an_axis_of_their_own() -> Builder:
+    """As torch.bucketize is exported."""
+    net = stem(channels=2)
+    net.conv("conv", ternary(np.random.default_rng(8), 2, 2, 2, 2))
+    net.node("Unsqueeze", "wide", ints(net, "axis", -1))
+    net.node("Less", "below", net.const("bounds", np.array([0.5, 1.5, 2.5], np.float32)))
+    net.node("Cast", "ones", to=TensorProto.FLOAT)
+    net.node("ReduceSum", "level", ints(net, "last axis", -1), keepdims=0)
+    return before_a_quantizer(net, "Identity", "same")
+
+
+@pytest.mark.parametrize(
+    ("build", "subject", "code"),
+    [
+        (softmax_between, "soft", "model-operator"),
+        (product_of_a_tensor_and_its_own_mean, "excite", "two-activations"),
+        (weights_computed_from_the_data, "dynamic", "weights-not-constant"),
+        (bounds_along_an_axis_of_their_own, "ones_out", "activation-widened"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_refused_with_node_and_code(save, build, subject, code) -> None:
+    with pytest.raises(ModelError) as caught:
+        equal(build(), save)
+    assert (caught.value.subject, caught.value.code, caught.value.exit_code) == (subject, code, 3)

@@ -1,0 +1,29 @@
+"""Max pools over levels and constants."""
+
+from __future__ import annotations
+
+import numpy as np
+from support.against_reference import equal, finish, stem
+
+
+def test_a_channel_with_one_level_is_pooled(save) -> None:
+    """A second quantizer leaves one value; the map is concatenated to levels before a max pool."""
+    net = stem(channels=2)
+    first = net.here
+    net.node("Neg", "neg")
+    net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(3)))
+    net.node("Concat", "cat", first, axis=1)
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (4, 3, 3)
+    equal(finish(net), save)
+
+
+def test_a_constant_channel_is_pooled(save) -> None:
+    net = stem(channels=2)
+    plane = net.const("plane", (np.arange(36).reshape(1, 1, 6, 6) % 5 / 2).astype(np.float32))
+    net.node("Concat", "cat", plane, axis=1)
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (3, 3, 3)
+    model = finish(net).model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    equal(model, save)

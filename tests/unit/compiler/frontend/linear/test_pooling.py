@@ -1,0 +1,63 @@
+"""Max and average pools: padding, ceil mode, the whole map, one behind the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.against_reference import equal, finish, head, stem, ternary
+
+
+@pytest.mark.parametrize("include", [0, 1])
+def test_padded_average_pool_has_a_divisor_per_border_class(save, include) -> None:
+    net = stem()
+    net.node("AveragePool", "pool", kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=include)
+    net.quantize("q", 2, 6)
+    net.flatten()
+    net.shape = (48,)
+    head(net, 48)
+    done, _ = equal(net, save)
+    pool = next(layer for layer in done.graph.layers if layer.name == "pool")
+    assert len(np.unique(pool.border)) == (1 if include else 3)  # divided by 4 everywhere, or by 1, 2 and 4
+
+
+@pytest.mark.parametrize("ceil", [0, 1])
+@pytest.mark.parametrize("include", [0, 1])
+def test_average_pool_with_ceil_mode_and_padding(save, ceil, include) -> None:
+    net = stem(shape=(1, 5, 7))
+    options = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+    net.node("AveragePool", "pool", ceil_mode=ceil, count_include_pad=include, **options)
+    net.quantize("q", 3, 12)
+    size = (3, 3, 4)
+    finish(net, size)
+    equal(net, save, shape=(1, 5, 7), opset=19, certified=False)
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "ReduceMean", "GlobalMaxPool"])
+def test_pools_over_the_whole_map(save, op) -> None:
+    net = stem(shape=(1, 4, 4))
+    options = {"axes": [2, 3], "keepdims": 1} if op == "ReduceMean" else {}
+    net.node(op, "pool", **options)
+    net.quantize("q", 2, 6)
+    net.flatten()
+    net.shape = (3,)
+    head(net, 3)
+    equal(net, save, shape=(1, 4, 4))
+
+
+def test_max_pool_with_ceil_mode(save) -> None:
+    net = stem(shape=(1, 5, 5))
+    net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    net.flatten()
+    net.shape = (27,)
+    head(net, 27)
+    equal(net, save, shape=(1, 5, 5))
+
+
+def test_max_pool_of_a_max_pool_of_sums(save) -> None:
+    net = stem(channels=3)
+    net.conv("conv", ternary(np.random.default_rng(5), 2, 3, 1, 1))
+    net.node("MaxPool", "pool1", kernel_shape=[2, 2])
+    net.node("MaxPool", "pool2", kernel_shape=[2, 2], strides=[2, 2])
+    net.shape = (2, 2, 2)
+    net.quantize("q", 0, 3)
+    equal(finish(net, net.shape), save, certified=False)
