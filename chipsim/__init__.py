@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from chipsim.chip import ChipSpec, load_chip
     from chipsim.datasets import Dataset, load_dataset
     from chipsim.engine.compare import Comparison, Difference, compare
-    from chipsim.engine.run import RunResult, run
+    from chipsim.engine.result import RunResult
+    from chipsim.engine.run import run
     from chipsim.engine.sweep import Sweep, sweep
     from chipsim.errors import InputError, MappingError, ReportedError, UsageError
     from chipsim.faults import Faults, load_faults
@@ -38,7 +39,8 @@ _HOME = {
     "chipsim.chip": "ChipSpec load_chip",
     "chipsim.datasets": "Dataset load_dataset",
     "chipsim.engine.compare": "Comparison Difference compare",
-    "chipsim.engine.run": "RunResult run",
+    "chipsim.engine.result": "RunResult",
+    "chipsim.engine.run": "run",
     "chipsim.engine.sweep": "Sweep sweep",
     "chipsim.errors": "InputError MappingError ReportedError UsageError",
     "chipsim.faults": "Faults load_faults",

@@ -30,6 +30,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it to
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    parser.addoption("--peers", action="store_true", help="run other simulators too, in environments that pip makes")
+
+
+@pytest.fixture(scope="session")
+def peers(request: pytest.FixtureRequest) -> None:
+    """Tests that run another simulator are skipped unless asked for: making its environment needs a package index."""
+    if not request.config.getoption("--peers"):
+        pytest.skip("runs another simulator: pytest --peers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chipsim.chip.paicore import PaicoreSpec
 from chipsim.chip.routes import cut_off
-from chipsim.chip.spec import ChipSpec, Link, Place
+from chipsim.chip.spec import BaseChip, ChipSpec, Link, Place
 from chipsim.document import Document, read
 from chipsim.errors import InputError
 
@@ -54,6 +55,28 @@ def without(chip: ChipSpec, source: Source | None) -> ChipSpec:
     return working(with_dead(chip, found.content.cores, found.content.links))
 
 
+def without_cores(chip: PaicoreSpec, source: Source | None) -> PaicoreSpec:
+    """`without` for a chip of kind paicore, whose links nobody has said can be dead apart from a core.
+
+    Raises
+    ------
+    InputError
+        As `without`, and where the file lists links.
+    """
+    if source is None:
+        return chip
+    found = load_broken(source)
+    if found.content.links:
+        text = f"chip {chip.name!r} has no links that can be avoided; allowed: cores"
+        raise InputError(found.at("links"), text, code="avoid-links", allowed="cores")
+    for number, place in enumerate(found.content.cores):
+        check_place(chip, place, found.at("cores", number))
+    left = chip.model_copy(update={"dead_cores": tuple(sorted({*chip.dead_cores, *found.content.cores}))})
+    if not left.cores:
+        raise InputError(f"chip {chip.name!r}", "has no core that works; use another chip", code="chip-dead")
+    return left
+
+
 def with_dead(chip: ChipSpec, cores: tuple[tuple[int, int], ...], links: tuple[Any, ...]) -> ChipSpec:
     """Return the chip with more dead cores and links, each once and in order."""
     dead_links = {tuple(sorted(link)) for link in (*chip.dead_links, *links)}
@@ -78,7 +101,7 @@ def working(chip: ChipSpec) -> ChipSpec:
     return chip
 
 
-def check_place(chip: ChipSpec, place: tuple[int, int], where: str) -> None:
+def check_place(chip: BaseChip, place: tuple[int, int], where: str) -> None:
     """Refuse a place that is not on the grid."""
     x, y = place
     width, height = chip.grid

@@ -12,12 +12,18 @@ from pydantic import BaseModel, ValidationError
 
 from chipsim import yaml
 from chipsim.chip import inherited
+from chipsim.chip.paicore import PaicoreSpec
 from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
 from chipsim.errors import InputError, UsageError
 from chipsim.wording import Key, Lines, refusal
 
 #: keys of a chip that hold keys of their own, each of which can be overridden alone
 SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing}
+#: what a chip's ``kind`` may be; a file that does not say it describes a crossbar chip
+KINDS: dict[str, type[ChipSpec] | type[PaicoreSpec]] = {"crossbar": ChipSpec, "paicore": PaicoreSpec}
+#: a preset of each kind, to start from
+EXAMPLES = {"crossbar": "xbar1152", "paicore": "paicore25"}
+AnyChip = ChipSpec | PaicoreSpec
 
 
 def preset_names() -> tuple[str, ...]:
@@ -27,6 +33,23 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_chip(name: str | Path) -> ChipSpec:
+    """Load a crossbar chip, as `load_any_chip` does.
+
+    Raises
+    ------
+    UsageError
+        No preset has that name, or the chip is of another kind.
+    InputError
+        The file cannot be read, or breaks a rule: file, line, key, what was found, what is allowed.
+    """
+    chip = load_any_chip(name)
+    if not isinstance(chip, ChipSpec):
+        text = f"is a chip of kind {chip.kind!r}; needed: a crossbar chip, such as xbar1152"
+        raise UsageError(str(name), text, code="chip-kind", found=chip.kind, allowed="crossbar")
+    return chip
+
+
+def load_any_chip(name: str | Path) -> AnyChip:
     """Load a preset by name, or a chip YAML, which may say ``base: PRESET`` and override single keys.
 
     Warns
@@ -52,7 +75,7 @@ def load_chip(name: str | Path) -> ChipSpec:
     return _build(content, text)
 
 
-def _preset(name: str) -> ChipSpec:
+def _preset(name: str) -> AnyChip:
     if name not in preset_names():
         near = difflib.get_close_matches(name, preset_names(), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -66,7 +89,7 @@ def _preset(name: str) -> ChipSpec:
     return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}", preset=True)
 
 
-def _build(content: bytes, where: str, *, preset: bool = False) -> ChipSpec:
+def _build(content: bytes, where: str, *, preset: bool = False) -> AnyChip:
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
@@ -76,15 +99,26 @@ def _build(content: bytes, where: str, *, preset: bool = False) -> ChipSpec:
     said: list[str] = []
     if "base" in value:
         base = _base(value["base"], where, lines)
+        _check_kind(value.get("kind", base["kind"]), (base["kind"],), where, lines)
         own, value = value, _override(value, base, where)
         said = [] if preset else inherited.mark(own, base, value, where, lines)
+    kind = value.get("kind", "crossbar")
+    _check_kind(kind, tuple(KINDS), where, lines)
+    model, hint = KINDS[kind], f"add it, or base: {EXAMPLES[kind]}"
     try:
-        chip = ChipSpec.model_validate(value)
+        chip = model.model_validate(value)
     except ValidationError as error:
-        raise refusal(error, where, lines, "chip-invalid", _keys, "add it, or base: xbar1152") from None
+        raise refusal(error, where, lines, "chip-invalid", lambda at: _keys(model, at), hint) from None
     for line in said:
         warnings.warn(line, inherited.ChipWarning, stacklevel=3)
     return chip
+
+
+def _check_kind(kind: object, allowed: tuple[str, ...], where: str, lines: Lines) -> None:
+    """Refuse a kind that there is not, or that the base is not of."""
+    if kind not in allowed:
+        text = f"kind is {kind!r}; allowed: {', '.join(allowed)}"
+        raise InputError(f"{where}:{lines[('kind',)]}", text, code="chip-invalid", limit="kind", found=repr(kind)[:80])
 
 
 def _base(name: object, where: str, lines: Lines) -> dict[str, Any]:
@@ -118,7 +152,7 @@ def _override(own: dict[str, Any], base: dict[str, Any], where: str) -> dict[str
     return merged
 
 
-def _keys(location: tuple[Key, ...]) -> list[str]:
+def _keys(chip: type[BaseModel], location: tuple[Key, ...]) -> list[str]:
     """Keys that are allowed where one was not known."""
-    model = ChipSpec if len(location) == 1 else SECTIONS.get(str(location[0]), Provenance)
+    model = chip if len(location) == 1 else SECTIONS.get(str(location[0]), Provenance)
     return list(model.model_fields)

@@ -60,20 +60,25 @@ class Timing(_Strict):
 
 #: keys that version 1 of the `.map` format did not begin with: a file states one only where it is not the default, so that
 #: older readers open every other file, and a new key changes no file
-LATER = ("timing.multicast",)
+LATER = ("kind", "timing.multicast")
 
 
-class ChipSpec(_Strict):
-    """The limits of a chip; no limit is stated anywhere else.
-
-    A core has ``axons`` rows and ``columns`` one-bit columns. With fold f (a power of two up to ``max_fold``, the same
-    in a whole core) it holds up to f * axons axons and each neuron takes f * w columns for w-bit weights.
-    """
+class BaseChip(_Strict):
+    """What every kind of chip has; ``kind`` of each says how its cores work."""
 
     name: str
     description: str = ""
     hypothetical: bool = False
     grid: Annotated[tuple[Side, Side], Field(strict=False)]  # columns, rows of cores
+
+
+class ChipSpec(BaseChip):
+    """The limits of a crossbar chip; no limit stands anywhere else.
+
+    A core has ``axons`` rows and ``columns`` one-bit columns. With fold f (a power of two up to ``max_fold``, the same
+    in a whole core) it holds up to f * axons axons and each neuron takes f * w columns for w-bit weights.
+    """
+
     axons: Annotated[int, Field(ge=1, le=1 << 20)]
     columns: Annotated[int, Field(ge=1, le=1 << 20)]
     weight_bits: Annotated[tuple[Literal[1, 2, 4, 8], ...], Field(strict=False, min_length=1)]
@@ -89,6 +94,7 @@ class ChipSpec(_Strict):
     energy: Energy
     timing: Timing | None = None  # None: nobody has said how long anything takes
     provenance: dict[str, Provenance] = {}
+    kind: Literal["crossbar"] = "crossbar"
 
     @property
     def cores(self) -> int:

@@ -14,12 +14,16 @@ from chipsim.options import DataOptions
 @options
 def crosscheck(
     file: MapFile,
-    simulator: Annotated[str, typer.Option("--with", metavar="rtl", help="The other simulator.")],
+    simulator: Annotated[str, typer.Option("--with", metavar="rtl|paisim|sanafe", help="The other simulator.")],
     given: DataOptions,
     dataset: DatasetName = "digits",
     python: Annotated[
         str | None,
-        typer.Option("--python", metavar="PATH", help="Interpreter that has the other simulator; this one without it."),
+        typer.Option(
+            "--python",
+            metavar="PATH",
+            help="Interpreter that has paisim or sanafe; by default one in the user's cache.",
+        ),
     ] = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -27,6 +31,10 @@ def crosscheck(
     """Check a mapping on another simulator, integer for integer. Exits 1 on a difference, 3 if it cannot be had.
 
     rtl: the chip in SystemVerilog, run by Verilator; every spike, potential and cycle. Needs a checkout and verilator.
+
+    paisim: paisim 0.1.0, for a .paicore; every frame and potential, image by image and as a stream; 100 images by default.
+
+    sanafe: SANA-FE 2.2.9; every spike, the potentials read out, synaptic events and messages a core; 100 images by default.
 
     Example: chipsim crosscheck tiny-mini.map --with rtl --dataset digits --limit 20
     """

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import astuple
+from typing import Annotated
 
 import typer
 
 from chipsim import terminal
+from chipsim.cli import paicore
 from chipsim.cli.options import DatasetName, Json, MapFile, Published, Quiet, options
+from chipsim.cli.products import Products
 from chipsim.errors import UsageError
 from chipsim.options import DataOptions, EngineOptions, RunOptions
-
-if TYPE_CHECKING:
-    from chipsim.engine.run import RunResult
-    from chipsim.timing.result import Profile
+from chipsim.paicore.kind import is_program
 
 Timing = Annotated[
     str | None,
@@ -37,53 +36,6 @@ TimingLimit = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Products:
-    """The files that a run writes, ``-`` for standard output."""
-
-    json: Json = None
-    per_core: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write one row per core.")] = None
-    per_image: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="Write spikes, SOPs and axon events of each core for each image; with --timing also cycles and energy.",
-        ),
-    ] = None
-    outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores and potentials.")] = None
-    logs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write accuracy.txt, spike_num.txt and sop_num.txt there, one number per batch of 200 images.",
-        ),
-    ] = None
-
-    def check(self, *inputs: str | None) -> None:
-        """Refuse files that cannot be written, before the work starts."""
-        files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
-        terminal.check_products(files, *inputs)
-        if self.logs:
-            from chipsim.report import logs
-
-            logs.check_directory(self.logs)
-
-    def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
-        """Write each file that was asked for."""
-        from chipsim.report import logs, tables
-
-        if self.logs:
-            logs.write(result, self.logs)
-        if self.per_core:
-            terminal.write_output(self.per_core, tables.per_core_csv(result))
-        if self.per_image:
-            terminal.write_stream(self.per_image, lambda out: tables.write_per_image(result, out, profile))
-        if self.outputs:
-            terminal.write_stream(self.outputs, lambda out: tables.write_outputs(result, out))
-        if self.json:
-            terminal.write_json(self.json, value)
-
-
 @options
 def run(
     file: MapFile,
@@ -94,7 +46,7 @@ def run(
     timing_limit: TimingLimit = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a data set through a mapping and count spikes and synaptic operations (SOPs).
+    """Run a data set through a .map or a .paicore and count spikes and synaptic operations (SOPs).
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
@@ -103,6 +55,9 @@ def run(
     from chipsim.report import logs, tables
 
     products.check(file, dataset, given.faults, given.avoid)  # type: ignore[arg-type]  # paths, on a command line
+    if is_program(file):
+        paicore.run(file, dataset, given, products, timing, timing_limit, quiet)
+        return
     sample = _sample(timing, timing_limit)
     setup = set_up(file, given)
     if sample:
@@ -150,12 +105,14 @@ def compare(
     given: DataOptions,
     quiet: Quiet = False,
 ) -> int:
-    """Check every level and score of a mapping against the ONNX model. Exits 1 at the first difference.
+    """Check every level and score of a .map or .paicore against the ONNX model. Exits 1 at the first difference.
 
     Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
     """
-    from chipsim.engine.compare import compare as execute
+    from chipsim.engine.compare import compare as compare_mapping
+    from chipsim.engine.paicore.compare import compare_program
 
+    execute = compare_program if is_program(file) else compare_mapping
     with terminal.progress("images", quiet) as report:
         found = execute(file, model, dataset, given, progress=report)
     if found.difference is not None:

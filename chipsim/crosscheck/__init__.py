@@ -8,7 +8,7 @@ returns a `Crosscheck`. To add one, write ``chipsim/crosscheck/NAME.py`` with a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +18,8 @@ from chipsim.options import DataOptions
 #: what `--with` takes: the module that runs each simulator, and what it is
 SIMULATORS = {
     "rtl": ("chipsim.crosscheck.rtl", "the chip in SystemVerilog, run by Verilator"),
+    "paisim": ("chipsim.crosscheck.paisim", "paisim 0.1.0, the chip team's simulator of PAICORE 2.5, which runs a .paicore"),
+    "sanafe": ("chipsim.crosscheck.sanafe", "SANA-FE 2.2.9, which runs a .map core by core"),
 }
 
 
@@ -30,6 +32,10 @@ class Request:
     data: DataOptions = field(default_factory=DataOptions)  # which images of it
     python: str | None = None  # interpreter that has the other simulator, where that is a Python package
     progress: Callable[[int, int], None] | None = None  # called with (images done, images in all)
+
+    def first(self, images: int) -> DataOptions:
+        """Return the data options, with a limit of so many images if none was given."""
+        return self.data if self.data.limit is not None else replace(self.data, limit=images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event
@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.count import ImageCounts, Int
-from chipsim.engine.host import Host
-from chipsim.engine.protocol import Worker
+from chipsim.engine.protocol import ScoringHost, Worker
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -29,7 +28,7 @@ BATCH_BYTES, FEWEST = 1 << 23, 64
 Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
 
 
-def batches(crew: list[Worker], host: Host, dataset: Dataset, batch: int) -> Iterator[Batch]:
+def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int) -> Iterator[Batch]:
     """Yield the result of each batch in order; a few batches are in progress at a time."""
     stop = Event()
     idle: SimpleQueue[Worker] = SimpleQueue()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
+from chipsim.engine.protocol import Compiled
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
@@ -88,7 +89,7 @@ def compare(
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
-    reference = _reference(mapping, Path(model), [entry.tensor for entry in watched])
+    reference = reference_outputs(mapping, Path(model), [entry.tensor for entry in watched])
     names = tuple(entry.name for entry in watched)
     values, worst = 0, 0.0
     for first in range(0, len(dataset), BATCH):
@@ -97,7 +98,7 @@ def compare(
         expected = reference(images)
         scores = host.scores(potentials)
         values += scores.size + sum(tensor.size for tensor in expected[1:])
-        error, wrong_score = _scores_differ(mapping, scores, expected[0], first)
+        error, wrong_score = scores_differ(mapping, scores, expected[0], first)
         worst = max(worst, error)
         differences = [
             _levels_differ(mapping, machine, spikes, entry, tensor, first)
@@ -112,7 +113,9 @@ def compare(
     return Comparison(len(dataset), names, values, None, worst)
 
 
-def _reference(mapping: Mapping, path: Path, tensors: list[str]) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+def reference_outputs(
+    mapping: Compiled, path: Path, tensors: list[str]
+) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
     """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
     import onnx
 
@@ -225,8 +228,8 @@ def _sources_of(mapping: Mapping, entry: Population) -> tuple[npt.NDArray[np.int
     return own + mapping.encoder_neurons, mapping.neuron_element[own].astype(np.int64)
 
 
-def _scores_differ(
-    mapping: Mapping, found: npt.NDArray[Any], expected: npt.NDArray[Any], first: int
+def scores_differ(
+    mapping: Compiled, found: npt.NDArray[Any], expected: npt.NDArray[Any], first: int
 ) -> tuple[float, Difference | None]:
     """Largest error, and the first score beyond what is allowed; a NaN equals only a NaN."""
     a, b = found.reshape(len(found), -1).astype(np.float64), expected.reshape(len(expected), -1).astype(np.float64)

@@ -18,6 +18,8 @@ from chipsim.options import check_engine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chipsim.engine.fast.native import Code
+
 
 class ReferenceEngine:
     """The cycle-by-cycle specification, `chipsim.engine.machine`; the fast engine is tested against it."""
@@ -97,17 +99,25 @@ def _fast(damage: Damage, host: Host) -> Engine | str:
     wraps = damage.wraps
     if wraps.any():
         return f"a faulty weight may overflow a potential of core {int(wraps.argmax())}"
+    code = machine_code()
+    if isinstance(code, str):
+        return code
+    from chipsim.engine.fast.engine import load_fast
+
+    return load_fast(damage, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"
+
+
+def machine_code() -> Code | str:
+    """Return a place for machine code, or why there can be none."""
     try:
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:
         return f"llvmlite cannot be imported ({' '.join(str(error).split())[:80]}); pip install 'llvmlite>=0.45'"
     if llvm.llvm_version_info < (20,):
         return "llvmlite is older than 0.45; pip install 'llvmlite>=0.45'"
-    from chipsim.engine.fast.engine import load_fast
     from chipsim.engine.fast.native import Code
 
     try:
-        code = Code()
+        return Code()
     except (RuntimeError, OSError) as error:
         return f"LLVM has no code generator here ({' '.join(str(error).split())[:80]})"
-    return load_fast(damage, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"

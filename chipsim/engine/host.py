@@ -117,7 +117,7 @@ def load_host(mapping: Mapping) -> Host:
     encoder = session(mapping.encoder_onnx, "encoder.onnx") if mapping.encoder_onnx is not None else None
     readout = session(mapping.readout_onnx, "readout.onnx")
     outputs = next(math.prod(layer.shape) for layer in mapping.layers if layer.levels == 0)
-    _keeps_promise(
+    keeps_promise(
         readout,
         "readout.onnx",
         ("potentials", "tensor(int64)", (outputs,)),
@@ -125,11 +125,11 @@ def load_host(mapping: Mapping) -> Host:
     )
     if encoder is not None:
         given = (mapping.input.name, ORT_TYPES[mapping.input.dtype], mapping.input.shape)
-        _keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", mapping.encoder.shape))
+        keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", mapping.encoder.shape))
     return Host(mapping, encoder, readout)
 
 
-def _keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
+def keeps_promise(model: Any, what: str, given: Value, made: Value) -> None:
     """See that the one input and the one output have the name, type and shape (where it is fixed) that the format says."""
     for ends, (name, kind, shape) in ((model.get_inputs(), given), (model.get_outputs(), made)):
         found = [(end.name, end.type, end.shape) for end in ends]
@@ -173,6 +173,7 @@ def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, se
     Parameters
     ----------
     spikes : ndarray, uint8, (E, images)
+        Or values; a lost one is 0.
     first_image : int
         Index in the data set of the first column.
     """
@@ -180,4 +181,4 @@ def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, se
     for column in range(spikes.shape[1]):
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
         lost[column] = generator.random(len(spikes), dtype=np.float32) < np.float32(probability)
-    return np.asarray(spikes & ~lost.T)
+    return np.where(lost.T, np.uint8(0), spikes)

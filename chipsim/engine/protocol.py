@@ -1,12 +1,46 @@
-"""What an engine is: the interface that the reference engine and the fast engine implement."""
+"""The interfaces of an engine and of the host beside it, which do not depend on the kind of chip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy.typing as npt
 
 from chipsim.engine.count import Counts, ImageCounts, Int
 from chipsim.engine.host import Array
+from chipsim.mapping import InputSpec
+
+
+class Compiled(Protocol):
+    """What a model was compiled to: a mapping, or a program of another kind of chip."""
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model's file."""
+
+    @property
+    def exactness(self) -> str:
+        """``certified`` or ``tested``."""
+
+    @property
+    def input(self) -> InputSpec:
+        """The model's input."""
+
+    @property
+    def output_tensor(self) -> str:
+        """Name of the model's output."""
+
+
+class ScoringHost(Protocol):
+    """A host that turns what a chip returns into scores."""
+
+    @property
+    def mapping(self) -> Compiled:
+        """What the chip executes."""
+
+    def scores(self, potentials: Int) -> npt.NDArray[Any]:
+        """Map potentials (images, outputs) to the model's output."""
 
 
 class Worker(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,118 +16,20 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
+from chipsim.engine.paicore.run import run_program
+from chipsim.engine.result import CoreCount, LayerCount, RunResult
 from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
 from chipsim.options import EngineOptions, RunKeywords, RunOptions, merged
+from chipsim.paicore import Program
+from chipsim.paicore.kind import is_program
 
 Int = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCount:
-    """Counts of one layer over the run."""
-
-    name: str
-    neurons: int
-    cores: int
-    spikes: int
-    sops: int
-
-
-@dataclass(frozen=True, slots=True)
-class CoreCount:
-    """Counts of one core over the run."""
-
-    id: int
-    x: int
-    y: int
-    layer: str
-    spikes: int
-    sops: int
-    axon_events: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RunResult:
-    """The result of a run, from which the JSON, the tables and the files are made; counts are totals."""
-
-    model_sha256: str
-    chip: str
-    images: int
-    accuracy: float | None
-    ticks_per_image: int
-    spikes: int
-    encoder_spikes: int
-    paper_sops: int | None
-    sops: int
-    axon_events: int
-    column_operations: int
-    packets: int
-    relay_spikes: int
-    relay_sops: int
-    run_seconds: float
-    load_seconds: float
-    threads: int
-    layers: tuple[LayerCount, ...]
-    cores: tuple[CoreCount, ...]
-    predictions: Int
-    scores: npt.NDArray[np.float32]
-    potentials: Int
-    labels: Int | None
-    engine: str = "reference"
-    faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
-    floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
-    by_image: ImageCounts | None = None  # where asked for
-    image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
-
-    @property
-    def image_paper_sops(self) -> Int | None:
-        """Paper SOPs of each image, if requested."""
-        return None if self.by_image is None else self.by_image.paper_sops
-
-    @property
-    def images_per_second(self) -> float:
-        """Throughput from the encoder to the counters, without loading."""
-        return self.images / self.run_seconds
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the run's JSON: means per image, totals per core."""
-        from dataclasses import asdict
-
-        n = self.images
-        return {
-            "schema": "chipsim-run/1",
-            "model_sha256": self.model_sha256,
-            "chip": self.chip,
-            "images": n,
-            "accuracy": self.accuracy,
-            "ticks_per_image": self.ticks_per_image,
-            "spikes_per_image": self.spikes / n,
-            "encoder_spikes_per_image": self.encoder_spikes / n,
-            "paper_spikes_per_image": (self.spikes + self.encoder_spikes) / n,
-            "sops_per_image": self.sops / n,
-            "paper_sops_per_image": None if self.paper_sops is None else self.paper_sops / n,
-            "axon_events_per_image": self.axon_events / n,
-            "column_operations_per_image": self.column_operations / n,
-            "packets_per_image": self.packets / n,
-            "relay_spikes_per_image": self.relay_spikes / n,
-            "relay_sops_per_image": self.relay_sops / n,
-            "images_per_second": self.images_per_second,
-            "load_seconds": self.load_seconds,
-            "threads": self.threads,
-            "engine": self.engine,
-            "faults": self.faults,
-            "timing": None,  # a run has no time: chipsim.timing.profile
-            "energy": None,
-            "floorplan": self.floorplan,
-            "layers": [asdict(layer) for layer in self.layers],
-            "cores": [asdict(core) for core in self.cores],
-        }
-
-
 def run(
-    mapping: Mapping | str | Path,
+    mapping: Mapping | Program | str | Path,
     dataset: Dataset | str | Path,
     options: RunOptions | None = None,
     *,
@@ -136,11 +38,11 @@ def run(
     progress: Callable[[int, int], None] | None = None,
     **keywords: Unpack[RunKeywords],
 ) -> RunResult:
-    """Execute a mapping on a data set.
+    """Execute a mapping, or a program of PAICORE 2.5, on a data set.
 
     Parameters
     ----------
-    mapping : Mapping or path
+    mapping : Mapping, Program, or path of a ``.map`` or ``.paicore``
     dataset : Dataset, name or path
     options, **keywords
         One `RunOptions`, or its fields as keywords: ``run("lenet.map", "mnist", limit=100)``.
@@ -157,6 +59,8 @@ def run(
     UsageError, InputError, MappingError
     """
     options = merged(options or RunOptions(), keywords)
+    if isinstance(mapping, Program) or (not isinstance(mapping, Mapping) and is_program(mapping)):
+        return run_program(mapping, dataset, options, per_image=per_image, warn=warn, progress=progress)
     setup, data = set_up(mapping, options), open_dataset(dataset, options)
     return execute(setup, data, options, per_image=per_image, warn=warn, progress=progress)
 

@@ -16,11 +16,13 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1000)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """No key besides, no other type."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class InputEntry(_Strict):
+class InputEntry(Strict):
     """The model's own input."""
 
     name: Text
@@ -33,7 +35,7 @@ class InputEntry(_Strict):
     ]
 
 
-class PopulationEntry(_Strict):
+class PopulationEntry(Strict):
     """Features, thermometer-coded."""
 
     name: Text
@@ -61,14 +63,14 @@ class LayerEntry(PopulationEntry):
     limiting: Literal["columns", "axons", "targets", "potential", "cores"]
 
 
-class OutputEntry(_Strict):
+class OutputEntry(Strict):
     """The model's output."""
 
     tensor: Text
     shape: Annotated[tuple[Size, ...], Field(strict=False, max_length=8)]
 
 
-class TotalsEntry(_Strict):
+class TotalsEntry(Strict):
     """Sums over the cores."""
 
     cores: Count
@@ -79,7 +81,7 @@ class TotalsEntry(_Strict):
     packets_max: Count
 
 
-class ArrayEntry(_Strict):
+class ArrayEntry(Strict):
     """One array and the member that holds it."""
 
     dtype: Literal["int64", "int32", "uint8"]
@@ -88,14 +90,14 @@ class ArrayEntry(_Strict):
     sha256: Digest
 
 
-class FileEntry(_Strict):
+class FileEntry(Strict):
     """An ONNX member."""
 
     bytes: Count
     sha256: Digest
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """The whole of ``mapping.yaml``."""
 
     format: Literal["qsnnc-map"]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from chipsim.files import write_atomically
+from chipsim.mapping import archive
 from chipsim.mapping.program import ARRAYS, Layer, Mapping, Population
 from chipsim.mapping.totals import totals
 
-DATE = (1980, 1, 1, 0, 0, 0)
 ORDER = "feature-major, level innermost"
 
 
@@ -46,29 +42,22 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
             name: {
                 "dtype": str(mapping.arrays[name].dtype),
                 "shape": list(mapping.arrays[name].shape),
-                **_digest(members[f"arrays/{name}.npy"]),
+                **archive.digest(members[f"arrays/{name}.npy"]),
             }
             for name in ARRAYS
         },
-        "files": {name: _digest(members[name]) for name in ("encoder.onnx", "readout.onnx") if name in members},
+        "files": {name: archive.digest(members[name]) for name in ("encoder.onnx", "readout.onnx") if name in members},
     }
 
 
 def to_bytes(mapping: Mapping) -> bytes:
     """Serialise a mapping."""
-    members = {f"arrays/{name}.npy": _npy(mapping.arrays[name], dtype) for name, dtype in ARRAYS.items()}
+    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in ARRAYS.items()}
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx
     members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, DATE)
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, members[name])
-    return buffer.getvalue()
+    return archive.pack(members)
 
 
 def write_mapping(mapping: Mapping, path: str | Path) -> None:
@@ -116,14 +105,3 @@ def _population(population: Population) -> dict[str, Any]:
 def _layer(layer: Layer) -> dict[str, Any]:
     names = "kind weight_bits fan_in fold neurons removed synapses cores bound limiting".split()
     return {**_population(layer), **{name: getattr(layer, name) for name in names}}
-
-
-def _npy(array: Any, dtype: str) -> bytes:
-    assert str(array.dtype) == dtype, f"{array.dtype} is not {dtype}"
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _digest(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.run import RunResult
+from chipsim.engine.result import RunResult
 from chipsim.errors import InputError
 from chipsim.files import write_atomically
 

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import asdict, fields
 from typing import IO, TYPE_CHECKING, Any
 
-from chipsim.engine.run import CoreCount, RunResult
+from chipsim.engine.result import CoreCount, RunResult
 from chipsim.files import write_npz
 
 if TYPE_CHECKING:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chipsim.chip import ChipSpec
+from chipsim.chip import AnyChip
 from chipsim.mapping import Mapping
+from chipsim.mapping.write import to_bytes as map_bytes
+from chipsim.paicore import Program
+from chipsim.paicore import to_bytes as paicore_bytes
 from qsnnc.errors import Violation
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import LayerGraph
@@ -18,7 +21,7 @@ from qsnnc.place.positions import Placement
 class CheckResult:
     """What is known of a network on a chip, whether it fits or not."""
 
-    chip: ChipSpec
+    chip: AnyChip
     graph: LayerGraph
     neurons: tuple[NeuronLayer, ...]  # empty where cores are estimated
     layers: tuple[CoreLayer, ...]
@@ -43,8 +46,12 @@ class Compilation(CheckResult):
     ``chipsim.write_mapping(compilation.mapping, "lenet.map")`` writes it.
     """
 
-    mapping: Mapping
-    placement: Placement
+    mapping: Mapping | Program  # a chip of kind paicore takes a `Program`: its configuration words
+    placement: Placement | None  # None where cores have no positions to choose by traffic
+
+    def to_bytes(self) -> bytes:
+        """Return the file: a ``.map``, or a ``.paicore``."""
+        return paicore_bytes(self.mapping) if isinstance(self.mapping, Program) else map_bytes(self.mapping)
 
     @property
     def fits(self) -> bool:

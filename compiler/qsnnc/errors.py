@@ -9,7 +9,7 @@ from typing import Literal
 from chipsim.errors import ReportedError
 
 #: what of a chip can be exhausted, and thus limits how few cores a layer takes
-Limit = Literal["columns", "axons", "targets", "potential", "cores"]
+Limit = Literal["columns", "axons", "targets", "potential", "cores", "rows", "inputs", "weights", "outputs", "run", "layout"]
 
 
 class QsnncError(ReportedError):

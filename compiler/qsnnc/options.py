@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: where the network's first linear operator is computed
 EncoderPlace = Literal["host", "chip"]
+#: how levels travel: one bit for each thermometer neuron, one word for each feature, or whichever takes fewer cores
+LevelCode = Literal["auto", "thermometer", "value"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,11 +123,15 @@ class BackendOptions:
         Dead cores and links of one particular chip, in addition to those of its specification: docs/faults.md.
     placing : Placing
         How cores get their positions.
+    code : str
+        How levels travel on a chip that can send words of several bits (docs/paicore25.md): ``thermometer``, ``value``
+        or ``auto``, whichever takes fewer cores.
     """
 
     keep_dead: bool = False
     avoid: Broken | None = None
     placing: Placing = field(default_factory=Placing)
+    code: LevelCode = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +154,7 @@ class BackendKeywords(TypedDict, total=False):
     keep_dead: bool
     avoid: Broken | None
     placing: Placing
+    code: LevelCode
 
 
 class CompileKeywords(FrontendKeywords, BackendKeywords, total=False):

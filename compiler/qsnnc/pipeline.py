@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.chip import ChipSpec, load_chip
-from chipsim.chip.avoid import without
+from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip
+from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
 from chipsim.mapping import InputSpec, validate_mapping
 from qsnnc.compilation import Compilation, FailedCompilation
@@ -44,6 +44,7 @@ from qsnnc.partition.image import choose
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.place.rates import firing_rates
+from qsnnc.targets import paicore25
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -76,7 +77,7 @@ class Stages:
 
 def compile_model(
     model: ModelSource,
-    chip: str | ChipSpec = DEFAULT_CHIP,
+    chip: str | AnyChip = DEFAULT_CHIP,
     options: CompileOptions | None = None,
     **keywords: Unpack[CompileKeywords],
 ) -> Compilation:
@@ -85,7 +86,7 @@ def compile_model(
     Parameters
     ----------
     model : path or onnx.ModelProto
-    chip : str or ChipSpec
+    chip : str, ChipSpec or PaicoreSpec
         A preset, the path of a chip YAML, or a chip.
     options, **keywords
         One `CompileOptions`, or its fields as keywords: ``compile_model("lenet.onnx", keep_dead=True)``.
@@ -104,7 +105,7 @@ def compile_model(
 
 def check(
     model: ModelSource,
-    chip: str | ChipSpec = DEFAULT_CHIP,
+    chip: str | AnyChip = DEFAULT_CHIP,
     options: CompileOptions | None = None,
     **keywords: Unpack[CompileKeywords],
 ) -> Compilation | FailedCompilation:
@@ -141,7 +142,7 @@ def read_layers(
 
 def compile_layers(
     graph: LayerGraph,
-    chip: str | ChipSpec = DEFAULT_CHIP,
+    chip: str | AnyChip = DEFAULT_CHIP,
     options: BackendOptions | None = None,
     **keywords: Unpack[BackendKeywords],
 ) -> Compilation:
@@ -150,7 +151,7 @@ def compile_layers(
     Parameters
     ----------
     graph : LayerGraph
-    chip : str or ChipSpec
+    chip : str, ChipSpec or PaicoreSpec
         A preset, the path of a chip YAML, or a chip.
     options, **keywords
         One `BackendOptions`, or its fields as keywords.
@@ -188,8 +189,10 @@ def front(
     return model, graph
 
 
-def _back(graph: LayerGraph, chip: ChipSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
+def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
     """From a layer graph to a mapping: the part that `compile_layers` and `check` share."""
+    if isinstance(chip, PaicoreSpec):
+        return _words(graph, chip, options, stages)
     code = None
     if graph.image_on_chip:
         with stages.stage("encoder"):
@@ -226,6 +229,25 @@ def _back(graph: LayerGraph, chip: ChipSpec, options: BackendOptions, stages: St
     )  # fmt: skip
 
 
+def _words(graph: LayerGraph, chip: PaicoreSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
+    """From a layer graph to the words of a chip of kind paicore."""
+    with stages.stage("paicore25"):
+        found = paicore25.compile_network(graph, chip, keep_dead=options.keep_dead, coding=options.code)
+    if found.program is None:
+        return FailedCompilation(
+            chip=chip, graph=graph, neurons=(), layers=found.layers, violations=found.violations, seconds=stages.seconds
+        )
+    return Compilation(
+        chip=chip,
+        graph=graph,
+        neurons=(),
+        layers=found.layers,
+        mapping=found.program,
+        placement=None,
+        seconds=stages.seconds,
+    )
+
+
 def _placed(graph: LayerGraph, cores: CoreGraph, chip: ChipSpec, placing: Placing, stages: Stages) -> Placement:
     """Give every core its position, by the rates of the calibration images where there are any."""
     rates = None
@@ -252,9 +274,11 @@ def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
     return lambda batch: np.asarray(run(["levels"], {graph.input.name: batch})[0])
 
 
-def _target(chip: str | ChipSpec, options: BackendOptions) -> ChipSpec:
+def _target(chip: str | AnyChip, options: BackendOptions) -> AnyChip:
     """Return the chip without what is to be avoided."""
-    return without(chip if isinstance(chip, ChipSpec) else load_chip(chip), options.avoid)
+    found = load_any_chip(chip) if isinstance(chip, str) else chip
+    paicore25.check_coding(options.code, found)
+    return without_cores(found, options.avoid) if isinstance(found, PaicoreSpec) else without(found, options.avoid)
 
 
 def _fitting(found: Compilation | FailedCompilation) -> Compilation:

@@ -148,7 +148,7 @@ class FastWorker:
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
-        """Run images: see `chipsim.engine.engines.Worker`."""
+        """Run images: see `chipsim.engine.protocol.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
         counted = []
         engine, context = self.engine, address(self.context)

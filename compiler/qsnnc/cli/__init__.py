@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, check, verify, inspect, chips."""
+"""The command ``qsnnc``: compile, check, verify, inspect, export, chips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(
 app.callback(help=app.info.help)(before_the_verb)
 for name, verb in (
     ("compile", compiling.compile_), ("check", compiling.check), ("verify", verifying.verify),
-    ("inspect", showing.inspect), ("chips", showing.chips),
+    ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
 ):  # fmt: skip
     app.command(name)(verb)
 

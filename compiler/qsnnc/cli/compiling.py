@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from chipsim.errors import UsageError
 from qsnnc.cli.options import (
     Avoid,
     Chip,
+    Code,
     DataDir,
     Encoder,
     Json,
@@ -25,7 +26,11 @@ from qsnnc.cli.options import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-MapFile = Annotated[str, typer.Option("-o", metavar="OUT.map|-", help="The mapping to write; - is standard output.")]
+    from qsnnc.options import LevelCode
+
+MapFile = Annotated[
+    str, typer.Option("-o", metavar="OUT.map|OUT.paicore|-", help="The mapping to write; - is standard output.")
+]
 KeepDead = Annotated[
     bool,
     typer.Option(
@@ -67,6 +72,7 @@ def compile_(
     levels: Levels = None,
     encoder: Encoder = "host",
     avoid: Avoid = None,
+    code: Code = "auto",
     keep_dead: KeepDead = False,
     calibrate: Calibrate = None,
     limit: Limit = None,
@@ -84,7 +90,6 @@ def compile_(
 
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
     """
-    from chipsim.mapping.write import to_bytes
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
@@ -94,10 +99,10 @@ def compile_(
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
     reading = frontend_keywords(pixels, output, levels, encoder)
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
-    options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing)
+    options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
     found = check(model, chip, options)
     if isinstance(found, Compilation):
-        terminal.write_output(file, to_bytes(found.mapping))
+        terminal.write_output(file, found.to_bytes())
     if json:
         terminal.write_json(json, tables.compilation_json(found))
     if not isinstance(found, Compilation):
@@ -117,6 +122,7 @@ def check(
     levels: Levels = None,
     encoder: Encoder = "host",
     avoid: Avoid = None,
+    code: Code = "auto",
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
@@ -128,8 +134,7 @@ def check(
     """
     import sys
 
-    from chipsim.chip import load_chip
-    from chipsim.chip.avoid import without
+    from chipsim.chip import load_any_chip
     from qsnnc.compilation import Compilation
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
@@ -137,10 +142,10 @@ def check(
     from qsnnc.pipeline import check as check_model
 
     terminal.check_products({"--json": json}, model, chip, avoid)
-    spec = without(load_chip(chip), avoid)
+    spec = load_any_chip(chip)
     reading = frontend_keywords(pixels, output, levels, encoder)
     try:
-        found = check_model(model, spec, CompileOptions(**reading))
+        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))

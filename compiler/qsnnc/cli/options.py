@@ -40,6 +40,12 @@ Encoder = Annotated[
 Avoid = Annotated[
     str | None, typer.Option(metavar="FILE.yaml", help="Dead cores and links to avoid, in addition to those of the chip.")
 ]
+Code = Annotated[
+    str,
+    typer.Option(
+        "--code", metavar="auto|thermometer|value", help="How levels travel on a chip that can send words of several bits."
+    ),
+]
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the four MNIST files.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]

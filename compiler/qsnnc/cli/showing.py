@@ -1,8 +1,8 @@
-"""The verbs that show what is there: inspect, chips."""
+"""The verbs that show what is there: inspect, export, chips."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from qsnnc.cli.options import Json
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE.map", help="The mapping.")],
+    file: Annotated[str, typer.Argument(metavar="FILE.map|FILE.paicore", help="The mapping.")],
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Show only the cores of this layer.")] = None,
     core: Annotated[int | None, typer.Option(metavar="ID", help="Show one core, with its weights and targets.")] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML.")] = False,
@@ -37,14 +37,30 @@ def inspect(
 
         terminal.write_output("-", to_yaml(found).encode())
     elif json != "-":
-        from qsnnc.explain.tables import core_table, layer_table
+        from qsnnc.explain import paicore, tables
 
+        drawn: Any = paicore if found["format"].startswith("qsnnc-paicore") else tables
         totals = found["totals"]
         rest = len(found["cores"]) - 20
         terminal.show(
-            layer_table(found["layers"]), "", ", ".join(f"{name} {value:,}" for name, value in totals.items()), "",
-            core_table(found["cores"]), *([f"and {rest:,} more cores; --yaml or --json shows all"] if rest > 0 else []),
+            drawn.layer_table(found["layers"]), "", ", ".join(f"{name} {value:,}" for name, value in totals.items()), "",
+            drawn.core_table(found["cores"]),
+            *([f"and {rest:,} more cores; --yaml or --json shows all"] if rest > 0 else []),
         )  # fmt: skip
+
+
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE.paicore", help="A network on a PAICORE 2.5.")],
+    words: Annotated[str, typer.Option("--words", metavar="OUT.bin|-", help="The configuration words to write.")],
+) -> None:
+    """Write what a chip loads: its configuration words in load order, 64 bits each, little-endian.
+
+    Example: qsnnc export lenet.paicore --words lenet.bin
+    """
+    from chipsim.paicore import read_program
+
+    terminal.check_products({"--words": words}, file)
+    terminal.write_output(words, read_program(file).words.astype("<u8").tobytes())
 
 
 def chips(
@@ -55,9 +71,9 @@ def chips(
 
     Example: qsnnc chips xbar1152 --yaml
     """
-    from chipsim.chip import load_chip, preset_names
+    from chipsim.chip import load_any_chip, preset_names
 
-    chosen = [load_chip(each) for each in (preset_names() if name is None else [name])]
+    chosen = [load_any_chip(each) for each in (preset_names() if name is None else [name])]
     if yaml:
         from chipsim.mapping.write import to_yaml
 

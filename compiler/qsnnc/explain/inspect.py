@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from chipsim.errors import UsageError
 from chipsim.mapping import Mapping, read_mapping
 from chipsim.mapping.totals import core_synapses, totals
+from chipsim.paicore import Program, is_paicore, read_program
+from qsnnc.explain.paicore import inspect_program
+from qsnnc.explain.selection import check_selection
 from qsnnc.explain.tables import LAYER_KEYS
 
 
-def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: int | None = None) -> dict[str, Any]:
+def inspect(mapping: Mapping | Program | str | Path, *, layer: str | None = None, core: int | None = None) -> dict[str, Any]:
     """Describe a mapping.
 
     Parameters
     ----------
-    mapping : Mapping or path
+    mapping : Mapping, Program or path
+        A ``.map``, or a ``.paicore``.
     layer : str, optional
         Keep only this layer's cores.
     core : int, optional
@@ -30,9 +33,13 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
     UsageError
         An unknown layer or core.
     """
-    m = mapping if isinstance(mapping, Mapping) else read_mapping(mapping)
+    if isinstance(mapping, str | Path):
+        mapping = read_program(mapping) if is_paicore(mapping) else read_mapping(mapping)
+    if isinstance(mapping, Program):
+        return inspect_program(mapping, layer=layer, core=core)
+    m = mapping
     names = [entry.name for entry in m.layers]
-    _check_choice(m, names, layer, core)
+    check_selection(names, m.cores, layer, core)
     synapses = core_synapses(m)
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
     hashes = [
@@ -64,16 +71,6 @@ def inspect(mapping: Mapping | str | Path, *, layer: str | None = None, core: in
         "layers": [{key: getattr(entry, key) for key in LAYER_KEYS} for entry in m.layers],
         "cores": cores,
     }
-
-
-def _check_choice(m: Mapping, names: list[str], layer: str | None, core: int | None) -> None:
-    """Refuse a layer or core that the mapping does not have."""
-    if layer is not None and layer not in names:
-        text = f"unknown layer {layer!r}; expected {', '.join(names)}"
-        raise UsageError("--layer", text, code="layer-unknown", found=layer, allowed=names)
-    if core is not None and not 0 <= core < m.cores:
-        text = f"unknown core {core}; expected 0 to {m.cores - 1}"
-        raise UsageError("--core", text, code="core-unknown", found=core, allowed=[0, m.cores - 1])
 
 
 def _whole_core(m: Mapping, core: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipsim.chip import ChipSpec
+from chipsim.chip import AnyChip
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
@@ -47,12 +47,12 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
             "code": str(found.code or ""),
         },
         "violations": [violation.to_json() for violation in found.violations],
-        "placement": placement_json(found.placement) if isinstance(found, Compilation) else None,
+        "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
     }
 
 
-def problems_json(error: ModelError, path: str, chip: ChipSpec) -> dict[str, Any]:
+def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
     """Return the JSON of check for a model that cannot be compiled: no layers, and every problem as a violation."""
     try:
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -109,7 +109,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     else:
         lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
     lines += [_removed(entry) for entry in found.layers if entry.removed.neurons or entry.zero_rows]
-    if isinstance(found, Compilation):
+    if isinstance(found, Compilation) and found.placement:
         lines += placement_lines(found.placement)
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")

@@ -8,6 +8,7 @@ thresholds: a constant neuron that it reads stays.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,7 @@ class Survivors:
     kept: Bool
     thresholds: Int
     removed: Removed
+    reach: tuple[Int, Int] | None = None  # potentials of what is kept, each (channels, rows, columns, levels or 1)
 
 
 def thresholds_of(layer: Layer) -> Int:
@@ -45,10 +47,20 @@ def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
     return found
 
 
-def survivors(graph: LayerGraph) -> dict[str, Survivors]:
-    """Find the neurons that are needed; all scores, and the levels of kept neurons, stay the same."""
-    bounds = _potential_bounds(graph)
-    kept, constant = _read(graph, bounds)
+def survivors(
+    graph: LayerGraph, whole: Collection[str] = (), bounds: dict[str, tuple[Int, Int]] | None = None
+) -> dict[str, Survivors]:
+    """Find the neurons that are needed; all scores, and the levels of kept neurons, stay the same.
+
+    Parameters
+    ----------
+    whole : collection of str
+        Layers whose features are kept or removed with all their neurons, as where a level is sent as one word.
+    bounds : dict, optional
+        `potential_bounds` of the same network, where they are known.
+    """
+    bounds = potential_bounds(graph) if bounds is None else bounds
+    kept, constant = _read(graph, bounds, whole)
     found = {}
     for layer in graph.layers:
         thresholds, mine = thresholds_of(layer), kept[layer.name]
@@ -63,13 +75,15 @@ def survivors(graph: LayerGraph) -> dict[str, Survivors]:
             found[layer.name] = Survivors(mine, thresholds, Removed())
             continue
         never, always = thresholds > high, thresholds <= low
-        removed = Removed(int(never.sum()), int((always & ~mine).sum()), int((~mine & ~never & ~always).sum()))
+        gone = ~mine
+        removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
-        found[layer.name] = Survivors(mine, np.where(always, low, thresholds) - folded, removed)
+        left = np.where(always, low, thresholds) - folded
+        found[layer.name] = Survivors(mine, left, removed, (low - folded, high - folded))
     return found
 
 
-def _potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
+def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
     """Compute the smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
     # whether each neuron fires on every input, and whether it fires on any
     fires: dict[str, tuple[Bool, Bool]] = {}
@@ -93,7 +107,9 @@ def _potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
     return bounds
 
 
-def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[str, Bool], dict[str, Bool]]:
+def _read(
+    graph: LayerGraph, bounds: dict[str, tuple[Int, Int]], whole: Collection[str]
+) -> tuple[dict[str, Bool], dict[str, Bool]]:
     """Find the neurons that are kept, from the last layer to the first, and those that always fire."""
     populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
     sizes = {name: (*entry.shape, max(entry.levels, 1)) for name, entry in populations.items()}
@@ -110,10 +126,13 @@ def _read(graph: LayerGraph, bounds: dict[str, tuple[Int, Int]]) -> tuple[dict[s
             thresholds = thresholds_of(layer)
             constant[name] = thresholds <= low
             kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
+            if name in whole:
+                kept[name] = np.broadcast_to(kept[name].any(axis=-1, keepdims=True), sizes[name])
         for link in layer.connections:
             found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found
-            if layer.readout:
+            # neither a readout nor a largest level has thresholds that could take a constant neuron's part
+            if layer.readout or (link.level_wise and name in whole):
                 read_out[link.source] |= found
     return kept, constant
 

@@ -9,14 +9,14 @@ import pytest
 from support.command_line import qsnnc
 from support.hand_mappings import two_cores
 
-from chipsim.chip import load_chip, preset_names
+from chipsim.chip import ChipSpec, load_any_chip, load_chip, preset_names
 from chipsim.chip.inherited import FOLLOWS, ChipWarning, value
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import read_mapping, write_mapping
 
 
 def test_presets() -> None:
-    assert preset_names() == ("mini", "xbar1152")
+    assert preset_names() == ("mini", "paicore25", "xbar1152")
     chip = load_chip("xbar1152")
     assert (chip.grid, chip.cores, chip.axons, chip.columns) == ((32, 32), 1024, 1152, 512)
     assert (chip.weight_bits, chip.max_fold, chip.folds[-1]) == ((1, 2, 4, 8), 64, 64)
@@ -38,11 +38,12 @@ def test_presets() -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_number_of_a_preset_has_a_source(name: str) -> None:
-    chip = load_chip(name)
-    words = {"name", "description", "hypothetical", "provenance", "energy", "timing", "dead_cores", "dead_links"}
+    chip = load_any_chip(name)
+    words = {"name", "description", "kind", "hypothetical", "provenance", "energy", "timing", "dead_cores", "dead_links"}
     numbers = {key for key in type(chip).model_fields if key not in words}
-    numbers |= {f"energy.{key}" for key in type(chip.energy).model_fields}
-    numbers |= {f"timing.{key}" for key in type(chip.timing).model_fields}
+    if isinstance(chip, ChipSpec):
+        numbers |= {f"energy.{key}" for key in type(chip.energy).model_fields}
+        numbers |= {f"timing.{key}" for key in type(chip.timing).model_fields}
     assert set(chip.provenance) == numbers
     for key, entry in chip.provenance.items():
         assert entry.note.strip(), key
@@ -117,7 +118,7 @@ def test_presets_are_quiet_and_the_keys_exist() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in preset_names():
-            load_chip(name)
+            load_any_chip(name)
     chip = load_chip("xbar1152").model_dump()
     for key in (*FOLLOWS, *(each for kept in FOLLOWS.values() for each in kept)):
         assert value(chip, key) is not None, key
@@ -133,6 +134,38 @@ def test_the_command_line_prints_one_line_and_goes_on(tmp_path: Path) -> None:
     assert "inherited" in done.stdout, "the table gives the origin"
 
 
+def test_a_paicore_is_a_chip_of_another_kind(tmp_path: Path) -> None:
+    chip = load_any_chip("paicore25")
+    assert (chip.kind, chip.cores, chip.max_inputs, chip.memory_rows) == ("paicore", 63, 65_536, 4096)
+    assert all(y >= 2 for _, y in chip.places)
+    with pytest.raises(UsageError, match="paicore25: is a chip of kind 'paicore'; needed: a crossbar chip"):
+        load_chip("paicore25")
+    path = tmp_path / "small.yaml"
+    path.write_text("base: paicore25\nname: small\nmemory_rows: 512\ndead_cores: [[0, 2]]\n")
+    small = load_any_chip(path)
+    assert (small.kind, small.memory_rows, small.cores) == ("paicore", 512, 62)
+    assert small.provenance["memory_rows"].origin == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("base: paicore25\nkind: crossbar", "kind is 'crossbar'; allowed: paicore"),
+        ("base: paicore25\naxons: 3", "unknown key 'axons'"),
+        ("base: paicore25\nmemory_rows: 5000", "memory_rows is 5000; allowed: 4096 or less"),
+        ("base: paicore25\ninput_bits: [2, 4]", "input_bits: [2, 4]; allowed: 1 and others of 2, 4, 8, each once"),
+        ("kind: analog", "kind is 'analog'; allowed: crossbar, paicore"),
+        ("kind: paicore\nname: none", "the key 'grid' is missing; add it, or base: paicore25"),
+    ],
+)
+def test_a_paicore_is_refused_as_other_chips_are(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_any_chip(path)
+    assert part in str(caught.value)
+
+
 def test_dead_cores_are_not_counted(tmp_path: Path) -> None:
     path = tmp_path / "faulty.yaml"
     path.write_text("base: mini\ndead_cores: [[0, 1], [3, 3]]\ndead_links: [[[0, 0], [0, 1]]]\n")
@@ -141,7 +174,7 @@ def test_dead_cores_are_not_counted(tmp_path: Path) -> None:
 
 def test_unknown_presets() -> None:
     with pytest.raises(
-        UsageError, match=r"unknown chip 'xbar1125'; expected mini, xbar1152 .*did you mean xbar1152"
+        UsageError, match=r"unknown chip 'xbar1125'; expected mini, paicore25, xbar1152 .*did you mean xbar1152"
     ) as caught:
         load_chip("xbar1125")
     assert (caught.value.exit_code, caught.value.code) == (2, "chip-unknown")
@@ -171,7 +204,7 @@ REFUSED = {
     "endless targets": ("base: mini\ntargets: 99999999999999999999\n", 2, "targets"),
     "a port twice": ("base: mini\nports: [[0, 1], [0, 1]]\n", 2, "ports: (0, 1) is listed twice"),
     "ports": ("base: mini\nports: [[9, 9]]\n", 2, "not on the 4 x 4 grid"),
-    "base": ("name: x\nbase: other.yaml\n", 2, "; expected mini, xbar1152"),
+    "base": ("name: x\nbase: other.yaml\n", 2, "; expected mini, paicore25, xbar1152"),
     "no base": ("name: x\ngrid: [1, 1]\n", 1, "missing"),
     "anchor": ("base: mini\naxons: &a 3\ncolumns: *a\n", 2, "anchors"),
     "tag": ("base: mini\naxons: !!int 3\n", 2, "tags"),

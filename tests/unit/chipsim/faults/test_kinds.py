@@ -13,7 +13,7 @@ from support.hand_mappings import HandCore, HandMap, two_cores
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
-from chipsim.engine.run import RunResult
+from chipsim.engine.result import RunResult
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import NEVER, Faults, inflict
 

@@ -1,0 +1,47 @@
+"""How ``chipsim run`` executes a ``.paicore``."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+from chipsim import terminal
+
+if TYPE_CHECKING:
+    from chipsim.cli.products import Products
+    from chipsim.options import RunOptions
+
+
+def run(
+    file: str,
+    dataset: str,
+    given: RunOptions,
+    products: Products,
+    timing: str | None,
+    timing_limit: int | None,
+    quiet: bool,
+) -> None:
+    """Run a ``.paicore`` and write what was asked for.
+
+    Raises
+    ------
+    UsageError
+        An option applies to crossbar chips only.
+    """
+    from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
+    from chipsim.report import tables
+
+    refuse_crossbar_options(
+        {
+            "--timing": timing,
+            "--timing-limit": timing_limit,
+            "--per-image": products.per_image,
+            "--logs": products.logs,
+        }
+    )
+    with terminal.progress("images", quiet) as report:
+        result = run_program(file, dataset, given, progress=report)
+    products.write(result, None, result.to_json())
+    if not quiet and "-" not in astuple(products):
+        frames = f"{result.work_frames / result.images:,.0f}; configuration: {result.config_words:,} words"
+        terminal.show(*tables.summary(result), "", f"work frames per image: {frames}")

@@ -1,0 +1,137 @@
+"""A ``.paicore`` against the ONNX model: every level of every layer, then the scores, on every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.datasets import Dataset
+from chipsim.engine.compare import Comparison, Difference, reference_outputs, scores_differ
+from chipsim.engine.paicore.cores import Core, load_cores
+from chipsim.engine.paicore.crossbars import outputs_of
+from chipsim.engine.paicore.engines import BATCH, frame
+from chipsim.engine.paicore.host import load_host
+from chipsim.engine.paicore.machine import Fired, Values
+from chipsim.engine.paicore.run import open_program
+from chipsim.engine.setup import open_dataset
+from chipsim.mapping.pixels import prepare
+from chipsim.options import DataKeywords, DataOptions, merged
+from chipsim.paicore import Program
+from chipsim.paicore.fields import Int
+from chipsim.paicore.program import THERMOMETER, Signal
+
+
+def compare_program(
+    program: Program | str | Path,
+    model: str | Path,
+    dataset: Dataset | str | Path,
+    options: DataOptions | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    **keywords: Unpack[DataKeywords],
+) -> Comparison:
+    """Run both and compare, image by image, in the order of the layers; see `chipsim.compare`.
+
+    Raises
+    ------
+    InputError
+        The model is not the one that was compiled.
+    """
+    program = open_program(program)
+    dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
+    cores = load_cores(program.words)
+    host = load_host(program, cores)
+    watched = [entry for entry in (program.encoder, *program.layers) if entry.tensor and entry.levels]
+    reference = reference_outputs(program, Path(model), [entry.tensor for entry in watched])
+    names = tuple(entry.name for entry in watched)
+    values, worst = 0, 0.0
+    for first in range(0, len(dataset), BATCH):
+        images = prepare(dataset.images[first : first + BATCH], program.input, dataset.name)
+        expected = reference(images)
+        sent = host.values(images)
+        fired = list(frame(program, cores, host, sent))
+        scores = host.scores(_potentials(program, cores, fired, len(images)))
+        values += scores.size + sum(tensor.size for tensor in expected[1:])
+        error, wrong_score = scores_differ(program, scores, expected[0], first)
+        worst = max(worst, error)
+        levels = [_levels(entry, tensor) for entry, tensor in zip(watched, expected[1:], strict=True)]
+        differences = [
+            _differs(program, cores, sent, fired, entry, level, first) for entry, level in zip(watched, levels, strict=True)
+        ]
+        found = [wrong for wrong in (*differences, wrong_score) if wrong is not None]
+        if found:
+            earliest = min(found, key=lambda wrong: wrong.image)  # of one image, the first layer
+            return Comparison(earliest.image + 1, names, values, earliest, worst)
+        if progress is not None:
+            progress(min(first + BATCH, len(dataset)), len(dataset))
+    return Comparison(len(dataset), names, values, None, worst)
+
+
+def _potentials(program: Program, cores: tuple[Core, ...], fired: list[Fired], images: int) -> Int:
+    found = np.zeros((images, sum(len(core.host) for core in cores)), np.int64)
+    for entry in fired:
+        core = cores[entry.core]
+        found[:, outputs_of(program, core)] = entry.potentials[core.host].T
+    return found
+
+
+def _levels(entry: Signal, tensor: npt.NDArray[Any]) -> Int:
+    """Return a tensor's levels, int64 (features, images)."""
+    flat = tensor.reshape(len(tensor), -1).astype(np.float64)
+    return np.round(flat / entry.scale - entry.zero_point).astype(np.int64).T
+
+
+def _expected(entry: Signal, element: Int, levels: Int) -> Int:
+    """Return what the neurons of some elements send, given the levels."""
+    if entry.code != THERMOMETER:
+        return levels[element]
+    return (levels[element // entry.levels] > (element % entry.levels)[:, None]).astype(np.int64)
+
+
+def _differs(
+    program: Program,
+    cores: tuple[Core, ...],
+    sent: Values,
+    fired: list[Fired],
+    entry: Signal,
+    levels: Int,
+    first: int,
+) -> Difference | None:
+    """Find the first value of a population that differs: of the encoder's inputs, or of the neurons of its cores."""
+    if entry is program.encoder:
+        return _first(entry, np.arange(len(sent)), sent, levels, first, None, None)
+    start = np.concatenate([[0], np.cumsum([core.neurons for core in cores])])
+    found = []
+    for one in fired:
+        if program.layers[program.cores[one.core].layer] is entry:
+            element = program.neuron_element[start[one.core] : start[one.core + 1]].astype(np.int64)
+            found.append(_first(entry, element, one.values, levels, first, one, cores[one.core]))
+    return min((wrong for wrong in found if wrong is not None), key=lambda wrong: (wrong.image, wrong.element), default=None)
+
+
+def _first(
+    entry: Signal, element: Int, values: Values, levels: Int, first: int, one: Fired | None, core: Core | None
+) -> Difference | None:
+    expected = _expected(entry, element, levels)
+    bad = values != expected
+    if not bad.any():
+        return None
+    image = int(np.flatnonzero(bad.any(axis=0))[0])
+    candidates = np.flatnonzero(bad[:, image])
+    at = int(candidates[np.argmin(element[candidates])])
+    feature = int(element[at]) // (entry.levels if entry.code == THERMOMETER else 1)
+    level = int(levels[feature, image])
+    # the level that the chip has: one beside the model's where it is a neuron of the thermometer that differs
+    found = (
+        int(values[at, image]) if entry.code != THERMOMETER else level + int(values[at, image]) - int(expected[at, image])
+    )
+    if one is None or core is None:
+        return Difference(first + image, entry.name, feature, float(level), float(found))
+    return Difference(
+        first + image, entry.name, feature, float(level), float(found), one.core, at,
+        int(one.potentials[at, image]), int(core.threshold[at]),
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""The result of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.count import ImageCounts, Int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCount:
+    """Counts of one layer over the run."""
+
+    name: str
+    neurons: int
+    cores: int
+    spikes: int
+    sops: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoreCount:
+    """Counts of one core over the run."""
+
+    id: int
+    x: int
+    y: int
+    layer: str
+    spikes: int
+    sops: int
+    axon_events: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """The result of a run, from which the JSON, the tables and the files are made; counts are totals."""
+
+    model_sha256: str
+    chip: str
+    images: int
+    accuracy: float | None
+    ticks_per_image: int
+    spikes: int
+    encoder_spikes: int
+    paper_sops: int | None
+    sops: int
+    axon_events: int
+    column_operations: int
+    packets: int
+    relay_spikes: int
+    relay_sops: int
+    run_seconds: float
+    load_seconds: float
+    threads: int
+    layers: tuple[LayerCount, ...]
+    cores: tuple[CoreCount, ...]
+    predictions: Int
+    scores: npt.NDArray[np.float32]
+    potentials: Int
+    labels: Int | None
+    engine: str = "reference"
+    faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
+    floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
+    by_image: ImageCounts | None = None  # where asked for
+    image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
+
+    @property
+    def image_paper_sops(self) -> Int | None:
+        """Paper SOPs of each image, if requested."""
+        return None if self.by_image is None else self.by_image.paper_sops
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput from the encoder to the counters, without loading."""
+        return self.images / self.run_seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run's JSON: means per image, totals per core."""
+        from dataclasses import asdict
+
+        n = self.images
+        return {
+            "schema": "chipsim-run/1",
+            "model_sha256": self.model_sha256,
+            "chip": self.chip,
+            "images": n,
+            "accuracy": self.accuracy,
+            "ticks_per_image": self.ticks_per_image,
+            "spikes_per_image": self.spikes / n,
+            "encoder_spikes_per_image": self.encoder_spikes / n,
+            "paper_spikes_per_image": (self.spikes + self.encoder_spikes) / n,
+            "sops_per_image": self.sops / n,
+            "paper_sops_per_image": None if self.paper_sops is None else self.paper_sops / n,
+            "axon_events_per_image": self.axon_events / n,
+            "column_operations_per_image": self.column_operations / n,
+            "packets_per_image": self.packets / n,
+            "relay_spikes_per_image": self.relay_spikes / n,
+            "relay_sops_per_image": self.relay_sops / n,
+            "images_per_second": self.images_per_second,
+            "load_seconds": self.load_seconds,
+            "threads": self.threads,
+            "engine": self.engine,
+            "faults": self.faults,
+            "timing": None,  # a run has no time: chipsim.timing.profile
+            "energy": None,
+            "floorplan": self.floorplan,
+            "layers": [asdict(layer) for layer in self.layers],
+            "cores": [asdict(core) for core in self.cores],
+        }

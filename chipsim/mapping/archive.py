@@ -1,0 +1,171 @@
+"""The container of a mapping: a zip of stored members with fixed dates, a hashed directory, and arrays as npy.
+
+The same content gives the same bytes; nothing is read whose size was not checked against the file's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
+
+from chipsim import yaml
+from chipsim.errors import MappingError
+from chipsim.wording import path as key_path
+from chipsim.wording import place, said
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+DATE = (1980, 1, 1, 0, 0, 0)
+
+#: what `zipfile` raises of archives that somebody damaged or made up
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    OSError,  # a place before the beginning of the file, or the disk's own
+    EOFError,  # a member that ends too early
+    RuntimeError,  # encrypted; NotImplementedError: a later version of the format, or patches
+    ValueError,  # a name in no encoding, or a path with a null in it
+    OverflowError,
+    struct.error,  # extra fields cut short
+)
+
+
+def damaged(path: str | Path, text: str) -> MappingError:
+    """The error of a file that is not as it was written."""
+    return MappingError(str(path), f"{text}; compile it again", code="map-damaged")
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """The archive of some members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, DATE)
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, members[name])
+    return buffer.getvalue()
+
+
+def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[str, bytes]:
+    """Every member of an archive, after its size was checked against the file's.
+
+    Parameters
+    ----------
+    needed, optional : set of str
+        Members that it must have, and those that it may have besides.
+    kind : str
+        What the file is to be, such as ``.map``.
+
+    Raises
+    ------
+    MappingError
+        There is no such file, or it is no archive of that kind.
+    """
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            unknown = sorted(set(names) - needed - optional)
+            if unknown or len(set(names)) != len(names):
+                raise damaged(path, f"contains unexpected members: {', '.join(unknown)[:100] or 'a duplicate'}")
+            missing = sorted(needed - set(names))
+            if missing:
+                raise damaged(path, f"has no {missing[0]}")
+            for entry in entries:
+                if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                    raise damaged(
+                        path, f"{entry.filename} is compressed or encrypted; members of a {kind} are stored as they are"
+                    )
+                if entry.file_size != entry.compress_size:
+                    raise damaged(path, f"{entry.filename} declares two sizes")
+            if sum(entry.file_size for entry in entries) > size:
+                raise damaged(path, "declares more bytes than the file has")
+            return {name: archive.read(name) for name in names}
+    except FileNotFoundError:
+        raise MappingError(str(path), "there is no such file", code="map-missing") from None
+    except IsADirectoryError:
+        raise MappingError(str(path), "is a directory", code="map-missing") from None
+    except _UNREADABLE as error:
+        raise MappingError(
+            str(path),
+            f"is not a {kind}, or is damaged ({' '.join(str(error).split())[:100]}); compile it again",
+            code="map-damaged",
+        ) from None
+
+
+def manifest(path: str | Path, content: bytes, schema: type[Schema]) -> Schema:
+    """Content of mapping.yaml, by its schema.
+
+    Raises
+    ------
+    MappingError
+        It is no YAML, or breaks the schema: line, key, what was found, what is allowed.
+    """
+    try:
+        value, lines = yaml.load(content)
+        return schema.model_validate(value)
+    except yaml.YamlError as error:
+        raise damaged(path, f"mapping.yaml, line {error.line}: {error}") from None
+    except ValidationError as error:
+        found = error.errors()[0]
+        at = found["loc"]
+        line = place("", lines, at).removeprefix(":") or "1"
+        text = f"unknown key {key_path(at)!r}" if found["type"] == "extra_forbidden" else said(found, at)
+        raise damaged(path, f"mapping.yaml, line {line}: {text}") from None
+
+
+def npy(array: Any, dtype: str) -> bytes:
+    """An array as NumPy format 1.0."""
+    assert str(array.dtype) == dtype, f"{array.dtype} is not {dtype}"
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def array(path: str | Path, name: str, content: bytes, dtype: str, said: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Parse an npy member by hand: its header says what the format and mapping.yaml say, or the member is refused.
+
+    Parameters
+    ----------
+    dtype : str
+        What the format says.
+    said, shape : str, tuple of int
+        What mapping.yaml says.
+    """
+    stream = io.BytesIO(content)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError("not NumPy format 1.0")
+        found, fortran, own = np.lib.format.read_array_header_1_0(stream)
+    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+        raise damaged(path, f"arrays/{name}.npy has no readable header ({str(error)[:80]})") from None
+    if fortran or tuple(found) != shape or own != np.dtype(dtype) or said != dtype:
+        raise damaged(path, f"arrays/{name}.npy is {own} {found}; expected {dtype} {shape}")
+    count = 1
+    for length in shape:
+        count *= length
+    data = content[stream.tell() :]
+    if len(data) != count * own.itemsize:
+        raise damaged(path, f"arrays/{name}.npy does not have the size that its shape implies")
+    return np.frombuffer(data, own).reshape(shape)
+
+
+def digest(content: bytes) -> dict[str, Any]:
+    """Size and hash of a member, as the directory lists them."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def check_digest(path: str | Path, name: str, content: bytes, size: int, sha256: str) -> None:
+    """Refuse a member that is not the one that the directory lists."""
+    if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
+        raise damaged(path, f"{name} does not match the size and SHA-256 in mapping.yaml")
