@@ -13,7 +13,6 @@ from chipsim.cli.options import DatasetName, Json, MapFile, Published, Quiet, op
 from chipsim.cli.products import Products
 from chipsim.errors import UsageError
 from chipsim.options import DataOptions, EngineOptions, RunOptions
-from chipsim.paicore.kind import is_program
 
 Timing = Annotated[
     str | None,
@@ -52,6 +51,7 @@ def run(
     """
     from chipsim.engine.run import execute
     from chipsim.engine.setup import open_dataset, set_up
+    from chipsim.paicore.kind import is_program
     from chipsim.report import logs, tables
 
     products.check(file, dataset, given.faults, given.avoid)  # type: ignore[arg-type]  # paths, on a command line
@@ -111,6 +111,7 @@ def compare(
     """
     from chipsim.engine.compare import compare as compare_mapping
     from chipsim.engine.paicore.compare import compare_program
+    from chipsim.paicore.kind import is_program
 
     execute = compare_program if is_program(file) else compare_mapping
     with terminal.progress("images", quiet) as report:
