@@ -33,7 +33,7 @@ def digits(seed: int, size: int, count: int = 5) -> Dataset:
 def compiled(recipe: Recipe, folder: Path, coding: str = "auto") -> tuple[Program, Path]:
     path = folder / "model.onnx"
     path.write_bytes(build(recipe).SerializeToString())
-    program = compile_model(path, "paicore25", coding=coding).mapping
+    program = compile_model(path, "paicore25", code=coding).mapping
     assert isinstance(program, Program)
     return program, path
 

@@ -80,7 +80,7 @@ def assert_true(done: Outcome, spec: PaicoreSpec) -> None:
 @settings(max_examples=60)
 @given(recipes, chips, st.sampled_from(CODINGS), st.booleans())
 # a pool of levels that never change: its largest takes them as they come
-@example(networks.Recipe(4, 3, 2, 2, ("latepool", "padded", "conv"), 5, 312, odd=True), chip(), "value", keep_dead=False)
+@example(networks.Recipe(4, 3, 2, 2, ("latepool", "padded", "conv"), 5, 312, odd=True), chip(), "value", False)
 def test_random_networks(recipe: networks.Recipe, spec: PaicoreSpec, coding: str, keep_dead: bool) -> None:
     hold(recipe, spec, coding, keep_dead=keep_dead)
 
@@ -89,10 +89,10 @@ def test_random_networks(recipe: networks.Recipe, spec: PaicoreSpec, coding: str
 @given(plans, chips, st.sampled_from(CODINGS), st.booleans())
 # one tensor twice in a sum: two weights on one input
 @example(random_graphs.Plan((3, 4), 3, ("grouped", "sums", "pad"), 4, signed=False, ending="levels", seed=49), chip(),
-         "thermometer", keep_dead=False)  # fmt: skip
+         "thermometer", False)  # fmt: skip
 # a source of which one reader has run before it sends
 @example(random_graphs.Plan((5, 5), 1, ("slice", "avgpool", "crop", "sums", "concat"), 3, signed=True, ending="scores",
-                            seed=95), chip(), "thermometer", keep_dead=True)  # fmt: skip
+                            seed=95), chip(), "thermometer", True)  # fmt: skip
 def test_random_graphs(plan: random_graphs.Plan, spec: PaicoreSpec, coding: str, keep_dead: bool) -> None:
     hold(plan, spec, coding, keep_dead=keep_dead)
 
