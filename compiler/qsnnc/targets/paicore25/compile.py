@@ -35,14 +35,14 @@ class Outcome:
 
 
 def check_coding(coding: str, chip: AnyChip) -> None:
-    """Refuse a name that is no code, or one that the chip has not.
+    """Refuse an unknown code, or one that the chip does not have.
 
     Raises
     ------
     UsageError
     """
     if coding not in CODINGS:
-        text = f"{coding!r} is no code; allowed: {', '.join(CODINGS)}"
+        text = f"unknown code {coding!r}; expected {', '.join(CODINGS)}"
         raise UsageError("--code", text, code="code-invalid", found=coding, allowed=list(CODINGS))
     if coding == "value" and not isinstance(chip, PaicoreSpec):
         text = f"chip {chip.name!r} sends one bit a neuron; allowed: thermometer, or a chip of kind paicore"

@@ -72,7 +72,7 @@ def test_codes(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         cores[coding] = sum(entry.cores for entry in done.layers)
     assert cores["auto"] <= min(cores["thermometer"], cores["value"])
     code, _, err = run(capsys, monkeypatch, "check", model, "--chip", "paicore25", "--code", "gray")
-    assert (code, "'gray' is no code; allowed: auto, thermometer, value" in err) == (2, True)
+    assert (code, "unknown code 'gray'; expected auto, thermometer, value" in err) == (2, True)
     code, _, err = run(capsys, monkeypatch, "check", model, "--code", "value")
     assert (code, "chip 'xbar1152' sends one bit a neuron" in err) == (2, True)
 
