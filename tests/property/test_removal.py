@@ -155,7 +155,7 @@ def test_removed_neurons_never_change(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (200, 8, 8)).astype(np.uint8)
     many, _ = element_spikes(kept.mapping, images)
     for layer, lowered in zip(done.layers, done.neurons, strict=True):
-        gone = set(range(layer.layer.neurons)) - set(lowered.site_elements.tolist())
+        gone = set(range(layer.layer.neurons)) - set(lowered.output_elements.tolist())
         assert len(gone) == layer.removed.neurons
         still = sum(len(np.unique(many[layer.layer.name][element])) == 1 for element in gone)
         assert still >= layer.removed.dead + layer.removed.constant

@@ -1,8 +1,8 @@
 """Lower layers to spiking neurons: levels become thermometer neurons, and each axon carries one bit.
 
-A *site* is an output position: the neurons of all output channels (of one group) at one position, which read the same
-axons. A *block* is an input tile: the axons of all levels of all input channels (of one group) at one position, which
-always go together. Sites and blocks stay index maps; no synapse is written out here.
+An *output position* stands for the neurons of all output channels (of one group) at one position of the output map,
+which read the same axons. An *input tile* is the axons of all levels of all input channels (of one group) at one position
+of an input map, which always go together. Both stay index maps; no synapse is written out here.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from qsnnc.lower.removal import Survivors, keep_all, survivors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronLayer:
-    """The neurons of a layer, as sites (output positions) that read blocks (input tiles) of sources.
+    """The neurons of a layer, as output positions that read input tiles of sources.
 
-    ``site_blocks[s, t]`` is the block at tap t of site s, -1 in the padding. Sites run position by position, and in a
-    position group by group; those of one group have equal weights at equal taps. Site s holds the elements
-    ``site_elements[site_offset[s] : site_offset[s + 1]]``, block b the sources ``block_sources[block_offset[b] :
-    block_offset[b + 1]]``: fewer than the others, or none, where neurons were removed.
+    ``output_tiles[p, t]`` is the tile at tap t of output position p, -1 in the padding. They run through the map and, at
+    each place, through the groups; those of one group have equal weights at equal taps. Output position p holds elements
+    ``output_elements[output_offset[p] : output_offset[p + 1]]``, tile b the sources ``tile_sources[tile_offset[b] :
+    tile_offset[b + 1]]``: fewer than the others, or none, where neurons were removed.
     """
 
     layer: Layer
     tick: int
     weight_bits: int
-    fan_in: int  # axons of the widest site
+    fan_in: int  # axons of the widest output position
     groups: int
-    site_offset: Int  # (sites + 1,)
-    site_elements: Int  # which element of the layer each neuron is
-    site_blocks: Int  # (sites, taps)
-    block_offset: Int  # (blocks + 1,)
-    block_sources: Int  # global element numbers: the population's base + element
-    block_rows: Int  # input channel in its group that each of them belongs to
-    link_offset: Int  # (connections + 1,): each connection's blocks
+    output_offset: Int  # (output positions + 1,)
+    output_elements: Int  # which element of the layer each neuron is
+    output_tiles: Int  # (output positions, taps)
+    tile_offset: Int  # (tiles + 1,)
+    tile_sources: Int  # global element numbers: the population's base + element
+    tile_rows: Int  # input channel in its group that each of them belongs to
+    link_offset: Int  # (connections + 1,): each connection's tiles
     base: int  # global number of the layer's first element
     thresholds: Int  # (elements,)
     removed: Removed
@@ -53,32 +53,32 @@ class NeuronLayer:
     @property
     def neurons(self) -> int:
         """Number of neurons that are kept."""
-        return len(self.site_elements)
+        return len(self.output_elements)
 
     @property
-    def site_size(self) -> Int:
-        """Number of neurons of each site."""
-        return np.diff(self.site_offset)
+    def output_size(self) -> Int:
+        """Number of neurons of each output position."""
+        return np.diff(self.output_offset)
 
     @property
-    def block_width(self) -> Int:
-        """Number of axons of each block."""
-        return np.diff(self.block_offset)
+    def tile_width(self) -> Int:
+        """Number of axons of each tile."""
+        return np.diff(self.tile_offset)
 
-    def elements(self, site: int, first: int, last: int) -> Int:
-        """Return the elements of some of a site's neurons."""
-        start = int(self.site_offset[site])
-        return self.site_elements[start + first : start + last]
+    def elements(self, output: int, first: int, last: int) -> Int:
+        """Return the elements of some of an output position's neurons."""
+        start = int(self.output_offset[output])
+        return self.output_elements[start + first : start + last]
 
     def channels(self, elements: Int) -> Int:
         """Return the output channel of each element."""
         return elements // (self.layer.neurons // self.layer.shape[0])
 
-    def rows(self, block: int) -> Int:
-        """Return the input channel of each axon of a block."""
-        return self.block_rows[self.block_offset[block] : self.block_offset[block + 1]]
+    def rows(self, tile: int) -> Int:
+        """Return the input channel of each axon of a tile."""
+        return self.tile_rows[self.tile_offset[tile] : self.tile_offset[tile + 1]]
 
-    def tile(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
+    def weights_at(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
         """Return weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
         for link in self.layer.connections:
             size = link.weights.shape[2] * link.weights.shape[3]
@@ -129,8 +129,8 @@ def lower(
 def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: ChipSpec) -> None:
     """Assert the rules of lowered layers.
 
-    Every element is at most one neuron of one site; blocks hold sources that were kept; and all axons of a neuron carry
-    the same frame: every spike can be delayed until the tick of its reader.
+    Every element is at most one neuron of one output position; tiles hold sources that were kept; and all axons of a neuron
+    carry the same frame: every spike can be delayed until the tick of its reader.
     """
     base = graph.encoder.neurons
     size = base + sum(entry.layer.neurons for entry in neurons)
@@ -139,15 +139,15 @@ def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: Ch
     for entry in neurons:
         name, total = entry.layer.name, entry.layer.neurons
         assert entry.base == base, name
-        hits = np.bincount(entry.site_elements, minlength=total)
+        hits = np.bincount(entry.output_elements, minlength=total)
         assert len(hits) == total, name
         assert hits.max() <= 1, f"{name}: no neuron twice"
-        assert entry.site_blocks.min() >= -1, name
-        assert entry.site_blocks.max() < len(entry.block_offset) - 1, name
-        assert ((entry.block_sources >= 0) & (entry.block_sources < base)).all(), f"{name}: reads before it"
-        delay = entry.tick - fires[entry.block_sources]
+        assert entry.output_tiles.min() >= -1, name
+        assert entry.output_tiles.max() < len(entry.tile_offset) - 1, name
+        assert ((entry.tile_sources >= 0) & (entry.tile_sources < base)).all(), f"{name}: reads before it"
+        delay = entry.tick - fires[entry.tile_sources]
         assert ((delay >= 1) & (delay <= chip.max_delay)).all(), f"{name}: a spike comes in the tick of its reader"
-        assert there[entry.block_sources].all(), f"{name}: reads a neuron that is not there"
+        assert there[entry.tile_sources].all(), f"{name}: reads a neuron that is not there"
         if entry.layer.kind == "relay":
             _verify_relay(entry)
         else:
@@ -161,14 +161,14 @@ def _verify_relay(entry: NeuronLayer) -> None:
     """Assert that each neuron repeats, one for one, the neuron of the same number of the population that it reads."""
     name = entry.layer.name
     assert not entry.removed.neurons, name
-    assert (entry.thresholds[entry.site_elements] == 1).all(), f"{name}: a relay's threshold is 1"
-    sites = np.flatnonzero(entry.site_size)
-    assert (entry.site_size[sites] == 1).all(), name
-    blocks = entry.site_blocks[sites]
-    assert blocks.shape[1] == 1, f"{name}: a relay has one axon"
-    assert (entry.block_width[blocks[:, 0]] == 1).all(), f"{name}: a relay has one axon"
-    elements = entry.site_elements[entry.site_offset[sites]]
-    source = entry.block_sources[entry.block_offset[blocks[:, 0]]]
+    assert (entry.thresholds[entry.output_elements] == 1).all(), f"{name}: a relay's threshold is 1"
+    outputs = np.flatnonzero(entry.output_size)
+    assert (entry.output_size[outputs] == 1).all(), name
+    tiles = entry.output_tiles[outputs]
+    assert tiles.shape[1] == 1, f"{name}: a relay has one axon"
+    assert (entry.tile_width[tiles[:, 0]] == 1).all(), f"{name}: a relay has one axon"
+    elements = entry.output_elements[entry.output_offset[outputs]]
+    source = entry.tile_sources[entry.tile_offset[tiles[:, 0]]]
     assert len(np.unique(source - elements)) <= 1, f"{name}: repeats another neuron than its own"
 
 
@@ -183,37 +183,37 @@ class _Sources:
 
 
 def _layer(layer: Layer, tick: int, bits: int, left: Survivors, sources: _Sources) -> NeuronLayer:
-    """Lower a layer: its output positions as sites, the input positions of its connections as blocks."""
+    """Lower a layer: group its neurons by output position, and the axons of its connections into tiles."""
     by_level = any(link.level_wise for link in layer.connections)
     groups = (
         layer.neurons // (layer.shape[1] * layer.shape[2]) if by_level else lcm(*(link.groups for link in layer.connections))
     )
-    sites = _sites(layer, groups, by_level=by_level)
-    stays = left.kept.reshape(-1)[sites]
+    outputs = _outputs(layer, groups, by_level=by_level)
+    stays = left.kept.reshape(-1)[outputs]
     taps: list[Int] = []
-    blocks: list[_Blocks] = []
+    tiles: list[_Tiles] = []
     link_offset = [0]
     for link in layer.connections:
-        read = _blocks(link, sources, by_level=by_level)
+        read = _tiles(link, sources, by_level=by_level)
         taps.append(_taps(link, sources.populations[link.source], layer, groups, read.groups, link_offset[-1]))
-        blocks.append(read)
+        tiles.append(read)
         link_offset.append(link_offset[-1] + len(read.width))
-    site_blocks, width = np.concatenate(taps, axis=1), np.concatenate([read.width for read in blocks])
-    # nothing is read by an empty site, nor from an empty block
-    site_blocks[~stays.any(axis=1)] = -1
-    site_blocks[np.where(site_blocks >= 0, width[site_blocks], 0) == 0] = -1
+    output_tiles, width = np.concatenate(taps, axis=1), np.concatenate([read.width for read in tiles])
+    # nothing is read by an empty output position, nor from an empty tile
+    output_tiles[~stays.any(axis=1)] = -1
+    output_tiles[np.where(output_tiles >= 0, width[output_tiles], 0) == 0] = -1
     return NeuronLayer(
         layer=layer,
         tick=tick,
         weight_bits=bits,
-        fan_in=int(np.where(site_blocks >= 0, width[site_blocks], 0).sum(axis=1).max()),
+        fan_in=int(np.where(output_tiles >= 0, width[output_tiles], 0).sum(axis=1).max()),
         groups=groups,
-        site_offset=np.concatenate([[0], np.cumsum(stays.sum(axis=1))]),
-        site_elements=sites[stays].astype(np.int64),
-        site_blocks=site_blocks,
-        block_offset=np.concatenate([[0], np.cumsum(width)]),
-        block_sources=np.concatenate([read.sources for read in blocks]),
-        block_rows=np.concatenate([read.rows for read in blocks]),
+        output_offset=np.concatenate([[0], np.cumsum(stays.sum(axis=1))]),
+        output_elements=outputs[stays].astype(np.int64),
+        output_tiles=output_tiles,
+        tile_offset=np.concatenate([[0], np.cumsum(width)]),
+        tile_sources=np.concatenate([read.sources for read in tiles]),
+        tile_rows=np.concatenate([read.rows for read in tiles]),
         link_offset=np.array(link_offset),
         base=sources.elements,
         thresholds=left.thresholds.reshape(-1),
@@ -222,46 +222,46 @@ def _layer(layer: Layer, tick: int, bits: int, left: Survivors, sources: _Source
     )
 
 
-def _sites(layer: Layer, groups: int, *, by_level: bool) -> Int:
-    """Elements of each site, (sites, neurons): position by position, and in a position group by group."""
+def _outputs(layer: Layer, groups: int, *, by_level: bool) -> Int:
+    """Elements of each output position, (outputs, neurons): through the map, at each place through the groups."""
     channels, rows, columns = layer.shape
     levels = max(layer.levels, 1)
     elements = np.arange(channels * rows * columns * levels).reshape(channels, rows * columns, levels)
     if by_level:
-        return elements.transpose(1, 0, 2).reshape(-1, 1)  # (position, channel, level) sites of one neuron
+        return elements.transpose(1, 0, 2).reshape(-1, 1)  # (place, channel, level): one neuron each
     per = channels // groups
     return elements.reshape(groups, per, rows * columns, levels).transpose(2, 0, 1, 3).reshape(-1, per * levels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Blocks:
-    """The blocks of one connection: group by group, and in a group position by position."""
+class _Tiles:
+    """The tiles of one connection: group by group, and in a group position by position."""
 
     groups: int
-    width: Int  # kept axons of each block
+    width: Int  # kept axons of each tile
     sources: Int  # global elements of all their axons
     rows: Int  # input channel in its group of each axon
 
 
-def _blocks(link: Connection, known: _Sources, *, by_level: bool) -> _Blocks:
-    """Gather the kept axons of each block of a connection."""
+def _tiles(link: Connection, known: _Sources, *, by_level: bool) -> _Tiles:
+    """Gather the kept axons of each tile of a connection."""
     source = known.populations[link.source]
     positions = source.shape[1] * source.shape[2]
     own = np.arange(source.neurons).reshape(source.shape[0], positions, source.levels)
     if by_level:
-        block = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a block
+        tile = own.transpose(0, 2, 1).reshape(-1, 1)  # ((channel, level), position): one axon a tile
         groups = source.shape[0] * source.levels
     else:
         groups = link.groups
         by_group = own.reshape(groups, -1, positions, source.levels).transpose(0, 2, 1, 3)
-        block = by_group.reshape(groups * positions, -1)
-    mine = known.kept[link.source].reshape(-1)[block]
-    rows = block[mine] // (positions * source.levels) % link.weights.shape[1]
-    return _Blocks(groups, mine.sum(axis=1), block[mine] + known.bases[link.source], rows)
+        tile = by_group.reshape(groups * positions, -1)
+    mine = known.kept[link.source].reshape(-1)[tile]
+    rows = tile[mine] // (positions * source.levels) % link.weights.shape[1]
+    return _Tiles(groups, mine.sum(axis=1), tile[mine] + known.bases[link.source], rows)
 
 
 def _taps(link: Connection, source: Population, layer: Layer, groups: int, link_groups: int, first: int) -> Int:
-    """Block that each site reads at each tap of a connection, -1 in the padding; ``first`` is its first block."""
+    """Tile that each output position reads at each tap of a connection, -1 in the padding; ``first`` is its first tile."""
     taken = link.taps(source.shape[1:], layer.shape[1:])
     group = np.arange(groups) * link_groups // groups
     at = taken[:, None, :] + (group * source.shape[1] * source.shape[2])[None, :, None] + first

@@ -1,15 +1,16 @@
 """Prove how few cores a layer can take, by columns, axons and target entries.
 
 Columns: a core with fold f and weights of w bits holds at most c = columns // (f w) neurons. Axons: it holds f R of them,
-and whatever n sites it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
+and whatever n output positions it reads for, they read at least `fewest_positions` (n) input positions, so n is bounded.
 
-The two together: a site of M neurons may be cut over several cores. Let k cores share s sites and hang together by such
-cuts. That takes at least s + k - 1 pieces, and a core has at most n, so s <= (n - 1) k + 1; also s M <= k c. Hence no
-core serves more than the largest of min(floor(k c / M), (n - 1) k + 1) / k sites. Small folds are open only to sites
-with few axons (at padded borders), so each site counts by the best fold among those wide enough for it.
+The two together: an output position of M neurons may be cut over several cores. Let k cores share s output positions and
+hang together by such cuts. That takes at least s + k - 1 pieces, and a core has at most n, so s <= (n - 1) k + 1; also
+s M <= k c. Hence no core serves more than the largest of min(floor(k c / M), (n - 1) k + 1) / k output positions. Small
+folds are open only to output positions with few axons (at padded borders), so each counts by the best fold among those wide
+enough for it.
 
-Where neurons were removed, M is the smallest site's size, and of the input positions those with the fewest axons count.
-A row that is zero for some neurons of a site and not for others counts as read by all of them.
+Where neurons were removed, M is the size of the smallest output position, and of the input positions those with the fewest
+axons count. A row that is zero for some neurons of an output position and not for others counts as read by all of them.
 
 Targets: the entries that the consumers' cores ask for, over the entries of a table.
 """
@@ -34,7 +35,7 @@ CHAIN = 64
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A lower bound of a layer's cores, what limits it, and the fold at which most sites fit a core."""
+    """A lower bound of a layer's cores, what limits it, and the fold at which most output positions fit a core."""
 
     cores: int
     limiting: Limit  # columns, axons or targets
@@ -42,9 +43,9 @@ class Bound:
 
 
 def smallest_folds(neurons: NeuronLayer, chip: ChipSpec) -> Int:
-    """Find the smallest fold with enough axons for each site, int64 (sites,)."""
-    blocks = neurons.site_blocks
-    axons = np.where(blocks >= 0, neurons.block_width[blocks], 0).sum(axis=1)
+    """Find the smallest fold with enough axons for each output position, int64 (output positions,)."""
+    tiles = neurons.output_tiles
+    axons = np.where(tiles >= 0, neurons.tile_width[tiles], 0).sum(axis=1)
     folds = np.array(chip.folds)
     return np.asarray(folds[np.searchsorted(folds * chip.axons, axons)], np.int64)
 
@@ -57,14 +58,14 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
     entries : int
         Target entries that the layer's consumers ask for.
     """
-    sizes = neurons.site_size
+    sizes = neurons.output_size
     smallest = int(sizes[sizes > 0].min(initial=1 << 40))
     least = _Least(neurons, populations)
-    served: dict[int, tuple[int, Fraction]] = {}  # fold: neurons a core by columns alone, and sites by both
+    served: dict[int, tuple[int, Fraction]] = {}  # fold: neurons a core by columns alone, and output positions by both
     for fold in chip.folds:
         room = chip.columns // (fold * neurons.weight_bits)
         if room:
-            served[fold] = room, _sites_a_core(room, smallest, least.most_sites(fold * chip.axons))
+            served[fold] = room, _outputs_per_core(room, smallest, least.most_outputs(fold * chip.axons))
     needed = smallest_folds(neurons, chip)[sizes > 0]
     columns, both = Fraction(0), Fraction(0)
     for fold in np.unique(needed).tolist():
@@ -80,8 +81,8 @@ def layer_bound(neurons: NeuronLayer, populations: dict[str, Population], chip: 
     return Bound(cores, limiting, fold)
 
 
-def _sites_a_core(room: int, size: int, most: int) -> Fraction:
-    """Bound the sites that a core serves on average, where parts of a site count as fractions."""
+def _outputs_per_core(room: int, size: int, most: int) -> Fraction:
+    """Bound the output positions that a core serves on average, where parts of an output position count as fractions."""
     if most == 0:
         return Fraction(0)
     best = min(Fraction(room, size), Fraction((most - 1) * CHAIN + 1, CHAIN))
@@ -91,20 +92,20 @@ def _sites_a_core(room: int, size: int, most: int) -> Fraction:
 
 
 class _Least:
-    """The fewest axons that any n sites of a layer read."""
+    """The fewest axons that any n output positions of a layer read."""
 
     def __init__(self, neurons: NeuronLayer, populations: dict[str, Population]) -> None:
         self.neurons = neurons
         self.populations = populations
-        width = neurons.block_width
-        # any n blocks of a connection hold at least as many axons as its n narrowest
+        width = neurons.tile_width
+        # any n tiles of a connection hold at least as many axons as its n narrowest
         self.narrowest = [
             np.concatenate([[0], np.cumsum(np.sort(width[a:b]))]) for a, b in pairwise(neurons.link_offset.tolist())
         ]
 
-    def most_sites(self, axons: int) -> int:
-        """Find the most sites whose blocks can fit, by bisection over a growing function."""
-        low, high = 0, len(self.neurons.site_blocks)
+    def most_outputs(self, axons: int) -> int:
+        """Find the most output positions whose tiles can fit, by bisection over a growing function."""
+        low, high = 0, len(self.neurons.output_tiles)
         while low < high:
             middle = (low + high + 1) // 2
             if self.axons(middle) <= axons:
@@ -113,17 +114,17 @@ class _Least:
                 high = middle - 1
         return low
 
-    def axons(self, sites: int) -> int:
-        """Bound the axons of a number of sites from below."""
+    def axons(self, outputs: int) -> int:
+        """Bound the axons of a number of output positions from below."""
         rows, columns = self.neurons.layer.shape[1:]
         kinds = self.neurons.groups
         total = 0
         for link, narrowest in zip(self.neurons.layer.connections, self.narrowest, strict=True):
             source = self.populations[link.source]
-            # sites of the connection's own groups read different channels; those of one group share positions
+            # output positions of the connection's own groups read different channels; those of one group share positions
             groups = source.shape[0] * source.levels if link.level_wise else link.groups
             sharing = max(1, kinds // groups) * rows * columns
-            whole, rest = divmod(sites, sharing)
+            whole, rest = divmod(outputs, sharing)
             most = fewest_positions(link, source.shape[1:], (rows, columns), rows * columns)
             part = -(-rest // max(1, kinds // groups))
             least = fewest_positions(link, source.shape[1:], (rows, columns), part) if part else 0
@@ -131,8 +132,8 @@ class _Least:
         return total
 
 
-def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, int], sites: int) -> int:
-    """Bound the input positions that any ``sites`` windows cover from below.
+def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, int], outputs: int) -> int:
+    """Bound the input positions that any ``outputs`` windows cover from below.
 
     Pushing the windows together along one axis and then the other never makes their union larger, so a staircase of
     rows is the smallest, and of the staircases those with all rows but one full. Along an axis, n windows cover at
@@ -143,12 +144,12 @@ def fewest_positions(link: Connection, shape: tuple[int, int], out: tuple[int, i
     spans = [_covered(link, axis, shape[axis], out[axis]) for axis in (0, 1)]
     slope, start = _line(spans[1])
     for rows in range(1, out[0] + 1):
-        full = -(-sites // rows)
+        full = -(-outputs // rows)
         if full > out[1]:
             continue
-        # rows - 1 of them may be shorter: total cells = sites; the first row is the longest
+        # rows - 1 of them may be shorter: total cells = output positions; the first row is the longest
         first, more = spans[0][0], spans[0][rows - 1] - spans[0][0]
-        rest = sites - full
+        rest = outputs - full
         covered = first * spans[1][full - 1] + (more / max(1, rows - 1)) * (start * (rows - 1) + slope * rest)
         best = covered if best is None else min(best, covered)
     assert best is not None

@@ -145,21 +145,21 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     crossbars: list[npt.NDArray[np.int8]] = []
     sources, elements, index = [], [], []
     zero_rows = 0
-    kind, width = _kinds(layer), layer.block_width
-    channel = layer.channels(layer.site_elements)
+    kind, width = _kinds(layer), layer.tile_width
+    channel = layer.channels(layer.output_elements)
     for core in filling.cores:
-        site, first, last = np.array([(piece.site, piece.first, piece.last) for piece in core], np.int64).T
-        taps = layer.site_blocks[site]
-        blocks = np.unique(taps)
-        blocks = blocks[blocks >= 0]
-        # which block of the core stands at each tap of each of its sites, -1 in the padding
-        pattern = np.where(taps >= 0, np.searchsorted(blocks, taps), -1)
-        neurons = _spans(layer.site_offset[site] + first, last - first)
-        axons = _spans(layer.block_offset[blocks], width[blocks])
-        parts = pattern, site % layer.groups, last - first, channel[neurons], kind[blocks]
+        output, first, last = np.array([(piece.output, piece.first, piece.last) for piece in core], np.int64).T
+        taps = layer.output_tiles[output]
+        tiles = np.unique(taps)
+        tiles = tiles[tiles >= 0]
+        # which tile of the core stands at each tap of each of its output positions, -1 in the padding
+        pattern = np.where(taps >= 0, np.searchsorted(tiles, taps), -1)
+        neurons = _spans(layer.output_offset[output] + first, last - first)
+        axons = _spans(layer.tile_offset[tiles], width[tiles])
+        parts = pattern, output % layer.groups, last - first, channel[neurons], kind[tiles]
         key = tuple(part.tobytes() for part in parts)
         if key not in known:
-            rows = np.split(layer.block_rows[axons], np.cumsum(width[blocks])[:-1])
+            rows = np.split(layer.tile_rows[axons], np.cumsum(width[tiles])[:-1])
             channels = np.split(channel[neurons], np.cumsum(last - first)[:-1])
             weights = _crossbar(layer, pattern, rows, channels)
             wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
@@ -167,8 +167,8 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
             crossbars.append(weights[wanted])
         number, wanted = known[key]
         zero_rows += int((~wanted).sum())
-        sources.append(layer.block_sources[axons][wanted])
-        elements.append(layer.site_elements[neurons])
+        sources.append(layer.tile_sources[axons][wanted])
+        elements.append(layer.output_elements[neurons])
         index.append(number)
     return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
 
@@ -180,13 +180,13 @@ def _spans(start: Int, length: Int) -> Int:
 
 
 def _kinds(layer: NeuronLayer) -> Int:
-    """Number the blocks by their sequence of input channels: equal sequences get the same number."""
-    width = layer.block_width
+    """Number the tiles by their sequence of input channels: equal sequences get the same number."""
+    width = layer.tile_width
     kind = np.zeros(len(width), np.int64)
     count = 0
     for size in np.unique(width).tolist():
         mine = np.flatnonzero(width == size)
-        rows = layer.block_rows[layer.block_offset[mine][:, None] + np.arange(size)]
+        rows = layer.tile_rows[layer.tile_offset[mine][:, None] + np.arange(size)]
         _, number = np.unique(rows, axis=0, return_inverse=True) if size else (None, np.zeros(len(mine), np.int64))
         kind[mine] = count + number.reshape(-1)
         count += int(kind[mine].max()) + 1 - count
@@ -231,13 +231,13 @@ def _assemble(
 
 
 def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:
-    """Build the weights (axons, neurons) of a core from the channels of its blocks and slices."""
+    """Build the weights (axons, neurons) of a core from the channels of its tiles and slices."""
     offset = np.concatenate([[0], np.cumsum([len(part) for part in rows])]).astype(np.int64)
     weights = np.zeros((offset[-1], sum(len(part) for part in channels)), np.int8)
     column = 0
     for mine, taps in zip(channels, pattern, strict=True):
         for tap in np.flatnonzero(taps >= 0).tolist():
             at = int(taps[tap])
-            weights[offset[at] : offset[at + 1], column : column + len(mine)] += layer.tile(tap, rows[at], mine)
+            weights[offset[at] : offset[at + 1], column : column + len(mine)] += layer.weights_at(tap, rows[at], mine)
         column += len(mine)
     return weights

@@ -42,7 +42,7 @@ def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None
 
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
-    """Estimate the cores of each layer from the neurons that can change and the axons that their sites read."""
+    """Estimate the cores of each layer from the neurons that can change and the axons that their output positions read."""
     ranges = _ranges(graph)
     live = _live(graph, ranges)
     found = []
@@ -214,7 +214,7 @@ def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, In
 
 
 def _axons(layer: Layer, live: dict[str, Int]) -> Int:
-    """Count the axons that the site of each feature reads, (channels, rows, columns)."""
+    """Count the axons that the output position of each feature reads, (channels, rows, columns)."""
     total = np.zeros(layer.shape, np.int64)
     for link in layer.connections:
         per_group, rows, columns = link.weights.shape[1:]
@@ -223,7 +223,7 @@ def _axons(layer: Layer, live: dict[str, Int]) -> Int:
         window = Connection(link.source, ones, link.strides, link.pads, link.dilations, link.groups)
         read = convolve(window, count[None], (link.groups, *layer.shape[1:]))[0]
         total += np.repeat(read, layer.shape[0] // link.groups, axis=0)
-    # a site without neurons reads nothing; the channels of one group share their sites
+    # an output position without neurons reads nothing; the channels of one group share their output positions
     groups = layer.shape[0] if layer.connections[0].level_wise else lcm(*(link.groups for link in layer.connections))
     there = (live[layer.name] > 0).reshape(groups, -1, *layer.shape[1:]).any(axis=1)
     return np.where(np.repeat(there, layer.shape[0] // groups, axis=0), total, 0)

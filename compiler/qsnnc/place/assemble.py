@@ -138,7 +138,7 @@ def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: Co
             continue
         channels, rows, columns = layer.shape
         stays = np.zeros(layer.neurons, bool)
-        stays[entries[layer.name].site_elements] = True
+        stays[entries[layer.name].output_elements] = True
         counted = layer.levels * stays.reshape(channels, rows * columns, -1).any(axis=2)
         for link in layer.connections:
             source = graph.population(link.source)

@@ -53,13 +53,13 @@ def test_eight_levels_are_bound_by_the_target_table(save) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "sites", "fewest"),
+    ("kernel", "stride", "outputs", "fewest"),
     [(5, 1, 1, 25), (5, 1, 2, 30), (5, 1, 4, 36), (5, 1, 6, 42), (2, 2, 4, 16), (1, 1, 7, 7), (3, 2, 2, 15)],
 )
-def test_fewest_positions_by_hand(kernel, stride, sites, fewest) -> None:
+def test_fewest_positions_by_hand(kernel, stride, outputs, fewest) -> None:
     link = Connection("x", np.ones((1, 1, kernel, kernel), np.int64), strides=(stride, stride))
     size = 9 * stride + kernel
-    assert fewest_positions(link, (size, size), (10, 10), sites) == fewest
+    assert fewest_positions(link, (size, size), (10, 10), outputs) == fewest
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 1, 0), (3, 1, 0), (3, 2, 0), (3, 1, 1), (3, 2, 1), (2, 2, 0)])
@@ -73,11 +73,11 @@ def test_fewest_positions_is_below_every_choice_of_windows(kernel, stride, pad) 
         rows = [i for i in range(out * out) if chosen >> i & 1]
         covered = np.unique(taps[rows])
         least[len(rows)] = min(least[len(rows)], int((covered >= 0).sum()))
-    for sites in range(1, out * out + 1):
-        bound = fewest_positions(link, (size, size), (out, out), sites)
-        assert bound <= least[sites]
+    for outputs in range(1, out * out + 1):
+        bound = fewest_positions(link, (size, size), (out, out), outputs)
+        assert bound <= least[outputs]
         if not pad:
-            assert bound >= least[sites] - 1  # and close to it
+            assert bound >= least[outputs] - 1  # and close to it
 
 
 def test_a_layer_too_wide_for_a_core_is_cut_at_any_neuron(save) -> None:
