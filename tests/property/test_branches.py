@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import format_reader
@@ -62,6 +63,7 @@ def assert_streams(mapping: Mapping, images: np.ndarray) -> None:
         np.testing.assert_array_equal(seen.potentials[frame + out], potentials[frame])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(networks, st.integers(1, 4))
 def test_an_image_a_tick_gives_what_an_image_at_a_time_gives(recipe: Branches, max_delay: int) -> None:
@@ -74,6 +76,7 @@ def test_an_image_a_tick_gives_what_an_image_at_a_time_gives(recipe: Branches, m
     np.testing.assert_array_equal(result.scores, reference(model, images))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(networks, st.integers(1, 3), st.booleans())
 def test_relays_change_no_count_of_the_network(recipe: Branches, max_delay: int, keep_dead: bool) -> None:
@@ -130,6 +133,7 @@ def assert_fewest_relays(mapping: Mapping, unlimited, max_delay: int) -> None:
     assert (entries[held] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_residual_by_hand(tmp_path: Path) -> None:
     """One operand three ticks longer on a chip that delays by one: three relays of those neurons that the addition reads."""
     steps = (("point", 0, 0), ("point", 0, 0), ("point", 0, 0), ("add", 0, 3))
@@ -152,6 +156,7 @@ def test_a_residual_by_hand(tmp_path: Path) -> None:
         assert result.column_operations == own + result.relay_sops
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(networks, st.integers(1, 2))
 def test_the_reader_of_the_page_agrees_on_relays(recipe: Branches, max_delay: int) -> None:

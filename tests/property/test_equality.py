@@ -100,6 +100,7 @@ def assert_really_does_not_fit(done: FailedCompilation) -> None:
             assert violation.allowed == done.chip.targets
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(recipes)
 def test_counts_do_not_depend_on_tiling_chip_batch_or_threads(recipe: Recipe) -> None:
@@ -161,6 +162,7 @@ def test_independent_reader_of_the_format_agrees(small, tmp_path, noise) -> None
     assert_same(mine, theirs)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(recipes)
 def test_independent_reader_agrees_on_random_networks(recipe: Recipe) -> None:

@@ -82,6 +82,7 @@ def test_every_code_computes_the_same(recipe: Recipe, pixels: str) -> None:
             np.testing.assert_array_equal(part[layer.name], whole[layer.name])
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(recipes, st.integers(0, 3), st.booleans())
 def test_scores_are_the_networks(recipe: Recipe, which: int, keep: bool) -> None:
@@ -141,6 +142,7 @@ def test_a_network_that_quantizes_its_image(save, levels, per_pixel) -> None:
     assert verify(save(model), images, encoder="chip").equal
 
 
+@pytest.mark.slow
 def test_floats_that_are_no_pixels_are_refused(save) -> None:
     recipe = Recipe(6, 2, 1, 2, ("conv",), 3, seed=2, odd=False)
     model = build(recipe)
@@ -222,6 +224,7 @@ def test_branches_straight_from_the_image(save, encoder: str) -> None:
     assert chipsim.compare(done.mapping, save(model), Dataset("random", "test", images, None)).equal
 
 
+@pytest.mark.slow
 def test_a_pool_of_the_pixels_themselves(save) -> None:
     """It compares level by level, so the pixels are thermometers."""
     net = Builder((1, 6, 6))

@@ -131,6 +131,7 @@ def region(request, tmp_path_factory):
     return Region(model, model.input, model.output, model.nodes, (1,))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(centre=st.floats(-300, 300, width=32), spread=st.sampled_from([0.0, 1e-6, 0.01, 1.0, 50.0]))
 @example(centre=0.0, spread=0.0)

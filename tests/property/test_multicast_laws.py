@@ -60,6 +60,7 @@ def cases(draw: st.DrawFn) -> tuple[Mesh, Traffic, list[list[int]]]:
     return mesh, plain, [kinds[rng.integers(len(kinds))] for _ in plain.ready]
 
 
+@pytest.mark.slow
 @given(cases())
 def test_every_branch_and_every_counter_is_that_of_the_model(case):
     mesh, plain, sets = case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.mesh_model import model
@@ -60,6 +61,7 @@ def cases(draw: st.DrawFn) -> tuple[Mesh, Traffic]:
     return mesh, draw(traffics(mesh))
 
 
+@pytest.mark.slow
 @given(cases())
 def test_every_packet_and_every_counter_is_that_of_the_model(case):
     mesh, traffic = case

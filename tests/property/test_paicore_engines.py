@@ -43,6 +43,7 @@ def test_engines_are_equal(seed: int, images: int) -> None:
         assert np.array_equal(getattr(counted, name), getattr(right, name)), name
 
 
+@pytest.mark.slow
 @given(SEEDS)
 def test_a_stream_gives_what_images_give_one_by_one(seed: int) -> None:
     program = random_program(seed)

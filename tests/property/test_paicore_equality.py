@@ -38,6 +38,7 @@ def compiled(recipe: Recipe, folder: Path, coding: str = "auto") -> tuple[Progra
     return program, path
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1 << 16), size=st.integers(5, 8), channels=st.integers(1, 4), levels=st.integers(1, 3),
     first=st.sampled_from(["conv", "maxpool"]), odd=st.booleans(),

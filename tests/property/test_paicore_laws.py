@@ -77,6 +77,7 @@ def assert_true(done: Outcome, spec: PaicoreSpec) -> None:
             assert violation.allowed == spec.memory_rows
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(recipes, chips, st.sampled_from(CODINGS), st.booleans())
 # a pool of levels that never change: its largest takes them as they come
@@ -85,6 +86,7 @@ def test_random_networks(recipe: networks.Recipe, spec: PaicoreSpec, coding: str
     hold(recipe, spec, coding, keep_dead=keep_dead)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(plans, chips, st.sampled_from(CODINGS), st.booleans())
 # one tensor twice in a sum: two weights on one input

@@ -82,6 +82,7 @@ def every_pair(path) -> None:
 scale = st.floats(0.015625, 3.0, width=32)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     scales=st.tuples(scale, scale, scale),

@@ -51,6 +51,7 @@ def images_of(plan: Plan, count: int = 4) -> np.ndarray:
     return np.random.default_rng(plan.seed).integers(0, 256, (count, 1, *plan.size)).astype(np.uint8)
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples if settings().max_examples > 1000 else 1000)
 @given(plans)
 # windows that would reach beyond what is left of a map

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.networks import Builder, Recipe, batch_norm_values, build
@@ -131,6 +132,7 @@ def assert_nothing_idle(mapping: Mapping) -> None:
     assert read[mapping.encoder_neurons :][fires].all()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.integers(0, 2**32 - 1), st.integers(4, 9), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.35]), chips())
 def test_equal_with_and_without(seed: int, size: int, levels: int, share: float, chip: ChipSpec) -> None:
@@ -139,6 +141,7 @@ def test_equal_with_and_without(seed: int, size: int, levels: int, share: float,
     assert_nothing_idle(less)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(recipes)
 def test_equal_with_and_without_on_random_networks(recipe: Recipe) -> None:
@@ -147,6 +150,7 @@ def test_equal_with_and_without_on_random_networks(recipe: Recipe) -> None:
     assert_nothing_idle(less)
 
 
+@pytest.mark.slow
 def test_removed_neurons_never_change(tmp_path: Path) -> None:
     """On many inputs, a neuron that was removed for a constant output has one; each reason occurs."""
     path = tmp_path / "net.onnx"
@@ -163,6 +167,7 @@ def test_removed_neurons_never_change(tmp_path: Path) -> None:
     assert min(total) > 0, total
 
 
+@pytest.mark.slow
 def test_paper_count_loses_whole_channels_only(tmp_path: Path) -> None:
     """A channel of which a window keeps nothing leaves the paper's count; a removed level of one does not."""
     path = tmp_path / "net.onnx"

@@ -77,6 +77,7 @@ def test_sops_equal_dense_recomputation(save, seed) -> None:
     assert result.sops == dense_sops(model, images, recipe.k, recipe.levels)
 
 
+@pytest.mark.slow
 def test_sops_and_paper_sops_of_a_lenet(save) -> None:
     model = lenet(np.random.default_rng(1))
     images = np.random.default_rng(2).integers(0, 256, (3, 28, 28)).astype(np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.core_model import read_cycles
@@ -26,6 +27,7 @@ from chipsim.timing.tick import Bench
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=60)
 def test_the_counts_are_the_runs(seed: int) -> None:

@@ -79,6 +79,7 @@ def test_the_host_sends_its_spikes_in_order_one_a_cycle_a_port(seed: int, multic
         assert traffic.ready[mine].tolist() == list(range(len(queue)))
 
 
+@pytest.mark.slow
 @given(SEEDS, st.booleans())
 @settings(max_examples=60)
 def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:

@@ -53,6 +53,7 @@ def theirs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     return np.asarray(context["y"], np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("op", ["Quant", "IntQuant"])
 def test_quant(op, mode) -> None:

@@ -25,6 +25,7 @@ def model() -> onnx.ModelProto:
     return build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny.onnx", "exporters/brevitas_qcdq.onnx"])
 def test_a_model_in_memory_compiles_to_the_same_bytes_as_its_file(name) -> None:
     path = ROOT / "models" / name
@@ -38,6 +39,7 @@ def test_a_model_in_memory_stays_as_it_is(model) -> None:
     assert model.SerializeToString() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["host", "chip"])
 def test_layers_compile_to_the_same_bytes_as_their_model(encoder) -> None:
     path = ROOT / "models" / "tiny.onnx"
@@ -62,6 +64,7 @@ def test_what_is_neither_a_path_nor_a_model_is_a_type_error() -> None:
         qsnnc.compile_model(b"onnx")
 
 
+@pytest.mark.slow
 def test_options_are_keywords_or_a_value_and_keywords_take_precedence(model) -> None:
     kept = qsnnc.CompileOptions(keep_dead=True, pixels="raw")
     one = qsnnc.compile_model(model, "xbar1152", kept)
@@ -89,6 +92,7 @@ def test_the_keywords_of_type_checkers_are_the_fields_of_the_values(kind) -> Non
     assert typing.get_type_hints(keywords, names) == hints
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_of_another_type(model) -> None:
     chip = load_chip("mini").model_copy(update={"grid": (1, 1)})
     found = qsnnc.check(model, chip)

@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from chipsim.report.logs import batch_logs
 from models.train import parse
 
@@ -26,6 +28,7 @@ def test_files_that_it_names_exist() -> None:
         assert (ROOT / name).exists() or (ROOT / "docs" / name).exists(), name
 
 
+@pytest.mark.slow
 def test_the_three_logs_are_named(lenet) -> None:
     import chipsim
 

@@ -104,6 +104,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said", "words"), REFUSED, ids=lambda value: " ".join(value) if type(value) is list else None
 )
@@ -127,6 +128,7 @@ def test_bad_input_is_refused_in_one_line(place, code, said, words):
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "code", "said"),
     [
@@ -152,6 +154,7 @@ def test_the_exit_code_is_the_documented_one(tmp_path, module, arguments, code, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_inference_loses_the_spikes_that_the_simulator_loses(lenet, capsys):
     from models.train import main
 
@@ -167,6 +170,7 @@ def test_inference_loses_the_spikes_that_the_simulator_loses(lenet, capsys):
     assert said["spikes_by_layer"][0] == pytest.approx(0.8 * without["spikes_by_layer"][0], rel=0.01)
 
 
+@pytest.mark.slow
 def test_noise_does_not_depend_on_the_batch_and_a_share_of_one_loses_all(monkeypatch):
     from models import evaluate as module
 

@@ -25,6 +25,7 @@ def program(tmp_path: Path, hand) -> memory.Program:
     return memory.read(tmp_path / "m.map")
 
 
+@pytest.mark.slow
 def test_it_knows_the_format_and_neither_package(tmp_path: Path) -> None:
     write_mapping(two_cores().build(), tmp_path / "m.map")
     code = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ def test_the_nearest_port_where_loads_are_even() -> None:
     assert assign_ports(chip, position, np.array([5, 5, 5, 5])).tolist() == [1, 0, 1, 0]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=16), st.integers(1, 4))
 def test_no_port_has_more_than_its_share_and_one_core(entries: list[int], ports: int) -> None:
     chip = load_chip("mini").model_copy(update={"ports": tuple((0, y) for y in range(ports))})

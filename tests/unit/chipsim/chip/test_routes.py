@@ -72,6 +72,7 @@ def test_sides_and_steps_agree() -> None:
     assert [STEPS[side] for side in (EAST, WEST, NORTH, SOUTH)] == [(1, 0), (-1, 0), (0, -1), (0, 1)], "y grows to the south"
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.6), st.integers(1, 6), st.integers(2, 6))
 @settings(max_examples=80)
 def test_every_pair_is_routed_and_nothing_can_deadlock(seed: int, share: float, width: int, height: int) -> None:
@@ -94,6 +95,7 @@ def test_every_pair_is_routed_and_nothing_can_deadlock(seed: int, share: float, 
         assert (table[list(apart)] == NOWHERE).sum() == len(apart) * (width * height - 1)
 
 
+@pytest.mark.slow
 def test_one_dead_link_costs_little() -> None:
     chip = load_chip("xbar1152").model_copy(update={"grid": (8, 8)})
     faulty = with_dead(chip, (), (((3, 3), (4, 3)),))

@@ -82,6 +82,7 @@ def test_files_and_summary(folder: Path, tmp_path: Path) -> None:
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, b"", b"")
 
 
+@pytest.mark.slow
 def test_options_change_what_they_say(folder: Path) -> None:
     def result(*options: object) -> dict[str, object]:
         done = chipsim("run", folder / "m.map", "--dataset", folder / "d.npz", "--json", "-", *options)
@@ -128,6 +129,7 @@ INPUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "words"), [(2, words) for words in USAGE] + [(3, words) for words in INPUT])
 def test_exit_codes(folder: Path, code: int, words: list[str]) -> None:
     before = sorted(os.listdir(folder))
@@ -150,6 +152,7 @@ def test_compare(folder: Path) -> None:
     assert other.stdout.startswith(b"scores: image 1")
 
 
+@pytest.mark.slow
 def test_data(folder: Path, tmp_path: Path) -> None:
     done = chipsim("data", "digits", "-o", tmp_path / "digits.npz")
     assert (done.returncode, done.stdout) == (0, b"")
@@ -160,6 +163,7 @@ def test_data(folder: Path, tmp_path: Path) -> None:
         assert data["labels"].shape == (899,)
 
 
+@pytest.mark.slow
 def test_version_and_help() -> None:
     assert chipsim("--version").stdout.startswith(b"chipsim 0.")
     for words in ([], ["run"], ["compare"], ["data"]):
@@ -168,6 +172,7 @@ def test_version_and_help() -> None:
         assert b"Example" in done.stdout
 
 
+@pytest.mark.slow
 def test_help_is_light() -> None:
     probe = "import sys; sys.argv = ['chipsim', '--help']\ntry:\n import chipsim.cli; chipsim.cli.main()\nexcept SystemExit: pass\n"
     heavy = "print(sorted({'onnxruntime', 'onnx', 'numpy', 'sklearn', 'pydantic', 'pooch'} & set(sys.modules)))"
@@ -198,6 +203,7 @@ def test_interrupt(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["many.npz"]
 
 
+@pytest.mark.slow
 def test_our_own_mistake_is_70_and_says_what_to_report(tmp_path: Path) -> None:
     probe = (
         "import chipsim.engine.setup as s\ndef broken(*a, **k): raise ZeroDivisionError('two\\nlines')\ns.set_up = broken\n"

@@ -35,6 +35,7 @@ def run(place: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     return call("chipsim", "run", "m.map", "--dataset", "x.npz", *words, cwd=place)
 
 
+@pytest.mark.slow
 def test_engines_write_the_same_files(place: Path) -> None:
     found = []
     for engine in ("fast", "reference"):

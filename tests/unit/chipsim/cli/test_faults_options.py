@@ -36,6 +36,7 @@ def call(place: Path, *words: str, program: str = "chipsim") -> subprocess.Compl
     return command_line.call(program, *words, cwd=place)
 
 
+@pytest.mark.slow
 def test_run_says_what_was_broken(place: Path) -> None:
     (place / "f.yaml").write_text("dead_neurons: {rate: 0.5}\nstuck_axons: {rate: 0.1, seed: 2, at: 1}\n")
     done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "f.yaml", "--seed", "9", "--json", "-")
@@ -170,6 +171,7 @@ def test_a_figure_of_no_json(place: Path) -> None:
     assert not (place / "no.png").exists()
 
 
+@pytest.mark.slow
 def test_sweeps_of_different_things_are_not_one_figure(place: Path) -> None:
     one = sweep(place / "m.map", place / "x.npz", ["dead_cores"], [0.1], seeds=1, limit=5)
     for name, content in (("a", one.to_json()), ("b", {**one.to_json(), "images": 6}), ("c", {"schema": "x"})):
@@ -199,6 +201,7 @@ def test_kinds_of_a_sweep() -> None:
             parse_faults([text])
 
 
+@pytest.mark.slow
 def test_every_kind_runs_on_every_mapping(place: Path) -> None:
     said: list[str] = []
     found = sweep(place / "m.map", place / "x.npz", ["all"], [0.3], seeds=1, limit=5, warn=said.append)
@@ -211,6 +214,7 @@ def test_published_figures_stand_beside() -> None:
     assert curves.published() == {"noise=encoder": {0.1: 0.9939, 0.2: 0.9922}, "noise": {0.1: 0.9873, 0.2: 0.9196}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["compile", "check"])
 def test_the_compiler_avoids(tmp_path: Path, verb: str) -> None:
     from support.networks import Recipe, build

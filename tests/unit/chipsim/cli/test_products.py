@@ -88,6 +88,7 @@ def test_a_directory_of_logs_is_refused_before_the_mapping_is_read(call: Call) -
     assert err == "none/logs: cannot be created: none is not a directory; choose another path\n"
 
 
+@pytest.mark.slow
 def test_a_command_alone_shows_its_help(call: Call) -> None:
     code, out, err = call("chipsim")
     assert (code, err) == (2, "")
@@ -101,6 +102,7 @@ def test_images_that_are_no_pixels_are_named(call: Call) -> None:
         assert err.startswith("large.npz, images 0 to 1: contain values other than whole numbers from 0 to 255")
 
 
+@pytest.mark.slow
 def test_a_timed_run_of_a_broken_chip_is_broken_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     import chipsim.engine.setup as setup
 
@@ -125,6 +127,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="devices")
 def test_a_device_is_written_into() -> None:
     check_writable(os.devnull)

@@ -32,6 +32,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
+@pytest.mark.slow
 def test_arrays_go_in_and_come_back(runner) -> None:
     seen = []
     found = run(Path(sys.executable), runner(DOUBLE), {"value": np.arange(3)}, lambda *at: seen.append(at))
@@ -61,6 +62,7 @@ def test_an_interpreter_without_the_package_is_refused(python: str, text: str) -
     assert (caught.value.code, caught.value.exit_code) == ("crosscheck-unavailable", 3)
 
 
+@pytest.mark.slow
 def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "cache_directory", lambda: tmp_path / "envs")
     monkeypatch.setattr(environment, "_install", lambda python, wanted: "ERROR: no index")
@@ -71,6 +73,7 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monke
     assert list((tmp_path / "envs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
     monkeypatch.setattr(environment, "cache_directory", lambda: tmp_path)

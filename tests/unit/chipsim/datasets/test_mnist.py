@@ -49,6 +49,7 @@ def refusal(directory, code, word):
     assert "--dataset digits" in text
 
 
+@pytest.mark.slow
 def test_real_files(real):
     test = load_dataset("mnist", data_dir=real)
     assert test.images.shape == (10_000, 28, 28)

@@ -151,6 +151,7 @@ def test_a_header_that_promises_too_much(tmp_path):
     refusal(path, "data-corrupt")
 
 
+@pytest.mark.slow
 def test_any_damage_is_refused_or_harmless(tmp_path):
     path = save(tmp_path / "a.npz", images=IMAGES, labels=np.arange(3))
     raw = path.read_bytes()

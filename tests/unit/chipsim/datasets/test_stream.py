@@ -63,6 +63,7 @@ def test_a_run_from_a_stream_with_results_in_files(
         np.testing.assert_array_equal(parts.by_image.sops, whole.by_image.sops)
 
 
+@pytest.mark.slow
 def test_damage_inside_is_found_when_it_is_reached(tmp_path: Path, everything_is_large: None) -> None:
     images = np.random.default_rng(0).integers(0, 3, (300, 2)).astype(np.float32)
     images[250, 1] = np.nan

@@ -168,6 +168,7 @@ def test_models_of_any_batch(save, batch) -> None:
     assert found.images == 9
 
 
+@pytest.mark.slow
 def test_a_model_that_reshapes_to_one_image_is_run_image_by_image(save) -> None:
     from support.networks import Builder
 

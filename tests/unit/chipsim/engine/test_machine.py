@@ -105,6 +105,7 @@ def test_two_cores_by_hand() -> None:
     assert set(json["cores"][0]) == {"id", "x", "y", "layer", "spikes", "sops", "axon_events"}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32))
 def test_agrees_with_the_literal_model(seed: int) -> None:

@@ -15,6 +15,7 @@ from chipsim.engine.fast import plan, straight
 from chipsim.engine.fast.merge import merge
 
 
+@pytest.mark.slow
 def test_a_lenet_takes_few_instructions(lenet) -> None:
     merged = merge(lenet.mapping)
     uses = np.bincount([core.form for core in merged.cores])

@@ -257,6 +257,7 @@ def test_a_chip_s_own_dead_links_are_gone_round() -> None:
     assert result.potentials.tolist() == run({}).potentials.tolist()
 
 
+@pytest.mark.slow
 def test_packets_on_the_way_round_take_longer() -> None:
     # the link between the two cores is dead: three hops where there was one, for spikes and potentials alike
     data = Dataset("hand", "test", IMAGES, None)

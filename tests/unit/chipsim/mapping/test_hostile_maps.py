@@ -219,6 +219,7 @@ MANIFESTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(MANIFESTS)))
 def test_a_manifest_that_contradicts(tmp_path: Path, number: int) -> None:
     members = members_of(to_bytes(two_cores().build()))
@@ -253,6 +254,7 @@ def test_hostile_arrays(tmp_path: Path) -> None:
     refusal(path, pack(listed({**members, "arrays/core_position.npy": buffer.getvalue()})))
 
 
+@pytest.mark.slow
 def test_each_rule_names_its_core(tmp_path: Path) -> None:
     path = tmp_path / "a.map"
     good = two_cores().build().arrays

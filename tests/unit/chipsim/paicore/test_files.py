@@ -34,6 +34,7 @@ def made(request: pytest.FixtureRequest) -> tuple[LayerGraph, Program]:
     return graph, done.program
 
 
+@pytest.mark.slow
 def test_the_same_program_gives_the_same_bytes(made: tuple[LayerGraph, Program], tmp_path: Path) -> None:
     _, program = made
     write_program(program, tmp_path / "a.paicore")
@@ -45,6 +46,7 @@ def test_the_same_program_gives_the_same_bytes(made: tuple[LayerGraph, Program],
     assert not is_paicore(tmp_path / "none.paicore")
 
 
+@pytest.mark.slow
 def test_every_damaged_byte_is_refused(made: tuple[LayerGraph, Program], tmp_path: Path) -> None:
     content = to_bytes(made[1])
     path = tmp_path / "a.paicore"
@@ -102,6 +104,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITS)
 def test_a_contradiction_is_refused(made: tuple[LayerGraph, Program], tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.paicore"
@@ -111,6 +114,7 @@ def test_a_contradiction_is_refused(made: tuple[LayerGraph, Program], tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_every_damaged_word_is_refused_or_harmless(made: tuple[LayerGraph, Program], tmp_path: Path) -> None:
     """With the right hashes: whoever wrote it, nothing runs that the page does not allow; what runs is what the words say."""
     graph, program = made

@@ -138,6 +138,7 @@ def test_options_of_crossbar_chips_are_refused(written: Path, option: tuple[str,
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_function_takes_a_file_of_either_kind(written: Path) -> None:
     found = chipsim.run(written / "a.paicore", written / "d.npz", limit=5)
     assert isinstance(found, ProgramResult)

@@ -35,6 +35,7 @@ def test_sums_of_batches(lenet, digits) -> None:
     assert found["accuracy.txt"][0] == round(first.accuracy * 200)
 
 
+@pytest.mark.slow
 def test_written_a_line_a_batch(lenet, digits, tmp_path: Path) -> None:
     result = chipsim.run(lenet.mapping, digits.head(201), per_image=True)
     logs.write(result, tmp_path / "logs")
@@ -42,6 +43,7 @@ def test_written_a_line_a_batch(lenet, digits, tmp_path: Path) -> None:
     assert files == {name: "".join(f"{n}\n" for n in numbers) for name, numbers in logs.batch_logs(result).items()}
 
 
+@pytest.mark.slow
 def test_not_counted_where_nobody_asks(lenet, digits) -> None:
     assert chipsim.run(lenet.mapping, digits.head(3)).image_spikes is None
 

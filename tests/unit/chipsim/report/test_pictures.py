@@ -59,6 +59,7 @@ def texts(kind: str, folder: Path, content: Any) -> str:
         return pictures.draw(kind, pictures.read(kind, [write(folder, content)]), "svg").decode()
 
 
+@pytest.mark.slow
 def test_words(tmp_path: Path) -> None:
     cores = texts("map", tmp_path, RUN)
     for shown in (
@@ -79,6 +80,7 @@ def test_words(tmp_path: Path) -> None:
         assert shown in ticks, shown
 
 
+@pytest.mark.slow
 def test_a_run_without_timing_has_a_map_and_nothing_else(tmp_path: Path) -> None:
     bare = changed(timing=None)
     assert "conv" in texts("map", tmp_path, bare)
@@ -157,6 +159,7 @@ def test_refused(tmp_path: Path) -> None:
             pictures.read("map", [str(tmp_path / name)])
 
 
+@pytest.mark.slow
 def test_a_run_holds_what_is_drawn(small, tmp_path: Path) -> None:
     """The links of the JSON add up to its hops, the largest is the busiest, and the three figures can be drawn."""
     compiled, _, data = small
@@ -181,6 +184,7 @@ def test_a_run_holds_what_is_drawn(small, tmp_path: Path) -> None:
         assert all(layer["name"] in drawn for layer in content["layers"]) or kind == "links"
 
 
+@pytest.mark.slow
 def test_the_verb(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from chipsim.cli import main
 

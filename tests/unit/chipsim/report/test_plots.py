@@ -38,6 +38,7 @@ def texts(kind: str, files: list[str]) -> str:
         return plots.draw(kind, plots.read_results(files), "svg").decode()
 
 
+@pytest.mark.slow
 def test_published_beside_ours(files: list[str]) -> None:
     spikes = texts("sparsity", files)
     for shown in ("4,321", "18,587", "5,000", "(19 %)", "6,346", "(24 %)", "7,911", "spikes per image"):
@@ -50,6 +51,7 @@ def test_published_beside_ours(files: list[str]) -> None:
         assert shown in errors, shown
 
 
+@pytest.mark.slow
 def test_a_run_of_an_unknown_network_stands_alone(tmp_path: Path) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps(RUN | {"paper_sops_per_image": None, "accuracy": None}))

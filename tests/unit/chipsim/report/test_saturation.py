@@ -15,6 +15,7 @@ def test_bound_and_zero_load() -> None:
     assert saturation.ZERO_LOAD == 20
 
 
+@pytest.mark.slow
 def test_curves_rise_to_saturation_and_are_drawn() -> None:
     import matplotlib as mpl
 

@@ -123,6 +123,7 @@ def packets_of(found: Profile) -> int:
     return int(found.work.packets.sum() + found.work.potentials.sum())
 
 
+@pytest.mark.slow
 def test_perfetto_says_what_the_profile_says() -> None:
     stalls = 0
     for mapping, data, mode in cases():
@@ -182,6 +183,7 @@ def check_flows(h: History, read: Read) -> None:
     assert flight[-1][1] == 0
 
 
+@pytest.mark.slow
 def test_few_packets_are_drawn_where_few_are_wanted() -> None:
     mapping, data, _ = cases()[0]
     h = history(mapping, data)
@@ -253,6 +255,7 @@ def check_queues(h: History, found: Profile, changes: list[tuple[int, int]]) -> 
     assert mesh.link_cycles or (level == under_way).all()
 
 
+@pytest.mark.slow
 def test_queues_around_dead_links_with_shallow_buffers() -> None:
     mesh = Mesh(3, 3, ((0, 0),), 1, 2, 1, 3, routes(load_chip("mini").model_copy(update={
         "grid": (3, 3), "dead_links": (((0, 0), (1, 0)),)
@@ -311,6 +314,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch, target: str, modul
         trace.writer(target)
 
 
+@pytest.mark.slow
 def test_the_verb(tmp_path: Path, small, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from chipsim.cli import main
     from chipsim.mapping import write_mapping

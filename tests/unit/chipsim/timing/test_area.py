@@ -61,6 +61,7 @@ def test_use_by_hand() -> None:
     assert (out.limiting, out.fullest, out.bits) == ("columns", 8 / 64, int(found.bits[1].sum()))
 
 
+@pytest.mark.slow
 def test_the_lenet_is_bound_by_columns(lenet) -> None:
     layers = {layer.name: layer for layer in area(lenet.mapping).layers}
     assert layers["conv2"].limiting == "columns"

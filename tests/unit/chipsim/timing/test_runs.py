@@ -76,6 +76,7 @@ def check_images(each: dict[str, np.ndarray], timing: dict[str, Any], energy: di
     assert each["energy_pj"].mean(axis=0).tolist() == pytest.approx(list(energy["parts"].values()))
 
 
+@pytest.mark.slow
 def test_neither_threads_nor_batches_change_anything(small) -> None:
     compiled, _, data = small
     wanted = None
@@ -87,6 +88,7 @@ def test_neither_threads_nor_batches_change_anything(small) -> None:
         assert found == wanted
 
 
+@pytest.mark.slow
 def test_a_chip_without_timing_is_refused_before_the_run(place: Path) -> None:
     mapping = two_cores().build()
     bare = mapping.chip.model_copy(update={"timing": None})
@@ -114,6 +116,7 @@ def test_options_that_mean_nothing(place: Path, words: tuple[str, ...], said: by
     assert done.stderr.startswith(said)
 
 
+@pytest.mark.slow
 def test_the_verb_in_python(small) -> None:
     compiled, _, data = small
     found = chipsim.profile(compiled.mapping, data, mode="ideal", timing_limit=2)

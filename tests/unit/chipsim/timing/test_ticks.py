@@ -138,6 +138,7 @@ def test_relays_work_in_their_tick_and_count_as_work() -> None:
     assert chipsim.profile_json(found)["energy"]["sops_per_image"] == counted.sops / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [1, 8])
 def test_branches_of_a_residual_network_meet(save, delay: int) -> None:
     from qsnnc import compile_model
@@ -154,6 +155,7 @@ def test_branches_of_a_residual_network_meet(save, delay: int) -> None:
     assert len(found.ticks) == mapping.ticks
 
 
+@pytest.mark.slow
 def test_noise_is_that_of_the_run() -> None:
     data = Dataset("hand", "test", np.full((9, 2), 2, np.float32), None)
     mapping = two_cores().build()

@@ -112,6 +112,7 @@ def test_exit_codes(tmp_path, arguments, code, start) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "m.onnx"]
 
 
+@pytest.mark.slow
 def test_compile_inspect_and_verify(tmp_path, model) -> None:
     chip = tmp_path / "chip.yaml"
     chip.write_text("base: mini\ngrid: [8, 8]\n")
@@ -137,6 +138,7 @@ def test_compile_inspect_and_verify(tmp_path, model) -> None:
     assert json.loads(verified.stdout)["equal"]
 
 
+@pytest.mark.slow
 def test_removed_neurons_are_reported_and_kept_on_request(tmp_path, save) -> None:
     """Two of four channels never fire, one always does: 3 * 16 of 64 neurons go, 16 for being constant."""
     net = Builder((1, 6, 6))
@@ -164,6 +166,7 @@ def test_removed_neurons_are_reported_and_kept_on_request(tmp_path, save) -> Non
     assert found == {"": [(16, 48), (2, 0), (3, 0)], "--keep-dead": [(64, 0), (2, 0), (3, 0)]}
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None:
     (tmp_path / "chip.yaml").write_text("base: mini\naxons: 8\nmax_fold: 1\ngrid: [1, 1]\n")
     done = qsnnc("compile", model, "-o", "net.map", "--chip", "chip.yaml", "--json", "out.json", cwd=tmp_path)
@@ -215,6 +218,7 @@ def test_a_long_placement_is_interrupted_at_once(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_help_has_an_example_and_is_light() -> None:
     done = qsnnc("--help", cwd=ROOT)
     assert "Example: qsnnc compile lenet.onnx -o lenet.map" in done.stdout
@@ -240,6 +244,7 @@ def broken() -> onnx.ModelProto:
     return net.model()
 
 
+@pytest.mark.slow
 def test_check_lists_every_problem_of_a_model_and_compile_the_first(tmp_path, save) -> None:
     path = save(broken())
     line = refused(qsnnc("compile", path, "-o", "out.map", cwd=tmp_path), 3, "first: the weights of channel 0")
@@ -269,6 +274,7 @@ def test_check_of_what_is_no_model_writes_its_json_as_well(tmp_path) -> None:
     assert [violation["code"] for violation in found["violations"]] == ["model-corrupt"]
 
 
+@pytest.mark.slow
 def test_one_of_several_outputs_is_chosen(tmp_path, save) -> None:
     model = build(Recipe(6, 2, 1, 2, ("conv",), 3, seed=5, odd=False))
     first = model.graph.output[0].name

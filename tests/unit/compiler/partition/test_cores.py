@@ -80,6 +80,7 @@ def test_fewest_positions_is_below_every_choice_of_windows(kernel, stride, pad) 
             assert bound >= least[outputs] - 1  # and close to it
 
 
+@pytest.mark.slow
 def test_a_layer_too_wide_for_a_core_is_cut_at_any_neuron(save) -> None:
     chip = big("mini", grid=(30, 30), columns=20, axons=40, max_fold=16, targets=4000, potential_bits=20, threshold_bits=19)
     done = compile_model(save(build(Recipe(6, 3, 1, 5, ("conv", "dense"), 3, seed=1, odd=True))), chip)
@@ -132,6 +133,7 @@ def test_results_do_not_depend_on_the_placement(small) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [80, 200])
 def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
     """A depthwise convolution and a plain one of the same levels, added: a core that holds both has an axon for each."""
@@ -150,6 +152,7 @@ def test_two_connections_to_one_source_take_two_entries(targets, save) -> None:
     assert done.fits or {violation.code for violation in done.violations} == {"targets"}
 
 
+@pytest.mark.slow
 def test_a_chip_whose_neurons_have_one_destination(lenet_onnx, monkeypatch) -> None:
     """The limit of a neuron's fan-out stands in one place: what a chip says there holds in compiler and validation."""
     from chipsim.chip.spec import ChipSpec

@@ -24,6 +24,7 @@ def chip() -> ChipSpec:
     return load_chip("xbar1152")
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     kinds=st.lists(st.sampled_from("conv strided padded depthwise avgpool bias dense".split()), min_size=1, max_size=3),
@@ -93,6 +94,7 @@ def test_eight_bits_say_what_it_takes_and_what_would_help(save, tmp_path) -> Non
     assert codes["fan-in"]["layer"] == "last"
 
 
+@pytest.mark.slow
 def test_what_fits_with_fewer_levels_is_what_the_advice_says(save, chip) -> None:
     """The cores that the advice promises for fewer levels are those that such a network is then said to take."""
     graph = front(save(wide(255, 24).model()))[1]

@@ -128,6 +128,7 @@ def test_every_strategy_keeps_off_dead_cores(network, strategy) -> None:
     assert len(places) == done.mapping.cores
 
 
+@pytest.mark.slow
 def test_a_dead_cell_is_no_place(network) -> None:
     done = compile_model(network, placing=Placing(effort=0))
     chip = chip_of((32, 32), dead=(tuple(done.placement.position[0].tolist()),))
@@ -147,6 +148,7 @@ def with_relays(save):
     return save(branching(Branches(6, 2, 2, steps, 5, odd=False))), chip_of((32, 32)).model_copy(update={"max_delay": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lenet", "relays"])
 def test_packets_at_measured_rates_are_those_that_fly(network, save, tmp_path, kind) -> None:
     path, chip = (network, "xbar1152") if kind == "lenet" else with_relays(save)

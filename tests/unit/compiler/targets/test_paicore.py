@@ -35,6 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
     return int(caught.value.code or 0), printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_from_model_to_words(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +65,7 @@ def test_from_model_to_words(
     assert (code, "--core: unknown core 99" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_codes(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     cores = {}
     for coding in ("thermometer", "value", "auto"):
@@ -77,6 +79,7 @@ def test_codes(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert (code, "chip 'xbar1152' sends one bit a neuron" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_at_once(model: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.yaml"
     small.write_text("base: paicore25\nname: small\ngrid: [1, 3]\nmemory_rows: 8\n")
@@ -99,6 +102,7 @@ def test_cores_that_are_avoided(model: Path, tmp_path: Path) -> None:
     assert not places & {(0, 2), (1, 3)}
 
 
+@pytest.mark.slow
 def test_bands_of_rows() -> None:
     """A map beyond a core's input bits is cut: by the host with overlap, by the chip where no two windows share a row."""
     graph, whole = compiled(networks.build(RECIPE), chip(), "thermometer")

@@ -134,6 +134,7 @@ def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
     assert not mismatch.attributed
 
 
+@pytest.mark.slow
 def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inject) -> None:
     """Where the pool stands before the quantizer, the graph has only the pool's levels."""
     path = save(build(Recipe(8, 3, 1, 3, ("latepool",), 4, seed=5, odd=False)))
@@ -182,6 +183,7 @@ def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_reproduction_and_says_where(path, tmp_path, inject) -> None:
     inject(lambda graph: shifted(graph, "conv2", 1, 1, 2))
     run = ("verify", path, "--limit", 40)
@@ -263,6 +265,7 @@ def test_operands_of_any_two_scales_are_verified(save, ratio) -> None:
     assert found.differences <= found.values / 10_000
 
 
+@pytest.mark.slow
 def test_wide_weights_of_a_sum_say_that_its_operands_need_one_scale(save) -> None:
     done = check(save(operands(0.437865, 255)))
     (found,) = [violation for violation in done.violations if violation.code == "weight-bits"]

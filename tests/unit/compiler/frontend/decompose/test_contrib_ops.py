@@ -28,6 +28,7 @@ def test_integer_operators_between_quantizers(kind, opset, save) -> None:
     equal(model, save)
 
 
+@pytest.mark.slow
 def test_global_average_pool_over_one_axis(save) -> None:
     net = stem()
     net.node("Reshape", "flat", ints(net, "flat.shape", 0, 3, 36))

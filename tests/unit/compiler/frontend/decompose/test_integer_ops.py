@@ -172,6 +172,7 @@ def q_operators(rng: np.random.Generator, last: str) -> onnx.ModelProto:
     return model(nodes, {"image": (("N", 1, 6, 6), np.float32)}, ("y", np.float32, "N", "M"), constants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["pool", "flat"])
 def test_residual_network_of_q_operators(save, last) -> None:
     path = save(q_operators(np.random.default_rng(3), last))
@@ -201,6 +202,7 @@ def test_integer_sums_with_constant_zero_points(save, op) -> None:
     compiles_to_the_same(save, nodes, size, constants, rng)
 
 
+@pytest.mark.slow
 def test_weights_and_factors_that_the_file_computes(save) -> None:
     """quantize_static leaves a QuantizeLinear on what another operator makes of a constant."""
     rng = np.random.default_rng(6)

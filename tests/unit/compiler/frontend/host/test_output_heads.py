@@ -72,6 +72,7 @@ def levels_and_scores(rng: np.random.Generator) -> Builder:
     return end(net, "Concat", net.here, scores, axis=1, shape=(6, 6, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [two_kernels, two_maps, dueling, levels_and_scores])
 def test_heads_that_the_host_joins(build: Callable[[np.random.Generator], Builder], save) -> None:
     equal(build(np.random.default_rng(5)), save, certified=False)

@@ -49,6 +49,7 @@ def level_counts(path: Path, **levels: int) -> dict[str, int]:
     return {entry.name: entry.levels for entry in (graph.encoder, *graph.layers)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float", "typed"])
 def test_the_reference_is_the_model_with_a_clip(save, kind) -> None:
     path = save(network(kind))
@@ -84,6 +85,7 @@ def test_more_levels_than_there_are_change_nothing(save) -> None:
     assert level_counts(path, first=15, second=99) == level_counts(path)
 
 
+@pytest.mark.slow
 def test_the_mapping_has_the_fewer_neurons(save) -> None:
     path = save(network())
     whole, limited = compile_model(path), compile_model(path, levels={"first": 4, "second": 3})

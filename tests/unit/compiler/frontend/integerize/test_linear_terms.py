@@ -24,6 +24,7 @@ def names(done) -> list[str]:
     return [layer.name for layer in done.graph.layers]
 
 
+@pytest.mark.slow
 def test_convolution_on_a_residual_sum_reads_its_operands(save) -> None:
     rng = np.random.default_rng(1)
     net = residual(rng)
@@ -35,6 +36,7 @@ def test_convolution_on_a_residual_sum_reads_its_operands(save) -> None:
     assert [link.source for link in done.graph.population("next").connections] == ["block", "stem"]
 
 
+@pytest.mark.slow
 def test_linear_bottlenecks_one_after_the_other(save) -> None:
     """MobileNet's second version: expand, depthwise, project to signed levels, add; three times, no quantizer behind."""
     rng = np.random.default_rng(2)
@@ -58,6 +60,7 @@ def test_linear_bottlenecks_one_after_the_other(save) -> None:
     assert {link.source for link in done.graph.population("expand2").connections} == {"stem", "project0", "project1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["Sub", "Sum"])
 def test_difference_and_sum_of_three(save, op) -> None:
     rng = np.random.default_rng(3)
@@ -69,6 +72,7 @@ def test_difference_and_sum_of_three(save, op) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_operands_of_different_scales(save) -> None:
     rng = np.random.default_rng(4)
     net = residual(rng, k=2)
@@ -79,6 +83,7 @@ def test_operands_of_different_scales(save) -> None:
     assert [int(np.abs(link.weights).max()) for link in done.graph.population("next").connections] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pool", "conv"),
     [
@@ -104,6 +109,7 @@ def test_convolution_on_an_average(save, pool, conv) -> None:
     equal(net, save, certified=clean)
 
 
+@pytest.mark.slow
 def test_an_average_becomes_a_larger_kernel(save) -> None:
     rng = np.random.default_rng(6)
     net = stem(channels=3)
@@ -119,6 +125,7 @@ def test_an_average_becomes_a_larger_kernel(save) -> None:
     assert "pool" not in names(done)
 
 
+@pytest.mark.slow
 def test_an_activation_on_an_average_makes_it_a_layer(save) -> None:
     """ReLU changes nothing there, but that is nothing to rely on: each value of the average is a level."""
     rng = np.random.default_rng(7)
@@ -133,6 +140,7 @@ def test_an_activation_on_an_average_makes_it_a_layer(save) -> None:
     assert done.graph.population("pool").levels == 4 * 6
 
 
+@pytest.mark.slow
 def test_largest_of_residual_sums(save) -> None:
     rng = np.random.default_rng(8)
     net = residual(rng)
@@ -145,6 +153,7 @@ def test_largest_of_residual_sums(save) -> None:
     assert done.graph.population("sum").levels == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["pad", "shuffle", "concat", "slice"])
 def test_data_movement_of_a_residual_sum_moves_its_operands(save, between) -> None:
     rng = np.random.default_rng(9)
@@ -169,6 +178,7 @@ def test_data_movement_of_a_residual_sum_moves_its_operands(save, between) -> No
     assert "sum" not in names(done)
 
 
+@pytest.mark.slow
 def test_matrix_on_the_tokens_of_a_residual_sum(save) -> None:
     rng = np.random.default_rng(10)
     net = residual(rng, channels=4)
@@ -180,6 +190,7 @@ def test_matrix_on_the_tokens_of_a_residual_sum(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_a_quantizer_without_a_clip_is_bounded_by_what_can_be_reached(save) -> None:
     rng = np.random.default_rng(11)
     net = stem(channels=3)
@@ -242,6 +253,7 @@ def test_what_a_pad_fills_in_before_the_quantizer_goes_through_it(save, value, w
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_levels_and_their_opposites_are_two_operands(save) -> None:
     """Both grow from one convolution, but their sum rises and falls: it is no activation of that."""
     rng = np.random.default_rng(14)

@@ -71,6 +71,7 @@ def reads(net: Builder, how: str) -> Builder:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["SiLU", "HardSwish", "Mish", "Abs"])
 @pytest.mark.parametrize("how", ["conv", "average", "largest", "residual", "concat", "matrix"])
 def test_what_reads_it_reads_steps_up_and_steps_down(save, op, how) -> None:
@@ -80,6 +81,7 @@ def test_what_reads_it_reads_steps_up_and_steps_down(save, op, how) -> None:
     assert "conv.falls" in names, names
 
 
+@pytest.mark.slow
 def test_windows_at_the_border_have_steps_of_their_own(save) -> None:
     net = dipping("SiLU", pads=1)
     net.shape = (4, 6, 6)
@@ -89,11 +91,13 @@ def test_windows_at_the_border_have_steps_of_their_own(save) -> None:
     assert 1 <= down.levels <= 3
 
 
+@pytest.mark.slow
 def test_levels_that_rise_and_fall_are_read_out(save) -> None:
     net = dipping("SiLU")
     equal(net, save, certified=False)
 
 
+@pytest.mark.slow
 def test_the_host_may_hand_over_what_rises_and_falls(save) -> None:
     net = Builder((1, 6, 6))
     net.conv("first", np.random.default_rng(1).integers(-20, 30, (3, 1, 2, 2)) / 2048.0)
@@ -104,6 +108,7 @@ def test_the_host_may_hand_over_what_rises_and_falls(save) -> None:
     assert not done.graph.encoder_exact
 
 
+@pytest.mark.slow
 def test_where_no_sum_reaches_the_fall_one_layer_is_enough(save) -> None:
     """All sums are positive: the first layer's levels, and weights, are."""
     net = stem()
@@ -134,6 +139,7 @@ def test_too_many_sums_to_look_at_are_refused(save, monkeypatch) -> None:
     assert "over 232 potentials; a nonmonotonic activation may have at most 10" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["between", "again"])
 def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, monkeypatch, way) -> None:
     """A quantizer of 24 levels before the SiLU, or a second activation, that turns, on levels."""
@@ -155,6 +161,7 @@ def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, mo
     assert not any(layer.uncertain for layer in done.graph.layers[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("open_", [False, True])
 def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) -> None:
     """The steps have no tensor of the file that they are held against: what reads them differs."""
@@ -196,6 +203,7 @@ def test_nonmonotonic_activation_of_integer_operators(save) -> None:
     assert any("falls" in name for name in found.thresholds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("low", [-3.0, 0.0])
 def test_a_dip_needs_a_second_layer_only_with_levels_below_zero(save, low) -> None:
     """x * hardsigmoid(x) falls below zero and rises again."""
@@ -226,6 +234,7 @@ def shallow_dip(scale: float, op: str = "HardSwish") -> Builder:
     return finish(net)
 
 
+@pytest.mark.slow
 def test_a_dip_narrower_than_the_sampled_points_is_found(save) -> None:
     """The lowest value lies below half a step by 2e-5, over a hundredth of the input's unit."""
     equal(shallow_dip(0.375 / 0.50005), save, certified=False, opset=18)

@@ -27,6 +27,7 @@ def per_channel_quantizer(scales: np.ndarray = SCALES, *, pooled: bool = False, 
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("zero", [0.0, -1.0])
 def test_depthwise_convolution_of_per_channel_scales(pooled, zero, save) -> None:
@@ -39,6 +40,7 @@ def test_depthwise_convolution_of_per_channel_scales(pooled, zero, save) -> None
     assert layer.connections[0].groups == 4
 
 
+@pytest.mark.slow
 def test_depthwise_convolution_of_a_per_channel_encoder(save) -> None:
     """The first quantizer has a scale per channel, as in Brevitas' MobileNet."""
     net = Builder((1, 6, 6))
@@ -54,6 +56,7 @@ def test_depthwise_convolution_of_a_per_channel_encoder(save) -> None:
     assert (done.graph.encoder.levels, done.graph.encoder.tensor) == (3, "")
 
 
+@pytest.mark.slow
 def test_pool_and_residual_sum_of_per_channel_scales(save) -> None:
     net = per_channel_quantizer()
     first = net.here
@@ -65,6 +68,7 @@ def test_pool_and_residual_sum_of_per_channel_scales(save) -> None:
     assert len(pools) == 1, "one population, though it has four scales"
 
 
+@pytest.mark.slow
 def test_scales_of_channels_in_small_ratios_become_weights(save) -> None:
     """0.5, 0.3, 0.7 and 1.1 are 5, 3, 7 and 11 tenths."""
     net = per_channel_quantizer()

@@ -171,6 +171,7 @@ def branching(rng: np.random.Generator, bad: set[str]) -> Builder:
 READERS = {"arm1/quant": ("arm2",), "sum/quant": ()}
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.sets(st.sampled_from(["arm1", "arm2", "side", "last", "fc", *READERS]), min_size=1), st.integers(0, 99))
 def test_exactly_what_was_broken_is_reported(tmp_path_factory, bad, seed) -> None:

@@ -11,6 +11,7 @@ from support.networks import Builder
 from qsnnc import ModelError
 
 
+@pytest.mark.slow
 def test_sum_of_a_convolution_and_levels(save) -> None:
     """As fused quantizers leave it: the convolution's result is added before it is quantized."""
     rng = np.random.default_rng(1)
@@ -27,6 +28,7 @@ def test_sum_of_a_convolution_and_levels(save) -> None:
     assert len(join.connections) == 2
 
 
+@pytest.mark.slow
 def test_sum_of_two_convolutions_of_different_scale(save) -> None:
     rng = np.random.default_rng(2)
     net = stem(channels=3)
@@ -41,6 +43,7 @@ def test_sum_of_two_convolutions_of_different_scale(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_scaled_sums_are_added_where_the_scale_is_a_power_of_two(save) -> None:
     rng = np.random.default_rng(3)
     net = stem(channels=3)
@@ -54,6 +57,7 @@ def test_scaled_sums_are_added_where_the_scale_is_a_power_of_two(save) -> None:
     equal(net, save, certified=False)
 
 
+@pytest.mark.slow
 def test_sum_of_three(save) -> None:
     rng = np.random.default_rng(4)
     net = stem(channels=3)
@@ -71,6 +75,7 @@ def test_sum_of_three(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_chain_of_adds_without_quantizers(save) -> None:
     rng = np.random.default_rng(5)
     net = stem(channels=3)
@@ -92,6 +97,7 @@ def test_a_tensor_added_to_itself(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_levels_that_are_known_already_added_to_themselves(save) -> None:
     net = stem(channels=3)
     net.node("MaxPool", "pool", kernel_shape=[2, 2])
@@ -104,6 +110,7 @@ def test_levels_that_are_known_already_added_to_themselves(save) -> None:
     assert [int(link.weights.max()) for link in join.connections] == [2]
 
 
+@pytest.mark.slow
 def test_two_quantizers_of_one_sum_meet_and_meet_again(save) -> None:
     """The first sum rises with their common root, and so joins nothing; the second reads one of them once more."""
     rng = np.random.default_rng(13)
@@ -161,6 +168,7 @@ def test_a_product_of_two_activations_is_refused_by_name(save) -> None:
     assert caught.value.code == "two-activations"
 
 
+@pytest.mark.slow
 def test_second_quantizer_takes_new_thresholds_and_no_tick(save) -> None:
     rng = np.random.default_rng(6)
     net = stem(channels=3)
@@ -214,6 +222,7 @@ def test_levels_that_the_host_finishes(save, op) -> None:
     equal(model, save, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gather", [False, True])
 def test_quantized_output_of_two_branches_is_read_out_as_levels(save, gather) -> None:
     rng = np.random.default_rng(8)
@@ -242,6 +251,7 @@ def test_a_network_that_ends_in_a_quantized_flat_tensor(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_signed_levels_are_an_offset_in_thresholds(save) -> None:
     """int4 activations with a zero point, through a padded convolution and a residual sum."""
     rng = np.random.default_rng(10)
@@ -271,6 +281,7 @@ def test_signed_levels_are_an_offset_in_thresholds(save) -> None:
     assert [layer.levels for layer in done.graph.layers] == [8, 8, 0]
 
 
+@pytest.mark.slow
 def test_sums_over_tokens_that_are_transposed_before_a_residual_sum(save) -> None:
     """The token mixing of an MLP-mixer."""
     rng = np.random.default_rng(21)
@@ -286,6 +297,7 @@ def test_sums_over_tokens_that_are_transposed_before_a_residual_sum(save) -> Non
     equal(finish(net, (36, 3)), save, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, -0.5])
 def test_sums_that_are_cut_before_a_residual_sum(gamma, save) -> None:
     """A causal convolution: padded on both sides, cut on one."""
@@ -300,6 +312,7 @@ def test_sums_that_are_cut_before_a_residual_sum(gamma, save) -> None:
     equal(finish(net, (3, 6, 6)), save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["phases", "halves"])
 def test_sums_that_lie_differently_are_added_feature_by_feature(save, how) -> None:
     """A convolution and a transposed one, whose sums lie in phases; two halves of one average."""

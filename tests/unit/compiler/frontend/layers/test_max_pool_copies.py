@@ -32,6 +32,7 @@ def reordered(net: Builder, how: str) -> Builder:
     return finish(net, (1, 6, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["transpose", "reshape", "edge", "constant", "kept", "channels"])
 @pytest.mark.parametrize("late", [False, True])
 def test_max_pool_of_reordered_levels(how, late, save) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.against_reference import equal, finish, head, stem, ternary
 
 
+@pytest.mark.slow
 def test_branches_of_different_depth(save) -> None:
     rng = np.random.default_rng(2)
     net = stem(channels=4)
@@ -25,6 +27,7 @@ def test_branches_of_different_depth(save) -> None:
     assert set(done.mapping.target_delay.tolist()) == {1, 3}
 
 
+@pytest.mark.slow
 def test_branches_of_different_scale(save) -> None:
     net = stem(channels=2)
     trunk = net.here
@@ -39,6 +42,7 @@ def test_branches_of_different_scale(save) -> None:
     assert sorted(int(link.weights[0, 0, 0, 0]) for link in join.connections) == [1, 2]
 
 
+@pytest.mark.slow
 def test_sum_of_a_map_and_its_broadcast_maximum(save) -> None:
     net = stem(channels=3)
     whole = net.here

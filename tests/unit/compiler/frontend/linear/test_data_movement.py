@@ -33,6 +33,7 @@ def joined(rng, kinds=((2, 1, 3), (3, 1, 3))) -> Builder:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 5])
 def test_concat_before_a_convolution(save, groups) -> None:
     rng = np.random.default_rng(1)
@@ -45,6 +46,7 @@ def test_concat_before_a_convolution(save, groups) -> None:
     assert [link.source for link in conv.connections] == ["operand0", "operand1"]
 
 
+@pytest.mark.slow
 def test_concat_of_different_scales_and_levels(save) -> None:
     rng = np.random.default_rng(2)
     net = joined(rng, ((2, 1, 3), (2, 2, 5)))
@@ -56,6 +58,7 @@ def test_concat_of_different_scales_and_levels(save) -> None:
     assert [int(np.abs(link.weights).max()) for link in conv.connections] == [2, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
 def test_concat_before_a_pool(save, op) -> None:
     rng = np.random.default_rng(3)
@@ -68,6 +71,7 @@ def test_concat_before_a_pool(save, op) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_concat_of_sums_before_a_quantizer_with_a_scale_a_channel(save) -> None:
     rng = np.random.default_rng(4)
     net = stem(channels=3)
@@ -87,6 +91,7 @@ def test_concat_of_sums_before_a_quantizer_with_a_scale_a_channel(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_concat_then_batch_norm_then_quantizer_as_dense_nets_do(save) -> None:
     rng = np.random.default_rng(5)
     net = joined(rng)
@@ -113,6 +118,7 @@ def test_slices(save, axis) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_split_and_shuffle_of_channels(save) -> None:
     """As ShuffleNet does: groups, channels dealt out anew, and a depthwise convolution on half of them."""
     rng = np.random.default_rng(7)
@@ -145,6 +151,7 @@ def test_gather_reorders_channels(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 0.5, 0.75, -1.0])
 @pytest.mark.parametrize("opset", [10, 17])
 def test_pad_with_any_constant_before_a_convolution(save, value, opset) -> None:
@@ -170,6 +177,7 @@ def test_pad_with_any_constant_before_a_convolution(save, value, opset) -> None:
     assert (len(np.unique(conv.border)) == 1) == (value == 0.0)
 
 
+@pytest.mark.slow
 def test_pad_before_a_max_pool_wins_where_it_is_a_level(save) -> None:
     for value, code in ((0.0, ""), (-3.0, ""), (0.5, ""), (1.5, ""), (0.3, "pad-value"), (2.0, "pad-value")):
         net = stem(channels=2)
@@ -211,6 +219,7 @@ def test_quantizer_with_a_scale_a_channel_behind_a_transpose(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [False, True])
 def test_sums_whose_channels_are_shuffled_before_a_quantizer_with_a_scale_a_channel(save, pooled) -> None:
     rng = np.random.default_rng(12)
@@ -229,6 +238,7 @@ def test_sums_whose_channels_are_shuffled_before_a_quantizer_with_a_scale_a_chan
     equal(net, save, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("op", ["MaxPool", "Transpose", "Concat"])
 def test_values_on_no_grid_between_two_quantizers(op, twice, save) -> None:
@@ -259,6 +269,7 @@ def test_values_on_no_grid_between_two_quantizers(op, twice, save) -> None:
     equal(finish(net, net.shape), save)
 
 
+@pytest.mark.slow
 def test_constants_that_differ_by_position_before_a_quantizer(save) -> None:
     rng = np.random.default_rng(12)
     net = stem(channels=3)
@@ -271,6 +282,7 @@ def test_constants_that_differ_by_position_before_a_quantizer(save) -> None:
     assert len(np.unique(conv.border)) == 36
 
 
+@pytest.mark.slow
 def test_constants_by_feature_behind_a_flatten(save) -> None:
     rng = np.random.default_rng(13)
     net = stem(channels=3)
@@ -354,6 +366,7 @@ def test_copies_of_sums_that_are_quantized_in_two_ways_are_refused(save) -> None
     assert caught.value.code == "requantized"
 
 
+@pytest.mark.slow
 def test_moved_sums_of_an_integer_type_stay_of_that_type(save) -> None:
     net = stem(channels=4)
     net.node("Cast", "whole", to=TensorProto.INT32)

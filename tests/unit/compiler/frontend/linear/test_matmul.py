@@ -28,6 +28,7 @@ def test_gemm_with_alpha_beta_and_bias(save, turned) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_matrix_on_every_position_and_tokens_back_to_a_map(save) -> None:
     """As vision transformers cut patches: a map to tokens, a matrix with leading axes, tokens to a map."""
     rng = np.random.default_rng(2)
@@ -61,6 +62,7 @@ def test_matrix_on_the_left_sums_over_the_axis_before_the_last(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("axes", "keep"), [((2, 3), 1), ((-1, -2), 0), ((3,), 1), ((2,), 0)])
 @pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum", "ReduceMax"])
 def test_reductions_over_rows_or_columns(save, op, axes, keep) -> None:
@@ -121,6 +123,7 @@ def test_tokens_mixed_across_positions(save) -> None:
     equal(net, save, shape=(1, 3, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["reflect", "edge"])
 def test_convolution_on_a_reflection(save, mode) -> None:
     rng = np.random.default_rng(6)
@@ -149,6 +152,7 @@ def test_matmul_followed_by_a_bias(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("along", [None, 0, 1, 2])
 def test_batched_matrices(left, along, save) -> None:

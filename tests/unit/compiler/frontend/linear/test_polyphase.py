@@ -30,6 +30,7 @@ def turned(net: Builder, name: str, weights: np.ndarray, size: tuple[int, int], 
     net.shape = (weights.shape[1] * options.get("group", 1), *size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "conv",
     [{"pads": [1] * 4}, {"pads": [1] * 4, "group": 3}, {"strides": [2, 2]}, {"strides": [1, 2], "pads": [1, 0, 1, 1]}],
@@ -46,6 +47,7 @@ def test_convolution_on_an_upsampled_map(save, conv, factor) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_a_kernel_serves_all_positions_and_class_and_phase_their_thresholds(save) -> None:
     rng = np.random.default_rng(2)
     net = stem(channels=3)
@@ -60,6 +62,7 @@ def test_a_kernel_serves_all_positions_and_class_and_phase_their_thresholds(save
     assert layer.thresholds.shape[0] == 1
 
 
+@pytest.mark.slow
 def test_twice_upsampled_and_joined_with_what_was_there(save) -> None:
     """As U-Net does: down, up, a copy from before beside it, and a convolution on both."""
     rng = np.random.default_rng(3)
@@ -80,6 +83,7 @@ def test_twice_upsampled_and_joined_with_what_was_there(save) -> None:
     equal(net, save, shape=(1, 8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "size", "options"),
     [
@@ -106,6 +110,7 @@ def test_transposed_convolution(save, kernel, size, options) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_transposed_convolution_of_levels_with_a_zero_point(save) -> None:
     rng = np.random.default_rng(5)
     net = stem(channels=3)
@@ -117,6 +122,7 @@ def test_transposed_convolution_of_levels_with_a_zero_point(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_older_upsample_and_one_axis(save) -> None:
     rng = np.random.default_rng(6)
     net = stem(channels=3)
@@ -148,6 +154,7 @@ def test_what_is_refused_by_name(save, op, code) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 def test_an_enlarged_operand_of_another_scale(save) -> None:
     """Added by enumeration of pairs of levels: a channel for each phase, and no tensor of the file that lies so."""
     net = stem(channels=3)

@@ -53,6 +53,7 @@ def test_max_pool_with_ceil_mode(save) -> None:
     equal(net, save, shape=(1, 5, 5))
 
 
+@pytest.mark.slow
 def test_max_pool_of_a_max_pool_of_sums(save) -> None:
     net = stem(channels=3)
     net.conv("conv", ternary(np.random.default_rng(5), 2, 3, 1, 1))

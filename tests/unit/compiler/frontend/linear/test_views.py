@@ -32,6 +32,7 @@ def test_transpose_before_a_matrix_permutes_its_columns(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_overlapping_slices(save) -> None:
     """One neuron drives two axons of one core."""
     net = stem(channels=2)
@@ -46,6 +47,7 @@ def test_overlapping_slices(save) -> None:
     equal(finish(net, net.shape), save, certified=False)
 
 
+@pytest.mark.slow
 def test_expand_over_a_map(save) -> None:
     net = stem(channels=3)
     net.node("GlobalMaxPool", "pool")
@@ -94,6 +96,7 @@ def channels_last(pool: str, *, late: bool) -> Builder:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pool", "late"), [("MaxPool", False), ("AveragePool", False), ("MaxPool", True)])
 def test_channels_last_layout_keeps_the_convolution(pool, late, save) -> None:
     done, _ = equal(channels_last(pool, late=late), save, (6, 6, 1), certified=False)

@@ -53,6 +53,7 @@ def shifted(net: Builder, batch: int) -> None:
     net.shape = (36, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", [False, True])
 @pytest.mark.parametrize("part", [tokens, enlarged, shifted])
 @pytest.mark.parametrize("batch", [1, 4])
@@ -94,6 +95,7 @@ def test_a_constant_that_differs_from_image_to_image_is_refused(save) -> None:
     assert (caught.value.subject, caught.value.code) == ("own", "batch-moved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 1, 4])
 @pytest.mark.parametrize("opset", [11, 17])
 @pytest.mark.parametrize("late", [True, False])

@@ -33,6 +33,7 @@ def test_bias_whose_size_is_the_shape_of_computed_weights(save) -> None:
     assert verify(save(model), limit=10).equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize(
     ("kind", "domain", "opset"),
@@ -66,6 +67,7 @@ def test_weights_of_two_and_four_bits(kind, domain, opset, inside, save) -> None
     equal(model, save)
 
 
+@pytest.mark.slow
 def test_dequantized_weights_of_every_narrow_type(save) -> None:
     rng = np.random.default_rng(11)
     for kind, low, high, opset in (

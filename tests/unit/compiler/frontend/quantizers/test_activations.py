@@ -102,6 +102,7 @@ def quantized(net: Builder, name: str, lowest: int = -3, highest: int = 3) -> No
     net.node("Mul", f"{name}/down", net.const(f"{name}.step", np.float32(0.25)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_is_exact_and_certified(name, save) -> None:
     net = stem()

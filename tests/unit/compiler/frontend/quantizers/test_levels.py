@@ -36,6 +36,7 @@ def test_grid_of_values_with_float32_rounding(values, count) -> None:
     np.testing.assert_allclose(said[np.searchsorted(found.values, values)], values, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_leaky_relu_with_levels_below_zero(save) -> None:
     rng = np.random.default_rng(2)
     net = stem(channels=2)
@@ -48,6 +49,7 @@ def test_leaky_relu_with_levels_below_zero(save) -> None:
     equal(finish(net, net.shape), save, certified=False)
 
 
+@pytest.mark.slow
 def test_constant_minus_levels(save) -> None:
     net = stem(channels=3)
     net.nodes.append(helper.make_node("Sub", [net.const("top", np.float32(1.5)), net.here], ["turned"], name="turn"))
@@ -57,6 +59,7 @@ def test_constant_minus_levels(save) -> None:
     equal(finish(net, net.shape), save, certified=False)
 
 
+@pytest.mark.slow
 def test_quantizer_written_as_a_sum_of_comparisons(save) -> None:
     net = stem()
     net.conv("conv", np.resize([1.0, -1.0], (2, 3, 1, 1)))
@@ -74,6 +77,7 @@ def test_quantizer_written_as_a_sum_of_comparisons(save) -> None:
     equal(net, save, certified=False)
 
 
+@pytest.mark.slow
 def test_residual_sum_quantized_by_comparisons_and_read_out(save) -> None:
     net = stem()
     levels = net.here

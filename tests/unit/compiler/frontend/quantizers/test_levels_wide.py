@@ -29,6 +29,7 @@ def wide(dtype: type = np.uint16, scale: float = 2.0**-8, *, normed: bool = Fals
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_sixteen_bits_are_equal_on_every_input(save, dtype, normed) -> None:
@@ -37,6 +38,7 @@ def test_sixteen_bits_are_equal_on_every_input(save, dtype, normed) -> None:
     assert not any(found.uncertain.values())
 
 
+@pytest.mark.slow
 def test_doubts_of_many_levels_are_runs(save) -> None:
     found = verify(save(wide(scale=0.0037).model(opset=21)), limit=20)
     assert found.explained
@@ -44,6 +46,7 @@ def test_doubts_of_many_levels_are_runs(save) -> None:
     assert len(uncertain) < sum(span.count for span in uncertain) <= found.thresholds["conv"]
 
 
+@pytest.mark.slow
 def test_no_chip_holds_them(save) -> None:
     with pytest.raises(DoesNotFit) as caught:
         compile_model(save(wide().model(opset=21)))
