@@ -44,4 +44,4 @@ def run(
     products.write(result, None, result.to_json())
     if not quiet and "-" not in astuple(products):
         frames = f"{result.work_frames / result.images:,.0f}; configuration: {result.config_words:,} words"
-        terminal.show(*tables.summary(result), "", f"work frames per image: {frames}")
+        terminal.show(*tables.summary(result), "", f"work frames from the host per image: {frames}")

@@ -15,12 +15,12 @@ from chipsim.paicore.program import Program
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """Totals over a run; a spike is a value other than 0, which is one work frame."""
+    """Totals over a run; a spike is a value other than 0."""
 
     encoder_spikes: int
     paper_sops: int | None  # None where no source drives a convolution
-    work_frames: int  # that the host and the cores send
-    packets: int  # the same, once for each core or host that is reached
+    work_frames: int  # that the host writes: a spike of the encoder for each run of cores that reads it
+    packets: int  # spikes and bytes of potentials, once for each core or host that is reached
     core_spikes: Int  # (cores,)
     core_sops: Int  # (cores,): synapses that spikes meet
     core_events: Int  # (cores,): spikes that arrive
@@ -35,7 +35,7 @@ class Links:
     synapses: Int  # (links,): that the input drives
     neuron_core: Int  # (N,)
     spiking: Int  # (N,): 1 where a neuron sends spikes, 0 where it sends its potential
-    frames: Int  # (E + N,): that one spike of a source takes
+    frames: Int  # (E + N,): work frames that the host writes for one spike of a source; 0 for neurons
 
 
 def find_links(cores: tuple[Core, ...], host: Host) -> Links:
@@ -53,7 +53,6 @@ def find_links(cores: tuple[Core, ...], host: Host) -> Links:
     for number, core in enumerate(cores):
         parts += [(first[number] + target.neurons, target.core, target.inputs) for target in core.targets]
         spiking[first[number] - encoder + core.host] = 0
-    frames[encoder:] = spiking
     return Links(
         source=np.concatenate([sources for sources, _, _ in parts]),
         core=np.concatenate([np.full(len(sources), core) for sources, core, _ in parts]),
@@ -81,7 +80,7 @@ def count(program: Program, links: Links, fired: Int, images: int) -> Counts:
     return Counts(
         encoder_spikes=int(fired[:encoder].sum()),
         paper_sops=2 * int(fired @ paper) if paper.any() else None,
-        work_frames=int(fired @ links.frames) + read,
+        work_frames=int(fired @ links.frames),
         packets=int(arrived.sum()) + read,
         core_spikes=_sums(links.neuron_core, fired[encoder:] * links.spiking, cores),
         core_sops=_sums(links.core, arrived * links.synapses, cores),
