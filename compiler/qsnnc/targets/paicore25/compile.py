@@ -65,17 +65,23 @@ def compile_network(
     """
     graph = joined(graph)
     found = limits.ranges(graph, chip)
-    if found:
-        return Outcome((), None, found)
-    network = _coded(graph, chip, coding, keep_dead=keep_dead)
+    too_many = limits.most_positions(graph, chip)
+    if too_many:  # millions of positions are not laid out to see that they do not fit
+        return Outcome((), None, (*found, *too_many))
+    # the rest is looked at as if weights had been narrowed, so that every limit is told at once
+    network = _coded(limits.narrowed(graph, chip) if found else graph, chip, coding, keep_dead=keep_dead)
     graph = network.graph
-    parts, found = _parts(network)
-    if found:
+    parts, more = _parts(network)
+    found += more
+    if any(violation.code == "strides" for violation in more):
         return Outcome((), None, found)
     maps = equalised(parts, choose_layouts(network, parts), graph.layers)
-    filled, found = _fill(network, parts, maps)
+    filled, more = _fill(network, parts, maps)
+    found += more
     layers = tuple(_layer(network, filled, layer) for layer in graph.layers)
     found += limits.runs(parts, filled, chip)
+    if sum(layer.cores for layer in layers) > chip.cores:
+        found += (limits.cores(layers, parts, filled, chip),)
     if found:
         return Outcome(layers, None, found)
     places = _places(parts, filled, chip)
@@ -114,7 +120,7 @@ def _coded(graph: LayerGraph, chip: PaicoreSpec, coding: str, *, keep_dead: bool
 
 
 def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
-    """Groups of layers, cut into bands where that helps, and what stands against a map of theirs."""
+    """Groups of layers, cut into bands where that helps, and the maps that no core can hold."""
     found: list[Violation] = []
     cut: list[Group] = []
     for group in groups(network.graph):
@@ -125,8 +131,8 @@ def _parts(network: Network) -> tuple[list[Group], tuple[Violation, ...]]:
             continue
         if isinstance(bands, TooLarge):
             found.append(limits.too_large(bands, network.chip))
-        else:
-            cut += bands
+            bands = [group]  # so that what else stands against the network is found too
+        cut += bands
     return cut, tuple(found)
 
 
@@ -175,8 +181,8 @@ def _layer(network: Network, filled: list[list[Filled]], layer: Layer) -> CoreLa
         neurons=sum(len(n.offset) for each in mine for n in each.neurons),
         removed=network.removed[layer.name],
         zero_rows=0,
-        cores=sum(len(each.cores) for each in mine),
+        cores=sum(len(each.cores) for each in mine) if mine else 1,
         synapses=total,
-        bound=sum(each.bound for each in mine),
+        bound=sum(each.bound for each in mine) if mine else 1,  # no core can hold it: one at least
         limiting="rows",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,10 @@ from qsnnc.targets.paicore25.vectors import width_of
 
 #: elements whose potentials can be told apart where they arrive: 32 addresses each, 512 << max_lcn of them
 OUTPUT_BITS = 32
+#: potentials that one row of a core's memory holds
+POTENTIALS_PER_ROW = 4
+#: how many times the chip a network has to be to be refused by its shapes
+HOPELESS = 8
 
 
 def weight_width(layer: Layer, chip: PaicoreSpec) -> tuple[int, bool] | None:
@@ -52,6 +57,38 @@ def ranges(graph: LayerGraph, chip: PaicoreSpec) -> tuple[Violation, ...]:
         )
         found.append(Violation("outputs", last.name, "outputs", last.features, most, advice))
     return tuple(found)
+
+
+def narrowed(graph: LayerGraph, chip: PaicoreSpec) -> LayerGraph:
+    """Return the graph with weights cut off at the chip's widest, to see what else it would break with narrower ones."""
+    bits = max(chip.weight_bits)
+
+    def cut(layer: Layer) -> Layer:
+        if weight_width(layer, chip) is not None:
+            return layer
+        signed = bits > 1 and any(link.weights.min(initial=0) < 0 for link in layer.connections)
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        links = (replace(link, weights=np.clip(link.weights, low, high)) for link in layer.connections)
+        return replace(layer, connections=tuple(links))
+
+    return replace(graph, layers=tuple(map(cut, graph.layers)))
+
+
+def most_positions(graph: LayerGraph, chip: PaicoreSpec) -> tuple[Violation, ...]:
+    """Whether potentials alone, one a feature with either code, take many times the rows of the chip.
+
+    Removal of dead neurons is not awaited: it would have to leave fewer than one in `HOPELESS`.
+    """
+    rows = {layer.name: -(-layer.features // POTENTIALS_PER_ROW) for layer in graph.layers}
+    need = -(-sum(rows.values()) // chip.memory_rows)
+    if need <= HOPELESS * chip.cores:
+        return ()
+    largest = max(rows, key=lambda name: rows[name])
+    advice = (
+        f"potentials alone, {POTENTIALS_PER_ROW} a row, need {need:,} cores; chip '{chip.name}' has {chip.cores_said}. This "
+        f"layer has {graph.population(largest).features:,}. Use fewer channels or positions."
+    )
+    return (Violation("cores", largest, "cores", need, chip.cores, advice),)
 
 
 def no_layout(layer: str) -> Violation:

@@ -95,6 +95,25 @@ def test_what_does_not_fit_is_said_at_once(model: Path, tmp_path: Path) -> None:
     assert {violation.code for violation in done.violations} == {"weight-bits", "potential"}
 
 
+@pytest.mark.slow
+def test_every_kind_of_limit_is_told_at_once(lenet_onnx: Path, tmp_path: Path) -> None:
+    narrow = tmp_path / "narrow.yaml"
+    narrow.write_text("base: paicore25\nname: narrow\nweight_bits: [1, 2]\nmax_lcn: 2\ngrid: [1, 5]\n")
+    done = check(lenet_onnx, str(narrow))
+    told = {violation.code: violation.layer for violation in done.violations}
+    assert told.keys() == {"weight-bits", "inputs", "cores"}
+    assert told["weight-bits"] == "fc"
+    assert all(entry.cores >= 1 for entry in done.layers)
+
+
+def test_a_network_many_times_the_chip_is_refused_by_its_potentials(lenet_onnx: Path, tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny.yaml"
+    tiny.write_text("base: paicore25\nname: tiny\ngrid: [1, 3]\nmemory_rows: 8\n")
+    (violation,) = check(lenet_onnx, str(tiny)).violations
+    assert (violation.code, violation.found) == ("cores", -(-(9216 + 2304 + 2048 + 512 + 256 + 12) // 32))
+    assert violation.advice.startswith("potentials alone, 4 a row, need ")
+
+
 def test_cores_that_are_avoided(model: Path, tmp_path: Path) -> None:
     avoided = {"cores": [[0, 2], [1, 3]]}
     done = compile_model(model, "paicore25", avoid=avoided)
