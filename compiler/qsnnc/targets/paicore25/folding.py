@@ -39,6 +39,9 @@ class Fold:
         return 1 if self.number == 1 else 2 + self.potentials
 
 
+ALONE = Fold(0, 1)
+
+
 def fewest_rows(neurons: int) -> int:
     """Rows that neurons with one weight vector and one Part 2 take at least, Part 2 apart."""
     return min(neurons, 2 + -(-(neurons - 1) // 4))
@@ -59,6 +62,8 @@ def fold(offset: Int, address: Int, max_step: int) -> list[Fold]:
     list of Fold
         In the order of the sequence, every neuron once.
     """
+    if len(offset) == 1:  # most neurons of dense layers
+        return [ALONE]
     return list(_folded(np.diff(offset).tobytes(), np.diff(address).tobytes(), max_step))
 
 
