@@ -65,7 +65,7 @@ def compile_network(
     """
     graph = joined(graph)
     found = limits.ranges(graph, chip)
-    too_many = limits.most_positions(graph, chip)
+    too_many = limits.most_positions(graph, chip, coding)
     if too_many:  # millions of positions are not laid out to see that they do not fit
         return Outcome((), None, (*found, *too_many))
     # the rest is looked at as if weights had been narrowed, so that every limit is told at once

@@ -74,19 +74,21 @@ def narrowed(graph: LayerGraph, chip: PaicoreSpec) -> LayerGraph:
     return replace(graph, layers=tuple(map(cut, graph.layers)))
 
 
-def most_positions(graph: LayerGraph, chip: PaicoreSpec) -> tuple[Violation, ...]:
-    """Whether potentials alone, one a feature with either code, take many times the rows of the chip.
+def most_positions(graph: LayerGraph, chip: PaicoreSpec, coding: str) -> tuple[Violation, ...]:
+    """Whether potentials alone, one a feature or a level, take many times the rows of the chip.
 
     Removal of dead neurons is not awaited: it would have to leave fewer than one in `HOPELESS`.
     """
-    rows = {layer.name: -(-layer.features // POTENTIALS_PER_ROW) for layer in graph.layers}
+    words = (1 << max(chip.input_bits)) - 1 if coding != "thermometer" else 0  # the largest level that a word can hold
+    neurons = {layer.name: layer.features if layer.levels <= words else layer.neurons for layer in graph.layers}
+    rows = {name: -(-count // POTENTIALS_PER_ROW) for name, count in neurons.items()}
     need = -(-sum(rows.values()) // chip.memory_rows)
     if need <= HOPELESS * chip.cores:
         return ()
     largest = max(rows, key=lambda name: rows[name])
     advice = (
         f"potentials alone, {POTENTIALS_PER_ROW} a row, need {need:,} cores; chip '{chip.name}' has {chip.cores_said}. This "
-        f"layer has {graph.population(largest).features:,}. Use fewer channels or positions."
+        f"layer has {neurons[largest]:,}. Use fewer levels, channels or positions."
     )
     return (Violation("cores", largest, "cores", need, chip.cores, advice),)
 
