@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,12 @@ import numpy.typing as npt
 from chipsim.chip import ChipSpec
 
 IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
+
+#: what enters the chip in the steps of a frame
+InputCode = Literal["image", "direct", "spikes", "bernoulli", "regular"]
+#: what is read from the readout layer: its potential in the only step, in the last step, the largest of all steps, or how
+#: often each of its neurons fired
+ReadoutOf = Literal["potential", "last", "largest", "count"]
 
 #: kind of a layer whose neurons pass on the spikes of another population: in no count but those of relays
 RELAY = "relay"
@@ -47,6 +53,10 @@ class InputSpec:
 
     ``pixels`` is ``"raw"`` (0..255 as they are), ``"unit"`` (x / 255) or ``"normal"``
     ((x / 255 - mean) / std); ``mean`` and ``std`` are per channel (or one for all) and matter for the last only.
+
+    ``code`` says what enters the chip in the steps of a frame: ``"image"`` (one step: the encoder's levels), ``"direct"``
+    (the same levels in every step), ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that
+    the host makes of an image with values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
     """
 
     name: str
@@ -55,6 +65,8 @@ class InputSpec:
     pixels: str = "unit"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    code: InputCode = "image"
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
