@@ -37,7 +37,8 @@ def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: 
 
     def one(images: npt.NDArray[Any], first: int) -> Batch:
         spec = host.mapping.input
-        given = prepare(images, spec, dataset.name)
+        steps = getattr(host.mapping, "steps", 1)
+        given = prepare(images, spec, dataset.name, steps, range(first, first + len(images)))
         pixels = images.dtype == np.uint8 and spec.pixels == "raw"
         worker = idle.get()
         try:

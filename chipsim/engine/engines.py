@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
@@ -57,22 +58,29 @@ class _ReferenceWorker:
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
-        sent = self.host.spikes(images)
+        sent = self.host.frames(images)
         if self.noise:
             sent = lose(sent, first, self.noise, self.seed)
         with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
             luck = self.machine.damage.luck(first, len(images))
-            spikes, potentials = self.machine.step(sent, luck)
-        self.totals += spikes.sum(axis=1, dtype=np.int64)
+            spikes, potentials = self.machine.run(sent, luck)
+        fired = over_steps(spikes)
+        self.totals += fired.sum(axis=1, dtype=np.int64)
 
-        def latch(axons: slice) -> Spikes:
-            return self.machine.latches.bits(axons, spikes, luck)
+        def latch(axons: slice) -> npt.NDArray[np.integer]:
+            bits = [self.machine.latches.bits(axons, each, luck, step) for step, each in enumerate(spikes)]
+            return over_steps(np.stack(bits))
 
         if self.arrivals is not None:
             for start in range(0, len(self.arrivals), SHARE):
                 part = slice(start, start + SHARE)
                 self.arrivals[part] += latch(part).sum(axis=1, dtype=np.int64)
-        return potentials, count_images(self.machine.mapping, spikes, latch) if self.per_image else None
+        return potentials, count_images(self.machine.mapping, fired, latch) if self.per_image else None
+
+
+def over_steps(spikes: Spikes) -> npt.NDArray[np.integer]:
+    """Count how often in a frame, (steps, sources, images) to (sources, images)."""
+    return np.asarray(spikes[0] if len(spikes) == 1 else spikes.sum(axis=0, dtype=np.int64))
 
 
 def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None]) -> Engine:
@@ -94,6 +102,8 @@ def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable
 
 def _fast(damage: Damage, host: Host) -> Engine | str:
     """The fast engine, or why there is none."""
+    if damage.mapping.steps > 1 or damage.mapping.stateful:
+        return "it does not run frames of several steps yet"
     if damage.dropped is not None:
         return "it does not support dropped packets"
     wraps = damage.wraps

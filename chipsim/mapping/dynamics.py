@@ -18,11 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.chip.spec import NeuronLimits
+
 Int = npt.NDArray[np.int64]
 Reset = Literal["value", "subtract", "none"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeuronModel:
     """What all neurons of a layer have in common.
 
@@ -63,6 +65,16 @@ class Dynamics(NeuronModel):
     amount: Int  # the potential after a spike ("value"), or what a spike subtracts ("subtract"); zeros for "none"
     start: Int  # the potential before the first step
     bias: Int  # added in every step
+
+    @property
+    def model(self) -> NeuronModel:
+        """The neuron model without the constants."""
+        return NeuronModel(reset=self.reset, leak=self.leak, fraction_bits=self.fraction_bits, delay=self.delay)
+
+    @property
+    def constants(self) -> tuple[Int, Int, Int]:
+        """``amount``, ``start`` and ``bias``."""
+        return self.amount, self.start, self.bias
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +143,31 @@ def exact(model: NeuronModel, constants: tuple[Int, Int, Int], steps: int) -> bo
                 return False
         zeros = min(zeros, added)
     return True
+
+
+def unsupported(
+    model: NeuronModel, constants: tuple[Int, Int, Int], chip: NeuronLimits | None
+) -> list[tuple[str, Any, Any]]:
+    """Find what neurons of this model need and a chip's cannot do.
+
+    Returns
+    -------
+    list of (str, found, allowed)
+        The keys of a chip's ``neuron:`` section; ``"neuron"`` alone where the chip's potentials do not outlive a step.
+    """
+    if chip is None:
+        return [("neuron", "potentials that are kept from step to step", "none")]
+    _, start, bias = constants
+    m = model.leak[1]
+    checks = (
+        ("resets", model.reset, list(chip.resets), model.reset in chip.resets),
+        ("leak_bits", m, chip.leak_bits, m <= chip.leak_bits),
+        ("fraction_bits", model.fraction_bits, chip.fraction_bits, model.fraction_bits <= chip.fraction_bits),
+        ("bias", "a bias", "none", chip.bias or not bias.any()),
+        ("start", "a start value", 0, chip.start or not start.any()),
+        ("delay", model.delay, 0, chip.delay or not model.delay),
+    )
+    return [(key, found, allowed) for key, found, allowed, holds in checks if not holds]
 
 
 #: more trailing zeros than any number has: that of zero

@@ -201,7 +201,10 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
         estimated = too_large(graph, chip)
     if estimated is not None:
-        found = (*(v for layer in graph.layers for v in ranges(layer, chip)), *violations_of(estimated, graph, chip))
+        found = (
+            *(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)),
+            *violations_of(estimated, graph, chip),
+        )
         return FailedCompilation(
             chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
             violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,

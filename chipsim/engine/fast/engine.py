@@ -158,7 +158,7 @@ class FastWorker:
             self.mask[: len(part)], self.mask[len(part) :] = 255, 0
             self._encode(part, first + start, pixels)
             if self.sent is not None:
-                drawn = engine.damage.sent(first + start, len(part))
+                drawn = engine.damage.sent(first + start, len(part))[0]
                 self.sent[:, : len(part)] = drawn.view(np.uint8)[self.fired] * np.uint8(255)
             for begin, end in self.slices:
                 if stop():
@@ -178,9 +178,10 @@ class FastWorker:
         call = self.engine.function
         parts = len(t.splits)
         if self.noise or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
-            sent = self.engine.host.spikes(images)
+            sent = self.engine.host.frames(images)
             if self.noise:
                 sent = lose(sent, first, self.noise, self.seed)
+            sent = sent[0]
             fired = np.add.reduceat(sent[values.member[: values.offset[values.encoder]]], values.offset[: values.encoder])
             self.values[t.slot[: values.encoder], : len(images)] = fired
             call["tally"](*map(address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))

@@ -200,8 +200,7 @@ def verify_layers(graph: LayerGraph) -> None:
 
 
 def _verify_dynamics(layer: Layer, found: Dynamics, steps: int) -> None:
-    constants = found.amount, found.start, found.bias
-    assert all(values.shape == layer.thresholds.shape[:2] for values in constants), layer.name
+    assert all(values.shape == layer.thresholds.shape[:2] for values in found.constants), layer.name
     assert layer.levels <= 1, f"{layer.name}: a neuron with state has one level"
     assert not layer.readout or (found.reset == "none" and not found.delay), f"{layer.name}: never fires"
     assert found.reset != "none" or not found.amount.any(), layer.name
@@ -210,7 +209,7 @@ def _verify_dynamics(layer: Layer, found: Dynamics, steps: int) -> None:
     assert 0 <= m <= 30, layer.name
     assert 0 <= found.fraction_bits <= 30, layer.name
     assert found.delay in (0, 1), layer.name
-    assert exact(found, constants, steps), f"{layer.name}: {found.fraction_bits} fraction bits cut its potentials"
+    assert exact(found, found.constants, steps), f"{layer.name}: {found.fraction_bits} fraction bits cut its potentials"
 
 
 def reachable(connections: tuple[Connection, ...], sources: dict[str, Population], layer: tuple[int, int, int]) -> Int:
