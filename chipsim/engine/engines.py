@@ -102,8 +102,6 @@ def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable
 
 def _fast(damage: Damage, host: Host) -> Engine | str:
     """The fast engine, or why there is none."""
-    if damage.mapping.steps > 1 or damage.mapping.stateful:
-        return "it does not run frames of several steps yet"
     if damage.dropped is not None:
         return "it does not support dropped packets"
     wraps = damage.wraps

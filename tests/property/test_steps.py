@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from support import format_reader
 from support.stepping import Recipe, draw, frames_of, interpret
 from support.streaming import stream
+from test_engines import check_equal
+from test_faults import check_same, ran, random_faults
 
 import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
+from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
+from chipsim.faults import inflict
 from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import prepare
 from qsnnc import compile_layers
 from qsnnc.errors import DoesNotFit
 from qsnnc.ir.execute import execute_steps, read_out
@@ -122,3 +129,30 @@ def test_frames_that_follow_one_another_do_not_meet(recipe: Recipe, max_delay: i
         read = seen.potentials[frame * mapping.steps + out :][: mapping.steps]
         whole = {"count": read.sum(0), "largest": read.max(0)}.get(mapping.readout_of, read[-1])
         np.testing.assert_array_equal(whole, potentials[frame])
+
+
+@settings(max_examples=60, deadline=None)
+@given(recipes, st.integers(1, 3), st.integers(1, 70), st.sampled_from([0.0, 0.3]), st.booleans())
+def test_the_fast_engine_is_the_reference(recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool) -> None:
+    graph = draw(recipe)
+    mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=keep_dead).mapping
+    frames = prepare(frames_of(graph, count, recipe.seed), mapping.input, "random", mapping.steps)
+    check_equal(mapping, frames, noise)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes, st.integers(1, 3), st.integers(1, 70))
+def test_the_engines_agree_under_faults(recipe: Recipe, max_delay: int, count: int) -> None:
+    rng = np.random.default_rng(recipe.seed)
+    graph = draw(recipe)
+    mapping = compiled(graph, roomy(max_delay=max_delay)).mapping
+    damage = inflict(mapping, random_faults(rng))
+    assume(not damage.wraps.any())
+    host, images = load_host(mapping), prepare(frames_of(graph, count, 1), mapping.input, "random", mapping.steps)
+    fast = load_fast(damage, host, Code())
+    assert fast is not None
+    want = ran(ReferenceEngine(damage, host), images, [count], 1)
+    check_same(ran(fast, images, [count], 1), want)
+    parts = [part for part in (count // 3, count - count // 3) if part]
+    check_same(ran(fast, images, parts, 2), want)
+    check_same(ran(ReferenceEngine(damage, host), images, parts, 2), want)

@@ -122,6 +122,9 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) ->
     producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
     mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
     alike = _alike(m, classes, producer, sent)
+    if m.readout_of == "count":  # the spikes of each are wanted
+        counted = encoder + np.flatnonzero(m.core_layer[core_of] == m.readout)
+        alike[counted] = counted
     order = np.lexsort((np.arange(sources), alike, producer))
     order = order[~mute[order]]
     new = np.ones(len(order), bool)

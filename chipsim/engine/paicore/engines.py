@@ -149,7 +149,7 @@ class FastWorker:
     """Runs a batch 64 images at a time."""
 
     def __init__(self, engine: FastEngine, noise: float, seed: int) -> None:
-        from chipsim.engine.fast.engine import FastWorker as Compiled
+        from chipsim.engine.fast.worker import FastWorker as Compiled
 
         self.engine, self.inner = engine, Compiled(engine.engine, noise, seed, False)
         self.slot = engine.engine.tables.slot
@@ -162,7 +162,7 @@ class FastWorker:
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
         """Run images."""
-        from chipsim.engine.fast.kernels import LANES
+        from chipsim.engine.fast.layout import LANES
 
         if not len(self.valued):
             potentials, _ = self.inner.batch(images, first, stop, pixels)
