@@ -192,13 +192,13 @@ def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, se
 
     Parameters
     ----------
-    spikes : ndarray, uint8, (steps, E, images)
+    spikes : ndarray, uint8, (steps, E, images) or (E, images)
         Or values; a lost one is 0.
     first_image : int
         Index in the data set of the first column.
     """
-    lost = np.empty((spikes.shape[2], *spikes.shape[:2]), bool)
+    lost = np.empty((spikes.shape[-1], *spikes.shape[:-1]), bool)
     for column in range(len(lost)):
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
         lost[column] = generator.random(lost.shape[1:], dtype=np.float32) < np.float32(probability)
-    return np.where(lost.transpose(1, 2, 0), np.uint8(0), spikes)
+    return np.where(np.moveaxis(lost, 0, -1), np.uint8(0), spikes)

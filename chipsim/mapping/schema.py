@@ -35,6 +35,11 @@ class InputEntry(Strict):
     std: Annotated[
         tuple[Annotated[float, Field(strict=False, gt=0)], ...], Field(strict=False, min_length=1, max_length=4096)
     ]
+
+
+class StepInputEntry(InputEntry):
+    """The same, and what of it enters in the steps of a frame."""
+
     code: InputCode = "image"
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
@@ -83,6 +88,11 @@ class OutputEntry(Strict):
 
     tensor: Text
     shape: Annotated[tuple[Size, ...], Field(strict=False, max_length=8)]
+
+
+class StepOutputEntry(OutputEntry):
+    """The same, and what of the readout layer it is made of."""
+
     of: ReadoutOf = "potential"
 
 
@@ -122,10 +132,10 @@ class Manifest(Strict):
     model_sha256: Digest
     exactness: Literal["certified", "tested"]
     chip: ChipSpec
-    input: InputEntry
+    input: StepInputEntry
     encoder: PopulationEntry
     layers: Annotated[tuple[LayerEntry, ...], Field(strict=False, min_length=1, max_length=100_000)]
-    output: OutputEntry
+    output: StepOutputEntry
     ticks: Annotated[int, Field(ge=2, le=100_001)]
     steps: Annotated[int, Field(ge=1, le=100_000)] = 1
     totals: TotalsEntry
