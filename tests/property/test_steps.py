@@ -156,3 +156,27 @@ def test_the_engines_agree_under_faults(recipe: Recipe, max_delay: int, count: i
     parts = [part for part in (count // 3, count - count // 3) if part]
     check_same(ran(fast, images, parts, 2), want)
     check_same(ran(ReferenceEngine(damage, host), images, parts, 2), want)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes, st.integers(1, 3), st.sampled_from(["reference", "fast"]), st.integers(1, 40), st.integers(1, 40))
+def test_every_spike_of_every_layer(recipe: Recipe, max_delay: int, engine: str, batch: int, count: int) -> None:
+    """What each neuron sends in each step, in batches on two threads; and counts, rates and packets are sums of it."""
+    graph = draw(recipe)
+    frames = frames_of(graph, count, recipe.seed)
+    mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=True).mapping
+    data = Dataset("random", "test", frames, None)
+    result = chipsim.run(mapping, data, engine=engine, batch=batch, threads=2, trains=True, per_image=True)
+    shaped = frames if recipe.code == "spikes" else frames[:, None]
+    expected = execute_steps(graph, shaped.astype(np.int64))
+    names = [layer.name for layer in graph.layers if layer.levels]
+    assert set(result.trains) == {"encoder", *names}
+    for name in names:
+        np.testing.assert_array_equal(result.trains[name].reshape(expected[name].shape), expected[name], name)
+        layer = next(layer for layer in result.layers if layer.name == name)
+        assert layer.spikes == expected[name].sum()
+        assert layer.rate == layer.spikes / expected[name].size
+    np.testing.assert_array_equal(result.by_image.encoder_spikes, result.trains["encoder"].reshape(count, -1).sum(axis=1))
+    assert result.by_image.spikes.sum() == result.spikes
+    assert result.by_image.sops.sum() == result.sops
+    assert (result.steps, result.ticks_per_image) == (graph.steps, mapping.ticks + graph.steps - 1)

@@ -81,9 +81,9 @@ class FastEngine:
         slots[m.neuron_element[neurons]] = t.fresh[t.merged.values.of_source[m.encoder_neurons + neurons]]
         return slots
 
-    def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False) -> Worker:
-        """Return memory for one thread."""
-        return FastWorker(self, noise, seed, per_image)
+    def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False, trains: bool = False) -> Worker:
+        """Return memory for one thread; with ``trains`` it keeps what each source sent, if the engine holds them apart."""
+        return FastWorker(self, noise, seed, per_image, trains)
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
         """Return the counts of all workers together."""
@@ -112,12 +112,15 @@ class FastEngine:
         )
 
 
-def load_fast(mapping: Mapping | Damage, host: Host, code: Code) -> FastEngine | None:
-    """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits."""
+def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool = False) -> FastEngine | None:
+    """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits.
+
+    With ``apart`` no two sources become one value, so that the spikes of each can be seen.
+    """
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
     reduced = reduce(damage)
     m = reduced.mapping
-    merged = merge(m, reduced.sent)
+    merged = merge(m, reduced.sent, apart=apart)
     if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)

@@ -26,9 +26,11 @@ SLICE = 1 << 25
 class FastWorker:
     """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
 
-    def __init__(self, engine: FastEngine, noise: float, seed: int, per_image: bool) -> None:
+    def __init__(self, engine: FastEngine, noise: float, seed: int, per_image: bool, trains: bool = False) -> None:
         self.engine, self.noise, self.seed = engine, noise, seed
         t, m = engine.tables, engine.mapping
+        self.keeps = trains
+        self.trains: npt.NDArray[np.uint8] | None = None
         self.values = aligned((t.slots, LANES), np.uint8)
         self.mask = aligned((LANES,), np.uint8)
         self.totals = np.zeros(t.slots, np.int64)
@@ -73,10 +75,14 @@ class FastWorker:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
         counted = []
+        if self.keeps:
+            m = self.engine.mapping
+            self.trains = np.zeros((m.steps, m.encoder_neurons + m.neurons, len(images)), np.uint8)
         for start in range(0, len(images), LANES):
             part = images[start : start + LANES]
             self.mask[: len(part)], self.mask[len(part) :] = 255, 0
-            if not self._frames(part, first + start, stop, pixels):
+            trains = None if self.trains is None else self.trains[..., start : start + LANES]
+            if not self._frames(part, first + start, stop, pixels, trains):
                 return potentials, None
             potentials[start : start + LANES] = self.read.T[: len(part)]
             self.images += len(part)
@@ -86,7 +92,9 @@ class FastWorker:
         potentials[:, self.engine.reduced.silent] = 0
         return potentials, _joined(counted) if counted else None
 
-    def _frames(self, images: Array, first: int, stop: Callable[[], bool], pixels: bool) -> bool:
+    def _frames(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, trains: npt.NDArray[np.uint8] | None
+    ) -> bool:
         """Run up to 64 frames, step by step; False where somebody wants to stop."""
         steps, run = self.engine.mapping.steps, self.engine.function["run"]
         enter = self._encoded(images, first, pixels)
@@ -107,6 +115,9 @@ class FastWorker:
                     return False
                 run(context, begin, end)
             self._read(step)
+            if trains is not None:
+                values = self.engine.tables.merged.values
+                trains[step, values.member] = self.values[self.engine.tables.slot, : len(images)]
             if self.per_core is not None:
                 for sums, weights in zip(self.per_image, self.weights, strict=True):
                     sums += self._weighed(weights)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.engines import machine_code
@@ -26,6 +27,8 @@ BATCH = 32
 
 class Worker(Protocol):
     """One thread's share of an engine."""
+
+    trains: npt.NDArray[np.uint8] | None  # none: its spikes are not kept
 
     @property
     def fired(self) -> Int:
@@ -68,6 +71,8 @@ class ReferenceEngine:
 
 class ReferenceWorker:
     """Runs a batch as so many copies of the chip."""
+
+    trains: npt.NDArray[np.uint8] | None = None
 
     def __init__(self, engine: ReferenceEngine, noise: float, seed: int) -> None:
         self.engine, self.noise, self.seed = engine, noise, seed
@@ -147,6 +152,8 @@ class FastEngine:
 
 class FastWorker:
     """Runs a batch 64 images at a time."""
+
+    trains: npt.NDArray[np.uint8] | None = None
 
     def __init__(self, engine: FastEngine, noise: float, seed: int) -> None:
         from chipsim.engine.fast.worker import FastWorker as Compiled
