@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import format_reader
@@ -18,6 +19,7 @@ import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast import worker
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
@@ -135,12 +137,18 @@ def test_frames_that_follow_one_another_do_not_meet(recipe: Recipe, max_delay: i
 
 
 @settings(max_examples=60, deadline=None)
-@given(recipes, st.integers(1, 3), st.integers(1, 70), st.sampled_from([0.0, 0.3]), st.booleans())
-def test_the_fast_engine_is_the_reference(recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool) -> None:
+@given(
+    recipes, st.integers(1, 3), st.integers(1, 70), st.sampled_from([0.0, 0.3]), st.booleans(), st.sampled_from([1, 2, 3, 8])
+)
+def test_the_fast_engine_is_the_reference(
+    recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool, block: int
+) -> None:
     graph = draw(recipe)
     mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=keep_dead).mapping
     frames = prepare(frames_of(graph, count, recipe.seed), mapping.input, "random", mapping.steps)
-    check_equal(mapping, frames, noise)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "BLOCK", block)  # steps whose values are held at a time
+        check_equal(mapping, frames, noise)
 
 
 @settings(max_examples=40, deadline=None)

@@ -26,7 +26,7 @@ from chipsim.mapping import Mapping
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "run": (_P, _N, _N),
+    "run": (_P, _N, _N, _N),
     "tally": (_P, _P, _N, _P),
     "count_rows": (_P, _P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
@@ -65,6 +65,14 @@ class FastEngine:
         m = self.mapping
         late = np.array([e.tick - e.sent_tick for e in m.layers], np.int64)
         return np.asarray(late[np.repeat(m.core_layer, np.diff(m.neuron_offset))][self.fired])
+
+    @cached_property
+    def by_core(self) -> bool:
+        """Whether a core may do all its steps before the next: none reads a core of its own tick or of a later one."""
+        m = self.mapping
+        ticks = np.array([e.tick for e in m.layers])[m.core_layer]
+        source = np.concatenate([np.zeros(m.encoder_neurons, np.int64), np.repeat(ticks, np.diff(m.neuron_offset))])
+        return bool((source[m.axon_source] < np.repeat(ticks, np.diff(m.axon_offset))).all())
 
     @property
     def late_readout(self) -> bool:
