@@ -15,6 +15,7 @@ from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
 from qsnnc.partition.estimate import cores_violation
 from qsnnc.partition.fill import Filling, fill
+from qsnnc.partition.kernel import crossbar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +133,7 @@ def _summary(
         neurons=layer.neurons,
         removed=layer.removed,
         zero_rows=zero_rows,
-        cores=len(filling.cores) if filling else bound.cores if bound else 0,
+        cores=filling.cores if filling else bound.cores if bound else 0,
         synapses=layer.synapses,
         bound=bound.cores if bound else 0,
         limiting=bound.limiting if bound else violation.limit if violation else "columns",
@@ -146,9 +147,9 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     sources, elements, index = [], [], []
     zero_rows = 0
     kind, width = _kinds(layer), layer.tile_width
-    channel = layer.channels(layer.output_elements)
-    for core in filling.cores:
-        output, first, last = np.array([(piece.output, piece.first, piece.last) for piece in core], np.int64).T
+    channel, taps_of = layer.channels(layer.output_elements), layer.kernel()
+    for slices in filling.by_core():
+        output, first, last = slices.T
         taps = layer.output_tiles[output]
         tiles = np.unique(taps)
         tiles = tiles[tiles >= 0]
@@ -159,9 +160,9 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
         parts = pattern, output % layer.groups, last - first, channel[neurons], kind[tiles]
         key = tuple(part.tobytes() for part in parts)
         if key not in known:
-            rows = np.split(layer.tile_rows[axons], np.cumsum(width[tiles])[:-1])
-            channels = np.split(channel[neurons], np.cumsum(last - first)[:-1])
-            weights = _crossbar(layer, pattern, rows, channels)
+            weights = np.zeros((len(axons), len(neurons)), np.int8)
+            place = _starts(width[tiles]), layer.tile_rows[axons], _starts(last - first), channel[neurons]
+            crossbar(taps_of, pattern, *place, weights)
             wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
             known[key] = len(crossbars), wanted
             crossbars.append(weights[wanted])
@@ -171,6 +172,11 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
         elements.append(layer.output_elements[neurons])
         index.append(number)
     return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
+
+
+def _starts(length: Int) -> Int:
+    """Where ranges of the given lengths begin when they are put in a row, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
 
 
 def _spans(start: Int, length: Int) -> Int:
@@ -228,16 +234,3 @@ def _assemble(
         neuron_threshold=thresholds[element].astype(np.int32),
         crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )
-
-
-def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:
-    """Build the weights (axons, neurons) of a core from the channels of its tiles and slices."""
-    offset = np.concatenate([[0], np.cumsum([len(part) for part in rows])]).astype(np.int64)
-    weights = np.zeros((offset[-1], sum(len(part) for part in channels)), np.int8)
-    column = 0
-    for mine, taps in zip(channels, pattern, strict=True):
-        for tap in np.flatnonzero(taps >= 0).tolist():
-            at = int(taps[tap])
-            weights[offset[at] : offset[at + 1], column : column + len(mine)] += layer.weights_at(tap, rows[at], mine)
-        column += len(mine)
-    return weights
