@@ -15,7 +15,7 @@ from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, reference_session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.protocol import Compiled
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.mapping import Layer, Mapping, Population
@@ -87,6 +87,7 @@ def compare(
         The model is not the one that was compiled.
     """
     mapping = open_mapping(mapping)
+    of_one_step(mapping, "an ONNX model")
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]

@@ -31,8 +31,13 @@ def per_core_csv(result: RunResult) -> bytes:
 
 
 def write_outputs(result: RunResult, file: IO[bytes]) -> None:
-    """Write ``predictions``, ``scores``, ``potentials`` and, if given, ``labels`` as an npz file."""
-    arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
+    """Write ``predictions``, ``scores``, ``potentials`` (``counts`` where spikes are) and ``labels`` as an npz file.
+
+    Where they were kept, ``spikes_LAYER`` holds what each population sent, uint8 (images, steps, *shape).
+    """
+    read = "counts" if result.readout_of == "count" else "potentials"
+    arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, read: result.potentials}
+    arrays |= {f"spikes_{name}": train for name, train in (result.trains or {}).items()}
     if result.labels is not None:
         arrays["labels"] = result.labels
     write_npz(file, arrays, zipfile.ZIP_DEFLATED)
@@ -71,6 +76,7 @@ def summary(result: RunResult) -> list[Any]:
             f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder",
         ),
         ("SOPs per image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
+        *_steps(result),
         ("axon events per image", f"{j['axon_events_per_image']:,.0f}"),
         (
             "images per second",
@@ -85,6 +91,13 @@ def summary(result: RunResult) -> list[Any]:
     return [head, "", _layers(result), "", _busiest(result)]
 
 
+def _steps(result: RunResult) -> list[tuple[str, str]]:
+    if result.steps == 1:
+        return []
+    n = result.images * result.steps
+    return [("per step", f"{result.steps} steps: {result.spikes / n:,.1f} spikes, {result.sops / n:,.0f} SOPs")]
+
+
 def _paper(count: float | None) -> str:
     return "" if count is None else f" ({count:,.0f} by the paper's count)"
 
@@ -93,7 +106,7 @@ def _layers(result: RunResult) -> Table:
     from rich.table import Table
 
     table = Table("layer", title="per image and layer", title_justify="left", box=None, pad_edge=False)
-    for name in ("neurons", "cores", "spikes", "SOPs"):
+    for name in ("neurons", "cores", "spikes", "SOPs", *["rate"] * (result.steps > 1)):
         table.add_column(name, justify="right")
     short = shortened(layer.name for layer in result.layers)
     for layer in result.layers:
@@ -103,6 +116,7 @@ def _layers(result: RunResult) -> Table:
             str(layer.cores),
             f"{layer.spikes / result.images:,.1f}",
             f"{layer.sops / result.images:,.0f}",
+            *[f"{layer.rate:.3f}"] * (result.steps > 1),
         )
     return table
 

@@ -212,7 +212,10 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
         estimated = too_large(graph, chip)
     if estimated is not None:
-        found = (*(v for layer in graph.layers for v in ranges(layer, chip)), *violations_of(estimated, graph, chip))
+        found = (
+            *(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)),
+            *violations_of(estimated, graph, chip),
+        )
         return FailedCompilation(
             chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
             violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,
@@ -280,7 +283,9 @@ def _placed(graph: LayerGraph, cores: CoreGraph, chip: ChipSpec, placing: Placin
 
 
 def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
-    """Return the encoder as a function: from a batch of images of the model's dtype to levels."""
+    """Return the encoder as a function: from a batch of images of the model's dtype to levels (spikes are levels)."""
+    if graph.encoder_onnx is None:
+        return lambda batch: np.asarray(batch, np.int64)
     run = session(graph.encoder_onnx).run
     return lambda batch: np.asarray(run(["levels"], {graph.input.name: batch})[0])
 

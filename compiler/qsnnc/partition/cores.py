@@ -226,7 +226,11 @@ def _assemble(
     index_of[element] = graph.encoder.neurons + np.arange(len(element))
     axon_source = index_of[np.concatenate(axons)]
     assert (axon_source >= 0).all()
-    thresholds = np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *(layer.thresholds for layer in neurons)])
+
+    def each(values: list[Int]) -> npt.NDArray[np.int32]:
+        """Order the constants of all elements by neuron."""
+        return np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *values])[element].astype(np.int32)
+
     first = np.concatenate([[0], np.cumsum([len(layer.crossbars) for layer in written])])
     return CoreGraph(
         layers=summaries,
@@ -240,6 +244,7 @@ def _assemble(
         axon_source=axon_source.astype(np.int32),
         neuron_offset=np.concatenate([[0], np.cumsum([len(part) for part in elements])]).astype(np.int64),
         neuron_element=neuron_element.astype(np.int32),
-        neuron_threshold=thresholds[element].astype(np.int32),
+        neuron_threshold=each([layer.thresholds for layer in neurons]),
+        neuron_constants=tuple(each([layer.constants[i] for layer in neurons]) for i in range(3)),
         crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )

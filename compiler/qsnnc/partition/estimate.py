@@ -184,11 +184,12 @@ def weight_bits(layer: Layer, chip: ChipSpec) -> int:
 
 
 def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer."""
+    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer and
+    for neurons with state."""
     source = graph.encoder
     known = {source.name: (np.zeros(source.shape, np.int64), np.full(source.shape, source.levels, np.int64))}
     for layer in graph.layers:
-        if layer.readout:
+        if layer.readout or layer.dynamics is not None:
             known[layer.name] = np.zeros(layer.shape, np.int64), np.ones(layer.shape, np.int64)
             continue
         if all(link.level_wise for link in layer.connections):
@@ -212,13 +213,14 @@ def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, In
     live = {name: high - low for name, (low, high) in ranges.items()}
     read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
     for layer in reversed(graph.layers):
-        if not layer.readout:
+        last = layer is graph.layers[-1]
+        if not last:
             live[layer.name] = np.where(read[layer.name], live[layer.name], 0)
         changes = (live[layer.name] > 0)[..., None]
         for link in layer.connections:
             found = readers(link, changes, populations[link.source])[..., 0]
             read[link.source] |= found
-            if layer.readout:  # no threshold takes a constant neuron's part
+            if last:  # no threshold takes a constant neuron's part
                 live[link.source] = np.where(found, ranges[link.source][1], live[link.source])
     return live
 
