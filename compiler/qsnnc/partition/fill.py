@@ -40,6 +40,8 @@ class Filling:
 
     def by_core(self) -> list[Int]:
         """Output position, first and last neuron + 1 of each core's slices, (slices of the core, 3)."""
+        if not self.cores:
+            return []
         return np.split(self.slices[:, 1:], np.flatnonzero(np.diff(self.slices[:, 0])) + 1)
 
 
