@@ -151,7 +151,7 @@ class OutputPositions:
         return chip.columns // (fold * self.neurons.weight_bits), fold * chip.axons, chip.targets
 
     def _filling(self, fold: int, chip: ChipSpec, count: int, cores: int, axons: int, left: int) -> Filling:
-        assert count or not self.neurons.neurons, "a neuron that fits no core must have been refused before"
+        assert count >= 0, "a neuron that fits no core must have been refused before"
         return Filling(fold, self._slices[:count].copy(), cores, axons, chip.targets - left)
 
     def dealt(self, cores: int) -> Int:
