@@ -20,6 +20,7 @@ from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
+from chipsim.onnx_repair import repaired
 from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.qonnx_ops import rewrite
 
@@ -131,7 +132,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(onnx.load(str(path))))
+    proto = of_one_signedness(rewrite(repaired(onnx.load(str(path)))))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -21,16 +22,7 @@ class Session:
     """An onnxruntime session with all graph optimisations off; its errors become `ModelError`."""
 
     def __init__(self, content: bytes) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-            raise _not_run(error) from None
+        self._session = _opened(content)
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         """Return the values of the outputs."""
@@ -46,6 +38,33 @@ class Session:
     def get_outputs(self) -> list[Any]:
         """As onnxruntime describes them."""
         return list(self._session.get_outputs())
+
+
+def _opened(content: bytes, executed: Path | None = None) -> Any:
+    """Return onnxruntime's session, after writing the graph that it executes to a file if asked for."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    if executed is not None:
+        options.optimized_model_filepath = str(executed)
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+        raise _not_run(error) from None
+
+
+def executed_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write the graph that onnxruntime executes for a model: without optimisation, but with the casts that it inserts.
+
+    Raises
+    ------
+    ModelError
+        onnxruntime cannot run the model.
+    """
+    _opened(model.SerializeToString(), path)
 
 
 def session(model: onnx.ModelProto | bytes) -> Session:

@@ -118,7 +118,7 @@ def test_a_product_of_two_tensors() -> None:
 @pytest.mark.parametrize(
     ("op", "attributes", "code"),
     [
-        ("QLinearGlobalAveragePool", {"channels_last": 1}, "model-attribute"),
+        ("QLinearGlobalAveragePool", {"blocks": 1}, "model-attribute"),
         ("QLinearLeakyRelu", {"alpha": 0.1, "beta": 3.0}, "model-attribute"),
         ("QLinearWhere", {}, "model-operator"),
         ("QLinearSoftmax", {"blocks": 1}, "model-attribute"),
