@@ -99,7 +99,9 @@ def _change_tensor(tensor: TensorProto, rng: Draw) -> None:
         value = np.resize(value, pick(rng, shapes))
     elif kind == 3:
         with np.errstate(all="ignore"):
-            value = value.astype(pick(rng, [np.float16, np.float64, np.float32, np.int64, np.int32, np.int8, np.uint8, bool]))
+            value = value.astype(
+                pick(rng, [np.float16, np.float64, np.float32, np.int64, np.int32, np.int8, np.uint8, bool])
+            )
     elif value.size and value.dtype.kind in "iuf":
         value = value.copy()
         at = int(rng.integers(value.size)) if rng.integers(2) else slice(None)

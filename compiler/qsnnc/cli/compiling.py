@@ -20,6 +20,7 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    Verbose,
     frontend_keywords,
 )  # fmt: skip
 
@@ -82,6 +83,7 @@ def compile_(
     seed: Seed = 0,
     json: Json = None,
     time: Time = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Compile a quantized network onto a chip and write the mapping.
@@ -100,7 +102,8 @@ def compile_(
     reading = frontend_keywords(pixels, output, levels, encoder)
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
-    found = check(model, chip, options)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        found = check(model, chip, options, tell)
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
@@ -124,6 +127,7 @@ def check(
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check whether a network fits a chip: what each layer needs, and every problem at once.
@@ -145,7 +149,8 @@ def check(
     spec = load_any_chip(chip)
     reading = frontend_keywords(pixels, output, levels, encoder)
     try:
-        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
+        with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+            found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))

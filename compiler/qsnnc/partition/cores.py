@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,12 @@ class Written:
 
 
 def partition(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec, *, keep_dead: bool = False
+    graph: LayerGraph,
+    neurons: tuple[NeuronLayer, ...],
+    chip: ChipSpec,
+    *,
+    keep_dead: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[CoreGraph | None, tuple[CoreLayer, ...], tuple[Violation, ...]]:
     """Fill cores, layer by layer from the last to the first.
 
@@ -38,6 +44,8 @@ def partition(
     ----------
     keep_dead : bool
         Keep axons that no neuron of their core has a weight for.
+    tell : callable, optional
+        Is told which layer is being done.
 
     Returns
     -------
@@ -53,6 +61,7 @@ def partition(
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
     for layer in reversed(neurons):
+        tell(f"partition {layer.layer.name} ({len(written) + 1} of {len(neurons)} layers)")
         asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None

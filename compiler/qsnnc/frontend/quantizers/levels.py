@@ -205,6 +205,8 @@ def uniform_levels(end: str, values: npt.NDArray[np.float64], falling: npt.NDArr
     ModelError
         There is no such step, or too many levels.
     """
+    if not np.isfinite(values).all():
+        raise UnevenLevels(end, "takes infinite values, or is no number for some inputs; use finite scales", node=end)
     count = len(values) - 1
     scale = (values[-1] - values[0]) / count
     rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of the gap between two float32 values
