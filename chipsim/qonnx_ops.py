@@ -120,10 +120,25 @@ class Rewrite:
         self.wide = {name for name in node.input[:1] if name in constants and constants[name].dtype == np.float64}
 
     def option(self, name: str, default: Any) -> Any:
-        """Return an attribute, or its default."""
+        """Return an attribute, or its default, which an attribute of another type than that must not have.
+
+        Raises
+        ------
+        InputError
+        """
         self.used.add(name)
         value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else value
+        value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        kind = type(default)
+        if default is not None and not isinstance(value, (int, float) if kind is float else kind):
+            raise InputError(
+                self.label,
+                f"{self.node.op_type} has the attribute {name} = {value!r}; allowed: a value of type {kind.__name__}",
+                code="model-attribute",
+                found=str(value),
+                allowed=kind.__name__,
+            )
+        return value
 
     def given(self, *names: str) -> dict[str, Any]:
         """Return those of the named attributes that the node has, unchanged."""

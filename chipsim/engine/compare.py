@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.host import load_host, session
+from chipsim.engine.host import load_host, reference_session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.protocol import Compiled
 from chipsim.engine.setup import open_dataset, open_mapping
@@ -145,7 +145,7 @@ def reference_outputs(
     size = axis.dim_value if axis.HasField("dim_value") else 0
     if size <= 0:
         axis.dim_param = "N"
-    runner = session(proto.SerializeToString(), str(path))
+    runner = reference_session(proto.SerializeToString(), str(path))
 
     def parts(images: npt.NDArray[Any], step: int) -> list[npt.NDArray[Any]]:
         """So many images at a time, the last ones filled up."""

@@ -30,7 +30,7 @@ from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.messages import first_line, label, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
 from qsnnc.frontend.model.operators import WEIGHTED
-from qsnnc.frontend.model.reference import session
+from qsnnc.frontend.model.reference import session, with_kernels
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +83,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
         free_squeezes(standard)
         free_batch(standard)
         reference = clip(of_one_signedness(standard), limits)
-        proto, integral = decompose(with_explicit_casts(clip(standard, limits)))
+        proto, integral = decompose(with_explicit_casts(with_kernels(clip(standard, limits))))
     except InputError as error:
         found = error.fields["found"]
         raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
@@ -183,7 +183,7 @@ def _invalid(value: Array, node: Node, position: int) -> str:
 def _try_run(model: Model) -> None:
     """Run the reference once: shape inference does not find every inconsistency."""
     blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
-    session(model.reference).run([model.output], {model.input: blank})
+    session(model.reference, evaluator=True).run([model.output], {model.input: blank})
 
 
 def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:
