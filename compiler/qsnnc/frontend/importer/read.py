@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+#: operators that divide by their second input
+DIVIDING = frozenset({"Div", "QuantizeLinear"})
+
 
 def read_onnx(
     source: str | PathLike[str] | onnx.ModelProto, output: str | None = None, limits: Mapping[str, float] | None = None
@@ -152,7 +155,7 @@ def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
 
 
 def _refuse_nan(model: Model) -> None:
-    """Refuse NaN constants, and infinite ones except as bounds (Clip, Min, Max)."""
+    """Refuse NaN constants, infinite ones except as bounds (Clip, Min, Max), and division by zero."""
     found = []
     for node in model.nodes:
         for position, name in enumerate(node.inputs):
@@ -173,6 +176,8 @@ def _invalid(value: Array, node: Node, position: int) -> str:
     """Return what is invalid in a weight, scale or variance; '' if nothing is."""
     if node.op == "BatchNormalization" and position == 4 and (value < 0).any():
         return "negative variances"
+    if node.op in DIVIDING and position == 1 and not value.all():
+        return "zero, by which it divides"
     if np.isfinite(value).all():
         return ""
     if np.isnan(value).any():

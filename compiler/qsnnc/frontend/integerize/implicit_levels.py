@@ -29,7 +29,7 @@ from qsnnc.frontend.model.outcomes import ConstantActivation
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import evaluate_each, is_monotone_region, numbered
-from qsnnc.frontend.quantizers.levels import Levels, uniform_levels
+from qsnnc.frontend.quantizers.levels import Levels, constant, uniform_levels
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int
 
@@ -133,6 +133,8 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     x = columns.value(potential).transpose(0, 2, 1).reshape(-1, count)
     y = region.function()(x) if region.nodes else x.astype(np.float64)
     values = np.unique(y)
+    if len(values) < 2 and region.nodes:
+        raise constant(region.output)
     if len(values) < 2 or (root.node.op in WEIGHTED and not _rounds(x, y, values)):
         return None
     slack = _slack(columns, region, x, y)

@@ -94,10 +94,13 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         if len(union) > 1:
             _refuse_scales(region.output, values)
             return uniform_levels(region.output, union, falling)
-    raise ConstantActivation(
-        region.output,
-        "has the same value for every input, so there is nothing to compute; remove it from the model",
-        node=region.output,
+    raise constant(region.output)
+
+
+def constant(end: str) -> ConstantActivation:
+    """Return the error for an activation that takes one value."""
+    return ConstantActivation(
+        end, "has the same value for every input, so there is nothing to compute; remove it from the model", node=end
     )
 
 
