@@ -40,7 +40,8 @@ EXPLAINED = ["bv_int8_trunc_qcdq_dynamo", "ort_qdq_u16_s8"]
 #: 8-bit activations, 255 neurons a feature: equal, and too large for any chip here
 LARGE = (
     "ort_qdq_s8s8_pc ort_qdq_u8s8 ort_qop_s8s8sym ort_qop_u8s8 ort_qop_u8u8 pt2e_tern_u2_default pt2e_tern_u2_noopt "
-    "pt2e_x86int8_default pt2e_x86int8_noopt pt2e_x86int8_opset21 std_int8_op13 std_int8_op26 std_int8_op27 opt_ort_all"
+    "pt2e_x86int8_default pt2e_x86int8_noopt pt2e_x86int8_opset21 std_int8_op13 std_int8_op26 std_int8_op27 opt_ort_all "
+    "nncf_mixed_npu"
 ).split()
 REFUSED = {
     "fp32_lenet": "model-not-quantized",
