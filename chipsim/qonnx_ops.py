@@ -265,22 +265,40 @@ def _multi_threshold(s: Rewrite) -> None:
     layout = s.option("data_layout", "")
     s.option("out_dtype", "")
     s.all_read()
-    table = s.constant(1, "table of thresholds").astype(np.float32)
+    table = _rounded_up(s.constant(1, "table of thresholds"))
     trailing = {"": 0, "NC": 0, "NWC": 0, "NHWC": 0, "NCW": 1, "NCHW": 2}.get(layout)
-    if trailing is None or (not layout and len(table) > 1):
+    if trailing is None:
         raise InputError(
             s.label,
-            f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none and one row",
+            f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none",
             code="model-attribute",
             found=layout,
         )
     total = ""
+    shape = _by_rank(s, len(table)) if not layout and len(table) > 1 else ""
     for number, column in enumerate(table.T):
         row = s.value(f"threshold_{number}", column.reshape(-1, *[1] * trailing) if len(column) > 1 else column.reshape(()))
+        row = s.put("Reshape", row, shape) if shape else row
         one = s.put("Cast", s.put("GreaterOrEqual", s.node.input[0], row), to=1)
         total = s.put("Add", total, one) if total else one
     scaled = s.put("Mul", total, s.value("scale", scale))
     s.put("Add", scaled, s.value("bias", bias), last=True)
+
+
+def _rounded_up(table: Array) -> npt.NDArray[np.float32]:
+    """Return the smallest float32 that is not below each threshold: the same decisions on float32 values."""
+    single = table.astype(np.float32)
+    return np.where(single < table, np.nextafter(single, np.float32(np.inf)), single).astype(np.float32)
+
+
+def _by_rank(s: Rewrite, channels: int) -> str:
+    """Return the shape (channels, 1, ...) of thresholds without a layout: NC, NWC and NCHW for two, three and four axes."""
+    rank = s.put("Reshape", s.put("Size", s.put("Shape", s.node.input[0])), s.integers("one", [1]))
+    positions = s.put("Sub", rank, s.integers("two", [2]))
+    last = s.put("Cast", s.put("Equal", rank, s.integers("three", [3])), to=7)  # with three axes, the channels are last
+    count = s.put("Mul", positions, s.put("Sub", s.integers("unit", [1]), last))
+    ones = s.put("Expand", s.integers("ones", [1]), count)
+    return s.put("Concat", s.integers("channels", [channels]), ones, axis=0)
 
 
 def _clamp(s: Rewrite, x: str, bits: Array, signed: bool, narrow: bool) -> str:

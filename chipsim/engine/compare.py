@@ -43,9 +43,12 @@ class Difference:
     neuron: int | None = None  # in its core
     potential: int | None = None
     threshold: int | None = None
+    exceeds: bool = False  # whether the model has a level beyond the layer's highest (--levels)
 
     def __str__(self) -> str:
         place = f"{self.layer}: image {self.image}, feature {self.element}"
+        if self.exceeds:
+            return f"{place}: the model has level {self.expected:g}, and --levels left {self.found:g} as the highest"
         place += f": the model has {self.expected:g}, the chip {self.found:g}"
         if self.core is None:
             return place
@@ -184,6 +187,10 @@ def _levels_differ(
     """First level of a population that differs from the tensor."""
     images = spikes.shape[1]
     expected = np.round(tensor.reshape(images, -1).astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
+    beyond = np.argwhere(expected > entry.levels)
+    if len(beyond):  # the neurons of the highest level fire as they should; the layers behind differ
+        image, place = beyond[0].tolist()
+        return Difference(first + image, entry.name, place, float(expected[image, place]), float(entry.levels), exceeds=True)
     source, element = _sources_of(mapping, entry)
     feature, i = element // entry.levels, element % entry.levels
     # neuron by neuron: one that the compiler removed, dead or constant, is not there to compare

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OPSETS = range(7, 29)
 #: most values of one tensor for one image; each would be at least one neuron
 MOST_VALUES = 1 << 27
+#: domain of operators in a processor's own layout
+MICROSOFT_BLOCKED = "com.microsoft.nchwc"
 
 
 def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelProto:
@@ -229,6 +231,10 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
         return error(f"{op} has a subgraph, which is not supported; export without control flow", "model-subgraph", op)
     if op in REFUSED:
         return error(f"{op}: {REFUSED[op]}", "not-static", op)
+    if node.domain.startswith(MICROSOFT_BLOCKED):
+        text = f"{op} is in the blocked layout that onnxruntime's optimisation writes for one kind of processor; save the "
+        text += "model before optimisation, or optimised at level extended (ORT_ENABLE_EXTENDED)"
+        return error(text, "model-operator", op)
     if node.domain not in ("", *DOMAINS, MICROSOFT):
         return error(
             f"operator {node.domain}:{op} is not supported; export with standard ONNX operators", "model-operator", op
