@@ -16,7 +16,7 @@ from test_engines import check_equal
 from test_faults import check_same, ran, random_faults
 
 import chipsim
-from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip import ChipSpec, load_any_chip, load_chip
 from chipsim.datasets import Dataset
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import worker
@@ -24,9 +24,12 @@ from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
+from chipsim.errors import InputError
 from chipsim.faults import inflict
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.report.trace import writer
+from chipsim.timing.history import history
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import Seen, _Timer
 from chipsim.timing.record import ADDS, ROWS, SPIKES, UPDATES
@@ -242,3 +245,41 @@ def test_a_tick_of_the_stream_is_everyone_at_work(recipe: Recipe, max_delay: int
     for tick, (fired, _) in enumerate(told):
         now = seen.fired[number * mapping.steps + tick]
         np.testing.assert_array_equal(fired[~tables.potential], now[~tables.potential])
+
+
+def test_a_chip_without_neuron_models_refuses_by_name() -> None:
+    graph = draw(Recipe(steps=3, layers=2, code="spikes", readout_of="count", seed=1))
+    for chip, code, text in (
+        (load_any_chip("paicore25"), "steps", "compiled for frames of one step without"),
+        (roomy(neuron=None), "neuron-model", "keep potentials that are kept from step to step"),
+        (roomy(neuron=load_chip("mini").neuron.model_copy(update={"resets": ("value",)})), "neuron-model", "by value"),
+        (roomy(potential_bits=4, threshold_bits=4), "potential", "Its 3 steps take"),
+    ):
+        with pytest.raises(DoesNotFit) as caught:
+            compile_layers(graph, chip)
+        assert caught.value.exit_code == 4
+        assert code in {violation.code for violation in caught.value.violations}
+        assert any(text in violation.advice for violation in caught.value.violations), [
+            str(v) for v in caught.value.violations
+        ]
+
+
+def test_crosschecks_and_an_onnx_model_cover_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "net.map"
+    graph = draw(Recipe(steps=2, layers=1, code="spikes", readout_of="last", seed=4))
+    chipsim.write_mapping(compile_layers(graph, roomy()).mapping, path)
+    data = Dataset("random", "test", frames_of(graph, 1, 0), None)
+    with pytest.raises(InputError, match="an ONNX model covers frames of one step"):
+        chipsim.compare(path, tmp_path / "net.onnx", data)
+
+
+@pytest.mark.parametrize("suffix", ["perfetto-trace", "vcd"])
+def test_a_trace_shows_every_step(suffix: str) -> None:
+    graph = draw(Recipe(steps=3, layers=2, code="spikes", readout_of="largest", seed=2))
+    mapping = compile_layers(graph, roomy(), keep_dead=True).mapping
+    found = history(mapping, Dataset("random", "test", frames_of(graph, 2, 0), None), image=1)
+    assert len(found.frame.ticks) == mapping.ticks + 2
+    assert len(found.shifts.core) == 3 * mapping.cores
+    assert (np.bincount(found.shifts.core) == 3).all()
+    assert (found.shifts.begin <= found.shifts.sweep).all()
+    assert len(writer(f"trace.{suffix}")(found)) > 0
