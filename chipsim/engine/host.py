@@ -103,7 +103,7 @@ class Host:
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
-        refuse_no_level(levels)
+        refuse_no_level(levels, self.mapping.generator)
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
@@ -136,20 +136,28 @@ def _refuse_other_than_spikes(images: Array) -> None:
         raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
 
 
-def refuse_no_level(levels: Array) -> None:
-    """Refuse images for which the encoder reports that a value is not a pixel (FORMAT.md).
+def refuse_no_level(levels: Array, generator: str) -> None:
+    """Refuse images for which the encoder reports that it does not take a value (FORMAT.md).
+
+    Parameters
+    ----------
+    generator : str
+        The program that wrote the mapping; of others' encoders nobody knows what they take.
 
     Raises
     ------
     InputError
     """
-    if levels.dtype.kind == "i" and (levels == NO_LEVEL).any():
-        raise InputError(
-            "images",
+    if levels.dtype.kind != "i" or not (levels == NO_LEVEL).any():
+        return
+    if generator.startswith("qsnnc "):
+        text = (
             "contain values other than whole numbers from 0 to 255, and this mapping takes raw pixels; "
-            "pass uint8 images, or compile with --encoder host",
-            code="data-not-pixels",
+            "pass uint8 images, or compile with --encoder host"
         )
+    else:
+        text = f"contain values that the mapping's encoder does not take (a level of {NO_LEVEL}); see the mapping's author"
+    raise InputError("images", text, code="data-not-pixels")
 
 
 def load_host(mapping: Mapping) -> Host:

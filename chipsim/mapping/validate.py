@@ -7,12 +7,14 @@ import math
 import numpy as np
 
 from chipsim.chip.routes import cut_off
-from chipsim.mapping.program import STATE_ARRAYS, Mapping, array_dtypes
+from chipsim.mapping.program import RELAY, STATE_ARRAYS, Mapping, array_dtypes
 from chipsim.mapping.rules import check_cores, first_of, refuse
 from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
 from chipsim.mapping.wiring import check_wiring
 
+#: sender of the encoder's spikes, where others are cores
+HOST = -1
 #: a frame whose sources, axons or neurons are more than this many is refused before anything is allocated for it
 MOST = 1 << 31
 
@@ -44,6 +46,11 @@ def _shapes(m: Mapping) -> None:
     for name, dtype in dtypes.items():
         if str(m.arrays[name].dtype) != dtype:
             refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
+    for name, values in (("mean", m.input.mean), ("std", m.input.std)):
+        if len(values) not in {1, *m.input.shape[:1]}:
+            channels = m.input.shape[0] if m.input.shape else 1
+            text = f"{name} has {len(values)} values; allowed: 1, or one for each of {channels} channels (its first axis)"
+            refuse("input", text, "map-pixels", found=len(values), allowed=[1, channels])
     for entry in (m.encoder, *m.layers):  # in whole numbers without bound: an int64 could come round to a lawful size
         if math.prod(entry.shape) * max(entry.levels, 1) >= MOST:
             refuse(entry.name, f"has the shape {list(entry.shape)}; allowed: {MOST - 1} neurons", "map-size")
@@ -99,22 +106,31 @@ def _offsets(m: Mapping) -> None:
 
 def _ranges(m: Mapping) -> None:
     chip = m.chip
+    core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
+    core_of_neuron = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
+    core_of_source = np.concatenate([np.full(m.encoder_neurons, HOST), core_of_neuron])
+    sender = np.repeat(core_of_source, np.diff(m.target_offset))
+    own = np.arange(m.cores)
     limits = {
-        "core_layer": (0, len(m.layers) - 1),
-        "core_crossbar": (0, len(m.crossbar_shape) - 1),
-        "axon_source": (0, m.encoder_neurons + m.neurons - 1),
-        "target_axon": (0, m.axon_source.size - 1),
-        "target_delay": (1, chip.max_delay),
-        "neuron_threshold": (chip.threshold_min, chip.threshold_max),
-        "dense_fanout": (0, MOST),
-        "neuron_element": (0, MOST),
+        "core_layer": (0, len(m.layers) - 1, own),
+        "core_crossbar": (0, len(m.crossbar_shape) - 1, own),
+        "axon_source": (0, m.encoder_neurons + m.neurons - 1, core_of_axon),
+        "target_axon": (0, m.axon_source.size - 1, sender),
+        "target_delay": (1, chip.max_delay, sender),
+        "neuron_threshold": (chip.threshold_min, chip.threshold_max, core_of_neuron),
+        "dense_fanout": (0, MOST, core_of_source),
+        "neuron_element": (0, MOST, core_of_neuron),
     }
-    for name, (low, high) in limits.items():
-        bad = np.flatnonzero((m.arrays[name] < low) | (m.arrays[name] > high))
-        if len(bad):
-            value = int(m.arrays[name][bad[0]])
+    for name, (low, high, owner) in limits.items():
+        bad = first_of((m.arrays[name] < low) | (m.arrays[name] > high))
+        if bad >= 0:
+            value, core = int(m.arrays[name][bad]), int(owner[bad])
             refuse(
-                f"{name}[{bad[0]}]", f"is {value}; allowed: {low} to {high}", "map-range", found=value, allowed=[low, high]
+                "host" if core == HOST else f"core {core}",
+                f"{name}[{bad}] is {value}; allowed: {low} to {high}",
+                "map-range",
+                found=value,
+                allowed=[low, high],
             )
 
 
@@ -176,13 +192,16 @@ def _crossbars(m: Mapping) -> None:
     check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-crossbar", "equal")
     top, bottom = m.chip.potential_max, m.chip.potential_min
     for k in range(len(shape)):
+        core = int(np.flatnonzero(m.core_crossbar == k)[0]) if (m.core_crossbar == k).any() else -1
+        where = f"core {core}" if core >= 0 else f"crossbar {k}"
         tail = int(shape[k].prod()) % 8
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
-            refuse(f"crossbar {k}", "has non-zero bits after its last weight", "map-crossbar")
+            refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-crossbar")
         weights = m.crossbar(k).astype(np.int64)
         high, low = int(np.maximum(weights, 0).sum(axis=0).max()), int(np.minimum(weights, 0).sum(axis=0).min())
         if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
-            refuse(f"crossbar {k}", f"reaches potentials {low} to {high}; allowed: {bottom} to {top}", "map-potential")
+            text = f"crossbar {k} reaches potentials {low} to {high}; allowed: {bottom} to {top}"
+            refuse(where, text, "map-potential", found=[low, high], allowed=[bottom, top])
 
 
 def _repeated(m: Mapping) -> None:
@@ -198,6 +217,9 @@ def _repeated(m: Mapping) -> None:
                 refuse(
                     entry.name, f"has {name} {getattr(entry, name)}; the arrays give {values[number]}", "map-contradiction"
                 )
+        gone = 0 if entry.kind == RELAY else math.prod(entry.shape) * max(entry.levels, 1) - entry.neurons
+        if entry.removed != gone:
+            refuse(entry.name, f"has removed {entry.removed}; the arrays give {gone}", "map-contradiction")
         mine = m.core_layer == number
         if (m.core_weight_bits[mine] != entry.weight_bits).any() or m.core_fold[mine].max(initial=0) != entry.fold:
             refuse(entry.name, "has another fold or weight_bits than its cores", "map-contradiction")

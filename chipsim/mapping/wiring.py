@@ -125,6 +125,8 @@ def _relays(m: Mapping) -> None:
             continue
         if number == m.readout or entry.removed:
             refuse(entry.name, "is a relay that is the readout or has removed neurons", "map-relay")
+        if entry.tensor:
+            refuse(entry.name, f"is a relay, and its tensor is {entry.tensor!r}; allowed: ''", "map-relay")
         cores = np.flatnonzero(m.core_layer == number)
         pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}
         for core in cores.tolist():

@@ -36,10 +36,10 @@ def advise(p: Profile, tick: TickResult) -> Advice:
 
 
 def _rows(p: Profile, tick: TickResult) -> tuple[float, str]:
-    cores = np.flatnonzero(p.plan.tick == tick.number)
+    cores = p.plan.at_work(tick.number)
     if not len(cores):
         return 0.0, "no core is active"
-    reads = p.work.input_cycles[cores] / p.images
+    reads = p.work.input_cycles[cores] / p.images / p.mapping.steps
     most = tick.increments["rows"] - p.plan.timing.start_cycles
     if most - float(reads.mean()) < 0.01 * most:  # nothing to spread
         return most - _scan(p, int(cores[reads.argmax()])), (
@@ -59,7 +59,7 @@ def _scan(p: Profile, core: int) -> int:
 
 
 def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
-    cores = np.flatnonzero(p.plan.tick == tick.number)
+    cores = p.plan.at_work(tick.number)
     neurons = np.diff(p.mapping.neuron_offset)[cores]
     sweep = neurons * p.plan.update_cycles[cores]
     at = int(sweep.argmax())
@@ -81,8 +81,8 @@ def _injection(p: Profile, tick: TickResult) -> tuple[float, str]:
         return tick.increments["injection"] / 2, (
             f"{tick.packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}; use twice as many ports"
         )
-    cores = np.flatnonzero(p.plan.tick == tick.number)
-    sent = p.work.sent[cores] / p.images
+    cores = p.plan.at_work(tick.number)
+    sent = p.work.sent[cores] / p.images / p.mapping.steps
     most, each = float(p.work.most_packets[:, tick.number].mean()), p.plan.timing.lookup_cycles
     return (most - float(sent.mean())) * each, (
         f"the busiest core (most often {cores[sent.argmax()]}) sends {most:,.0f} packets, the average core "

@@ -22,7 +22,7 @@ from chipsim.timing.plan import Plan
 
 Bools = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint8]
-Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in its tick of a frame
+Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in a step of a frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class Inputs:
 
 
 def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
-    """Latch the spikes of a frame and compute how long each core reads.
+    """Latch the spikes of a step and compute how long each core reads.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
     return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
 
 
-def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
+def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None, *, reads: bool = True) -> Traffic:
     """Return the packets of the terminals that are active in a tick.
 
     Parameters
@@ -61,21 +61,24 @@ def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
     fired : ndarray, uint8, (E+N,)
         In a stream each layer's of its own frame.
     tick : int or None
-        Tick of the frame, 0 for the host; None: everyone is at work, each on a frame of its own.
+        Tick of the frame; the host sends in as many as it has steps. None: everyone is at work, each on a frame of its own.
+    reads : bool
+        Whether potentials leave.
     """
     m, terminals = plan.mapping, plan.mesh.terminals
     offset = np.zeros(terminals + 1, np.int64)
-    host, cores = tick in (None, 0), _active(plan, tick)
+    host, cores = tick is None or tick < m.steps, _active(plan, tick)
+    potential = plan.potential if reads else np.zeros_like(plan.potential)
     encoder = m.encoder_neurons if host else 0
     _measure(
-        encoder, m.encoder_neurons, fired, plan.potential, plan.offset, plan.port, plan.mesh.routers,
+        encoder, m.encoder_neurons, fired, potential, plan.offset, plan.port, plan.mesh.routers,
         cores, m.neuron_offset, plan.terminal, offset,
     )  # fmt: skip
     np.cumsum(offset, out=offset)
     ready, target = np.empty(offset[-1], np.int64), np.empty(offset[-1], np.int32)
     begin = plan.timing.start_cycles + cycles
     _fill(
-        encoder, m.encoder_neurons, fired, plan.potential, plan.offset, plan.target, plan.port, plan.mesh.routers,
+        encoder, m.encoder_neurons, fired, potential, plan.leaves, plan.offset, plan.target, plan.port, plan.mesh.routers,
         cores, m.neuron_offset, plan.terminal, begin, plan.update_cycles, plan.timing.lookup_cycles,
         offset[:-1].copy(), ready, target,
     )  # fmt: skip
@@ -84,7 +87,10 @@ def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None) -> Traffic:
 
 def _active(plan: Plan, tick: int | None) -> Int32:
     """Cores at work, by terminal."""
-    return plan.order if tick is None else plan.order[plan.tick[plan.order] == tick]
+    if tick is None:
+        return plan.order
+    first = plan.tick[plan.order]
+    return plan.order[(first <= tick) & (tick < first + plan.mapping.steps)]
 
 
 @compiled
@@ -122,7 +128,8 @@ def _measure(
 
 @compiled
 def _fill(
-    encoder: int, first_neuron: int, fired: Fired, potential: Bools, entries: Int, targets: Int32, port: Int32, routers: int,
+    encoder: int, first_neuron: int, fired: Fired, potential: Bools, leaves: Bools, entries: Int, targets: Int32,
+    port: Int32, routers: int,
     cores: Int32, neuron_offset: Int, terminal: Int32, begin: Int, update_cycles: Int, lookup_cycles: int,
     place: Int, ready: Int, target: Int32,
 ) -> None:  # fmt: skip  # pragma: no cover
@@ -144,5 +151,5 @@ def _fill(
                     free = max(updated, free)
                     ready[at] = free
                     target[at] = targets[entry]
-                    free += 1 if potential[source] else lookup_cycles  # a potential is in no table
+                    free += 1 if leaves[source] else lookup_cycles  # what goes to the host is in no table
                     at += 1

@@ -11,7 +11,7 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
+from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
@@ -85,8 +85,11 @@ class History:
     @property
     def names(self) -> list[str]:
         """Name of each tick: its layers, or ingress."""
-        layers = self.plan.mapping.layers
-        found = [" + ".join(layer.name for layer in layers if layer.tick == tick.number) for tick in self.frame.ticks]
+        layers, steps = self.plan.mapping.layers, self.plan.mapping.steps
+        found = [
+            " + ".join(layer.name for layer in layers if layer.tick <= tick.number < layer.tick + steps)
+            for tick in self.frame.ticks
+        ]
         return [name or ("nothing" if number else INGRESS) for number, name in enumerate(found)]
 
 
@@ -116,13 +119,14 @@ def history(
     """
     check_mode(mode, "--mode")
     mapping = open_mapping(mapping)
-    of_one_step(mapping, "trace")
     tables = plan(mapping)
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     if not 0 <= image < len(dataset):
         allowed = f"0 to {len(dataset) - 1}"
         raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
-    images = prepare(np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name)
+    images = prepare(
+        np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name, mapping.steps, np.array([image])
+    )
     seen = spikes(load(mapping), load_host(mapping), images, np.array([image]))
     frame = Bench(tables, mode).frame(seen.fired[0])
     start = np.concatenate([[0], np.cumsum([tick.cycles for tick in frame.ticks])]).astype(np.int64)
@@ -152,10 +156,12 @@ def _packets(frame: Frame, start: Int) -> Packets:
 
 def _shifts(tables: Plan, frame: Frame, start: Int, packets: Packets) -> Shifts:
     core = np.concatenate([tick.cores for tick in frame.ticks])
-    begin = start[tables.tick[core]]
+    number = np.repeat([tick.number for tick in frame.ticks], [len(tick.cores) for tick in frame.ticks])
+    begin = start[number]
     sweep = begin + np.concatenate([tick.ready for tick in frame.ticks])
-    gone = np.zeros(tables.mesh.terminals, np.int64)
-    np.maximum.at(gone, packets.source, packets.sent + 1)
-    rows = begin + tables.timing.start_cycles + frame.inputs.cycles[core]
-    done = np.maximum(sweep, gone[tables.terminal[core]])
-    return Shifts(core, tables.tick[core].astype(np.int64), begin, rows, sweep, done)
+    gone = np.zeros((len(frame.ticks), tables.mesh.terminals), np.int64)
+    np.maximum.at(gone, (packets.tick, packets.source), packets.sent + 1)
+    reading = np.concatenate([frame.steps.cycles(tick.number)[tick.cores] for tick in frame.ticks])
+    rows = begin + tables.timing.start_cycles + reading
+    done = np.maximum(sweep, gone[number, tables.terminal[core]])
+    return Shifts(core, number, begin, rows, sweep, done)

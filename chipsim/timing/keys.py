@@ -54,7 +54,7 @@ def timing_json(p: Profile) -> dict[str, Any]:
             "busiest_link": p.stream_busiest_link.load if p.stream_busiest_link else 0.0,
             "interval_ms": 1e3 * p.seconds_of(interval),
             "frames_per_second": 1 / p.seconds_of(interval) if interval else None,
-            "latency_ms": 1e3 * p.seconds_of(interval * p.mapping.ticks),
+            "latency_ms": 1e3 * p.seconds_of(interval * p.mapping.frame_ticks / p.mapping.steps),
         },
     }
 

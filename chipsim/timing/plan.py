@@ -31,7 +31,8 @@ class Plan:
     mapping: Mapping
     mesh: Mesh
     timing: Timing
-    tick: Int32  # (C,): tick in which each core works; -1: never, it is dead
+    tick: Int32  # (C,): tick in which each core does the first step of a frame; negative: never, it is dead
+    source_tick: Int32  # (E+N,): the same of each source's core, 0 for the host
     terminal: Int32  # (C,): router of each core
     words: Int  # (C,): words of its bank of axon bits; none of a dead core's are read
     update_cycles: Int  # (C,): of one neuron in the sweep
@@ -41,7 +42,8 @@ class Plan:
     trees: Trees | None  # None: a packet goes to one terminal
     port: Int32  # (packets of the host,): port by which each enters
     flits: int  # no FIFO ever holds more: each is on its way to something else
-    potential: npt.NDArray[np.bool_]  # (E+N,): neurons that are read out
+    potential: npt.NDArray[np.bool_]  # (E+N,): neurons whose potentials are read out
+    leaves: npt.NDArray[np.bool_]  # (E+N,): neurons that send to the host, potentials or spikes that it counts
     readout: npt.NDArray[np.bool_]  # (C,): cores that hold them
     heard: npt.NDArray[np.bool_]  # (C,): those of them whose potentials reach the host
     order: Int32  # cores that work, by their terminal
@@ -51,6 +53,10 @@ class Plan:
     def chip(self) -> ChipSpec:
         """The mapping's chip."""
         return self.mapping.chip
+
+    def at_work(self, tick: int) -> Int:
+        """Cores that do a step of a frame in a tick of it."""
+        return np.flatnonzero((self.tick >= 0) & (self.tick <= tick) & (tick < self.tick + self.mapping.steps))
 
     @property
     def one_tree(self) -> bool:
@@ -91,10 +97,11 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     assert timing is not None, "mesh_of has seen to it"
     cuts = damage.cut != THROUGH
     assert mesh.routes is None or not ((damage.stopped != THROUGH).any() or cuts.any()), "`planned` has seen to it"
-    readout = np.array([layer.levels == 0 for layer in m.layers])[m.core_layer]
+    readout = m.core_layer == m.readout
     terminal = (m.core_position[:, 1] * chip.grid[0] + m.core_position[:, 0]).astype(np.int32)
-    potential = np.concatenate([np.zeros(m.encoder_neurons, bool), np.repeat(readout, np.diff(m.neuron_offset))])
-    counts, target = _targets(damage, mesh, terminal, potential)
+    leaves = np.concatenate([np.zeros(m.encoder_neurons, bool), np.repeat(readout, np.diff(m.neuron_offset))])
+    counts, target = _targets(damage, mesh, terminal, leaves)
+    ticks = np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer]
     slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
     fold, order = m.core_fold.astype(np.int64), np.argsort(terminal).astype(np.int32)
     offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -109,7 +116,8 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         mapping=m,
         mesh=mesh,
         timing=timing,
-        tick=np.where(damage.dead, -1, np.array([layer.tick for layer in m.layers])[m.core_layer]).astype(np.int32),
+        tick=np.where(damage.dead, -1, ticks).astype(np.int32),
+        source_tick=np.concatenate([np.zeros(m.encoder_neurons, np.int32), np.repeat(ticks, np.diff(m.neuron_offset))]),
         terminal=terminal,
         words=np.where(damage.dead, 0, -(-fold * chip.axons // timing.word_bits)),
         update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
@@ -119,7 +127,8 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         trees=trees,
         port=port,
         flits=flits,
-        potential=potential,
+        potential=leaves if m.readout_of != "count" else np.zeros_like(leaves),
+        leaves=leaves,
         readout=readout,
         heard=readout & ~damage.dead & ~cuts,
         order=order[~damage.dead[order]],
@@ -131,18 +140,18 @@ def _core_of_axon(m: Mapping) -> Int:
     return np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
 
 
-def _targets(damage: Damage, mesh: Mesh, terminal: Int32, potential: npt.NDArray[np.bool_]) -> tuple[Int, Int32]:
+def _targets(damage: Damage, mesh: Mesh, terminal: Int32, leaves: npt.NDArray[np.bool_]) -> tuple[Int, Int32]:
     """Return how many packets each source sends, (E+N,), and the terminal at which each leaves the network."""
     m = damage.mapping
     counts = np.diff(m.target_offset)
-    counts[potential] = 1
-    leaving = np.repeat(potential, counts)
+    counts[leaves] = 1
+    leaving = np.repeat(leaves, counts)
     target = np.empty(len(leaving), np.int32)
     arrive = np.where(damage.stopped != THROUGH, damage.stopped, terminal[_core_of_axon(m)])
     target[~leaving] = arrive[m.target_axon]
     owner = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     port = np.where(damage.cut != THROUGH, damage.cut, mesh.routers + nearest_port(m.chip, m.core_position))
-    target[leaving] = port[owner[potential[m.encoder_neurons :]]]
+    target[leaving] = port[owner[leaves[m.encoder_neurons :]]]
     return counts, target
 
 

@@ -19,7 +19,7 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.setup import Setup, of_one_step, open_dataset, set_up
+from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.errors import UsageError
 from chipsim.faults import Luck
 from chipsim.mapping import Mapping
@@ -30,6 +30,7 @@ from chipsim.timing.network.mesh import Int, Mesh
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile
+from chipsim.timing.steps import reads
 from chipsim.timing.tick import Bench, Mode, check_mode
 
 #: images whose spikes are found at a time
@@ -90,7 +91,6 @@ def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
     InputError
         As `plan`.
     """
-    of_one_step(setup.mapping, "--timing")
     known = setup.mapping.chip.dead_links or (mesh is not None and mesh.routes is not None)
     if known and "dead_links" in setup.damage.summary:
         raise UsageError(
@@ -126,7 +126,8 @@ def measure(
     def frames(part: Array, first: int) -> int:
         """Time the images of the sample from ``first`` on."""
         numbers = sample[first : first + len(part)]
-        timer.frames(spikes(machine, host, prepare(part, spec, dataset.name), numbers, setup.noise, setup.seed), first)
+        images = prepare(part, spec, dataset.name, setup.mapping.steps, numbers)
+        timer.frames(spikes(machine, host, images, numbers, setup.noise, setup.seed), first)
         return len(part)
 
     parts = ((lambda p=part, f=first: frames(p, f)) for part, first in _parts(dataset, sample, step))
@@ -156,10 +157,10 @@ def evenly(limit: int, total: int) -> Int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """The spikes of some images on the machine."""
+    """The spikes of some images on the machine, step after step."""
 
-    fired: npt.NDArray[np.uint8]  # (images, E+N): what each source sent
-    bits: npt.NDArray[np.uint8] | None  # (images, A): what each axon held; None: all that was sent to it
+    fired: npt.NDArray[np.uint8]  # (images, steps * (E+N)): what each source sent
+    bits: npt.NDArray[np.uint8] | None  # (images, steps * A): what each axon held; None: all that was sent to it
 
 
 def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: float = 0.0, seed: int = 0) -> Seen:
@@ -172,10 +173,11 @@ def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: flo
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # the threads are ours
         luck = _luck(machine, numbers)
         fired, _ = machine.run(sent, luck)
-    seen = np.ascontiguousarray(fired[0].T)
+    seen = np.ascontiguousarray(fired.reshape(-1, len(numbers)).T)
     if machine.latches.held is None and luck.arrive is None:
         return Seen(seen, None)
-    return Seen(seen, np.ascontiguousarray(machine.latches.bits(slice(None), fired[0], luck).T))
+    bits = [machine.latches.bits(slice(None), spikes, luck, step) for step, spikes in enumerate(fired)]
+    return Seen(seen, np.ascontiguousarray(np.concatenate(bits).T))
 
 
 def _luck(machine: Machine, numbers: Int) -> Luck:
@@ -187,9 +189,10 @@ def _luck(machine: Machine, numbers: Int) -> Luck:
 
 def _warm(tables: Plan, mode: Mode) -> None:
     """Have the machine code compiled, which takes seconds the first time on a machine, before anything is timed."""
-    bench, fired = Bench(tables, mode), np.zeros(len(tables.potential), np.uint8)
+    steps, sources = tables.mapping.steps, len(tables.potential)
+    bench, fired = Bench(tables, mode), np.zeros(steps * sources, np.uint8)
     fired[: tables.mapping.encoder_neurons][np.diff(tables.offset[: tables.mapping.encoder_neurons + 1]).argmax()] = 1
-    bench.stream(fired, bench.frame(fired).inputs.cycles)
+    bench.stream(fired[:sources], bench.frame(fired).inputs.cycles)
 
 
 def _parts(dataset: Dataset, sample: Int, step: int) -> Iterator[tuple[Array, int]]:
@@ -225,14 +228,13 @@ class _Timer:
             self.benches.put(Bench(tables, mode))
         self.lock = threading.Lock()
         self.work = Work.empty(tables, len(sample))
-        self.networks = tuple(Network.empty(tables.mesh) for _ in range(m.ticks))
-        self.models = np.zeros((len(sample), m.ticks, 6), np.int64)
+        self.networks = tuple(Network.empty(tables.mesh) for _ in range(m.frame_ticks))
+        self.models = np.zeros((len(sample), m.frame_ticks, 6), np.int64)
         self.stream_models = np.zeros((len(sample), 6), np.int64)
-        self.fired = np.zeros((len(sample), -(-len(tables.potential) // 8)), np.uint8)  # a bit a source
-        self.input_cycles = np.zeros((len(sample), m.cores), np.int32)
-        ticks = np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer]
-        owner = np.concatenate([np.zeros(m.encoder_neurons, np.int32), np.repeat(ticks, np.diff(m.neuron_offset))])
-        self.ends = _runs(owner)
+        self.sources = len(tables.potential)
+        self.fired = np.zeros((len(sample), -(-m.steps * self.sources // 8)), np.uint8)  # a bit a source and step
+        self.input_cycles = np.zeros((len(sample), m.steps, m.cores), np.int32)
+        self.ends = _runs(tables.source_tick)
 
     def frames(self, seen: Seen, first: int) -> None:
         """Time frames alone on the chip, the sample's from ``first`` on."""
@@ -240,38 +242,57 @@ class _Timer:
         try:
             for image, row in enumerate(seen.fired, first):
                 frame = bench.frame(row, None if seen.bits is None else seen.bits[image - first])
-                self.fired[image] = np.packbits(row)
-                self.input_cycles[image] = frame.inputs.cycles
+                self.fired[image] = np.packbits(frame.steps.sent)
+                self.input_cycles[image] = [each.cycles for each in frame.steps.inputs]
                 self.models[image] = [tick.models for tick in frame.ticks]
                 with self.lock:
-                    self.work.add(self.plan, image, frame, row)
+                    self.work.add(self.plan, image, frame)
                     for network, tick in zip(self.networks, frame.ticks, strict=True):
                         network.add(tick.flow)
         finally:
             self.benches.put(bench)
 
     def stream(self, number: int) -> int:
-        """Time a tick of the stream: the host sends frame ``number``, a layer of tick t works on the one t before it.
+        """Time the ticks of a stream from one frame to the next: in the first of them the host begins with ``number``.
 
-        The frames of the sample follow one another in a circle, so that every tick is a full one. Up to the packets' flight
-        nobody is in anybody's way: each model is the slowest of those of the layers at work.
+        The frames of the sample follow one another in a circle, so that every tick is a full one.
         """
-        depth = self.plan.mapping.ticks
-        frame = (number - np.arange(depth)) % len(self.sample)  # of each tick of a frame
-        models = self.models[frame, np.arange(depth)].max(axis=0)
+        m = self.plan.mapping
+        for tick in range(m.steps):
+            self.stream_models[number] += self._stream_tick(number, tick)
+        return 1
+
+    def _stream_tick(self, number: int, tick: int) -> Int:
+        """Models of a tick in which everyone is at work: tick + k * steps of the frame k before (`chipsim.timing.steps`).
+
+        Up to the packets' flight nobody is in anybody's way: each model is the slowest of those of the layers at work.
+        """
+        m = self.plan.mapping
+        before = np.arange(-(-(m.frame_ticks - tick) // m.steps))
+        models = self.models[(number - before) % len(self.sample), tick + before * m.steps].max(axis=0)
         if self.mode == "cycle":
-            rows = {int(f): np.unpackbits(self.fired[f], count=len(self.plan.potential)) for f in set(frame.tolist())}
-            fired = np.concatenate([rows[int(frame[tick])][part] for tick, part in self.ends])
-            cycles = self.input_cycles[frame[self.plan.tick], np.arange(self.plan.mapping.cores)].astype(np.int64)
+
+            def at(first: int) -> tuple[int, int]:
+                """Frame, and step of it, that a core does whose first step is in tick ``first`` of a frame."""
+                past = max(0, -(-(first - tick) // m.steps))
+                step = min(tick + past * m.steps - first, m.steps - 1)  # a dead core is at none
+                return (number - past) % len(self.sample), step
+
+            where = {first: at(first) for first in {first for first, _ in self.ends} | set(self.plan.tick.tolist())}
+            count = m.steps * self.sources
+            rows = {frame: np.unpackbits(self.fired[frame], count=count).reshape(m.steps, -1) for frame, _ in where.values()}
+            fired = np.concatenate([rows[where[first][0]][where[first][1]][part] for first, part in self.ends])
+            frame, step = np.array([where[first] for first in self.plan.tick.tolist()], np.int64).T
+            cycles = self.input_cycles[frame, step, np.arange(m.cores)].astype(np.int64)
+            out = m.layers[m.readout].tick
             bench = self.benches.get()
             try:
-                end = bench.stream(fired, cycles)
+                end = bench.stream(fired, cycles, reads=reads(self.plan, out + at(out)[1]))
             finally:
                 self.benches.put(bench)
             models[4] = max(int(models[1]), end)
         models[5] = models[4] + self.plan.sync_cycles
-        self.stream_models[number] = models
-        return 1
+        return np.asarray(models)
 
     def result(self, images: int, seconds: float, threads: int) -> Profile:
         """Return the profile."""

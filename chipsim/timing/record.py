@@ -8,7 +8,6 @@ import numpy as np
 
 from chipsim.chip.routes import LOCAL, WEST
 from chipsim.engine.count import sums
-from chipsim.timing.core import Fired
 from chipsim.timing.network.mesh import Flow, Int, Mesh
 from chipsim.timing.plan import Plan
 from chipsim.timing.tick import Frame, Tick
@@ -69,11 +68,13 @@ class Work:
     done_cycles: Int  # (C,): until a core had swept and handed out its last packet, if nothing was in its way
     hops: Int  # (images, 2): the host's, the chip's
     most_packets: Int  # (images, ticks): of the terminal that sends most
+    tick_packets: Int  # (ticks,): packets and potentials
+    tick_hops: Int  # (ticks,)
 
     @classmethod
     def empty(cls, plan: Plan, images: int) -> Work:
         """Return a record with zero counts."""
-        cores, ticks = plan.mapping.cores, plan.mapping.ticks
+        cores, ticks = plan.mapping.cores, plan.mapping.frame_ticks
         return cls(
             image=_zeros(images, 8),
             core=_zeros(cores + 1, 8),
@@ -85,17 +86,20 @@ class Work:
             done_cycles=_zeros(cores),
             hops=_zeros(images, 2),
             most_packets=_zeros(images, ticks),
+            tick_packets=_zeros(ticks),
+            tick_hops=_zeros(ticks),
         )
 
-    def add(self, plan: Plan, image: int, frame: Frame, fired: Fired) -> None:
+    def add(self, plan: Plan, image: int, frame: Frame) -> None:
         """Add a frame."""
         m = plan.mapping
-        sent, hops, done = sent_by(plan, frame.ticks)
-        spikes = sums(fired[m.encoder_neurons :].astype(np.int64), m.neuron_offset)
+        sent, hops, done, of_tick = sent_by(plan, frame.ticks)
+        fired = frame.steps.sent[:, m.encoder_neurons :].sum(axis=0, dtype=np.int64)
+        spikes = sums(fired, m.neuron_offset)
         core = np.zeros_like(self.core)
         core[:-1, ROWS] = frame.inputs.events
         core[:-1, ADDS] = frame.inputs.operations * m.core_weight_bits
-        core[:-1, UPDATES] = np.where(plan.tick < 0, 0, np.diff(m.neuron_offset))  # a dead core sweeps over none
+        core[:-1, UPDATES] = np.where(plan.tick < 0, 0, m.steps * np.diff(m.neuron_offset))  # a dead core sweeps over none
         core[:-1, SPIKES] = spikes
         core[:-1, LOOKUPS] = np.where(plan.readout, 0, sent[:-1])
         core[:-1, IO] = np.where(plan.heard, sent[:-1], 0)
@@ -113,10 +117,23 @@ class Work:
         self.operations[:] += frame.inputs.operations
         self.input_cycles[:] += frame.inputs.cycles
         self.done_cycles[:] += done
+        self.tick_packets[:] += of_tick[:, 0]
+        self.tick_hops[:] += of_tick[:, 1]
 
 
-def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int]:
-    """Packets (C + 1,), hops (C + 1,) of each core and, last, the host; (C,) cycles until a core is done with both."""
+def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int, Int]:
+    """Count what is sent.
+
+    Returns
+    -------
+    packets, hops : ndarray, (C + 1,)
+        Of each core and, last, the host.
+    done : ndarray, (C,)
+        Cycles until a core is done with both, over all its ticks.
+    of_tick : ndarray, (ticks, 2)
+        Packets and hops of each tick.
+    """
+    of_tick = np.zeros((len(ticks), 2), np.int64)
     cores, mesh = plan.mapping.cores, plan.mesh
     sent, hops, done = np.zeros(cores + 1, np.int64), np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
     for tick in ticks:
@@ -127,10 +144,14 @@ def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int]:
             way = tick.traffic.trees.links[tick.traffic.target]
         each, far = np.diff(offset), sums(way, offset)
         at = plan.terminal[tick.cores]
-        sent[tick.cores], hops[tick.cores] = each[at], far[at]
+        sent[tick.cores] += each[at]
+        hops[tick.cores] += far[at]
+        of_tick[tick.number] = each.sum(), far.sum()
         sent[-1] += each[mesh.routers :].sum()
         hops[-1] += far[mesh.routers :].sum()
-        done[tick.cores] = tick.ready
+        until = np.zeros_like(done)
+        until[tick.cores] = tick.ready
         busy = tick.cores[each[at] > 0]
-        done[busy] = np.maximum(done[busy], tick.traffic.ready[offset[plan.terminal[busy] + 1] - 1] + 1)
-    return sent, hops, done
+        until[busy] = np.maximum(until[busy], tick.traffic.ready[offset[plan.terminal[busy] + 1] - 1] + 1)
+        done += until
+    return sent, hops, done, of_tick

@@ -13,7 +13,7 @@ from chipsim.mapping import Mapping
 from chipsim.timing import energy
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan
-from chipsim.timing.record import HOPS, STATIC, Network, Work
+from chipsim.timing.record import STATIC, Network, Work
 from chipsim.timing.tick import INCREMENTS, Mode
 
 Float = npt.NDArray[np.float64]
@@ -101,7 +101,7 @@ class Profile:
     sample: Int  # (images,): their numbers in the data set
     images_in_all: int
     models: Int  # (images, ticks, 6): nested models of each tick, chipsim.timing.tick
-    stream_models: Int  # (images, 6): of each tick of the stream
+    stream_models: Int  # (images, 6): of the ticks of the stream, as many as a frame has steps
     networks: tuple[Network, ...]  # of each tick, over the sample
     work: Work
     seconds: float
@@ -134,7 +134,7 @@ class Profile:
 
     @property
     def interval_cycles(self) -> Int:
-        """(images,): each tick of the stream."""
+        """(images,): from a frame of the stream to the next, as many ticks as a frame has steps."""
         return self.stream_models[:, -1]
 
     @property
@@ -159,7 +159,7 @@ class Profile:
     @cached_property
     def ticks(self) -> tuple[TickResult, ...]:
         """Each tick of a frame, means per image."""
-        return tuple(self._tick(number) for number in range(self.mapping.ticks))
+        return tuple(self._tick(number) for number in range(self.mapping.frame_ticks))
 
     @cached_property
     def busiest_link(self) -> Link | None:
@@ -182,19 +182,17 @@ class Profile:
 
     def _tick(self, number: int) -> TickResult:
         plan, network, n = self.plan, self.networks[number], self.images
-        cores = np.flatnonzero(plan.tick == number)
-        of = np.append(cores, plan.mapping.cores) if number == 0 else cores  # the host
+        cores, steps = plan.at_work(number), plan.mapping.steps
         cycles = float(self.tick_cycles[:, number].mean())
         increments = self.increments[:, number].mean(axis=0).tolist()
-        sent = self.work.sent[of].sum()
         return TickResult(
             number=number,
-            layers=tuple(layer.name for layer in plan.mapping.layers if layer.tick == number),
+            layers=tuple(layer.name for layer in plan.mapping.layers if layer.tick <= number < layer.tick + steps),
             cores=len(cores),
             cycles=cycles,
             increments=dict(zip(INCREMENTS, increments, strict=True)),
-            packets=float(sent) / n,
-            hops=float(self.work.core[of, HOPS].sum()) / n,
+            packets=float(self.work.tick_packets[number]) / n,
+            hops=float(self.work.tick_hops[number]) / n,
             core=self.critical_core(cores),
             link=self.busiest(network.links(plan.mesh)),
             queue_peak=int(network.queue_peak.max(initial=0)),
@@ -203,10 +201,10 @@ class Profile:
         )
 
     def critical_core(self, cores: Int) -> CriticalCore | None:
-        """Return the core that takes longest on average."""
+        """Return the core that takes longest, on average over images and steps."""
         if not len(cores):
             return None
-        work, n = self.work, self.images
+        work, n = self.work, self.images * self.mapping.steps
         core = int(cores[work.done_cycles[cores].argmax()])
         x, y = self.mapping.core_position[core].tolist()
         cycles, reading, packets = (int(of[core]) / n for of in (work.done_cycles, work.input_cycles, work.sent))

@@ -19,12 +19,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from chipsim.errors import UsageError
-from chipsim.timing.core import Bits, Fired, Inputs, emit, inputs
+from chipsim.timing.core import Bits, Fired, Inputs, emit
 from chipsim.timing.network.mesh import Flow, Int, Traffic
 from chipsim.timing.network.simulate import Workspace
 from chipsim.timing.network.straight import straight
 from chipsim.timing.network.tree import held
 from chipsim.timing.plan import Plan
+from chipsim.timing.steps import Steps, reads, steps_of
 
 INCREMENTS = ("rows", "sweep", "injection", "flight", "contention", "sync")
 Mode = Literal["ideal", "cycle"]
@@ -72,7 +73,8 @@ class Tick:
 class Frame:
     """A frame alone on the chip."""
 
-    inputs: Inputs
+    inputs: Inputs  # of all steps
+    steps: Steps
     ticks: tuple[Tick, ...]
 
 
@@ -89,23 +91,22 @@ class Bench:
 
         Parameters
         ----------
-        fired : ndarray, uint8, (E+N,)
-            What each source sent in its tick, as `chipsim.engine.machine.Machine.step` says.
-        bits : ndarray, uint8, (A,), optional
-            What each axon holds on a faulty chip.
+        fired, bits : ndarray, uint8, (steps * (E+N),) and (steps * A,), optional
+            As for `chipsim.timing.steps.steps_of`.
         """
-        found = inputs(self.plan, fired, bits)
-        return Frame(found, tuple(self._tick(number, found, fired) for number in range(self.plan.mapping.ticks)))
+        found = steps_of(self.plan, fired, bits)
+        ticks = tuple(self._tick(number, found) for number in range(self.plan.mapping.frame_ticks))
+        return Frame(found.together, found, ticks)
 
-    def _tick(self, number: int, found: Inputs, fired: Fired) -> Tick:
-        plan = self.plan
-        cores = np.flatnonzero(plan.tick == number)
-        traffic = emit(plan, found.cycles, fired, number)
+    def _tick(self, number: int, found: Steps) -> Tick:
+        plan, cycles = self.plan, found.cycles(number)
+        cores = plan.at_work(number)
+        traffic = emit(plan, cycles, found.fired(number), number, reads=reads(plan, number))
         alone = self.alone(traffic)
         flow = alone
         if self.mode == "cycle" and len(traffic.ready):
             flow = held(alone) if number == 0 and plan.one_tree else self.network.simulate(traffic)
-        rows = plan.timing.start_cycles + found.cycles[cores]
+        rows = plan.timing.start_cycles + cycles[cores]
         neurons: Int = np.diff(plan.mapping.neuron_offset)[cores]
         ready = rows + neurons * plan.update_cycles[cores]
         done = int(ready.max(initial=0))
@@ -121,7 +122,7 @@ class Bench:
         plain = self.plan.mesh.routes is None and traffic.trees is None
         return straight(self.plan.mesh, traffic) if plain else self.network.ideal(traffic)
 
-    def stream(self, fired: Fired, cycles: Int) -> int:
+    def stream(self, fired: Fired, cycles: Int, *, reads: bool = True) -> int:
         """Cycle of the last ejection of a tick in which the host and every layer work at once, each on a frame of its own.
 
         Parameters
@@ -130,6 +131,8 @@ class Bench:
             Of each source in its own frame.
         cycles : ndarray, int64, (C,)
             T_in of each core in its own frame.
+        reads : bool
+            Whether potentials leave.
         """
-        _, ejected = self.network.times(emit(self.plan, cycles, fired, None))
+        _, ejected = self.network.times(emit(self.plan, cycles, fired, None, reads=reads))
         return int(ejected.max(initial=0))

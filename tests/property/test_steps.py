@@ -25,6 +25,9 @@ from chipsim.engine.machine import load
 from chipsim.faults import inflict
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.timing.plan import plan
+from chipsim.timing.profile import Seen, _Timer
+from chipsim.timing.record import ADDS, ROWS, SPIKES, UPDATES
 from qsnnc import compile_layers
 from qsnnc.errors import DoesNotFit
 from qsnnc.ir.execute import execute_steps, read_out
@@ -180,3 +183,54 @@ def test_every_spike_of_every_layer(recipe: Recipe, max_delay: int, engine: str,
     assert result.by_image.spikes.sum() == result.spikes
     assert result.by_image.sops.sum() == result.sops
     assert (result.steps, result.ticks_per_image) == (graph.steps, mapping.ticks + graph.steps - 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(recipes, st.integers(1, 3), st.integers(1, 5))
+def test_the_timing_counts_what_the_run_counts(recipe: Recipe, max_delay: int, count: int) -> None:
+    graph = draw(recipe)
+    mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=True).mapping
+    data = Dataset("random", "test", frames_of(graph, count, recipe.seed), None)
+    result = chipsim.run(mapping, data, trains=True)
+    ideal, found = (chipsim.profile(mapping, data, mode=mode, threads=1) for mode in ("ideal", "cycle"))
+    steps, outputs = mapping.steps, mapping.outputs
+    for one in (ideal, found):
+        core = one.work.core.sum(axis=0)
+        assert one.work.packets.sum() == result.packets
+        assert one.work.tick_packets.sum() == result.packets + one.work.potentials.sum()
+        assert core[ROWS] == result.axon_events
+        assert core[ADDS] == result.column_operations
+        assert core[UPDATES] == count * steps * mapping.neurons
+        assert core[SPIKES] == result.spikes + result.relay_spikes
+        read = {"last": count * outputs, "largest": count * outputs * steps, "count": int(result.potentials.sum())}
+        assert one.work.potentials.sum() == read[mapping.readout_of]
+        assert one.models.shape[1] == mapping.ticks + steps - 1
+        assert (np.diff(one.models, axis=2) >= 0).all()
+        assert (np.diff(one.stream_models, axis=1) >= 0).all()
+        np.testing.assert_array_equal(one.cycles, one.increments.sum(axis=(1, 2)))
+    assert (found.models >= ideal.models).all()
+    assert (found.interval_cycles >= ideal.interval_cycles).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(recipes, st.integers(1, 3))
+def test_a_tick_of_the_stream_is_everyone_at_work(recipe: Recipe, max_delay: int) -> None:
+    """What each core reads and sends in the ticks of a stream is what the stream's own model, which knows no frame, does."""
+    graph = draw(recipe)
+    mapping = compiled(graph, roomy(max_delay=max_delay)).mapping
+    count = 3 + -(-mapping.ticks // mapping.steps)  # so many that a whole frame's ticks have passed
+    sent = load_host(mapping).frames(frames_of(graph, count, recipe.seed))
+    trains, _ = load(mapping).run(sent)
+    tables = plan(mapping)
+    seen = stream(written(mapping), sent.transpose(2, 0, 1).astype(bool))
+    timer = _Timer(tables, "cycle", np.arange(count), 1)
+    timer.frames(Seen(np.ascontiguousarray(trains.reshape(-1, count).T), None), 0)
+    told: list[tuple[np.ndarray, bool]] = []
+    bench = timer.benches.get()
+    bench.stream = lambda fired, cycles, reads: told.append((fired, reads)) or 0
+    timer.benches.put(bench)
+    number = count - 1  # the newest frame, behind which all layers are at work
+    timer.stream(number)
+    for tick, (fired, _) in enumerate(told):
+        now = seen.fired[number * mapping.steps + tick]
+        np.testing.assert_array_equal(fired[~tables.potential], now[~tables.potential])

@@ -23,6 +23,7 @@ from chipsim.engine.fast.exact import quick_session
 from chipsim.engine.host import Host, session
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping
+from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.monotone import is_monotone
 
 Floats = npt.NDArray[np.float32]
@@ -182,6 +183,8 @@ def _chain(end: Any, tensor: str, shape: tuple[int, ...], levels: int, single: b
                 found = end.run(["levels"], {tensor: part})[0]
             except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
                 raise MappingError("encoder.onnx", f"cannot be run ({str(error)[:80]})", code="map-onnx") from None
+            if (found == NO_LEVEL).any():  # it refuses values, which thresholds cannot
+                raise ValueError("a level that means that a value is not taken")
             out.append(found.reshape(len(part), -1))
         return np.clip(np.concatenate(out).astype(np.int64), 0, levels)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from support.hand_mappings import encoder_onnx, random_map, readout_onnx, two_co
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError, MappingError
-from chipsim.mapping import ARRAYS, archive, read_mapping, write_mapping
+from chipsim.mapping import ARRAYS, archive, read_mapping, validate_mapping, write_mapping
 from chipsim.mapping.archive import FLOOR
 from chipsim.mapping.write import to_bytes
 
@@ -300,7 +301,14 @@ def test_each_rule_names_its_core(tmp_path: Path) -> None:
     assert changed("target_delay", 0, 2).startswith("core 0: a spike of source 0 arrives in tick 0 + 2")
     assert changed("neuron_element", 1, 0).startswith("core 0: a neuron's element")
     assert changed("neuron_element", 1, 2).startswith("core 0: a neuron's element lies outside")
-    assert changed("neuron_threshold", 0, 1024).startswith("neuron_threshold[0]: is 1024; allowed: -1024 to 1023")
+    assert changed("neuron_threshold", 0, 1024).startswith("core 0: neuron_threshold[0] is 1024; allowed: -1024 to 1023")
+    assert changed("neuron_threshold", 2, -1025).startswith("core 1: neuron_threshold[2] is -1025")
+    assert changed("target_delay", 0, 0).startswith("host: target_delay[0] is 0; allowed: 1 to 3")
+    assert changed("target_delay", -1, 9).startswith("core 0: target_delay[")
+    assert changed("target_axon", 0, 999).startswith("host: target_axon[0] is 999")
+    assert changed("axon_source", -1, 999).startswith("core 1: axon_source[")
+    assert changed("core_layer", 1, 7).startswith("core 1: core_layer[1] is 7; allowed: 0 to 1")
+    assert changed("dense_fanout", 0, -1).startswith("host: dense_fanout[0] is -1")
     assert changed("neuron_threshold", 2, 1).startswith("out: a readout neuron has a threshold")
     assert changed("target_offset", 1, 2).startswith("core 0: axon 1 is a target of a source other")
     assert "must be non-decreasing" in changed("target_offset", 1, 7)
@@ -309,8 +317,31 @@ def test_each_rule_names_its_core(tmp_path: Path) -> None:
 def test_a_crossbar_beyond_the_potential(tmp_path: Path) -> None:
     hand = two_cores()
     hand.chip = hand.chip.model_copy(update={"potential_bits": 3})
-    with pytest.raises(MappingError, match="reaches potentials -5 to 5; allowed: -4 to 3"):
+    with pytest.raises(MappingError, match="core 1: crossbar 1 reaches potentials -5 to 5; allowed: -4 to 3"):
         chipsim.mapping.validate_mapping(hand.build())
+
+
+def test_pixels_of_another_number_of_channels_than_the_image(tmp_path: Path) -> None:
+    mapping = two_cores().build()
+    for pixels in ("raw", "normal"):
+        for name in ("mean", "std"):
+            with pytest.raises(MappingError, match=f"input: {name} has 3 values; allowed: 1, or one for each of 2 channels"):
+                validate_mapping(replace(mapping, input=replace(mapping.input, pixels=pixels, **{name: (1.0,) * 3})))
+
+
+def test_removed_neurons_are_those_that_no_core_holds(tmp_path: Path) -> None:
+    mapping = two_cores().build()
+    wrong = replace(mapping.layers[0], removed=1)
+    with pytest.raises(MappingError, match="hidden: has removed 1; the arrays give 0"):
+        validate_mapping(replace(mapping, layers=(wrong, *mapping.layers[1:])))
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_values_that_an_encoder_does_not_take(engine: str) -> None:
+    images = np.array([[2, 0], [-(2.0**31), 1]], np.float32)  # which its Cast makes a level of -2147483648
+    with pytest.raises(InputError, match="the mapping's encoder does not take") as caught:
+        chipsim.run(two_cores().build(), Dataset("hand", "test", images, None), engine=engine)
+    assert "--encoder" not in str(caught.value)
 
 
 def test_a_stray_bit_behind_the_last_weight(tmp_path: Path) -> None:
@@ -320,7 +351,7 @@ def test_a_stray_bit_behind_the_last_weight(tmp_path: Path) -> None:
     hand.cores[1].weights = [[1, 0], [1, 1]]
     mapping = hand.build()
     mapping.arrays["crossbar_bits"][-1] |= 128
-    with pytest.raises(MappingError, match="bits after its last weight"):
+    with pytest.raises(MappingError, match="core 1: crossbar 1 has non-zero bits after its last weight"):
         chipsim.mapping.validate_mapping(mapping)
 
 
