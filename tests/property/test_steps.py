@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import format_reader
+from support.command_line import call
 from support.stepping import Recipe, draw, frames_of, interpret
 from support.streaming import stream
 from test_engines import check_equal
@@ -18,6 +19,7 @@ from test_faults import check_same, ran, random_faults
 import chipsim
 from chipsim.chip import ChipSpec, load_any_chip, load_chip
 from chipsim.datasets import Dataset
+from chipsim.engine.compare_trains import compare_trains
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import worker
 from chipsim.engine.fast.engine import load_fast
@@ -283,3 +285,45 @@ def test_a_trace_shows_every_step(suffix: str) -> None:
     assert (np.bincount(found.shifts.core) == 3).all()
     assert (found.shifts.begin <= found.shifts.sweep).all()
     assert len(writer(f"trace.{suffix}")(found)) > 0
+
+
+def test_recorded_trains_are_compared_spike_by_spike(tmp_path: Path) -> None:
+    graph = draw(Recipe(steps=4, layers=3, code="spikes", readout_of="count", seed=11))
+    mapping = compile_layers(graph, roomy(), keep_dead=True).mapping
+    frames = frames_of(graph, 70, 5)
+    data = Dataset("random", "test", frames, None)
+    trains = {f"spikes_{name}": train.copy() for name, train in chipsim.run(mapping, data, trains=True).trains.items()}
+    path, file, given = tmp_path / "trains.npz", tmp_path / "net.map", tmp_path / "given.npz"
+    np.savez(path, **trains)
+    np.savez(given, images=frames)
+    chipsim.write_mapping(mapping, file)
+    found = compare_trains(mapping, path, data)
+    assert (found.equal, found.images, found.values) == (True, 70, sum(train.size for train in trains.values()))
+    done = call("chipsim", "compare", file, "--model", path, "--dataset", given)
+    assert (done.returncode, done.stdout.split(b",")[0]) == (0, b"equal: 70 images")
+    name = f"spikes_{graph.layers[1].name}"
+    trains[name].reshape(70, 4, -1)[63, 2, 0] ^= 1
+    np.savez(path, **trains)
+    wrong = compare_trains(mapping, path, data).difference
+    assert (wrong.image, wrong.layer, wrong.step, wrong.element) == (63, graph.layers[1].name, 2, 0)
+    done = call("chipsim", "compare", file, "--model", path, "--dataset", given)
+    line = f"{graph.layers[1].name}: image 63, step 2, element 0: the file has"
+    assert (done.returncode, done.stdout.decode().startswith(line)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({}, "holds trains of: none"),
+        ({"spikes_other": np.zeros((2, 4, 3))}, "holds trains of: other; allowed: spikes_LAYER of encoder"),
+        ({"spikes_encoder": np.zeros((2, 3, 3))}, "expected: at least 2 images of 4 steps"),
+        ({"spikes_encoder": 2}, "holds other values than 0 and 1"),
+    ],
+)
+def test_trains_that_cannot_be_compared(tmp_path: Path, arrays: dict, text: str) -> None:
+    graph = draw(Recipe(steps=4, layers=1, code="spikes", readout_of="last", seed=3))
+    frames = frames_of(graph, 2, 5)
+    np.savez(tmp_path / "a.npz", **{k: np.full(frames.shape, v) if np.ndim(v) == 0 else v for k, v in arrays.items()})
+    with pytest.raises(InputError, match=text) as caught:
+        compare_trains(compile_layers(graph, roomy()).mapping, tmp_path / "a.npz", Dataset("random", "test", frames, None))
+    assert caught.value.exit_code == 3
