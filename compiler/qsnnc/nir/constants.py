@@ -9,13 +9,15 @@ import numpy as np
 from chipsim.mapping.dynamics import Dynamics, exact, potential_range
 from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Int
-from qsnnc.nir.grid import FINEST, Weights, bits_behind, leak_of, off_grid
+from qsnnc.nir.grid import FINEST, Weights, bits_behind, leak_of, off_grid, on_grid
 from qsnnc.nir.network import F64
 from qsnnc.nir.neurons import Neuron
 from qsnnc.nir.tensors import Tensor
 
 #: fraction bits that a layer may have
 MOST_FRACTION_BITS = 30
+#: units of a potential; int64 holds sums of a few of them
+LARGEST = 2.0**60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +81,19 @@ def constants_of(
                 code="nir-width", layer=name, found=m * steps, allowed=MOST_FRACTION_BITS,
             )  # fmt: skip
         model = replace(model, fraction_bits=model.fraction_bits + 1)
+    _refuse_large(max(float(np.abs(each).max()) * scale for each in (real.amount, real.start, real.bias)), scale, name)
     thresholds, rounded = _thresholds(real.threshold, neuron.strict, scale, tolerance, x)
     return _classes(model, thresholds, values, rounded, x)
+
+
+def _refuse_large(largest: float, scale: float, name: str) -> None:
+    if largest > LARGEST:
+        raise ModelError(
+            name,
+            f"has a bias, reset or start of {largest / scale:g}, which is {largest:.3g} units of its potential; allowed: "
+            f"{LARGEST:.3g}. Use weights and biases of one magnitude",
+            code="nir-width", layer=name, found=largest, allowed=LARGEST,
+        )  # fmt: skip
 
 
 def refuse_many(layer_name: str, found: Constants, reach: Int, steps: int) -> None:
@@ -132,7 +145,7 @@ def _thresholds(values: F64 | None, strict: bool, scale: float, tolerance: float
         return np.zeros((*x.space, 0), np.int64), 0
     scaled = values * scale
     whole = np.round(scaled)
-    on = np.abs(scaled - whole) <= tolerance * np.abs(scaled)
+    on = on_grid(scaled, tolerance)
     # on the grid, v > threshold is v >= threshold + one unit; between two grid values both are v >= the next
     found = np.where(on, whole + strict, np.ceil(scaled))
     return found.astype(np.int64)[..., None], int((~on).sum())

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from math import frexp
 
 import numpy as np
+import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Int
 from qsnnc.nir.network import F64
+from qsnnc.nir.options import TOLERANCE
 
 #: an 8-bit weight takes no more; whether a chip holds it is decided when the layer is lowered
 MOST_BITS = 9
 #: bits behind the point that thresholds, biases and resets may have, in units of a weight
 FINEST = 12
+#: how far from a whole number of grid steps rounding can take a value
+CLOSE = 1 / 32
 #: a leak is k / 2**m with m at most this
 FINEST_LEAK = 12
 
@@ -26,6 +30,10 @@ class Weights:
     integers: tuple[Int, ...]
     unit: float
     changed: int = 0  # how many of them the quantization moved by more than the tolerance
+
+    def finer(self, factor: int) -> Weights:
+        """Return the same weights on a grid that is so many times finer."""
+        return Weights(tuple(array * factor for array in self.integers), self.unit / factor, self.changed)
 
     @property
     def dyadic(self) -> bool:
@@ -70,10 +78,10 @@ def quantized_weights(arrays: tuple[F64, ...], bits: int) -> Weights:
     sizes = np.unique(np.abs(flat[flat != 0]))
     if not len(sizes):
         return Weights(tuple(np.zeros(array.shape, np.int64) for array in arrays), 1.0)
-    found = _dyadic_unit(sizes, 2.0**-18)
+    found = _dyadic_unit(sizes, TOLERANCE)
     unit = found if found is not None and sizes[-1] / found <= most + 0.5 else float(sizes[-1]) / most
     integers = tuple(np.round(array / unit).astype(np.int64) for array in arrays)
-    near = [np.abs(q * unit - array) > 2.0**-18 * np.abs(array) for q, array in zip(integers, arrays, strict=True)]
+    near = [np.abs(q * unit - array) > TOLERANCE * np.abs(array) for q, array in zip(integers, arrays, strict=True)]
     return Weights(integers, unit, int(sum(each.sum() for each in near)))
 
 
@@ -84,7 +92,7 @@ def _dyadic_unit(sizes: F64, tolerance: float) -> float | None:
         unit = 2.0**exponent
         if sizes[-1] / unit > 2 ** (MOST_BITS - 1):
             return None
-        if _on_grid(sizes / unit, tolerance).all():
+        if on_grid(sizes / unit, tolerance).all():
             return unit
     return None
 
@@ -96,21 +104,27 @@ def _any_unit(sizes: F64, tolerance: float) -> float | None:
         if sizes[-1] / unit > 2 ** (MOST_BITS - 1):
             return None
         ratio = sizes / unit
-        if _on_grid(ratio, tolerance).all():
+        if on_grid(ratio, tolerance).all():
             whole = np.round(ratio)
             return float((whole * sizes).sum() / (whole * whole).sum())  # the least squares
     return None
 
 
-def _on_grid(ratio: F64, tolerance: float) -> np.ndarray:  # type: ignore[type-arg]
+def on_grid(ratio: F64, tolerance: float) -> npt.NDArray[np.bool_]:
+    """Return which ratios are whole numbers within a relative tolerance.
+
+    A large ratio is close to some whole number by chance: unless more is asked for, it must be within a 32nd of one.
+    """
     whole = np.round(ratio)
-    return np.asarray((np.abs(ratio - whole) <= tolerance * np.abs(ratio)) & ((whole != 0) | (ratio == 0)))
+    off = np.abs(ratio - whole)
+    near = (off <= tolerance * np.abs(ratio)) & (off <= (CLOSE if tolerance <= TOLERANCE else 0.5))
+    return np.asarray(near & ((whole != 0) | (ratio == 0)))
 
 
 def bits_behind(values: F64, unit: float, tolerance: float) -> int | None:
     """Return how many bits behind the point values need in a unit, at most `FINEST`; None if more."""
     for bits in range(FINEST + 1):
-        if _on_grid(values * (2.0**bits / unit), tolerance).all():
+        if on_grid(values * (2.0**bits / unit), tolerance).all():
             return bits
     return None
 
@@ -119,7 +133,7 @@ def off_grid(values: F64, unit: float, tolerance: float, what: str, name: str) -
     """Return the refusal of values that lie on no grid: the worst, and the nearest grid value."""
     step = unit / 2**FINEST
     flat = values.reshape(-1)
-    worst = flat[~_on_grid(flat / step, tolerance)][0]
+    worst = flat[~on_grid(flat / step, tolerance)][0]
     nearest = float(np.round(worst / step) * step)
     return ModelError(
         name,

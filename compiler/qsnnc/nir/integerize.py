@@ -8,7 +8,7 @@ import numpy as np
 
 from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population, reachable
-from qsnnc.nir.constants import constants_of, refuse_many
+from qsnnc.nir.constants import Constants, constants_of, refuse_many
 from qsnnc.nir.flattening import Flat, flatten
 from qsnnc.nir.frame import Frame, frame_of
 from qsnnc.nir.grid import Weights, integer_weights, quantized_weights
@@ -19,6 +19,9 @@ from qsnnc.nir.neurons import NEURONS, SILENT, Missing, Neuron, decode, missing_
 from qsnnc.nir.options import TOLERANCE, NirOptions
 from qsnnc.nir.semantics import PREFIX, of_metadata, profile
 from qsnnc.nir.tensors import Shape3, Tensor, Term, added, refuse_size
+
+#: how many times finer a layer's grid may become for its constants
+FINER = (1, 3, 5, 7)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,13 +155,10 @@ class _Builder:
         if any(term.window is None for term in x.terms):
             x = x.in_order()
         found = self.found
-        weights = self._on_grid(name, tuple(_weights(term, x.space) for term in x.terms))
+        weights, constants = self._on_grid(name, x, neuron)
         links = tuple(
             _connection(term, q, x.space, self.populations[term.source].shape)
             for term, q in zip(x.terms, weights.integers, strict=True)
-        )
-        constants = constants_of(
-            neuron, x, weights, found.frame.steps, found.tolerance, name, rounding=found.weight_bits is not None
         )
         reach = _span(reachable(links, self.populations, x.space), constants.border)
         if neuron.many:
@@ -177,12 +177,27 @@ class _Builder:
         self.scales[name] = unit * x.arranged(neuron.gain, name, "r")
         return layer
 
-    def _on_grid(self, name: str, arrays: tuple[F64, ...]) -> Weights:
-        if self.found.weight_bits is None:
-            return integer_weights(arrays, self.found.tolerance, name)
-        weights = quantized_weights(arrays, self.found.weight_bits)
-        self.rounded[name] = Rounded(self.found.weight_bits, weights.changed)
-        return weights
+    def _on_grid(self, name: str, x: Tensor, neuron: Neuron) -> tuple[Weights, Constants]:
+        """Find the grid of a layer; a finer one of the same weights where a constant, such as a third, needs it."""
+        found, arrays = self.found, tuple(_weights(term, x.space) for term in x.terms)
+        rounding = found.weight_bits is not None
+        if found.weight_bits is None:
+            weights = integer_weights(arrays, found.tolerance, name)
+        else:
+            weights = quantized_weights(arrays, found.weight_bits)
+            self.rounded[name] = Rounded(found.weight_bits, weights.changed)
+        refusal = None
+        for factor in FINER:
+            try:
+                finer = weights.finer(factor)
+                steps, tolerance = found.frame.steps, found.tolerance
+                return finer, constants_of(neuron, x, finer, steps, tolerance, name, rounding=rounding)
+            except ModelError as error:
+                if error.code != "nir-grid":
+                    raise
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
 
 
 def _weights(term: Term, space: Shape3) -> F64:
