@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip
 from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
+from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
@@ -26,6 +28,8 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
 from qsnnc.ir.layers import Int, LayerGraph, verify_layers
 from qsnnc.lower.neurons import lower, verify_neurons
 from qsnnc.lower.ranges import ranges
+from qsnnc.nir.layers import SpikingNetwork, agreement, random_frames, read_spiking
+from qsnnc.nir.reading import is_nir
 from qsnnc.options import (
     BackendKeywords,
     BackendOptions,
@@ -118,8 +122,15 @@ def check(
     """
     stages, given = Stages(), merged(options or CompileOptions(), keywords)
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
-    _, graph = front(model, given, stages)
-    return _back(graph, target, given, stages)
+    if nir_path(model, given) is None:
+        _, graph = front(model, given, stages)
+        return _back(graph, target, given, stages)
+    network = spiking_front(model, given, stages)
+    found = _back(network.graph, target, given, stages)
+    if given.nir.weight_bits is None:
+        return found
+    with stages.stage("agreement"):
+        return replace(found, agreement=agreement(network, random_frames(network)), rounded=network.integers.rounded)
 
 
 def read_layers(
@@ -137,7 +148,10 @@ def read_layers(
     ------
     ModelError, UsageError
     """
-    return front(model, merged(options or FrontendOptions(), keywords))[1]
+    given = merged(options or FrontendOptions(), keywords)
+    if nir_path(model, given) is not None:
+        return spiking_front(model, given, Stages()).graph
+    return front(model, given)[1]
 
 
 def compile_layers(
@@ -166,6 +180,40 @@ def compile_layers(
     given = merged(options or BackendOptions(), keywords)
     verify_layers(graph)
     return _fitting(_back(graph, _target(chip, given), given, Stages()))
+
+
+def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
+    """Return the path of a NIR file, None for ONNX; refuse the options of the one for the other.
+
+    Raises
+    ------
+    UsageError
+    """
+    path = None if not isinstance(model, str | os.PathLike) else os.fspath(model)
+    if path is None or not is_nir(path):
+        if options.nir.given:
+            raise UsageError(
+                "--semantics", "and the other options of spiking networks have no effect on an ONNX model; leave them out",
+                code="option-unused", found=path,
+            )  # fmt: skip
+        return None
+    for option, given in (
+        ("--output", options.output), ("--levels", options.levels), ("--encoder", options.encoder != "host"),
+    ):  # fmt: skip
+        if given:
+            raise UsageError(option, "has no effect on a NIR file; leave it out", code="option-unused", found=str(given))
+    return path
+
+
+def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> SpikingNetwork:
+    """Read a NIR file as a layer graph: the part that `compile_model`, `check` and `verify` share."""
+    path = nir_path(model, options)
+    assert path is not None
+    with stages.stage("integerize"):
+        rule = parse_pixels(options.pixels or "unit")
+        found = read_spiking(path, options.nir, rule)
+    verify_layers(found.graph)
+    return found
 
 
 def front(

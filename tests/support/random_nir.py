@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from qsnnc.nir.network import Network, Node
@@ -17,7 +19,7 @@ def chain(shape: tuple[int, ...], *nodes: tuple) -> Network:
     named = {"input": ("Input", {"shape": np.array(shape)})}
     named |= {f"n{i}": node for i, node in enumerate(nodes)} | {"output": ("Output", {"shape": np.array([1])})}
     names = list(named)
-    return network(named, list(zip(names, names[1:], strict=False)))
+    return network(named, list(pairwise(names)))
 
 
 class RandomNetwork:

@@ -8,6 +8,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.errors import UsageError
+from qsnnc.cli.nir_options import with_nir
 from qsnnc.cli.options import (
     Avoid,
     Chip,
@@ -22,6 +23,7 @@ from qsnnc.cli.options import (
     Quiet,
     frontend_keywords,
 )  # fmt: skip
+from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,9 +65,11 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the placement.")]
 Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
 
 
+@with_nir
 def compile_(
     model: ModelFile,
     file: MapFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -84,11 +88,12 @@ def compile_(
     time: Time = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compile a quantized network onto a chip and write the mapping.
+    """Compile a quantized ONNX or spiking NIR network onto a chip and write the mapping.
 
     Exits 3 if the model cannot be compiled, 4 if it does not fit the chip.
 
-    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
+    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152, or
+    qsnnc compile net.nir --semantics snntorch --steps 16 --input spikes -o net.map
     """
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
@@ -98,6 +103,7 @@ def compile_(
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
     reading = frontend_keywords(pixels, output, levels, encoder)
+    reading["nir"] = nir
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
     found = check(model, chip, options)
@@ -114,8 +120,10 @@ def compile_(
     return 0
 
 
+@with_nir
 def check(
     model: ModelFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -144,6 +152,7 @@ def check(
     terminal.check_products({"--json": json}, model, chip, avoid)
     spec = load_any_chip(chip)
     reading = frontend_keywords(pixels, output, levels, encoder)
+    reading["nir"] = nir
     try:
         found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
     except ModelError as error:

@@ -11,7 +11,9 @@ from chipsim.errors import UsageError
 if TYPE_CHECKING:
     from qsnnc.options import EncoderPlace, FrontendKeywords
 
-ModelFile = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")]
+ModelFile = Annotated[
+    str, typer.Argument(metavar="MODEL.onnx|NET.nir", help="The quantized ONNX model, or a spiking network.")
+]
 Chip = Annotated[
     str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsnnc chips lists them) or the path of a chip YAML.")
 ]

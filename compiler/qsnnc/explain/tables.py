@@ -46,6 +46,10 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
             "neurons": found.graph.encoder.neurons,
             "code": str(found.code or ""),
         },
+        "steps": found.graph.steps,
+        "input_code": found.graph.input.code,
+        "weight_bits_changed": {name: asdict(each) for name, each in found.rounded.items()},
+        "agreement": None if found.agreement is None else asdict(found.agreement),
         "violations": [violation.to_json() for violation in found.violations],
         "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
@@ -113,10 +117,23 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
         lines += placement_lines(found.placement)
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
+    lines += _rounded_lines(found)
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
     if found.chip.hypothetical:
         lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
     lines += [str(violation) for violation in found.violations]
+    return lines
+
+
+def _rounded_lines(found: Compilation | FailedCompilation) -> list[str]:
+    """Say what rounding weights on request changed, and what of the spikes stays."""
+    lines = [
+        f"weights of {name}: {each.bits} bits; {each.changed:,} are not the file's" for name, each in found.rounded.items()
+    ]
+    if found.agreement is not None:
+        shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.agreement.layers.items())
+        same = f"predictions {100 * found.agreement.predictions:.1f} %"
+        lines.append(f"spikes equal to the file's on {found.agreement.frames} random frames: {shares}; {same}")
     return lines
 
 

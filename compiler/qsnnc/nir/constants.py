@@ -17,7 +17,7 @@ from qsnnc.nir.tensors import Tensor
 #: fraction bits that a layer may have
 MOST_FRACTION_BITS = 30
 #: units of a potential; int64 holds sums of a few of them
-LARGEST = 2.0**60
+LARGEST = 2.0**31
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,13 +63,18 @@ def constants_of(
     behind = [_behind(values, weights.unit, tolerance, what, name, rounding) for what, values in exact_values]
     if real.threshold is not None:
         behind.append(bits_behind(real.threshold, weights.unit, tolerance) or 0)
+    bits = max(behind)
+    scale = 2.0**bits / weights.unit
+    every = [each for each in (real.amount, real.start, real.bias, real.threshold) if each is not None]
+    _refuse_large(max(float(np.abs(each).max()) * scale for each in every), scale, name)
+    whole = [np.round(each * scale).astype(np.int64) for each in (real.amount, real.start, real.bias)]
     model = Dynamics(
-        reset=neuron.reset, leak=leak_of(neuron.decay, tolerance, name), fraction_bits=max(behind), delay=neuron.delay,
+        reset=neuron.reset, leak=leak_of(neuron.decay, tolerance, name), fraction_bits=bits, delay=neuron.delay,
         amount=np.zeros((1, 1), np.int64), start=np.zeros((1, 1), np.int64), bias=np.zeros((1, 1), np.int64),
     )  # fmt: skip
     while True:
-        scale = 2.0**model.fraction_bits / weights.unit
-        values = [np.round(each * scale).astype(np.int64) for each in (real.amount, real.start, real.bias)]
+        more = model.fraction_bits - bits
+        values = [each << more for each in whole]
         if exact(model, (values[0], values[1], values[2]), steps):
             break
         if model.fraction_bits == MOST_FRACTION_BITS:
@@ -81,8 +86,7 @@ def constants_of(
                 code="nir-width", layer=name, found=m * steps, allowed=MOST_FRACTION_BITS,
             )  # fmt: skip
         model = replace(model, fraction_bits=model.fraction_bits + 1)
-    _refuse_large(max(float(np.abs(each).max()) * scale for each in (real.amount, real.start, real.bias)), scale, name)
-    thresholds, rounded = _thresholds(real.threshold, neuron.strict, scale, tolerance, x)
+    thresholds, rounded = _thresholds(real.threshold, neuron.strict, scale, more, tolerance, x)
     return _classes(model, thresholds, values, rounded, x)
 
 
@@ -90,8 +94,8 @@ def _refuse_large(largest: float, scale: float, name: str) -> None:
     if largest > LARGEST:
         raise ModelError(
             name,
-            f"has a bias, reset or start of {largest / scale:g}, which is {largest:.3g} units of its potential; allowed: "
-            f"{LARGEST:.3g}. Use weights and biases of one magnitude",
+            f"has a threshold, bias, reset or start of {largest / scale:g}, which is {largest:.3g} units of its potential; "
+            f"allowed: {LARGEST:.3g}. Use weights and biases of one magnitude",
             code="nir-width", layer=name, found=largest, allowed=LARGEST,
         )  # fmt: skip
 
@@ -139,15 +143,17 @@ def _behind(values: F64, unit: float, tolerance: float, what: str, name: str, ro
     return min(FINEST, 6) if found is None else found
 
 
-def _thresholds(values: F64 | None, strict: bool, scale: float, tolerance: float, x: Tensor) -> tuple[Int, int]:
-    """Return the smallest potentials that fire, and how many thresholds lie between two grid values."""
+def _thresholds(values: F64 | None, strict: bool, scale: float, more: int, tolerance: float, x: Tensor) -> tuple[Int, int]:
+    """Return the smallest potentials that fire, and how many thresholds lie between two grid values.
+
+    The grid is ``scale`` steps a unit, and 2**more times finer for those that do not lie on it.
+    """
     if values is None:
         return np.zeros((*x.space, 0), np.int64), 0
-    scaled = values * scale
-    whole = np.round(scaled)
-    on = on_grid(scaled, tolerance)
+    on = on_grid(values * scale, tolerance)
+    finer = values * scale * 2.0**more
     # on the grid, v > threshold is v >= threshold + one unit; between two grid values both are v >= the next
-    found = np.where(on, whole + strict, np.ceil(scaled))
+    found = np.where(on, np.round(values * scale) * 2.0**more + strict, np.ceil(finer))
     return found.astype(np.int64)[..., None], int((~on).sum())
 
 

@@ -205,7 +205,8 @@ def _seed(flat: Flat, options: NirOptions) -> int:
 
 def _missing(flat: Flat, option: str, key: str) -> ModelError:
     return ModelError(
-        flat.network.path, f"does not say it itself: {option} is required (or metadata {PREFIX}{key}: qsnnc nir-annotate)",
+        flat.network.path,
+        f"does not hold all that a run needs: {option} is required (or metadata {PREFIX}{key}: qsnnc nir-annotate)",
         code="nir-semantics", found=[key],
     )  # fmt: skip
 

@@ -17,6 +17,8 @@ from qsnnc.nir.options import TOLERANCE
 MOST_BITS = 9
 #: bits behind the point that thresholds, biases and resets may have, in units of a weight
 FINEST = 12
+#: units that are tried to round weights by
+UNITS = 71
 #: how far from a whole number of grid steps rounding can take a value
 CLOSE = 1 / 32
 #: a leak is k / 2**m with m at most this
@@ -69,9 +71,10 @@ def integer_weights(arrays: tuple[F64, ...], tolerance: float, name: str) -> Wei
 
 
 def quantized_weights(arrays: tuple[F64, ...], bits: int) -> Weights:
-    """Round all weights of a layer to the grid of so many bits that holds the largest.
+    """Round all weights of a layer to so many bits, by the unit that loses least.
 
-    Where they lie on a coarser grid already, it stays.
+    Where they lie on a grid of so few bits already, it stays. Otherwise the unit is that of `UNITS` shares of the largest
+    weight / (2**(bits - 1) - 1) with the smallest sum of squared errors; what lies beyond is clipped.
     """
     flat = np.concatenate([array.reshape(-1) for array in arrays])
     most = 2 ** (bits - 1) - 1
@@ -79,8 +82,13 @@ def quantized_weights(arrays: tuple[F64, ...], bits: int) -> Weights:
     if not len(sizes):
         return Weights(tuple(np.zeros(array.shape, np.int64) for array in arrays), 1.0)
     found = _dyadic_unit(sizes, TOLERANCE)
-    unit = found if found is not None and sizes[-1] / found <= most + 0.5 else float(sizes[-1]) / most
-    integers = tuple(np.round(array / unit).astype(np.int64) for array in arrays)
+    if found is not None and sizes[-1] / found <= most:
+        unit = found
+    else:
+        units = float(sizes[-1]) / most * np.linspace(0.3, 1.0, UNITS)
+        lost = [((np.clip(np.round(flat / each), -most - 1, most) * each - flat) ** 2).sum() for each in units]
+        unit = float(units[int(np.argmin(lost))])
+    integers = tuple(np.clip(np.round(array / unit), -most - 1, most).astype(np.int64) for array in arrays)
     near = [np.abs(q * unit - array) > TOLERANCE * np.abs(array) for q, array in zip(integers, arrays, strict=True)]
     return Weights(integers, unit, int(sum(each.sum() for each in near)))
 

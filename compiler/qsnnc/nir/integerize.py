@@ -35,6 +35,12 @@ class Interpreted:
     tolerance: float
     weight_bits: int | None
 
+    @property
+    def readout_name(self) -> str:
+        """Name of the layer of sums that the output reads, if it reads no neurons."""
+        name = self.flat.output.name
+        return name if name != self.frame.population.name and name not in self.neurons else name + ".sums"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounded:
@@ -51,6 +57,11 @@ class Integerized:
     graph: LayerGraph
     rounded: dict[str, Rounded] = field(default_factory=dict)
     between: dict[str, int] = field(default_factory=dict)  # thresholds between two grid values, by layer
+    scales: dict[str, F64] = field(default_factory=dict)  # of a unit of a layer's potentials, by layer
+
+    def scaled(self, layer: Layer, values: Int) -> F64:
+        """Return potentials (..., features) of a layer in the file's own unit; spikes and counts as they are."""
+        return np.asarray(values * self.scales[layer.name].reshape(-1) if layer.readout else values, np.float64)
 
 
 def interpret(network: Network, options: NirOptions) -> Interpreted:
@@ -124,7 +135,7 @@ class _Builder:
             model_sha256=flat.network.metadata.get(PREFIX + "model_sha256", flat.network.sha256),
             steps=frame.steps, readout_of=frame.readout_of,
         )  # fmt: skip
-        return Integerized(graph, self.rounded, self.between)
+        return Integerized(graph, self.rounded, self.between, self.scales)
 
     def _neurons(self, node: Node, x: Tensor) -> Tensor:
         if node.type in SILENT and self.found.flat.readers[node.name] != (self.found.flat.output.name,):
@@ -144,11 +155,10 @@ class _Builder:
 
     def _readout(self, x: Tensor) -> Layer:
         """Return the last layer: the neurons that the output reads, or a layer of the sums that it reads."""
-        frame, name = self.found.frame, self.found.flat.output.name
+        frame = self.found.frame
         if frame.own_readout:
             return self.layers[-1]
-        free = name if name not in self.populations else name + ".sums"
-        return self._layer(free, x, sums(accumulated=frame.accumulated))
+        return self._layer(self.found.readout_name, x, sums(accumulated=frame.accumulated))
 
     def _layer(self, name: str, x: Tensor, neuron: Neuron) -> Layer:
         """Add the layer of neurons that read a tensor."""

@@ -30,6 +30,9 @@ def trains(found: Interpreted, spikes: npt.NDArray[np.integer]) -> dict[str, F64
     late: dict[str, F64] = {}
     shapes = _shapes(found)
     out: dict[str, list[F64]] = {name: [] for name in found.neurons if name in shapes}
+    last = flat.output.name
+    if not frame.own_readout:
+        out[found.readout_name] = []
     for step in range(frame.steps):
         values: dict[str, F64] = {frame.population.name: entering[:, step]}
         for node in flat.nodes:
@@ -45,6 +48,9 @@ def trains(found: Interpreted, spikes: npt.NDArray[np.integer]) -> dict[str, F64
                 spiked, late[name] = late.get(name, np.zeros_like(spiked)), spiked
             values[name] = spiked
             out[name].append(spiked)
+        if not frame.own_readout:
+            before = out[found.readout_name][-1] if frame.accumulated and step else 0.0
+            out[found.readout_name].append(values[last] + before)
     return {name: np.stack(each, axis=1) for name, each in out.items()}
 
 

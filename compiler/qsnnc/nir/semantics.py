@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from chipsim.errors import UsageError
-from qsnnc.nir.network import Metadata
+
+if TYPE_CHECKING:
+    from qsnnc.nir.network import Metadata
 
 Compare = Literal[">", ">="]
 Spikes = Literal["one", "many"]
