@@ -10,11 +10,11 @@ from chipsim.mapping.program import ARRAYS, STATE_ARRAYS, InputSpec, Layer, Mapp
 from chipsim.mapping.schema import ArrayEntry, FileEntry, LayerEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
+from chipsim.mapping.write import FILES
 
-ONNX_MEMBERS = ("encoder.onnx", "readout.onnx")
 #: members that every file has, and those that a file may have besides
 NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
-OPTIONAL = {"encoder.onnx", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
+OPTIONAL = {"encoder.onnx", "network.nir", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -48,6 +48,7 @@ def read_mapping(path: str | Path) -> Mapping:
         arrays=arrays,
         encoder_onnx=members.get("encoder.onnx"),
         readout_onnx=members["readout.onnx"],
+        network_nir=members.get("network.nir"),
         steps=manifest.steps,
         readout_of=manifest.output.of,
     )
@@ -66,7 +67,7 @@ def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, by
     stored = {name.removeprefix("arrays/").removesuffix(".npy") for name in members if name.startswith("arrays/")}
     if set(manifest.arrays) != arrays or stored != arrays:
         raise archive.damaged(path, "its list of arrays does not match the format")
-    if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
+    if {name for name in FILES if name in members} != set(manifest.files):
         raise archive.damaged(path, "its list of files does not match its members")
     listed: dict[str, ArrayEntry | FileEntry] = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
     listed.update(manifest.files.items())

@@ -12,6 +12,8 @@ from chipsim.mapping import archive
 from chipsim.mapping.program import Layer, Mapping, Population, array_dtypes
 from chipsim.mapping.totals import totals
 
+#: members besides arrays that `files` lists
+FILES = ("encoder.onnx", "network.nir", "readout.onnx")
 ORDER = "feature-major, level innermost"
 
 
@@ -49,7 +51,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
             }
             for name in array_dtypes(stateful=mapping.stateful)
         },
-        "files": {name: archive.digest(members[name]) for name in ("encoder.onnx", "readout.onnx") if name in members},
+        "files": {name: archive.digest(members[name]) for name in FILES if name in members},
     }
 
 
@@ -60,6 +62,8 @@ def to_bytes(mapping: Mapping) -> bytes:
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx
+    if mapping.network_nir is not None:
+        members["network.nir"] = mapping.network_nir
     members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
     return archive.pack(members, deflate=True)
 

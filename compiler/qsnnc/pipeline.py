@@ -210,8 +210,7 @@ def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) 
     path = nir_path(model, options)
     assert path is not None
     with stages.stage("integerize"):
-        rule = parse_pixels(options.pixels or "unit")
-        found = read_spiking(path, options.nir, rule)
+        found = read_spiking(path, options.nir, lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path))
     verify_layers(found.graph)
     return found
 
@@ -355,9 +354,12 @@ def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
     ModelError
         The metadata has no valid rule.
     """
-    own = model.metadata.get("qsnnc.pixels")
-    try:
-        rule = parse_pixels(own or pixels or "unit")
-    except ValueError as error:  # options are checked when they are made
-        raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
+    rule = _pixels(model.metadata.get("qsnnc.pixels"), pixels, str(model.path))
     return InputSpec(model.input, model.input_dtype, model.shapes[model.input], *rule)
+
+
+def _pixels(own: str | None, given: str | None, path: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    try:
+        return parse_pixels(own or given or "unit")
+    except ValueError as error:  # options are checked when they are made
+        raise ModelError(path, f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None

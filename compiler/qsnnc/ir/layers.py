@@ -140,6 +140,7 @@ class LayerGraph:
     of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
     image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
     steps: int = 1  # of a frame
+    network_nir: bytes | None = None  # the same network as NIR, if it came from there
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
 
     def population(self, name: str) -> Population:

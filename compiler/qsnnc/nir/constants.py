@@ -86,8 +86,19 @@ def constants_of(
                 code="nir-width", layer=name, found=m * steps, allowed=MOST_FRACTION_BITS,
             )  # fmt: skip
         model = replace(model, fraction_bits=model.fraction_bits + 1)
-    thresholds, rounded = _thresholds(real.threshold, neuron.strict, scale, more, tolerance, x)
-    return _classes(model, thresholds, values, rounded, x)
+    thresholds, rounded = _thresholds(real.threshold, neuron.strict, scale, more, tolerance, x, rounding=rounding)
+    return _classes(*_coarsest(model, thresholds, values, steps), rounded, x)
+
+
+def _coarsest(model: Dynamics, thresholds: Int, values: list[Int], steps: int) -> tuple[Dynamics, Int, list[Int]]:
+    """Drop fraction bits that nothing needs, such as those of a threshold between two grid values."""
+    while model.fraction_bits and not any((each & 1).any() for each in (thresholds, *values)):
+        less = replace(model, fraction_bits=model.fraction_bits - 1)
+        halves = [each >> 1 for each in values]
+        if not exact(less, (halves[0], halves[1], halves[2]), steps):
+            break
+        model, thresholds, values = less, thresholds >> 1, halves
+    return model, thresholds, values
 
 
 def _refuse_large(largest: float, scale: float, name: str) -> None:
@@ -143,14 +154,16 @@ def _behind(values: F64, unit: float, tolerance: float, what: str, name: str, ro
     return min(FINEST, 6) if found is None else found
 
 
-def _thresholds(values: F64 | None, strict: bool, scale: float, more: int, tolerance: float, x: Tensor) -> tuple[Int, int]:
+def _thresholds(
+    values: F64 | None, strict: bool, scale: float, more: int, tolerance: float, x: Tensor, *, rounding: bool
+) -> tuple[Int, int]:
     """Return the smallest potentials that fire, and how many thresholds lie between two grid values.
 
     The grid is ``scale`` steps a unit, and 2**more times finer for those that do not lie on it.
     """
     if values is None:
         return np.zeros((*x.space, 0), np.int64), 0
-    on = on_grid(values * scale, tolerance)
+    on = on_grid(values * scale, tolerance) | rounding
     finer = values * scale * 2.0**more
     # on the grid, v > threshold is v >= threshold + one unit; between two grid values both are v >= the next
     found = np.where(on, np.round(values * scale) * 2.0**more + strict, np.ceil(finer))

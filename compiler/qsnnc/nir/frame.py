@@ -12,10 +12,9 @@ from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Population
 from qsnnc.nir.flattening import Flat
 from qsnnc.nir.host import Encoder
-from qsnnc.nir.network import Node
+from qsnnc.nir.network import PREFIX, Node
 from qsnnc.nir.neurons import NEURONS, SPIKING, Neuron
 from qsnnc.nir.options import MOST_STEPS, NirOptions
-from qsnnc.nir.semantics import PREFIX
 from qsnnc.nir.tensors import space_of
 
 

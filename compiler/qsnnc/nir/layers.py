@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
@@ -10,10 +12,15 @@ import numpy.typing as npt
 
 from qsnnc.ir.execute import execute_steps, read_out
 from qsnnc.ir.layers import LayerGraph
+from qsnnc.nir.export import NotExpressible, export
 from qsnnc.nir.integerize import Integerized, Interpreted, integerize, interpret
+from qsnnc.nir.network import F64, Metadata
 from qsnnc.nir.options import NirOptions
 from qsnnc.nir.reading import read_nir
 from qsnnc.nir.reference import trains
+from qsnnc.nir.writing import to_bytes
+
+PixelRule = tuple[str, tuple[float, ...], tuple[float, ...]]
 
 #: random frames on which the effect of rounding is measured, if there are no others
 RANDOM_FRAMES = 32
@@ -52,14 +59,14 @@ class Agreement:
 
 
 def read_spiking(
-    path: str | PathLike[str], options: NirOptions, pixels: tuple[str, tuple[float, ...], tuple[float, ...]] | None = None
+    path: str | PathLike[str], options: NirOptions, pixels: Callable[[Metadata], PixelRule] | None = None
 ) -> SpikingNetwork:
     """Read a NIR file as a layer graph.
 
     Parameters
     ----------
-    pixels : tuple, optional
-        The rule for uint8 pixels: its name, mean and standard deviation; by default x / 255.
+    pixels : callable, optional
+        From the file's metadata to the rule for uint8 pixels: its name, mean and standard deviation; by default x / 255.
 
     Raises
     ------
@@ -68,11 +75,19 @@ def read_spiking(
     """
     meaning = interpret(read_nir(str(path)), options)
     found = integerize(meaning)
+    graph = found.graph
     if pixels is not None:
-        name, mean, std = pixels
-        given = replace(found.graph.input, pixels=name, mean=mean, std=std)
-        found = replace(found, graph=replace(found.graph, input=given))
-    return SpikingNetwork(meaning, found)
+        name, mean, std = pixels(meaning.flat.network.metadata)
+        graph = replace(graph, input=replace(graph.input, pixels=name, mean=mean, std=std))
+    with suppress(NotExpressible):
+        graph = replace(graph, network_nir=to_bytes(export(graph, meaning, _scale(found, graph))))
+    return SpikingNetwork(meaning, replace(found, graph=graph))
+
+
+def _scale(found: Integerized, graph: LayerGraph) -> F64:
+    """Return what a unit of what is read out stands for."""
+    last = graph.layers[-1]
+    return found.scales[last.name] if last.readout else np.ones(last.shape)
 
 
 def random_frames(network: SpikingNetwork, count: int = RANDOM_FRAMES, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.errors import ModelError
+from qsnnc.nir.semantics import PREFIX
+
+__all__ = ["F64", "PREFIX", "Metadata", "Network", "Node"]
 
 F64 = npt.NDArray[np.float64]
 Metadata = Mapping[str, str]  # numbers as text

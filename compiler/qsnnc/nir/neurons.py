@@ -9,9 +9,9 @@ import numpy as np
 
 from chipsim.mapping.dynamics import Reset
 from qsnnc.errors import ModelError
-from qsnnc.nir.network import F64, Node
+from qsnnc.nir.network import F64, PREFIX, Node
 from qsnnc.nir.options import TOLERANCE
-from qsnnc.nir.semantics import PREFIX, Semantics, of_metadata, option_of
+from qsnnc.nir.semantics import Semantics, of_metadata, option_of
 
 SPIKING = ("IF", "LIF")
 SILENT = ("I", "LI")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from chipsim.errors import UsageError
-
-if TYPE_CHECKING:
-    from qsnnc.nir.network import Metadata
 
 Compare = Literal[">", ">="]
 Spikes = Literal["one", "many"]
@@ -170,7 +167,7 @@ def profile(name: str | None) -> Semantics:
     return PROFILES[name]
 
 
-def of_metadata(metadata: Metadata) -> Semantics:
+def of_metadata(metadata: Mapping[str, str]) -> Semantics:
     """Return the settings of metadata: the keys `qsnnc.NAME`, over the profile of `qsnnc.semantics`.
 
     Raises

@@ -55,6 +55,7 @@ def assemble(
         arrays={name: np.ascontiguousarray(arrays[name]) for name in array_dtypes(stateful=stateful)},
         encoder_onnx=graph.encoder_onnx,
         readout_onnx=graph.readout_onnx,
+        network_nir=graph.network_nir,
         steps=graph.steps,
         readout_of=graph.readout_of,
     )
