@@ -80,7 +80,7 @@ def export(
     if content is None:
         raise InputError(
             file,
-            "holds no NIR network: it was compiled from something else, or has a layer that NIR cannot express (docs/nir.md)",
+            "holds no NIR network: it was compiled from something else, or NIR cannot express a layer of it (docs/nir.md)",
             code="nir-none",
         )  # fmt: skip
     terminal.write_output(str(nir), content)
