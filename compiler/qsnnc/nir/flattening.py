@@ -137,11 +137,11 @@ def _ordered(nodes: dict[str, Node], sources: dict[str, list[str]], readers: dic
                 heapq.heappush(ready, _rank(nodes[reader]))
     if len(order) < len(nodes):
         stuck = _cycle({name for name, count in waiting.items() if count}, sources)
-        alone = len(stuck) == 1
+        alone, end = len(stuck) == 1, stuck[0] if len(stuck) <= 6 else "..."
         raise ModelError(
             stuck[0],
-            f"{'reads itself' if alone else 'is in a cycle (' + ' -> '.join(stuck[:6]) + ')'}: recurrent networks cannot be "
-            "compiled; remove the recurrent connection",
+            f"{'reads itself' if alone else 'is in a cycle (' + ' -> '.join([*stuck[:6], end]) + ')'}: recurrent networks "
+            "cannot be compiled; remove the recurrent connection",
             code="nir-cycle", node=stuck[0], found=stuck[:20],
         )  # fmt: skip
     return tuple(order)
@@ -163,7 +163,9 @@ def _cycle(left: Iterable[str], sources: dict[str, list[str]]) -> list[str]:
         seen[name] = len(path)
         path.append(name)
         name = min(source for source in sources[name] if source in rest)
-    return path[seen[name] :][::-1]
+    found = path[seen[name] :][::-1]
+    first = found.index(min(found))
+    return found[first:] + found[:first]
 
 
 def _checked(flat: Flat) -> Flat:

@@ -140,7 +140,7 @@ def input_shape(flat: Flat) -> tuple[int, ...]:
         )  # fmt: skip
     shape = tuple(int(size) for size in found)
     axes = _axes_read(flat)
-    if axes is not None and len(shape) > axes:
+    if axes is not None and axes < len(shape) <= axes + 2:
         shape = shape[-axes:]
     space_of(shape, node.name)
     return shape

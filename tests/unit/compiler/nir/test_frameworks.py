@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from support.frameworks import DIRECTORY, EXAMPLES, STEPS
 
-pytest.importorskip("h5py")
-
 from qsnnc.errors import ModelError
 from qsnnc.ir.execute import execute_steps, read_out
 from qsnnc.ir.layers import verify_layers
