@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
+from chipsim.onnx_evaluator import Evaluator, lacks_kernel
 
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
@@ -52,6 +53,25 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         reason = " ".join(str(error).split())[:120]
         raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None
+
+
+def reference_session(content: bytes, what: str) -> Any:
+    """Return a session for a reference model: onnx's ReferenceEvaluator if onnxruntime has no kernel for an operator.
+
+    Raises
+    ------
+    MappingError
+        As `session`.
+    """
+    try:
+        return session(content, what)
+    except MappingError as error:
+        if not lacks_kernel(error):
+            raise
+        try:
+            return Evaluator(content)
+        except Exception:  # noqa: BLE001  # onnx raises several types
+            raise error from None
 
 
 def _reaches_out(message: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from chipsim.engine.result import CoreCount, RunResult
 from chipsim.files import write_npz
+from chipsim.wording import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,9 +108,10 @@ def _layers(result: RunResult) -> Table:
     table = Table("layer", title="per image and layer", title_justify="left", box=None, pad_edge=False)
     for name in ("neurons", "cores", "spikes", "SOPs", *["rate"] * (result.steps > 1)):
         table.add_column(name, justify="right")
+    short = shortened(layer.name for layer in result.layers)
     for layer in result.layers:
         table.add_row(
-            layer.name,
+            short[layer.name],
             f"{layer.neurons:,}",
             str(layer.cores),
             f"{layer.spikes / result.images:,.1f}",
@@ -125,11 +127,12 @@ def _busiest(result: RunResult) -> Table:
     table = Table("core", title=f"the {BUSIEST} busiest cores, per image", title_justify="left", box=None, pad_edge=False)
     for name in ("x, y", "layer", "spikes", "SOPs", "axon events"):
         table.add_column(name, justify="right")
+    short = shortened(layer.name for layer in result.layers)
     for core in sorted(result.cores, key=lambda core: -core.sops)[:BUSIEST]:
         table.add_row(
             str(core.id),
             f"{core.x}, {core.y}",
-            core.layer,
+            short.get(core.layer, core.layer),
             f"{core.spikes / result.images:,.1f}",
             f"{core.sops / result.images:,.0f}",
             f"{core.axon_events / result.images:,.1f}",

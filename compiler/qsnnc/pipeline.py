@@ -65,10 +65,12 @@ class Stages:
     """Seconds of each stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    tell: Callable[[str], None] = lambda _: None  # is told what is being done
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and put its name on what it raises."""
+        self.tell(name)
         start = time.perf_counter()
         try:
             yield
@@ -111,9 +113,17 @@ def check(
     model: ModelSource,
     chip: str | AnyChip = DEFAULT_CHIP,
     options: CompileOptions | None = None,
+    tell: Callable[[str], None] | None = None,
     **keywords: Unpack[CompileKeywords],
 ) -> Compilation | FailedCompilation:
     """Compile like `compile_model`, but return what is known of a network that does not fit instead of raising.
+
+    Parameters
+    ----------
+    model, chip, options, **keywords
+        As for `compile_model`.
+    tell : callable, optional
+        Is told what is being done, for a progress line.
 
     Raises
     ------
@@ -121,6 +131,7 @@ def check(
         As `compile_model`.
     """
     stages, given = Stages(), merged(options or CompileOptions(), keywords)
+    stages.tell = tell or stages.tell
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
     if nir_path(model, given) is None:
         _, graph = front(model, given, stages)
@@ -260,7 +271,7 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
         neurons, violations = lower(graph, chip, keep_dead=options.keep_dead)
         verify_neurons(neurons, graph, chip)
     with stages.stage("partition"):
-        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead)
+        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead, tell=stages.tell)
         violations += more
         if cores is not None and not violations:
             verify_cores(cores, chip)

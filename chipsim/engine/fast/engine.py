@@ -5,19 +5,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from chipsim.engine.count import Counts
 from chipsim.engine.fast import kernels
-from chipsim.engine.fast.encoder import Encoder, find_encoder
+from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.merge import Int, merge
+from chipsim.engine.fast.loaded import Loaded
+from chipsim.engine.fast.merge import merge
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.reduce import Reduced, reduce
-from chipsim.engine.fast.tables import Tables, build
+from chipsim.engine.fast.reduce import reduce
+from chipsim.engine.fast.tables import build
 from chipsim.engine.fast.worker import FastWorker
 from chipsim.engine.host import Host
 from chipsim.engine.protocol import Worker
@@ -35,51 +35,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class FastEngine:
-    """The immutable part of the engine that all workers share."""
-
-    damage: Damage
-    reduced: Reduced
-    host: Host
-    tables: Tables
-    encoder: Encoder
-    function: dict[str, Callable[..., None]]
-    code: Code  # holds the machine code
-    name: str = "fast"
-    batch: int = 4 * LANES
-
-    @property
-    def mapping(self) -> Mapping:
-        """The mapping after constant axons were removed."""
-        return self.reduced.mapping
-
-    @cached_property
-    def fired(self) -> Int:
-        """Neuron of each threshold in the tables."""
-        values = self.tables.merged.values
-        return values.member[values.offset[values.encoder] :] - self.mapping.encoder_neurons
-
-    @cached_property
-    def delays(self) -> Int:
-        """How many steps after it was found each of their spikes is sent."""
-        m = self.mapping
-        late = np.array([e.tick - e.sent_tick for e in m.layers], np.int64)
-        return np.asarray(late[np.repeat(m.core_layer, np.diff(m.neuron_offset))][self.fired])
-
-    @property
-    def late_readout(self) -> bool:
-        """Whether the readout layer fires with a delay."""
-        layer = self.mapping.layers[self.mapping.readout]
-        return layer.tick != layer.sent_tick
-
-    @cached_property
-    def counted(self) -> Int:
-        """Slot of each output, where spikes are counted."""
-        m, t = self.mapping, self.tables
-        neurons = np.flatnonzero(np.repeat(m.core_layer == m.readout, np.diff(m.neuron_offset)))
-        slots = np.empty(m.outputs, np.int64)
-        slots[m.neuron_element[neurons]] = t.fresh[t.merged.values.of_source[m.encoder_neurons + neurons]]
-        return slots
+class FastEngine(Loaded):
+    """A mapping in machine code, and what makes workers of it."""
 
     def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False, trains: bool = False) -> Worker:
         """Return memory for one thread; with ``trains`` it keeps what each source sent, if the engine holds them apart."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,10 @@ import numpy.typing as npt
 from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.tables import Tables, address, aligned
 from chipsim.engine.host import Array, lose
-
-if TYPE_CHECKING:
-    from chipsim.engine.fast.engine import FastEngine
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
 SLICE = 1 << 25
@@ -26,7 +24,7 @@ SLICE = 1 << 25
 class FastWorker:
     """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
 
-    def __init__(self, engine: FastEngine, noise: float, seed: int, per_image: bool, trains: bool = False) -> None:
+    def __init__(self, engine: Loaded, noise: float, seed: int, per_image: bool, trains: bool = False) -> None:
         self.engine, self.noise, self.seed = engine, noise, seed
         t, m = engine.tables, engine.mapping
         self.keeps = trains

@@ -21,6 +21,7 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    Verbose,
     frontend_keywords,
 )  # fmt: skip
 from qsnnc.nir.options import NirOptions
@@ -86,6 +87,7 @@ def compile_(
     seed: Seed = 0,
     json: Json = None,
     time: Time = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Compile a quantized ONNX or spiking NIR network onto a chip and write the mapping.
@@ -106,7 +108,8 @@ def compile_(
     reading["nir"] = nir
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
-    found = check(model, chip, options)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        found = check(model, chip, options, tell)
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
@@ -132,6 +135,7 @@ def check(
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check whether a network fits a chip: what each layer needs, and every problem at once.
@@ -154,7 +158,8 @@ def check(
     reading = frontend_keywords(pixels, output, levels, encoder)
     reading["nir"] = nir
     try:
-        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
+        with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+            found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))

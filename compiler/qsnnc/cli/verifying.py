@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chipsim import terminal
-from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, frontend_keywords
+from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, Verbose, frontend_keywords
 
 Images = Annotated[
     str | None,
@@ -37,6 +37,7 @@ def verify(
     encoder: Encoder = "host",
     repro: Repro = None,
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check the integer network against the ONNX model, layer by layer, without a chip.
@@ -58,9 +59,10 @@ def verify(
         from chipsim.datasets import load_dataset
 
         images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
-    found = verify_model(
-        model, images, limit=limit, seed=seed, name=name, repro=repro, **frontend_keywords(pixels, output, levels, encoder)
-    )
+    reading = frontend_keywords(pixels, output, levels, encoder)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        tell("verify")
+        found = verify_model(model, images, limit=limit, seed=seed, name=name, repro=repro, **reading)
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipsim.chip import AnyChip
+from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
@@ -87,8 +88,9 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     table.add_column("limited by")
     if exact is not None:
         table.add_column("exactness")
+    short = shortened(layer["name"] for layer in layers)
     for layer in layers:
-        row = [layer["name"], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
+        row = [short[layer["name"]], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
         numbers = {key: f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")}
         if not layer["fold"]:  # not laid out: a neuron of it fits no core
             numbers |= dict.fromkeys(("fold", "cores", "bound"), "-")
@@ -112,7 +114,10 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
         lines.append("; ".join(filter(None, (said, others, f"chip '{j['chip']}' has {j['cores_available']:,} cores"))))
     else:
         lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
-    lines += [_removed(entry) for entry in found.layers if entry.removed.neurons or entry.zero_rows]
+    short = shortened(layer["name"] for layer in j["layers"])
+    lines += [
+        f"{short[entry.layer.name]}: {_removed(entry)}" for entry in found.layers if entry.removed.neurons or entry.zero_rows
+    ]
     if isinstance(found, Compilation) and found.placement:
         lines += placement_lines(found.placement)
     if found.code:
@@ -191,7 +196,7 @@ def _removed(entry: CoreLayer) -> str:
     parts = [f"{gone.neurons:,} neurons ({why})"] if why else []
     if entry.zero_rows:
         parts.append(f"{entry.zero_rows:,} axons (all weights on their core are zero)")
-    return f"{entry.layer.name}: left out {' and '.join(parts)}"
+    return f"left out {' and '.join(parts)}"
 
 
 def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
@@ -215,8 +220,9 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, justify="left" if name in ("layer", "crossbar") else "right")
+    short = shortened(str(core["layer"]) for core in cores)
     for core in cores[:most]:
-        table.add_row(*(str(core[name]) for name in names))
+        table.add_row(*(short.get(str(core[name]), str(core[name])) for name in names))
     return table
 
 
@@ -232,10 +238,11 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
         lines.append(f"layers whose float sums can depend on the order of summation: {', '.join(found.inexact)}")
+    short = shortened(found.uncertain)
     for layer, uncertain in found.uncertain.items():
         count = sum(span.count for span in uncertain)
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
-        lines.append(f"{layer}: {share}: {_by_channel(uncertain)}")
+        lines.append(f"{short[layer]}: {share}: {_by_channel(uncertain)}")
     return lines
 
 

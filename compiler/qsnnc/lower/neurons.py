@@ -75,21 +75,16 @@ class NeuronLayer:
         """Return the output channel of each element."""
         return elements // (self.layer.neurons // self.layer.shape[0])
 
-    def rows(self, tile: int) -> Int:
-        """Return the input channel of each axon of a tile."""
-        return self.tile_rows[self.tile_offset[tile] : self.tile_offset[tile + 1]]
-
-    def weights_at(self, tap: int, rows: Int, channels: Int) -> npt.NDArray[np.int8]:
-        """Return weights (axons, neurons) at one tap, by the axons' input channels and the neurons' output channels."""
+    def kernel(self) -> npt.NDArray[np.int8]:
+        """Return the weights by tap, input channel and output channel, (taps, inputs, outputs), over all connections."""
+        parts = []
+        most = max(link.weights.shape[1] for link in self.layer.connections)
         for link in self.layer.connections:
-            size = link.weights.shape[2] * link.weights.shape[3]
-            if tap < size:
-                if link.level_wise:
-                    return np.ones((len(rows), len(channels)), np.int8)
-                kernel = link.weights[:, :, tap // link.weights.shape[3], tap % link.weights.shape[3]]
-                return kernel[channels[None, :], rows[:, None]].astype(np.int8)
-            tap -= size
-        raise AssertionError("no such tap")
+            outputs, inputs = link.weights.shape[:2]
+            flat = np.ones_like(link.weights) if link.level_wise else link.weights
+            part = flat.reshape(outputs, inputs, -1).transpose(2, 1, 0).astype(np.int8)
+            parts.append(np.pad(part, ((0, 0), (0, most - inputs), (0, 0))))
+        return np.concatenate(parts)
 
 
 def lower(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
 from qsnnc.partition.estimate import cores_violation
 from qsnnc.partition.fill import Filling, fill
+from qsnnc.partition.kernel import crossbar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +31,12 @@ class Written:
 
 
 def partition(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec, *, keep_dead: bool = False
+    graph: LayerGraph,
+    neurons: tuple[NeuronLayer, ...],
+    chip: ChipSpec,
+    *,
+    keep_dead: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[CoreGraph | None, tuple[CoreLayer, ...], tuple[Violation, ...]]:
     """Fill cores, layer by layer from the last to the first.
 
@@ -37,6 +44,8 @@ def partition(
     ----------
     keep_dead : bool
         Keep axons that no neuron of their core has a weight for.
+    tell : callable, optional
+        Is told which layer is being done.
 
     Returns
     -------
@@ -52,6 +61,7 @@ def partition(
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
     for layer in reversed(neurons):
+        tell(f"partition {layer.layer.name} ({len(written) + 1} of {len(neurons)} layers)")
         asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
@@ -132,7 +142,7 @@ def _summary(
         neurons=layer.neurons,
         removed=layer.removed,
         zero_rows=zero_rows,
-        cores=len(filling.cores) if filling else bound.cores if bound else 0,
+        cores=filling.cores if filling else bound.cores if bound else 0,
         synapses=layer.synapses,
         bound=bound.cores if bound else 0,
         limiting=bound.limiting if bound else violation.limit if violation else "columns",
@@ -146,9 +156,9 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     sources, elements, index = [], [], []
     zero_rows = 0
     kind, width = _kinds(layer), layer.tile_width
-    channel = layer.channels(layer.output_elements)
-    for core in filling.cores:
-        output, first, last = np.array([(piece.output, piece.first, piece.last) for piece in core], np.int64).T
+    channel, taps_of = layer.channels(layer.output_elements), layer.kernel()
+    for slices in filling.by_core():
+        output, first, last = slices.T
         taps = layer.output_tiles[output]
         tiles = np.unique(taps)
         tiles = tiles[tiles >= 0]
@@ -159,9 +169,9 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
         parts = pattern, output % layer.groups, last - first, channel[neurons], kind[tiles]
         key = tuple(part.tobytes() for part in parts)
         if key not in known:
-            rows = np.split(layer.tile_rows[axons], np.cumsum(width[tiles])[:-1])
-            channels = np.split(channel[neurons], np.cumsum(last - first)[:-1])
-            weights = _crossbar(layer, pattern, rows, channels)
+            weights = np.zeros((len(axons), len(neurons)), np.int8)
+            place = _starts(width[tiles]), layer.tile_rows[axons], _starts(last - first), channel[neurons]
+            crossbar(taps_of, pattern, *place, weights)
             wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
             known[key] = len(crossbars), wanted
             crossbars.append(weights[wanted])
@@ -171,6 +181,11 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
         elements.append(layer.output_elements[neurons])
         index.append(number)
     return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
+
+
+def _starts(length: Int) -> Int:
+    """Where ranges of the given lengths begin when they are put in a row, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
 
 
 def _spans(start: Int, length: Int) -> Int:
@@ -233,16 +248,3 @@ def _assemble(
         neuron_constants=tuple(each([layer.constants[i] for layer in neurons]) for i in range(3)),
         crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )
-
-
-def _crossbar(layer: NeuronLayer, pattern: Int, rows: list[Int], channels: list[Int]) -> npt.NDArray[np.int8]:
-    """Build the weights (axons, neurons) of a core from the channels of its tiles and slices."""
-    offset = np.concatenate([[0], np.cumsum([len(part) for part in rows])]).astype(np.int64)
-    weights = np.zeros((offset[-1], sum(len(part) for part in channels)), np.int8)
-    column = 0
-    for mine, taps in zip(channels, pattern, strict=True):
-        for tap in np.flatnonzero(taps >= 0).tolist():
-            at = int(taps[tap])
-            weights[offset[at] : offset[at + 1], column : column + len(mine)] += layer.weights_at(tap, rows[at], mine)
-        column += len(mine)
-    return weights

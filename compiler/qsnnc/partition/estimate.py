@@ -22,23 +22,33 @@ from qsnnc.ir.weights import bits_of_connections
 from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import readers
 
-#: networks with more neurons are only estimated, if the estimate is far beyond the chip
-LARGE = 500_000
-#: how many times the chip's cores are far beyond it
-CLEARLY = 2
+#: networks with more neurons than this, or more synapses, are only estimated if the estimate is beyond the chip: laying out
+#: so many takes seconds to minutes
+LARGE, DENSE = 50_000, 100_000_000
+#: how many times the chip's cores are clearly beyond it: the partition may save a few that the estimate counts
+CLEARLY = 1.1
 #: largest levels of 4-bit and 2-bit activations
 NARROWER = (15, 3)
 
 
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
-    """Estimate all layers of a network that takes more than twice the chip's cores; None for any other.
+    """Estimate all layers of a large network that needs more cores than the chip has; None for any other.
 
-    Networks of few neurons are left to the partition, which is exact.
+    Small networks, and those that nearly fit, are left to the partition, which is exact.
     """
-    if sum(layer.neurons for layer in graph.layers) < LARGE or sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores:
+    if sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores or not _costly(graph):
         return None
     found = estimate(graph, chip)
     return found if sum(entry.cores for entry in found) > CLEARLY * chip.cores else None
+
+
+def _costly(graph: LayerGraph) -> bool:
+    """Return whether a network is too large to be laid out just to see that it does not fit."""
+    neurons = sum(layer.neurons for layer in graph.layers)
+    levels = {entry.name: max(1, entry.levels) for entry in (graph.encoder, *graph.layers)}
+    links = [(layer, link) for layer in graph.layers for link in layer.connections]
+    synapses = sum(max(1, layer.neurons) * link.weights[0].size * levels[link.source] for layer, link in links)
+    return neurons > LARGE or synapses > DENSE
 
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +12,37 @@ import numpy.typing as npt
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
 from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.partition import kernel
 from qsnnc.partition.bounds import Bound, smallest_folds
 
 #: output positions that may be visited while looking for a better order, beside the first try
 EFFORT = 40_000
+#: most cores times target entries for which a filling with full target tables is looked for
+MOST_SPREAD = 1 << 31
 #: how far above the mean a core's target entries may lie before a more even filling is looked for
 UNEVEN = 1.2
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Neurons ``first`` .. ``last`` - 1 of an output position."""
-
-    output: int
-    first: int
-    last: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """Cores of a layer, each a list of slices, at one fold."""
+    """Cores of a layer at one fold, as slices of its output positions."""
 
     fold: int
-    cores: tuple[tuple[Slice, ...], ...]
+    slices: Int  # (slices, 4): core, output position, its first neuron, its last + 1; in the order of the cores
+    cores: int
     axons: int  # summed over the cores: what replication costs
     peak: int  # target entries of the core that has most: it sends a packet for each
 
     @property
     def rank(self) -> tuple[int, int, int]:
         """Sort key: fewer cores first, then fewer axons, then a lower peak."""
-        return len(self.cores), self.axons, self.peak
+        return self.cores, self.axons, self.peak
+
+    def by_core(self) -> list[Int]:
+        """Output position, first and last neuron + 1 of each core's slices, (slices of the core, 3)."""
+        if not self.cores:
+            return []
+        return np.split(self.slices[:, 1:], np.flatnonzero(np.diff(self.slices[:, 0])) + 1)
 
 
 def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Filling:
@@ -60,15 +59,16 @@ def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Fi
     folds = [f for f in chip.folds if f >= least.max() and f * neurons.weight_bits <= chip.columns]
     folds.sort(key=lambda f: (f != bound.fold, f))
     best = _best(outputs, chip, [[fold] for fold in folds[:3]], [least >= 0], bound, effort)
-    if len(best.cores) > bound.cores and len(np.unique(least)) > 1:
+    if best.cores > bound.cores and len(np.unique(least)) > 1:
         groups = [least == fold for fold in np.unique(least)]
         choices = [[int(fold) for fold in np.unique(least)]]
         apart = _best(outputs, chip, choices, groups, bound, effort)
         best = min(best, apart, key=lambda filling: filling.rank)
-    if len(best.cores) > bound.cores and bound.limiting == "targets":
+    narrow = best.cores > bound.cores and bound.limiting == "targets"
+    if narrow and bound.cores * outputs.entries.size <= MOST_SPREAD:
         best = min([best, *(outputs.spread(fold, chip) for fold in folds[:2])], key=lambda filling: filling.rank)
-    if best.peak * len(best.cores) > UNEVEN * int(entries[neurons.output_elements].sum()):
-        even = outputs.cut(outputs.dealt(len(best.cores)), best.fold, chip)
+    if best.peak * best.cores > UNEVEN * int(entries[neurons.output_elements].sum()):
+        even = outputs.cut(outputs.dealt(best.cores), best.fold, chip)
         best = min(best, even, key=lambda filling: filling.rank)
     return best
 
@@ -88,21 +88,29 @@ def _best(
             if best is not None and effort < len(order):
                 break
             effort -= len(order)
-            parts = [
-                outputs.cut(order[group[order]].tolist(), fold, chip) for fold, group in zip(folds, groups, strict=True)
-            ]
-            found = Filling(
-                max(folds),
-                tuple(core for part in parts for core in part.cores),
-                sum(part.axons for part in parts),
-                max((part.peak for part in parts), default=0),
-            )
+            parts = [outputs.cut(order[group[order]], fold, chip) for fold, group in zip(folds, groups, strict=True)]
+            found = _joined(parts)
             if best is None or found.rank < best.rank:
                 best = found
-        if best is not None and len(best.cores) <= bound.cores:
+        if best is not None and best.cores <= bound.cores:
             break
     assert best is not None
     return best
+
+
+def _joined(parts: list[Filling]) -> Filling:
+    """Cores of several fillings as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = np.cumsum([0, *(part.cores for part in parts)])
+    slices = [part.slices + np.array([before, 0, 0, 0]) for part, before in zip(parts, first[:-1], strict=True)]
+    return Filling(
+        max(part.fold for part in parts),
+        np.concatenate(slices),
+        int(first[-1]),
+        sum(part.axons for part in parts),
+        max(part.peak for part in parts),
+    )
 
 
 class OutputPositions:
@@ -110,56 +118,43 @@ class OutputPositions:
 
     def __init__(self, neurons: NeuronLayer, entries: Int) -> None:
         self.neurons = neurons
-        self.width = neurons.tile_width.tolist()
-        self.tiles = [[tile for tile in row if tile >= 0] for row in neurons.output_tiles.tolist()]
+        self.width = neurons.tile_width
+        self.tiles = np.ascontiguousarray(neurons.output_tiles, np.int64)
         self.size = neurons.output_size
         output, place = np.repeat(np.arange(len(self.size)), self.size), np.arange(neurons.neurons)
         self.entries = np.zeros((len(self.size), int(self.size.max())), np.int64)  # (outputs, neurons of the largest)
         self.entries[output, place - neurons.output_offset[output]] = entries[neurons.output_elements]
         first = np.zeros((len(self.entries), 1), np.int64)
-        self.running = np.concatenate([first, np.cumsum(self.entries, axis=1)], axis=1).tolist()
+        self.running = np.concatenate([first, np.cumsum(self.entries, axis=1)], axis=1)
+        self._slices = np.empty((neurons.neurons, 4), np.int64)  # scratch: a slice holds one neuron at least
 
-    def cut(self, order: list[int], fold: int, chip: ChipSpec) -> Filling:
-        """Fill core after core, each until columns, axons or target entries are used up."""
-        most_neurons = chip.columns // (fold * self.neurons.weight_bits)
-        most_axons = fold * chip.axons
-        width, reader = self.width, [-1] * len(self.width)  # the last core that reads each tile
-        cores: list[tuple[Slice, ...]] = []
-        total, fullest = 0, chip.targets
-        here: list[Slice] = []
-        axons, room, table = 0, most_neurons, chip.targets
-        for output in order:
-            tiles, running, per_output = self.tiles[output], self.running[output], int(self.size[output])
-            first = 0
-            while first < per_output:
-                core = len(cores)
-                fresh = [tile for tile in tiles if reader[tile] != core]
-                more = sum([width[tile] for tile in fresh])
-                last = first
-                if room and axons + more <= most_axons:
-                    last = min(per_output, first + room)
-                    if running[last] - running[first] > table:
-                        last = bisect_right(running, running[first] + table) - 1
-                if last > first:
-                    here.append(Slice(output, first, last))
-                    for tile in fresh:
-                        reader[tile] = core
-                    axons += more
-                    room -= last - first
-                    table -= running[last] - running[first]
-                    fullest = min(fullest, table)
-                    first = last
-                else:
-                    assert here, "a neuron that fits no core must have been refused before"
-                    cores.append(tuple(here))
-                    total += axons
-                    here, axons, room, table = [], 0, most_neurons, chip.targets
-        if here:
-            cores.append(tuple(here))
-            total += axons
-        return Filling(fold, tuple(cores), total, chip.targets - fullest)
+    def cut(self, order: Int, fold: int, chip: ChipSpec) -> Filling:
+        """Fill core after core in an order, each until columns, axons or target entries are used up."""
+        reader = np.full(len(self.width), -1, np.int64)
+        limits = self._limits(fold, chip)
+        found = kernel.cut(order, self.tiles, self.width, self.running, self.size, *limits, reader, self._slices)
+        return self._filling(fold, chip, *found)
 
-    def dealt(self, cores: int) -> list[int]:
+    def spread(self, fold: int, chip: ChipSpec) -> Filling:
+        """Fill cores where the target table binds, each with an equal share of neurons and a full table."""
+        axons = np.where(self.tiles >= 0, self.width[self.tiles], 0).sum(axis=1)
+        reader = np.full(len(self.width), -1, np.int64)
+        count = len(self.size)
+        scratch = np.zeros(count, np.int64), np.zeros(count), np.full(count, -1, np.int64)
+        found = kernel.spread(
+            axons, self.tiles, self.width, self.running, self.size, *self._limits(fold, chip), reader, *scratch, self._slices
+        )
+        return self._filling(fold, chip, *found)
+
+    def _limits(self, fold: int, chip: ChipSpec) -> tuple[int, int, int]:
+        """Neurons, axons and target entries of a core."""
+        return chip.columns // (fold * self.neurons.weight_bits), fold * chip.axons, chip.targets
+
+    def _filling(self, fold: int, chip: ChipSpec, count: int, cores: int, axons: int, left: int) -> Filling:
+        assert count >= 0, "a neuron that fits no core must have been refused before"
+        return Filling(fold, self._slices[:count].copy(), cores, axons, chip.targets - left)
+
+    def dealt(self, cores: int) -> Int:
         """Return an order of output positions in which each of so many cores gets an even share of the target entries.
 
         They are dealt out from the heaviest on, each to the core with the fewest entries that has room left: Graham's
@@ -174,58 +169,7 @@ class OutputPositions:
             hands[core].append(output)
             if len(hands[core]) < room:
                 heapq.heappush(open_, (held + int(load[output]), core))
-        return [output for hand in hands for output in sorted(hand)]
-
-    def spread(self, fold: int, chip: ChipSpec) -> Filling:
-        """Fill cores where the target table binds, each with an equal share of neurons and a full table.
-
-        A core begins with neurons that drive most axons, as many as leave room in the table for a fair number of the
-        lightest; then it takes those whose entries a neuron come closest to what is left of its share.
-        """
-        most_axons, most_neurons = fold * chip.axons, chip.columns // (fold * self.neurons.weight_bits)
-        per_output = self.size
-        cost = np.array(self.running)  # (output positions, neurons an output position + 1): entries of the first n neurons
-        axons = np.array([sum(self.width[tile] for tile in tiles) for tiles in self.tiles])
-        done = np.zeros(len(cost), np.int64)  # neurons of each output position that have a core
-        rows = np.arange(len(cost))
-        cores: list[tuple[Slice, ...]] = []
-        total, fullest = 0, chip.targets
-        while (done < per_output).any():
-            left = per_output - done
-            entries = cost[:, -1] - cost[rows, done]
-            rate = np.where(left > 0, entries / np.maximum(left, 1), np.nan)
-            share = min(most_neurons, ceil(left.sum() / ceil(max(1, entries.sum()) / chip.targets)))
-            lightest = float(np.nanmin(rate))
-            here: list[Slice] = []
-            read: set[int] = set()
-            held, taken, table = 0, 0, chip.targets
-            while taken < most_neurons:
-                open_ = (left > 0) & (held + axons <= most_axons) & ~np.isin(rows, [piece.output for piece in here])
-                budget = table - (0 if here else int(lightest * share))
-                fit = (cost <= (cost[rows, done] + max(0, budget))[:, None]).sum(axis=1) - 1 - done
-                if not here:
-                    fit = np.maximum(
-                        fit, (cost[rows, np.minimum(done + 1, per_output)] - cost[rows, done] <= table).astype(int)
-                    )
-                take = np.where(open_, np.minimum(np.minimum(fit, left), most_neurons - taken), 0)
-                if not (take > 0).any():
-                    break
-                wanted = np.inf if not here else table / max(1, share - taken)
-                off = -rate if not here else np.abs(rate - wanted)
-                output = int(np.argmin(np.where(take > 0, off, np.inf)))
-                here.append(Slice(output, int(done[output]), int(done[output] + take[output])))
-                fresh = set(self.tiles[output]) - read
-                read |= fresh
-                held += sum(self.width[tile] for tile in fresh)
-                table -= int(cost[output, done[output] + take[output]] - cost[output, done[output]])
-                taken += int(take[output])
-                done[output] += take[output]
-                left = per_output - done
-            assert here, "a neuron that fits no core must have been refused before"
-            cores.append(tuple(here))
-            total += held
-            fullest = min(fullest, table)
-        return Filling(fold, tuple(cores), total, chip.targets - fullest)
+        return np.array([output for hand in hands for output in sorted(hand)], np.int64)
 
 
 def orders(neurons: NeuronLayer, entries: Int) -> Iterator[Int]:

@@ -11,14 +11,11 @@ from functools import partial
 import numpy as np
 
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
-from chipsim.compiled import compiled
+from chipsim.compiled import in_machine_code
 
 FREE = -1
 #: of the generator, xorshift64
 LEFT, RIGHT, AGAIN, HIGH, SIGN = (np.uint64(bits) for bits in (13, 7, 17, 33, 1))
-
-#: no more than what is called is compiled: no reference counts, no array expressions, no entry from C
-in_machine_code = partial(compiled, error_model="numpy", no_rewrites=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 @partial(in_machine_code, no_cpython_wrapper=True)
