@@ -122,6 +122,9 @@ class Host:
         if m.input.code == "direct":
             spikes = self.spikes(images)
             return np.broadcast_to(spikes, (m.steps, *spikes.shape))
+        if m.input.code == "computed":
+            shape = (len(images), m.steps, *m.encoder.shape)
+            images = run_model(self.encoder, "levels", m.input.name, images, "encoder.onnx", shape)
         _refuse_other_than_spikes(images)
         return np.ascontiguousarray(images.reshape(len(images), m.steps, -1).transpose(1, 2, 0).astype(np.uint8))
 
@@ -173,7 +176,8 @@ def load_host(mapping: Mapping) -> Host:
     )
     if encoder is not None:
         given = (mapping.input.name, ORT_TYPES[mapping.input.dtype], mapping.input.shape)
-        keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", mapping.encoder.shape))
+        made = (mapping.steps, *mapping.encoder.shape) if mapping.input.code == "computed" else mapping.encoder.shape
+        keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", made))
     return Host(mapping, encoder, readout)
 
 

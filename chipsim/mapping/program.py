@@ -18,7 +18,7 @@ from chipsim.mapping.dynamics import NeuronModel
 IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
 
 #: what enters the chip in the steps of a frame
-InputCode = Literal["image", "direct", "spikes", "bernoulli", "regular"]
+InputCode = Literal["image", "direct", "computed", "spikes", "bernoulli", "regular"]
 #: what is read from the readout layer: its potential in the only step, in the last step, the largest of all steps, or how
 #: often each of its neurons fired
 ReadoutOf = Literal["potential", "last", "largest", "count"]
@@ -64,8 +64,9 @@ class InputSpec:
     ((x / 255 - mean) / std); ``mean`` and ``std`` are per channel (or one for all) and matter for the last only.
 
     ``code`` says what enters the chip in the steps of a frame: ``"image"`` (one step: the encoder's levels), ``"direct"``
-    (the same levels in every step), ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that
-    the host makes of an image with values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
+    (the same levels in every step), ``"computed"`` (the spikes of every step, which the encoder computes of the image),
+    ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that the host makes of an image with
+    values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
     """
 
     name: str

@@ -136,6 +136,11 @@ def check(
     if nir_path(model, given) is None:
         _, graph = front(model, given, stages)
         return _back(graph, target, given, stages)
+    if isinstance(target, PaicoreSpec):
+        raise UsageError(
+            "--chip", f"{target.name!r} takes networks of one step (ONNX); compile a NIR file for a crossbar chip",
+            code="chip-steps", found=target.name,
+        )  # fmt: skip
     network = spiking_front(model, given, stages)
     found = _back(network.graph, target, given, stages)
     if given.nir.weight_bits is None:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chipsim import terminal
-from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, Verbose, frontend_keywords
+from chipsim.errors import UsageError
+from qsnnc.cli.nir_options import with_nir
+from qsnnc.cli.options import (
+    DataDir,
+    Encoder,
+    Json,
+    Levels,
+    ModelFile,
+    Output,
+    Pixels,
+    Quiet,
+    Verbose,
+    frontend_keywords,
+    parse_levels,
+)
+from qsnnc.nir.options import NirOptions
+
+if TYPE_CHECKING:
+    from qsnnc.options import FrontendOptions
 
 Images = Annotated[
     str | None,
@@ -25,8 +43,10 @@ Repro = Annotated[
 ]
 
 
+@with_nir
 def verify(
     model: ModelFile,
+    nir: NirOptions,
     dataset: Images = None,
     data_dir: DataDir = None,
     limit: Limit = 100,
@@ -40,7 +60,7 @@ def verify(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Check the integer network against the ONNX model, layer by layer, without a chip.
+    """Check the integer network against the ONNX model, or the NIR file in floats, layer by layer, without a chip.
 
     Exits 1 on any mismatch of a level or a score.
 
@@ -49,9 +69,16 @@ def verify(
     import sys
 
     from qsnnc.explain import tables
+    from qsnnc.options import FrontendOptions
+    from qsnnc.pipeline import nir_path
     from qsnnc.verification import verify as verify_model
 
     terminal.check_products({"--json": json}, model, dataset)
+    stated = FrontendOptions(pixels=pixels, output=output, levels=parse_levels(levels), encoder=encoder, nir=nir)  # type: ignore[arg-type]
+    if nir_path(model, stated) is not None:
+        if repro:
+            raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
+        return _verify_spiking(model, dataset, data_dir, limit, seed, stated, json, quiet=quiet)
     images, name = None, "random images"
     if dataset is not None:
         import numpy as np
@@ -71,3 +98,27 @@ def verify(
     for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, hint))):
         print(line, file=sys.stderr)  # noqa: T201
     return 0 if found.equal else 1
+
+
+def _verify_spiking(
+    model: str,
+    dataset: str | None,
+    data_dir: str | None,
+    limit: int,
+    seed: int,
+    options: FrontendOptions,
+    json: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Verify a NIR file: every spike, on frames of a data set or on random ones."""
+    from chipsim.datasets import load_dataset
+    from qsnnc.verification.spiking import verify_spiking
+
+    data = None if dataset is None else load_dataset(dataset, data_dir=data_dir, limit=limit)
+    found = verify_spiking(model, data, limit=limit, seed=seed, options=options)
+    if json:
+        terminal.write_json(json, found.to_json())
+    if not quiet and json != "-":
+        terminal.show(*found.lines(dataset or "random spikes"))
+    return 0 if found.passes() else 1
