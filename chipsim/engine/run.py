@@ -135,8 +135,8 @@ def _result(
     if dataset.labels is not None:
         accuracy = float((predictions == dataset.labels).mean())
     names = [layer.name for layer in m.layers]
-    # a relay's spikes and SOPs are the mapping's, not the network's: in no other count
-    spikes, sops = (np.where(m.relay_cores, 0, counts) for counts in (c.core_spikes, c.core_sops))
+    # what only passes spikes on is the mapping's work, not the network's: in no other count
+    spikes, sops = (np.where(m.passing_cores, 0, counts) for counts in (c.core_spikes, c.core_sops))
     cores = tuple(
         CoreCount(i, int(x), int(y), names[layer], int(s), int(o), int(e))
         for i, ((x, y), layer, s, o, e) in enumerate(
@@ -162,7 +162,7 @@ def _result(
         column_operations=int((c.core_sops * m.core_weight_bits).sum()),
         packets=c.packets,
         relay_spikes=int((c.core_spikes - spikes).sum()),
-        relay_sops=int((c.core_sops - sops).sum()),
+        relay_sops=int(c.core_sops[m.relay_cores].sum()),
         run_seconds=seconds,
         load_seconds=load_seconds,
         threads=workers,
@@ -174,4 +174,6 @@ def _result(
         scores=scores,
         potentials=potentials,
         labels=dataset.labels,
+        readout=m.readout,
+        output_packets=int(c.core_sops[m.output_cores].sum()),
     )

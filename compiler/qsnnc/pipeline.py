@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -19,11 +19,13 @@ from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
-from qsnnc.frontend.integerize.integerize import integerize
+from qsnnc.frontend.integerize.direct_encoding import integerize_from_best
+from qsnnc.frontend.integerize.weights import in_reference
+from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
-from qsnnc.ir.layers import Int, LayerGraph, verify_layers
+from qsnnc.ir.layers import Int, LayerGraph, WeightsChanged, verify_layers
 from qsnnc.lower.neurons import lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.options import (
@@ -173,20 +175,26 @@ def front(
 ) -> tuple[Model, LayerGraph]:
     """Read a model and integerize it: the part that `compile_model`, `check` and `verify` share."""
     options, stages = options or FrontendOptions(), stages or Stages()
-    on_chip = options.encoder == "chip"
+    chosen = options.boundaries
     with stages.stage("read"):
         model = read_onnx(source, options.output)
     rule = pixel_rule(model, options.pixels)
     with stages.stage("integerize"):
-        graph = integerize(model, rule, image_on_chip=on_chip)
-    limits = limits_of(model, graph, options.levels)
+        found = integerize_from_best(model, rule, chosen)
+    limits = limits_of(model, found.graph, options.levels)
     if limits:  # the same again, with a Clip at each of them
         with stages.stage("read"):
             model = read_onnx(source, options.output, limits)
         with stages.stage("integerize"):
-            graph = integerize(model, rule, image_on_chip=on_chip)
+            found = integerize_from_best(model, rule, chosen)
+    graph = replace(found.graph, weights_changed=tuple(map(_record, found.changed)))
     verify_layers(graph)
-    return model, graph
+    return in_reference(model, found.changed), graph
+
+
+def _record(change: ChangedWeights) -> WeightsChanged:
+    """Return what a result tells of weights that were quantized."""
+    return WeightsChanged(change.layer, change.bits, change.changed, change.weights.size, change.error)
 
 
 def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:

@@ -38,6 +38,7 @@ class Counts:
     packets: int
     relay_spikes: int = 0
     relay_sops: int = 0
+    output_packets: int = 0
     column_operations: int = 0
     levels: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -121,10 +122,13 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
                 potential = bits @ crossbars[core]
                 out.core_events[core] += int(bits.sum())
                 relay = layers[p.core_layer[core]]["kind"] == "relay"
+                output = layers[p.core_layer[core]]["kind"] == "output"
                 sops = int(np.count_nonzero(crossbars[core][bits]))
                 out.column_operations += sops * int(p.core_weight_bits[core])
                 if relay:
                     out.relay_sops += sops
+                elif output:
+                    out.output_packets += sops
                 else:
                     out.core_sops[core] += sops
                 first = int(p.neuron_offset[core])

@@ -20,6 +20,8 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    ReadoutPlace,
+    WeightBits,
     frontend_keywords,
 )  # fmt: skip
 
@@ -71,6 +73,8 @@ def compile_(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
     avoid: Avoid = None,
     code: Code = "auto",
     keep_dead: KeepDead = False,
@@ -97,7 +101,7 @@ def compile_(
     from qsnnc.pipeline import check
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
-    reading = frontend_keywords(pixels, output, levels, encoder)
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
     found = check(model, chip, options)
@@ -121,6 +125,8 @@ def check(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
@@ -143,7 +149,7 @@ def check(
 
     terminal.check_products({"--json": json}, model, chip, avoid)
     spec = load_any_chip(chip)
-    reading = frontend_keywords(pixels, output, levels, encoder)
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     try:
         found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
     except ModelError as error:

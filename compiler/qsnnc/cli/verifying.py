@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from chipsim import terminal
-from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, frontend_keywords
+from qsnnc.cli.options import (
+    DataDir,
+    Encoder,
+    Json,
+    Levels,
+    ModelFile,
+    Output,
+    Pixels,
+    Quiet,
+    ReadoutPlace,
+    WeightBits,
+    frontend_keywords,
+)
 
 Images = Annotated[
     str | None,
@@ -35,6 +47,8 @@ def verify(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
     repro: Repro = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -59,7 +73,13 @@ def verify(
 
         images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
     found = verify_model(
-        model, images, limit=limit, seed=seed, name=name, repro=repro, **frontend_keywords(pixels, output, levels, encoder)
+        model,
+        images,
+        limit=limit,
+        seed=seed,
+        name=name,
+        repro=repro,
+        **frontend_keywords(pixels, output, levels, encoder, readout, weight_bits),
     )
     if json:
         terminal.write_json(json, found.to_json())

@@ -16,7 +16,7 @@ from qsnnc.place.positions import Placement
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain
+    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain, WeightsChanged
     from qsnnc.verification import Verification
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
@@ -41,7 +41,10 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "estimated": isinstance(found, FailedCompilation) and found.estimated,
         "layers": layers,
         "exactness": "certified" if found.graph.certified else "tested",
-        "encoder": {
+        "readout": found.graph.readout,
+        "encoder": found.graph.encoder.name,
+        "weight_bits_changed": {change.layer: _change(change) for change in found.graph.weights_changed},
+        "input": {
             "at": "chip" if found.code else "host",
             "neurons": found.graph.encoder.neurons,
             "code": str(found.code or ""),
@@ -50,6 +53,25 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
     }
+
+
+def _change(change: WeightsChanged) -> dict[str, Any]:
+    """Return what became of the weights of a layer."""
+    return {key: value for key, value in asdict(change).items() if key != "layer"}
+
+
+def boundary_lines(graph: LayerGraph) -> list[str]:
+    """Say what the host computes, and which weights are not the file's."""
+    lines = []
+    if graph.readout == "host":
+        sources = " and ".join(sorted({link.source for link in graph.layers[-1].connections}))
+        lines.append(f"readout: the host computes the output from the levels of {sources}, as the file says")
+    for change in graph.weights_changed:
+        lines.append(
+            f"weights of {change.layer}: {change.bits} bits; {change.changed:,} of {change.weights:,} are not the file's, "
+            f"relative error {change.error:.2g}"
+        )
+    return lines
 
 
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
@@ -113,6 +135,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
         lines += placement_lines(found.placement)
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
+    lines += boundary_lines(found.graph)
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
     if found.chip.hypothetical:
         lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
@@ -131,6 +154,7 @@ def _exactness(layer: Layer) -> str:
 def _why_tested(graph: LayerGraph) -> str:
     """Say which part of a network is not certified, and where more is said."""
     inexact = "" if graph.encoder_exact else f"the float sums of the encoder {graph.encoder.name} depend on their order; "
+    inexact += "" if graph.readout_exact else "so do those of the host's last layer; "
     return f" ({inexact}qsnnc verify lists the uncertain thresholds)"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
+from chipsim.mapping.program import OUTPUT
 
 Int = npt.NDArray[np.int64]
 
@@ -121,6 +122,17 @@ class Layer(Population):
         return self.exact_sums and not self.uncertain
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsChanged:
+    """A layer whose weights are not the file's, because they were quantized on request."""
+
+    layer: str
+    bits: int
+    changed: int  # weights that are another number than the file's
+    weights: int
+    error: float  # root of the squared error, relative to that of the file's weights
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerGraph:
     """A network on integers, in the order of execution, with the encoder and the readout that the host computes."""
@@ -136,6 +148,8 @@ class LayerGraph:
     model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
     of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
     image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
+    weights_changed: tuple[WeightsChanged, ...] = ()
+    readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
 
     def population(self, name: str) -> Population:
         """Return the encoder or a layer by name."""
@@ -146,7 +160,12 @@ class LayerGraph:
     @property
     def certified(self) -> bool:
         """Whether the network is proved bit-exact with the ONNX model for every input."""
-        return self.encoder_exact and all(layer.certified for layer in self.layers)
+        return self.encoder_exact and self.readout_exact and all(layer.certified for layer in self.layers)
+
+    @property
+    def readout(self) -> str:
+        """``host`` if the host computes the output from levels, ``chip`` if the last linear layer is on the chip."""
+        return "host" if self.layers[-1].kind == OUTPUT else "chip"
 
 
 def verify_layers(graph: LayerGraph) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from chipsim.quoting import quote
 from qsnnc.errors import ModelError
+from qsnnc.frontend.host.handed_levels import Head, Values
 from qsnnc.frontend.linear.data_movement import mixes
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.model.batch_axis import free_shapes
@@ -75,19 +78,18 @@ def _before_levels(model: Model, population: Population, region: Region) -> list
     return [*ancestors(model, region.input, model.input), *region.nodes]
 
 
-def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
+def readout(model: Model, head: Head, tensor: str) -> bytes:
     """Build readout.onnx: ``potentials`` int64 [N, features] to the model's output.
 
     ``tensor`` is the ONNX tensor that the potentials give, scaled; '' if that is the model's output itself.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    start = tensor or model.output
+    start, root = tensor or model.output, head.sums
     part = _part(model, [] if start == model.output else ancestors(model, model.output, start), model.output)
-    scale = root.scale[root.border].transpose(2, 0, 1).reshape(-1)
-    offset = root.offset[root.border].transpose(2, 0, 1).reshape(-1)
     shape = np.array([-1, *model.shapes[start]], np.int64)
-    for name, value in (("qsnnc.scale", scale), ("qsnnc.offset", offset), ("qsnnc.shape", shape)):
+    constants, values = _looked_up(head.values) if head.values is not None and not head.on_line else _scaled(root)
+    for name, value in (*constants.items(), ("qsnnc.shape", shape)):
         part.graph.initializer.append(numpy_helper.from_array(value, name))
     order = "qsnnc.float"
     if not root.canonical:
@@ -96,8 +98,7 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     whole = start != model.output and model.whole(start)  # its readers need its integer type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
-        helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
-        helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
+        *values,
         helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=model.kinds[start] if whole else TensorProto.FLOAT),
         helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
@@ -105,9 +106,40 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
         chain.insert(-1, helper.make_node("Gather", ["qsnnc.float", "qsnnc.layout"], [order], axis=1))
     for node in reversed(chain):
         part.graph.node.insert(0, node)
-    part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", len(scale))))
+    features = int(np.prod(root.shape))
+    part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", features)))
     part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model, start), None))
     return _finished(part, model, "readout")
+
+
+def _scaled(root: Accumulator) -> tuple[dict[str, npt.NDArray[Any]], list[onnx.NodeProto]]:
+    """Return constants and nodes of value = scale * potential + offset, in double."""
+    from onnx import helper
+
+    scale, offset = (each[root.border].transpose(2, 0, 1).reshape(-1) for each in (root.scale, root.offset))
+    return {"qsnnc.scale": scale, "qsnnc.offset": offset}, [
+        helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
+        helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
+    ]
+
+
+def _looked_up(values: Values) -> tuple[dict[str, npt.NDArray[Any]], list[onnx.NodeProto]]:
+    """Return constants and nodes that look up the value of each level; a broken chip's potential takes the nearest."""
+    from onnx import TensorProto, helper
+
+    constants = {
+        "qsnnc.least": np.zeros((), np.float64),
+        "qsnnc.most": values.most.astype(np.float64),
+        "qsnnc.first": values.first.astype(np.float64),
+        "qsnnc.table": values.table,
+    }
+    return constants, [
+        helper.make_node("Max", ["qsnnc.exact", "qsnnc.least"], ["qsnnc.above"]),
+        helper.make_node("Min", ["qsnnc.above", "qsnnc.most"], ["qsnnc.level"]),
+        helper.make_node("Add", ["qsnnc.level", "qsnnc.first"], ["qsnnc.place"]),
+        helper.make_node("Cast", ["qsnnc.place"], ["qsnnc.index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["qsnnc.table", "qsnnc.index"], ["qsnnc.value"], axis=0),
+    ]
 
 
 def output_shape(model: Model) -> tuple[int, ...]:
@@ -205,6 +237,7 @@ def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     try:
         session(content)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(str(model.path), f"its {name} cannot be run on its own: {reason}", code=f"{name}-broken") from None
+        raise ModelError(
+            str(model.path), f"its {name} cannot be run on its own: {quote(error)}", code=f"{name}-broken"
+        ) from None
     return bytes(content)

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host import subgraphs
+from qsnnc.frontend.host.handed_levels import Head, hand_over
 from qsnnc.frontend.host.output_heads import HEADS, side_by_side, taken_apart
-from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
+from qsnnc.frontend.integerize.host_parts import Boundaries
 from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
@@ -30,13 +32,23 @@ from qsnnc.frontend.linear import add, matmul, pooling
 from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
+from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
-from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WindowReordered
+from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized, WindowReordered
 from qsnnc.ir.layers import Int, Layer, LayerGraph
 
 
-def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) -> LayerGraph:
+@dataclass(frozen=True, slots=True, eq=False)
+class Integerized:
+    """A layer graph, and what became of the model on the way."""
+
+    graph: LayerGraph
+    changed: tuple[ChangedWeights, ...]  # weights that were quantized because it was asked for
+    host: frozenset[str]  # tensors that only the host computes
+
+
+def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) -> Integerized:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
@@ -44,34 +56,54 @@ def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) ->
     model : Model
     rule : InputSpec
         The pixel rule; the encoder's sums on uint8 images can be exact only for ``"raw"``.
-    image_on_chip : bool
-        Whether the image itself is the chip's input, so that the first linear operator is a layer on the chip.
+    chosen : Boundaries, optional
+        Where the chip's part begins and ends, and how many bits its weights may have.
 
     Raises
     ------
     ModelError
         A node cannot be compiled; the message names it and says what to do.
+    UsageError
+        A choice names a layer that is unknown.
     """
-    walk = Walk.of(model, Pixels(model, rule) if image_on_chip else None)
+    chosen = chosen or Boundaries()
+    walk = Walk.of(model, rule, chosen)
     run(walk)
+    _refuse_unknown(walk)
     readout = _read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
     onnx, exact = _host_encoder(walk, encoder, rule.pixels)
-    tensor = readout.tensor if readout.sums.canonical and readout.model is model else ""
-    return LayerGraph(
+    sums = readout.head.sums
+    tensor = readout.tensor if sums.canonical and readout.model is model else ""
+    graph = LayerGraph(
         encoder=encoder.population,
-        layers=_used((*walk.sink.layers, readout_of(readout.sums, tensor, model))),
+        layers=_used((*walk.sink.layers, readout_of(sums, tensor, model))),
         encoder_onnx=onnx,
-        readout_onnx=subgraphs.readout(readout.model, readout.sums, readout.tensor),
+        readout_onnx=subgraphs.readout(readout.model, readout.head, readout.tensor),
         encoder_exact=exact,
         input=rule,
         output_tensor=model.output,
         output_shape=subgraphs.output_shape(model),
         model_sha256=model.sha256,
         of_pixels=encoder.region is None,
-        image_on_chip=image_on_chip,
+        image_on_chip=chosen.image_on_chip,
+        readout_exact=readout.exact,
     )
+    return Integerized(graph, walk.weights.changed, frozenset(walk.known.host))
+
+
+def _refuse_unknown(walk: Walk) -> None:
+    """Refuse a number of bits for a layer that is not on the chip."""
+    unknown = walk.weights.unknown
+    if unknown:
+        raise UsageError(
+            "--weight-bits",
+            f"no linear layer on the chip is called {unknown[0]!r}; there are {', '.join(walk.weights.layers) or 'none'}",
+            code="weight-bits-unknown",
+            found=unknown[0],
+            allowed=walk.weights.layers,
+        )
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:
@@ -95,6 +127,22 @@ def run(walk: Walk) -> None:
 def visit(walk: Walk, node: Node) -> None:
     """Process one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
+    if walk.host.is_before(node):
+        roots = {walk.analysis.growth(name)[0] for name in data} if node.op in ELEMENTWISE else set()
+        walk.known.leave_to_host(node.outputs, junction=len(roots) > 1)
+        return
+    if walk.host.is_last(node) and not all(name in walk.known.host for name in data):
+        for name in data:
+            _resolved(walk, node, name)  # the levels that are handed over
+        return
+    try:
+        _visit_on_chip(walk, node, data)
+    except WeightsNotQuantized as error:
+        raise walk.host.refusal(node, error) from None
+
+
+def _visit_on_chip(walk: Walk, node: Node, data: list[str]) -> None:
+    """Process a node that is not left to the host by choice."""
     if node.op in JOINS and adds_branches(walk, node, data):
         if not walk.analysis.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
             walk.known.define(node.outputs[0], add_branches(walk, node, data))
@@ -147,14 +195,15 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
 
 def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
     """Apply a linear operator to a sum of levels."""
-    name = walk.namer.layer(node)
-    if node.op == "Conv":
-        return convolution(walk.model, node, terms, name)
-    if node.op == "ConvTranspose":
-        return transposed(walk.model, node, terms, name)
+    name, last = walk.namer.layer(node), walk.analysis.leads_out(node.outputs[0])
     if node.op in POOLS:
         return pooling.average(walk.model, node, terms, name)
-    return matmul.multiply(walk.model, node, terms, name, last=walk.analysis.leads_out(node.outputs[0]))
+    model, node = walk.weights.read(node, name)
+    if node.op == "Conv":
+        return convolution(model, node, terms, name)
+    if node.op == "ConvTranspose":
+        return transposed(model, node, terms, name)
+    return matmul.multiply(model, node, terms, name, last=last)
 
 
 def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
@@ -187,7 +236,8 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
-        walk.known.define(out, matmul.multiply_sums(walk.model, node, inner, index, name, last=last))
+        model, own = walk.weights.read(node, name)
+        walk.known.define(out, matmul.multiply_sums(model, own, inner, index, name, last=last))
     elif last or not all(walk.analysis.is_on_chip(name) for name in data):
         return False
     elif node.op == "Concat":
@@ -226,11 +276,12 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Readout:
-    """The potentials that the output is computed from."""
+    """What the output is computed from."""
 
-    sums: Accumulator
-    tensor: str  # the ONNX tensor that they give
+    head: Head
+    tensor: str  # the ONNX tensor that its potentials give
     model: Model  # the model that has this tensor
+    exact: bool = True  # whether the host computes no float sums from levels, which may depend on their order
 
 
 def _read_out(walk: Walk) -> _Readout:
@@ -239,14 +290,14 @@ def _read_out(walk: Walk) -> _Readout:
     root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
     if walk.known.encoder is None:
         raise not_quantized(model)
-    sums = _head(walk, root)
-    if sums is not None:
-        return _Readout(sums, root, model)
+    one = _head(walk, root)
+    if one is not None:
+        return _Readout(one, root, model, _is_exact(model, one, {root}))
     heads = {name: head for name in sorted(_frontier_of(walk)) if (head := _head(walk, name)) is not None}
     if heads.keys() == _frontier_of(walk):
         joined = side_by_side(list(heads.values()), walk.sink.free_name(walk.namer.text("heads")))
         if joined is not None:
-            return _Readout(joined, HEADS, taken_apart(model, heads))
+            return _Readout(joined, HEADS, taken_apart(model, heads), _is_exact(model, joined, set(heads)))
     several = sorted(_frontier_of(walk))
     raise ModelError(
         model.output,
@@ -259,12 +310,25 @@ def _read_out(walk: Walk) -> _Readout:
     )
 
 
-def _head(walk: Walk, name: str) -> Accumulator | None:
+def _is_exact(model: Model, head: Head, roots: set[str]) -> bool:
+    """Return whether the host computes no linear operator from levels that it is handed."""
+    if head.values is None:
+        return True
+    needed = {model.output}
+    for node in reversed(model.nodes):
+        if needed.intersection(node.outputs) - roots:
+            needed.update(node.inputs)
+            if node.op in WEIGHTED | POOLS - MAXIMUM:
+                return False
+    return True
+
+
+def _head(walk: Walk, name: str) -> Head | None:
     """Return the potentials that give a tensor; None if there are none."""
     known = walk.known.get(name)
     if isinstance(known, Quantized) and name in walk.analysis.producer:
-        return add.read_levels(walk.analysis.producer[name], known, walk.namer.text("levels"))
-    return known if isinstance(known, Accumulator) else None
+        return hand_over(walk.analysis.producer[name], known, walk.namer.text("levels"))
+    return Head(known) if isinstance(known, Accumulator) else None
 
 
 def _frontier(walk: Walk) -> str:
@@ -283,7 +347,9 @@ def _frontier_of(walk: Walk) -> set[str]:
         if name in needed or name in walk.model.constants:
             continue
         needed.add(name)
-        if isinstance(walk.known.get(name), Accumulator | Quantized) or name not in walk.analysis.producer:
+        # float sums are the host's own where it computes the last layer: it starts from levels
+        found = Quantized if walk.host.has_readout else Accumulator | Quantized
+        if isinstance(walk.known.get(name), found) or name not in walk.analysis.producer:
             roots.add(name)
             continue
         pending += [n for n in walk.analysis.producer[name].inputs if n]

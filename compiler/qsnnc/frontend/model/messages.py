@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.quoting import quote
 from qsnnc.errors import ModelError
 
 if TYPE_CHECKING:
@@ -16,10 +17,9 @@ def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
     return ModelError(str(path), text, code=code, **fields)
 
 
-def first_line(error: Exception, most: int = 160) -> str:
-    """Return another library's message, shortened to one line."""
-    text = " ".join(str(error).split("==> Context")[0].split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def first_line(error: Exception) -> str:
+    """Return another library's message in one line."""
+    return quote(error)
 
 
 def label(node: onnx.NodeProto) -> str:

@@ -1,0 +1,35 @@
+"""Quote an error of onnxruntime or onnx in one line, with the words that decide."""
+
+from __future__ import annotations
+
+import re
+
+#: characters of a quotation
+MOST = 300
+#: what onnxruntime puts before its message: a code, and the place in its own source
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLACE = re.compile(r"\S*/\S+\.(?:cc|h|cpp|hpp|cu):\d+ [^()]*\(")
+
+
+def quote(error: object, most: int = MOST) -> str:
+    """Return another library's message in one line; a long one is cut in the middle, since its end says what is wrong.
+
+    The code and the source places of onnxruntime, with their C++ signatures, are left out.
+    """
+    text = _CODE.sub("", " ".join(str(error).split("==> Context")[0].split()))
+    while (place := _PLACE.search(text)) is not None:
+        text = text[: place.start()] + text[_closing(text, place.end()) :].removeprefix(" const").lstrip()
+    if len(text) <= most:
+        return text
+    end = most * 2 // 3
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
+
+
+def _closing(text: str, start: int) -> int:
+    """Return the position behind the parenthesis that closes the one before ``start``; of none, ``start``."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[position], 0)
+        if depth == 0:
+            return position + 1
+    return start
