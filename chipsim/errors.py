@@ -56,6 +56,11 @@ class ReportedError(Exception):
         }
         super().__init__(f"{printable(subject)}: {printable(self.message)}")
 
+    def rename(self, subject: str, message: str, node: object) -> None:
+        """Give the error another object, text and node, for a reader who knows them by other names."""
+        self.subject, self.message, self.fields["node"] = subject, message, node
+        self.args = (f"{printable(subject)}: {printable(message)}",)
+
 
 class ReportedWarning(UserWarning):
     """What a user should know and can mend, in one line; the command lines print it on standard error."""

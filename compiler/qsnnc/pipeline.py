@@ -194,7 +194,8 @@ def front(
 
 def _record(change: ChangedWeights) -> WeightsChanged:
     """Return what a result tells of weights that were quantized."""
-    return WeightsChanged(change.layer, change.bits, change.changed, change.weights.size, change.error)
+    tensor, replaced = change.tensor, change.node.inputs[change.position]
+    return WeightsChanged(change.layer, change.bits, change.changed, change.weights.size, change.error, tensor, replaced)
 
 
 def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:

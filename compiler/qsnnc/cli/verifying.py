@@ -36,6 +36,11 @@ Repro = Annotated[
     ),
 ]
 
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit 1 on any difference, also where float rounding at a listed threshold explains it."),
+]
+
 
 def verify(
     model: ModelFile,
@@ -49,13 +54,14 @@ def verify(
     encoder: Encoder = "host",
     readout: ReadoutPlace = "auto",
     weight_bits: WeightBits = None,
+    strict: Strict = False,
     repro: Repro = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> int:
     """Check the integer network against the ONNX model, layer by layer, without a chip.
 
-    Exits 1 on any mismatch of a level or a score.
+    Exits 1 on a difference of a level or a score that float rounding does not explain; with --strict on any difference.
 
     Example: qsnnc verify lenet.onnx --dataset digits
     """
@@ -65,16 +71,18 @@ def verify(
     from qsnnc.verification import verify as verify_model
 
     terminal.check_products({"--json": json}, model, dataset)
-    images, name = None, "random images"
+    images, labels, name = None, None, "random images"
     if dataset is not None:
         import numpy as np
 
         from chipsim.datasets import load_dataset
 
-        images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
+        data = load_dataset(dataset, data_dir=data_dir, limit=limit)
+        images, labels, name = np.asarray(data.images), data.labels, dataset
     found = verify_model(
         model,
         images,
+        labels=labels,
         limit=limit,
         seed=seed,
         name=name,
@@ -85,7 +93,9 @@ def verify(
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
         terminal.show(*tables.verification_lines(found, name))
-    hint = "" if found.equal or repro else "--repro DIR writes a small model and input that reproduce the first difference"
-    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, hint))):
+    passes = found.passes(strict=strict)
+    hint = "" if passes or repro else "--repro DIR writes a small model and input that reproduce the first difference"
+    shown = () if passes else found.mismatches
+    for line in (*shown, *filter(None, (found.reproduction, found.unwritten, hint))):
         print(line, file=sys.stderr)  # noqa: T201
-    return 0 if found.equal else 1
+    return 0 if passes else 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qsnnc.ir.layers import Layer, LayerGraph, Uncertain, WeightsChanged
     from qsnnc.verification import Verification
+    from qsnnc.verification.result import Agreement
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
@@ -57,7 +58,7 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
 
 def _change(change: WeightsChanged) -> dict[str, Any]:
     """Return what became of the weights of a layer."""
-    return {key: value for key, value in asdict(change).items() if key != "layer"}
+    return {key: getattr(change, key) for key in ("bits", "changed", "weights", "error")}
 
 
 def boundary_lines(graph: LayerGraph) -> list[str]:
@@ -233,8 +234,15 @@ def verification_lines(found: Verification, name: str) -> list[str]:
     if found.equal:
         lines = [f"equal: {compared}; {found.exactness}"]
     else:
-        why = "all within the float error bound" if found.explained else "not all within the float error bound: a defect"
-        lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
+        largest = f"the largest by {found.largest:g} in {found.largest_in}; {_agreement(found.agreement, found.images)}"
+        if found.unexplained:
+            why = f"{found.unexplained:,} of them beyond the float error bound: a defect; {largest}"
+            lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
+        else:
+            why = f"differ by float rounding at a threshold listed below, {largest}"
+            lines = [f"explained: {found.differences:,} of {compared} {why}; {found.exactness}"]
+    if found.weights is not None:
+        lines += found.weights.lines()
     if found.exactness == "certified":
         lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
@@ -244,6 +252,16 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
         lines.append(f"{layer}: {share}: {_by_channel(uncertain)}")
     return lines
+
+
+def _agreement(agreement: Agreement, images: int) -> str:
+    """Say whether predictions and accuracy are the same."""
+    changed = f"{agreement.changed:,} of {images:,} predictions change" if agreement.changed else "no prediction changes"
+    if agreement.model is None or agreement.integer is None:
+        return changed
+    if agreement.model == agreement.integer:
+        return f"{changed}, accuracy is the same ({100 * agreement.model:.2f} %)"
+    return f"{changed}, accuracy is {100 * agreement.integer:.2f} % instead of {100 * agreement.model:.2f} %"
 
 
 def _by_channel(uncertain: tuple[Uncertain, ...], most: int = 6) -> str:

@@ -131,6 +131,8 @@ class WeightsChanged:
     changed: int  # weights that are another number than the file's
     weights: int
     error: float  # root of the squared error, relative to that of the file's weights
+    tensor: str = ""  # name of the new weights in the reference, and of those that they replace
+    replaced: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

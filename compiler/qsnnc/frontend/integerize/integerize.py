@@ -33,6 +33,7 @@ from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.linear.weight_bits import ChangedWeights
+from qsnnc.frontend.model.messages import names_of_file
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized, WindowReordered
@@ -68,9 +69,10 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
     """
     chosen = chosen or Boundaries()
     walk = Walk.of(model, rule, chosen)
-    run(walk)
-    _refuse_unknown(walk)
-    readout = _read_out(walk)
+    with names_of_file(model.reference.graph.node, (node.proto for node in model.nodes)):
+        run(walk)
+        _refuse_unknown(walk)
+        readout = _read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
     onnx, exact = _host_encoder(walk, encoder, rule.pixels)

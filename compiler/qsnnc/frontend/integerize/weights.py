@@ -74,10 +74,8 @@ def in_reference(model: Model, changes: Sequence[ChangedWeights]) -> Model:
     proto = type(model.reference)()
     proto.CopyFrom(model.reference)
     for change in changes:
-        name = f"{change.node.outputs[0]}/weights"
-        reader = _reader(proto, change)
-        reader.input[change.position] = name
-        proto.graph.initializer.append(numpy_helper.from_array(change.weights, name))
+        _reader(proto, change).input[change.position] = change.tensor
+        proto.graph.initializer.append(numpy_helper.from_array(change.weights, change.tensor))
     return replace(model, reference=proto)
 
 

@@ -58,6 +58,11 @@ class ChangedWeights:
     changed: int  # how many are another number than before
     error: float  # root of the squared error, relative to that of the weights
 
+    @property
+    def tensor(self) -> str:
+        """Name of the new weights."""
+        return f"{self.node.outputs[0]}/weights"
+
 
 def channels_of(model: Model, node: Node) -> tuple[int, Int] | None:
     """Find the constant weights of a linear operator.
@@ -157,7 +162,7 @@ def _fit(rows: F64, integers: F64) -> tuple[F64, F64]:
 def with_weights(model: Model, change: ChangedWeights) -> tuple[Model, Node]:
     """Return the model with a constant of new weights, and the node that reads it."""
     node = change.node
-    name = f"{node.outputs[0]}/weights"
+    name = change.tensor
     inputs = tuple(name if at == change.position else other for at, other in enumerate(node.inputs))
     proto = type(node.proto)()
     proto.CopyFrom(node.proto)

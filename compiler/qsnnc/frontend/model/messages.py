@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.qonnx_ops import origins
 from chipsim.quoting import quote
 from qsnnc.errors import ModelError
 
@@ -20,6 +24,26 @@ def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
 def first_line(error: Exception) -> str:
     """Return another library's message in one line."""
     return quote(error)
+
+
+@contextmanager
+def names_of_file(*graphs: Iterable[onnx.NodeProto]) -> Iterator[None]:
+    """Name nodes and tensors that a rewrite made, in errors raised inside, as those of the file that they came from.
+
+    Parameters
+    ----------
+    graphs : iterable of NodeProto
+        The nodes of the rewritten forms of the model.
+    """
+    try:
+        yield
+    except ModelError as error:
+        names = origins(node for graph in graphs for node in graph)
+        for problem in {id(entry): entry for entry in (error, *error.problems)}.values():
+            message = re.sub(r"'([^']+)'", lambda match: f"'{names.get(match[1], match[1])}'", problem.message)
+            node = problem.fields["node"]
+            problem.rename(names.get(problem.subject, problem.subject), message, names.get(str(node), node))
+        raise
 
 
 def label(node: onnx.NodeProto) -> str:
