@@ -64,7 +64,7 @@ class RunResult:
     labels: Int | None
     engine: str = "reference"
     readout: str = "chip"  # who computes the last linear layer: ``chip`` or ``host``
-    output_packets: int = 0  # spikes handed to the host, where that computes the last linear layer; among the packets
+    output_packets: int = 0  # spikes handed to the host, where it reads levels; they are among the packets
     faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
     floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
     by_image: ImageCounts | None = None  # where asked for

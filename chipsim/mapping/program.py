@@ -18,8 +18,10 @@ IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
 
 #: kind of a layer whose neurons pass on the spikes of another population: in no count but those of relays
 RELAY = "relay"
-#: kind of a readout layer that hands levels to the host: its synapses count as packets to the host, not as SOPs
-OUTPUT = "output"
+#: kinds of a readout layer that hands levels to the host: its synapses count as packets to the host, not as SOPs. Levels
+#: are the network's output, or features from which the host computes the last linear layer
+OUTPUT, FEATURES = "output", "features"
+HANDED_OVER = (OUTPUT, FEATURES)
 
 #: every array of a mapping with its dtype; shapes stand in ``FORMAT.md``
 ARRAYS: dict[str, str] = {
@@ -83,7 +85,7 @@ class Layer(Population):
     ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires.
     """
 
-    kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` and `OUTPUT` have a meaning
+    kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` and `HANDED_OVER` have a meaning
     weight_bits: int
     fan_in: int  # axons of its widest neuron
     fold: int  # the largest of its cores
@@ -140,7 +142,7 @@ class Mapping:
     @property
     def output_cores(self) -> npt.NDArray[np.bool_]:
         """Which cores hand levels to the host, bool (C,)."""
-        return np.asarray(np.array([layer.kind == OUTPUT for layer in self.layers], bool)[self.arrays["core_layer"]])
+        return np.asarray(np.array([layer.kind in HANDED_OVER for layer in self.layers], bool)[self.arrays["core_layer"]])
 
     @property
     def passing_cores(self) -> npt.NDArray[np.bool_]:
@@ -149,8 +151,8 @@ class Mapping:
 
     @property
     def readout(self) -> str:
-        """``host`` if the host computes the output from levels, ``chip`` if the last linear layer is on the chip."""
-        return "host" if any(layer.kind == OUTPUT for layer in self.layers) else "chip"
+        """Where the last linear layer is computed: ``host`` or ``chip``."""
+        return "host" if any(layer.kind == FEATURES for layer in self.layers) else "chip"
 
     def __getattr__(self, name: str) -> npt.NDArray[Any]:  # mapping.axon_source
         try:

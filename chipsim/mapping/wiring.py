@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.mapping.program import OUTPUT, RELAY, Layer, Mapping, Population
+from chipsim.mapping.program import HANDED_OVER, RELAY, Layer, Mapping, Population
 from chipsim.mapping.rules import check_cores, first_of, refuse
 
 
@@ -164,7 +164,7 @@ def _output(m: Mapping) -> None:
     levels = np.array([entry.levels for entry in (m.encoder, *m.layers)])
     feature = element // np.maximum(levels[population], 1)
     for number, entry in enumerate(m.layers):
-        if entry.kind != OUTPUT:
+        if entry.kind not in HANDED_OVER:
             continue
         if entry.levels:
             refuse(entry.name, "is an output layer that is not the readout", "map-output")

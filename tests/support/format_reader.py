@@ -122,7 +122,7 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
                 potential = bits @ crossbars[core]
                 out.core_events[core] += int(bits.sum())
                 relay = layers[p.core_layer[core]]["kind"] == "relay"
-                output = layers[p.core_layer[core]]["kind"] == "output"
+                output = layers[p.core_layer[core]]["kind"] in ("output", "features")
                 sops = int(np.count_nonzero(crossbars[core][bits]))
                 out.column_operations += sops * int(p.core_weight_bits[core])
                 if relay:

@@ -23,7 +23,7 @@ from chipsim.engine.result import CoreCount, LayerCount, RunResult
 from chipsim.engine.setup import open_dataset
 from chipsim.engine.spool import Spool
 from chipsim.errors import UsageError
-from chipsim.mapping.program import OUTPUT
+from chipsim.mapping.program import FEATURES, HANDED_OVER
 from chipsim.options import RunKeywords, RunOptions, merged
 from chipsim.paicore import Program, read_program, validate_program
 from chipsim.paicore.fields import Int
@@ -132,7 +132,7 @@ def _result(
     predictions: Int = found["predictions"]
     names = [layer.name for layer in p.layers]
     owner = np.array([core.layer for core in p.cores])
-    output = np.array([p.layers[layer].kind == OUTPUT for layer in owner])
+    output = np.array([p.layers[layer].kind in HANDED_OVER for layer in owner])
     spikes, sops, events = c.core_spikes, np.where(output, 0, c.core_sops), c.core_events
     bits = np.array([layer.weight_bits for layer in p.layers])[owner]
     return ProgramResult(
@@ -150,7 +150,7 @@ def _result(
         packets=c.packets,
         relay_spikes=0,
         relay_sops=0,
-        readout="host" if output.any() else "chip",
+        readout="host" if p.layers[-1].kind == FEATURES else "chip",
         output_packets=int(c.core_sops[output].sum()),
         layers=tuple(
             LayerCount(layer.name, layer.neurons, layer.cores, int(spikes[owner == k].sum()), int(sops[owner == k].sum()))

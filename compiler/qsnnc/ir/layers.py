@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
-from chipsim.mapping.program import OUTPUT
+from chipsim.mapping.program import FEATURES
 
 Int = npt.NDArray[np.int64]
 
@@ -166,8 +166,8 @@ class LayerGraph:
 
     @property
     def readout(self) -> str:
-        """``host`` if the host computes the output from levels, ``chip`` if the last linear layer is on the chip."""
-        return "host" if self.layers[-1].kind == OUTPUT else "chip"
+        """Where the last linear layer is computed: ``host`` or ``chip``."""
+        return "host" if self.layers[-1].kind == FEATURES else "chip"
 
 
 def verify_layers(graph: LayerGraph) -> None:

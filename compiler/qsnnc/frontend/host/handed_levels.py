@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chipsim.mapping.program import OUTPUT
 from qsnnc.frontend.linear.add import read_levels
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized
 from qsnnc.frontend.model.model import Node
@@ -46,7 +45,7 @@ class Head:
     on_line: bool = True  # whether scale * potential + offset is the model's value of every level, to the bit
 
 
-def hand_over(node: Node, tensor: Quantized, name: str) -> Head:
+def hand_over(node: Node, tensor: Quantized, name: str, kind: str) -> Head:
     """Return a tensor's levels as potentials, with the model's values.
 
     The sums have a scale and an offset as well, for a host that needs no table, and for heads of which some are potentials.
@@ -65,7 +64,7 @@ def hand_over(node: Node, tensor: Quantized, name: str) -> Head:
     known = np.array([*(not part.slack for part in tensor.parts), True])[channel]
     sums = replace(
         found,
-        kind=OUTPUT,
+        kind=kind,
         scale=np.broadcast_to(scale, found.scale.shape).copy(),
         offset=np.broadcast_to(offset, found.offset.shape).copy(),
         exact=known,

@@ -7,12 +7,13 @@ are floats, which only the host can compute.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.host_parts import Boundaries, first_layer, linear_layers
-from qsnnc.frontend.integerize.integerize import Integerized, integerize
+from qsnnc.frontend.integerize.integerize import Integerized, first_encoder, integerize
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.outcomes import WeightsNotQuantized
 
@@ -32,10 +33,13 @@ def integerize_from_best(model: Model, rule: InputSpec, chosen: Boundaries) -> I
     if first is None:
         return integerize(model, rule, chosen)
     after = replace(chosen, encoder=first)
-    node = linear_layers(model)[first]
+    if _is_better(model, rule, chosen, after):
+        with suppress(ModelError):
+            return integerize(model, rule, after)
     try:
-        found = integerize(model, rule, chosen)
+        return integerize(model, rule, chosen)
     except ModelError as error:
+        node = linear_layers(model)[first]
         blamed = [entry for entry in error.problems if isinstance(entry, WeightsNotQuantized)]
         if not any(entry.fields["node"] == node.name for entry in blamed):
             raise
@@ -43,10 +47,12 @@ def integerize_from_best(model: Model, rule: InputSpec, chosen: Boundaries) -> I
             return integerize(model, rule, after)
         except ModelError as second:
             raise second if len(second.problems) < len(error.problems) else error from None
-    if found.graph.encoder.levels <= NARROW or node.outputs[0] in found.host:
-        return found
-    try:
-        direct = integerize(model, rule, after)
-    except ModelError:
-        return found
-    return direct if direct.graph.encoder.levels <= NARROW else found
+
+
+def _is_better(model: Model, rule: InputSpec, chosen: Boundaries, after: Boundaries) -> bool:
+    """Return whether the host's first activation is wide, and that after the first linear layer is narrow."""
+    first = first_encoder(model, rule, chosen)
+    if first is None or first.levels <= NARROW:
+        return False
+    second = first_encoder(model, rule, after)
+    return second is not None and second.name != first.name and second.levels <= NARROW

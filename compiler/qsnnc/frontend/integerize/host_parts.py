@@ -55,6 +55,19 @@ class HostParts:
             return self._chosen.readout == "host"
         return any(not self._fits(node) for node in self._model.nodes if self._ends(node))
 
+    def is_behind_chip(self, node: Node) -> bool:
+        """Return whether the host computes every linear layer that depends on a node."""
+        return self.has_readout and self._feeds_chip.isdisjoint(node.outputs)
+
+    @cached_property
+    def _feeds_chip(self) -> frozenset[str]:
+        """Tensors that a linear layer on the chip depends on."""
+        found: set[str] = set()
+        for node in reversed(self._model.nodes):
+            if (node.op in WEIGHTED and not self._ends(node)) or not found.isdisjoint(node.outputs):
+                found.update(name for name in node.inputs if name)
+        return frozenset(found)
+
     def refusal(self, node: Node, error: ModelError) -> ModelError:
         """Return an error about weights, with the host as the way out where that is one."""
         if not isinstance(error, WeightsNotQuantized) or not self._ends(node):

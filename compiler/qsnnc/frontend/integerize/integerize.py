@@ -7,12 +7,14 @@ becomes a layer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
+from chipsim.mapping.program import FEATURES, OUTPUT
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host import subgraphs
 from qsnnc.frontend.host.handed_levels import Head, hand_over
@@ -37,7 +39,7 @@ from qsnnc.frontend.model.messages import names_of_file
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized, WindowReordered
-from qsnnc.ir.layers import Int, Layer, LayerGraph
+from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,6 @@ class Integerized:
 
     graph: LayerGraph
     changed: tuple[ChangedWeights, ...]  # weights that were quantized because it was asked for
-    host: frozenset[str]  # tensors that only the host computes
 
 
 def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) -> Integerized:
@@ -92,7 +93,18 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
         image_on_chip=chosen.image_on_chip,
         readout_exact=readout.exact,
     )
-    return Integerized(graph, walk.weights.changed, frozenset(walk.known.host))
+    return Integerized(graph, walk.weights.changed)
+
+
+def first_encoder(model: Model, rule: InputSpec, chosen: Boundaries) -> Population | None:
+    """Return the activations that the host hands over, without reading the network behind them; None if there are none."""
+    walk = Walk.of(model, rule, chosen)
+    for node in model.nodes:
+        with suppress(ModelError):
+            visit(walk, node)
+        if walk.known.encoder is not None:
+            return walk.known.encoder.population
+    return None
 
 
 def _refuse_unknown(walk: Walk) -> None:
@@ -134,13 +146,31 @@ def visit(walk: Walk, node: Node) -> None:
         walk.known.leave_to_host(node.outputs, junction=len(roots) > 1)
         return
     if walk.host.is_last(node) and not all(name in walk.known.host for name in data):
-        for name in data:
-            _resolved(walk, node, name)  # the levels that are handed over
+        excused: list[ModelError] = []
+        if not all([_levels_before(walk, name, excused) for name in data]):
+            raise excused[0] if excused else why_not(walk, node, data)
         return
     try:
         _visit_on_chip(walk, node, data)
     except WeightsNotQuantized as error:
         raise walk.host.refusal(node, error) from None
+    except ModelError:
+        if not walk.host.is_behind_chip(node):
+            raise
+
+
+def _levels_before(walk: Walk, name: str, excused: list[ModelError]) -> bool:
+    """Find the nearest levels before a tensor, for the host to compute it from; errors on the way go to ``excused``."""
+    try:
+        if resolve(walk, name) is not None:
+            return True
+    except ModelError as error:
+        excused.append(error)
+    node = walk.analysis.producer.get(name)
+    if node is None or node.op in WEIGHTED:
+        return False
+    data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
+    return bool(data) and all([_levels_before(walk, entry, excused) for entry in data])
 
 
 def _visit_on_chip(walk: Walk, node: Node, data: list[str]) -> None:
@@ -329,7 +359,8 @@ def _head(walk: Walk, name: str) -> Head | None:
     """Return the potentials that give a tensor; None if there are none."""
     known = walk.known.get(name)
     if isinstance(known, Quantized) and name in walk.analysis.producer:
-        return hand_over(walk.analysis.producer[name], known, walk.namer.text("levels"))
+        kind = FEATURES if walk.host.has_readout else OUTPUT
+        return hand_over(walk.analysis.producer[name], known, walk.namer.text("levels"), kind)
     return Head(known) if isinstance(known, Accumulator) else None
 
 

@@ -357,7 +357,9 @@ def test_predictions_are_those_of_the_whole_network_not_of_one_layer(path, injec
     found = verify(path, images, labels=np.zeros(100, np.int64))
     assert [mismatch.layer for mismatch in found.mismatches] == ["conv0"]
     graph = compare.front(path)[1]
-    levels = {graph.encoder.name: session(graph.encoder_onnx).run(None, {"image": images.astype(np.float32)})[0].astype(np.int64)}
+    levels = {
+        graph.encoder.name: session(graph.encoder_onnx).run(None, {"image": images.astype(np.float32)})[0].astype(np.int64)
+    }
     for layer in graph.layers:
         levels[layer.name] = execute(layer, levels)
     potentials = levels[graph.layers[-1].name].reshape(100, -1)
