@@ -63,7 +63,7 @@ class Uncertainty:
             Levels of every population before the layer, as it was executed with.
         found, expected : ndarray, int64, (N, channels, rows, columns)
         """
-        wrong = found != expected
+        wrong = np.asarray(found != expected)
         for sample in np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1)).tolist():
             low, high = self._levels(entry, _only(given, sample) | {entry.name: found[sample : sample + 1]}, {})
             right = expected[sample : sample + 1]

@@ -14,18 +14,16 @@ import numpy as np
 
 from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
-from chipsim.mapping.program import FEATURES, OUTPUT
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host import subgraphs
-from qsnnc.frontend.host.handed_levels import Head, hand_over
-from qsnnc.frontend.host.output_heads import HEADS, side_by_side, taken_apart
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
-from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
+from qsnnc.frontend.integerize.diagnosis import why_not
 from qsnnc.frontend.integerize.host_parts import Boundaries
 from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
+from qsnnc.frontend.integerize.readout import read_out
 from qsnnc.frontend.integerize.residual import add_branches, adds_branches
 from qsnnc.frontend.integerize.state import Encoder, Gathered, Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
@@ -73,7 +71,7 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
     with names_of_file(model.reference.graph.node, (node.proto for node in model.nodes)):
         run(walk)
         _refuse_unknown(walk)
-        readout = _read_out(walk)
+        readout = read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
     onnx, exact = _host_encoder(walk, encoder, rule.pixels)
@@ -147,7 +145,7 @@ def visit(walk: Walk, node: Node) -> None:
         return
     if walk.host.is_last(node) and not all(name in walk.known.host for name in data):
         excused: list[ModelError] = []
-        if not all([_levels_before(walk, name, excused) for name in data]):
+        if not all(_levels_before(walk, name, excused) for name in data):
             raise excused[0] if excused else why_not(walk, node, data)
         return
     try:
@@ -170,7 +168,7 @@ def _levels_before(walk: Walk, name: str, excused: list[ModelError]) -> bool:
     if node is None or node.op in WEIGHTED:
         return False
     data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
-    return bool(data) and all([_levels_before(walk, entry, excused) for entry in data])
+    return bool(data) and all(_levels_before(walk, entry, excused) for entry in data)
 
 
 def _visit_on_chip(walk: Walk, node: Node, data: list[str]) -> None:
@@ -304,89 +302,6 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Readout:
-    """What the output is computed from."""
-
-    head: Head
-    tensor: str  # the ONNX tensor that its potentials give
-    model: Model  # the model that has this tensor
-    exact: bool = True  # whether the host computes no float sums from levels, which may depend on their order
-
-
-def _read_out(walk: Walk) -> _Readout:
-    """Find the linear layer, or the output heads, from which the host computes the output."""
-    model = walk.model
-    root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
-    if walk.known.encoder is None:
-        raise not_quantized(model)
-    one = _head(walk, root)
-    if one is not None:
-        return _Readout(one, root, model, _is_exact(model, one, {root}))
-    heads = {name: head for name in sorted(_frontier_of(walk)) if (head := _head(walk, name)) is not None}
-    if heads.keys() == _frontier_of(walk):
-        joined = side_by_side(list(heads.values()), walk.sink.free_name(walk.namer.text("heads")))
-        if joined is not None:
-            return _Readout(joined, HEADS, taken_apart(model, heads), _is_exact(model, joined, set(heads)))
-    several = sorted(_frontier_of(walk))
-    raise ModelError(
-        model.output,
-        f"the output is computed from {len(several)} tensors "
-        f"({', '.join(repr(name) for name in several[:4])}) instead of one linear "
-        "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
-        code="readout-unclear",
-        node=model.output,
-        found=several,
-    )
-
-
-def _is_exact(model: Model, head: Head, roots: set[str]) -> bool:
-    """Return whether the host computes no linear operator from levels that it is handed."""
-    if head.values is None:
-        return True
-    needed = {model.output}
-    for node in reversed(model.nodes):
-        if needed.intersection(node.outputs) - roots:
-            needed.update(node.inputs)
-            if node.op in WEIGHTED | POOLS - MAXIMUM:
-                return False
-    return True
-
-
-def _head(walk: Walk, name: str) -> Head | None:
-    """Return the potentials that give a tensor; None if there are none."""
-    known = walk.known.get(name)
-    if isinstance(known, Quantized) and name in walk.analysis.producer:
-        kind = FEATURES if walk.host.has_readout else OUTPUT
-        return hand_over(walk.analysis.producer[name], known, walk.namer.text("levels"), kind)
-    return Head(known) if isinstance(known, Accumulator) else None
-
-
-def _frontier(walk: Walk) -> str:
-    """Return the one chip tensor from which the host computes the output; '' if there is none or several."""
-    roots = _frontier_of(walk)
-    return roots.pop() if len(roots) == 1 else ""
-
-
-def _frontier_of(walk: Walk) -> set[str]:
-    """Return the chip tensors and inputs from which the output is computed."""
-    needed: set[str] = set()
-    pending = [walk.model.output]
-    roots: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in needed or name in walk.model.constants:
-            continue
-        needed.add(name)
-        # float sums are the host's own where it computes the last layer: it starts from levels
-        found = Quantized if walk.host.has_readout else Accumulator | Quantized
-        if isinstance(walk.known.get(name), found) or name not in walk.analysis.producer:
-            roots.add(name)
-            continue
-        pending += [n for n in walk.analysis.producer[name].inputs if n]
-    return roots
 
 
 def _used(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
