@@ -31,6 +31,8 @@ class ReportedError(Exception):
     """
 
     exit_code = 70
+    #: lines of code to paste that mend it, where there are some; the command lines print them below the error
+    lines: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -156,7 +156,7 @@ def check(
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))
         for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
+            print(problem, *problem.lines, sep="\n", file=sys.stderr)  # noqa: T201
         return error.exit_code
     if json:
         terminal.write_json(json, tables.compilation_json(found))
