@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host import subgraphs
@@ -69,8 +68,9 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
     chosen = chosen or Boundaries()
     walk = Walk.of(model, rule, chosen)
     with names_of_file(model.reference.graph.node, (node.proto for node in model.nodes)):
+        walk.weights.refuse_unknown()
         run(walk)
-        _refuse_unknown(walk)
+        walk.weights.refuse_hosts()
         readout = read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
@@ -103,19 +103,6 @@ def first_encoder(model: Model, rule: InputSpec, chosen: Boundaries) -> Populati
         if walk.known.encoder is not None:
             return walk.known.encoder.population
     return None
-
-
-def _refuse_unknown(walk: Walk) -> None:
-    """Refuse a number of bits for a layer that is not on the chip."""
-    unknown = walk.weights.unknown
-    if unknown:
-        raise UsageError(
-            "--weight-bits",
-            f"no linear layer on the chip is called {unknown[0]!r}; there are {', '.join(walk.weights.layers) or 'none'}",
-            code="weight-bits-unknown",
-            found=unknown[0],
-            allowed=walk.weights.layers,
-        )
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:

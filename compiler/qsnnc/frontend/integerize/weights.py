@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from chipsim.errors import UsageError
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.weight_bits import ChangedWeights, WeightBits, quantized, with_weights
 from qsnnc.frontend.model.layer_names import Namer
 from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.operators import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +25,8 @@ class Weights:
         self._namer = namer
         self._bits = bits
         self._read: dict[int, tuple[Model, Node]] = {}
-        self._names: set[str] = set()
+        self._layers: list[str] = []
+        self._names: set[str] = set()  # of them and their nodes
         self._changed: dict[str, ChangedWeights] = {}
 
     @property
@@ -31,15 +34,38 @@ class Weights:
         """The layers whose weights are other numbers than the file's, in order."""
         return tuple(self._changed.values())
 
-    @property
-    def unknown(self) -> list[str]:
-        """Names for which bits were given, though no linear layer of the chip is called so."""
-        return [name for name in self._bits.named if name not in self._names]
+    def refuse_unknown(self) -> None:
+        """Refuse bits for a layer that the model does not have.
 
-    @property
-    def layers(self) -> list[str]:
-        """Every name of a linear layer of the chip."""
-        return sorted(self._names)
+        Raises
+        ------
+        UsageError
+        """
+        namer = Namer(self._model.origins)
+        nodes = [node for node in self._model.nodes if node.op in WEIGHTED]
+        layers = [namer.layer(node) for node in nodes]
+        self._refuse({*layers, *(node.name for node in nodes)}, "no linear layer is called so", layers)
+
+    def refuse_hosts(self) -> None:
+        """Refuse bits for a layer that is not on the chip, once all layers were read.
+
+        Raises
+        ------
+        UsageError
+        """
+        self._refuse(self._names, "the host computes it, with the weights of the file", self._layers)
+
+    def _refuse(self, known: Collection[str], why: str, layers: Sequence[str]) -> None:
+        unknown = next((name for name in self._bits.named if name not in known), None)
+        if unknown is not None:
+            allowed = f"layers whose weights can be quantized: {', '.join(layers) or 'none'}"
+            raise UsageError(
+                "--weight-bits",
+                f"{unknown}: {why}; {allowed}",
+                code="weight-bits-unknown",
+                found=unknown,
+                allowed=list(layers),
+            )
 
     def bits_of(self, node: Node) -> int | None:
         """Return how many bits a layer's weights may have; None: as many as the file's."""
@@ -51,6 +77,7 @@ class Weights:
         """Return a linear operator of the chip with the weights that it has there, and the model that holds them."""
         if id(node) not in self._read:
             self._names.update((name, node.name))
+            self._layers.append(name)
             bits = self.bits_of(node)
             change = None if bits is None else quantized(self._model, node, name, bits)
             if change is not None:
