@@ -6,6 +6,8 @@ import re
 
 #: characters of a quotation
 MOST = 300
+#: how onnx begins what it says of a node; what it says of a second follows from the first
+_NODE = re.compile(r" (?=\(op_type:)")
 #: what onnxruntime puts before its message: a code, and the place in its own source
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _PLACE = re.compile(r"\S*/\S+\.(?:cc|h|cpp|hpp|cu):\d+ [^()]*\(")
@@ -19,6 +21,7 @@ def quote(error: object, most: int = MOST) -> str:
     text = _CODE.sub("", " ".join(str(error).split("==> Context")[0].split()))
     while (place := _PLACE.search(text)) is not None:
         text = text[: place.start()] + text[_closing(text, place.end()) :].removeprefix(" const").lstrip()
+    text = " ".join(_NODE.split(text)[:2])
     if len(text) <= most:
         return text
     end = most * 2 // 3

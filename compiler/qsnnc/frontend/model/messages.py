@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import onnx
 
 
+#: what may be a name in a message: all between quotes, or a word
+_NAME = re.compile(r"(?<=')[^']+(?=')|[^\s'(),;]+(?<![:.])")
+
+
 def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
     """Return an error about the file as a whole."""
     return ModelError(str(path), text, code=code, **fields)
@@ -40,7 +44,7 @@ def names_of_file(*graphs: Iterable[onnx.NodeProto]) -> Iterator[None]:
     except ModelError as error:
         names = origins(node for graph in graphs for node in graph)
         for problem in {id(entry): entry for entry in (error, *error.problems)}.values():
-            message = re.sub(r"'([^']+)'", lambda match: f"'{names.get(match[1], match[1])}'", problem.message)
+            message = _NAME.sub(lambda match: names.get(match[0], match[0]), problem.message)
             node = problem.fields["node"]
             problem.rename(names.get(problem.subject, problem.subject), message, names.get(str(node), node))
         raise
