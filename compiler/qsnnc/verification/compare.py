@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from qsnnc.ir.layers import LayerGraph
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
 from qsnnc.pipeline import front
 from qsnnc.verification.comparison import Comparison
 from qsnnc.verification.result import Verification
+from qsnnc.verification.weight_effects import effects_of
 
 if TYPE_CHECKING:
     from qsnnc.pipeline import ModelSource
@@ -67,8 +69,10 @@ def verify(
     if images is None:
         images = random_images(graph.input, RANDOM_IMAGES if limit is None else limit, seed)
     images = images[:limit]
+    if labels is not None:
+        labels = _checked(np.asarray(labels)[: len(images)], len(images), name)
     held = Comparison(read, graph)
-    held.add_all(images, name, None if labels is None else np.asarray(labels)[: len(images)])
+    held.add_all(images, name, labels)
     mismatches = held.mismatches()
     written, unwritten = held.written(mismatches, repro)
     return Verification(
@@ -85,16 +89,29 @@ def verify(
         largest=held.largest,
         largest_in=held.largest_in,
         agreement=held.agreement(),
-        weights=held.weights.effects() if held.weights else None,
+        weights=effects_of(read, graph, images, labels, name) if graph.weights_changed else None,
         reproduction=written,
         unwritten=unwritten,
     )
 
 
+def _checked(labels: Array, count: int, name: str) -> Array:
+    if labels.shape == (count,):
+        return labels
+    raise InputError(
+        name,
+        f"labels have shape {labels.shape}; expected: ({count},)",
+        code="data-labels",
+        found=labels.shape,
+        allowed=(count,),
+    )
+
+
 def inexact(graph: LayerGraph) -> tuple[str, ...]:
-    """List the populations whose float sums can depend on the order of summation."""
+    """List the populations, and the output, whose float sums can depend on the order of summation."""
     names = [] if graph.encoder_exact else [graph.encoder.name]
-    return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
+    host = [] if graph.readout_exact else [graph.output_tensor]
+    return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums), *host)
 
 
 def random_images(rule: InputSpec, count: int, seed: int) -> Array:

@@ -19,7 +19,7 @@ from qsnnc.verification.explain import Mismatch, Uncertainty
 from qsnnc.verification.inner import Reference, with_outputs
 from qsnnc.verification.reproduce import Reproduction, reproduce
 from qsnnc.verification.result import Agreement
-from qsnnc.verification.weight_effects import WeightComparison, predictions
+from qsnnc.verification.weight_effects import predictions
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +52,6 @@ class Comparison:
         self.values = self.differences = self.unexplained = 0
         self.largest, self.largest_in = 0.0, ""
         self.changed, self.right, self.labelled = 0, [0, 0], 0  # predictions: the model's and the integer network's
-        self.weights = WeightComparison(model, graph.weights_changed) if graph.weights_changed else None
         self.found: dict[str, Mismatch] = {}
         self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
 
@@ -81,8 +80,6 @@ class Comparison:
         rounded = self._rounded(sums[0], theirs[self.sums[0]]) if sums else np.zeros(len(batch), bool)
         self._compare_scores(mine, scores, {**own, **given}, theirs, first, rounded)
         self._compare_predictions(levels, mine, scores, own, given, labels)
-        if self.weights is not None:
-            self.weights.add(batch, labels)
 
     def agreement(self) -> Agreement:
         """Return how the predictions of both networks agree."""

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.mapping.pixels import prepare
 from qsnnc.frontend.model.model import Model
-from qsnnc.ir.layers import WeightsChanged
+from qsnnc.ir.layers import LayerGraph, WeightsChanged
 from qsnnc.verification.inner import Reference
 
 Array = npt.NDArray[Any]
+
+#: images at a time
+BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,45 +54,33 @@ class WeightEffects:
         yield f"all quantized weights: {_said(self.together, was)}"
 
 
-class WeightComparison:
-    """The file and the file with quantized weights, compared batch by batch."""
+def effects_of(model: Model, graph: LayerGraph, images: Array, labels: Array | None, name: str) -> WeightEffects:
+    """Run the file, and the file with the quantized weights of each layer alone and of all, on the same images.
 
-    def __init__(self, model: Model, changes: Sequence[WeightsChanged]) -> None:
-        """Take the model with all quantized weights; what they replaced is still in it."""
-        self.changes = changes
-        self.file = Reference(_undone(model, changes), [])
-        self.forms = {"": Reference(model, [])}  # by layer; "": all together
-        for change in changes:
-            self.forms[change.layer] = Reference(_undone(model, [other for other in changes if other is not change]), [])
-        self.changed = dict.fromkeys(self.forms, 0)
-        self.largest = dict.fromkeys(self.forms, 0.0)
-        self.right = dict.fromkeys(("file", *self.forms), 0)
-        self.images, self.labelled = 0, True
+    Parameters
+    ----------
+    model : Model
+        With all quantized weights; the file's own are still in it.
+    images : ndarray
+        Of the model's dtype, or uint8 pixels; ``name`` is what errors call them.
+    labels : ndarray, int64, (N,), optional
+    """
+    changes = graph.weights_changed
 
-    def add(self, batch: Array, labels: Array | None) -> None:
-        """Compare a batch of images of the model's dtype."""
-        (scores,) = self.file(batch)
-        expected = predictions(scores)
-        self.images += len(batch)
-        self.labelled &= labels is not None
-        self.right["file"] += 0 if labels is None else int((expected == labels).sum())
-        for name, form in self.forms.items():
-            (found,) = form(batch)
-            own = predictions(found)
-            self.changed[name] += int((own != expected).sum())
-            gap = np.abs(found.astype(np.float64) - scores.astype(np.float64))
-            self.largest[name] = max(self.largest[name], float(gap.max(initial=0.0)))
-            self.right[name] += 0 if labels is None else int((own == labels).sum())
+    def scores(kept: Sequence[WeightsChanged]) -> Array:
+        run = Reference(_undone(model, [change for change in changes if change not in kept]), [])
+        parts = [run(prepare(images[i : i + BATCH], graph.input, name))[0] for i in range(0, len(images), BATCH)]
+        return np.concatenate(parts)
 
-    def effects(self) -> WeightEffects:
-        """Return what was found."""
-        found = {name: Effect(self.changed[name], self.largest[name], self._share(name)) for name in self.forms}
-        together = found.pop("")
-        file = Effect(0, 0.0, self._share("file"))
-        return WeightEffects(file, together, found, {change.layer: change for change in self.changes})
+    file = scores([])
 
-    def _share(self, name: str) -> float | None:
-        return self.right[name] / self.images if self.labelled and self.images else None
+    def effect(found: Array) -> Effect:
+        own, gap = predictions(found), np.abs(found.astype(np.float64) - file.astype(np.float64))
+        right = None if labels is None else float((own == labels).mean())
+        return Effect(int((own != predictions(file)).sum()), float(gap.max(initial=0.0)), right)
+
+    alone = {change.layer: effect(scores([change])) for change in changes}
+    return WeightEffects(effect(file), effect(scores(changes)), alone, {change.layer: change for change in changes})
 
 
 def _undone(model: Model, changes: Sequence[WeightsChanged]) -> Model:

@@ -256,3 +256,26 @@ def test_places_that_do_not_exist_are_refused() -> None:
     for options in ({"encoder": "nowhere"}, {"encoder": ""}, {"readout": "nowhere"}):
         with pytest.raises(UsageError):
             check(model, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place", "code"), [(64, "host", None), (600, "host", "host-integers"), (600, "auto", None)]
+)
+def test_integer_sums_that_floats_do_not_hold_stay_on_the_chip(inputs, place, code) -> None:
+    """The host computes a decomposed integer operator in float32; the file adds up integers of any size."""
+    net = Builder((inputs,))
+    step, zero = net.const("step", np.float32(1.0)), net.const("zero", np.uint8(0))
+    net.node("QuantizeLinear", "q", step, zero)
+    weights = net.const("fc.weight", np.random.default_rng(0).choice([-127, 127], (inputs, 4)).astype(np.int8))
+    scales = [net.const("fc.scale", np.float32(1.0)), net.const("fc.zero", np.int8(0))]
+    net.node("MatMulInteger", "fc", weights, zero, scales[1])
+    net.node("Cast", "cast", to=onnx.TensorProto.FLOAT)
+    net.shape = (4,)
+    model = net.model()
+    if code is not None:
+        with pytest.raises(ModelError) as caught:
+            check(model, readout=place)
+        assert (caught.value.code, caught.value.subject) == (code, "fc")
+        return
+    assert verify(model, drawn((inputs,), 20), readout=place).equal
+    assert check(model, readout=place).graph.readout == ("host" if place == "host" else "chip")

@@ -12,11 +12,12 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.host.handed_levels import Head, Values
 from qsnnc.frontend.linear.data_movement import mixes
 from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.frontend.linear.weight_bits import channels_of
 from qsnnc.frontend.model.batch_axis import free_shapes
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, MAXIMUM, RELABEL, WEIGHTED
 from qsnnc.frontend.model.reference import session
-from qsnnc.frontend.numerics.exactness import sums_are_exact
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, sums_are_exact
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Population
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: encoder thresholds are checked for uint8 pixels
 PIXEL_MAX = 255
+#: largest distance of a byte from its zero point
+BYTE_MAX = 255
 
 
 def ancestors(model: Model, end: str, stop: str) -> list[Node]:
@@ -43,8 +46,9 @@ def encoder(model: Model, population: Population, region: Region) -> bytes:
     """Build encoder.onnx, which ends in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
     from onnx import TensorProto, helper, numpy_helper
 
-    end = population.tensor or region.output
-    part = _part(region.model, _before_levels(model, population, region), end)
+    end, nodes = population.tensor or region.output, _before_levels(model, population, region)
+    _refuse_large_sums(model, nodes)
+    part = _part(region.model, nodes, end)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
         [
@@ -86,7 +90,9 @@ def readout(model: Model, head: Head, tensor: str) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     start, root = tensor or model.output, head.sums
-    part = _part(model, [] if start == model.output else ancestors(model, model.output, start), model.output)
+    nodes = [] if start == model.output else ancestors(model, model.output, start)
+    _refuse_large_sums(model, nodes)
+    part = _part(model, nodes, model.output)
     shape = np.array([-1, *model.shapes[start]], np.int64)
     constants, values = _looked_up(head.values) if head.values is not None and not head.on_line else _scaled(root)
     for name, value in (*constants.items(), ("qsnnc.shape", shape)):
@@ -110,6 +116,31 @@ def readout(model: Model, head: Head, tensor: str) -> bytes:
     part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", features)))
     part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model, start), None))
     return _finished(part, model, "readout")
+
+
+def _refuse_large_sums(model: Model, nodes: list[Node]) -> None:
+    """Refuse integer products on the host that float32, in which it computes them, may not hold exactly.
+
+    Raises
+    ------
+    ModelError
+    """
+    for node in nodes:
+        found = channels_of(model, node) if node.op in WEIGHTED and node.name in model.integral else None
+        if found is None:
+            continue
+        position, index = found
+        largest = int(np.abs(model.constants[node.inputs[position]].reshape(-1)[index]).sum(axis=1).max()) * BYTE_MAX
+        if largest >= EXACT_BELOW:
+            raise ModelError(
+                node.name,
+                f"its integer sums may reach {largest:,}, beyond the {EXACT_BELOW:,} that the host's float32 holds exactly; "
+                "leave it to the chip: --readout chip, or another --encoder",
+                code="host-integers",
+                node=node.name,
+                found=largest,
+                allowed=EXACT_BELOW,
+            )
 
 
 def _scaled(root: Accumulator) -> tuple[dict[str, npt.NDArray[Any]], list[onnx.NodeProto]]:

@@ -79,7 +79,8 @@ class HostParts:
         return node.op in WEIGHTED and not any(map(self._analysis.feeds_weights, node.outputs))
 
     def _fits(self, node: Node) -> bool:
-        return self._weights.bits_of(node) is not None or on_grid(self._model, node)
+        integers = node.name in self._model.integral  # exact whatever their size, which float sums on the host are not
+        return integers or self._weights.bits_of(node) is not None or on_grid(self._model, node)
 
 
 def linear_layers(model: Model) -> dict[str, Node]:

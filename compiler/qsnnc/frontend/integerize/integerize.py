@@ -7,7 +7,6 @@ becomes a layer.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +97,13 @@ def first_encoder(model: Model, rule: InputSpec, chosen: Boundaries) -> Populati
     """Return the activations that the host hands over, without reading the network behind them; None if there are none."""
     walk = Walk.of(model, rule, chosen)
     for node in model.nodes:
-        with suppress(ModelError):
+        try:
             visit(walk, node)
+        except ModelError:  # reported when the whole network is read
+            break
         if walk.known.encoder is not None:
-            return walk.known.encoder.population
-    return None
+            break
+    return None if walk.known.encoder is None else walk.known.encoder.population
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:
