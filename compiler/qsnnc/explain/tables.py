@@ -66,7 +66,10 @@ def boundary_lines(graph: LayerGraph) -> list[str]:
     lines = []
     if graph.readout == "host":
         sources = " and ".join(sorted({link.source for link in graph.layers[-1].connections}))
-        lines.append(f"readout: the host computes the output from the levels of {sources}, as the file says")
+        last = " and ".join(graph.readout_layers)
+        lines.append(f"readout: the host computes {last}, as the file says, from the levels of {sources}")
+    if graph.direct_encoding:
+        lines.append(f"encoder: the host computes {graph.encoder.name} too and hands over its activation (direct encoding)")
     for change in graph.weights_changed:
         lines.append(
             f"weights of {change.layer}: {change.bits} bits; {change.changed:,} of {change.weights:,} are not the file's, "

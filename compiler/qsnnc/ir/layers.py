@@ -151,6 +151,8 @@ class LayerGraph:
     of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
     image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
     weights_changed: tuple[WeightsChanged, ...] = ()
+    direct_encoding: bool = False  # whether the host computes the first linear layer though the image is quantized
+    readout_layers: tuple[str, ...] = ()  # linear layers that the host computes behind the chip
     readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
 
     def population(self, name: str) -> Population:

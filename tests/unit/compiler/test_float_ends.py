@@ -239,6 +239,8 @@ def test_a_wide_image_is_encoded_directly(bits, ends) -> None:
     model = classified(net, ternary(np.random.default_rng(0), 5, 16))
     assert compile_model(model).graph.encoder.name == ends
     assert verify(model, limit=20).equal
+    assert compile_model(model).graph.direct_encoding == (ends == "first")
+    assert not compile_model(model, encoder="first").graph.direct_encoding
     assert compile_model(model, encoder="image/quant/level").graph.encoder.name == "image"
 
 
@@ -249,6 +251,17 @@ def test_a_first_layer_of_float_weights_is_the_hosts_even_where_the_image_is_nar
     assert verify(model, limit=20).passes()
     with pytest.raises(ModelError, match="first: the weights of channel 0"):
         compile_model(model, encoder="image/quant/level")
+
+
+def test_what_the_host_computes_is_said_in_a_line_each(tmp_path, save) -> None:
+    net = quantized_image(8, ternary(np.random.default_rng(1), 3, 1, 3, 3))
+    path = save(classified(net, np.random.default_rng(0).normal(size=(5, 16))))
+    done = qsnnc("check", path, cwd=tmp_path)
+    assert "readout: the host computes fc, as the file says, from the levels of second\n" in done.stdout
+    assert "encoder: the host computes first too and hands over its activation (direct encoding)\n" in done.stdout
+    done = qsnnc("compile", path, "-o", "net.map", "--json", "c.json", cwd=tmp_path)
+    said = json.loads((tmp_path / "c.json").read_text())
+    assert (said["encoder"], said["readout"]) == ("first", "host")
 
 
 def test_places_that_do_not_exist_are_refused() -> None:

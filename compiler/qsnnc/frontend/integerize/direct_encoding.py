@@ -35,7 +35,7 @@ def integerize_from_best(model: Model, rule: InputSpec, chosen: Boundaries) -> I
     after = replace(chosen, encoder=first)
     if _is_better(model, rule, chosen, after):
         with suppress(ModelError):
-            return integerize(model, rule, after)
+            return _direct(integerize(model, rule, after))
     try:
         return integerize(model, rule, chosen)
     except ModelError as error:
@@ -44,9 +44,13 @@ def integerize_from_best(model: Model, rule: InputSpec, chosen: Boundaries) -> I
         if not any(entry.fields["node"] == node.name for entry in blamed):
             raise
         try:
-            return integerize(model, rule, after)
+            return _direct(integerize(model, rule, after))
         except ModelError as second:
             raise second if len(second.problems) < len(error.problems) else error from None
+
+
+def _direct(found: Integerized) -> Integerized:
+    return replace(found, graph=replace(found.graph, direct_encoding=True))
 
 
 def _is_better(model: Model, rule: InputSpec, chosen: Boundaries, after: Boundaries) -> bool:

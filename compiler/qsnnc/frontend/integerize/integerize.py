@@ -88,6 +88,7 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
         model_sha256=model.sha256,
         of_pixels=encoder.region is None,
         image_on_chip=chosen.image_on_chip,
+        readout_layers=tuple(walk.namer.layer(node) for node in model.nodes if walk.host.is_last(node)),
         readout_exact=readout.exact,
     )
     return Integerized(graph, walk.weights.changed)
