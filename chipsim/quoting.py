@@ -11,6 +11,8 @@ _NODE = re.compile(r" (?=\(op_type:)")
 #: what onnxruntime puts before its message: a code, and the place in its own source
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _PLACE = re.compile(r"\S*/\S+\.(?:cc|h|cpp|hpp|cu):\d+ [^()]*\(")
+#: what it puts before "Opset N is under development"
+_OFFICIAL = "ONNX Runtime only *guarantees* support for models stamped with official released onnx opset versions. "
 
 
 def quote(error: object, most: int = MOST) -> str:
@@ -18,7 +20,7 @@ def quote(error: object, most: int = MOST) -> str:
 
     The code and the source places of onnxruntime, with their C++ signatures, are left out.
     """
-    text = _CODE.sub("", " ".join(str(error).split("==> Context")[0].split()))
+    text = _CODE.sub("", " ".join(str(error).split("==> Context")[0].split())).replace(_OFFICIAL, "")
     while (place := _PLACE.search(text)) is not None:
         text = text[: place.start()] + text[_closing(text, place.end()) :].removeprefix(" const").lstrip()
     text = " ".join(_NODE.split(text)[:2])

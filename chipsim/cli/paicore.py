@@ -37,6 +37,7 @@ def run(
             "--timing-limit": timing_limit,
             "--per-image": products.per_image,
             "--logs": products.logs,
+            "--trains": products.trains or None,
         }
     )
     with terminal.progress("images", quiet) as report:

@@ -9,6 +9,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.cli.options import Json
+from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
     from chipsim.engine.result import RunResult
@@ -29,6 +30,7 @@ class Products:
         ),
     ] = None
     outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores and potentials.")] = None
+    trains: Annotated[bool, typer.Option("--trains", help="Add the spikes of each layer in each step to --outputs.")] = False
     logs: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +43,8 @@ class Products:
         """Refuse files that cannot be written, before the work starts."""
         files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
         terminal.check_products(files, *inputs)
+        if self.trains and not self.outputs:
+            raise UsageError("--trains", "needs --outputs FILE.npz, where the spikes are written", code="trains-outputs")
         if self.logs:
             from chipsim.report import logs
 

@@ -11,7 +11,7 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
@@ -116,6 +116,7 @@ def history(
     """
     check_mode(mode, "--mode")
     mapping = open_mapping(mapping)
+    of_one_step(mapping, "trace")
     tables = plan(mapping)
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     if not 0 <= image < len(dataset):

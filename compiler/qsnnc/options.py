@@ -20,6 +20,7 @@ from chipsim.chip.avoid import Source as Broken
 from chipsim.errors import UsageError
 from qsnnc.frontend.integerize.host_parts import Boundaries, Readout
 from qsnnc.frontend.linear.weight_bits import FEWEST_BITS, MOST_BITS, WeightBits
+from qsnnc.nir.options import NirOptions
 from qsnnc.place.positions import Strategy
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class FrontendOptions:
     weight_bits : int or dict, optional
         Quantize the weights of the chip's layers to so many bits (2 to 8): of all layers, or of some by name. Weights
         that have no more bits stay as they are.
+    nir : NirOptions
+        How a NIR file is read (docs/nir.md); of no effect for ONNX.
     """
 
     pixels: str | None = None
@@ -87,6 +90,7 @@ class FrontendOptions:
     encoder: str = "host"
     readout: Readout = "auto"
     weight_bits: int | Mapping[str, int] | None = None
+    nir: NirOptions = field(default_factory=NirOptions)
 
     @property
     def boundaries(self) -> Boundaries:
@@ -178,6 +182,7 @@ class FrontendKeywords(TypedDict, total=False):
     encoder: str
     readout: Readout
     weight_bits: int | Mapping[str, int] | None
+    nir: NirOptions
 
 
 class BackendKeywords(TypedDict, total=False):

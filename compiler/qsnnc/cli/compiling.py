@@ -8,6 +8,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.errors import UsageError
+from qsnnc.cli.nir_options import with_nir
 from qsnnc.cli.options import (
     Avoid,
     Chip,
@@ -21,9 +22,11 @@ from qsnnc.cli.options import (
     Pixels,
     Quiet,
     ReadoutPlace,
+    Verbose,
     WeightBits,
     frontend_keywords,
 )  # fmt: skip
+from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,9 +68,11 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the placement.")]
 Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
 
 
+@with_nir
 def compile_(
     model: ModelFile,
     file: MapFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -86,13 +91,15 @@ def compile_(
     seed: Seed = 0,
     json: Json = None,
     time: Time = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compile a quantized network onto a chip and write the mapping.
+    """Compile a quantized ONNX or spiking NIR network onto a chip and write the mapping.
 
     Exits 3 if the model cannot be compiled, 4 if it does not fit the chip.
 
-    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
+    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152, or
+    qsnnc compile net.nir --semantics snntorch --steps 16 --input spikes -o net.map
     """
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
@@ -102,9 +109,11 @@ def compile_(
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    reading["nir"] = nir
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
-    found = check(model, chip, options)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        found = check(model, chip, options, tell)
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
@@ -118,8 +127,10 @@ def compile_(
     return 0
 
 
+@with_nir
 def check(
     model: ModelFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -130,6 +141,7 @@ def check(
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check whether a network fits a chip: what each layer needs, and every problem at once.
@@ -150,8 +162,10 @@ def check(
     terminal.check_products({"--json": json}, model, chip, avoid)
     spec = load_any_chip(chip)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    reading["nir"] = nir
     try:
-        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
+        with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+            found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))

@@ -17,6 +17,7 @@ from qsnnc.cli.options import (
     Pixels,
     Quiet,
     ReadoutPlace,
+    Verbose,
     WeightBits,
     frontend_keywords,
 )
@@ -57,6 +58,7 @@ def verify(
     strict: Strict = False,
     repro: Repro = None,
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check the integer network against the ONNX model, layer by layer, without a chip.
@@ -79,16 +81,10 @@ def verify(
 
         data = load_dataset(dataset, data_dir=data_dir, limit=limit)
         images, labels, name = np.asarray(data.images), data.labels, dataset
-    found = verify_model(
-        model,
-        images,
-        labels=labels,
-        limit=limit,
-        seed=seed,
-        name=name,
-        repro=repro,
-        **frontend_keywords(pixels, output, levels, encoder, readout, weight_bits),
-    )
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        tell("verify")
+        found = verify_model(model, images, labels=labels, limit=limit, seed=seed, name=name, repro=repro, **reading)
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":

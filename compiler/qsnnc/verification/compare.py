@@ -89,6 +89,7 @@ def verify(
         largest=held.largest,
         largest_in=held.largest_in,
         agreement=held.agreement(),
+        reference=held.reference.run.executor,
         weights=effects_of(read, graph, images, labels, name) if graph.weights_changed else None,
         reproduction=written,
         unwritten=unwritten,

@@ -39,6 +39,7 @@ def test_the_version_that_is_too_new_is_quoted() -> None:
     assert quote(message(("Relu", []), ir=99)).startswith("Unsupported model IR version: 99")
     said = quote(message(("Relu", []), opset=99))
     assert len(said) <= MOST
+    assert "Opset 99 is under development" in said
     assert "till opset" in said  # it stands at the end of a long message
 
 

@@ -85,7 +85,7 @@ class HostParts:
 
 def linear_layers(model: Model) -> dict[str, Node]:
     """Return the linear operators that another one depends on, by the names of their layers."""
-    namer = Namer(model.origins)
+    namer = Namer()
     named = {namer.layer(node): node for node in model.nodes if node.op in WEIGHTED}
     return {name: node for name, node in named.items() if any(_weighted_readers(model, node))}
 

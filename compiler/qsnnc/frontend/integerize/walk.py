@@ -32,7 +32,7 @@ class Walk:
     def of(model: Model, rule: InputSpec, chosen: Boundaries) -> Walk:
         """Start at the image, which belongs to the host unless it is the chip's input."""
         pixels = Pixels(model, rule) if chosen.image_on_chip else None
-        namer = Namer(model.origins)
+        namer = Namer()
         known = Known(() if pixels else (model.input,))
         analysis, weights = Analysis(model, known), Weights(model, namer, chosen.bits)
         host = HostParts(model, chosen, analysis, weights)

@@ -41,7 +41,7 @@ class Weights:
         ------
         UsageError
         """
-        namer = Namer(self._model.origins)
+        namer = Namer()
         nodes = [node for node in self._model.nodes if node.op in WEIGHTED]
         layers = [namer.layer(node) for node in nodes]
         self._refuse({*layers, *(node.name for node in nodes)}, "no linear layer is called so", layers)
