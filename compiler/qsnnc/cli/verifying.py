@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,7 +85,7 @@ def verify(
 
     terminal.check_products({"--json": json}, model, dataset)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
-    stated = FrontendOptions(**{**reading, "nir": nir})
+    stated = replace(FrontendOptions(**reading), nir=nir)
     if nir_path(model, stated) is not None:
         if repro:
             raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
