@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.cli.options import Json
+
+#: the files of a directory of logs (`chipsim.report.logs`)
+LOGS = ("accuracy.txt", "spike_num.txt", "sop_num.txt")
 
 if TYPE_CHECKING:
     from chipsim.engine.result import RunResult
@@ -37,14 +40,15 @@ class Products:
         ),
     ] = None
 
-    def check(self, *inputs: str | None) -> None:
-        """Refuse files that cannot be written, before the work starts."""
-        files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
-        terminal.check_products(files, *inputs)
-        if self.logs:
-            from chipsim.report import logs
-
-            logs.check_directory(self.logs)
+    def declared(self) -> dict[str, reads_writes.Product]:
+        """Return each option and what it writes."""
+        return {
+            "--json": self.json,
+            "--per-core": self.per_core,
+            "--per-image": self.per_image,
+            "--outputs": self.outputs,
+            "--logs": None if self.logs is None else reads_writes.Folder(self.logs, LOGS),
+        }
 
     def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
         """Write each file that was asked for."""

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, session
 from chipsim.engine.machine import Machine, load
@@ -27,6 +28,8 @@ from chipsim.qonnx_ops import rewrite
 BATCH = 100
 #: a tested (not certified) mapping may miss a score by this, relative to the largest
 TOLERANCE = 1e-5
+#: bytes of an ONNX file: protobuf's limit
+MOST_MODEL = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +122,7 @@ def reference_outputs(
     """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
     import onnx
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}", code="model-unreadable") from None
+    content = paths.read(path, MOST_MODEL, "model-unreadable")
     if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
         raise InputError(
             str(path),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from chipsim.start import watch
+from chipsim.start import tame_environment, watch
 
 
 def main() -> None:
     """Run ``qsnnc``."""
     watch()
+    tame_environment()
     from qsnnc.cli import main as command
 
     command()

@@ -6,15 +6,28 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
-from qsnnc.cli.options import DataDir, Encoder, Json, Levels, ModelFile, Output, Pixels, Quiet, frontend_keywords
+from chipsim import ranges, reads_writes, terminal
+from chipsim.errors import UsageError
+from chipsim.numbers import whole
+from qsnnc.cli.options import (
+    DataDir,
+    Encoder,
+    Json,
+    Levels,
+    ModelFile,
+    Output,
+    Pixels,
+    Quiet,
+    frontend_keywords,
+    model_input,
+)
 
 Images = Annotated[
     str | None,
     typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images to compare on.", show_default="random images"),
 ]
-Limit = Annotated[int, typer.Option("--limit", "--samples", min=1, metavar="N", help="Number of images.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random images.")]
+Limit = Annotated[int, whole("Number of images.", "--limit", "--samples")]
+Seed = Annotated[int | None, whole("Seed of the random images.", "--seed", least=0, most=ranges.SEED, show_default="0")]
 Repro = Annotated[
     str | None,
     typer.Option(
@@ -30,7 +43,7 @@ def verify(
     dataset: Images = None,
     data_dir: DataDir = None,
     limit: Limit = 100,
-    seed: Seed = 0,
+    seed: Seed = None,
     pixels: Pixels = None,
     output: Output = None,
     levels: Levels = None,
@@ -49,8 +62,13 @@ def verify(
 
     from qsnnc.explain import tables
     from qsnnc.verification import verify as verify_model
+    from qsnnc.verification.reproduce import names
 
-    terminal.check_products({"--json": json}, model, dataset)
+    reading = frontend_keywords(pixels, output, levels, encoder)
+    _check_images(dataset, data_dir, seed)
+    folder = None if repro is None else reads_writes.Folder(repro, names(model), parents=True)
+    reads = [model_input(model), *reads_writes.dataset(dataset, None, data_dir)]
+    reads_writes.check(reads, {"--json": json, "--repro": folder})
     images, name = None, "random images"
     if dataset is not None:
         import numpy as np
@@ -58,9 +76,8 @@ def verify(
         from chipsim.datasets import load_dataset
 
         images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
-    found = verify_model(
-        model, images, limit=limit, seed=seed, name=name, repro=repro, **frontend_keywords(pixels, output, levels, encoder)
-    )
+    with terminal.progress("images", quiet) as report:
+        found = verify_model(model, images, limit=limit, seed=seed or 0, name=name, repro=repro, progress=report, **reading)
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
@@ -69,3 +86,13 @@ def verify(
     for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, hint))):
         print(line, file=sys.stderr)  # noqa: T201
     return 0 if found.equal else 1
+
+
+def _check_images(dataset: str | None, data_dir: str | None, seed: int | None) -> None:
+    """Refuse options about images that are not the ones compared."""
+    if dataset is None and data_dir is not None:
+        text = "has no effect without --dataset; add --dataset mnist, or leave it out"
+        raise UsageError("--data-dir", text, code="option-unused", found=data_dir)
+    if dataset is not None and seed is not None:
+        text = "has no effect with --dataset; it draws random images"
+        raise UsageError("--seed", text, code="option-unused", found=seed)

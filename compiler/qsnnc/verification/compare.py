@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -31,6 +34,8 @@ Array = npt.NDArray[Any]
 RANDOM_IMAGES = 100
 #: images per batch; fewer where an image has many features
 BATCH = 50
+#: random images that are drawn at a time
+PART = 1000
 #: features of all images of a batch together
 MOST_FEATURES = 1 << 24
 #: how far a score of a tested (not certified) network may be off, relative to the largest
@@ -93,6 +98,7 @@ def verify(
     seed: int = 0,
     name: str = "images",
     repro: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
     **keywords: Unpack[FrontendKeywords],
 ) -> Verification:
     """Check the integer network against onnxruntime (optimisation off), level by level and score by score.
@@ -115,23 +121,30 @@ def verify(
         What errors call the images.
     repro : path, optional
         Directory for ``MODEL.repro.onnx`` and ``.npz``, which are written on a difference; without it nothing is.
+    progress : callable, optional
+        Called with (random images done, random images in all).
 
     Raises
     ------
     ModelError, InputError, UsageError
     """
     read, graph = front(model, merged(options or FrontendOptions(), keywords))
-    if images is None:
-        images = random_images(graph.input, RANDOM_IMAGES if limit is None else limit, seed)
-    images = images[:limit]
     held = Comparison(read, graph)
-    held.add_all(images, name)
+    if images is None:
+        count = RANDOM_IMAGES if limit is None else limit
+        for first, part in random_parts(graph.input, count, seed):
+            held.add_all(part, name, first)
+            if progress is not None:
+                progress(first + len(part), count)
+    else:
+        count = len(images[:limit])
+        held.add_all(images[:limit], name)
     mismatches = held.mismatches()
     written, unwritten = held.written(mismatches, repro)
     return Verification(
         read.sha256,
         "certified" if graph.certified else "tested",
-        len(images),
+        count,
         held.values,
         {layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
         {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
@@ -160,11 +173,14 @@ class Comparison:
         self.found: dict[str, Mismatch] = {}
         self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
 
-    def add_all(self, images: Array, name: str) -> None:
-        """Compare images of the model's dtype, or uint8 pixels, batch by batch; ``name`` is what errors call them."""
+    def add_all(self, images: Array, name: str, start: int = 0) -> None:
+        """Compare images of the model's dtype, or uint8 pixels, batch by batch.
+
+        ``name`` is what errors call them, ``start`` the index of the first.
+        """
         size = max(1, min(BATCH, MOST_FEATURES // self.features))
         for first in range(0, len(images), size):
-            self.add(prepare(images[first : first + size], self.graph.input, name), first)
+            self.add(prepare(images[first : first + size], self.graph.input, name), start + first)
 
     def add(self, batch: Array, first: int) -> None:
         """Compare a batch; ``first`` is the index of its first image."""
@@ -201,7 +217,7 @@ class Comparison:
     def write(self, layer: str, place: Path) -> Reproduction:
         """Write a small model and input that reproduce the difference in a layer."""
         tensor, values, found = self._samples[layer]
-        place.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(place.parent, parents=True)
         return reproduce(self.model.reference, tensor, values, found, place)
 
     def _compare(
@@ -299,7 +315,18 @@ def inexact(graph: LayerGraph) -> tuple[str, ...]:
     return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
 
 
-def random_images(rule: InputSpec, count: int, seed: int) -> Array:
+def random_parts(rule: InputSpec, count: int, seed: int) -> Iterator[tuple[int, Array]]:
+    """Draw random images in parts that fit in memory, with the index of each part's first.
+
+    The first part is what `random_images` draws for so many; each of the others has a seed of its own.
+    """
+    most = max(1, min(PART, MOST_FEATURES // math.prod(rule.shape)))
+    for number, first in enumerate(range(0, count, most)):
+        own = seed if number == 0 else np.random.SeedSequence([seed, number])
+        yield first, random_images(rule, min(most, count - first), own)
+
+
+def random_images(rule: InputSpec, count: int, seed: int | np.random.SeedSequence) -> Array:
     """Draw random images: a third each of uniform noise, of few bright pixels, and of flat grey with a little noise."""
     rng = np.random.default_rng(seed)
     shape = (count, *rule.shape)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from chipsim import onnx_runtime
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.messages import first_line
 
@@ -21,8 +22,7 @@ class Session:
     """An onnxruntime session with all graph optimisations off; its errors become `ModelError`."""
 
     def __init__(self, content: bytes) -> None:
-        import onnxruntime as ort
-
+        ort = onnx_runtime.load()
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
@@ -54,8 +54,7 @@ def session(model: onnx.ModelProto | bytes) -> Session:
 
 
 def _not_run(error: Exception) -> ModelError:
-    import onnxruntime as ort
-
+    ort = onnx_runtime.load()
     named = re.search(r"[Nn]ame:'([^']+)'|[Nn]ode ?\((?:'|)([^)']+)", str(error))
     node = next((part for part in named.groups() if part), None) if named else None
     text = f"onnxruntime {ort.__version__} cannot run it: {first_line(error)}"
