@@ -106,31 +106,21 @@ def _let_go(array: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def read_json(path: str) -> Any:
-    """Read a JSON file of at most `MOST_JSON` bytes.
+def parse_json(path: str, content: bytes) -> Any:
+    """Parse the content of a JSON file.
 
     Raises
     ------
     InputError
-        It cannot be read, or is no JSON.
+        It is no JSON.
     """
     import json
 
     try:
-        return json.loads(paths.read(path, MOST_JSON, "result-unreadable").decode("utf-8"), parse_constant=_not_json)
+        return json.loads(content.decode("utf-8"), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"is not JSON ({str(error)[:120]})", code="result-unreadable") from None
 
 
 def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-#: what comes of looking for a result in JSON that holds something else
-UNLIKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-
-def unlike(path: str, error: Exception) -> InputError:
-    """Return the error for JSON that has the schema of a result but not its content."""
-    said = f"it lacks the key {error}" if isinstance(error, KeyError) else f"{error}"[:100]
-    return InputError(path, f"is not a valid result: {said}; write it again with --json", code="result-schema")

@@ -63,4 +63,7 @@ class Products:
         if self.outputs:
             terminal.write_stream(self.outputs, lambda out: tables.write_outputs(result, out))
         if self.json:
+            from chipsim.report import schema
+
+            schema.check_written(value, schema.RunMeans, schema.RunChip)
             terminal.write_json(self.json, value)

@@ -166,7 +166,7 @@ def sweep(
     """
     from chipsim.engine.sweep import parse_faults, parse_rates
     from chipsim.engine.sweep import sweep as execute
-    from chipsim.report import curves, plots
+    from chipsim.report import curves, plots, schema
 
     form = plots.suffix(plot, "--plot") if plot else ""
     if published and not plot:
@@ -179,7 +179,9 @@ def sweep(
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:
-        terminal.write_json(json, found.to_json())
+        value = found.to_json()
+        schema.check_written(value, schema.SweepFile)
+        terminal.write_json(json, value)
     if plot:
         terminal.write_output(plot, curves.draw(found, form, beside=published))
     if not quiet and "-" not in (csv, json, plot):

@@ -84,18 +84,6 @@ class Sweep:
         }
 
 
-def of_json(content: dict[str, Any]) -> Sweep:
-    """Undo `Sweep.to_json`; the seeds are numbered from 0."""
-    points = [
-        Point(curve["fault"], float(mean["rate"]), seed, float(accuracy))
-        for curve in content["curves"]
-        for mean in curve["points"]
-        for seed, accuracy in enumerate(mean["accuracies"])
-    ]
-    names = ("model_sha256", "chip", "dataset", "images", "healthy")
-    return Sweep(**{name: content[name] for name in names}, points=tuple(points))
-
-
 def _mean(rate: float, values: list[float]) -> Mean:
     found = np.array(values)
     spread = float(found.std(ddof=1)) if len(found) > 1 else 0.0

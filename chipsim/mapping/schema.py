@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chipsim.chip import ChipSpec
+from chipsim.chip.spec import Width
+from chipsim.exact import NUMBER, one_of
 
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Size = Annotated[int, Field(ge=1, lt=1 << 31)]
 Shape = Annotated[tuple[Size, ...], Field(strict=False, max_length=8)]
-Real = Annotated[float, Field(strict=False)]
+Real = Annotated[float, NUMBER]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1000)]
 
@@ -30,9 +32,7 @@ class InputEntry(Strict):
     shape: Shape
     pixels: Literal["raw", "unit", "normal"]
     mean: Annotated[tuple[Real, ...], Field(strict=False, min_length=1, max_length=4096)]
-    std: Annotated[
-        tuple[Annotated[float, Field(strict=False, gt=0)], ...], Field(strict=False, min_length=1, max_length=4096)
-    ]
+    std: Annotated[tuple[Annotated[float, Field(gt=0), NUMBER], ...], Field(strict=False, min_length=1, max_length=4096)]
 
 
 class PopulationEntry(Strict):
@@ -52,7 +52,7 @@ class LayerEntry(PopulationEntry):
     """A population on the chip."""
 
     kind: Text
-    weight_bits: Literal[1, 2, 4, 8]
+    weight_bits: Width
     fan_in: Count
     fold: Count
     neurons: Count
@@ -101,7 +101,7 @@ class Manifest(Strict):
     """The whole of ``mapping.yaml``."""
 
     format: Literal["qsnnc-map"]
-    version: Literal[1]
+    version: Annotated[Literal[1], one_of(1)]
     generator: Text
     model_sha256: Digest
     exactness: Literal["certified", "tested"]
