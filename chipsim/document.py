@@ -60,7 +60,7 @@ def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, 
 
 
 def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...], int]]:
-    content = paths.read(where, yaml.MOST_BYTES, f"{code}-unreadable")
+    content = paths.read(where, yaml.MOST_WRITTEN, f"{code}-unreadable")
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:

@@ -67,7 +67,7 @@ def load_any_chip(name: str | Path) -> AnyChip:
     text = str(name)
     if not is_file_name(text):
         return _preset(text)
-    return _build(paths.read(text, yaml.MOST_BYTES, "chip-unreadable"), printable(text))
+    return _build(paths.read(text, yaml.MOST_WRITTEN, "chip-unreadable"), printable(text))
 
 
 def is_file_name(name: str) -> bool:

@@ -48,7 +48,9 @@ def plot(
     target, given = output or f"{kind}.png", files or []
     figures.check(kind, given, target, published)
     reads_writes.check([reads_writes.result(path) for path in given], {"--output": target})
-    terminal.write_output(target, figures.draw(kind, given, plots.suffix(target), published=published))
+    with terminal.progress("meshes", quiet) as report:
+        drawn = figures.draw(kind, given, plots.suffix(target), published=published, progress=report)
+    terminal.write_output(target, drawn)
     if not quiet and target != "-":
         print(f"{target}: {kind}" + (f" of {', '.join(given)}" if given else ""), file=sys.stderr)  # noqa: T201
 

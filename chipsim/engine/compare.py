@@ -131,7 +131,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(onnx.load(str(path))))
+    proto = of_one_signedness(rewrite(_whole(path, content)))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]
@@ -169,6 +169,19 @@ def reference_outputs(
         return parts(images, 1)  # a reshape to one image, say
 
     return call
+
+
+def _whole(path: Path, content: bytes) -> Any:
+    """Parse a model and load its external data."""
+    import onnx
+
+    try:
+        proto = onnx.load_model_from_string(content)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as error:  # noqa: BLE001  # onnx raises several types
+        text = f"its external data cannot be read ({' '.join(str(error).split())[:160]})"
+        raise InputError(str(path), text, code="model-external") from None
+    return proto
 
 
 def _levels_differ(
