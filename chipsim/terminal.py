@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
+from chipsim.environment import tame_environment
 from chipsim.errors import InputError, ReportedError, ReportedWarning, printable
-from chipsim.start import tame_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,7 @@ class Interrupts:
     def _set(self, handler: Callable[[int, Any], object]) -> None:
         import threading
 
-        from chipsim.start import SIGNALS
+        from chipsim.environment import SIGNALS
 
         if threading.current_thread() is not threading.main_thread():
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chipsim.start import tame_environment, watch
+from chipsim.environment import tame_environment
+from chipsim.start import watch
 
 
 def main() -> None:

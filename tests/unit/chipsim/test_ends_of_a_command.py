@@ -14,11 +14,11 @@ from support.command_line import PROCESS
 from support.hand_mappings import two_cores
 
 from chipsim import bug_report, numbers, ranges
+from chipsim.environment import tame_environment
 from chipsim.errors import UsageError
 from chipsim.faults import KINDS
 from chipsim.mapping import write_mapping
 from chipsim.options import FAULTS
-from chipsim.start import tame_environment
 
 
 def test_a_report_survives_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
