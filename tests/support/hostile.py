@@ -210,8 +210,8 @@ def draw(number: int, results: list[bytes]) -> Case:
     case.encoding = rng.choice(ENCODINGS)
     case.stdout = rng.choice(["file"] * 8 + ["closed", "full"])
     case.rights = rng.random() < 0.85
-    case.gone = rng.random() < 0.05
     case.process = rng.random() < 0.1
+    case.gone = rng.random() < 0.05 and not case.process  # some interpreters do not start there
     if rng.random() < 0.15:
         case.signal = rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         case.after = rng.choice([0.05, 0.2, 0.5, 1.0]) * (3 if case.process else 1)
