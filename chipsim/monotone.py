@@ -39,8 +39,8 @@ def _slope_not_negative(_: Attributes, constant: Constant) -> bool:
 
 
 def _keeps_order_when_cast(attributes: Attributes, _: Constant) -> bool:
-    """Accept types wide enough not to wrap around: float32, int32, int64, bool and double."""
-    return attributes.get("to") in (1, 6, 7, 9, 11)
+    """Accept types wide enough not to wrap around: the float types, int32, int64 and bool."""
+    return attributes.get("to") in (1, 6, 7, 9, 10, 11)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,17 @@ def read(path: Name, most: int, code: str) -> bytes:
         raise unreadable(path, error, code) from None
 
 
+def beginning(path: Name, count: int) -> bytes:
+    """Return the first bytes of a file; none of what is no file, or cannot be read."""
+    if not is_stored(path):
+        return b""
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
 def is_stored(path: Name) -> bool:
     """Whether a path is a file, not a directory, a pipe or a device."""
     return look(path).kind == "file"

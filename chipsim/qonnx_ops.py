@@ -1,7 +1,8 @@
 """Rewrite QONNX operators as standard ONNX operators, so that onnxruntime can run them.
 
 Supports Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``,
-``onnx.brevitas`` and ``finn.custom_op.general``, with the semantics of qonnx 1.0, operation by operation in float32.
+``onnx.brevitas`` and ``finn.custom_op.general``, with the semantics of qonnx 1.0, operation by operation: in float32, and in
+float64 where a scale or zero point is of a type that NumPy promotes to it, unless that cannot change the result.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
+from chipsim.onnx_repair import QONNX_DOMAINS, opset_of, upgraded
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
 
-DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+DOMAINS = QONNX_DOMAINS
 #: oldest opset that has Round
 OLDEST = 11
+#: operators whose result is a truth value
+COMPARISONS = frozenset({"Less", "GreaterOrEqual"})
 
 
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with every QONNX node replaced; the model itself if there is none.
 
+    A model whose opset lacks the standard operators is converted to opset `OLDEST`.
+
     Raises
     ------
     InputError
-        An operator, an attribute or a bit width is not supported.
+        An operator, an attribute, a bit width or the opset is not supported.
     """
-
-    if not any(node.domain in DOMAINS for node in model.graph.node):
+    first = next((node for node in model.graph.node if node.domain in DOMAINS), None)
+    if first is None:
         return model
+    model = upgraded(model, OLDEST, first.op_type)
     out = replace_nodes(model, lambda node: node.domain in DOMAINS, _WRITERS)
     kept = [entry for entry in out.opset_import if entry.domain not in DOMAINS]
     out.ClearField("opset_import")
@@ -50,12 +57,12 @@ def replace_nodes(
     Raises
     ------
     InputError
-        There is no function for an operator, or the model's opset is too old for the standard operators.
+        There is no function for an operator.
     """
     import onnx
     from onnx import numpy_helper
 
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     out = onnx.ModelProto()
     out.CopyFrom(model)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -69,13 +76,6 @@ def replace_nodes(
             out.graph.node.append(node)
             continue
         label = node.name or node.output[0]
-        if opset < OLDEST:
-            raise InputError(
-                label,
-                f"{node.op_type} is not supported in opset {opset}; export with opset {OLDEST} or newer",
-                code="model-opset",
-                found=opset,
-            )
         made = Rewrite(node, label, constants, opset)
         write = writers.get(node.op_type)
         if write is None:
@@ -95,7 +95,7 @@ def _constant(node: onnx.NodeProto) -> Array | None:
     """Return the value of a Constant node; None for every other node."""
     from onnx import helper, numpy_helper
 
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+    if node.op_type != "Constant" or node.domain or len(node.attribute) != 1:
         return None
     (entry,) = node.attribute
     if entry.name == "value":
@@ -117,12 +117,28 @@ class Rewrite:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.used: set[str] = set()
+        self.wide = {name for name in node.input[:1] if name in constants and constants[name].dtype == np.float64}
 
     def option(self, name: str, default: Any) -> Any:
-        """Return an attribute, or its default."""
+        """Return an attribute, or its default, which an attribute of another type than that must not have.
+
+        Raises
+        ------
+        InputError
+        """
         self.used.add(name)
         value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else value
+        value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        kind = type(default)
+        if default is not None and not isinstance(value, (int, float) if kind is float else kind):
+            raise InputError(
+                self.label,
+                f"{self.node.op_type} has the attribute {name} = {value!r}; allowed: a value of type {kind.__name__}",
+                code="model-attribute",
+                found=str(value),
+                allowed=kind.__name__,
+            )
+        return value
 
     def given(self, *names: str) -> dict[str, Any]:
         """Return those of the named attributes that the node has, unchanged."""
@@ -150,10 +166,36 @@ class Rewrite:
         """Append an operator and return its output name: that of the replaced node if ``last``."""
         from onnx import helper
 
+        wide = op != "Cast" and not self.wide.isdisjoint(inputs)
+        if wide:  # as NumPy promotes the other operands; the condition of a Where has no number type
+            kept = inputs[:1] if op == "Where" else ()
+            inputs = (*kept, *(n if n in self.wide else self.put("Cast", n, to=11) for n in inputs[len(kept) :]))
+        if wide and last:
+            return self.put("Cast", self.put(op, *inputs, **attributes), last=True, to=1)
         number = len(self.nodes)
         out = self.node.output[0] if last else f"{self.node.output[0]}/{op.lower()}_{number}"
         self.nodes.append(helper.make_node(op, list(inputs), [out], name=f"{self.label}/{op}_{number}", **attributes))
+        if attributes.get("to") == 11 or (wide and op not in COMPARISONS):  # of type float64
+            self.wide.add(out)
         return out
+
+    def parameter(self, position: int, *, scale: bool = False) -> str:
+        """Return a scale or zero point as float32, or as float64 if it has a type that NumPy promotes to that.
+
+        A zero point of zero, and a scale that is a power of two, give the same result in float32. An input that is not a
+        constant is taken to be float32.
+        """
+        name = str(self.node.input[position])
+        value = self.known.get(name)
+        if value is None or value.dtype == np.float32:
+            return name
+        single = value.astype(np.float32)
+        plain = bool((np.abs(np.frexp(single)[0]) == 0.5).all()) if scale else not value.any()
+        if np.result_type(np.float32, value) == np.float32 or (plain and (single == value).all()):
+            return self.value(f"input_{position}", single)
+        full = self._initializer(f"input_{position}", value.astype(np.float64))
+        self.wide.add(full)
+        return full
 
     def value(self, name: str, value: Array | float) -> str:
         """Add a float32 constant and return its name."""
@@ -174,7 +216,7 @@ class Rewrite:
 
 def _quant(s: Rewrite) -> None:
     """Compute (round(clamp(x / scale + zero)) - zero) * scale."""
-    x, scale, zero = s.node.input[:3]
+    x, scale, zero = s.node.input[0], s.parameter(1, scale=True), s.parameter(2)
     bits = s.constant(3, "bit width").astype(np.float64)
     signed, narrow = bool(s.option("signed", 1)), bool(s.option("narrow", 1))
     mode = s.option("rounding_mode", "ROUND")
@@ -190,7 +232,7 @@ def _quant(s: Rewrite) -> None:
 
 def _bipolar(s: Rewrite) -> None:
     """Compute scale where x >= 0, and -scale elsewhere."""
-    x, scale = s.node.input[:2]
+    x, scale = s.node.input[0], s.parameter(1, scale=True)
     s.all_read()
     negative = s.put("Less", x, s.value("zero", 0.0))
     sign = s.put("Where", negative, s.value("minus", -1.0), s.value("plus", 1.0))
@@ -199,7 +241,7 @@ def _bipolar(s: Rewrite) -> None:
 
 def _trunc(s: Rewrite) -> None:
     """Round to the input's grid, divide by a power of two, round that, and scale."""
-    x, scale, zero = s.node.input[:3]
+    x, scale, zero = s.node.input[0], s.parameter(1, scale=True), s.parameter(2)
     mode = s.option("rounding_mode", "FLOOR")
     here = s.put("Round", s.put("Add", s.put("Div", x, scale), zero))
     if len(s.node.input) == 6:  # version 2: a separate output scale, and a clamp
@@ -209,7 +251,7 @@ def _trunc(s: Rewrite) -> None:
         power = s.value("power", 2.0 ** np.round(np.log2(ratio)))
         bits = s.constant(5, "output bit width").astype(np.float64)
         here = _round(s, _clamp(s, s.put("Div", here, power), bits, signed, narrow), mode)
-        s.put("Mul", s.put("Sub", here, s.put("Div", zero, power)), s.node.input[4], last=True)
+        s.put("Mul", s.put("Sub", here, s.put("Div", zero, power)), s.parameter(4, scale=True), last=True)
         return
     s.all_read()
     bits = s.constant(3, "input bit width").astype(np.float64) - s.constant(4, "output bit width").astype(np.float64)
@@ -223,22 +265,40 @@ def _multi_threshold(s: Rewrite) -> None:
     layout = s.option("data_layout", "")
     s.option("out_dtype", "")
     s.all_read()
-    table = s.constant(1, "table of thresholds").astype(np.float32)
+    table = _rounded_up(s.constant(1, "table of thresholds"))
     trailing = {"": 0, "NC": 0, "NWC": 0, "NHWC": 0, "NCW": 1, "NCHW": 2}.get(layout)
-    if trailing is None or (not layout and len(table) > 1):
+    if trailing is None:
         raise InputError(
             s.label,
-            f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none and one row",
+            f"MultiThreshold with data_layout {layout!r}; allowed: NC, NCW, NCHW, NWC, NHWC, or none",
             code="model-attribute",
             found=layout,
         )
     total = ""
+    shape = _by_rank(s, len(table)) if not layout and len(table) > 1 else ""
     for number, column in enumerate(table.T):
         row = s.value(f"threshold_{number}", column.reshape(-1, *[1] * trailing) if len(column) > 1 else column.reshape(()))
+        row = s.put("Reshape", row, shape) if shape else row
         one = s.put("Cast", s.put("GreaterOrEqual", s.node.input[0], row), to=1)
         total = s.put("Add", total, one) if total else one
     scaled = s.put("Mul", total, s.value("scale", scale))
     s.put("Add", scaled, s.value("bias", bias), last=True)
+
+
+def _rounded_up(table: Array) -> npt.NDArray[np.float32]:
+    """Return the smallest float32 that is not below each threshold: the same decisions on float32 values."""
+    single = table.astype(np.float32)
+    return np.where(single < table, np.nextafter(single, np.float32(np.inf)), single).astype(np.float32)
+
+
+def _by_rank(s: Rewrite, channels: int) -> str:
+    """Return the shape (channels, 1, ...) of thresholds without a layout: NC, NWC and NCHW for two, three and four axes."""
+    rank = s.put("Reshape", s.put("Size", s.put("Shape", s.node.input[0])), s.integers("one", [1]))
+    positions = s.put("Sub", rank, s.integers("two", [2]))
+    last = s.put("Cast", s.put("Equal", rank, s.integers("three", [3])), to=7)  # with three axes, the channels are last
+    count = s.put("Mul", positions, s.put("Sub", s.integers("unit", [1]), last))
+    ones = s.put("Expand", s.integers("ones", [1]), count)
+    return s.put("Concat", s.integers("channels", [channels]), ones, axis=0)
 
 
 def _clamp(s: Rewrite, x: str, bits: Array, signed: bool, narrow: bool) -> str:

@@ -269,3 +269,41 @@ def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | No
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+#: seconds after which a command says what it is doing, and how often it says it again
+PATIENCE, REPEAT = 2.0, 30.0
+
+
+@contextlib.contextmanager
+def watched(*, quiet: bool = False, verbose: bool = False) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what takes long, and with ``verbose`` what was changed in the model that was read.
+
+    Yields a function that is told what is being done. The first line comes after `PATIENCE` seconds.
+    """
+    import logging
+    import threading
+    import time
+
+    doing, done, start = [""], threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        wait = PATIENCE
+        while not done.wait(wait):
+            wait = REPEAT
+            if doing[0]:
+                _tell(f"still working: {doing[0]}, {time.monotonic() - start:.0f} s so far")
+
+    notes = logging.StreamHandler(sys.stderr)
+    logger, level = logging.getLogger("chipsim"), logging.getLogger("chipsim").level
+    if verbose:
+        logger.addHandler(notes)
+        logger.setLevel(logging.INFO)
+    if not quiet:
+        threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield lambda text: doing.__setitem__(0, text)
+    finally:
+        done.set()
+        logger.removeHandler(notes)
+        logger.setLevel(level)

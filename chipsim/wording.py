@@ -1,9 +1,9 @@
-"""Convert validation errors to one line: what was found, and what is allowed."""
+"""Word what both command lines print: validation errors as one line, and names short enough for a table."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import InputError
@@ -125,3 +125,31 @@ def _location(error: Any, keys: Callable[[tuple[Key, ...]], Sequence[str]]) -> t
         first = str(error["msg"]).removeprefix("Value error, ").partition(":")[0]
         return (first,) if first in keys(("",)) else ()
     return location
+
+
+#: most characters of a layer's name in a table
+LONGEST_NAME = 40
+
+
+def shortened(names: Iterable[str], most: int = LONGEST_NAME) -> dict[str, str]:
+    """Return each name, shortened in the middle if it is long, so that no two become alike."""
+    names = list(names)
+    found: dict[str, str] = {}
+    taken = {name for name in names if len(name) <= most}
+    for name in names:
+        if len(name) > most and name not in found:
+            number, short = 1, _middle_out(name, most)
+            while short in taken:
+                number += 1
+                short = f"{_middle_out(name, most - len(str(number)) - 1)}~{number}"
+            taken.add(short)
+            found[name] = short
+        else:
+            found.setdefault(name, name)
+    return found
+
+
+def _middle_out(name: str, most: int) -> str:
+    """Return a name with its middle left out."""
+    kept = most - 3
+    return f"{name[: kept - kept // 2]}...{name[len(name) - kept // 2 :]}"

@@ -13,12 +13,12 @@ from pydantic import BaseModel, ValidationError
 from chipsim import paths, yaml
 from chipsim.chip import inherited
 from chipsim.chip.paicore import PaicoreSpec
-from chipsim.chip.spec import ChipSpec, Energy, Provenance, Timing
+from chipsim.chip.spec import ChipSpec, Energy, NeuronLimits, Provenance, Timing
 from chipsim.errors import InputError, UsageError, printable
 from chipsim.wording import Key, Lines, refusal
 
 #: keys of a chip that hold keys of their own, each of which can be overridden alone
-SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing}
+SECTIONS: dict[str, type[BaseModel]] = {"energy": Energy, "timing": Timing, "neuron": NeuronLimits}
 #: what a chip's ``kind`` may be; a file that does not say it describes a crossbar chip
 KINDS: dict[str, type[ChipSpec] | type[PaicoreSpec]] = {"crossbar": ChipSpec, "paicore": PaicoreSpec}
 #: a preset of each kind, to start from

@@ -61,9 +61,20 @@ class Timing(_Strict):
     multicast: bool = False  # a spike to several cores leaves as one packet that forks where their ways part
 
 
+class NeuronLimits(_Strict):
+    """What the neurons of a core can do over the steps of a frame (chipsim/mapping/dynamics.py says what each does)."""
+
+    resets: Annotated[tuple[Literal["value", "subtract", "none"], ...], Field(strict=False, min_length=1)]
+    leak_bits: Annotated[int, Field(ge=0, le=30)]  # a potential is multiplied by k / 2**m, m up to this; 0: no leak
+    fraction_bits: Annotated[int, Field(ge=0, le=30)]  # the sum of the weights is shifted left by up to this
+    bias: bool  # a constant of the neuron is added in every step
+    start: bool  # a frame begins with a constant of the neuron, not with 0
+    delay: bool  # spikes can be sent as those of the next step
+
+
 #: keys that version 1 of the `.map` format did not begin with: a file states one only where it is not the default, so that
 #: older readers open every other file, and a new key changes no file
-LATER = ("kind", "timing.multicast")
+LATER = ("kind", "neuron", "timing.multicast")
 
 
 class BaseChip(_Strict):
@@ -96,6 +107,7 @@ class ChipSpec(BaseChip):
     clock_mhz: Annotated[float, Field(ge=1e-6, le=1e9), NUMBER]
     energy: Energy
     timing: Timing | None = None  # None: nobody has said how long anything takes
+    neuron: NeuronLimits | None = None  # None: a potential does not outlive a step
     provenance: dict[str, Provenance] = {}
     kind: Literal["crossbar"] = "crossbar"
 

@@ -29,6 +29,7 @@ def refuse(given: RunOptions, products: Products, timing: str | None, timing_lim
             "--logs": products.logs,
             "--faults": given.faults,
             "--avoid": given.avoid,
+            "--trains": products.trains or None,
         }
     )
 

@@ -9,6 +9,7 @@ import typer
 
 from chipsim import reads_writes, terminal
 from chipsim.cli.options import Json
+from chipsim.errors import UsageError
 
 #: the files of a directory of logs (`chipsim.report.logs`)
 LOGS = ("accuracy.txt", "spike_num.txt", "sop_num.txt")
@@ -32,6 +33,7 @@ class Products:
         ),
     ] = None
     outputs: Annotated[str | None, typer.Option(metavar="FILE.npz", help="Write predictions, scores and potentials.")] = None
+    trains: Annotated[bool, typer.Option("--trains", help="Add the spikes of each layer in each step to --outputs.")] = False
     logs: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +43,15 @@ class Products:
     ] = None
 
     def declared(self) -> dict[str, reads_writes.Product]:
-        """Return each option and what it writes."""
+        """Return each option and what it writes.
+
+        Raises
+        ------
+        UsageError
+            ``--trains`` without the file that holds them.
+        """
+        if self.trains and not self.outputs:
+            raise UsageError("--trains", "needs --outputs FILE.npz, where the spikes are written", code="trains-outputs")
         return {
             "--json": self.json,
             "--per-core": self.per_core,

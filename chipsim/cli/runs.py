@@ -74,7 +74,14 @@ def run(
     if products.logs:
         logs.check_labels(images)
     with terminal.progress("images", quiet) as report:
-        result = execute(setup, images, given, per_image=bool(products.logs or products.per_image), progress=report)
+        result = execute(
+            setup,
+            images,
+            given,
+            per_image=bool(products.logs or products.per_image),
+            trains=products.trains,
+            progress=report,
+        )
     value, lines, found = result.to_json(), tables.summary(result), None
     if sample:
         from chipsim.report import timing as timing_tables

@@ -15,7 +15,7 @@ from typing import Any
 import chipsim
 from chipsim import paths
 from chipsim.crosscheck import Crosscheck, Request, not_covered, unavailable
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 
 #: beside the package in a checkout; a wheel does not hold it
 SOURCES = Path(chipsim.__file__).resolve().parents[1] / "rtl"
@@ -29,7 +29,8 @@ def check(request: Request) -> Crosscheck:
     InputError
         Verilator or the SystemVerilog is missing, or does not cover the chip.
     """
-    open_mapping(request.file)  # what is no mapping, or no data, is refused as by every verb
+    # what is no mapping, or no data, is refused as by every verb
+    of_one_step(open_mapping(request.file), "the hardware of rtl/")
     open_dataset(request.dataset, request.data)
     if not paths.is_stored(SOURCES / "chip.sv"):
         raise unavailable("rtl", f"{SOURCES} is missing", "run chipsim from a checkout of the repository (pip install -e .)")

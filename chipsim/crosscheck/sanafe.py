@@ -20,7 +20,7 @@ from chipsim.engine.batches import batch_size
 from chipsim.engine.count import count_images
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 
@@ -44,6 +44,7 @@ def check(request: Request) -> Crosscheck:
         SANA-FE cannot be had, or the mapping is too large for it or delays spikes longer than it can.
     """
     mapping = open_mapping(request.file)
+    of_one_step(mapping, "crosscheck --with sanafe")
     network = synapses(mapping)
     _check_size(request.file, mapping, network)
     python = interpreter(PACKAGE, request.python, _tell)

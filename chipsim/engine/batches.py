@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
 from typing import Any
@@ -24,8 +25,16 @@ from chipsim.mapping.pixels import prepare
 #: bytes of images that are worked on at a time, unless they are fewer than so many images
 BATCH_BYTES, FEWEST = 1 << 23, 64
 
-#: potentials, scores, predictions; counts by image where asked for
-Batch = tuple[Int, npt.NDArray[Any], Int, ImageCounts | None]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The result of a batch of images."""
+
+    potentials: Int
+    scores: npt.NDArray[Any]
+    predictions: Int
+    counts: ImageCounts | None  # where asked for
+    trains: npt.NDArray[np.uint8] | None  # (steps, sources, images), where asked for
 
 
 def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int) -> Iterator[Batch]:
@@ -37,11 +46,13 @@ def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: 
 
     def one(images: npt.NDArray[Any], first: int) -> Batch:
         spec = host.mapping.input
-        given = prepare(images, spec, dataset.name)
+        steps = getattr(host.mapping, "steps", 1)
+        given = prepare(images, spec, dataset.name, steps, range(first, first + len(images)))
         pixels = images.dtype == np.uint8 and spec.pixels == "raw"
         worker = idle.get()
         try:
             potentials, each = worker.batch(given, first, stop.is_set, pixels)
+            trains = worker.trains
         except InputError as error:
             if error.subject != "images":
                 raise
@@ -50,7 +61,7 @@ def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: 
         finally:
             idle.put(worker)
         scores = host.scores(potentials)
-        return potentials, scores, _predictions(scores), each
+        return Batch(potentials, scores, _predictions(scores), each, trains)
 
     starts = range(0, len(dataset), batch)
     if len(crew) == 1 or len(starts) == 1:

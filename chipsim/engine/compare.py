@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from chipsim import paths
 from chipsim.datasets import Dataset
-from chipsim.engine.host import load_host, session
+from chipsim.engine.host import load_host, reference_session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.protocol import Compiled
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.mapping import Layer, Mapping, Population
 from chipsim.mapping.pixels import prepare
+from chipsim.onnx_repair import repaired
 from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.qonnx_ops import rewrite
 
@@ -45,9 +46,12 @@ class Difference:
     neuron: int | None = None  # in its core
     potential: int | None = None
     threshold: int | None = None
+    exceeds: bool = False  # whether the model has a level beyond the layer's highest (--levels)
 
     def __str__(self) -> str:
         place = f"{self.layer}: image {self.image}, feature {self.element}"
+        if self.exceeds:
+            return f"{place}: the model has level {self.expected:g}, and --levels left {self.found:g} as the highest"
         place += f": the model has {self.expected:g}, the chip {self.found:g}"
         if self.core is None:
             return place
@@ -89,6 +93,7 @@ def compare(
         The model is not the one that was compiled.
     """
     mapping = open_mapping(mapping)
+    of_one_step(mapping, "an ONNX model")
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
@@ -131,7 +136,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(_whole(path, content)))
+    proto = of_one_signedness(rewrite(repaired(_whole(path, content))))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]
@@ -144,7 +149,7 @@ def reference_outputs(
     size = axis.dim_value if axis.HasField("dim_value") else 0
     if size <= 0:
         axis.dim_param = "N"
-    runner = session(proto.SerializeToString(), str(path))
+    runner = reference_session(proto.SerializeToString(), str(path))
 
     def parts(images: npt.NDArray[Any], step: int) -> list[npt.NDArray[Any]]:
         """So many images at a time, the last ones filled up."""
@@ -195,6 +200,10 @@ def _levels_differ(
     """First level of a population that differs from the tensor."""
     images = spikes.shape[1]
     expected = np.round(tensor.reshape(images, -1).astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
+    beyond = np.argwhere(expected > entry.levels)
+    if len(beyond):  # the neurons of the highest level fire as they should; the layers behind differ
+        image, place = beyond[0].tolist()
+        return Difference(first + image, entry.name, place, float(expected[image, place]), float(entry.levels), exceeds=True)
     source, element = _sources_of(mapping, entry)
     feature, i = element // entry.levels, element % entry.levels
     # neuron by neuron: one that the compiler removed, dead or constant, is not there to compare

@@ -13,7 +13,7 @@ from chipsim.mapping.totals import axon_sops
 
 Int = npt.NDArray[np.int64]
 Counts32 = npt.NDArray[np.int32]
-Latch = Callable[[slice], npt.NDArray[np.uint8]]
+Latch = Callable[[slice], npt.NDArray[np.integer]]
 #: sources whose spikes are held as floats at a time
 SHARE = 1 << 14
 
@@ -58,8 +58,11 @@ def count(m: Mapping, totals: Int, arrivals: Int | None = None) -> Counts:
     )
 
 
-def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None = None) -> ImageCounts:
-    """Count each image from the spikes (sources, images), core by core; ``latch`` returns the bits of some axons."""
+def count_images(m: Mapping, spikes: npt.NDArray[np.integer], latch: Latch | None = None) -> ImageCounts:
+    """Count each image from the spikes (sources, images), core by core; ``latch`` returns the bits of some axons.
+
+    Spikes and bits of several steps are added up: how often each source fired in a frame, how often each bit was set.
+    """
     images = spikes.shape[1]
     fired, sops, events = (np.zeros((images, m.cores), np.int32) for _ in range(3))
     weight = sops_per_spike(m).astype(np.int32)
@@ -74,7 +77,7 @@ def count_images(m: Mapping, spikes: npt.NDArray[np.uint8], latch: Latch | None 
     return ImageCounts(encoder, paper_sops(m.dense_fanout, spikes), fired, sops, events)
 
 
-def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.uint8]) -> Int:
+def paper_sops(fanout: npt.NDArray[np.int32] | Int, fired: npt.NDArray[np.integer]) -> Int:
     """Count the paper SOPs of each image, some of the sources (or values) at a time."""
     paper = np.zeros(fired.shape[1])
     for start in range(0, len(fired), SHARE):

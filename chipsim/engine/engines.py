@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
@@ -30,9 +31,9 @@ class ReferenceEngine:
     def __init__(self, mapping: Mapping | Damage, host: Host) -> None:
         self.machine, self.host = load(mapping), host
 
-    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
-        """Return a worker for one thread."""
-        return _ReferenceWorker(self.machine, self.host, noise, seed, per_image)
+    def worker(self, noise: float, seed: int, per_image: bool, trains: bool = False) -> Worker:
+        """Return a worker for one thread; with ``trains`` it keeps what each source sent."""
+        return _ReferenceWorker(self.machine, self.host, noise, seed, per_image, trains)
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
         """Return the counts of all workers together."""
@@ -45,10 +46,12 @@ class ReferenceEngine:
 
 
 class _ReferenceWorker:
-    def __init__(self, machine: Machine, host: Host, noise: float, seed: int, per_image: bool) -> None:
+    def __init__(self, machine: Machine, host: Host, noise: float, seed: int, per_image: bool, trains: bool) -> None:
         from threadpoolctl import ThreadpoolController
 
         self.machine, self.host, self.noise, self.seed, self.per_image = machine, host, noise, seed, per_image
+        self.keeps = trains
+        self.trains: Spikes | None = None
         self.totals = np.zeros(machine.sources, np.int64)
         harmed = machine.latches.held is not None or machine.damage.dropped is not None
         self.arrivals = np.zeros(len(machine.latches.source), np.int64) if harmed else None
@@ -57,26 +60,41 @@ class _ReferenceWorker:
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
-        sent = self.host.spikes(images)
+        sent = self.host.frames(images)
         if self.noise:
             sent = lose(sent, first, self.noise, self.seed)
         with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
             luck = self.machine.damage.luck(first, len(images))
-            spikes, potentials = self.machine.step(sent, luck)
-        self.totals += spikes.sum(axis=1, dtype=np.int64)
+            spikes, potentials = self.machine.run(sent, luck)
+        self.trains = spikes if self.keeps else None
+        fired = over_steps(spikes)
+        self.totals += fired.sum(axis=1, dtype=np.int64)
 
-        def latch(axons: slice) -> Spikes:
-            return self.machine.latches.bits(axons, spikes, luck)
+        def latch(axons: slice) -> npt.NDArray[np.integer]:
+            bits = [self.machine.latches.bits(axons, each, luck, step) for step, each in enumerate(spikes)]
+            return over_steps(np.stack(bits))
 
         if self.arrivals is not None:
             for start in range(0, len(self.arrivals), SHARE):
                 part = slice(start, start + SHARE)
                 self.arrivals[part] += latch(part).sum(axis=1, dtype=np.int64)
-        return potentials, count_images(self.machine.mapping, spikes, latch) if self.per_image else None
+        return potentials, count_images(self.machine.mapping, fired, latch) if self.per_image else None
 
 
-def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None]) -> Engine:
+def over_steps(spikes: Spikes) -> npt.NDArray[np.integer]:
+    """Count how often in a frame, (steps, sources, images) to (sources, images)."""
+    return np.asarray(spikes[0] if len(spikes) == 1 else spikes.sum(axis=0, dtype=np.int64))
+
+
+def load_engine(
+    name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None], *, trains: bool = False
+) -> Engine:
     """Load an engine; if the fast one is not available, warn and load the reference engine.
+
+    Parameters
+    ----------
+    trains : bool
+        Whether what each source sends will be asked for.
 
     Raises
     ------
@@ -85,14 +103,14 @@ def load_engine(name: str, mapping: Mapping | Damage, host: Host, warn: Callable
     """
     check_engine(name)
     if name == "fast":
-        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host)
+        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host, trains)
         if not isinstance(found, str):
             return found
         warn(f"fast engine not available: {found}; using the reference engine (same results, much slower)")
     return ReferenceEngine(mapping, host)
 
 
-def _fast(damage: Damage, host: Host) -> Engine | str:
+def _fast(damage: Damage, host: Host, trains: bool) -> Engine | str:
     """The fast engine, or why there is none."""
     if damage.dropped is not None:
         return "it does not support dropped packets"
@@ -104,7 +122,9 @@ def _fast(damage: Damage, host: Host) -> Engine | str:
         return code
     from chipsim.engine.fast.engine import load_fast
 
-    return load_fast(damage, host, code) or "this mapping has potentials wider than 32 bits, or too many neurons"
+    return (
+        load_fast(damage, host, code, apart=trains) or "this mapping has potentials wider than 32 bits, or too many neurons"
+    )
 
 
 def machine_code() -> Code | str:

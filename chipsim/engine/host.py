@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from chipsim import onnx_runtime
 from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
+from chipsim.onnx_evaluator import Evaluator, lacks_kernel
 
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
@@ -55,6 +55,25 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
         raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None
 
 
+def reference_session(content: bytes, what: str) -> Any:
+    """Return a session for a reference model: onnx's ReferenceEvaluator if onnxruntime has no kernel for an operator.
+
+    Raises
+    ------
+    MappingError
+        As `session`.
+    """
+    try:
+        return session(content, what)
+    except MappingError as error:
+        if not lacks_kernel(error):
+            raise
+        try:
+            return Evaluator(content)
+        except Exception:  # noqa: BLE001  # onnx raises several types
+            raise error from None
+
+
 def _reaches_out(message: Any) -> bool:
     """Whether a tensor anywhere in a model (initializer, attribute, subgraph, function) lies in another file."""
     if type(message).__name__ == "TensorProto":
@@ -80,8 +99,7 @@ class Host:
         """Return the encoder's spikes, uint8 (E, images): neuron i of a feature fires iff its level is above i."""
         population = self.mapping.encoder
         if self.encoder is None:
-            if not np.isin(images, (0, 1)).all():
-                raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
+            _refuse_other_than_spikes(images)
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
@@ -90,10 +108,32 @@ class Host:
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
 
+    def frames(self, images: Array) -> npt.NDArray[np.uint8]:
+        """Return what enters in each step, uint8 (steps, E, images), from what `chipsim.mapping.pixels.prepare` returns.
+
+        Raises
+        ------
+        InputError
+            As `spikes`.
+        """
+        m = self.mapping
+        if m.input.code == "image":
+            return self.spikes(images)[None]
+        if m.input.code == "direct":
+            spikes = self.spikes(images)
+            return np.broadcast_to(spikes, (m.steps, *spikes.shape))
+        _refuse_other_than_spikes(images)
+        return np.ascontiguousarray(images.reshape(len(images), m.steps, -1).transpose(1, 2, 0).astype(np.uint8))
+
     def scores(self, potentials: npt.NDArray[np.int64]) -> Array:
         """Map potentials (images, outputs) to the model's output, (images, *shape)."""
         shape = (len(potentials), *self.mapping.output_shape)
         return run_model(self.readout, self.mapping.output_tensor, "potentials", potentials, "readout.onnx", shape)
+
+
+def _refuse_other_than_spikes(images: Array) -> None:
+    if not ((images == 0) | (images == 1)).all():
+        raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
 
 
 def refuse_no_level(levels: Array) -> None:
@@ -116,7 +156,7 @@ def load_host(mapping: Mapping) -> Host:
     """Load the encoder and the readout of a mapping, and check their names and shapes."""
     encoder = session(mapping.encoder_onnx, "encoder.onnx") if mapping.encoder_onnx is not None else None
     readout = session(mapping.readout_onnx, "readout.onnx")
-    outputs = next(math.prod(layer.shape) for layer in mapping.layers if layer.levels == 0)
+    outputs = mapping.outputs
     keeps_promise(
         readout,
         "readout.onnx",
@@ -168,17 +208,17 @@ def run_model(model: Any, result: str, source: str, value: Array, what: str, sha
 
 
 def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, seed: int) -> npt.NDArray[np.uint8]:
-    """Drop encoder spikes: one draw per (seed, image, source neuron), whatever the batch.
+    """Drop encoder spikes: one draw per (seed, image, step, source neuron), whatever the batch.
 
     Parameters
     ----------
-    spikes : ndarray, uint8, (E, images)
+    spikes : ndarray, uint8, (steps, E, images) or (E, images)
         Or values; a lost one is 0.
     first_image : int
         Index in the data set of the first column.
     """
-    lost = np.empty(spikes.shape[::-1], bool)
-    for column in range(spikes.shape[1]):
+    lost = np.empty((spikes.shape[-1], *spikes.shape[:-1]), bool)
+    for column in range(len(lost)):
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
-        lost[column] = generator.random(len(spikes), dtype=np.float32) < np.float32(probability)
-    return np.where(lost.T, np.uint8(0), spikes)
+        lost[column] = generator.random(lost.shape[1:], dtype=np.float32) < np.float32(probability)
+    return np.where(np.moveaxis(lost, 0, -1), np.uint8(0), spikes)

@@ -1,14 +1,16 @@
 """Execute a mapping tick by tick, as a data sheet would describe it; a batch has one frame per column.
 
     for tick in frame:
-        for cores whose frame is due:
+        for cores that have a step of the frame to do:
             latch()       an axon holds the bit that its source sent `delay` ticks ago
-            integrate()   potential = sum of the weights of the axons that hold a bit
-            fire()        a neuron spikes iff potential >= threshold
+            integrate()   potential = what is left of it + sum of the weights of the axons that hold a bit
+            fire()        a neuron spikes iff potential >= threshold, and is reset
             route()       the target table sends each spike to its axons
 
-A core evaluates a frame once and is reset after it, and a source fires in one tick of a frame, so the ring of axon bits is
-kept as the spikes of each source: the reader has proved that tick + delay is the tick in which the axon's core is due.
+A core at tick d does step t of a frame in tick d + t; its potentials are set to their start in tick d. The ring of axon bits
+is kept as the spikes of each source, step by step: the reader has proved that what an axon's source sent as step t arrives
+when the axon's core does step t. A layer without a neuron model has no potential left from the step before, and in a frame
+of one step nothing outlives the frame.
 
 Where something of the chip is broken (`chipsim.faults`), an axon may hold another bit than the one that was sent, a fired
 spike may be lost before its core sends it, and a potential that leaves its bits wraps.
@@ -17,12 +19,15 @@ spike may be lost before its core sends it, and a potential that leaves its bits
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.faults import NO_LUCK, WORKS, Damage, Luck, unharmed, wrap
 from chipsim.mapping import Mapping
+from chipsim.mapping.dynamics import NeuronModel
+from chipsim.mapping.program import STATE_ARRAYS
 
 Spikes = npt.NDArray[np.uint8]
 Int = npt.NDArray[np.int64]
@@ -33,36 +38,66 @@ LATCHED = 1 << 22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bank:
-    """Cores of one tick that hold the same crossbar.
+    """Cores of one layer that hold the same crossbar.
 
-    ``weights`` is (distinct columns, axons): neurons with equal columns share a potential, ``column`` says which one each
-    neuron has. Its dtype is a float that holds every partial sum exactly.
+    ``weights`` is (distinct columns, axons): neurons with equal columns share a sum, ``column`` says which one each neuron
+    has. Its dtype is a float that holds every partial sum exactly.
     """
 
-    tick: int
+    tick: int  # of the first step
     cores: Int  # (cores,)
     axon: Int  # (cores, axons): numbered over all cores
     weights: npt.NDArray[np.floating]
     column: Int  # (neurons,)
     threshold: Int  # (cores, neurons)
     first_neuron: Int  # (cores,): number of the core's first neuron
+    silent: bool  # its neurons never fire: they are read out
     readout: bool
     wrapped: int  # bits of the potential, where a broken weight may take it beyond them; else 0
+    neuron: NeuronModel | None
+    constants: tuple[Int, ...]  # amount, start and bias, (cores, neurons, 1) each; none without a neuron model
 
-    def latch(self, part: slice, spikes: Spikes, latches: Latches, luck: Luck) -> npt.NDArray[np.floating]:
+    @property
+    def delay(self) -> int:
+        """How many steps after it was found a spike is read."""
+        return self.neuron.delay if self.neuron else 0
+
+    def start(self, images: int) -> Int | None:
+        """Potentials before the first step, int64 (cores, neurons, images); None without a neuron model."""
+        if self.neuron is None:
+            return None
+        return np.repeat(self.constants[1], images, axis=2)
+
+    def latch(self, part: slice, spikes: Spikes, latches: Latches, luck: Luck, step: int) -> npt.NDArray[np.floating]:
         """Axon bits (cores, axons, images) of some of the cores."""
-        return latches.bits(self.axon[part], spikes, luck).astype(self.weights.dtype)
+        return latches.bits(self.axon[part], spikes, luck, step).astype(self.weights.dtype)
 
-    def integrate(self, bits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Potentials (cores, distinct columns, images), whole numbers."""
-        potential = np.asarray(np.matmul(self.weights, bits))
+    def integrate(self, part: slice, bits: npt.NDArray[np.floating], left: Int | None) -> npt.NDArray[Any]:
+        """Potentials, whole numbers: (cores, distinct columns, images), or with a neuron model (cores, neurons, images)."""
+        potential: npt.NDArray[Any] = np.asarray(np.matmul(self.weights, bits))
+        if self.neuron is not None and left is not None:
+            total = potential[:, self.column].astype(np.int64)
+            potential = self.neuron.integrate(left[part], total, self.constants[2][part])
         if self.wrapped:
             return wrap(potential.astype(np.int64), self.wrapped).astype(potential.dtype)
         return potential
 
-    def fire(self, part: slice, potential: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Spikes (cores, neurons, images): fires when potential >= threshold."""
-        return np.asarray(potential[:, self.column] >= self.threshold[part][..., None])
+    def fire(self, part: slice, potential: npt.NDArray[Any], left: Int | None) -> npt.NDArray[np.bool_]:
+        """Spikes (cores, neurons, images): fires when potential >= threshold; potentials that are kept are reset."""
+        if self.neuron is None or left is None:
+            return np.asarray(potential[:, self.column] >= self.threshold[part][..., None])
+        fired = np.asarray(potential >= self.threshold[part][..., None])
+        left[part] = self.neuron.settle(potential, fired, self.constants[0][part])
+        if self.wrapped:  # what is subtracted may take it beyond its bits again
+            left[part] = wrap(left[part], self.wrapped)
+        return fired
+
+    def read(self, part: slice, potential: npt.NDArray[Any], left: Int | None) -> Int:
+        """Potentials (cores, neurons, images) that are read out."""
+        if left is None:
+            return np.asarray(potential[:, self.column].astype(np.int64))
+        left[part] = potential
+        return potential
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +107,11 @@ class Latches:
     source: npt.NDArray[np.int32]  # (axons,)
     held: npt.NDArray[np.int8] | None  # (axons,): `WORKS` or the bit that never changes; None: all work
 
-    def bits(self, axons: Int | slice, spikes: Spikes, luck: Luck) -> Spikes:
-        """Bits of some axons, uint8 (*axons, images)."""
+    def bits(self, axons: Int | slice, spikes: Spikes, luck: Luck, step: int = 0) -> Spikes:
+        """Bits of some axons in a step, uint8 (*axons, images), from the spikes of all sources in it (sources, images)."""
         bits = spikes[self.source[axons]]
         if luck.arrive is not None:
-            bits = bits & luck.arrive[axons]
+            bits = bits & luck.arrive[step][axons]
         if self.held is not None:
             held = self.held[axons][..., None]
             bits = np.where(held == WORKS, bits, held.astype(np.uint8))
@@ -94,44 +129,62 @@ class Machine:
     sources: int
 
     def step(self, encoder_spikes: Spikes, luck: Luck | None = None) -> tuple[Spikes, Int]:
+        """Run a batch of frames of one step: `run` without the axis of the steps."""
+        spikes, potentials = self.run(encoder_spikes[None], luck)
+        return spikes[0], potentials
+
+    def run(self, encoder_spikes: Spikes, luck: Luck | None = None) -> tuple[Spikes, Int]:
         """Run all ticks of a batch of frames.
 
         Parameters
         ----------
-        encoder_spikes : ndarray, uint8, (E, images)
+        encoder_spikes : ndarray, uint8, (steps, E, images)
         luck : Luck, optional
             What is lost in these images; nothing without it.
 
         Returns
         -------
-        spikes : ndarray, uint8, (E + N, images)
-            What each source sent.
+        spikes : ndarray, uint8, (steps, E + N, images)
+            What each source sent, in the step in which it is read.
         potentials : ndarray, int64, (images, outputs)
-            The read-out layer's, ordered by element.
+            What is read from the readout layer, ordered by element: potentials, or counts of spikes.
         """
-        images = encoder_spikes.shape[1]
-        luck = luck or NO_LUCK
-        spikes = np.zeros((self.sources, images), np.uint8)
-        spikes[: len(encoder_spikes)] = encoder_spikes
-        elements = self.mapping.neuron_element
-        outputs = sum(len(bank.cores) * len(bank.column) for bank in self.banks if bank.readout)
-        potentials = np.zeros((images, outputs), np.int64)
-        encoder = self.mapping.encoder_neurons
-        for bank in self.banks:
-            share = max(1, LATCHED // max(1, bank.axon.shape[1] * images))
-            for start in range(0, len(bank.cores), share):
-                part = slice(start, start + share)
-                potential = bank.integrate(bank.latch(part, spikes, self.latches, luck))
-                neurons = bank.first_neuron[part, None] + np.arange(len(bank.column))
-                if bank.readout:
-                    potentials[:, elements[neurons].reshape(-1)] = (
-                        potential[:, bank.column].reshape(-1, images).T.astype(np.int64)
-                    )
-                else:
-                    fired = bank.fire(part, potential)
-                    spikes[encoder + neurons] = fired if luck.sent is None else fired & luck.sent[neurons]
+        m = self.mapping
+        assert encoder_spikes.shape[:2] == (m.steps, m.encoder_neurons), "a frame for this mapping"
+        images, luck = encoder_spikes.shape[2], luck or NO_LUCK
+        spikes = np.zeros((m.steps, self.sources, images), np.uint8)
+        spikes[:, : m.encoder_neurons] = encoder_spikes
+        potentials = np.zeros((images, m.outputs), np.int64)
+        left = [bank.start(images) for bank in self.banks]
+        for tick in range(m.frame_ticks):
+            for bank, mine in zip(self.banks, left, strict=True):
+                if 0 <= tick - bank.tick < m.steps:
+                    self._work(bank, tick - bank.tick, mine, spikes, potentials, luck)
         potentials[:, self.damage.silent] = 0
         return spikes, potentials
+
+    def _work(self, bank: Bank, step: int, left: Int | None, spikes: Spikes, potentials: Int, luck: Luck) -> None:
+        """One step of the cores of a bank, some of them at a time."""
+        m = self.mapping
+        images, sent = spikes.shape[2], step + bank.delay
+        share = max(1, LATCHED // max(1, bank.axon.shape[1] * images))
+        for start in range(0, len(bank.cores), share):
+            part = slice(start, start + share)
+            potential = bank.integrate(part, bank.latch(part, spikes[step], self.latches, luck, step), left)
+            neurons = bank.first_neuron[part, None] + np.arange(len(bank.column))
+            outputs = m.neuron_element[neurons].reshape(-1)
+            if bank.silent:
+                found = bank.read(part, potential, left).reshape(-1, images).T
+                before = potentials[:, outputs] if m.readout_of == "largest" and step else found
+                potentials[:, outputs] = np.maximum(found, before)
+                continue
+            fired = bank.fire(part, potential, left)
+            if sent == m.steps:  # found in the last step, and sent with a delay: by nobody
+                continue
+            fired = fired if luck.sent is None else fired & luck.sent[sent][neurons]
+            spikes[sent, m.encoder_neurons + neurons] = fired
+            if bank.readout:
+                potentials[:, outputs] += fired.reshape(-1, images).T
 
 
 def load(mapping: Mapping | Damage) -> Machine:
@@ -161,11 +214,20 @@ def load(mapping: Mapping | Damage) -> Machine:
                 column=column.reshape(-1).astype(np.int64),
                 threshold=thresholds.astype(np.int64),
                 first_neuron=mapping.neuron_offset[cores],
-                readout=layer.levels == 0,
+                silent=layer.levels == 0,
+                readout=int(mapping.core_layer[cores[0]]) == mapping.readout,
                 wrapped=mapping.chip.potential_bits if wraps[cores[0]] else 0,
+                neuron=layer.neuron,
+                constants=_constants(mapping, cores, neurons) if layer.neuron else (),
             )
         )
     banks.sort(key=lambda bank: bank.tick)
     held = damage.held if (damage.held != WORKS).any() else None
     latches = Latches(source_of_axon, held)
     return Machine(mapping, damage, latches, tuple(banks), mapping.encoder_neurons + mapping.neurons)
+
+
+def _constants(m: Mapping, cores: Int, neurons: int) -> tuple[Int, ...]:
+    """Amount, start and bias of the neurons of some cores, (cores, neurons, 1) each."""
+    mine = m.neuron_offset[cores, None] + np.arange(neurons)
+    return tuple(m.arrays[name][mine].astype(np.int64)[..., None] for name in STATE_ARRAYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import Counts, ImageCounts, Int
@@ -46,6 +47,9 @@ class ScoringHost(Protocol):
 class Worker(Protocol):
     """The part of an engine that one thread uses."""
 
+    #: what each source sent in the last batch, uint8 (steps, sources, images), where asked for
+    trains: npt.NDArray[np.uint8] | None
+
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
@@ -67,8 +71,8 @@ class Engine(Protocol):
     def batch(self) -> int:
         """Preferred number of images at a time."""
 
-    def worker(self, noise: float, seed: int, per_image: bool) -> Worker:
-        """Return a worker for one thread."""
+    def worker(self, noise: float, seed: int, per_image: bool, trains: bool = False) -> Worker:
+        """Return a worker for one thread; with ``trains`` it keeps what each source sent."""
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
         """Return the counts of all workers together."""

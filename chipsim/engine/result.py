@@ -20,6 +20,7 @@ class LayerCount:
     cores: int
     spikes: int
     sops: int
+    rate: float  # spikes of a neuron in a step, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class RunResult:
     floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
     by_image: ImageCounts | None = None  # where asked for
     image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
+    steps: int = 1  # of a frame
+    readout_of: str = "potential"  # what `potentials` are: of the last step, the largest of all steps, or counts of spikes
+    trains: dict[str, npt.NDArray[np.uint8]] | None = None  # by population, (images, steps, *shape); where asked for
 
     @property
     def image_paper_sops(self) -> Int | None:
@@ -90,10 +94,14 @@ class RunResult:
             "images": n,
             "accuracy": self.accuracy,
             "ticks_per_image": self.ticks_per_image,
+            "steps": self.steps,
+            "readout_of": self.readout_of,
             "spikes_per_image": self.spikes / n,
             "encoder_spikes_per_image": self.encoder_spikes / n,
             "paper_spikes_per_image": (self.spikes + self.encoder_spikes) / n,
             "sops_per_image": self.sops / n,
+            "spikes_per_step": self.spikes / n / self.steps,
+            "sops_per_step": self.sops / n / self.steps,
             "paper_sops_per_image": None if self.paper_sops is None else self.paper_sops / n,
             "axon_events_per_image": self.axon_events / n,
             "column_operations_per_image": self.column_operations / n,

@@ -17,11 +17,12 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
-from chipsim.engine.paicore.run import run_program
+from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
 from chipsim.engine.result import CoreCount, LayerCount, RunResult
 from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
 from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
+from chipsim.mapping.program import RELAY
 from chipsim.options import EngineOptions, RunKeywords, RunOptions, merged
 from chipsim.paicore import Program
 from chipsim.paicore.kind import is_program
@@ -35,6 +36,7 @@ def run(
     options: RunOptions | None = None,
     *,
     per_image: bool = False,
+    trains: bool = False,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **keywords: Unpack[RunKeywords],
@@ -49,6 +51,8 @@ def run(
         One `RunOptions`, or its fields as keywords: ``run("lenet.map", "mnist", limit=100)``.
     per_image : bool
         Count spikes and operations of each image as well, core by core: `RunResult.by_image`.
+    trains : bool
+        Keep what each neuron sent in each step of each image: `RunResult.trains`; of a mapping only.
     warn : callable, optional
         Called with one line if the fast engine is not available and the reference engine runs; by default the line is
         printed on standard error.
@@ -61,9 +65,10 @@ def run(
     """
     options = merged(options or RunOptions(), keywords)
     if isinstance(mapping, Program) or (not isinstance(mapping, Mapping) and is_program(mapping)):
+        refuse_crossbar_options({"--trains": trains or None})
         return run_program(mapping, dataset, options, per_image=per_image, warn=warn, progress=progress)
     setup, data = set_up(mapping, options), open_dataset(dataset, options)
-    return execute(setup, data, options, per_image=per_image, warn=warn, progress=progress)
+    return execute(setup, data, options, per_image=per_image, trains=trains, warn=warn, progress=progress)
 
 
 def execute(
@@ -72,6 +77,7 @@ def execute(
     options: EngineOptions,
     *,
     per_image: bool = False,
+    trains: bool = False,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -79,25 +85,29 @@ def execute(
     start = time.perf_counter()
     mapping, host = setup.mapping, setup.host
     check_labels(dataset, math.prod(mapping.output_shape))
-    chosen = load_engine(options.engine, setup.damage, host, warn or _warn)
+    chosen = load_engine(options.engine, setup.damage, host, warn or _warn, trains=trains)
     load_seconds = setup.seconds + time.perf_counter() - start
     workers = options.threads or processors()
     size = options.batch or batch_size(chosen.batch, mapping.input)
-    crew = [chosen.worker(setup.noise, setup.seed, per_image) for _ in range(min(workers, -(-len(dataset) // size)))]
+    crew = [chosen.worker(setup.noise, setup.seed, per_image, trains) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     relays = np.flatnonzero(mapping.relay_cores)
     start = time.perf_counter()
     done = 0
-    for potentials, scores, predictions, each in batches(crew, host, dataset, size):
-        spools["potentials"].add(potentials)
-        spools["scores"].add(scores.astype(np.float32))
-        spools["predictions"].add(predictions)
-        for name in IMAGE_COUNTS if each is not None else ():
-            spools[name].add(getattr(each, name))
-        if each is not None:
-            relayed = each.spikes[:, relays].sum(axis=1, dtype=np.int64)
-            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64) - relayed)
-        done += len(potentials)
+    for batch in batches(crew, host, dataset, size):
+        spools["potentials"].add(batch.potentials)
+        spools["scores"].add(batch.scores.astype(np.float32))
+        spools["predictions"].add(batch.predictions)
+        if batch.counts is not None:
+            each = batch.counts
+            each.spikes[:, relays], each.sops[:, relays] = 0, 0  # a relay's are in no count of the network
+            for name in IMAGE_COUNTS:
+                spools[name].add(getattr(each, name))
+            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64))
+        if batch.trains is not None:
+            for name, part in layer_trains(mapping, batch.trains).items():
+                spools[f"spikes_{name}"].add(part)
+        done += len(batch.potentials)
         if progress is not None:
             progress(done, len(dataset))
     counted = chosen.counts(crew)
@@ -109,10 +119,35 @@ def execute(
     )  # fmt: skip
     if setup.faulty:
         result = replace(result, faults=dict(setup.damage.summary))
+    if trains:
+        result = replace(result, trains={name[7:]: found[name] for name in found if name.startswith("spikes_")})
     if not per_image:
         return result
     by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
     return replace(result, by_image=by_image, image_spikes=found["image"])
+
+
+def layer_trains(m: Mapping, spikes: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return what the neurons of each population sent, uint8 (images, steps, *shape), or with levels (..., *shape, levels).
+
+    Neurons that were removed send nothing. Relays are no population of the network.
+    """
+    steps, _, images = spikes.shape
+    found = {}
+    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    for number, entry in enumerate((m.encoder, *m.layers), -1):
+        if entry.levels == 0 or getattr(entry, "kind", "") == RELAY:
+            continue
+        if number < 0:
+            own, element = np.arange(m.encoder_neurons), np.arange(m.encoder_neurons)
+        else:
+            mine = np.flatnonzero(owner == number)
+            own, element = m.encoder_neurons + mine, m.neuron_element[mine]
+        shape = entry.shape if entry.levels == 1 else (*entry.shape, entry.levels)
+        train = np.zeros((images, steps, int(np.prod(shape))), np.uint8)
+        train[:, :, element] = spikes[:, own].transpose(2, 0, 1)
+        found[entry.name] = train.reshape(images, steps, *shape)
+    return found
 
 
 def _warn(text: str) -> None:
@@ -147,7 +182,14 @@ def _result(
     )
     mine = [m.core_layer == number for number in range(len(m.layers))]
     layers = tuple(
-        LayerCount(layer.name, layer.neurons, layer.cores, int(spikes[own].sum()), int(sops[own].sum()))
+        LayerCount(
+            layer.name,
+            layer.neurons,
+            layer.cores,
+            int(spikes[own].sum()),
+            int(sops[own].sum()),
+            rate=float(spikes[own].sum() / max(1, layer.neurons * m.steps * len(dataset))),
+        )
         for layer, own in zip(m.layers, mine, strict=True)
     )
     return RunResult(
@@ -155,7 +197,9 @@ def _result(
         chip=m.chip.name,
         images=len(dataset),
         accuracy=accuracy,
-        ticks_per_image=m.ticks,
+        ticks_per_image=m.frame_ticks,
+        steps=m.steps,
+        readout_of=m.readout_of,
         spikes=int(spikes.sum()),
         encoder_spikes=c.encoder_spikes,
         paper_sops=c.paper_sops,

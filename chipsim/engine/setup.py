@@ -95,6 +95,25 @@ def check_labels(dataset: Dataset, classes: int) -> None:
         )
 
 
+def of_one_step(mapping: Mapping, who: str) -> None:
+    """Refuse a mapping whose frames have several steps, or whose neurons have a model, where ``who`` covers neither.
+
+    Raises
+    ------
+    InputError
+    """
+    if mapping.steps > 1 or mapping.stateful:
+        model = next((layer.name for layer in mapping.layers if layer.neuron), "none")
+        raise InputError(
+            "mapping",
+            f"has frames of {mapping.steps} steps (first layer with a neuron model: {model}); "
+            f"{who} covers frames of one step without",
+            code="map-steps",
+            found=mapping.steps,
+            allowed=1,
+        )
+
+
 def open_dataset(dataset: Dataset | str | Path, options: DataOptions) -> Dataset:
     """Load the images that the options select; at least one.
 

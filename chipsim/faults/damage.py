@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chipsim.faults.draws import F32, below, draw, stream
 from chipsim.mapping import Mapping
+from chipsim.mapping.states import reached, sums
 
 Int = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -25,7 +26,7 @@ THROUGH: Final = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Loss of a layer's spikes before fan-out, with one draw per (seed, element, image)."""
+    """Loss of a layer's spikes before fan-out, with one draw per (seed, step, element, image)."""
 
     layer: str
     rate: float
@@ -33,18 +34,19 @@ class Noise:
     neuron: Int  # (neurons,): numbered over all cores
     element: Int  # (neurons,): which element of the layer each is
 
-    def lost(self, image: int) -> Bools:
-        """Return which neurons' spikes are lost in an image, (neurons,)."""
-        drawn = draw(self.seed, stream(f"noise {self.layer}"), int(self.element.max(initial=-1)) + 1, image=image)
-        return below(drawn, self.rate)[self.element]
+    def lost(self, image: int, steps: int = 1) -> Bools:
+        """Return which neurons' spikes are lost in the steps of an image, (steps, neurons)."""
+        elements = int(self.element.max(initial=-1)) + 1
+        drawn = draw(self.seed, stream(f"noise {self.layer}"), steps * elements, image=image).reshape(steps, elements)
+        return below(drawn, self.rate)[:, self.element]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Luck:
     """The spikes and packets that are lost in some images of a data set."""
 
-    sent: Bools | None = None  # (N, images): which neurons' spikes are sent; None: all
-    arrive: Bools | None = None  # (axons, images): which packets arrive; None: all
+    sent: Bools | None = None  # (steps, N, images): which neurons' spikes are sent; None: all
+    arrive: Bools | None = None  # (steps, axons, images): which packets arrive; None: all
 
 
 NO_LUCK: Final = Luck()
@@ -52,22 +54,24 @@ NO_LUCK: Final = Luck()
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Loss of packets, with one draw per (seed, axon, image); an axon is one entry of its source's target table."""
+    """Loss of packets, with one draw per (seed, step, axon, image); an axon is one entry of its source's target table."""
 
     rate: float
     seed: int
     axons: int
+    steps: int = 1
 
     def drawn(self, image: int) -> F32:
-        """One number for each axon."""
-        return draw(self.seed, stream("dropped_packets"), self.axons, image=image)
+        """One number for each step and axon, (steps, axons)."""
+        drawn = draw(self.seed, stream("dropped_packets"), self.steps * self.axons, image=image)
+        return drawn.reshape(self.steps, self.axons)
 
     def arrive(self, first: int, images: int) -> Bools:
-        """Return which packets arrive, (axons, images)."""
-        out = np.empty((images, self.axons), bool)
-        for row in range(images):
-            out[row] = ~below(self.drawn(first + row), self.rate)
-        return np.ascontiguousarray(out.T)
+        """Return which packets arrive, (steps, axons, images)."""
+        out = np.empty((self.steps, self.axons, images), bool)
+        for column in range(images):
+            out[..., column] = ~below(self.drawn(first + column), self.rate)
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,17 +101,20 @@ class Damage:
         return Luck(self.sent(first, images) if self.noise else None, arrive)
 
     def sent(self, first: int, images: int) -> Bools:
-        """Return which neurons' spikes are sent, (N, images), after noise of the layers on the chip."""
-        out = np.ones((images, self.mapping.neurons), bool)
+        """Return which neurons' spikes are sent, (steps, N, images), after noise of the layers on the chip."""
+        steps = self.mapping.steps
+        out = np.ones((images, steps, self.mapping.neurons), bool)
         for row in range(images):
             for noise in self.noise:
-                out[row, noise.neuron[noise.lost(first + row)]] = False
-        return np.ascontiguousarray(out.T)
+                out[row][:, noise.neuron] &= ~noise.lost(first + row, steps)
+        return np.ascontiguousarray(out.transpose(1, 2, 0))
 
     @property
     def wraps(self) -> Bools:
         """Cores in which a sum may leave the potential's bits, (cores,)."""
         m, shape = self.mapping, self.mapping.crossbar_shape.astype(np.int64)
+        if m.stateful:
+            return self._wraps_over_steps()
         if (shape[:, 0] << shape[:, 2] <= m.chip.potential_max).all():  # beyond doubt
             return np.zeros(m.cores, bool)
         high, low = (np.zeros(m.cores, np.int64) for _ in range(2))
@@ -118,13 +125,22 @@ class Damage:
             low[mine] = np.minimum(weights, 0).sum(axis=0).min(initial=0)
         return np.asarray((high > m.chip.potential_max) | (low < m.chip.potential_min))
 
+    def _wraps_over_steps(self) -> Bools:
+        """The same where potentials are kept: a neuron that never fires is never reset."""
+        m = self.mapping
+        out = np.zeros(m.cores, bool)
+        for number, entry in enumerate(m.layers):
+            low, high = reached(m, number) if entry.neuron else sums(m, number)
+            core = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset) * (m.core_layer == number))
+            np.logical_or.at(out, core, (high > m.chip.potential_max) | (low < m.chip.potential_min))
+        return out
+
 
 def unharmed(mapping: Mapping) -> Damage:
     """Return a mapping on a chip without faults."""
-    outputs = next(int(np.prod(e.shape, dtype=np.int64)) for e in mapping.layers if e.levels == 0)
     axons, cores = len(mapping.axon_source), mapping.cores
     return Damage(
-        mapping, np.full(axons, WORKS, np.int8), np.zeros(outputs, bool), np.zeros(cores, bool),
+        mapping, np.full(axons, WORKS, np.int8), np.zeros(mapping.outputs, bool), np.zeros(cores, bool),
         np.full(axons, THROUGH, np.int64), np.full(cores, THROUGH, np.int64),
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
     changed = with_arrays(mapping, neuron_threshold=_thresholds(places, neurons, dead, summary), **broken)
     core_of = np.repeat(np.arange(mapping.cores), np.diff(mapping.neuron_offset))
     silent = unharmed(mapping).silent
-    mute = np.flatnonzero((neurons | (dead | (cut != THROUGH))[core_of]) & _read_out(mapping)[core_of])
+    mute = np.flatnonzero((neurons | (dead | (cut != THROUGH))[core_of]) & (mapping.core_layer == mapping.readout)[core_of])
     silent[mapping.neuron_element[mute]] = True
     encoder, layers = _noise(places, summary)
     dropped = _dropped(places, summary)
@@ -57,8 +57,8 @@ def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
     return Damage(changed, held, silent, dead, packets, cut, encoder, layers, dropped, told)
 
 
-def _read_out(m: Mapping) -> Bools:
-    """Which cores are read out, (cores,)."""
+def _without_threshold(m: Mapping) -> Bools:
+    """Which cores never fire because their potentials are read out, (cores,)."""
     return np.asarray(np.array([e.levels == 0 for e in m.layers])[m.core_layer])
 
 
@@ -121,7 +121,7 @@ def _thresholds(places: Places, neurons: Bools, dead: Bools, summary: dict[str, 
     if places.faults.content.flipped_thresholds is not None:
         summary["flipped_thresholds"] = int((flipped[:, None] >> np.arange(m.chip.threshold_bits) & 1).sum())
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-    never = (neurons | dead[core_of]) & ~_read_out(m)[core_of]
+    never = (neurons | dead[core_of]) & ~_without_threshold(m)[core_of]
     threshold[never] = NEVER
     return threshold.astype(np.int32)
 
@@ -209,7 +209,8 @@ def _dropped(places: Places, summary: dict[str, Any]) -> Dropped | None:
         if entry is not None:
             summary["dropped_packets"] = len(entry)
         return None
-    return Dropped(entry.rate, places.seed_of(entry), len(places.mapping.axon_source)) if entry.rate else None
+    m = places.mapping
+    return Dropped(entry.rate, places.seed_of(entry), len(m.axon_source), m.steps) if entry.rate else None
 
 
 def _told(places: Places, kind: str, count: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The container of a mapping: a zip of stored members with fixed dates, a hashed directory, and arrays as npy.
+"""The container of a mapping: a zip with fixed dates, a hashed directory, and arrays as npy.
 
-The same content gives the same bytes; nothing is read whose size was not checked against the file's.
+The same content gives the same bytes (with the same zlib); nothing is read whose size was not checked against the file's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,12 +26,15 @@ from chipsim.wording import place, said
 Schema = TypeVar("Schema", bound=BaseModel)
 
 DATE = (1980, 1, 1, 0, 0, 0)
+#: a file with deflated members may hold so many bytes, and so many for each of its own
+FLOOR, RATIO = 1 << 24, 200
 
 #: what `zipfile` raises of archives that somebody damaged or made up
 _UNREADABLE = (
     zipfile.BadZipFile,
     OSError,  # a place before the beginning of the file, or the disk's own
     EOFError,  # a member that ends too early
+    zlib.error,
     RuntimeError,  # encrypted; NotImplementedError: a later version of the format, or patches
     ValueError,  # a name in no encoding, or a path with a null in it
     OverflowError,
@@ -43,16 +47,19 @@ def damaged(path: str | Path, text: str) -> MappingError:
     return MappingError(str(path), f"{text}; compile it again", code="map-damaged")
 
 
-def pack(members: Mapping[str, bytes]) -> bytes:
-    """The archive of some members."""
+def pack(members: Mapping[str, bytes], *, deflate: bool = False) -> bytes:
+    """The archive of some members, deflated where asked for; not where so much would be saved that no reader took it."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
             entry = zipfile.ZipInfo(name, DATE)
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, members[name])
-    return buffer.getvalue()
+            archive.writestr(entry, members[name], archive.compression)
+    content = buffer.getvalue()
+    if sum(map(len, members.values())) > most_bytes(len(content), deflated=deflate):
+        return pack(members)
+    return content
 
 
 def stored(path: str | Path, code: str) -> paths.Place:
@@ -68,7 +75,12 @@ def stored(path: str | Path, code: str) -> paths.Place:
         raise MappingError(error.subject, error.message, code=error.code) from None
 
 
-def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[str, bytes]:
+def most_bytes(size: int, *, deflated: bool) -> int:
+    """Return how many bytes the members of a file of that size may have together."""
+    return max(FLOOR, RATIO * size) if deflated else size
+
+
+def unpack(path: Path, needed: set[str], optional: set[str], kind: str, *, deflated: bool = False) -> dict[str, bytes]:
     """Every member of an archive, after its size was checked against the file's.
 
     Parameters
@@ -77,6 +89,8 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[
         Members that it must have, and those that it may have besides.
     kind : str
         What the file is to be, such as ``.map``.
+    deflated : bool
+        Whether members may be deflated; else they are stored.
 
     Raises
     ------
@@ -94,15 +108,18 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str) -> dict[
             missing = sorted(needed - set(names))
             if missing:
                 raise damaged(path, f"has no {missing[0]}")
+            methods = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if deflated else {zipfile.ZIP_STORED}
             for entry in entries:
-                if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                    raise damaged(
-                        path, f"{entry.filename} is compressed or encrypted; members of a {kind} are stored as they are"
-                    )
-                if entry.file_size != entry.compress_size:
+                if entry.compress_type not in methods or entry.flag_bits & 1:
+                    allowed = "stored or deflated" if deflated else "stored as they are"
+                    raise damaged(path, f"{entry.filename} is compressed or encrypted; members of a {kind} are {allowed}")
+                if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
                     raise damaged(path, f"{entry.filename} declares two sizes")
-            if sum(entry.file_size for entry in entries) > size:
+            if sum(entry.compress_size for entry in entries) > size:
                 raise damaged(path, "declares more bytes than the file has")
+            most = most_bytes(size, deflated=deflated)
+            if sum(entry.file_size for entry in entries) > most:
+                raise damaged(path, f"declares more bytes than a file of its size may hold ({most:,})")
             return {name: archive.read(name) for name in names}
     except _UNREADABLE as error:
         raise MappingError(

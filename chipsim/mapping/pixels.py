@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.datasets.coding import rate_code
 from chipsim.errors import InputError
 from chipsim.mapping.program import InputSpec
 
@@ -16,10 +19,21 @@ Array = npt.NDArray[Any]
 NO_LEVEL = np.int32(np.iinfo(np.int32).min)
 
 
-def prepare(images: Array, spec: InputSpec, name: str) -> Array:
+def prepare(
+    images: Array, spec: InputSpec, name: str, steps: int = 1, numbers: Sequence[int] | npt.NDArray[Any] | None = None
+) -> Array:
     """Turn a batch of a data set into the model's input.
 
     Images of the model's own dtype stay as they are; uint8 images for a float model go through the pixel rule, in float32.
+    Where spikes enter in several steps, the result is (N, steps, *shape): the data set's own, or what the host makes of
+    images.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of a frame.
+    numbers : sequence of int, optional
+        The images' numbers in the data set, which drawn spikes depend on; by default 0, 1, ...
 
     Raises
     ------
@@ -27,6 +41,11 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
         Wrong dtype or shape, NaN or infinity.
     """
     count = len(images)
+    if spec.code == "spikes":
+        return _own_spikes(images, spec, name, steps)
+    if spec.code in ("bernoulli", "regular"):
+        values = prepare(images, replace(spec, code="image"), name)
+        return rate_code(values, spec.code, steps, spec.seed, range(count) if numbers is None else numbers)
     wanted = np.dtype(spec.dtype)
     axes, wanted_axes = ([n for n in shape if n > 1] for shape in (images.shape[1:], spec.shape))
     flat = min(len(axes), len(wanted_axes)) <= 1 and math.prod(axes) == math.prod(wanted_axes)
@@ -53,6 +72,26 @@ def prepare(images: Array, spec: InputSpec, name: str) -> Array:
         found=str(images.dtype),
         allowed=str(wanted),
     )
+
+
+def _own_spikes(images: Array, spec: InputSpec, name: str, steps: int) -> Array:
+    """Check the shape of a data set's own spikes, (N, steps, *shape); axes of length one may be left out."""
+    wanted = (steps, *spec.shape)
+    axes, own = ([n for n in shape[1:] if n > 1] for shape in ((steps, *images.shape[2:]), wanted))
+    flat = min(len(axes), len(own)) <= 1 and math.prod(axes) == math.prod(own)
+    if images.ndim < 2 or images.shape[1] != steps or (axes != own and not flat):
+        raise InputError(
+            name,
+            f"spikes have shape {images.shape[1:]}; the network takes {wanted}: {steps} steps of {spec.shape}",
+            code="data-shape",
+            found=list(images.shape[1:]),
+            allowed=list(wanted),
+        )
+    if images.dtype.kind not in "bui":
+        raise InputError(
+            name, f"spikes have dtype {images.dtype}; allowed: uint8, 0 or 1", code="data-dtype", found=str(images.dtype)
+        )
+    return np.ascontiguousarray(images.reshape(len(images), *wanted))
 
 
 def pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:

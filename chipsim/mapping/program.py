@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
+from chipsim.mapping.dynamics import NeuronModel
 
 IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
+
+#: what enters the chip in the steps of a frame
+InputCode = Literal["image", "direct", "spikes", "bernoulli", "regular"]
+#: what is read from the readout layer: its potential in the only step, in the last step, the largest of all steps, or how
+#: often each of its neurons fired
+ReadoutOf = Literal["potential", "last", "largest", "count"]
 
 #: kind of a layer whose neurons pass on the spikes of another population: in no count but those of relays
 RELAY = "relay"
@@ -40,6 +47,14 @@ ARRAYS: dict[str, str] = {
     "crossbar_bits": "uint8",
 }
 
+#: arrays that a mapping has besides where a layer has a neuron model: constants of each neuron, (N,)
+STATE_ARRAYS: dict[str, str] = {"neuron_amount": "int32", "neuron_start": "int32", "neuron_bias": "int32"}
+
+
+def array_dtypes(*, stateful: bool) -> dict[str, str]:
+    """Return the arrays of a mapping with their dtypes."""
+    return {**ARRAYS, **STATE_ARRAYS} if stateful else ARRAYS
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
@@ -47,6 +62,10 @@ class InputSpec:
 
     ``pixels`` is ``"raw"`` (0..255 as they are), ``"unit"`` (x / 255) or ``"normal"``
     ((x / 255 - mean) / std); ``mean`` and ``std`` are per channel (or one for all) and matter for the last only.
+
+    ``code`` says what enters the chip in the steps of a frame: ``"image"`` (one step: the encoder's levels), ``"direct"``
+    (the same levels in every step), ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that
+    the host makes of an image with values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
     """
 
     name: str
@@ -55,6 +74,8 @@ class InputSpec:
     pixels: str = "unit"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    code: InputCode = "image"
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,8 @@ class Population:
 class Layer(Population):
     """A population on the chip, with figures from the compiler.
 
-    ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires.
+    ``levels`` is 0 for the layer whose potentials are read out: it has one neuron a feature and never fires. One with a
+    neuron model has at most one level.
     """
 
     kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` has a meaning
@@ -91,6 +113,12 @@ class Layer(Population):
     cores: int
     bound: int
     limiting: str  # columns, axons, targets, potential or cores
+    neuron: NeuronModel | None = None  # None: a potential does not outlive a step
+
+    @property
+    def sent_tick(self) -> int:
+        """The tick in which its spikes of the first step are sent, as their readers count the steps."""
+        return self.tick - (self.neuron.delay if self.neuron else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +142,9 @@ class Mapping:
     arrays: dict[str, npt.NDArray[Any]]
     encoder_onnx: bytes | None  # None: the input is the encoder population's spikes themselves
     readout_onnx: bytes
+    network_nir: bytes | None = None  # the network as NIR, if it came from there: for `qsnnc export`, no part of a run
+    steps: int = 1  # of a frame
+    readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
 
     @property
     def cores(self) -> int:
@@ -129,6 +160,28 @@ class Mapping:
     def neurons(self) -> int:
         """N: neurons on the chip, read-out neurons included."""
         return len(self.arrays["neuron_element"])
+
+    @property
+    def stateful(self) -> bool:
+        """Whether some neurons keep their potential from one step to the next."""
+        return any(layer.neuron is not None for layer in self.layers)
+
+    @property
+    def readout(self) -> int:
+        """Number of the readout layer: the one with 0 levels, or the last if its spikes are counted."""
+        if self.readout_of == "count":
+            return len(self.layers) - 1
+        return next(number for number, layer in enumerate(self.layers) if layer.levels == 0)
+
+    @property
+    def outputs(self) -> int:
+        """Number of potentials, or of counts, that are read out."""
+        return int(np.prod(self.layers[self.readout].shape, dtype=np.int64))
+
+    @property
+    def frame_ticks(self) -> int:
+        """Ticks from the first spike of a frame to its last potential; with one step these are ``ticks``."""
+        return self.ticks + self.steps - 1
 
     @property
     def relay_cores(self) -> npt.NDArray[np.bool_]:

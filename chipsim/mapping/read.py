@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from chipsim.mapping import archive
-from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Population
-from chipsim.mapping.schema import ArrayEntry, FileEntry, Manifest
+from chipsim.mapping.dynamics import NeuronModel
+from chipsim.mapping.program import ARRAYS, STATE_ARRAYS, InputSpec, Layer, Mapping, Population, array_dtypes
+from chipsim.mapping.schema import ArrayEntry, FileEntry, LayerEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
+from chipsim.mapping.write import FILES
 
-ONNX_MEMBERS = ("encoder.onnx", "readout.onnx")
-MEMBERS = {"mapping.yaml", *ONNX_MEMBERS, *(f"arrays/{name}.npy" for name in ARRAYS)}
+#: members that every file has, and those that a file may have besides
+NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
+OPTIONAL = {"encoder.onnx", "network.nir", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -22,12 +25,13 @@ def read_mapping(path: str | Path) -> Mapping:
     MappingError
         The file cannot be read, is no ``.map``, is damaged, or breaks a rule of FORMAT.md; one line that names the place.
     """
-    members = archive.unpack(Path(path), MEMBERS - {"encoder.onnx"}, {"encoder.onnx"}, ".map")
+    members = archive.unpack(Path(path), NEEDED, OPTIONAL, ".map", deflated=True)
     manifest = archive.manifest(path, members["mapping.yaml"], Manifest)
-    _check_directory(path, manifest, members)
+    dtypes = array_dtypes(stateful=any(entry.neuron for entry in manifest.layers))
+    _check_directory(path, manifest, members, set(dtypes))
     arrays = {
         name: archive.array(path, name, members[f"arrays/{name}.npy"], dtype, entry.dtype, entry.shape)
-        for name, dtype in ARRAYS.items()
+        for name, dtype in dtypes.items()
         for entry in [manifest.arrays[name]]
     }
     mapping = Mapping(
@@ -37,13 +41,16 @@ def read_mapping(path: str | Path) -> Mapping:
         chip=manifest.chip,
         input=InputSpec(**manifest.input.model_dump()),
         encoder=Population(**manifest.encoder.model_dump(exclude={"order"})),
-        layers=tuple(Layer(**entry.model_dump(exclude={"order"})) for entry in manifest.layers),
+        layers=tuple(map(_layer, manifest.layers)),
         output_tensor=manifest.output.tensor,
         output_shape=manifest.output.shape,
         ticks=manifest.ticks,
         arrays=arrays,
         encoder_onnx=members.get("encoder.onnx"),
         readout_onnx=members["readout.onnx"],
+        network_nir=members.get("network.nir"),
+        steps=manifest.steps,
+        readout_of=manifest.output.of,
     )
     validate_mapping(mapping)
     if totals(mapping) != manifest.totals.model_dump():
@@ -51,10 +58,16 @@ def read_mapping(path: str | Path) -> Mapping:
     return mapping
 
 
-def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, bytes]) -> None:
-    if set(manifest.arrays) != set(ARRAYS):
+def _layer(entry: LayerEntry) -> Layer:
+    neuron = None if entry.neuron is None else NeuronModel(**entry.neuron.model_dump())
+    return Layer(**entry.model_dump(exclude={"order", "neuron"}), neuron=neuron)
+
+
+def _check_directory(path: str | Path, manifest: Manifest, members: dict[str, bytes], arrays: set[str]) -> None:
+    stored = {name.removeprefix("arrays/").removesuffix(".npy") for name in members if name.startswith("arrays/")}
+    if set(manifest.arrays) != arrays or stored != arrays:
         raise archive.damaged(path, "its list of arrays does not match the format")
-    if {name for name in ONNX_MEMBERS if name in members} != set(manifest.files):
+    if {name for name in FILES if name in members} != set(manifest.files):
         raise archive.damaged(path, "its list of files does not match its members")
     listed: dict[str, ArrayEntry | FileEntry] = {f"arrays/{name}.npy": entry for name, entry in manifest.arrays.items()}
     listed.update(manifest.files.items())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chipsim.chip import ChipSpec
 from chipsim.chip.spec import Width
-from chipsim.exact import NUMBER, one_of
+from chipsim.exact import NUMBER
+from chipsim.mapping.dynamics import Reset
+from chipsim.mapping.program import InputCode, ReadoutOf
 
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Size = Annotated[int, Field(ge=1, lt=1 << 31)]
@@ -35,6 +37,13 @@ class InputEntry(Strict):
     std: Annotated[tuple[Annotated[float, Field(gt=0), NUMBER], ...], Field(strict=False, min_length=1, max_length=4096)]
 
 
+class StepInputEntry(InputEntry):
+    """The same, and what of it enters in the steps of a frame."""
+
+    code: InputCode = "image"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+
 class PopulationEntry(Strict):
     """Features, thermometer-coded."""
 
@@ -48,8 +57,19 @@ class PopulationEntry(Strict):
     order: Literal["feature-major, level innermost"]
 
 
+class NeuronEntry(Strict):
+    """A neuron model."""
+
+    reset: Reset
+    leak: Annotated[tuple[Annotated[int, Field(ge=0, le=1 << 30)], Annotated[int, Field(ge=0, le=30)]], Field(strict=False)]
+    fraction_bits: Annotated[int, Field(ge=0, le=30)]
+    delay: Annotated[int, Field(ge=0, le=1)]
+
+
 class LayerEntry(PopulationEntry):
     """A population on the chip."""
+
+    neuron: NeuronEntry | None = None
 
     kind: Text
     weight_bits: Width
@@ -68,6 +88,12 @@ class OutputEntry(Strict):
 
     tensor: Text
     shape: Annotated[tuple[Size, ...], Field(strict=False, max_length=8)]
+
+
+class StepOutputEntry(OutputEntry):
+    """The same, and what of the readout layer it is made of."""
+
+    of: ReadoutOf = "potential"
 
 
 class TotalsEntry(Strict):
@@ -101,16 +127,34 @@ class Manifest(Strict):
     """The whole of ``mapping.yaml``."""
 
     format: Literal["qsnnc-map"]
-    version: Annotated[Literal[1], one_of(1)]
+    version: Annotated[int, Field(ge=1, le=2)]
     generator: Text
     model_sha256: Digest
     exactness: Literal["certified", "tested"]
     chip: ChipSpec
-    input: InputEntry
+    input: StepInputEntry
     encoder: PopulationEntry
     layers: Annotated[tuple[LayerEntry, ...], Field(strict=False, min_length=1, max_length=100_000)]
-    output: OutputEntry
+    output: StepOutputEntry
     ticks: Annotated[int, Field(ge=2, le=100_001)]
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 1
     totals: TotalsEntry
     arrays: dict[str, ArrayEntry]
-    files: dict[Literal["encoder.onnx", "readout.onnx"], FileEntry]
+    files: dict[Literal["encoder.onnx", "network.nir", "readout.onnx"], FileEntry]
+
+    @model_validator(mode="after")
+    def _of_its_version(self) -> Manifest:
+        """Version 2 states what version 1 does not know."""
+        news = {
+            "steps": "steps" in self.model_fields_set,
+            "input.code": "code" in self.input.model_fields_set,
+            "input.seed": "seed" in self.input.model_fields_set,
+            "output.of": "of" in self.output.model_fields_set,
+        }
+        for key, stated in {**news, "layers.neuron": any(e.neuron for e in self.layers)}.items():
+            if stated and self.version == 1:
+                raise ValueError(f"{key} is a key of version 2, and version is 1")
+        for key, stated in news.items():
+            if not stated and self.version == 2:
+                raise ValueError(f"{key} is missing")
+        return self

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from chipsim.chip.routes import cut_off
-from chipsim.mapping.program import ARRAYS, Mapping
+from chipsim.mapping.program import STATE_ARRAYS, Mapping, array_dtypes
 from chipsim.mapping.rules import check_cores, first_of, refuse
+from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
 from chipsim.mapping.wiring import check_wiring
 
@@ -28,16 +29,19 @@ def validate_mapping(mapping: Mapping) -> None:
     _offsets(mapping)
     _ranges(mapping)
     _cores(mapping)
+    check_steps(mapping)
     _crossbars(mapping)
+    check_states(mapping)
     check_wiring(mapping)
     _repeated(mapping)
 
 
 def _shapes(m: Mapping) -> None:
     """Dtypes, and shapes that agree with one another."""
-    if set(m.arrays) != set(ARRAYS):
-        refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(ARRAYS)}", "map-arrays")
-    for name, dtype in ARRAYS.items():
+    dtypes = array_dtypes(stateful=m.stateful)
+    if set(m.arrays) != set(dtypes):
+        refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(dtypes)}", "map-arrays")
+    for name, dtype in dtypes.items():
         if str(m.arrays[name].dtype) != dtype:
             refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
     for entry in (m.encoder, *m.layers):  # in whole numbers without bound: an int64 could come round to a lawful size
@@ -64,7 +68,7 @@ def _shapes(m: Mapping) -> None:
         "axon_source": (axons,),
         "neuron_offset": (cores + 1,),
         "neuron_element": (m.neurons,),
-        "neuron_threshold": (m.neurons,),
+        **dict.fromkeys(["neuron_threshold", *(STATE_ARRAYS if m.stateful else ())], (m.neurons,)),
         "target_offset": (sources + 1,),
         "target_axon": (axons,),
         "target_delay": (axons,),
@@ -177,7 +181,7 @@ def _crossbars(m: Mapping) -> None:
             refuse(f"crossbar {k}", "has non-zero bits after its last weight", "map-crossbar")
         weights = m.crossbar(k).astype(np.int64)
         high, low = int(np.maximum(weights, 0).sum(axis=0).max()), int(np.minimum(weights, 0).sum(axis=0).min())
-        if high > top or low < bottom:
+        if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
             refuse(f"crossbar {k}", f"reaches potentials {low} to {high}; allowed: {bottom} to {top}", "map-potential")
 
 

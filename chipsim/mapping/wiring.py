@@ -11,6 +11,7 @@ from chipsim.mapping.rules import check_cores, first_of, refuse
 
 def check_wiring(m: Mapping) -> None:
     """Check every rule of this file; shapes, offsets and ranges were checked before."""
+    _readout(m)
     _targets(m)
     _time(m)
     _elements(m)
@@ -18,9 +19,9 @@ def check_wiring(m: Mapping) -> None:
 
 
 def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Tick in which each source fires (-1: never), and the layer of each neuron."""
+    """Tick in which each source sends the spikes of the first step (-1: never), and the layer of each neuron."""
     layer = np.repeat(m.core_layer, np.diff(m.neuron_offset)).astype(np.int64)
-    ticks = np.array([entry.tick if entry.levels else -1 for entry in m.layers])
+    ticks = np.array([entry.sent_tick if number != m.readout else -1 for number, entry in enumerate(m.layers)])
     return np.concatenate([np.full(m.encoder_neurons, m.encoder.tick), ticks[layer]]), layer
 
 
@@ -57,7 +58,7 @@ def _targets(m: Mapping) -> None:
 
 
 def _time(m: Mapping) -> None:
-    """All axons of a core carry the frame in the tick of its layer."""
+    """All axons of a core carry a step of the frame in the tick in which its layer does that step."""
     fires, _ = _sources(m)
     names = [entry.name for entry in (m.encoder, *m.layers)]
     if len(set(names)) != len(names):
@@ -84,10 +85,17 @@ def _time(m: Mapping) -> None:
         )
 
 
+def _readout(m: Mapping) -> None:
+    """One layer is the readout: the one with 0 levels or, where spikes are counted, the last."""
+    silent = [entry.levels == 0 for entry in m.layers].count(True)
+    if m.readout_of == "count" and (silent or m.layers[-1].levels != 1):
+        refuse("layers", "where spikes are counted, the last layer has levels 1 and none has levels 0", "map-readout")
+    if m.readout_of != "count" and silent != 1:
+        refuse("layers", "exactly one layer must be the readout (levels 0)", "map-readout")
+
+
 def _elements(m: Mapping) -> None:
     """Each neuron is one element of its layer, no two are the same, and a read-out is complete."""
-    if [entry.levels == 0 for entry in m.layers].count(True) != 1:
-        refuse("layers", "exactly one layer must be the readout (levels 0)", "map-readout")
     _, layer = _sources(m)
     sizes = np.array([int(np.prod(entry.shape, dtype=np.float64)) * max(entry.levels, 1) for entry in m.layers])
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
@@ -100,16 +108,13 @@ def _elements(m: Mapping) -> None:
         twice = np.ones(len(key), bool)
         twice[first] = False
         refuse(f"core {core_of[first_of(twice)]}", "a neuron's element is on another core already", "map-element")
-    for number, entry in enumerate(m.layers):
-        if entry.levels:
-            continue
-        mine = layer == number
-        if int(mine.sum()) != sizes[number]:
-            refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[number]}", "map-readout")
-        if m.neuron_threshold[mine].any():
-            refuse(entry.name, "a readout neuron has a threshold", "map-readout")
-        if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
-            refuse(entry.name, "a readout neuron has targets", "map-readout")
+    entry, mine = m.layers[m.readout], layer == m.readout
+    if int(mine.sum()) != sizes[m.readout]:
+        refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[m.readout]}", "map-readout")
+    if entry.levels == 0 and m.neuron_threshold[mine].any():
+        refuse(entry.name, "a readout neuron has a threshold", "map-readout")
+    if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
+        refuse(entry.name, "a readout neuron has targets", "map-readout")
 
 
 def _relays(m: Mapping) -> None:
@@ -118,7 +123,7 @@ def _relays(m: Mapping) -> None:
     for number, entry in enumerate(m.layers):
         if entry.kind != RELAY:
             continue
-        if entry.levels == 0 or entry.removed:
+        if number == m.readout or entry.removed:
             refuse(entry.name, "is a relay that is the readout or has removed neurons", "map-relay")
         cores = np.flatnonzero(m.core_layer == number)
         pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}

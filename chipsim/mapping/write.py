@@ -9,9 +9,11 @@ import yaml
 
 from chipsim.files import write_atomically
 from chipsim.mapping import archive
-from chipsim.mapping.program import ARRAYS, Layer, Mapping, Population
+from chipsim.mapping.program import Layer, Mapping, Population, array_dtypes
 from chipsim.mapping.totals import totals
 
+#: members besides arrays that `files` lists
+FILES = ("encoder.onnx", "network.nir", "readout.onnx")
 ORDER = "feature-major, level innermost"
 
 
@@ -20,7 +22,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
     spec = mapping.input
     return {
         "format": "qsnnc-map",
-        "version": 1,
+        "version": 2,
         "generator": mapping.generator,
         "model_sha256": mapping.model_sha256,
         "exactness": mapping.exactness,
@@ -32,10 +34,13 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
             "pixels": spec.pixels,
             "mean": list(spec.mean),
             "std": list(spec.std),
+            "code": spec.code,
+            "seed": spec.seed,
         },
         "encoder": _population(mapping.encoder),
         "layers": [_layer(layer) for layer in mapping.layers],
-        "output": {"tensor": mapping.output_tensor, "shape": list(mapping.output_shape)},
+        "output": {"tensor": mapping.output_tensor, "shape": list(mapping.output_shape), "of": mapping.readout_of},
+        "steps": mapping.steps,
         "ticks": mapping.ticks,
         "totals": totals(mapping),
         "arrays": {
@@ -44,20 +49,23 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
                 "shape": list(mapping.arrays[name].shape),
                 **archive.digest(members[f"arrays/{name}.npy"]),
             }
-            for name in ARRAYS
+            for name in array_dtypes(stateful=mapping.stateful)
         },
-        "files": {name: archive.digest(members[name]) for name in ("encoder.onnx", "readout.onnx") if name in members},
+        "files": {name: archive.digest(members[name]) for name in FILES if name in members},
     }
 
 
 def to_bytes(mapping: Mapping) -> bytes:
     """Serialise a mapping."""
-    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in ARRAYS.items()}
+    dtypes = array_dtypes(stateful=mapping.stateful)
+    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in dtypes.items()}
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx
+    if mapping.network_nir is not None:
+        members["network.nir"] = mapping.network_nir
     members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
-    return archive.pack(members)
+    return archive.pack(members, deflate=True)
 
 
 def write_mapping(mapping: Mapping, path: str | Path) -> None:
@@ -104,4 +112,10 @@ def _population(population: Population) -> dict[str, Any]:
 
 def _layer(layer: Layer) -> dict[str, Any]:
     names = "kind weight_bits fan_in fold neurons removed synapses cores bound limiting".split()
-    return {**_population(layer), **{name: getattr(layer, name) for name in names}}
+    found = {**_population(layer), **{name: getattr(layer, name) for name in names}}
+    if layer.neuron is not None:
+        model = layer.neuron
+        found["neuron"] = {
+            "reset": model.reset, "leak": list(model.leak), "fraction_bits": model.fraction_bits, "delay": model.delay,
+        }  # fmt: skip
+    return found

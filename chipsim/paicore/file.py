@@ -11,6 +11,7 @@ from chipsim import paths
 from chipsim.files import write_atomically
 from chipsim.mapping import archive
 from chipsim.mapping.program import InputSpec
+from chipsim.mapping.schema import InputEntry
 from chipsim.mapping.write import ORDER, to_yaml
 from chipsim.paicore.program import ARRAYS, Block, Core, Delivery, Output, Program, Signal
 from chipsim.paicore.schema import Manifest
@@ -32,7 +33,7 @@ def manifest(program: Program, members: dict[str, bytes]) -> dict[str, Any]:
         "model_sha256": program.model_sha256,
         "exactness": program.exactness,
         "chip": program.chip.model_dump(mode="json"),
-        "input": _plain(program.input),
+        "input": {key: value for key, value in _plain(program.input).items() if key in InputEntry.model_fields},
         "encoder": {**_plain(program.encoder), "order": ORDER},
         "encoder_shape": list(program.encoder_shape),
         "deliveries": [_plain(entry) for entry in program.deliveries],

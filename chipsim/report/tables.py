@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from chipsim.engine.result import CoreCount, RunResult
 from chipsim.files import write_npz
+from chipsim.wording import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,8 +31,13 @@ def per_core_csv(result: RunResult) -> bytes:
 
 
 def write_outputs(result: RunResult, file: IO[bytes]) -> None:
-    """Write ``predictions``, ``scores``, ``potentials`` and, if given, ``labels`` as an npz file."""
-    arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, "potentials": result.potentials}
+    """Write ``predictions``, ``scores``, ``potentials`` (``counts`` where spikes are) and ``labels`` as an npz file.
+
+    Where they were kept, ``spikes_LAYER`` holds what each population sent, uint8 (images, steps, *shape).
+    """
+    read = "counts" if result.readout_of == "count" else "potentials"
+    arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, read: result.potentials}
+    arrays |= {f"spikes_{name}": train for name, train in (result.trains or {}).items()}
     if result.labels is not None:
         arrays["labels"] = result.labels
     write_npz(file, arrays, zipfile.ZIP_DEFLATED)
@@ -70,6 +76,7 @@ def summary(result: RunResult) -> list[Any]:
             f"{j['spikes_per_image']:,.1f} on the chip, {j['encoder_spikes_per_image']:,.1f} from the encoder",
         ),
         ("SOPs per image", f"{j['sops_per_image']:,.0f}" + _paper(j["paper_sops_per_image"])),
+        *_steps(result),
         ("axon events per image", f"{j['axon_events_per_image']:,.0f}"),
         (
             "images per second",
@@ -84,6 +91,13 @@ def summary(result: RunResult) -> list[Any]:
     return [head, "", _layers(result), "", _busiest(result)]
 
 
+def _steps(result: RunResult) -> list[tuple[str, str]]:
+    if result.steps == 1:
+        return []
+    n = result.images * result.steps
+    return [("per step", f"{result.steps} steps: {result.spikes / n:,.1f} spikes, {result.sops / n:,.0f} SOPs")]
+
+
 def _paper(count: float | None) -> str:
     return "" if count is None else f" ({count:,.0f} by the paper's count)"
 
@@ -92,15 +106,17 @@ def _layers(result: RunResult) -> Table:
     from rich.table import Table
 
     table = Table("layer", title="per image and layer", title_justify="left", box=None, pad_edge=False)
-    for name in ("neurons", "cores", "spikes", "SOPs"):
+    for name in ("neurons", "cores", "spikes", "SOPs", *["rate"] * (result.steps > 1)):
         table.add_column(name, justify="right")
+    short = shortened(layer.name for layer in result.layers)
     for layer in result.layers:
         table.add_row(
-            layer.name,
+            short[layer.name],
             f"{layer.neurons:,}",
             str(layer.cores),
             f"{layer.spikes / result.images:,.1f}",
             f"{layer.sops / result.images:,.0f}",
+            *[f"{layer.rate:.3f}"] * (result.steps > 1),
         )
     return table
 
@@ -111,11 +127,12 @@ def _busiest(result: RunResult) -> Table:
     table = Table("core", title=f"the {BUSIEST} busiest cores, per image", title_justify="left", box=None, pad_edge=False)
     for name in ("x, y", "layer", "spikes", "SOPs", "axon events"):
         table.add_column(name, justify="right")
+    short = shortened(layer.name for layer in result.layers)
     for core in sorted(result.cores, key=lambda core: -core.sops)[:BUSIEST]:
         table.add_row(
             str(core.id),
             f"{core.x}, {core.y}",
-            core.layer,
+            short.get(core.layer, core.layer),
             f"{core.spikes / result.images:,.1f}",
             f"{core.sops / result.images:,.0f}",
             f"{core.axon_events / result.images:,.1f}",

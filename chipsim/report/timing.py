@@ -10,6 +10,7 @@ from chipsim.timing.keys import macs
 from chipsim.timing.record import PARTS
 from chipsim.timing.result import Profile, Spread
 from chipsim.timing.tick import INCREMENTS
+from chipsim.wording import shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,8 +81,9 @@ def _ticks(p: Profile) -> Table:
     stream = p.stream_increments.mean(axis=0)
     rows = [(tick.name, tick.cycles, list(tick.increments.values()), tick.bound) for tick in p.ticks]
     rows.append(("pipelined", float(p.interval_cycles.mean()), stream.tolist(), INCREMENTS[int(stream.argmax())]))
+    short = shortened(row[0] for row in rows)
     for name, cycles, increments, bound in rows:
-        table.add_row(name, f"{cycles:,.0f}", *(f"{value:,.0f}" for value in increments), bound)
+        table.add_row(short[name], f"{cycles:,.0f}", *(f"{value:,.0f}" for value in increments), bound)
     return table
 
 
@@ -91,10 +93,11 @@ def _network(p: Profile) -> Table:
     table = Table("tick", title="cores and network, per image", title_justify="left", box=None, pad_edge=False)
     for name in ("packets", "hops", "slowest core", "done after", "busiest link", "flits", "longest queue", "stalls"):
         table.add_column(name, justify="right")
+    short = shortened(tick.name for tick in p.ticks)
     for tick in p.ticks:
         core, link = tick.core, tick.link
         table.add_row(
-            tick.name,
+            short[tick.name],
             f"{tick.packets:,.0f}",
             f"{tick.hops:,.0f}",
             f"{core.id} at {core.x}, {core.y}" if core else "",
@@ -122,8 +125,9 @@ def _energy(p: Profile) -> Table:
         table.add_column(name, justify="right")
     rows = list(zip([layer.name for layer in p.mapping.layers], p.layer_energy[:-1], strict=True))
     rows += [("host", p.layer_energy[-1]), ("total", parts), ("total, pipelined", stream)]
+    short = shortened(row[0] for row in rows)
     for name, row in rows:
-        table.add_row(name, *(f"{value / 1e6:,.3f}" for value in (*row, row.sum())))
+        table.add_row(short[name], *(f"{value / 1e6:,.3f}" for value in (*row, row.sum())))
     return table
 
 

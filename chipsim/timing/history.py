@@ -11,7 +11,7 @@ import numpy as np
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
@@ -120,6 +120,7 @@ def history(
         allowed = f"0 to {len(dataset) - 1}"
         raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
     mapping = open_mapping(mapping)
+    of_one_step(mapping, "trace")
     tables = plan(mapping)
     images = prepare(np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name)
     seen = spikes(load(mapping), load_host(mapping), images, np.array([image]))

@@ -19,7 +19,7 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.machine import Machine, load
-from chipsim.engine.setup import Setup, open_dataset, set_up
+from chipsim.engine.setup import Setup, of_one_step, open_dataset, set_up
 from chipsim.errors import UsageError
 from chipsim.faults import Luck
 from chipsim.mapping import Mapping
@@ -90,6 +90,7 @@ def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
     InputError
         As `plan`.
     """
+    of_one_step(setup.mapping, "--timing")
     known = setup.mapping.chip.dead_links or (mesh is not None and mesh.routes is not None)
     if known and "dead_links" in setup.damage.summary:
         raise UsageError(
@@ -165,23 +166,23 @@ def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: flo
     """Run images and return their spikes; ``numbers`` in the data set determine the random draws."""
     from threadpoolctl import ThreadpoolController
 
-    sent = host.spikes(images)
+    sent = host.frames(images)
     if noise:
-        sent = np.concatenate([lose(sent[:, i : i + 1], int(n), noise, seed) for i, n in enumerate(numbers)], axis=1)
+        sent = np.concatenate([lose(sent[..., i : i + 1], int(n), noise, seed) for i, n in enumerate(numbers)], axis=2)
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # the threads are ours
         luck = _luck(machine, numbers)
-        fired, _ = machine.step(sent, luck)
-    seen = np.ascontiguousarray(fired.T)
+        fired, _ = machine.run(sent, luck)
+    seen = np.ascontiguousarray(fired[0].T)
     if machine.latches.held is None and luck.arrive is None:
         return Seen(seen, None)
-    return Seen(seen, np.ascontiguousarray(machine.latches.bits(slice(None), fired, luck).T))
+    return Seen(seen, np.ascontiguousarray(machine.latches.bits(slice(None), fired[0], luck).T))
 
 
 def _luck(machine: Machine, numbers: Int) -> Luck:
     """What is lost in images that do not follow one another."""
     each = [machine.damage.luck(number, 1) for number in numbers.tolist()]
     sent, arrive = ([getattr(luck, name) for luck in each] for name in ("sent", "arrive"))
-    return Luck(*(None if of[0] is None else np.concatenate(of, axis=1) for of in (sent, arrive)))
+    return Luck(*(None if of[0] is None else np.concatenate(of, axis=2) for of in (sent, arrive)))
 
 
 def _warm(tables: Plan, mode: Mode) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from chipsim.chip import AnyChip
-from chipsim.mapping import Mapping
+from chipsim.mapping import Mapping as ChipMapping
 from chipsim.mapping.write import to_bytes as map_bytes
 from chipsim.paicore import Program
 from chipsim.paicore import to_bytes as paicore_bytes
@@ -14,6 +15,8 @@ from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import LayerGraph
 from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.nir.integerize import Rounded
+from qsnnc.nir.layers import Agreement
 from qsnnc.place.positions import Placement
 
 
@@ -27,6 +30,8 @@ class CheckResult:
     layers: tuple[CoreLayer, ...]
     seconds: dict[str, float]  # by stage
     code: Code | None = None  # of the image's pixels, where they enter the chip
+    rounded: Mapping[str, Rounded] = field(default_factory=dict)  # layers of a NIR file whose weights were rounded
+    agreement: Agreement | None = None  # what that does to the spikes, on random frames
 
     @property
     def cores(self) -> int:
@@ -46,7 +51,7 @@ class Compilation(CheckResult):
     ``chipsim.write_mapping(compilation.mapping, "lenet.map")`` writes it.
     """
 
-    mapping: Mapping | Program  # a chip of kind paicore takes a `Program`: its configuration words
+    mapping: ChipMapping | Program  # a chip of kind paicore takes a `Program`: its configuration words
     placement: Placement | None  # None where cores have no positions to choose by traffic
 
     def to_bytes(self) -> bytes:

@@ -9,7 +9,9 @@ from typing import Literal
 from chipsim.errors import ReportedError
 
 #: what of a chip can be exhausted, and thus limits how few cores a layer takes
-Limit = Literal["columns", "axons", "targets", "potential", "cores", "rows", "inputs", "weights", "outputs", "run", "layout"]
+Limit = Literal[
+    "columns", "axons", "targets", "potential", "cores", "neuron", "rows", "inputs", "weights", "outputs", "run", "layout"
+]  # fmt: skip
 
 
 class QsnncError(ReportedError):
@@ -84,8 +86,8 @@ class Violation:
     code: str
     layer: str
     limit: Limit
-    found: int
-    allowed: int
+    found: int | str
+    allowed: int | str
     advice: str
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args
 
 from chipsim.chip.avoid import Source as Broken
 from chipsim.errors import UsageError
+from qsnnc.nir.options import NirOptions
 from qsnnc.place.positions import Strategy
 
 if TYPE_CHECKING:
@@ -72,12 +73,15 @@ class FrontendOptions:
     encoder : str
         ``host`` computes the first linear operator on the host. With ``chip`` the pixels themselves enter the chip, in
         the code that takes the fewest cores.
+    nir : NirOptions
+        How a NIR file is read (docs/nir.md); of no effect for ONNX.
     """
 
     pixels: str | None = None
     output: str | None = None
     levels: Mapping[str, int] = field(default_factory=dict)
     encoder: EncoderPlace = "host"
+    nir: NirOptions = field(default_factory=NirOptions)
 
     def __post_init__(self) -> None:
         if self.encoder not in get_args(EncoderPlace):
@@ -146,6 +150,7 @@ class FrontendKeywords(TypedDict, total=False):
     output: str | None
     levels: Mapping[str, int]
     encoder: EncoderPlace
+    nir: NirOptions
 
 
 class BackendKeywords(TypedDict, total=False):

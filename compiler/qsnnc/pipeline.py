@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip
 from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
+from chipsim.errors import UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
@@ -26,6 +28,8 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
 from qsnnc.ir.layers import Int, LayerGraph, verify_layers
 from qsnnc.lower.neurons import lower, verify_neurons
 from qsnnc.lower.ranges import ranges
+from qsnnc.nir.layers import SpikingNetwork, agreement, random_frames, read_spiking
+from qsnnc.nir.reading import is_nir
 from qsnnc.options import (
     BackendKeywords,
     BackendOptions,
@@ -61,10 +65,12 @@ class Stages:
     """Seconds of each stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    tell: Callable[[str], None] = lambda _: None  # is told what is being done
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and put its name on what it raises."""
+        self.tell(name)
         start = time.perf_counter()
         try:
             yield
@@ -107,9 +113,17 @@ def check(
     model: ModelSource,
     chip: str | AnyChip = DEFAULT_CHIP,
     options: CompileOptions | None = None,
+    tell: Callable[[str], None] | None = None,
     **keywords: Unpack[CompileKeywords],
 ) -> Compilation | FailedCompilation:
     """Compile like `compile_model`, but return what is known of a network that does not fit instead of raising.
+
+    Parameters
+    ----------
+    model, chip, options, **keywords
+        As for `compile_model`.
+    tell : callable, optional
+        Is told what is being done, for a progress line.
 
     Raises
     ------
@@ -117,9 +131,17 @@ def check(
         As `compile_model`.
     """
     stages, given = Stages(), merged(options or CompileOptions(), keywords)
+    stages.tell = tell or stages.tell
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
-    _, graph = front(model, given, stages)
-    return _back(graph, target, given, stages)
+    if nir_path(model, given) is None:
+        _, graph = front(model, given, stages)
+        return _back(graph, target, given, stages)
+    network = spiking_front(model, given, stages)
+    found = _back(network.graph, target, given, stages)
+    if given.nir.weight_bits is None:
+        return found
+    with stages.stage("agreement"):
+        return replace(found, agreement=agreement(network, random_frames(network)), rounded=network.integers.rounded)
 
 
 def read_layers(
@@ -137,7 +159,10 @@ def read_layers(
     ------
     ModelError, UsageError
     """
-    return front(model, merged(options or FrontendOptions(), keywords))[1]
+    given = merged(options or FrontendOptions(), keywords)
+    if nir_path(model, given) is not None:
+        return spiking_front(model, given, Stages()).graph
+    return front(model, given)[1]
 
 
 def compile_layers(
@@ -166,6 +191,39 @@ def compile_layers(
     given = merged(options or BackendOptions(), keywords)
     verify_layers(graph)
     return _fitting(_back(graph, _target(chip, given), given, Stages()))
+
+
+def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
+    """Return the path of a NIR file, None for ONNX; refuse the options of the one for the other.
+
+    Raises
+    ------
+    UsageError
+    """
+    path = None if not isinstance(model, str | os.PathLike) else os.fspath(model)
+    if path is None or not is_nir(path):
+        if options.nir.given:
+            raise UsageError(
+                "--semantics", "and the other options of spiking networks have no effect on an ONNX model; leave them out",
+                code="option-unused", found=path,
+            )  # fmt: skip
+        return None
+    for option, given in (
+        ("--output", options.output), ("--levels", options.levels), ("--encoder", options.encoder != "host"),
+    ):  # fmt: skip
+        if given:
+            raise UsageError(option, "has no effect on a NIR file; leave it out", code="option-unused", found=str(given))
+    return path
+
+
+def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> SpikingNetwork:
+    """Read a NIR file as a layer graph: the part that `compile_model`, `check` and `verify` share."""
+    path = nir_path(model, options)
+    assert path is not None
+    with stages.stage("integerize"):
+        found = read_spiking(path, options.nir, lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path))
+    verify_layers(found.graph)
+    return found
 
 
 def front(
@@ -201,7 +259,10 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
         estimated = too_large(graph, chip)
     if estimated is not None:
-        found = (*(v for layer in graph.layers for v in ranges(layer, chip)), *violations_of(estimated, graph, chip))
+        found = (
+            *(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)),
+            *violations_of(estimated, graph, chip),
+        )
         return FailedCompilation(
             chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
             violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,
@@ -210,7 +271,7 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
         neurons, violations = lower(graph, chip, keep_dead=options.keep_dead)
         verify_neurons(neurons, graph, chip)
     with stages.stage("partition"):
-        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead)
+        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead, tell=stages.tell)
         violations += more
         if cores is not None and not violations:
             verify_cores(cores, chip)
@@ -269,7 +330,9 @@ def _placed(graph: LayerGraph, cores: CoreGraph, chip: ChipSpec, placing: Placin
 
 
 def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
-    """Return the encoder as a function: from a batch of images of the model's dtype to levels."""
+    """Return the encoder as a function: from a batch of images of the model's dtype to levels (spikes are levels)."""
+    if graph.encoder_onnx is None:
+        return lambda batch: np.asarray(batch, np.int64)
     run = session(graph.encoder_onnx).run
     return lambda batch: np.asarray(run(["levels"], {graph.input.name: batch})[0])
 
@@ -302,9 +365,12 @@ def pixel_rule(model: Model, pixels: str | None) -> InputSpec:
     ModelError
         The metadata has no valid rule.
     """
-    own = model.metadata.get("qsnnc.pixels")
-    try:
-        rule = parse_pixels(own or pixels or "unit")
-    except ValueError as error:  # options are checked when they are made
-        raise ModelError(str(model.path), f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
+    rule = _pixels(model.metadata.get("qsnnc.pixels"), pixels, str(model.path))
     return InputSpec(model.input, model.input_dtype, model.shapes[model.input], *rule)
+
+
+def _pixels(own: str | None, given: str | None, path: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    try:
+        return parse_pixels(own or given or "unit")
+    except ValueError as error:  # options are checked when they are made
+        raise ModelError(path, f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None

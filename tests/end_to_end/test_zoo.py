@@ -1,7 +1,7 @@
 """Graphs that real exporters wrote, file by file: what `verify`, `compile`, `chipsim run` and `compare` say of each.
 
 `tests/zoo/` holds small untrained LeNet-like networks as Brevitas (bv), torch (th), torchao (pt2e), onnxruntime (ort) and
-the ONNX standard itself (std) write them, at 1 to 16 bits an activation.
+the ONNX standard itself (std) write them, at 1 to 16 bits an activation, and as others simplify or optimise those (opt).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FITS = [
 ] + [
     *(
         "ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
-        "th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
+        "opt_onnxsim opt_onnxslim opt_ort_basic opt_ort_extended th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
         "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13"
     ).split()
 ]
@@ -40,7 +40,8 @@ EXPLAINED = ["bv_int8_trunc_qcdq_dynamo", "ort_qdq_u16_s8"]
 #: 8-bit activations, 255 neurons a feature: equal, and too large for any chip here
 LARGE = (
     "ort_qdq_s8s8_pc ort_qdq_u8s8 ort_qop_s8s8sym ort_qop_u8s8 ort_qop_u8u8 pt2e_tern_u2_default pt2e_tern_u2_noopt "
-    "pt2e_x86int8_default pt2e_x86int8_noopt pt2e_x86int8_opset21 std_int8_op13 std_int8_op26 std_int8_op27"
+    "pt2e_x86int8_default pt2e_x86int8_noopt pt2e_x86int8_opset21 std_int8_op13 std_int8_op26 std_int8_op27 opt_ort_all "
+    "nncf_mixed_npu"
 ).split()
 REFUSED = {
     "fp32_lenet": "model-not-quantized",

@@ -53,7 +53,7 @@ def assert_streams(mapping: Mapping, images: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "net.map"
         chipsim.write_mapping(mapping, path)
-        seen = stream(format_reader.read(str(path)), frames.T.astype(bool))
+        seen = stream(format_reader.read(str(path)), frames.T[:, None].astype(bool))
     owner = np.repeat(mapping.core_layer, np.diff(mapping.neuron_offset))
     ticks = np.array([layer.tick for layer in mapping.layers])
     tick = np.concatenate([np.zeros(mapping.encoder_neurons, int), ticks[owner]])

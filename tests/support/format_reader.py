@@ -46,7 +46,10 @@ def read(path: str) -> Program:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     info = yaml.safe_load(members["mapping.yaml"])
-    assert (info["format"], info["version"]) == ("qsnnc-map", 1)
+    assert info["format"] == "qsnnc-map"
+    assert info["version"] in (1, 2)
+    if info["version"] == 1:  # what version 2 says besides, by its defaults
+        info["steps"], info["output"]["of"], info["input"]["code"] = 1, "potential", "image"
     arrays = {}
     for name, entry in info["arrays"].items():
         content = members[f"arrays/{name}.npy"]
@@ -89,64 +92,101 @@ def pixels(p: Program, images: np.ndarray) -> np.ndarray:
     return x
 
 
-def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -> Counts:
-    """Run images one at a time, tick by tick, spike by spike along the target tables."""
-    encoder, layers = p.info["encoder"], p.info["layers"]
-    size = int(np.prod(encoder["shape"])) * encoder["levels"]
-    cores = len(p.core_layer)
-    tick_of_core = np.array([layers[k]["tick"] for k in p.core_layer])
-    crossbars = [weights(p, c) for c in range(cores)]
-    core_of_axon = np.repeat(np.arange(cores), np.diff(p.axon_offset))
+def encoder_spikes(p: Program, images: np.ndarray) -> np.ndarray:
+    """What enters in each step, bool (images, steps, E)."""
+    steps, encoder = p.info["steps"], p.info["encoder"]
+    if p.info["input"]["code"] == "spikes":
+        return images.reshape(len(images), steps, -1).astype(bool)
     x = pixels(p, images)
     if p.encoder is None:
-        levels, sent_all = None, x.reshape(len(x), -1).astype(bool)
+        sent = x.reshape(len(x), -1).astype(bool)
     else:
         levels = onnx_run(p.encoder, {p.info["input"]["name"]: x}).reshape(len(x), -1)
-        sent_all = (levels[:, :, None] > np.arange(encoder["levels"])).reshape(len(x), -1)
+        sent = (levels[:, :, None] > np.arange(encoder["levels"])).reshape(len(x), -1)
+    return np.repeat(sent[:, None], steps, axis=1)
+
+
+def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -> Counts:
+    """Run images one at a time, tick by tick, spike by spike along the target tables."""
+    encoder, layers, steps = p.info["encoder"], p.info["layers"], p.info["steps"]
+    size = int(np.prod(encoder["shape"])) * encoder["levels"]
+    cores, of = len(p.core_layer), p.info["output"]["of"]
+    readout = len(layers) - 1 if of == "count" else next(i for i, layer in enumerate(layers) if layer["levels"] == 0)
+    layer_of_core = [layers[k] for k in p.core_layer]
+    crossbars = [weights(p, c) for c in range(cores)]
+    core_of_axon = np.repeat(np.arange(cores), np.diff(p.axon_offset))
     zeros = lambda: np.zeros(cores, np.int64)  # noqa: E731
     out = Counts(np.zeros((0, 0)), np.zeros(0), zeros(), zeros(), zeros(), 0, 0, 0)
     potentials = []
-    for j, sent in enumerate(sent_all):
+    for j, sent in enumerate(encoder_spikes(p, images)):
         if noise:
-            draw = np.random.Generator(np.random.Philox(key=[seed, j])).random(size, dtype=np.float32)
+            draw = np.random.Generator(np.random.Philox(key=[seed, j])).random((steps, size), dtype=np.float32)
             sent = sent & ~(draw < np.float32(noise))
         out.encoder_spikes += int(sent.sum())
-        ring = np.zeros((p.info["ticks"] + 1, len(p.axon_source)), bool)  # bits of a later tick
-        firing = {0: list(np.flatnonzero(sent))}
+        ticks = p.info["ticks"] + steps - 1
+        ring = np.zeros((ticks + 2, len(p.axon_source)), bool)  # bits of a later tick
+        left = [None] * len(p.neuron_element)
         read: dict[int, int] = {}
-        for tick in range(p.info["ticks"]):
-            firing.setdefault(tick, [])
-            for core in np.flatnonzero(tick_of_core == tick):
+        for tick in range(ticks):
+            firing = list(np.flatnonzero(sent[tick])) if tick < steps else []
+            for core, layer in enumerate(layer_of_core):
+                step = tick - layer["tick"]
+                if not 0 <= step < steps:
+                    continue
                 bits = ring[tick, p.axon_offset[core] : p.axon_offset[core + 1]]
-                potential = bits @ crossbars[core]
                 out.core_events[core] += int(bits.sum())
-                relay = layers[p.core_layer[core]]["kind"] == "relay"
+                relay = layer["kind"] == "relay"
                 sops = int(np.count_nonzero(crossbars[core][bits]))
                 out.column_operations += sops * int(p.core_weight_bits[core])
                 if relay:
                     out.relay_sops += sops
                 else:
                     out.core_sops[core] += sops
-                first = int(p.neuron_offset[core])
-                for n, value in enumerate(potential):
-                    if layers[p.core_layer[core]]["levels"] == 0:
-                        read[int(p.neuron_element[first + n])] = int(value)
-                    elif value >= p.neuron_threshold[first + n]:
-                        firing[tick].append(size + first + n)
-                        if relay:
-                            out.relay_spikes += 1
-                        else:
-                            out.core_spikes[core] += 1
-            for source in firing[tick]:
+                for n, total in enumerate(bits @ crossbars[core]):
+                    number = int(p.neuron_offset[core]) + n
+                    fired, value = step_of(p, layer, number, int(total), left)
+                    element = int(p.neuron_element[number])
+                    if layer["levels"] == 0:
+                        read[element] = max(read.get(element, value), value) if of == "largest" else value
+                        continue
+                    if step + (layer.get("neuron") or {"delay": 0})["delay"] == steps:
+                        continue  # found in the last step, and sent one later: never
+                    if p.core_layer[core] == readout:
+                        read[element] = read.get(element, 0) + fired
+                    if not fired:
+                        continue
+                    firing.append(size + number)
+                    if relay:
+                        out.relay_spikes += 1
+                    else:
+                        out.core_spikes[core] += 1
+            for source in firing:
                 out.paper_sops += 2 * int(p.dense_fanout[source])
                 for entry in range(p.target_offset[source], p.target_offset[source + 1]):
                     axon = p.target_axon[entry]
                     arrival = tick + int(p.target_delay[entry])
                     assert p.axon_source[axon] == source
-                    assert arrival == tick_of_core[core_of_axon[axon]]
+                    assert 0 <= arrival - layer_of_core[core_of_axon[axon]]["tick"] < steps
                     ring[arrival, axon] = True
                     out.packets += 1
         potentials.append([read[e] for e in range(len(read))])
     out.potentials = np.array(potentials, np.int64)
     out.scores = onnx_run(p.readout, {"potentials": out.potentials}).astype(np.float32)
     return out
+
+
+def step_of(p: Program, layer: dict, number: int, total: int, left: list[int | None]) -> tuple[bool, int]:
+    """One step of a neuron: whether it fires, and the potential that was compared; ``left`` holds what is kept."""
+    model = layer.get("neuron")
+    if model is None:
+        return total >= p.neuron_threshold[number], total
+    k, m = model["leak"]
+    before = int(p.neuron_start[number]) if left[number] is None else left[number]
+    value = before * k // 2**m + total * 2 ** model["fraction_bits"] + int(p.neuron_bias[number])
+    fired = layer["levels"] > 0 and value >= p.neuron_threshold[number]
+    left[number] = value
+    if fired and model["reset"] == "value":
+        left[number] = int(p.neuron_amount[number])
+    if fired and model["reset"] == "subtract":
+        left[number] = value - int(p.neuron_amount[number])
+    return fired, value

@@ -307,7 +307,8 @@ def wrong(
     case: Case, answer: dict[str, Any], errors: str, before: dict[str, str], after: dict[str, str], left: list[str]
 ) -> list[str]:
     """Everything that is wrong with an outcome; nothing is."""
-    code, lines = answer["code"], errors.splitlines()
+    code = answer["code"]
+    lines = [line for line in errors.splitlines() if not line.startswith("still working: ")]
     found = []
     killed = case.signal and code == -case.signal and case.process  # before anything of ours was loaded
     if code not in CODES and not killed:

@@ -6,5 +6,6 @@ straight     ... written out as code, where many cores share it
 kernels      ... or walked as lists; firing, counting, encoding: the rest of the machine code
 native       LLVM makes it, a directory keeps it
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
-engine       one worker's memory, and a batch from pixels to potentials
+worker       one worker's memory, and a batch from pixels to potentials
+engine       what all workers share, loaded and compiled
 """

@@ -6,21 +6,11 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 
 from __future__ import annotations
 
+from chipsim.engine.fast import stepping
 from chipsim.engine.fast.ir import Function, Value
+from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
 
-LANES = 64
-BYTES, HALVES, WORDS = (f"<64 x i{bits}>" for bits in (8, 16, 32))
-
-#: fields of `run`'s context, addresses in this order
-CONTEXT = (
-    "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
-)  # fmt: skip
-#: fields of a core's record, int64
-CORE = (
-    "code", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
-)  # fmt: skip
 #: encoders of so many levels have their thresholds in registers
 UNROLLED = (1, 2, 3, 4)
 
@@ -30,6 +20,7 @@ def module() -> str:
     parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
+        parts += [stepping.step(bits), stepping.hold(bits)]
     parts += [_encode(levels) for levels in (*UNROLLED, 0)]
     return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
 
@@ -41,6 +32,7 @@ def _run() -> str:
     c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
     noisy = f.cast("ptrtoint", c["sent"], "i64")
     quiet = f.cast("zext", f.emit("i1", f"icmp eq i64 {noisy.name}, 0"), "i64")
+    kept = tuple(c[name] for name in KEPT)
     with f.loop(a["begin"], a["end"]) as number:
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
@@ -63,8 +55,13 @@ def _run() -> str:
                         f.call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
                 with f.when(core["readout"]):
                     f.call(f"read{bits}", fires, core["fires"], c["accumulators"], c["potentials"])
+                with f.when(core["stepping"]):
+                    given = (record, c["accumulators"], c["values"], c["mask"], c["totals"], c["thresholds"])
+                    f.call(f"step{bits}", fires, core["fires"], *given, c["sent"], *kept)
+                with f.when(core["holding"]):
+                    f.call(f"hold{bits}", fires, core["fires"], record, c["accumulators"], c["potentials"], *kept)
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
-            with f.when(core["spiking"]):
+            with f.when(core["spiking"] + core["stepping"]):
                 f.call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
             for weights, out in (("row_sops", "core_sops"), ("row_events", "core_events")):
                 weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
@@ -114,7 +111,7 @@ def _fire(name: str, bits: int, noisy: bool = False) -> str:
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
     with f.loop(0, a["count"]) as i:
-        accumulator, value, first, many = _fire_record(f, a["fires"], i)
+        accumulator, value, first, many = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
         fired = f.variable(BYTES, "zeroinitializer")
         with f.loop(first, first + many) as t:
@@ -126,20 +123,8 @@ def _fire(name: str, bits: int, noisy: bool = False) -> str:
             f.add_to(fired, spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64) if noisy else spike)
         result = f.load(BYTES, fired, 64)
         f.store(result, f.at(a["values"], value, LANES), 64)
-        _add_total(f, a["totals"], value, result & mask)
+        add_total(f, a["totals"], value, result & mask)
     return f.text()
-
-
-def _fire_record(f: Function, fires: Value, i: Value) -> list[Value]:
-    record = f.at(fires, i, 16)
-    return [f.index(record, field) for field in range(4)]
-
-
-def _add_total(f: Function, totals: Value, value: Value, fired: Value) -> None:
-    wide = f.cast("zext", fired, HALVES)
-    total = f.emit("i16", f"call i16 @llvm.vector.reduce.add.v64i16({wide.type} {wide.name})")
-    place = f.at(totals, value, 8)
-    f.store(f.load("i64", place, 8) + f.cast("zext", total, "i64"), place, 8)
 
 
 def _read(bits: int) -> str:
@@ -147,7 +132,7 @@ def _read(bits: int) -> str:
     f = Function(f"read{bits}", fires="ptr", count="i64", accumulators="ptr", potentials="ptr")
     a = f.arguments
     with f.loop(0, a["count"]) as i:
-        accumulator, output, _, _ = _fire_record(f, a["fires"], i)
+        accumulator, output, _, _ = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
         wide = potential if bits == 32 else f.cast("sext", potential, WORDS)
         f.store(wide, f.at(a["potentials"], output, 4 * LANES), 64)
@@ -160,12 +145,12 @@ def _tally(name: str = "tally") -> str:
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
     with f.loop(0, a["count"]) as i:
-        _add_total(f, a["totals"], i, f.load(BYTES, f.at(a["values"], i, LANES), 64) & mask)
+        add_total(f, a["totals"], i, f.load(BYTES, f.at(a["values"], i, LANES), 64) & mask)
     return f.text()
 
 
 def _count_rows() -> str:
-    """Sum of the rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
+    """Add up rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
     f = Function("count_rows", apart=True, values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
     a = f.arguments
     total = f.variable(WORDS, "zeroinitializer")
@@ -186,25 +171,25 @@ def _count_rows() -> str:
     with f.loop(f.load("i64", start, 8), a["count"]) as r:
         row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), WORDS)
         f.add_to(total, row * f.splat(f.load("i32", f.at(a["weights"], r, 4), 4), LANES))
-    f.store(f.load(WORDS, total, 64), a["out"], 64)
+    f.add_to(a["out"], f.load(WORDS, total, 64))
     return "declare i64 @llvm.smin.i64(i64, i64)\n" + f.text()
 
 
 def _count_spikes() -> str:
-    """Spikes of a core by image."""
+    """Add the spikes of a core by image."""
     f = Function("count_spikes", fires="ptr", count="i64", values="ptr", out="ptr")
     a = f.arguments
     total = f.variable(HALVES, "zeroinitializer")
     wide = f.variable(WORDS, "zeroinitializer")
     with f.loop(0, a["count"]) as i:
-        value = _fire_record(f, a["fires"], i)[1]
+        value = fire_record(f, a["fires"], i)[1]
         f.add_to(total, f.cast("zext", f.load(BYTES, f.at(a["values"], value, LANES), 64), HALVES))
         full = f.emit("i64", f"and i64 {i.name}, 255")  # 256 values of at most 127
         with f.when(f.cast("zext", f.emit("i1", f"icmp eq i64 {full.name}, 255"), "i64")):
             f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
             f.store(f.zero(HALVES), total, 64)
     f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
-    f.store(f.load(WORDS, wide, 64), a["out"], 64)
+    f.add_to(a["out"], f.load(WORDS, wide, 64))
     return f.text()
 
 

@@ -88,12 +88,20 @@ class _Classes:
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
 
-def merge(m: Mapping, sent: Int | None = None) -> Merged:
-    """Find values and forms; ``sent`` are the packets that a spike of each source sends, where not all of them arrive."""
+def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False) -> Merged:
+    """Find values and forms.
+
+    Parameters
+    ----------
+    sent : ndarray, optional
+        Packets that a spike of each source sends, where not all of them arrive.
+    apart : bool
+        Every source is a value of its own.
+    """
     sent = np.diff(m.target_offset) if sent is None else sent
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
-    values = _values(m, classes, accumulator, sent)
+    values = _values(m, classes, accumulator, sent, apart)
     forms, cores, placed = _cores(m, classes, values, accumulator)
     return Merged(values, forms, cores, placed)
 
@@ -113,7 +121,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     return _Classes(first_row[row], axon_sops(crossbar), column, crossbar[:, first])
 
 
-def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) -> Values:
+def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, apart: bool) -> Values:
     encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
     sources = encoder + m.neurons
     accumulators = np.array([classes[k].weights.shape[1] for k in m.core_crossbar], np.int64)
@@ -121,7 +129,10 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int) ->
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
     mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
-    alike = _alike(m, classes, producer, sent)
+    alike = np.arange(sources) if apart else _alike(m, classes, producer, sent)
+    if m.readout_of == "count":  # the spikes of each are wanted
+        counted = encoder + np.flatnonzero(m.core_layer[core_of] == m.readout)
+        alike[counted] = counted
     order = np.lexsort((np.arange(sources), alike, producer))
     order = order[~mute[order]]
     new = np.ones(len(order), bool)

@@ -1,7 +1,8 @@
 """Remove faulty axons from a mapping: their bits are constant and become part of the thresholds.
 
 An axon that holds 0 goes. One that holds 1 goes too: its row is taken off its core's thresholds and put on its read-out
-potentials, and its event and its synapses count once an image. Everything else about a mapping stays as it is.
+potentials, or where potentials are kept it is added to the biases; its event and its synapses count once in each step.
+Everything else about a mapping stays as it is.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def reduce(damage: Damage) -> Reduced:
     events = np.bincount(core_of[on], minlength=m.cores)
     sops = np.bincount(core_of[on], sops_per_spike(m)[on], m.cores).astype(np.int64)
     constant = _constant(damage)
+    constant, changes = _into_biases(m, constant)
     readout = np.array([e.levels == 0 for e in m.layers])[m.core_layer]
     read = np.flatnonzero(readout[np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))])
     outputs[m.neuron_element[read]] = constant[read]
@@ -50,8 +52,20 @@ def reduce(damage: Damage) -> Reduced:
     threshold = np.clip(threshold, -(1 << 31), NEVER)  # beyond what any potential reaches: the same spikes
     never = m.neuron_threshold == NEVER
     threshold[never | (constant == 0)] = m.neuron_threshold[never | (constant == 0)]
-    changed = with_arrays(m, neuron_threshold=threshold.astype(np.int32))
-    return Reduced(_without(changed, damage.held == WORKS), sent, events, sops, outputs, damage.silent)
+    changed = with_arrays(m, neuron_threshold=threshold.astype(np.int32), **changes)
+    kept = _without(changed, damage.held == WORKS)
+    return Reduced(kept, sent, events * m.steps, sops * m.steps, outputs, damage.silent)
+
+
+def _into_biases(m: Mapping, constant: Int) -> tuple[Int, dict[str, npt.NDArray[np.int32]]]:
+    """Add constant potentials to the biases of neurons that have one; return what is left for the others."""
+    if not m.stateful:
+        return constant, {}
+    layer = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    bits = np.array([e.neuron.fraction_bits if e.neuron else -1 for e in m.layers])[layer]
+    kept = bits >= 0
+    bias = m.neuron_bias + np.where(kept, constant << np.maximum(bits, 0), 0)
+    return np.where(kept, 0, constant), {"neuron_bias": bias.astype(np.int32)}
 
 
 def _constant(damage: Damage) -> Int:

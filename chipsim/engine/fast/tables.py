@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast import plan, straight
-from chipsim.engine.fast.kernels import CORE, LANES
+from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.merge import Form, Int, Merged
 from chipsim.engine.fast.native import Code
 from chipsim.mapping import Mapping
+from chipsim.mapping.dynamics import NeuronModel
 
 #: cores that must share a form before it is worth code of its own
 SHARED = 3
@@ -29,7 +30,8 @@ class Tables:
     """Records and lists of `kernels`. Values lie in *slots*: first one for each feature of the encoder, then the others."""
 
     merged: Merged
-    slot: Int  # (values,)
+    slot: Int  # (values,): where its readers find it
+    fresh: Int  # (values,): where its core puts it, elsewhere if its spikes are sent as those of the next step
     slots: int
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
@@ -38,6 +40,8 @@ class Tables:
     row_sops: npt.NDArray[np.int32]
     fires: Word  # (values of cores and read-out neurons, 4)
     thresholds: npt.NDArray[np.int32]
+    kept: dict[str, npt.NDArray[np.int32]]  # constants of neurons: those of ``thresholds``, then those that are read out
+    last: Int  # ``cores`` in the last step of a frame: spikes that would be sent in the next are not found
     lists: Word
     splits: Word  # (encoder's values that are not whole features, 4): records of ``split``
     split_thresholds: npt.NDArray[np.int32]
@@ -49,8 +53,8 @@ class Tables:
 
 def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists."""
-    slot, slots, features = _slots(m, merged)
-    fires, thresholds, fire_offset = _fires(m, merged, slot)
+    slot, fresh, slots, features = _slots(m, merged)
+    fires, thresholds, fire_offset = _fires(m, merged, fresh)
     written, sizes = _written(merged, code)
     programs = [
         np.zeros(0, np.uint32) if number in written else plan.lists(form) for number, form in enumerate(merged.forms)
@@ -61,15 +65,20 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     records = np.zeros((len(merged.cores), len(CORE)), np.int64)
     for number, core in enumerate(merged.cores):
         form = merged.forms[core.form]
-        readout = m.layers[m.core_layer[core.core]].levels == 0
+        layer = m.layers[m.core_layer[core.core]]
+        silent, kept = layer.levels == 0, layer.neuron is not None
         at, until = fire_offset[core.core], fire_offset[core.core + 1]
         weight = int((form.bound * np.maximum(core.sops, core.events)).max(initial=1))
         records[number] = [
             written.get(core.form, 0),
             0 if core.form in written else list_offset[core.form],
             row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
-            narrow[core.form], not narrow[core.form], not readout, readout, core.core, 65535 // max(weight, 1),
+            narrow[core.form], not narrow[core.form], not silent and not kept, silent and not kept, core.core,
+            65535 // max(weight, 1), not silent and kept, silent and kept, *_model(layer.neuron),
         ]  # fmt: skip
+    late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
+    last = records.copy()
+    last[late, CORE.index("stepping")] = 0
     # a list names about as many rows as it adds
     cost = [sizes.get(n, len(programs[n])) + 2 * len(form.matrix) + 100 for n, form in enumerate(merged.forms)]
     features_encoded, split_thresholds = _splits(m, merged, slot)
@@ -80,6 +89,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     return Tables(
         merged=merged,
         slot=slot,
+        fresh=fresh,
         slots=slots,
         cores=records,
         cost=np.array(cost, np.int64)[[core.form for core in merged.cores]],
@@ -88,18 +98,51 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         row_sops=rows([c.sops for c in merged.cores], np.int32),
         fires=fires,
         thresholds=thresholds,
+        kept=_kept(m, merged),
+        last=last,
         lists=np.concatenate([np.zeros(1, np.uint32), *programs]),
         splits=features_encoded,
         split_thresholds=split_thresholds,
         features=features,
-        outputs=next(int(np.prod(e.shape, dtype=np.int64)) for e in m.layers if e.levels == 0),
+        outputs=m.outputs,
         most_rows=max(len(c.rows) for c in merged.cores),
         most_accumulators=max(form.matrix.shape[1] for form in merged.forms),
     )
 
 
-def _slots(m: Mapping, merged: Merged) -> tuple[Int, int, int]:
-    """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own."""
+def _model(neuron: NeuronModel | None) -> tuple[int, ...]:
+    """Fields of a core's record from ``fraction`` on."""
+    if neuron is None:
+        return (0,) * 6
+    k, m = neuron.leak
+    keep = 0 if neuron.reset == "value" else -1
+    return (neuron.fraction_bits, m if k == 1 else 0, k != 1, k, m, keep)
+
+
+def _kept(m: Mapping, merged: Merged) -> dict[str, npt.NDArray[np.int32]]:
+    """Start, bias and amount of each threshold's neuron, then of those that are read out."""
+    if not m.stateful:
+        return {}
+    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    mute = np.array([e.levels == 0 for e in m.layers])[owner]
+    order = np.concatenate([_fired(m, merged), np.flatnonzero(mute)])
+    sets = np.array([e.neuron is not None and e.neuron.reset == "value" for e in m.layers])[owner]
+    none = np.array([e.neuron is None or e.neuron.reset == "none" for e in m.layers])[owner]
+    amount = np.where(none, 0, np.where(sets, -m.neuron_amount.astype(np.int64), m.neuron_amount)).astype(np.int32)
+    return {"start": m.neuron_start[order], "bias": m.neuron_bias[order], "amount": amount[order]}
+
+
+def _fired(m: Mapping, merged: Merged) -> Int:
+    """Neurons that fire, value by value."""
+    values = merged.values
+    return values.member[values.offset[values.encoder] :] - m.encoder_neurons
+
+
+def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
+    """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own.
+
+    One whose spikes are sent as those of the next step has another, where they wait.
+    """
     values, levels = merged.values, m.encoder.levels
     count = m.encoder_neurons // levels
     features = -(-count // FEATURES) * FEATURES
@@ -108,7 +151,13 @@ def _slots(m: Mapping, merged: Merged) -> tuple[Int, int, int]:
     slot = np.empty(len(values.size), np.int64)
     slot[whole] = values.producer[whole]
     slot[~whole] = features + np.arange(int((~whole).sum()))
-    return slot, features + int((~whole).sum()), features
+    slots = features + int((~whole).sum())
+    lead = values.member[values.offset[:-1]]
+    owner = np.concatenate([np.full(m.encoder_neurons, -1), np.repeat(m.core_layer, np.diff(m.neuron_offset))])[lead]
+    late = np.array([*(e.tick != e.sent_tick for e in m.layers), False])[owner]
+    fresh = slot.copy()
+    fresh[late] = slots + np.arange(int(late.sum()))
+    return slot, fresh, slots + int(late.sum()), features
 
 
 def _splits(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.int32]]:
@@ -131,15 +180,18 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     for core in merged.cores:
         limit[core.core] = merged.forms[core.form].largest + 1
     # thresholds beyond what a potential reaches are cut to just beyond it: the same spikes, in 16 bits
-    threshold = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of]).astype(np.int32)
-    fired = values.member[values.offset[values.encoder] :] - m.encoder_neurons
+    plain = np.array([e.neuron is None for e in m.layers])[m.core_layer][core_of]
+    cut = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of])
+    threshold = np.where(plain, cut, m.neuron_threshold).astype(np.int32)
+    fired = _fired(m, merged)
     first = values.offset[values.encoder : -1] - values.offset[values.encoder]
     own = np.arange(values.encoder, len(values.size))
     lead = fired[first]
     spiking = np.stack([merged.accumulator[lead], slot[own], first, values.size[own]], axis=1)
     read = np.flatnonzero(mute)
     zeros = np.zeros(len(read), np.int64)
-    reading = np.stack([merged.accumulator[read], m.neuron_element[read].astype(np.int64), zeros, zeros], axis=1)
+    number = len(fired) + np.arange(len(read))
+    reading = np.stack([merged.accumulator[read], m.neuron_element[read].astype(np.int64), number, zeros], axis=1)
     owner = np.concatenate([core_of[lead], core_of[read]])
     order = np.argsort(owner, kind="stable")
     offset = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=m.cores))])

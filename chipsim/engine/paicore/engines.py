@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.engines import machine_code
@@ -26,6 +27,8 @@ BATCH = 32
 
 class Worker(Protocol):
     """One thread's share of an engine."""
+
+    trains: npt.NDArray[np.uint8] | None  # none: its spikes are not kept
 
     @property
     def fired(self) -> Int:
@@ -68,6 +71,8 @@ class ReferenceEngine:
 
 class ReferenceWorker:
     """Runs a batch as so many copies of the chip."""
+
+    trains: npt.NDArray[np.uint8] | None = None
 
     def __init__(self, engine: ReferenceEngine, noise: float, seed: int) -> None:
         self.engine, self.noise, self.seed = engine, noise, seed
@@ -148,8 +153,10 @@ class FastEngine:
 class FastWorker:
     """Runs a batch 64 images at a time."""
 
+    trains: npt.NDArray[np.uint8] | None = None
+
     def __init__(self, engine: FastEngine, noise: float, seed: int) -> None:
-        from chipsim.engine.fast.engine import FastWorker as Compiled
+        from chipsim.engine.fast.worker import FastWorker as Compiled
 
         self.engine, self.inner = engine, Compiled(engine.engine, noise, seed, False)
         self.slot = engine.engine.tables.slot
@@ -162,7 +169,7 @@ class FastWorker:
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
         """Run images."""
-        from chipsim.engine.fast.kernels import LANES
+        from chipsim.engine.fast.layout import LANES
 
         if not len(self.valued):
             potentials, _ = self.inner.batch(images, first, stop, pixels)

@@ -85,7 +85,8 @@ def run_program(
     spools: dict[str, Spool] = defaultdict(Spool)
     start = time.perf_counter()
     done = 0
-    for potentials, scores, predictions, _ in batches(crew, host, data, size):
+    for batch in batches(crew, host, data, size):
+        potentials, scores, predictions = batch.potentials, batch.scores, batch.predictions
         spools["potentials"].add(potentials)
         spools["scores"].add(scores.astype(np.float32))
         spools["predictions"].add(predictions)
@@ -152,7 +153,14 @@ def _result(
         relay_spikes=0,
         relay_sops=0,
         layers=tuple(
-            LayerCount(layer.name, layer.neurons, layer.cores, int(spikes[owner == k].sum()), int(sops[owner == k].sum()))
+            LayerCount(
+                layer.name,
+                layer.neurons,
+                layer.cores,
+                int(spikes[owner == k].sum()),
+                int(sops[owner == k].sum()),
+                rate=float(spikes[owner == k].sum() / max(1, layer.neurons * len(data))),
+            )
             for k, layer in enumerate(p.layers)
         ),
         cores=tuple(

@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, check, verify, inspect, export, chips."""
+"""The command ``qsnnc``: compile, check, verify, inspect, export, chips, nir-annotate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.front import before_the_verb
-from qsnnc.cli import compiling, showing, verifying
+from qsnnc.cli import annotating, compiling, showing, verifying
 
 app = typer.Typer(
     name="qsnnc",
@@ -22,6 +22,7 @@ app.callback(help=app.info.help)(before_the_verb)
 for name, verb in (
     ("compile", compiling.compile_), ("check", compiling.check), ("verify", verifying.verify),
     ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
+    ("nir-annotate", annotating.nir_annotate),
 ):  # fmt: skip
     app.command(name)(verb)
 

@@ -9,6 +9,7 @@ import typer
 from chipsim import ranges, reads_writes, terminal
 from chipsim.errors import UsageError
 from chipsim.numbers import real, whole
+from qsnnc.cli.nir_options import with_nir
 from qsnnc.cli.options import (
     Avoid,
     Chip,
@@ -21,9 +22,11 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    Verbose,
     frontend_keywords,
     model_input,
 )  # fmt: skip
+from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,9 +66,11 @@ Seed = Annotated[int, whole("Seed of the placement.", "--seed", least=0, most=ra
 Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
 
 
+@with_nir
 def compile_(
     model: ModelFile,
     file: MapFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -82,13 +87,15 @@ def compile_(
     seed: Seed = 0,
     json: Json = None,
     time: Time = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compile a quantized network onto a chip and write the mapping.
+    """Compile a quantized ONNX or spiking NIR network onto a chip and write the mapping.
 
     Exits 3 if the model cannot be compiled, 4 if it does not fit the chip.
 
-    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152
+    Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152, or
+    qsnnc compile net.nir --semantics snntorch --steps 16 --input spikes -o net.map
     """
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
@@ -97,6 +104,7 @@ def compile_(
     from qsnnc.pipeline import check
 
     reading = frontend_keywords(pixels, output, levels, encoder)
+    reading["nir"] = nir
     _check_calibration(calibrate, limit, split, data_dir)
     reads = [
         model_input(model),
@@ -107,7 +115,8 @@ def compile_(
     reads_writes.check(reads, {"-o": file, "--json": json})
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
-    found = check(model, chip, options)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+        found = check(model, chip, options, tell)
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
@@ -121,8 +130,10 @@ def compile_(
     return 0
 
 
+@with_nir
 def check(
     model: ModelFile,
+    nir: NirOptions,
     chip: Chip = "xbar1152",
     pixels: Pixels = None,
     output: Output = None,
@@ -131,6 +142,7 @@ def check(
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check whether a network fits a chip: what each layer needs, and every problem at once.
@@ -149,11 +161,13 @@ def check(
     from qsnnc.pipeline import check as check_model
 
     reading = frontend_keywords(pixels, output, levels, encoder)
+    reading["nir"] = nir
     reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(avoid, "avoid-unreadable")]
     reads_writes.check(reads, {"--json": json})
     spec = load_any_chip(chip)
     try:
-        found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)))
+        with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+            found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
     except ModelError as error:
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))

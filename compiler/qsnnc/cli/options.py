@@ -13,7 +13,9 @@ from chipsim.errors import UsageError
 if TYPE_CHECKING:
     from qsnnc.options import EncoderPlace, FrontendKeywords
 
-ModelFile = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")]
+ModelFile = Annotated[
+    str, typer.Argument(metavar="MODEL.onnx|NET.nir", help="The quantized ONNX model, or a spiking network.")
+]
 Chip = Annotated[
     str, typer.Option(metavar="NAME|FILE.yaml", help="A preset (qsnnc chips lists them) or the path of a chip YAML.")
 ]
@@ -53,6 +55,9 @@ Code = Annotated[
 ]
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the four MNIST files.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Say what was changed to read the model: imports supplied, an opset converted.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
 
 

@@ -53,17 +53,40 @@ def inspect(
 
 
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE.paicore", help="A network on a PAICORE 2.5.")],
-    words: Annotated[str, typer.Option("--words", metavar="OUT.bin|-", help="The configuration words to write.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.paicore|FILE.map", help="A network on a PAICORE 2.5, or compiled from NIR.")
+    ],
+    words: Annotated[
+        str | None, typer.Option("--words", metavar="OUT.bin|-", help="The configuration words of a PAICORE 2.5.")
+    ] = None,
+    nir: Annotated[str | None, typer.Option("--nir", metavar="OUT.nir|-", help="The integer network as NIR.")] = None,
 ) -> None:
-    """Write what a chip loads: its configuration words in load order, 64 bits each, little-endian.
+    """Write what a chip loads, or the integer network as NIR.
 
-    Example: qsnnc export lenet.paicore --words lenet.bin
+    --words: the configuration words in load order, 64 bits each, little-endian. --nir: integer weights with metadata that
+    says what the neurons mean; compiled again it gives the same mapping.
+
+    Example: qsnnc export lenet.paicore --words lenet.bin, or qsnnc export net.map --nir net.nir
     """
-    from chipsim.paicore import read_program
+    if (words is None) == (nir is None):
+        raise UsageError("export", "needs one of --words and --nir", code="options-conflict")
+    reads_writes.check([reads_writes.mapping(file)], {"--words": words, "--nir": nir})
+    if words is not None:
+        from chipsim.paicore import read_program
 
-    reads_writes.check([reads_writes.mapping(file)], {"--words": words})
-    terminal.write_output(words, read_program(file).words.astype("<u8").tobytes())
+        terminal.write_output(words, read_program(file).words.astype("<u8").tobytes())
+        return
+    from chipsim.errors import InputError
+    from chipsim.mapping import read_mapping
+
+    content = read_mapping(file).network_nir
+    if content is None:
+        raise InputError(
+            file,
+            "holds no NIR network: it was compiled from something else, or NIR cannot express a layer of it (docs/nir.md)",
+            code="nir-none",
+        )  # fmt: skip
+    terminal.write_output(str(nir), content)
 
 
 def chips(

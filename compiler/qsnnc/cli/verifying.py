@@ -18,6 +18,7 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    Verbose,
     frontend_keywords,
     model_input,
 )
@@ -50,6 +51,7 @@ def verify(
     encoder: Encoder = "host",
     repro: Repro = None,
     json: Json = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Check the integer network against the ONNX model, layer by layer, without a chip.
@@ -76,7 +78,8 @@ def verify(
         from chipsim.datasets import load_dataset
 
         images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
-    with terminal.progress("images", quiet) as report:
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell, terminal.progress("images", quiet) as report:
+        tell("verify")
         found = verify_model(model, images, limit=limit, seed=seed or 0, name=name, repro=repro, progress=report, **reading)
     if json:
         terminal.write_json(json, found.to_json())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chipsim import paths
 from chipsim.chip import AnyChip
 from chipsim.errors import InputError
+from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
@@ -47,6 +48,10 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
             "neurons": found.graph.encoder.neurons,
             "code": str(found.code or ""),
         },
+        "steps": found.graph.steps,
+        "input_code": found.graph.input.code,
+        "weight_bits_changed": {name: asdict(each) for name, each in found.rounded.items()},
+        "agreement": None if found.agreement is None else asdict(found.agreement),
         "violations": [violation.to_json() for violation in found.violations],
         "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
@@ -85,8 +90,9 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     table.add_column("limited by")
     if exact is not None:
         table.add_column("exactness")
+    short = shortened(layer["name"] for layer in layers)
     for layer in layers:
-        row = [layer["name"], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
+        row = [short[layer["name"]], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
         numbers = {key: f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")}
         if not layer["fold"]:  # not laid out: a neuron of it fits no core
             numbers |= dict.fromkeys(("fold", "cores", "bound"), "-")
@@ -110,15 +116,31 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
         lines.append("; ".join(filter(None, (said, others, f"chip '{j['chip']}' has {j['cores_available']:,} cores"))))
     else:
         lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
-    lines += [_removed(entry) for entry in found.layers if entry.removed.neurons or entry.zero_rows]
+    short = shortened(layer["name"] for layer in j["layers"])
+    lines += [
+        f"{short[entry.layer.name]}: {_removed(entry)}" for entry in found.layers if entry.removed.neurons or entry.zero_rows
+    ]
     if isinstance(found, Compilation) and found.placement:
         lines += placement_lines(found.placement)
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
+    lines += _rounded_lines(found)
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
     if found.chip.hypothetical:
         lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
     lines += [str(violation) for violation in found.violations]
+    return lines
+
+
+def _rounded_lines(found: Compilation | FailedCompilation) -> list[str]:
+    """Say what rounding weights on request changed, and what of the spikes stays."""
+    lines = [
+        f"weights of {name}: {each.bits} bits; {each.changed:,} are not the file's" for name, each in found.rounded.items()
+    ]
+    if found.agreement is not None:
+        shares = ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.agreement.layers.items())
+        same = f"predictions {100 * found.agreement.predictions:.1f} %"
+        lines.append(f"spikes equal to the file's on {found.agreement.frames} random frames: {shares}; {same}")
     return lines
 
 
@@ -176,7 +198,7 @@ def _removed(entry: CoreLayer) -> str:
     parts = [f"{gone.neurons:,} neurons ({why})"] if why else []
     if entry.zero_rows:
         parts.append(f"{entry.zero_rows:,} axons (all weights on their core are zero)")
-    return f"{entry.layer.name}: left out {' and '.join(parts)}"
+    return f"left out {' and '.join(parts)}"
 
 
 def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
@@ -200,8 +222,9 @@ def core_table(cores: list[dict[str, Any]], most: int = 20) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, justify="left" if name in ("layer", "crossbar") else "right")
+    short = shortened(str(core["layer"]) for core in cores)
     for core in cores[:most]:
-        table.add_row(*(str(core[name]) for name in names))
+        table.add_row(*(short.get(str(core[name]), str(core[name])) for name in names))
     return table
 
 
@@ -217,10 +240,11 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
         lines.append(f"layers whose float sums can depend on the order of summation: {', '.join(found.inexact)}")
+    short = shortened(found.uncertain)
     for layer, uncertain in found.uncertain.items():
         count = sum(span.count for span in uncertain)
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
-        lines.append(f"{layer}: {share}: {_by_channel(uncertain)}")
+        lines.append(f"{short[layer]}: {share}: {_by_channel(uncertain)}")
     return lines
 
 

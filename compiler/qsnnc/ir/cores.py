@@ -65,6 +65,7 @@ class CoreGraph:
     neuron_offset: Int  # (cores + 1,)
     neuron_element: npt.NDArray[np.int32]
     neuron_threshold: npt.NDArray[np.int32]
+    neuron_constants: tuple[npt.NDArray[np.int32], ...]  # amount, start and bias, (neurons,) each; zeros without a model
     crossbars: tuple[npt.NDArray[np.int8], ...]  # (axons, neurons) each
 
     @property

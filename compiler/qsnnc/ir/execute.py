@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.mapping.dynamics import Dynamics
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph
 
 #: bytes of the windows that are written out at a time
@@ -78,6 +79,72 @@ def execute(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[
     for layer in graph.layers:
         levels[layer.name] = run(layer, levels)
     return levels
+
+
+def execute_steps(graph: LayerGraph, encoder_levels: npt.NDArray[np.integer]) -> dict[str, Int]:
+    """Run a batch of frames of several steps through the layer graph.
+
+    Parameters
+    ----------
+    encoder_levels : integer ndarray, (N, steps, *shape of the encoder's tensor)
+        Where the same image enters in every step (N, 1, ...) is enough.
+
+    Returns
+    -------
+    dict
+        Levels of each population in each step by name, int64 (N, steps, channels, rows, columns); for a readout layer that
+        does not fire its potentials. The spikes of a layer with a delay stand in the step in which they are read.
+    """
+    count = len(encoder_levels)
+    frames = encoder_levels.reshape(count, -1, *graph.encoder.shape).astype(np.int64)
+    frames = np.broadcast_to(frames, (count, graph.steps, *graph.encoder.shape))
+    states = {layer.name: _start(layer, count) for layer in graph.layers}
+    late = {layer.name: np.zeros((count, *layer.shape), np.int64) for layer in graph.layers if _delayed(layer)}
+    trains: dict[str, list[Int]] = {layer.name: [] for layer in graph.layers}
+    for step in range(graph.steps):
+        levels: dict[str, Int] = {graph.encoder.name: frames[:, step], **late}
+        for layer in graph.layers:
+            if layer.dynamics is None:
+                found = run(layer, levels)
+            else:
+                found, states[layer.name] = _step(layer, layer.dynamics, levels, states[layer.name])
+            trains[layer.name].append(levels[layer.name] if layer.name in late else found)
+            (late if layer.name in late else levels)[layer.name] = found
+    return {graph.encoder.name: frames, **{name: np.stack(train, axis=1) for name, train in trains.items()}}
+
+
+def read_out(graph: LayerGraph, trains: dict[str, Int]) -> Int:
+    """Return what is read from the readout layer, int64 (N, features): the potentials or counts that scores are made of."""
+    found = trains[graph.layers[-1].name]
+    found = found.reshape(len(found), graph.steps, -1)
+    if graph.readout_of == "count":
+        return np.asarray(found.sum(axis=1))
+    return np.asarray(found.max(axis=1) if graph.readout_of == "largest" else found[:, -1])
+
+
+def _delayed(layer: Layer) -> bool:
+    return layer.dynamics is not None and layer.dynamics.delay == 1
+
+
+def _start(layer: Layer, count: int) -> Int:
+    """Potentials before the first step, (N, channels, rows, columns)."""
+    start = np.zeros(layer.shape, np.int64) if layer.dynamics is None else _each(layer, layer.dynamics.start)
+    return np.broadcast_to(start, (count, *layer.shape))
+
+
+def _each(layer: Layer, values: Int) -> Int:
+    """Spread constants (border classes, channels) over the features of a layer."""
+    return np.asarray(values[layer.border].transpose(2, 0, 1))
+
+
+def _step(layer: Layer, model: Dynamics, levels: dict[str, Int], state: Int) -> tuple[Int, Int]:
+    """One step of the neurons of a layer: spikes (for a readout layer potentials), and potentials after it."""
+    total = potentials(layer, levels).reshape(state.shape)
+    potential = model.integrate(state, total, _each(layer, model.bias))
+    if layer.readout:
+        return potential, potential
+    fired = potential >= _each(layer, layer.thresholds[..., 0])
+    return fired.astype(np.int64), model.settle(potential, fired, _each(layer, model.amount))
 
 
 def _ranked(layer: Layer, levels: dict[str, Int]) -> Int:

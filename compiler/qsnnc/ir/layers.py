@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
+from chipsim.mapping.dynamics import Dynamics, exact
+from chipsim.mapping.program import ReadoutOf
 
 Int = npt.NDArray[np.int64]
 
@@ -105,10 +107,11 @@ class Layer(Population):
     connections: tuple[Connection, ...]
     thresholds: Int  # (border classes, channels, levels): fires when potential >= threshold
     border: Int  # (rows, columns): the class of each position
-    reach: Int  # (border classes, channels, 2): smallest and largest potential that any input reaches
+    reach: Int  # (border classes, channels, 2): smallest and largest sum of weights in a step (`reachable`), for any input
     exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
     uncertain: tuple[Uncertain, ...] = field(default=())
     slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
+    dynamics: Dynamics | None = None  # None: no state, the potential is 0 before every step
 
     @property
     def readout(self) -> bool:
@@ -127,7 +130,7 @@ class LayerGraph:
 
     encoder: Population
     layers: tuple[Layer, ...]
-    encoder_onnx: bytes
+    encoder_onnx: bytes | None  # None: the input is the spikes of ``encoder`` (`InputSpec.code`)
     readout_onnx: bytes
     encoder_exact: bool
     input: InputSpec  # the model's own input tensor, and the rule for uint8 pixels
@@ -136,6 +139,9 @@ class LayerGraph:
     model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
     of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
     image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
+    steps: int = 1  # of a frame
+    network_nir: bytes | None = None  # the same network as NIR, if it came from there
+    readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
 
     def population(self, name: str) -> Population:
         """Return the encoder or a layer by name."""
@@ -164,8 +170,11 @@ def verify_layers(graph: LayerGraph) -> None:
         assert layer.border.max() < classes, layer.name
         assert (np.diff(layer.thresholds, axis=2) >= 0).all(), f"{layer.name}: thresholds must not fall with the level"
         low, high = layer.reach[..., :1], layer.reach[..., 1:]
-        assert (layer.thresholds >= low).all(), layer.name
-        assert (layer.thresholds <= high + 1).all(), layer.name
+        if layer.dynamics is None:
+            assert (layer.thresholds >= low).all(), layer.name
+            assert (layer.thresholds <= high + 1).all(), layer.name
+        else:
+            _verify_dynamics(layer, layer.dynamics, graph.steps)
         assert layer.connections, layer.name
         for link in layer.connections:
             source = known[link.source]
@@ -181,7 +190,27 @@ def verify_layers(graph: LayerGraph) -> None:
                 padded = source.shape[1 + axis] + link.pads[axis] + link.pads[axis + 2]
                 assert (layer.shape[1 + axis] - 1) * link.strides[axis] + span <= padded, layer.name
         known[layer.name] = layer
-    assert [layer.readout for layer in graph.layers] == [False] * (len(graph.layers) - 1) + [True]
+    last = graph.layers[-1]
+    assert not any(layer.readout for layer in graph.layers[:-1])
+    assert last.levels == (1 if graph.readout_of == "count" else 0), f"{last.name}: read out by {graph.readout_of}"
+    assert graph.steps >= 1
+    assert graph.steps == 1 or graph.readout_of != "potential", "which of several steps is read out"
+    assert (graph.encoder_onnx is None) == (graph.input.code in ("spikes", "bernoulli", "regular"))
+    assert graph.encoder_onnx is not None or graph.encoder.levels == 1
+    assert graph.steps == 1 or graph.input.code != "image", "what enters in several steps"
+
+
+def _verify_dynamics(layer: Layer, found: Dynamics, steps: int) -> None:
+    assert all(values.shape == layer.thresholds.shape[:2] for values in found.constants), layer.name
+    assert layer.levels <= 1, f"{layer.name}: a neuron with state has one level"
+    assert not layer.readout or (found.reset == "none" and not found.delay), f"{layer.name}: never fires"
+    assert found.reset != "none" or not found.amount.any(), layer.name
+    k, m = found.leak
+    assert 0 <= k <= 1 << m, f"{layer.name}: a leak is at most 1"
+    assert 0 <= m <= 30, layer.name
+    assert 0 <= found.fraction_bits <= 30, layer.name
+    assert found.delay in (0, 1), layer.name
+    assert exact(found, found.constants, steps), f"{layer.name}: {found.fraction_bits} fraction bits cut its potentials"
 
 
 def reachable(connections: tuple[Connection, ...], sources: dict[str, Population], layer: tuple[int, int, int]) -> Int:

@@ -78,6 +78,7 @@ def encode(graph: LayerGraph, code: Code) -> LayerGraph:
         return graph
     old = graph.encoder
     channels, rows, columns = old.shape
+    assert graph.encoder_onnx is not None, "the host makes pixels of the image"
     shape = (channels * code.neurons, rows, columns)
     new = Population(old.name, "", shape, shape, 1, 1.0, 0.0)
 
@@ -102,6 +103,7 @@ def codes(graph: LayerGraph, chip: ChipSpec) -> list[Code]:
     found = [thermometer(levels)]
     if levels < 3 or any(link.level_wise for link in links):  # a pool of the pixels themselves compares level by level
         return found
+    assert graph.encoder_onnx is not None, "the host makes pixels of the image"
     if onnx.load_model_from_string(graph.encoder_onnx).opset_import[0].version < OPSET:
         return found
     low, high = min(int(link.weights.min()) for link in links), max(int(link.weights.max()) for link in links)

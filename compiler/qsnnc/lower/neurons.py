@@ -47,6 +47,7 @@ class NeuronLayer:
     link_offset: Int  # (connections + 1,): each connection's tiles
     base: int  # global number of the layer's first element
     thresholds: Int  # (elements,)
+    constants: tuple[Int, Int, Int]  # (elements,) each: amount, start and bias of a neuron model, zeros without one
     removed: Removed
     synapses: int
 
@@ -112,7 +113,7 @@ def lower(
     lowered: list[NeuronLayer] = []
     violations: list[Violation] = []
     for layer in timed.layers:
-        violations += ranges(layer, chip)
+        violations += ranges(layer, chip, graph.steps)
         need = bits_of_connections(layer.connections)
         bits = next((b for b in sorted(chip.weight_bits) if b >= need), max(chip.weight_bits))
         lowered.append(_layer(layer, timed.ticks[layer.name], bits, timed.left[layer.name], sources))
@@ -129,7 +130,7 @@ def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: Ch
     """
     base = graph.encoder.neurons
     size = base + sum(entry.layer.neurons for entry in neurons)
-    fires = np.zeros(size, np.int64)  # tick of each source; the readout layer is none
+    fires = np.zeros(size, np.int64)  # tick in which each source sends the first step; the readout layer is none
     there = np.ones(size, bool)  # what was removed is no source
     for entry in neurons:
         name, total = entry.layer.name, entry.layer.neurons
@@ -147,7 +148,7 @@ def verify_neurons(neurons: tuple[NeuronLayer, ...], graph: LayerGraph, chip: Ch
             _verify_relay(entry)
         else:
             assert entry.neurons + entry.removed.neurons == total, name
-        fires[base : base + total] = entry.tick
+        fires[base : base + total] = entry.tick - _delay(entry.layer)
         there[base : base + total] = hits > 0
         base += total
 
@@ -165,6 +166,10 @@ def _verify_relay(entry: NeuronLayer) -> None:
     elements = entry.output_elements[entry.output_offset[outputs]]
     source = entry.tile_sources[entry.tile_offset[tiles[:, 0]]]
     assert len(np.unique(source - elements)) <= 1, f"{name}: repeats another neuron than its own"
+
+
+def _delay(layer: Layer) -> int:
+    return layer.dynamics.delay if layer.dynamics else 0
 
 
 @dataclass(slots=True)
@@ -212,9 +217,21 @@ def _layer(layer: Layer, tick: int, bits: int, left: Survivors, sources: _Source
         link_offset=np.array(link_offset),
         base=sources.elements,
         thresholds=left.thresholds.reshape(-1),
+        constants=_constants(layer),
         removed=left.removed,
         synapses=sum(_synapses(link, left.kept, sources.kept[link.source]) for link in layer.connections),
     )
+
+
+def _constants(layer: Layer) -> tuple[Int, Int, Int]:
+    """Amount, start and bias of each element; zeros without a neuron model."""
+    if layer.dynamics is None:
+        zeros = np.zeros(layer.neurons, np.int64)
+        return zeros, zeros, zeros
+    amount, start, bias = (
+        np.ascontiguousarray(values[layer.border].transpose(2, 0, 1)).reshape(-1) for values in layer.dynamics.constants
+    )
+    return amount, start, bias
 
 
 def _outputs(layer: Layer, groups: int, *, by_level: bool) -> Int:

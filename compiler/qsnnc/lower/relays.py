@@ -1,10 +1,11 @@
 """Schedule layers by tick, and insert relay neurons where a spike must wait longer than the chip can delay it.
 
-A layer works one tick after the last of its sources. Where branches of different depth meet (a residual addition, a
-concatenation), the spikes of the shallower one wait. Up to the chip's largest delay M they wait on their way. Beyond it they
-pass relays, neurons with one axon of weight 1 and a threshold of 1: a source's relay k works k * M ticks after it. A reader
-that is d ticks away reads relay ceil(d / M) - 1, which is the fewest that can bridge d, and all readers share the relays of
-a source. Only those neurons are relayed that a reader behind the relay has a weight for.
+A layer works one tick after the last of its sources; in a frame of several steps it does step t in the t-th tick from there
+on. The spikes of a layer with a delay of one step are those of a layer one tick before it. Where branches of different depth
+meet (a residual addition, a concatenation), the spikes of the shallower one wait. Up to the chip's largest delay M they wait
+on their way. Beyond it they pass relays, neurons with one axon of weight 1 and a threshold of 1: a source's relay k works
+k * M ticks after it. A reader that is d ticks away reads relay ceil(d / M) - 1, which is the fewest that can bridge d, and
+all readers share the relays of a source. Only those neurons are relayed that a reader behind the relay has a weight for.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ def schedule(graph: LayerGraph, left: dict[str, Survivors], max_delay: int, *, k
         links = []
         for link in layer.connections:
             source = graph.population(link.source)
-            hops = _hops(ticks[layer.name] - ticks[source.name], max_delay)
+            hops = _hops(ticks[layer.name] - sent_at(source, ticks), max_delay)
             reached: Population = source
             for hop in range(1, hops + 1):
                 if (source.name, hop) not in made and wanted[source.name, hop].any():
                     name = free_name(f"{source.name}_relay{hop}", taken)
                     relay = made[source.name, hop] = relay_of(reached, source, name)
                     layers.append(relay)
-                    ticks[name] = ticks[source.name] + hop * max_delay
+                    ticks[name] = sent_at(source, ticks) + hop * max_delay
                     ones = np.ones((*source.shape, source.levels), np.int64)
                     found[name] = Survivors(wanted[source.name, hop], ones, Removed())
                 reached = made.get((source.name, hop), reached)
@@ -73,8 +74,14 @@ def depths(graph: LayerGraph) -> dict[str, int]:
     """Compute the tick of each population: one after the last of its sources, and 0 for the encoder."""
     ticks = {graph.encoder.name: 0}
     for layer in graph.layers:
-        ticks[layer.name] = 1 + max(ticks[link.source] for link in layer.connections)
+        ticks[layer.name] = 1 + max(sent_at(graph.population(link.source), ticks) for link in layer.connections)
     return ticks
+
+
+def sent_at(source: Population, ticks: dict[str, int]) -> int:
+    """Return the tick in which a population sends the spikes that are read as those of a frame's first step."""
+    model = source.dynamics if isinstance(source, Layer) else None
+    return ticks[source.name] - (model.delay if model else 0)
 
 
 def relay_of(reached: Population, source: Population, name: str) -> Layer:
@@ -110,10 +117,10 @@ def _relayed(
     wanted: dict[tuple[str, int], Bool] = {}
     for layer in graph.layers:
         for link in layer.connections:
-            hops = _hops(ticks[layer.name] - ticks[link.source], max_delay)
+            source = graph.population(link.source)
+            hops = _hops(ticks[layer.name] - sent_at(source, ticks), max_delay)
             if not hops:
                 continue
-            source = graph.population(link.source)
             whole = np.ones((*source.shape, source.levels), bool)
             kept = left[source.name].kept if source.name in left else whole
             read = kept if keep_dead else kept & readers(link, left[layer.name].kept, source)

@@ -3,7 +3,8 @@
 Forwards, each feature's level is bounded over all inputs, so that a neuron whose threshold no potential reaches is dead and
 one that every potential meets is constant. Backwards, a neuron stays if one that stays has a weight for it. What the
 removed constant ones would have added is subtracted from the thresholds of their consumers. The readout layer has no
-thresholds: a constant neuron that it reads stays.
+thresholds: a constant neuron that it reads stays. In a network with state nothing counts as constant; a neuron is dead if
+it fires in no step.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.mapping.dynamics import Dynamics, potential_range
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.execute import convolve
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
@@ -65,12 +67,13 @@ def survivors(
     for layer in graph.layers:
         thresholds, mine = thresholds_of(layer), kept[layer.name]
         low, high = bounds[layer.name]
+        last = layer is graph.layers[-1]
         folded = np.zeros(thresholds.shape, np.int64)
         for link in layer.connections:
             gone = constant[link.source] & ~kept[link.source]
             if gone.any():
                 folded += _sum(link, gone, layer)
-        if layer.readout:
+        if last:
             assert not folded.any(), "the readout layer has no threshold to fold into"
             found[layer.name] = Survivors(mine, thresholds, Removed())
             continue
@@ -91,6 +94,7 @@ def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
     shape = (*source.shape, source.levels)
     fires[source.name] = np.zeros(shape, bool), np.ones(shape, bool)
     bounds = {}
+    stateful = any(layer.dynamics is not None for layer in graph.layers)
     for layer in graph.layers:
         size = (*layer.shape, max(layer.levels, 1))
         low, high = np.zeros(size, np.int64), np.zeros(size, np.int64)
@@ -100,11 +104,28 @@ def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
             falling = replace(link, weights=np.minimum(link.weights, 0))
             low += _sum(rising, always, layer) + _sum(falling, ever, layer)
             high += _sum(rising, ever, layer) + _sum(falling, always, layer)
+        if layer.dynamics is not None:
+            low, high = _over_steps(layer, layer.dynamics, low, high, graph.steps)
         bounds[layer.name] = low, high
         if not layer.readout:
             thresholds = thresholds_of(layer)
-            fires[layer.name] = thresholds <= low, thresholds <= high
+            # a constant neuron is taken off thresholds, which a potential that is kept does not come from alone
+            fires[layer.name] = (thresholds <= low) & (not stateful), thresholds <= high
     return bounds
+
+
+def _over_steps(layer: Layer, model: Dynamics, low: Int, high: Int, steps: int) -> tuple[Int, Int]:
+    """Bound potentials over the steps of a frame, from the sums of weights of one: (channels, rows, columns, 1) each.
+
+    The smallest is below the threshold, because whether a neuron fires in every step is not asked.
+    """
+    threshold = None if layer.readout else thresholds_of(layer)
+    constants = tuple(values[layer.border].transpose(2, 0, 1)[..., None] for values in model.constants)
+    found = potential_range(model, low, high, threshold, (constants[0], constants[1], constants[2]), steps)
+    if threshold is None:
+        return found.low, found.high
+    never = np.minimum(found.high, threshold - 1)
+    return np.minimum(found.low, threshold - 1), np.where(found.ever, found.high, never)
 
 
 def _read(
@@ -117,14 +138,15 @@ def _read(
     read_out = {name: np.zeros(size, bool) for name, size in sizes.items()}
     kept = {graph.encoder.name: np.ones(sizes[graph.encoder.name], bool)}
     constant = {graph.encoder.name: np.zeros(sizes[graph.encoder.name], bool)}
+    stateful = any(layer.dynamics is not None for layer in graph.layers)
     for layer in reversed(graph.layers):
         name = layer.name
-        if layer.readout:
+        if layer is graph.layers[-1]:
             kept[name], constant[name] = np.ones(sizes[name], bool), np.zeros(sizes[name], bool)
         else:
             low, high = bounds[name]
             thresholds = thresholds_of(layer)
-            constant[name] = thresholds <= low
+            constant[name] = (thresholds <= low) & (not stateful)
             kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
             if name in whole:
                 kept[name] = np.broadcast_to(kept[name].any(axis=-1, keepdims=True), sizes[name])
@@ -132,7 +154,7 @@ def _read(
             found = readers(link, kept[name], populations[link.source])
             read[link.source] |= found
             # neither a readout nor a largest level has thresholds that could take a constant neuron's part
-            if layer.readout or (link.level_wise and name in whole):
+            if layer is graph.layers[-1] or (link.level_wise and name in whole):
                 read_out[link.source] |= found
     return kept, constant
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,12 @@ class Written:
 
 
 def partition(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec, *, keep_dead: bool = False
+    graph: LayerGraph,
+    neurons: tuple[NeuronLayer, ...],
+    chip: ChipSpec,
+    *,
+    keep_dead: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[CoreGraph | None, tuple[CoreLayer, ...], tuple[Violation, ...]]:
     """Fill cores, layer by layer from the last to the first.
 
@@ -38,6 +44,8 @@ def partition(
     ----------
     keep_dead : bool
         Keep axons that no neuron of their core has a weight for.
+    tell : callable, optional
+        Is told which layer is being done.
 
     Returns
     -------
@@ -53,6 +61,7 @@ def partition(
     summaries: list[CoreLayer] = []
     violations: list[Violation] = []
     for layer in reversed(neurons):
+        tell(f"partition {layer.layer.name} ({len(written) + 1} of {len(neurons)} layers)")
         asked = entries[layer.base : layer.base + layer.layer.neurons]
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
@@ -217,7 +226,11 @@ def _assemble(
     index_of[element] = graph.encoder.neurons + np.arange(len(element))
     axon_source = index_of[np.concatenate(axons)]
     assert (axon_source >= 0).all()
-    thresholds = np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *(layer.thresholds for layer in neurons)])
+
+    def each(values: list[Int]) -> npt.NDArray[np.int32]:
+        """Order the constants of all elements by neuron."""
+        return np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *values])[element].astype(np.int32)
+
     first = np.concatenate([[0], np.cumsum([len(layer.crossbars) for layer in written])])
     return CoreGraph(
         layers=summaries,
@@ -231,6 +244,7 @@ def _assemble(
         axon_source=axon_source.astype(np.int32),
         neuron_offset=np.concatenate([[0], np.cumsum([len(part) for part in elements])]).astype(np.int64),
         neuron_element=neuron_element.astype(np.int32),
-        neuron_threshold=thresholds[element].astype(np.int32),
+        neuron_threshold=each([layer.thresholds for layer in neurons]),
+        neuron_constants=tuple(each([layer.constants[i] for layer in neurons]) for i in range(3)),
         crossbars=tuple(crossbar for layer in written for crossbar in layer.crossbars),
     )

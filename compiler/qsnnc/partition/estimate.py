@@ -22,23 +22,33 @@ from qsnnc.ir.weights import bits_of_connections
 from qsnnc.lower.relays import depths
 from qsnnc.lower.removal import readers
 
-#: networks with more neurons are only estimated, if the estimate is far beyond the chip
-LARGE = 500_000
-#: how many times the chip's cores are far beyond it
-CLEARLY = 2
+#: networks with more neurons than this, or more synapses, are only estimated if the estimate is beyond the chip: laying out
+#: so many takes seconds to minutes
+LARGE, DENSE = 50_000, 100_000_000
+#: how many times the chip's cores are clearly beyond it: the partition may save a few that the estimate counts
+CLEARLY = 1.1
 #: largest levels of 4-bit and 2-bit activations
 NARROWER = (15, 3)
 
 
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
-    """Estimate all layers of a network that takes more than twice the chip's cores; None for any other.
+    """Estimate all layers of a large network that needs more cores than the chip has; None for any other.
 
-    Networks of few neurons are left to the partition, which is exact.
+    Small networks, and those that nearly fit, are left to the partition, which is exact.
     """
-    if sum(layer.neurons for layer in graph.layers) < LARGE or sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores:
+    if sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores or not _costly(graph):
         return None
     found = estimate(graph, chip)
     return found if sum(entry.cores for entry in found) > CLEARLY * chip.cores else None
+
+
+def _costly(graph: LayerGraph) -> bool:
+    """Return whether a network is too large to be laid out just to see that it does not fit."""
+    neurons = sum(layer.neurons for layer in graph.layers)
+    levels = {entry.name: max(1, entry.levels) for entry in (graph.encoder, *graph.layers)}
+    links = [(layer, link) for layer in graph.layers for link in layer.connections]
+    synapses = sum(max(1, layer.neurons) * link.weights[0].size * levels[link.source] for layer, link in links)
+    return neurons > LARGE or synapses > DENSE
 
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
@@ -174,11 +184,12 @@ def weight_bits(layer: Layer, chip: ChipSpec) -> int:
 
 
 def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer."""
+    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer and
+    for neurons with state."""
     source = graph.encoder
     known = {source.name: (np.zeros(source.shape, np.int64), np.full(source.shape, source.levels, np.int64))}
     for layer in graph.layers:
-        if layer.readout:
+        if layer.readout or layer.dynamics is not None:
             known[layer.name] = np.zeros(layer.shape, np.int64), np.ones(layer.shape, np.int64)
             continue
         if all(link.level_wise for link in layer.connections):
@@ -202,13 +213,14 @@ def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, In
     live = {name: high - low for name, (low, high) in ranges.items()}
     read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
     for layer in reversed(graph.layers):
-        if not layer.readout:
+        last = layer is graph.layers[-1]
+        if not last:
             live[layer.name] = np.where(read[layer.name], live[layer.name], 0)
         changes = (live[layer.name] > 0)[..., None]
         for link in layer.connections:
             found = readers(link, changes, populations[link.source])[..., 0]
             read[link.source] |= found
-            if layer.readout:  # no threshold takes a constant neuron's part
+            if last:  # no threshold takes a constant neuron's part
                 live[link.source] = np.where(found, ranges[link.source][1], live[link.source])
     return live
 

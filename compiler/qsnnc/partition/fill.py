@@ -17,6 +17,8 @@ from qsnnc.partition.bounds import Bound, smallest_folds
 
 #: output positions that may be visited while looking for a better order, beside the first try
 EFFORT = 40_000
+#: most cores times target entries for which a filling with full target tables is looked for
+MOST_SPREAD = 1 << 31
 #: how far above the mean a core's target entries may lie before a more even filling is looked for
 UNEVEN = 1.2
 
@@ -62,7 +64,8 @@ def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Fi
         choices = [[int(fold) for fold in np.unique(least)]]
         apart = _best(outputs, chip, choices, groups, bound, effort)
         best = min(best, apart, key=lambda filling: filling.rank)
-    if best.cores > bound.cores and bound.limiting == "targets":
+    narrow = best.cores > bound.cores and bound.limiting == "targets"
+    if narrow and bound.cores * outputs.entries.size <= MOST_SPREAD:
         best = min([best, *(outputs.spread(fold, chip) for fold in folds[:2])], key=lambda filling: filling.rank)
     if best.peak * best.cores > UNEVEN * int(entries[neurons.output_elements].sum()):
         even = outputs.cut(outputs.dealt(best.cores), best.fold, chip)
@@ -148,7 +151,7 @@ class OutputPositions:
         return chip.columns // (fold * self.neurons.weight_bits), fold * chip.axons, chip.targets
 
     def _filling(self, fold: int, chip: ChipSpec, count: int, cores: int, axons: int, left: int) -> Filling:
-        assert count or not self.neurons.neurons, "a neuron that fits no core must have been refused before"
+        assert count >= 0, "a neuron that fits no core must have been refused before"
         return Filling(fold, self._slices[:count].copy(), cores, axons, chip.targets - left)
 
     def dealt(self, cores: int) -> Int:

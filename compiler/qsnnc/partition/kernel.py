@@ -52,7 +52,7 @@ def cut(order, tiles, width, running, size, most_neurons, most_axons, targets, r
     Returns
     -------
     tuple of int
-        Slices, cores, axons over all cores, and the fewest target entries that a core has left; no slices where a neuron
+        Slices, cores, axons over all cores, and the fewest target entries that a core has left; -1 slices where a neuron
         fits no core.
     """
     count, core, total, fullest = 0, 0, 0, targets
@@ -75,7 +75,7 @@ def cut(order, tiles, width, running, size, most_neurons, most_axons, targets, r
                 fullest = min(fullest, table)
                 first = last
             elif count == first_slice:
-                return 0, 0, 0, 0
+                return -1, 0, 0, 0
             else:
                 total += axons
                 core += 1
@@ -148,7 +148,7 @@ def spread(axons, tiles, width, running, size, most_neurons, most_axons, targets
             chosen[best] = core
             begun = True
         if not begun:
-            return 0, 0, 0, 0
+            return -1, 0, 0, 0
         total += held
         fullest = min(fullest, table)
         core += 1

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
-from chipsim.mapping import ARRAYS, Layer, Mapping, Population, pack_crossbar
+from chipsim.mapping import Layer, Mapping, Population, pack_crossbar
+from chipsim.mapping.program import STATE_ARRAYS, array_dtypes
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation
@@ -37,6 +38,9 @@ def assemble(
         **_targets(cores),
         **_crossbars(cores),
     }
+    layers = tuple(_layer(cores, number) for number in range(len(cores.layers)))
+    stateful = any(layer.neuron is not None for layer in layers)
+    arrays.update(zip(STATE_ARRAYS, cores.neuron_constants, strict=True))
     return Mapping(
         model_sha256=graph.model_sha256,
         exactness="certified" if graph.certified else "tested",
@@ -44,24 +48,31 @@ def assemble(
         chip=chip,
         input=graph.input,
         encoder=Population(**_population(graph.encoder, 0)),
-        layers=tuple(_layer(cores, number) for number in range(len(cores.layers))),
+        layers=layers,
         output_tensor=graph.output_tensor,
         output_shape=graph.output_shape,
         ticks=1 + max(entry.tick for entry in cores.layers),
-        arrays={name: np.ascontiguousarray(arrays[name]) for name in ARRAYS},
+        arrays={name: np.ascontiguousarray(arrays[name]) for name in array_dtypes(stateful=stateful)},
         encoder_onnx=graph.encoder_onnx,
         readout_onnx=graph.readout_onnx,
+        network_nir=graph.network_nir,
+        steps=graph.steps,
+        readout_of=graph.readout_of,
     )
 
 
 def _targets(cores: CoreGraph) -> Arrays:
     """Build the target tables: for each source its axons, and by how many ticks its spikes are delayed."""
     order = np.argsort(cores.axon_source, kind="stable")
-    tick = np.array([0, *(entry.tick for entry in cores.layers)], np.int32)
+    tick = np.array([entry.tick for entry in cores.layers], np.int32)
+    delay = np.array([entry.layer.dynamics.delay if entry.layer.dynamics else 0 for entry in cores.layers], np.int32)
     fires = np.concatenate(
-        [np.zeros(cores.encoder_neurons, np.int32), np.repeat(tick[1:][cores.core_layer], np.diff(cores.neuron_offset))]
+        [
+            np.zeros(cores.encoder_neurons, np.int32),
+            np.repeat((tick - delay)[cores.core_layer], np.diff(cores.neuron_offset)),
+        ]
     )
-    due = np.repeat(tick[1:][cores.core_layer], np.diff(cores.axon_offset))
+    due = np.repeat(tick[cores.core_layer], np.diff(cores.axon_offset))
     entries = np.bincount(cores.axon_source, minlength=len(fires))
     return {
         "target_offset": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
@@ -109,6 +120,7 @@ def _layer(cores: CoreGraph, number: int) -> Layer:
         cores=entry.cores,
         bound=entry.bound,
         limiting=entry.limiting,
+        neuron=entry.layer.dynamics and entry.layer.dynamics.model,
     )
 
 
@@ -134,7 +146,7 @@ def _dense_fanout(graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: Co
     base = {graph.encoder.name: 0, **{name: entry.base for name, entry in entries.items()}}
     fanout = np.zeros(neurons[-1].base + neurons[-1].layer.neurons, np.int64)
     for layer in graph.layers:
-        if layer.kind != "convolution" or layer.readout:
+        if layer.kind != "convolution" or layer is graph.layers[-1]:
             continue
         channels, rows, columns = layer.shape
         stays = np.zeros(layer.neurons, bool)

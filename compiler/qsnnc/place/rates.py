@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 from chipsim.mapping.pixels import NO_LEVEL, prepare
 from qsnnc.ir.cores import CoreGraph
-from qsnnc.ir.execute import run
+from qsnnc.ir.execute import execute_steps
 from qsnnc.ir.layers import Int, LayerGraph, Population
 
 F64 = npt.NDArray[np.float64]
@@ -22,7 +23,7 @@ MOST_FEATURES = 1 << 24
 def firing_rates(
     graph: LayerGraph, cores: CoreGraph, encode: Callable[[npt.NDArray[Any]], Int], images: npt.NDArray[Any], name: str
 ) -> F64:
-    """Compute the share of the images on which each source fires.
+    """Compute how often each source fires in a frame, on average over the images: in one step the share of the images.
 
     Parameters
     ----------
@@ -49,18 +50,17 @@ def firing_rates(
     layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
     populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
     fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}
-    size = max(1, MOST_FEATURES // sum(entry.features for entry in (graph.encoder, *layers)))
+    relayed = replace(graph, layers=tuple(layers))
+    size = max(1, MOST_FEATURES // graph.steps // sum(entry.features for entry in (graph.encoder, *layers)))
     for first in range(0, len(images), size):
-        batch = prepare(np.asarray(images[first : first + size]), graph.input, name)
+        part = np.asarray(images[first : first + size])
+        batch = prepare(part, graph.input, name, graph.steps, range(first, first + len(part)))
         found = encode(batch)
         if found.dtype.kind == "i" and (found == NO_LEVEL).any():
             raise InputError(name, "holds values that are not whole pixels; use uint8 images", code="data-not-pixels")
-        levels = {graph.encoder.name: found.astype(np.int64).reshape(len(batch), *graph.encoder.shape)}
-        for layer in layers:
-            if not layer.readout:
-                levels[layer.name] = run(layer, levels)
+        trains = execute_steps(relayed, found.reshape(len(batch), -1, *graph.encoder.shape))
         for entry in populations:
-            fired[entry.name] += _above(levels[entry.name], entry.levels)
+            fired[entry.name] += _above(trains[entry.name].reshape(-1, *entry.shape), entry.levels)
     none = np.zeros(cores.layers[-1].layer.neurons, np.int64)  # readout neurons do not fire
     of_layer = [none if layer.readout else fired[layer.name].reshape(-1) for layer in layers]
     base = np.concatenate([[0], np.cumsum([len(counts) for counts in of_layer])])

@@ -166,6 +166,7 @@ class Comparison:
         last = graph.layers[-1].tensor
         self.sums = [last] if last != model.output and last in model.written else []  # the scores are computed from
         self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
+        assert graph.encoder_onnx is not None, "a network of an ONNX model"
         self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
         self.uncertain = Uncertainty(graph)
         self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}

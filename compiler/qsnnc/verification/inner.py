@@ -26,7 +26,7 @@ class Reference:
         there = {value.name for value in proto.graph.output}
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(tensors) if name not in there)
         self.wanted = [model.output, *tensors]
-        self.run = session(proto)
+        self.run = session(proto, evaluator=True)
         self.input = model.input
         self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 

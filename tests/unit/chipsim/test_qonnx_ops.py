@@ -17,7 +17,10 @@ MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_D
 GENERAL = "qonnx.custom_op.general"
 
 
-def one_node(op: str, constants: list[np.ndarray], domain: str = GENERAL, version: int = 1, **attributes) -> onnx.ModelProto:
+def one_node(
+    op: str, constants: list[np.ndarray], domain: str = GENERAL, version: int = 1, opset: int = 17, **attributes
+) -> onnx.ModelProto:
+    constants = [np.float32(value) if isinstance(value, float) else value for value in constants]
     names = [f"c{number}" for number in range(len(constants))]
     node = helper.make_node(op, ["x", *names], ["y"], name="n", domain=domain, **attributes)
     shape = ["N", 3, 4, 4]
@@ -26,9 +29,9 @@ def one_node(op: str, constants: list[np.ndarray], domain: str = GENERAL, versio
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in zip(names, constants, strict=True)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in zip(names, constants, strict=True)],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(domain, version)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(domain, version)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
@@ -67,8 +70,29 @@ def test_quant(op, mode) -> None:
         np.testing.assert_array_equal(ours(model, x), theirs(model, x), err_msg=f"{scale} {zero} {bits} {signed} {narrow}")
 
 
+@pytest.mark.parametrize(
+    "kinds", list(itertools.product((np.float32, np.float64, np.int8), (np.float32, np.int64, np.int16), ("i8", "f8")))
+)
+def test_parameters_of_any_type(kinds) -> None:
+    """As NumPy promotes them: a scale of doubles divides doubles, a zero point of int64 is added to doubles."""
+    for seed, (scale, zero, mode) in enumerate(itertools.product((0.25, 0.1, 2.0), (0, 3), ("ROUND", "HALF_UP"))):
+        if kinds[0] == np.int8 and scale < 1:
+            continue
+        constants = [np.array(value, kind) for value, kind in zip((scale, zero, 4), kinds, strict=True)]
+        model = one_node("Quant", constants, signed=0, narrow=0, rounding_mode=mode)
+        x = values(scale, seed)
+        np.testing.assert_array_equal(ours(model, x), theirs(model, x), err_msg=f"{scale} {zero} {mode}")
+
+
+@pytest.mark.parametrize("opset", [7, 9, 10])
+def test_beside_an_old_opset(opset) -> None:
+    model = one_node("Quant", [np.float32(v) for v in (0.1, 3, 4)], opset=opset, signed=1, narrow=0)
+    x = values(0.1, 5)
+    np.testing.assert_array_equal(ours(model, x), theirs(model, x))
+
+
 def test_quant_with_a_scale_a_channel() -> None:
-    constants = [np.array([0.5, 0.25, 0.1]).reshape(1, 3, 1, 1), np.float32(0), np.float32(4)]
+    constants = [np.array([0.5, 0.25, 0.1], np.float32).reshape(1, 3, 1, 1), np.float32(0), np.float32(4)]
     model = one_node("Quant", constants, signed=1, narrow=0)
     x = values(0.25, 0)
     np.testing.assert_array_equal(ours(model, x), theirs(model, x))
@@ -95,10 +119,16 @@ def test_trunc(mode) -> None:
 def test_multi_threshold() -> None:
     rng = np.random.default_rng(2)
     options = {"out_dtype": "UINT4", "out_scale": 0.5, "out_bias": -1.0}
-    for domain, rows, layout in itertools.product((GENERAL,), (1, 3), ("NCHW", "NHWC")):
+    for domain, rows, layout in itertools.product((GENERAL,), (1, 3), ("NCHW", "NHWC", "")):
         if layout == "NHWC" and rows == 3:
             continue
-        model = one_node("MultiThreshold", [np.sort(rng.normal(0, 2, (rows, 7)))], domain, data_layout=layout, **options)
+        model = one_node(
+            "MultiThreshold",
+            [np.sort(rng.normal(0, 2, (rows, 7))).astype(np.float32)],
+            domain,
+            data_layout=layout,
+            **options,
+        )
         x = values(0.5, 3)
         np.testing.assert_array_equal(ours(model, x), theirs(model, x))
 

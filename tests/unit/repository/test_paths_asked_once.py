@@ -38,10 +38,16 @@ def asked(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ASKS:
+        if isinstance(node.func, ast.Attribute) and (node.func.attr in ASKS or _opens_a_path(node.func)):
             yield node.lineno, node.func.attr
         if isinstance(node.func, ast.Name) and node.func.id == "open":
             yield node.lineno, "open"
+
+
+def _opens_a_path(method: ast.Attribute) -> bool:
+    """Whether it is ``Path(...).open`` or ``path.open``: other things are opened too."""
+    owner = method.value.func if isinstance(method.value, ast.Call) else method.value
+    return method.attr == "open" and isinstance(owner, ast.Name) and owner.id in ("Path", "path")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,8 +64,13 @@ def test_what_is_allowed_is_needed() -> None:
 
 
 def test_the_rule_sees_what_it_forbids() -> None:
-    found = [what for _, what in asked("import os\nPath('a').exists()\nos.path.isfile('a')\nopen('a')\nos.open('a', 0)\n")]
-    assert found == ["exists", "isfile", "open"]
+    found = [
+        what
+        for _, what in asked(
+            "import os\nPath('a').exists()\nos.path.isfile('a')\nopen('a')\nos.open('a', 0)\nPath('a').open()\n"
+        )
+    ]
+    assert found == ["exists", "isfile", "open", "open"]
 
 
 def test_onnxruntime_is_loaded_in_one_place() -> None:

@@ -30,12 +30,25 @@ def along(value: Array, axis: int, rank: int) -> Array:
     return value.reshape(shape)
 
 
-def shifted(s: Rewrite, position: int, zero: Array) -> str:
+def shifted(s: Rewrite, name: str, zero: Array) -> str:
     """Append the cast of an activation's integers to float, minus the zero point."""
-    return s.put("Sub", s.put("Cast", s.node.input[position], to=1), s.value("x_zero", zero.reshape(())))
+    return s.put("Sub", s.put("Cast", name, to=1), s.value("x_zero", zero.reshape(())))
 
 
-def requantize(s: Rewrite, sums: str, factor: Array, position: int) -> None:
+def channels_first(s: Rewrite, name: str, rank: int) -> str:
+    """Append the transpose of a channels-last tensor, unless the operator's tensors have their channels first."""
+    return s.put("Transpose", name, perm=[0, rank - 1, *range(1, rank - 1)]) if s.option("channels_last", 0) else name
+
+
+def as_given(s: Rewrite, name: str, rank: int) -> None:
+    """Append the replaced node's output: a tensor with its channels where the operator has them."""
+    if s.option("channels_last", 0):
+        s.put("Transpose", name, last=True, perm=[0, *range(2, rank), 1])
+    else:
+        s.put("Identity", name, last=True)
+
+
+def requantize(s: Rewrite, sums: str, factor: Array, position: int, *, last: bool = True) -> str:
     """Append the scaling of sums and their rounding to the output's type, that of its zero point."""
     from onnx import helper
 
@@ -44,7 +57,7 @@ def requantize(s: Rewrite, sums: str, factor: Array, position: int) -> None:
     scaled = s.put("Mul", sums, s.value("factor", factor))
     bounded = s.put("Clip", scaled, s.value("low", low - zero), s.value("high", high - zero))
     moved = s.put("Add", s.put("Round", bounded), s.value("zero", zero))
-    s.put("Cast", moved, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
+    return s.put("Cast", moved, last=last, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
 def geometry(s: Rewrite) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from chipsim.errors import InputError
 from chipsim.qonnx_ops import Rewrite
-from qsnnc.frontend.decompose.arithmetic import Array, geometry, summed
+from qsnnc.frontend.decompose.arithmetic import Array, as_given, channels_first, geometry, summed
 from qsnnc.frontend.model.dtypes import ends
 
 #: activations of fused operators, and the names of their parameters
@@ -31,6 +31,7 @@ def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:
         "QLinearMul": _multiply,
         "QLinearAveragePool": _average_pool,
         "QLinearGlobalAveragePool": partial(_global_average_pool, exact),
+        "NhwcMaxPool": _nhwc_max_pool,
         "QLinearConcat": _concat,
         "QLinearLeakyRelu": partial(_elementwise, "LeakyRelu", ("alpha",)),
         "QLinearSigmoid": partial(_elementwise, "Sigmoid", ()),
@@ -110,29 +111,31 @@ def _multiply(s: Rewrite) -> None:
     _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
 
 
-def _round_with_zero_point(s: Rewrite, name: str, typed: Array) -> None:
+def _round_with_zero_point(s: Rewrite, name: str, typed: Array, *, last: bool = True) -> str:
     """Append round and saturate where the zero point is already added: ties go to the even stored integer."""
     from onnx import helper
 
     low, high = ends(typed.dtype)
     here = s.put("Round", s.put("Clip", name, s.value("low", low), s.value("high", high)))
-    s.put("Cast", here, last=True, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
+    return s.put("Cast", here, last=last, to=helper.np_dtype_to_tensor_dtype(typed.dtype))
 
 
 def _average_pool(s: Rewrite) -> None:
     """Decompose QLinearAveragePool (x, x scale, x zero, y scale, y zero) through floats."""
     moves = s.given("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-    _channels_first(s)
-    real = _real(s, s.node.input[0], s.constant(1, "scale"), _zero_point(s, 2, 4))
+    rank = 2 + len(moves["kernel_shape"])
+    x = channels_first(s, s.node.input[0], rank)
+    s.all_read()
+    real = _real(s, x, s.constant(1, "scale"), _zero_point(s, 2, 4))
     typed = _zero_point(s, 4, 2)
     scaled = s.put("Div", s.put("AveragePool", real, **moves), s.value("y_scale", _one(s.constant(3, "output scale"))))
-    _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed)
+    as_given(s, _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed, last=False), rank)
 
 
 def _global_average_pool(exact: set[str], s: Rewrite) -> None:
     """Decompose QLinearGlobalAveragePool: integer sums, scaled once by x scale / (y scale * area)."""
-    _channels_first(s)
-    name = s.node.input[0]
+    name = channels_first(s, s.node.input[0], 4)  # channels-last tensors have two axes of positions
+    s.all_read()
     scale, y_scale = _one(s.constant(1, "scale")), _one(s.constant(3, "output scale"))
     whole = s.put("Sub", _whole(s, name), s.value("x_zero", _one(_zero_point(s, 2, 4))))
     if s.opset < 13:
@@ -145,7 +148,16 @@ def _global_average_pool(exact: set[str], s: Rewrite) -> None:
     sizes = s.put("Slice", s.put("Shape", name), s.integers("from", [2]), s.integers("to", [1 << 30]))
     area = s.put("Cast", s.put("ReduceProd", sizes, keepdims=0), to=1)
     factor = s.put("Div", s.value("scale", scale), s.put("Mul", area, s.value("y_scale", y_scale)))
-    _round_and_saturate(s, s.put("Mul", sums, factor), _zero_point(s, 4, 2), last=True)
+    as_given(s, _round_and_saturate(s, s.put("Mul", sums, factor), _zero_point(s, 4, 2), last=False), 4)
+
+
+def _nhwc_max_pool(s: Rewrite) -> None:
+    """Decompose NhwcMaxPool: a max pool of integers with the channels last."""
+    moves = s.given("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
+    s.all_read()
+    rank = 2 + len(moves["kernel_shape"])
+    x = s.put("Transpose", s.node.input[0], perm=[0, rank - 1, *range(1, rank - 1)])
+    s.put("Transpose", s.put("MaxPool", x, **moves), last=True, perm=[0, *range(2, rank), 1])
 
 
 def _concat(s: Rewrite) -> None:
@@ -179,18 +191,6 @@ def _softmax(s: Rewrite) -> None:
     found = s.put("QLinearSoftmax", *inputs, domain="com.microsoft", **given)
     typed = s.put("Cast", found, to=helper.np_dtype_to_tensor_dtype(_zero_point(s, 4, 2).dtype))
     s.put("Reshape", typed, s.put("Shape", inputs[0]), last=True)
-
-
-def _channels_first(s: Rewrite) -> None:
-    """Refuse channels_last."""
-    if s.option("channels_last", 0):
-        raise InputError(
-            s.label,
-            f"{s.node.op_type} with channels_last is not supported; export before layout optimisation",
-            code="model-attribute",
-            found="channels_last",
-        )
-    s.all_read()
 
 
 def _append_activation(s: Rewrite, name: str, parameters: list[float]) -> None:

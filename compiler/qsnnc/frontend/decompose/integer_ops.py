@@ -17,16 +17,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chipsim.errors import InputError
-from chipsim.qonnx_ops import Rewrite, replace_nodes
+from chipsim.onnx_repair import opset_of, upgraded
+from chipsim.qonnx_ops import OLDEST, Rewrite, replace_nodes
 from qsnnc.frontend.decompose import contrib_ops
-from qsnnc.frontend.decompose.arithmetic import along, geometry, number, requantize, shifted, summed
+from qsnnc.frontend.decompose.arithmetic import (
+    along,
+    as_given,
+    channels_first,
+    geometry,
+    number,
+    requantize,
+    shifted,
+    summed,
+)
 from qsnnc.frontend.model.constant_folding import with_constants
 from qsnnc.frontend.model.dtypes import ends
 from qsnnc.frontend.model.operator_table import MICROSOFT
 from qsnnc.frontend.model.operators import INTEGER, REFUSED
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import onnx
 
 
@@ -47,10 +56,14 @@ def decompose(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         if reason:
             label = node.name or node.output[0]
             raise InputError(label, f"{node.op_type}: {reason}", code="not-static", found=node.op_type)
-    if not any(_to_decompose(node) for node in model.graph.node):
-        return model, frozenset()
     read = {name for node in model.graph.node if _to_decompose(node) for name in node.input}
-    return replace_nodes(_newer(_standard(with_constants(model, read))), _to_decompose, writers(exact)), frozenset(exact)
+    if not read:
+        return model, frozenset()
+    model = _standard(with_constants(model, read))
+    first = next((node for node in model.graph.node if _to_decompose(node)), None)
+    if first is not None:
+        model = upgraded(model, OLDEST, first.op_type)
+    return replace_nodes(model, _to_decompose, writers(exact)), frozenset(exact)
 
 
 def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:
@@ -71,7 +84,7 @@ def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace com.microsoft's quantizers by the standard ones where the opset has them, so that integers stay integers."""
     import onnx
 
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = opset_of(model)
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     out = onnx.ModelProto()
@@ -90,41 +103,8 @@ def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
-def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Upgrade a model of opset 10 to 11, which has Round; unchanged if not needed, or if it has a Resize."""
-    from onnx import helper, numpy_helper
-
-    opset = next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    nodes = model.graph.node
-    if (
-        opset.version != 10
-        or not any(_to_decompose(node) for node in nodes)
-        or any(node.op_type == "Resize" for node in nodes)
-    ):
-        return model
-    opset.version = 11
-    for place, node in enumerate(nodes):
-        given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        values: list[np.generic | npt.NDArray[np.int64] | None]
-        if node.op_type == "Clip":
-            values = [np.float32(given[name]) if name in given else None for name in ("min", "max")]
-        elif node.op_type == "Pad":
-            values = [np.array(given["pads"], np.int64), np.float32(given.get("value", 0.0))]
-        else:
-            continue
-        kept = [entry for entry in node.attribute if entry.name == "mode"]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        for value in values:
-            name = "" if value is None else f"qsnnc.newer_{place}_{len(node.input)}"
-            node.input.append(name)
-            if value is not None:
-                model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    return model
-
-
 def _to_decompose(node: onnx.NodeProto) -> bool:
-    return node.domain == MICROSOFT or (node.domain in ("", "ai.onnx") and node.op_type in INTEGER)
+    return node.domain == MICROSOFT or (not node.domain and node.op_type in INTEGER)
 
 
 def _quantize(s: Rewrite) -> None:
@@ -162,14 +142,19 @@ def _dequantize(s: Rewrite) -> None:
 def _convolution(exact: set[str], s: Rewrite) -> None:
     """Decompose QLinearConv: x, x scale, x zero, w, w scale, w zero, y scale, y zero, bias."""
     moves = geometry(s)
-    s.all_read()
     w = s.constant(3, "weight").astype(np.float32)
+    x = channels_first(s, s.node.input[0], w.ndim)
+    s.all_read()
     w = w - along(number(s, 5, "weight zero point"), 0, w.ndim)
     factor = number(s, 1, "scale").reshape(()) * number(s, 4, "weight scale") / number(s, 6, "output scale").reshape(())
-    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w)]
+    inputs = [shifted(s, x, number(s, 2, "zero point")), s.value("weight", w)]
     if len(s.node.input) > 8 and s.node.input[8]:
         inputs.append(s.value("bias", number(s, 8, "bias")))
-    requantize(s, summed(s, exact, "Conv", *inputs, **moves), along(factor, 1, w.ndim), 7)
+    sums = summed(s, exact, "Conv", *inputs, **moves)
+    if not s.option("channels_last", 0):
+        requantize(s, sums, along(factor, 1, w.ndim), 7)
+        return
+    as_given(s, requantize(s, sums, along(factor, 1, w.ndim), 7, last=False), w.ndim)
 
 
 def _convolution_integer(exact: set[str], s: Rewrite) -> None:
@@ -178,7 +163,7 @@ def _convolution_integer(exact: set[str], s: Rewrite) -> None:
     s.all_read()
     w = s.constant(1, "weight").astype(np.float32)
     w = w - along(number(s, 3, "weight zero point"), 0, w.ndim)
-    sums = summed(s, exact, "Conv", shifted(s, 0, number(s, 2, "zero point")), s.value("weight", w), **moves)
+    sums = summed(s, exact, "Conv", shifted(s, s.node.input[0], number(s, 2, "zero point")), s.value("weight", w), **moves)
     _whole(s, sums)
 
 
@@ -188,7 +173,7 @@ def _matmul(exact: set[str], s: Rewrite) -> None:
     w = s.constant(3, "matrix").astype(np.float32)
     w = w - along(number(s, 5, "matrix zero point"), w.ndim - 1, w.ndim)
     factor = number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale") / number(s, 6, "output scale").reshape(())
-    sums = summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w))
+    sums = summed(s, exact, "MatMul", shifted(s, s.node.input[0], number(s, 2, "zero point")), s.value("matrix", w))
     requantize(s, sums, along(factor, 1, 2), 7)
 
 
@@ -197,7 +182,7 @@ def _matmul_integer(exact: set[str], s: Rewrite) -> None:
     s.all_read()
     w = s.constant(1, "matrix").astype(np.float32)
     w = w - along(number(s, 3, "matrix zero point"), w.ndim - 1, w.ndim)
-    _whole(s, summed(s, exact, "MatMul", shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)))
+    _whole(s, summed(s, exact, "MatMul", shifted(s, s.node.input[0], number(s, 2, "zero point")), s.value("matrix", w)))
 
 
 def _whole(s: Rewrite, sums: str) -> None:
@@ -215,7 +200,7 @@ def _gemm(exact: set[str], s: Rewrite) -> None:
     w = s.constant(3, "matrix").astype(np.float32)
     w = w - along(number(s, 5, "matrix zero point"), 0 if transposed else 1, w.ndim)
     factor = alpha * number(s, 1, "scale").reshape(()) * number(s, 4, "matrix scale")
-    inputs = [shifted(s, 0, number(s, 2, "zero point")), s.value("matrix", w)]
+    inputs = [shifted(s, s.node.input[0], number(s, 2, "zero point")), s.value("matrix", w)]
     if len(s.node.input) > 6 and s.node.input[6]:
         inputs.append(s.value("bias", number(s, 6, "bias")))
     sums = summed(s, exact, "Gemm", *inputs, transB=transposed)

@@ -69,7 +69,7 @@ def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
     constants, shapes, made = dict(model.constants), dict(model.shapes), []
     start = 0
     for name, head in heads.items():
-        shape, kind = model.shapes[name], model.kinds.get(name, 1)
+        shape, kind = model.shapes[name], model.kind(name)
         places, sizes = f"{HEADS}.{name}.places", f"{HEADS}.{name}.sizes"
         constants[places] = np.arange(start, start + head.layout.size)
         constants[sizes] = np.array([-1, *shape], np.int64)
@@ -77,7 +77,7 @@ def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
         chain = [
             helper.make_node("Gather", [HEADS, places], [f"{HEADS}.{name}.flat"], axis=1),
             helper.make_node("Reshape", [f"{HEADS}.{name}.flat", sizes], [f"{HEADS}.{name}"]),
-            helper.make_node("Cast", [f"{HEADS}.{name}"], [name], to=kind if model.whole(name) else 1),
+            helper.make_node("Cast", [f"{HEADS}.{name}"], [name], to=kind),
         ]
         made += [Node(f"{HEADS}.{name}", p.op_type, tuple(p.input), tuple(p.output), {}, p) for p in chain]
     shapes[HEADS] = (start,)

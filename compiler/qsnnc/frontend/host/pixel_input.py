@@ -21,7 +21,7 @@ from qsnnc.frontend.linear.tensors import Part, as_map
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Population
+from qsnnc.ir.layers import Int, Population
 
 if TYPE_CHECKING:
     import onnx
@@ -70,9 +70,8 @@ class Pixels:
             return each.astype(np.float32)
         return apply_rule(each.astype(np.uint8), self.rule)
 
-    def population(self, name: str) -> Population:
-        """Return the population of pixels; it has no tensor in the model."""
-        shape = self.rule.shape or (1,)
+    def population(self, name: str, shape: tuple[int, ...]) -> Population:
+        """Return the population of pixels, in an order that has the given shape; it has no tensor in the model."""
         size = as_map(shape, self.model.nodes[0])
         return Population(name, "", shape, size, self.levels, 1.0, float(GRIDS[self.rule.dtype][0]))
 
@@ -132,15 +131,18 @@ class Pixels:
         return scale, float(found[0, 0]) / scale
 
 
-def encoder(rule: InputSpec) -> bytes:
-    """Build encoder.onnx: values [N, ...] to ``levels`` int32 of the same shape, `NO_LEVEL` for a value between levels."""
+def encoder(rule: InputSpec, shape: tuple[int, ...], elements: Int | None = None) -> bytes:
+    """Build encoder.onnx: values [N, ...] to ``levels`` int32 [N, *shape], `NO_LEVEL` for a value between levels.
+
+    ``elements`` are the pixels in the order in which they are sent; by default that of the image.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     low, count = GRIDS[rule.dtype]
     made: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
 
-    def node(op: str, *inputs: str | np.generic, **attributes: Any) -> str:
+    def node(op: str, *inputs: str | np.generic | Int, **attributes: Any) -> str:
         names = []
         for value in inputs:
             if isinstance(value, str):
@@ -169,13 +171,16 @@ def encoder(rule: InputSpec) -> bytes:
         node("Where", node("Equal", again, single), whole, NO_LEVEL)
     else:
         node("Sub", node("Cast", rule.name, to=TensorProto.INT32), np.int32(low))
+    if elements is not None:
+        row = node("Reshape", str(made[-1].output[0]), np.array([0, -1], np.int64))
+        node("Reshape", node("Gather", row, elements, axis=1), np.array([0, *shape], np.int64))
     made[-1].output[0] = "levels"
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(rule.dtype))
     graph = helper.make_graph(
         made,
         "encoder",
         [helper.make_tensor_value_info(rule.name, kind, ("N", *rule.shape))],
-        [helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *rule.shape))],
+        [helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *shape))],
         constants,
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

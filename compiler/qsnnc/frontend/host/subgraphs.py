@@ -16,7 +16,7 @@ from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.numerics.exactness import sums_are_exact
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Population
+from qsnnc.ir.layers import Int, Population
 
 if TYPE_CHECKING:
     import onnx
@@ -36,12 +36,24 @@ def ancestors(model: Model, end: str, stop: str) -> list[Node]:
     return nodes[::-1]
 
 
-def encoder(model: Model, population: Population, region: Region) -> bytes:
-    """Build encoder.onnx, which ends in integer levels: input [N, ...] -> ``levels`` int32 [N, ...]."""
+def encoder(model: Model, population: Population, region: Region, end: str = "", elements: Int | None = None) -> bytes:
+    """Build encoder.onnx, which ends in integer levels: input [N, ...] -> ``levels`` int32 [N, ...].
+
+    Parameters
+    ----------
+    end : str, optional
+        The tensor that holds the levels' values in the order in which they are sent; by default the population's, or the
+        region's output.
+    elements : ndarray, int64, optional
+        If no tensor does: the element of the region's output at each place of that order, flat.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    end = population.tensor or region.output
-    part = _part(region.model, _before_levels(model, population, region), end)
+    nodes = ancestors(model, end, model.input) if end else _before_levels(model, population, region)
+    end = end or population.tensor or region.output
+    part = _part(region.model, nodes, end)
+    if elements is not None:
+        end = _reordered(part, end, elements, population.tensor_shape)
     shift = population.scale * population.zero_point
     part.graph.initializer.extend(
         [
@@ -66,6 +78,22 @@ def encoder(model: Model, population: Population, region: Region) -> bytes:
     )
     part.graph.output.append(helper.make_tensor_value_info("levels", TensorProto.INT32, ("N", *population.tensor_shape)))
     return _finished(part, model, "encoder")
+
+
+def _reordered(part: onnx.ModelProto, tensor: str, elements: Int, shape: tuple[int, ...]) -> str:
+    """Append the reordering of a tensor's elements to a model; return the new tensor."""
+    from onnx import helper, numpy_helper
+
+    for name, value in (("flat", [0, -1]), ("elements", elements), ("shape", [0, *shape])):
+        part.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.int64), f"qsnnc.{name}"))
+    part.graph.node.extend(
+        [
+            helper.make_node("Reshape", [tensor, "qsnnc.flat"], ["qsnnc.row"]),
+            helper.make_node("Gather", ["qsnnc.row", "qsnnc.elements"], ["qsnnc.ordered"], axis=1),
+            helper.make_node("Reshape", ["qsnnc.ordered", "qsnnc.shape"], ["qsnnc.moved"]),
+        ]
+    )
+    return "qsnnc.moved"
 
 
 def _before_levels(model: Model, population: Population, region: Region) -> list[Node]:
@@ -93,12 +121,12 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     if not root.canonical:
         part.graph.initializer.append(numpy_helper.from_array(root.layout.reshape(-1), "qsnnc.layout"))
         order = "qsnnc.ordered"
-    whole = start != model.output and model.whole(start)  # its readers need its integer type
+    kind = model.kind(start) if start != model.output else TensorProto.FLOAT  # its readers need its type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
         helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
-        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=model.kinds[start] if whole else TensorProto.FLOAT),
+        helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=kind),
         helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
     if not root.canonical:

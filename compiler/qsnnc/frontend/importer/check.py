@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipsim.errors import UsageError
+from chipsim.errors import InputError, UsageError
+from chipsim.onnx_repair import opset_of, repaired
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.importer.parse import parse
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 OPSETS = range(7, 29)
 #: most values of one tensor for one image; each would be at least one neuron
 MOST_VALUES = 1 << 27
-STANDARD = ("", "ai.onnx")
+#: domain of operators in a processor's own layout
+MICROSOFT_BLOCKED = "com.microsoft.nchwc"
 
 
 def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelProto:
@@ -50,7 +52,10 @@ def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelPro
     UsageError
         There is no output of that name.
     """
-    proto = parse(path, content)
+    try:
+        proto = repaired(parse(path, content))
+    except InputError as error:
+        raise ModelError(error.subject, error.message, code=error.code, node=error.subject) from None
     if proto.functions:
         _check(proto, path)
         proto = _inlined(proto, path)
@@ -202,10 +207,10 @@ def _name_apart(proto: onnx.ModelProto) -> None:
 
 def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
     """Refuse unknown operators, attributes and opsets, reporting all of them at once."""
-    version = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), None)
-    if version is None or version not in OPSETS:
+    version = opset_of(proto)
+    if version not in OPSETS:
         raise refuse(
-            path, f"uses opset {version}; {OPSETS.start} to {OPSETS.stop - 1} are supported", "model-opset",
+            path, f"uses opset {version or 'none'}; {OPSETS.start} to {OPSETS.stop - 1} are supported", "model-opset",
             found=version, allowed=[OPSETS.start, OPSETS.stop - 1],
         )  # fmt: skip
     found = [error for node in proto.graph.node if (error := _unknown(node, version)) is not None]
@@ -226,11 +231,15 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
         return error(f"{op} has a subgraph, which is not supported; export without control flow", "model-subgraph", op)
     if op in REFUSED:
         return error(f"{op}: {REFUSED[op]}", "not-static", op)
-    if node.domain not in (*STANDARD, *DOMAINS, MICROSOFT):
+    if node.domain.startswith(MICROSOFT_BLOCKED):
+        text = f"{op} is in the blocked layout that onnxruntime's optimisation writes for one kind of processor; save the "
+        text += "model before optimisation, or optimised at level extended (ORT_ENABLE_EXTENDED)"
+        return error(text, "model-operator", op)
+    if node.domain not in ("", *DOMAINS, MICROSOFT):
         return error(
             f"operator {node.domain}:{op} is not supported; export with standard ONNX operators", "model-operator", op
         )
-    if node.domain not in STANDARD:
+    if node.domain:
         return None  # their attributes are checked when they are rewritten
     try:
         schema = onnx.defs.get_schema(op, version, "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chipsim.errors import UsageError
+from chipsim.onnx_repair import opset_of
 from qsnnc.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto
     out.CopyFrom(proto)
     inferred = shape_inference.infer_shapes(proto).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
-    opset = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = opset_of(proto)
     del out.graph.node[:]
     for node in proto.graph.node:
         out.graph.node.append(node)

@@ -41,7 +41,7 @@ def refuse_nondeterministic(model: onnx.ModelProto) -> None:
 
 def _nondeterminism(node: onnx.NodeProto, known: Mapping[str, Any]) -> str:
     """Return what a node does at random or depending on the batch; '' if neither."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain:
         return ""
     if node.op_type in RANDOM:
         return "draws random numbers, so the result differs from run to run"

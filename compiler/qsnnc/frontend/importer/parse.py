@@ -107,13 +107,17 @@ def external_files(path: str) -> list[str]:
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Iterate over initializers and tensors in attributes, of the main graph and of functions."""
+    """Iterate over initializers and tensors in attributes, dense or sparse, of the main graph and of functions."""
     yield from proto.graph.initializer
+    for sparse in proto.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for node in nodes:
             for attribute in node.attribute:
                 if attribute.HasField("t"):
                     yield attribute.t
+                if attribute.HasField("sparse_tensor"):
+                    yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
                 yield from attribute.tensors
 
 
@@ -187,9 +191,6 @@ def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
     """Refuse a tensor that is not numeric, does not match its shape, or is larger than protobuf permits."""
     import onnx
 
-    if proto.graph.sparse_initializer:
-        name = proto.graph.sparse_initializer[0].values.name
-        raise refuse(path, f"initializer {name!r} is sparse; store it as a dense tensor", "model-sparse")
     for tensor in proto.graph.initializer:
         if tensor.data_type == onnx.TensorProto.STRING:
             raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-text")

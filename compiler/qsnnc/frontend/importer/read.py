@@ -18,6 +18,7 @@ from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.qonnx_ops import rewrite
 from qsnnc.errors import ModelError, together
+from qsnnc.frontend.decompose.half_precision import with_explicit_casts
 from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.importer.check import MOST_VALUES, load
 from qsnnc.frontend.importer.clip_activations import clip
@@ -29,12 +30,15 @@ from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.messages import first_line, label, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
 from qsnnc.frontend.model.operators import WEIGHTED
-from qsnnc.frontend.model.reference import session
+from qsnnc.frontend.model.reference import session, with_kernels
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
+
+#: operators that divide by their second input
+DIVIDING = frozenset({"Div", "QuantizeLinear"})
 
 
 def read_onnx(
@@ -82,14 +86,14 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
         free_squeezes(standard)
         free_batch(standard)
         reference = clip(of_one_signedness(standard), limits)
-        proto, integral = decompose(standard)
+        proto, integral = decompose(with_explicit_casts(with_kernels(clip(standard, limits))))
     except InputError as error:
         found = error.fields["found"]
         raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    return _Forms(reference, clip(proto, limits), integral)
+    return _Forms(reference, proto, integral)
 
 
 def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
@@ -114,7 +118,6 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         opsets={entry.domain: entry.version for entry in proto.opset_import},
         ir_version=proto.ir_version,
-        origins={},
         integral=forms.integral,
         written=frozenset(name for node in forms.reference.graph.node for name in node.output),
         kinds={value.name: value.type.tensor_type.elem_type},
@@ -128,11 +131,22 @@ def _with_shapes(model: Model) -> Model:
     count = -1
     while count != len(model.nodes):  # a new constant may be the shape of a reshape
         count = len(model.nodes)
-        shapes, kinds = _infer(model.subgraph(outer, [model.output], model.nodes), model.path)
+        shapes, kinds, empty = _infer(model.subgraph(outer, [model.output], model.nodes), model.path)
+        model = _without_empty(model, empty)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         known = MappingProxyType({**model.kinds, **kinds})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
     return model
+
+
+def _without_empty(model: Model, empty: set[str]) -> Model:
+    """Drop operands without elements from every Concat that has others; ``empty`` are known not to have any."""
+    empty = empty | {name for name, value in model.constants.items() if not value.size}
+    nodes = []
+    for node in model.nodes:
+        kept = tuple(name for name in node.inputs if name not in empty) if node.op == "Concat" else node.inputs
+        nodes.append(node.between(kept, node.outputs) if kept and kept != node.inputs else node)
+    return replace(model, nodes=tuple(nodes))
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -141,7 +155,7 @@ def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
 
 
 def _refuse_nan(model: Model) -> None:
-    """Refuse NaN constants, and infinite ones except as bounds (Clip, Min, Max)."""
+    """Refuse NaN constants, infinite ones except as bounds (Clip, Min, Max), and division by zero."""
     found = []
     for node in model.nodes:
         for position, name in enumerate(node.inputs):
@@ -162,6 +176,8 @@ def _invalid(value: Array, node: Node, position: int) -> str:
     """Return what is invalid in a weight, scale or variance; '' if nothing is."""
     if node.op == "BatchNormalization" and position == 4 and (value < 0).any():
         return "negative variances"
+    if node.op in DIVIDING and position == 1 and not value.all():
+        return "zero, by which it divides"
     if np.isfinite(value).all():
         return ""
     if np.isnan(value).any():
@@ -172,11 +188,11 @@ def _invalid(value: Array, node: Node, position: int) -> str:
 def _try_run(model: Model) -> None:
     """Run the reference once: shape inference does not find every inconsistency."""
     blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
-    session(model.reference).run([model.output], {model.input: blank})
+    session(model.reference, evaluator=True).run([model.output], {model.input: blank})
 
 
-def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int]]:
-    """Infer the shapes of one image and the ONNX element types of all tensors where possible."""
+def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:
+    """Infer the shapes of one image and the ONNX element types of all tensors where possible, and which have no elements."""
     from onnx import shape_inference
 
     try:
@@ -190,7 +206,9 @@ def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, 
             text = f"would have {size:,} values; at most {MOST_VALUES:,} are supported"
             raise ModelError(value.name, text, code="model-shapes", node=value.name, found=size, allowed=MOST_VALUES)
     shapes = {value.name: _axes(value) for value in values if value.type.tensor_type.HasField("shape")}
-    return shapes, {value.name: value.type.tensor_type.elem_type for value in values}
+    dims = {value.name: value.type.tensor_type.shape.dim for value in values}
+    empty = {name for name, known in dims.items() if any(d.HasField("dim_value") and d.dim_value == 0 for d in known)}
+    return shapes, {value.name: value.type.tensor_type.elem_type for value in values}, empty
 
 
 def _node(proto: onnx.NodeProto) -> Node:
@@ -235,17 +253,4 @@ def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:
         model,
         nodes=tuple(kept),
         constants={**model.constants, **dict(zip(outputs, values, strict=True))},
-        origins={**model.origins, **_origins(model, folded)},
     )
-
-
-def _origins(model: Model, folded: list[Node]) -> dict[str, str]:
-    """Return the initializer with at least two axes that each folded constant was computed from, if there is one."""
-    origins: dict[str, str] = {}
-    for node in folded:
-        for name in node.inputs:
-            origin = origins.get(name) or (name if name in model.constants and model.constants[name].ndim >= 2 else None)
-            if origin:
-                origins.update(dict.fromkeys(node.outputs, origin))
-                break
-    return origins

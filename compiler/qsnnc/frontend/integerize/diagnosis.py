@@ -8,9 +8,9 @@ from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.model.dtypes import integer_range
-from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.model import HALF, Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
-from qsnnc.frontend.model.outcomes import TooManyLevels
+from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized
 from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 
@@ -103,4 +103,21 @@ def not_quantized(model: Model) -> ModelError:
         str(model.path),
         "nothing in it is quantized; train with quantized activations and weights, then export",
         code="model-not-quantized",
+    )
+
+
+def of_half_precision(model: Model, error: ModelError) -> ModelError:
+    """Return the error for levels or weights that are uneven because their scales are float16; any other error unchanged."""
+    if not isinstance(error, UnevenLevels | WeightsNotQuantized):
+        return error
+    graph = model.reference.graph
+    half = {tensor.name for tensor in graph.initializer if tensor.data_type == HALF}
+    if not any(node.op_type == "DequantizeLinear" and node.input[1] in half for node in graph.node):
+        return error
+    what = "levels" if isinstance(error, UnevenLevels) else "weights"
+    return type(error)(
+        error.subject,
+        f"has {what} that float16 rounds off their grid (the scales are float16); export with scales in float32 "
+        "(nvidia-modelopt: high_precision_dtype='fp32')",
+        **error.fields,
     )

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.integerize.channel_order import order_of_windows
 from qsnnc.frontend.integerize.state import Encoder
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Part, Quantized, as_map, whole
-from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import POOLS, WEIGHTED
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, find_levels
@@ -42,22 +42,21 @@ def encoder_levels(walk: Walk, region: Region, *, internal: bool = False) -> Qua
             code="two-encoders",
             node=region.output,
         )
-    shape = walk.model.shapes[region.input]
+    shape = model.shapes[region.input]
     source = walk.analysis.producer.get(region.input)
-    transpose = None if internal else _transpose_after(walk, region.output)
+    order = None if internal else order_of_windows(model, region.output)
     name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.input)
-    size = as_map(shape, source or walk.model.nodes[0])
-    end = "" if internal else region.output
-    if transpose is not None:
-        end, shape = transpose.outputs[0], walk.model.shapes[transpose.outputs[0]]
-        size = as_map(shape, transpose)
-    population = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
-    walk.known.hand_over(Encoder(population, region, turns))
-    found = whole(Part.of(population, levels), shape)
-    if transpose is None:
-        return found
-    back = np.argsort([axis - 1 for axis in transpose.attributes["perm"][1:]])
-    return replace(found, index=np.ascontiguousarray(found.index.transpose(back)))
+    if order is None:
+        end = "" if internal else region.output
+        size = as_map(shape, source or model.nodes[0])
+        population = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
+        walk.known.hand_over(Encoder(population, region, turns=turns))
+        return whole(Part.of(population, levels), shape)
+    end = order.tensor if order.tensor in model.written else ""
+    size = as_map(order.shape, source or model.nodes[0])
+    population = Population(name, end, order.shape, size, levels.count, levels.scale, levels.zero_point)
+    walk.known.hand_over(Encoder(population, region, turns=turns, order=order))
+    return replace(whole(Part.of(population, levels), order.shape), index=order.index(shape))
 
 
 def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
@@ -68,29 +67,15 @@ def _levels(walk: Walk, region: Region) -> tuple[Levels | None, bool]:
         return find_levels(region, turning=True), True
 
 
-def _transpose_after(walk: Walk, name: str) -> Node | None:
-    """Return the transpose after the host's last tensor in a channels-last network, if windows read it; None otherwise."""
-    readers = [node for node in walk.model.nodes if name in node.inputs]
-    windows = [
-        node
-        for node in readers
-        if node.op == "Transpose"
-        and node.attributes.get("perm", (1,))[0] == 0
-        and any(node.outputs[0] in other.inputs and other.op in WEIGHTED | POOLS for other in walk.model.nodes)
-    ]
-    alike = {tuple(node.attributes["perm"]) for node in windows}
-    straight = any(node.op in WEIGHTED | POOLS for node in readers)
-    known = windows and windows[0].outputs[0] in walk.model.written and len(walk.model.shapes[name]) <= 3
-    return windows[0] if len(alike) == 1 and known and not straight else None
-
-
 def _enter(walk: Walk, region: Region) -> Quantized | None:
     """Return pixels that are only moved and scaled as levels, if the image itself is the chip's input."""
     if walk.pixels is None or region.input != walk.model.input:
         return None
     entering = walk.known.encoder
     if entering is None:
-        entering = Encoder(walk.pixels.population(walk.namer.text(region.input)), None)
+        order = order_of_windows(walk.model, region.input)
+        shape = order.shape if order else walk.pixels.rule.shape or (1,)
+        entering = Encoder(walk.pixels.population(walk.namer.text(region.input), shape), None, order=order)
         walk.known.hand_over(entering)
     population = entering.population
     if entering.region is not None:
@@ -101,4 +86,6 @@ def _enter(walk: Walk, region: Region) -> Quantized | None:
             code="two-encoders",
             node=region.output,
         )
-    return whole(walk.pixels.part(population, region), population.tensor_shape)
+    found = whole(walk.pixels.part(population, region), population.tensor_shape)
+    order = entering.order
+    return replace(found, index=order.index(walk.pixels.rule.shape)) if order else found

@@ -28,11 +28,13 @@ from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.outcomes import ConstantActivation
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, uniform_levels
+from qsnnc.frontend.quantizers.extrema import evaluate_each, is_monotone_region, numbered
+from qsnnc.frontend.quantizers.levels import Levels, constant, uniform_levels
 from qsnnc.frontend.quantizers.region import Region
+from qsnnc.ir.layers import Int
 
-#: most levels of a quantizer without a clip directly after weights; with more, a quantizer is considered missing
-MOST_OPEN = 256
+#: most potentials, over all channels, at which a region is evaluated
+MOST_POTENTIALS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,14 +126,15 @@ def _values(root: Accumulator, region: Region) -> Found | None:
         return None
     columns = seen.of(root) if seen else root
     rows, count = columns.scale.shape
-    low, high = columns.reach[..., :1], columns.reach[..., 1:]
-    points = int((high - low).max()) + 1
-    if points > MANY_LEVELS:
+    potential = _potentials(columns, region)
+    if potential is None:
         return None
-    potential = np.minimum(low + np.arange(points), high)  # (rows, columns, points)
+    points = potential.shape[2]
     x = columns.value(potential).transpose(0, 2, 1).reshape(-1, count)
     y = region.function()(x) if region.nodes else x.astype(np.float64)
     values = np.unique(y)
+    if len(values) < 2 and region.nodes:
+        raise constant(region.output)
     if len(values) < 2 or (root.node.op in WEIGHTED and not _rounds(x, y, values)):
         return None
     slack = _slack(columns, region, x, y)
@@ -140,13 +143,61 @@ def _values(root: Accumulator, region: Region) -> Found | None:
     if slack is None or (not region.nodes and region.axes != (root.axis,)):
         return None
     levels = uniform_levels(region.output, values, falling)
-    return Found(levels, slack) if levels.count <= MANY_LEVELS else None
+    return Found(levels, slack)
+
+
+def _potentials(columns: Accumulator, region: Region) -> Int | None:
+    """Return reachable potentials at which the region takes all of its values, (rows, columns, points); None if too many.
+
+    All potentials, or for a monotone region the first and the last of each value, found by bisection.
+    """
+    low, high = columns.reach[..., 0], columns.reach[..., 1]
+    points = int((high - low).max()) + 1
+    if points * low.size <= MOST_POTENTIALS:
+        return np.asarray(np.minimum(low[..., None] + np.arange(points), high[..., None]), np.int64)
+    if not is_monotone_region(region):
+        return None
+    return _ends_of_values(columns, region)
+
+
+def _ends_of_values(columns: Accumulator, region: Region) -> Int | None:
+    """Return the first and the last reachable potential of each value of a monotone region; None if too many."""
+    rows, count = columns.scale.shape
+    f, owner = region.function(), np.arange(rows * count)
+
+    def evaluate(at: Int, of: Int) -> npt.NDArray[np.float64]:
+        x = columns.scale.reshape(-1)[of] * at + columns.offset.reshape(-1)[of]
+        column = of % count
+        return evaluate_each(f, x, column, numbered(column), count)
+
+    first, last = columns.reach[..., 0].reshape(-1), columns.reach[..., 1].reshape(-1)
+    start, end, of = first, last, owner
+    before, after = evaluate(start, of), evaluate(end, of)
+    at, whose = [first, last], [owner, owner]
+    while len(start):  # between two potentials of one value, a monotone region has no other
+        open_ = (before != after) & (end - start > 1)
+        start, end, of, before, after = (part[open_] for part in (start, end, of, before, after))
+        middle = (start + end) // 2
+        value = evaluate(middle, of) if len(of) else before
+        at, whose = [*at, middle], [*whose, of]
+        if sum(map(len, at)) > MOST_POTENTIALS:
+            return None
+        start, end, of = np.concatenate([start, middle]), np.concatenate([middle, end]), np.concatenate([of, of])
+        before, after = np.concatenate([before, value]), np.concatenate([value, after])
+    every, whom = np.concatenate(at), np.concatenate(whose)
+    order = np.lexsort((every, whom))
+    counts = np.bincount(whom, minlength=rows * count)
+    if int(counts.max()) * len(counts) > MOST_POTENTIALS:
+        return None
+    full = np.repeat(last[:, None], int(counts.max()), axis=1)
+    full[whom[order], np.concatenate([np.arange(n) for n in counts])] = every[order]
+    return full.reshape(rows, count, -1)
 
 
 def _rounds(x: npt.NDArray[np.float32], y: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> bool:
     """Return whether inner values correspond to several sums each, as with rounding but not a plain activation."""
     inside = (y > values[0]) & (y < values[-1])
-    return len(values) <= MOST_OPEN and 2 * (len(values) - 2) <= len(np.unique(x[inside]))
+    return 2 * (len(values) - 2) <= len(np.unique(x[inside]))
 
 
 def _slack(root: Accumulator, region: Region, x: npt.NDArray[np.float32], y: npt.NDArray[np.float64]) -> int | None:

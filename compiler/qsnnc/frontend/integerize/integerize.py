@@ -78,10 +78,13 @@ def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, boo
     """Return the encoder as ONNX, and whether its sums are exact."""
     if encoder.region is None:
         assert walk.pixels is not None
-        return encoder_of_pixels(walk.pixels.rule), True
-    population, region = encoder.population, encoder.region
+        elements = encoder.order.elements if encoder.order else None
+        return encoder_of_pixels(walk.pixels.rule, encoder.population.tensor_shape, elements), True
+    population, region, order = encoder.population, encoder.region, encoder.order
     exact = not encoder.turns and subgraphs.encoder_is_exact(walk.model, population, region, pixels)
-    return subgraphs.encoder(walk.model, population, region), exact
+    if order is None or order.tensor:
+        return subgraphs.encoder(walk.model, population, region, order.tensor if order else ""), exact
+    return subgraphs.encoder(walk.model, population, region, elements=order.elements), exact
 
 
 def run(walk: Walk) -> None:

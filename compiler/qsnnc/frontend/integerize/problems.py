@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qsnnc.errors import ModelError, together
+from qsnnc.frontend.integerize.diagnosis import of_half_precision
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Accumulator, as_map, natural
 from qsnnc.frontend.linear.weight_grid import integer_weights
@@ -40,7 +41,7 @@ class Problems:
             self._visit(walk, node)
         except ModelError as error:
             if not blind:
-                self._record(error)
+                self._record(of_half_precision(walk.model, error))
             self._record_weights(walk, node)
             self._stand_in(walk, node)
         else:
@@ -53,6 +54,7 @@ class Problems:
             raise together(self.found)
 
     def _record(self, error: ModelError) -> None:
+        """Record an error."""
         if all(str(error) != str(known) for known in self.found):  # two branches may read the same bad tensor
             self.found.append(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from qsnnc.frontend.integerize.channel_order import Order
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import Node
@@ -47,6 +48,7 @@ class Encoder:
     population: Population
     region: Region | None  # the elementwise operators before its levels; None if the image itself is the input
     turns: bool = False  # whether they are nonmonotonic
+    order: Order | None = None  # in which the levels are sent; None: as in the region's output
 
 
 class Known:

@@ -26,6 +26,6 @@ class Walk:
     @staticmethod
     def of(model: Model, pixels: Pixels | None) -> Walk:
         """Start at the image, which belongs to the host unless it is the chip's input."""
-        namer = Namer(model.origins)
+        namer = Namer()
         known = Known(() if pixels else (model.input,))
         return Walk(model, namer, known, Analysis(model, known), LayerSink(namer, model.written), pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -57,13 +58,41 @@ def add_levels(
             node=node.name,
         )
     tensors = [replace(tensor, index=np.broadcast_to(tensor.index, shape)) for tensor in tensors]
+    layout, axis = None, 1
+    if seen is None and (own := _own_order(tensors[0])) is not None:
+        seen, layout, axis = own
+        order = np.argsort(layout.reshape(-1))
+        tensors = [replace(tensor, index=tensor.index.reshape(-1)[order]) for tensor in tensors]
     seen = seen or _seen(tensors, node)
     channels = seen[0]
     eye = np.ones((channels, 1, 1, 1))
     operands = [
         Operand(tensor, seen, factor * eye, channels, POINT) for tensor, factor in zip(tensors, factors, strict=True)
     ]
-    return convolve(Sums(name, "add", node, seen, natural(seen, shape)), operands, np.zeros(channels))
+    layout = natural(seen, shape) if layout is None else layout
+    return convolve(Sums(name, "add", node, seen, layout, axis), operands, np.zeros(channels))
+
+
+def _own_order(tensor: Quantized) -> tuple[tuple[int, int, int], Int, int] | None:
+    """Return the shape and layout of a tensor whose axes are those of its population in another order, as NHWC is of NCHW.
+
+    Returns
+    -------
+    shape : tuple of int
+        The population's (channels, rows, columns).
+    layout : ndarray, int64
+        Of the tensor's shape: the population's feature at each element.
+    axis : int
+        The tensor's channel axis; the batch is axis 0.
+    """
+    if len(tensor.parts) != 1:
+        return None
+    own = tensor.parts[0].population.shape
+    every = np.arange(int(np.prod(own))).reshape(own)
+    others = [axes for axes in permutations(range(3)) if axes != (0, 1, 2)]
+    orders: list[tuple[Int, int]] = [(every.transpose(axes), 1 + axes.index(0)) for axes in others]
+    orders.append((every.reshape(own[0], -1).T, 2))  # tokens
+    return next(((own, tensor.index, axis) for moved, axis in orders if np.array_equal(moved, tensor.index)), None)
 
 
 def read_levels(node: Node, tensor: Quantized, name: str) -> Accumulator:

@@ -90,7 +90,8 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
     bias = np.zeros(())
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = constant(model, node, 2) * float(node.attributes.get("beta", 1.0))
-    return Matrix(weights, np.broadcast_to(bias.reshape(-1) if bias.size > 1 else bias, (len(weights),)).copy(), 1, 1)
+    # C broadcasts to (images, outputs), and is the same for all images
+    return Matrix(weights, np.broadcast_to(bias, (1, len(weights)))[0].copy(), 1, 1)
 
 
 def multiply(model: Model, node: Node, terms: Terms, name: str, *, last: bool) -> Accumulator:

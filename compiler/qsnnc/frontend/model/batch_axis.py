@@ -142,8 +142,9 @@ def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], ba
     moving, made = _of_images(graph), _Made(graph, "qsnnc.image")
     for node in list(graph.node):
         rank = max((ranks.get(name, 0) for name in node.input if name in moving), default=0)
-        for number, name in enumerate(node.input if node.op_type in ELEMENTWISE else ()):
-            value = constants.get(name)
+        broadcasts = node.op_type in ELEMENTWISE or (node.op_type == "Gemm" and node.input[0] in moving)
+        for number, name in enumerate(node.input if broadcasts else ()):
+            value = constants.get(name) if node.op_type != "Gemm" or number == 2 else None
             if value is not None and value.ndim == rank > 1 and len(value) == batch:
                 node.input[number] = made.constant(_one(node, value))
         made.nodes.append(node)

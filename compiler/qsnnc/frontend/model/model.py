@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+#: ONNX's numbers of float32, float16, and all float types (0: unknown)
+SINGLE, HALF = 1, 10
+FLOATS = (0, SINGLE, HALF, 11, 16)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
@@ -30,10 +34,14 @@ class Node:
 
     def renamed(self, names: Mapping[str, str]) -> Node:
         """Return the same operator on renamed tensors; those that are not listed keep their names."""
+        return self.between(
+            tuple(names.get(name, name) for name in self.inputs), tuple(names.get(name, name) for name in self.outputs)
+        )
+
+    def between(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Node:
+        """Return the same operator with other inputs and outputs."""
         proto = type(self.proto)()
         proto.CopyFrom(self.proto)
-        inputs = tuple(names.get(name, name) for name in self.inputs)
-        outputs = tuple(names.get(name, name) for name in self.outputs)
         del proto.input[:], proto.output[:]
         proto.input.extend(inputs)
         proto.output.extend(outputs)
@@ -55,7 +63,6 @@ class Model:
     metadata: Mapping[str, str]
     opsets: Mapping[str, int]
     ir_version: int
-    origins: Mapping[str, str]  # of a folded constant: the initializer that it was computed from
     integral: frozenset[str]  # nodes that replace integer sums, which are exact whatever their size
     written: frozenset[str]  # tensors that the reference has as well
     kinds: Mapping[str, int]  # ONNX element type of every tensor where it is known
@@ -63,7 +70,11 @@ class Model:
 
     def whole(self, name: str) -> bool:
         """Return whether an inner tensor has a type other than a float type; unknown types count as float."""
-        return name != self.input and self.kinds.get(name, 1) not in (0, 1)
+        return name != self.input and self.kinds.get(name, 1) not in FLOATS
+
+    def kind(self, name: str) -> int:
+        """Return the ONNX element type of a tensor; float32 if it is unknown."""
+        return self.kinds.get(name) or SINGLE
 
     def subgraph(
         self, inputs: Mapping[str, tuple[int, tuple[int | str, ...]]], outputs: Iterable[str], nodes: Iterable[Node]

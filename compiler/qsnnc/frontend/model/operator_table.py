@@ -243,7 +243,14 @@ TABLE = (
     ),
     Group("decomposed", _named("QGemm"), "transB, alpha; quantized or float result", "", MICROSOFT),
     Group("decomposed", _named("QLinearAdd QLinearConcat"), "constant scales", "ratios of scales as for Add", MICROSOFT),
-    Group("decomposed", _named("QLinearAveragePool QLinearGlobalAveragePool"), "channels first", "", MICROSOFT),
+    Group("decomposed", _named("QLinearConv"), "channels_last", "as the standard operator", MICROSOFT),
+    Group(
+        "decomposed",
+        _named("QLinearAveragePool QLinearGlobalAveragePool NhwcMaxPool"),
+        "channels first or last (channels_last)",
+        "as onnxruntime's layout optimisation writes them",
+        MICROSOFT,
+    ),
     Group(
         "decomposed",
         _named("QLinearMul"),

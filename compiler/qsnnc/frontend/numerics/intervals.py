@@ -202,15 +202,23 @@ INTEGERS = {
 
 
 def cast(args: list[Interval], attributes: Attributes) -> Interval | None:
-    """Bound Cast and CastLike to float32 or double (no change) or to an integer type (truncation); None for bool."""
+    """Bound Cast and CastLike to float32 or double (no change), float16, or an integer type (truncation); None for bool."""
     to = attributes.get("to")
     if to in (1, 11):
         return args[0]
+    if to == 10:
+        return in_half_precision(*args[0])
     if to not in INTEGERS:
         return None
     low, high = np.trunc(args[0][0]), np.trunc(args[0][1])
     bottom, top = INTEGERS[to]
     return None if (low < bottom).any() or (high > top).any() else (low, high)
+
+
+def in_half_precision(low: F64, high: F64) -> Interval:
+    """Round bounds to float16, which keeps their order."""
+    with np.errstate(over="ignore"):
+        return low.astype(np.float16).astype(np.float64), high.astype(np.float16).astype(np.float64)
 
 
 def absolute(args: list[Interval], _: Attributes) -> Interval:

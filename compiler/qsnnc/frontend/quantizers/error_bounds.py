@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from qsnnc.frontend.model.dtypes import integer_range
-from qsnnc.frontend.model.model import Node
+from qsnnc.frontend.model.model import HALF, Node
 from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.numerics.exactness import F64
-from qsnnc.frontend.numerics.intervals import Interval
+from qsnnc.frontend.numerics.intervals import Interval, in_half_precision
 from qsnnc.frontend.quantizers.region import Region, own_axis
 
 
@@ -42,7 +42,9 @@ def propagate(region: Region, root: Interval) -> Interval | None:
             result = rule(arguments, {**node.attributes, **_types(region, node)})
         if result is None:
             return None
-        known[node.outputs[0]] = _certain(result)
+        result = _certain(result)
+        half = region.model.kind(node.outputs[0]) == HALF
+        known[node.outputs[0]] = in_half_precision(*result) if half else result
     return known.get(region.output)
 
 

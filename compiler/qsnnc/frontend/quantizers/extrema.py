@@ -80,11 +80,11 @@ def _extrema(inner: Region) -> list[tuple[int, Float]]:
     sign = np.where(move[at, column] > 0, 1.0, -1.0)  # a maximum, or a negated minimum
     low, high = grid[at].astype(np.float64), grid[at + 2].astype(np.float64)
     ratio = (np.sqrt(5) - 1) / 2
-    order = _rows(column)
+    order = numbered(column)
     seen = [grid[at + 1]]
     for _ in range(SECTIONS):
         one, two = high - ratio * (high - low), low + ratio * (high - low)
-        left, right = (sign * _evaluate(f, x, column, order, columns) for x in (one, two))
+        left, right = (sign * evaluate_each(f, x, column, order, columns) for x in (one, two))
         up = left < right
         low, high = np.where(up, one, low), np.where(up, high, two)
         seen.append(((low + high) / 2).astype(np.float32))
@@ -92,7 +92,7 @@ def _extrema(inner: Region) -> list[tuple[int, Float]]:
     return [(int(c), row) for c, row in zip(column, points, strict=True)]
 
 
-def _rows(column: Int) -> Int:
+def numbered(column: Int) -> Int:
     """Number the points within each column."""
     order = np.argsort(column, kind="stable")
     first = np.searchsorted(column[order], column[order], side="left")
@@ -101,7 +101,7 @@ def _rows(column: Int) -> Int:
     return row
 
 
-def _evaluate(f: Callable[[Float], F64], x: F64, column: Int, row: Int, columns: int) -> F64:
+def evaluate_each(f: Callable[[Float], F64], x: F64, column: Int, row: Int, columns: int) -> F64:
     """Evaluate f once for each (point, column)."""
     batch = np.zeros((int(row.max()) + 1, columns), np.float32)
     batch[row, column] = x

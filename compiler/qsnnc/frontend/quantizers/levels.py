@@ -94,10 +94,13 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         if len(union) > 1:
             _refuse_scales(region.output, values)
             return uniform_levels(region.output, union, falling)
-    raise ConstantActivation(
-        region.output,
-        "has the same value for every input, so there is nothing to compute; remove it from the model",
-        node=region.output,
+    raise constant(region.output)
+
+
+def constant(end: str) -> ConstantActivation:
+    """Return the error for an activation that takes one value."""
+    return ConstantActivation(
+        end, "has the same value for every input, so there is nothing to compute; remove it from the model", node=end
     )
 
 
@@ -205,6 +208,8 @@ def uniform_levels(end: str, values: npt.NDArray[np.float64], falling: npt.NDArr
     ModelError
         There is no such step, or too many levels.
     """
+    if not np.isfinite(values).all():
+        raise UnevenLevels(end, "takes infinite values, or is no number for some inputs; use finite scales", node=end)
     count = len(values) - 1
     scale = (values[-1] - values[0]) / count
     rounding = 2 * UNIT_ROUNDOFF * float(np.abs(values).max())  # of the gap between two float32 values

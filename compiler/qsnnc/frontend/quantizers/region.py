@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_axis import free_reshapes
-from qsnnc.frontend.model.model import Model, Node, downstream
+from qsnnc.frontend.model.model import FLOATS, SINGLE, Model, Node, downstream
 from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.model.reference import session
 
@@ -48,9 +48,9 @@ class Region:
         sizes = self.model.shapes[start]
         shape = tuple(size if axis in self.axes else 1 for axis, size in enumerate(sizes, start=1))
         given = start
-        if self.model.whole(start):  # of an integer type: fed as floats and cast
+        kind = self.model.kind(start)
+        if kind != SINGLE and (start != self.model.input or kind in FLOATS):  # fed as floats and cast
             given = "qsnnc.start"
-            kind = self.model.kinds[start]
             cast = helper.make_node("Cast", [given], [start], to=kind)
             nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
         part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.output], nodes)

@@ -91,13 +91,15 @@ def test_two_cores_by_hand() -> None:
     assert json["packets_per_image"] == pytest.approx(12 / 3)
     assert json["paper_sops_per_image"] == pytest.approx(2 * (7 * 3 + 3 * 7) / 3)
     assert json["ticks_per_image"] == 3
+    assert (json["steps"], json["readout_of"]) == (1, "potential")
+    assert (json["spikes_per_step"], json["sops_per_step"]) == (json["spikes_per_image"], json["sops_per_image"])
     assert json["relay_spikes_per_image"] == json["relay_sops_per_image"] == 0
     assert json["layers"] == [
-        {"name": "hidden", "neurons": 2, "cores": 1, "spikes": 3, "sops": 14},
-        {"name": "out", "neurons": 2, "cores": 1, "spikes": 0, "sops": 9},
+        {"name": "hidden", "neurons": 2, "cores": 1, "spikes": 3, "sops": 14, "rate": 0.5},
+        {"name": "out", "neurons": 2, "cores": 1, "spikes": 0, "sops": 9, "rate": 0.0},
     ]
     assert set(json) == set(
-        "schema model_sha256 chip images accuracy ticks_per_image spikes_per_image encoder_spikes_per_image "
+        "schema model_sha256 chip images accuracy ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
         "paper_spikes_per_image sops_per_image paper_sops_per_image axon_events_per_image column_operations_per_image "
         "packets_per_image relay_spikes_per_image relay_sops_per_image images_per_second load_seconds threads engine faults timing "
         "energy floorplan layers cores".split()

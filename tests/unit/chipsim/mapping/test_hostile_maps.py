@@ -17,7 +17,8 @@ from support.hand_mappings import encoder_onnx, random_map, readout_onnx, two_co
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError, MappingError
-from chipsim.mapping import ARRAYS, read_mapping, write_mapping
+from chipsim.mapping import ARRAYS, archive, read_mapping, write_mapping
+from chipsim.mapping.archive import FLOOR
 from chipsim.mapping.write import to_bytes
 
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -99,7 +100,7 @@ def test_the_archive_is_canonical(tmp_path: Path) -> None:
         names = archive.namelist()
         assert names == sorted(names)
         for entry in archive.infolist():
-            assert entry.compress_type == zipfile.ZIP_STORED
+            assert entry.compress_type == zipfile.ZIP_DEFLATED
             assert entry.date_time == (1980, 1, 1, 0, 0, 0)
 
 
@@ -148,19 +149,43 @@ def test_foreign_archives(tmp_path: Path) -> None:
     refusal(path, b"\x89PNG not a mapping")
     refusal(path, pack({**members, "notes.txt": b"hello"}))
     refusal(path, pack({**members, "../../escape": b"x"}))
-    refusal(path, pack(members, method=zipfile.ZIP_DEFLATED))
+    refusal(path, pack(members, method=zipfile.ZIP_BZIP2))
+    refusal(path, pack(members, method=zipfile.ZIP_LZMA))
     for name in members:
         if name != "encoder.onnx":
             assert name in str(refusal(path, pack({n: c for n, c in members.items() if n != name})))
     refusal(path, pack({n: c for n, c in members.items() if n != "encoder.onnx"}))
     buffer = io.BytesIO(pack(members))
-    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("readout.onnx", members["readout.onnx"])
+    with zipfile.ZipFile(buffer, "a") as twice, pytest.warns(UserWarning, match="Duplicate"):
+        twice.writestr("readout.onnx", members["readout.onnx"])
     refusal(path, buffer.getvalue())
     with pytest.raises(MappingError):
         read_mapping(tmp_path)
     with pytest.raises(MappingError):
         read_mapping(tmp_path / "none.map")
+
+
+def test_members_that_unpack_to_more_than_a_file_of_that_size_may_hold(tmp_path: Path) -> None:
+    members = members_of(to_bytes(two_cores().build()))
+    large = {**members, "readout.onnx": bytes(FLOOR + 1)}
+    error = refusal(tmp_path / "a.map", pack(large, method=zipfile.ZIP_DEFLATED))
+    assert "more bytes than a file of its size may hold" in str(error)
+    assert "SHA-256" in str(refusal(tmp_path / "a.map", pack(large)))  # stored, it is as large as it says
+
+
+def test_a_deflated_member_that_is_cut_or_longer_than_it_says(tmp_path: Path) -> None:
+    good = to_bytes(two_cores().build())
+    with zipfile.ZipFile(io.BytesIO(good)) as container:
+        entry = max(container.infolist(), key=lambda entry: entry.file_size)
+    at = entry.header_offset + 30 + len(entry.filename) + 8
+    refusal(tmp_path / "a.map", good[:at] + bytes(4) + good[at + 4 :])
+    size = entry.file_size.to_bytes(4, "little")
+    refusal(tmp_path / "a.map", good.replace(size, (entry.file_size - 1).to_bytes(4, "little")))
+
+
+def test_the_writer_stores_what_no_reader_would_unpack() -> None:
+    content = archive.pack({"a": bytes(FLOOR + 1)}, deflate=True)
+    assert len(content) > FLOOR
 
 
 def test_a_declared_size_beyond_the_file_allocates_nothing(tmp_path: Path) -> None:
@@ -202,7 +227,8 @@ def _set(*path: Any) -> Any:
 
 
 MANIFESTS = [
-    _set("version", 2), _set("format", "other"), _set("extra", 1), _set("model_sha256", "zz"), _set("ticks", 99),
+    _set("version", 0), _set("version", 1), _set("version", 3), _set("version", True), _set("format", "other"), _set("steps", 0),
+    _set("steps", 2), _set("input", "code", "spikes"), _set("output", "of", "count"), _set("layers", 0, "neuron", {"reset": "none"}), _set("extra", 1), _set("model_sha256", "zz"), _set("ticks", 99),
     _set("ticks", True), _set("encoder", "scale", float("nan")), _set("encoder", "scale", float("inf")), _set("encoder", "levels", 0),
     _set("encoder", "shape", [-2]), _set("encoder", "shape", [2**40]), _set("encoder", "shape", [2**30] * 8),
     _set("encoder", "tick", 1), _set("encoder", "order", "level-major"), _set("layers", []), _set("layers", 0, "shape", [2**31 - 1] * 8),

@@ -12,6 +12,7 @@ from support.networks import Builder
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
+from chipsim.integer_kernels import of_one_signedness
 from qsnnc import compile_model, verify
 from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.model.reference import session
@@ -101,6 +102,33 @@ def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "powers_of_two"),
+    [
+        ("QLinearConv", ["a", "as", "az", "w", "bs", "bz", "ys", "yz"], {"pads": [1, 0, 1, 1], "strides": [1, 2]}, False),
+        ("QLinearGlobalAveragePool", ["a", "as", "az", "ys", "yz"], {}, False),
+        ("QLinearAveragePool", ["a", "as", "az", "ys", "yz"], {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}, True),
+        ("NhwcMaxPool", ["a"], {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [0, 1, 1, 0]}, False),
+    ],
+)
+def test_channels_last(op, inputs, attributes, powers_of_two) -> None:
+    """What onnxruntime's layout optimisation writes."""
+    for seed in range(20):
+        draw = Draw(seed)
+        constants = draw.scales(*TWO) if op != "NhwcMaxPool" else {}
+        if powers_of_two:
+            constants |= {"as": np.float32(2.0**-3), "ys": np.float32(2.0**-2)}
+        if op == "QLinearConv":
+            constants["w"] = draw.data(4, 3, 2, 2)
+        last = {} if op == "NhwcMaxPool" else {"channels_last": 1}
+        node = helper.make_node(op, inputs, ["y"], name="n", domain=MICROSOFT, **attributes, **last)
+        whole = model([node], {"a": ((1, 6, 7, 3), draw.dtype)}, ("y", draw.dtype), constants)
+        image = {"a": draw.data(1, 6, 7, 3)}
+        (wanted,) = session(of_one_signedness(whole)).run(None, image)
+        (found,) = session(decompose(whole)[0]).run(None, image)
+        np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
+
+
 def test_a_product_of_two_tensors() -> None:
     """As quantize_static writes x * sigmoid(x): both of one root, which the reader finds out."""
     for seed in range(12):
@@ -118,7 +146,7 @@ def test_a_product_of_two_tensors() -> None:
 @pytest.mark.parametrize(
     ("op", "attributes", "code"),
     [
-        ("QLinearGlobalAveragePool", {"channels_last": 1}, "model-attribute"),
+        ("QLinearGlobalAveragePool", {"blocks": 1}, "model-attribute"),
         ("QLinearLeakyRelu", {"alpha": 0.1, "beta": 3.0}, "model-attribute"),
         ("QLinearWhere", {}, "model-operator"),
         ("QLinearSoftmax", {"blocks": 1}, "model-attribute"),

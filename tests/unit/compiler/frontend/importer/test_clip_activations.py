@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from support.command_line import qsnnc
 from support.networks import Builder
 
+import chipsim
+from chipsim.datasets import Dataset
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
 from qsnnc.frontend.importer.clip_activations import clip
@@ -83,6 +85,18 @@ def test_a_layer_a_node_or_a_tensor_names_the_activation(save, name) -> None:
 def test_more_levels_than_there_are_change_nothing(save) -> None:
     path = save(network())
     assert level_counts(path, first=15, second=99) == level_counts(path)
+
+
+def test_a_comparison_names_the_layer_whose_levels_were_too_few(save) -> None:
+    """Not the one behind it: the neurons of its highest level fire as those of the model would."""
+    path = save(network())
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 6, 6)).astype(np.uint8)
+    compared = chipsim.compare(compile_model(path, levels={"second": 1}).mapping, path, Dataset("", "test", images, None))
+    assert compared.difference is not None
+    assert compared.difference.exceeds
+    assert compared.difference.layer == "second"
+    assert " the model has level " in str(compared.difference)
+    assert "--levels left 1 as the highest" in str(compared.difference)
 
 
 @pytest.mark.slow

@@ -138,10 +138,13 @@ def sequence_input(model: onnx.ModelProto) -> None:
     model.graph.input[0].CopyFrom(value)
 
 
-def sparse(model: onnx.ModelProto) -> None:
-    values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [1.0])
-    where = helper.make_tensor("where", TensorProto.INT64, [1], [0])
-    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, where, [4]))
+def sparse(where: int, *dims: int):
+    def edit(model: onnx.ModelProto) -> None:
+        values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [1.0])
+        indices = helper.make_tensor("where", TensorProto.INT64, [1], [where])
+        model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, dims))
+
+    return edit
 
 
 def text(model: onnx.ModelProto) -> None:
@@ -256,7 +259,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "input of another type": (input_type(TensorProto.INT64), ""),
     "input of no type": (input_type(0), ""),
     "sequence as input": (edited(sequence_input), "is not a tensor"),
-    "sparse weights": (edited(sparse), "is sparse"),
+    "sparse weights far too large": (edited(sparse(0, 1 << 20, 1 << 20)), "at most 268,435,456 are supported"),
+    "sparse weights out of bounds": (edited(sparse(4, 4)), "do not match its 1 values and shape (4,)"),
     "text in it": (edited(text), "holds text"),
     "opset 6": (opset(6), "uses opset 6; 7 to 28"),
     "opset 99": (opset(99), "99"),

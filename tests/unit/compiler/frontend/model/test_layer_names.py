@@ -11,28 +11,39 @@ from qsnnc.frontend.model.model import Node
 
 
 @pytest.mark.parametrize(
-    ("node", "op", "weights", "expected"),
+    ("node", "op", "expected"),
     [
-        ("/features/conv2/Conv", "Conv", "conv2.weight", "features.conv2"),
-        (
-            "/features/features.1/features.1.0/Conv",
-            "Conv",
-            "w",
-            "features.1.0",
-        ),  # nested sequences, torch's TorchScript exporter
-        ("/block1/conv1/conv1.0/Conv", "Conv", "w", "block1.conv1.0"),
-        ("/block1/short/short.0/Conv_2", "Conv", "w", "block1.short.0"),
-        ("/conv1/conv10/Conv", "Conv", "w", "conv1.conv10"),  # not the same module
-        ("node_Conv_19", "Conv", "conv1.weight_DequantizeLinear_Output", "conv1"),
-        ("node_linear_1", "Gemm", "fc2.weight", "fc2"),
-        ("node_Conv_19", "Conv", "0.weight", "node_Conv_19"),  # a number says less than the node does
-        ("/5/Conv", "Conv", "/5/weight_quant/export_handler/Constant_1_output_0", "5"),  # Brevitas
-        ("", "MatMul", "onnx::MatMul_12", "matmul"),
+        ("/features/conv2/Conv", "Conv", "features.conv2"),
+        ("/features/features.1/features.1.0/Conv", "Conv", "features.1.0"),  # nested sequences, torch's TorchScript exporter
+        ("/block1/conv1/conv1.0/Conv", "Conv", "block1.conv1.0"),
+        ("/block1/short/short.0/Conv_2", "Conv", "block1.short.0"),
+        ("/conv1/conv10/Conv", "Conv", "conv1.conv10"),  # not the same module
+        ("node_Conv_19", "Conv", "node_Conv_19"),
+        ("Conv_0", "Conv", "Conv_0"),  # QKeras
+        ("/5/Conv", "Conv", "5"),  # Brevitas
     ],
 )
-def test_readable(node, op, weights, expected):
-    proto = helper.make_node(op, ["x", weights], ["y"], node)
-    assert readable(Node(node, op, ("x", weights), ("y",), {}, proto), {}) == expected
+def test_a_layer_is_named_after_its_node(node, op, expected):
+    proto = helper.make_node(op, ["x", "frozen_param0"], ["y"], node)
+    assert readable(Node(node, op, ("x", "frozen_param0"), ("y",), {}, proto)) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [("scores", "scores"), ("/fc/Gemm_output_0", "fc"), ("model/dense/MatMul", "model.dense.MatMul")],
+)
+def test_or_after_its_output(save, output, expected):
+    net = stem()
+    net.flatten()
+    head(net, 108)
+    model = net.model()
+    (node,) = (node for node in model.graph.node if node.name == "head")
+    node.name = ""
+    for entry in model.graph.node:
+        entry.input[:] = [output if name == node.output[0] else name for name in entry.input]
+    model.graph.output[0].name = node.output[0] = output
+    done, _ = equal(model, save)
+    assert done.graph.layers[-1].name == expected
 
 
 def test_layers_of_a_compiled_network_are_named_readably(save) -> None:

@@ -1,0 +1,36 @@
+"""The tables that the kernels read: fields of their records, and how a value is fired."""
+
+from __future__ import annotations
+
+from chipsim.engine.fast.ir import Function, Value
+
+LANES = 64
+BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
+
+#: fields of `run`'s context, addresses in this order
+CONTEXT = (
+    "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
+    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
+    "state", "start", "bias", "amount", "step",
+)  # fmt: skip
+#: fields of a core's record, int64
+CORE = (
+    "code", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
+    "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
+)  # fmt: skip
+#: fields of the context that hold potentials from step to step
+KEPT = ("state", "start", "bias", "amount", "step")
+
+
+def fire_record(f: Function, fires: Value, i: Value) -> list[Value]:
+    """The four fields of a record of ``fires``."""
+    record = f.at(fires, i, 16)
+    return [f.index(record, field) for field in range(4)]
+
+
+def add_total(f: Function, totals: Value, value: Value, fired: Value) -> None:
+    """Add what fired in all images to the total of a value."""
+    wide = f.cast("zext", fired, HALVES)
+    total = f.emit("i16", f"call i16 @llvm.vector.reduce.add.v64i16({wide.type} {wide.name})")
+    place = f.at(totals, value, 8)
+    f.store(f.load("i64", place, 8) + f.cast("zext", total, "i64"), place, 8)

@@ -1,0 +1,67 @@
+"""A mapping in machine code, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from chipsim.engine.fast.encoder import Encoder
+from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.reduce import Reduced
+from chipsim.engine.fast.tables import Tables
+from chipsim.engine.host import Host
+from chipsim.faults import Damage
+from chipsim.mapping import Mapping
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A mapping in machine code: the immutable part of the engine, which all workers share."""
+
+    damage: Damage
+    reduced: Reduced
+    host: Host
+    tables: Tables
+    encoder: Encoder
+    function: dict[str, Callable[..., None]]
+    code: Code  # holds the machine code
+    name: str = "fast"
+    batch: int = 4 * LANES
+
+    @property
+    def mapping(self) -> Mapping:
+        """The mapping after constant axons were removed."""
+        return self.reduced.mapping
+
+    @cached_property
+    def fired(self) -> Int:
+        """Neuron of each threshold in the tables."""
+        values = self.tables.merged.values
+        return values.member[values.offset[values.encoder] :] - self.mapping.encoder_neurons
+
+    @cached_property
+    def delays(self) -> Int:
+        """How many steps after it was found each of their spikes is sent."""
+        m = self.mapping
+        late = np.array([e.tick - e.sent_tick for e in m.layers], np.int64)
+        return np.asarray(late[np.repeat(m.core_layer, np.diff(m.neuron_offset))][self.fired])
+
+    @property
+    def late_readout(self) -> bool:
+        """Whether the readout layer fires with a delay."""
+        layer = self.mapping.layers[self.mapping.readout]
+        return layer.tick != layer.sent_tick
+
+    @cached_property
+    def counted(self) -> Int:
+        """Slot of each output, where spikes are counted."""
+        m, t = self.mapping, self.tables
+        neurons = np.flatnonzero(np.repeat(m.core_layer == m.readout, np.diff(m.neuron_offset)))
+        slots = np.empty(m.outputs, np.int64)
+        slots[m.neuron_element[neurons]] = t.fresh[t.merged.values.of_source[m.encoder_neurons + neurons]]
+        return slots

@@ -1,0 +1,224 @@
+"""One worker of the fast engine: its memory, and a batch from pixels to potentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
+from chipsim.engine.fast.encoding import Encoding
+from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.loaded import Loaded
+from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.tables import Tables, address, aligned
+from chipsim.engine.host import Array, lose
+
+#: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
+SLICE = 1 << 25
+
+
+class FastWorker:
+    """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
+
+    def __init__(self, engine: Loaded, noise: float, seed: int, per_image: bool, trains: bool = False) -> None:
+        self.engine, self.noise, self.seed = engine, noise, seed
+        t, m = engine.tables, engine.mapping
+        self.keeps = trains
+        self.trains: npt.NDArray[np.uint8] | None = None
+        self.values = aligned((t.slots, LANES), np.uint8)
+        self.mask = aligned((LANES,), np.uint8)
+        self.totals = np.zeros(t.slots, np.int64)
+        self.number = np.zeros(1, np.int64)  # of the step
+        waiting = t.fresh != t.slot
+        self.late, self.fresh = t.slot[waiting], t.fresh[waiting]
+        self.images = 0
+        self.potentials = aligned((t.outputs, LANES), np.int32)
+        self.read = np.zeros((t.outputs, LANES), np.int64)
+        self.per_image = np.zeros((2, LANES), np.int64)  # encoder spikes, and half the paper's SOPs
+        self.rows = aligned((t.most_rows + 1, LANES), np.uint8)  # row 0 stays zero
+        self.accumulators = aligned((t.most_accumulators, LANES), np.int32)
+        self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
+        arrays: dict[str, Any] = {
+            "values": self.values, "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask,
+            "totals": self.totals, "cores": t.cores, "row_offset": t.row_offset, "fires": t.fires,
+            "thresholds": t.thresholds, "lists": t.lists, "potentials": self.potentials, "row_events": t.row_events,
+            "row_sops": t.row_sops, "step": self.number, "state": aligned((len(t.kept.get("start", ())), LANES), np.int32),
+            **t.kept,
+        }  # fmt: skip
+        self.held = arrays
+        if self.per_core is not None:
+            arrays.update(zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True))
+        self.sent = aligned((len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
+        if self.sent is not None:
+            arrays["sent"] = self.sent
+        self.contexts = [
+            np.array([address({**arrays, "cores": cores}.get(name)) for name in CONTEXT], np.int64)
+            for cores in (t.cores, t.last)  # until the last step, and in it
+        ]
+        self.slices = _slices(t.cost)
+        self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values)
+        values = t.merged.values
+        fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
+        self.weights = [
+            _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
+        ]
+
+    def batch(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
+    ) -> tuple[Int, ImageCounts | None]:
+        """Run images: see `chipsim.engine.protocol.Worker`."""
+        potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
+        counted = []
+        if self.keeps:
+            m = self.engine.mapping
+            self.trains = np.zeros((m.steps, m.encoder_neurons + m.neurons, len(images)), np.uint8)
+        for start in range(0, len(images), LANES):
+            part = images[start : start + LANES]
+            self.mask[: len(part)], self.mask[len(part) :] = 255, 0
+            trains = None if self.trains is None else self.trains[..., start : start + LANES]
+            if not self._frames(part, first + start, stop, pixels, trains):
+                return potentials, None
+            potentials[start : start + LANES] = self.read.T[: len(part)]
+            self.images += len(part)
+            if self.per_core is not None:
+                counted.append(self._counted(len(part)))
+        potentials += self.engine.reduced.offset
+        potentials[:, self.engine.reduced.silent] = 0
+        return potentials, _joined(counted) if counted else None
+
+    def _frames(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, trains: npt.NDArray[np.uint8] | None
+    ) -> bool:
+        """Run up to 64 frames, step by step; False where somebody wants to stop."""
+        steps, run = self.engine.mapping.steps, self.engine.function["run"]
+        enter = self._encoded(images, first, pixels)
+        drawn = self._drawn(first, len(images))
+        if self.per_core is not None:
+            self.per_core[:], self.per_image[:] = 0, 0
+        self.read[:] = 0
+        for step in range(steps):
+            self.number[0] = step
+            if len(self.late):  # what was found in the step before
+                self.values[self.late] = self.values[self.fresh] if step else 0
+            enter(step)
+            if self.sent is not None:
+                self.sent[:, : len(images)] = drawn(step)
+            context = address(self.contexts[step == steps - 1])
+            for begin, end in self.slices:
+                if stop():
+                    return False
+                run(context, begin, end)
+            self._read(step)
+            if trains is not None:
+                values = self.engine.tables.merged.values
+                trains[step, values.member] = self.values[self.engine.tables.slot, : len(images)]
+            if self.per_core is not None:
+                for sums, weights in zip(self.per_image, self.weights, strict=True):
+                    sums += self._weighed(weights)
+        return True
+
+    def _read(self, step: int) -> None:
+        """What the readout layer gives in a step."""
+        of = self.engine.mapping.readout_of
+        if of == "count":
+            if step < self.engine.mapping.steps - 1 or not self.engine.late_readout:
+                self.read += self.values[self.engine.counted]
+        elif of == "largest" and step:
+            np.maximum(self.read, self.potentials, out=self.read)
+        else:
+            self.read[:] = self.potentials
+
+    def _drawn(self, first: int, images: int) -> Callable[[int], npt.NDArray[np.uint8]]:
+        """Which spikes of each step are sent, as bytes of ones, (neurons that fire, images)."""
+        if self.sent is None:
+            return lambda step: np.zeros((0, images), np.uint8)
+        sent = self.engine.damage.sent(first, images).view(np.uint8) * np.uint8(255)
+        fired, late, last = self.engine.fired, self.engine.delays, len(sent) - 1
+        return lambda step: sent[np.minimum(step + late, last), fired]
+
+    def _encoded(self, images: Array, first: int, pixels: bool) -> Callable[[int], None]:
+        """Return what puts the encoder's values of a step into place and counts them."""
+        m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
+        call, parts, count = self.engine.function, len(t.splits), m.encoder_neurons // m.encoder.levels
+
+        def tally() -> None:
+            call["tally"](*map(address, (self.values, self.mask, count, self.totals)))
+
+        def tally_parts() -> None:
+            call["tally"](*map(address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))
+
+        own = m.input.code not in ("image", "direct")
+        if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
+            frames = self.engine.host.frames(images)
+            if self.noise:
+                frames = lose(frames, first, self.noise, self.seed)
+
+            def enter(step: int) -> None:
+                if m.encoder.levels == 1:
+                    self.values[:count, : len(images)] = frames[step]
+                else:
+                    member, offset = values.member[: values.offset[values.encoder]], values.offset[: values.encoder]
+                    self.values[t.slot[: values.encoder], : len(images)] = np.add.reduceat(frames[step][member], offset)
+                tally()
+                tally_parts()
+
+            return enter
+
+        def encode(step: int) -> None:
+            if step:  # the same levels again
+                tally_parts()
+            else:
+                self.encoding.run(images, pixels)
+                place = (t.splits, parts, self.values, self.values, self.mask, self.totals, t.split_thresholds)
+                call["split"](*map(address, place))
+            tally()
+
+        return encode
+
+    def _counted(self, images: int) -> ImageCounts:
+        assert self.per_core is not None
+        encoder, paper = self.per_image[:, :images].copy()
+        spikes, sops, events = (np.ascontiguousarray(part[:, :images].T) for part in self.per_core)
+        sops += self.engine.reduced.core_sops.astype(np.int32)
+        events += self.engine.reduced.core_events.astype(np.int32)
+        return ImageCounts(encoder, 2 * paper, spikes, sops, events)
+
+    def _weighed(self, weights: _Weights) -> Int:
+        """Sum of all values, each times its weight, by image."""
+        if weights.wide is not None:
+            return np.asarray(weights.wide @ self.values.astype(np.float64)).astype(np.int64)
+        call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
+        place = (self.values, weights.offsets, len(self.values), weights.chunk, weights.narrow, out)
+        call(*map(address, place))
+        return out.astype(np.int64)
+
+
+class _Weights:
+    """One weight for each slot."""
+
+    def __init__(self, t: Tables, of_value: Int) -> None:
+        weights = np.zeros(t.slots, np.int64)
+        weights[t.slot] = of_value
+        size = t.merged.values.size
+        self.offsets = np.arange(0, LANES * t.slots, LANES, dtype=np.uint32)
+        self.narrow = weights.astype(np.int32)
+        self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
+        # a sum that 32 bits might not hold is left to doubles, exact below 2**53
+        self.wide = weights.astype(np.float64) if int(of_value @ size) >= 1 << 31 else None
+
+
+def _slices(cost: Int) -> list[tuple[int, int]]:
+    """Ranges of cores, each of about `SLICE`."""
+    number = (np.cumsum(cost) - cost) // SLICE
+    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(cost)]
+    return list(pairwise(edges))
+
+
+def _joined(parts: list[ImageCounts]) -> ImageCounts:
+    if len(parts) == 1:
+        return parts[0]
+    return ImageCounts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in IMAGE_COUNTS})

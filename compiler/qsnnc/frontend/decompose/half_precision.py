@@ -1,0 +1,77 @@
+"""Write out where onnxruntime rounds to float16: it computes most float16 operators in float32.
+
+The standard leaves open where a chain of float16 operators is rounded. onnxruntime has float16 kernels for some operators
+(quantizers, data movement) and runs the others in float32, without rounding between two of them. The graph that it executes,
+with those casts as nodes, is what the compiler reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qsnnc.frontend.model.reference import executed_graph
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def has_half_precision(model: onnx.ModelProto) -> bool:
+    """Return whether a model has float16 tensors: its input, an initializer, a constant, or the result of a Cast."""
+    from onnx import TensorProto
+
+    half = TensorProto.FLOAT16
+    if any(value.type.tensor_type.elem_type == half for value in model.graph.input):
+        return True
+    return any(tensor.data_type == half for tensor in model.graph.initializer) or half in _attribute_types(model)
+
+
+def _attribute_types(model: onnx.ModelProto) -> Iterator[int]:
+    """Iterate over the element types that attributes name or hold."""
+    for node in model.graph.node:
+        for entry in node.attribute:
+            if entry.name in ("to", "dtype", "output_dtype"):
+                yield entry.i
+            elif entry.HasField("t"):
+                yield entry.t.data_type
+
+
+def with_explicit_casts(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model as onnxruntime executes it without optimisation; the model itself if it has no float16 tensors.
+
+    Raises
+    ------
+    ModelError
+        onnxruntime cannot run it.
+    """
+    import onnx
+
+    if not has_half_precision(model):
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "executed.onnx"
+        executed_graph(model, path)
+        found = onnx.load(str(path))
+    used = {node.domain for node in found.graph.node} | {""}
+    kept = [entry for entry in found.opset_import if entry.domain in used]
+    del found.opset_import[:]
+    found.opset_import.extend(kept)
+    found.metadata_props.extend(entry for entry in model.metadata_props if entry not in found.metadata_props)
+    nodes = list(_in_order(found.graph))
+    del found.graph.node[:]
+    found.graph.node.extend(nodes)
+    return found
+
+
+def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Iterate over the nodes in topological order."""
+    known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
+    waiting = list(graph.node)
+    while waiting:
+        ready = [node for node in waiting if known.issuperset(node.input)]
+        assert ready, "onnxruntime's graphs have no cycles"
+        yield from ready
+        known.update(name for node in ready for name in node.output)
+        waiting = [node for node in waiting if not known.issuperset(node.input) or not known.issuperset(node.output)]

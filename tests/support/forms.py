@@ -1,0 +1,178 @@
+"""Random networks in the forms of published files: the same numbers, or others that onnxruntime computes as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Draw = np.random.Generator
+#: positions of inputs that stay float32 in a float16 network
+SINGLE = {"Resize": (1, 2)}
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """A network in another form, and the network that onnxruntime can run to compute the same."""
+
+    model: onnx.ModelProto
+    plain: onnx.ModelProto
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    return out
+
+
+def _sparse(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """Some of the weights are sparse, as initial values or as Constants, with flat indices or one a row."""
+    out, kept = copied(model), []
+    for tensor in list(out.graph.initializer):
+        value = numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or value.ndim < 2 or rng.random() < 0.3:
+            kept.append(tensor)
+            continue
+        where = np.flatnonzero(value) if rng.random() < 0.5 else np.argwhere(value)
+        values = helper.make_tensor(tensor.name, TensorProto.FLOAT, [len(where)], value[value != 0])
+        indices = helper.make_tensor(f"{tensor.name}/where", TensorProto.INT64, where.shape, where.reshape(-1))
+        sparse = helper.make_sparse_tensor(values, indices, value.shape)
+        if rng.random() < 0.5:
+            out.graph.sparse_initializer.append(sparse)
+        else:
+            out.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], sparse_value=sparse))
+    del out.graph.initializer[:]
+    out.graph.initializer.extend(kept)
+    return Dressed(out, model)
+
+
+def _spelt(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """The standard's domain is spelt out, in the imports, at the nodes or both."""
+    out = copied(model)
+    out.opset_import[0].domain = str(rng.choice(["", "ai.onnx"]))
+    for node in out.graph.node:
+        node.domain = str(rng.choice(["", "ai.onnx"]))
+    return Dressed(out, model)
+
+
+def _foreign(model: onnx.ModelProto, _: Draw) -> Dressed:
+    """Quantizers of com.microsoft, which the file does not import."""
+    out = copied(model)
+    for node in out.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    return Dressed(out, model)
+
+
+def _quants(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """Every scaling, rounding and clipping is a Quant, which the file does not import, with parameters of any type."""
+    out = copied(model)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    readers = [name for node in model.graph.node for name in node.input]
+    made = {node.output[0]: node for node in model.graph.node}
+    for node in list(out.graph.node):
+        chain = [node]
+        while len(chain) < 3 and chain[-1].input and chain[-1].input[0] in made:
+            chain.append(made[chain[-1].input[0]])
+        if [entry.op_type for entry in chain] != ["Clip", "Round", "Mul"] or readers.count(chain[1].output[0]) != 1:
+            continue
+        low, high = (float(values[name]) for name in node.input[1:3])
+        factor = values[chain[2].input[1]]
+        bits = next((b for b in range(2, 9) if (low, high) == (-(2.0 ** (b - 1)), 2.0 ** (b - 1) - 1)), 0)
+        bits = bits or next((b for b in range(1, 9) if (low, high) == (0.0, 2.0**b - 1)), 0)
+        if not bits or factor.size != 1 or np.frexp(factor)[0] != 0.5:
+            continue
+        kinds = [np.float32, np.float64], [np.float32, np.int64, np.int8], [np.float32, np.int64, np.uint8]
+        given = []
+        for number, (value, among) in enumerate(zip((1 / float(factor), 0, bits), kinds, strict=True)):
+            given.append(f"{node.name}/{number}")
+            out.graph.initializer.append(
+                numpy_helper.from_array(np.array(value, among[int(rng.integers(len(among)))]), given[-1])
+            )
+        quant = helper.make_node(
+            "Quant", [chain[2].input[0], *given], [f"{node.name}/quant"], f"{node.name}/quant", domain="qonnx.custom_op.general",
+            signed=int(low < 0), narrow=0, rounding_mode="ROUND",
+        )  # fmt: skip
+        up = helper.make_node("Mul", [f"{node.name}/quant", chain[2].input[1]], list(node.output), f"{node.name}/whole")
+        at = list(out.graph.node).index(node)
+        out.graph.node.remove(node)
+        out.graph.node.insert(at, up)
+        out.graph.node.insert(at, quant)
+    return Dressed(out, model)
+
+
+def _biases(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """The C of every Gemm in another shape that broadcasts."""
+    out = copied(model)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in out.graph.node:
+        if node.op_type != "Gemm":
+            continue
+        if len(node.input) > 2:
+            value = values[node.input[2]].reshape(1, -1)
+        else:
+            value = np.zeros([(), (1,), (1, 1)][int(rng.integers(3))], np.float32)
+            node.input.append("")
+        node.input[2] = f"{node.name}/C"
+        out.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
+    return Dressed(out, model)
+
+
+def _half(model: onnx.ModelProto, _: Draw) -> Dressed:
+    """Everything in float16, if it holds the network's numbers."""
+    out = copied(model)
+    wide = {node.input[i] for node in model.graph.node for i in SINGLE.get(node.op_type, ()) if i < len(node.input)}
+    for tensor in out.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.float32 and tensor.name not in wide:
+            if (value.astype(np.float16) != value).any():
+                return Dressed(model, model)
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
+    for value in (*out.graph.input, *out.graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return Dressed(out, out)
+
+
+def _unclipped(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """Rounding without the clip behind it, but for the first."""
+    out = copied(model)
+    clips = [node for node in out.graph.node if node.op_type == "Clip" and node.input[0].startswith("round")]
+    for node in clips[1:]:
+        if rng.random() < 0.5:
+            node.op_type = "Identity"
+            del node.input[1:]
+    return Dressed(out, out)
+
+
+def _channels_last(model: onnx.ModelProto, _: Draw) -> Dressed:
+    """An image with its channel last, moved before or after the first quantizer."""
+    out = copied(model)
+    dims = out.graph.input[0].type.tensor_type.shape.dim
+    sizes = [dim.dim_value for dim in dims][1:]
+    for dim, size in zip(list(dims)[1:], [*sizes[1:], sizes[0]], strict=True):
+        dim.dim_value = size
+    for node in out.graph.node:
+        node.input[:] = ["image/first" if name == "image" else name for name in node.input]
+    out.graph.node.insert(0, helper.make_node("Transpose", ["image"], ["image/first"], "move", perm=[0, 3, 1, 2]))
+    return Dressed(out, out)
+
+
+FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
+    "sparse": _sparse,
+    "spelt": _spelt,
+    "foreign": _foreign,
+    "quants": _quants,
+    "biases": _biases,
+    "half": _half,
+    "unclipped": _unclipped,
+    "channels last": _channels_last,
+}
+
+
+def dressed(model: onnx.ModelProto, form: str, seed: int) -> Dressed:
+    """Return a network in another form."""
+    return FORMS[form](model, np.random.default_rng(seed))

@@ -1,0 +1,41 @@
+"""Forms that published files have, one small network each: compiled, run and held against the right output."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from support.published import CASES, plain, qonnx
+
+import chipsim
+from chipsim.datasets import Dataset
+from qsnnc import compile_model, verify
+from qsnnc.errors import ModelError
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_chip_computes_the_right_output(name, save) -> None:
+    case = CASES[name]
+    path, data = save(case.make()), Dataset("images", "test", case.images, None)
+    done = compile_model(path)
+    assert done.mapping.exactness == "certified"
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, np.array(case.right, np.float32))
+    assert chipsim.compare(done.mapping, path, data).equal
+    assert verify(path, case.images).equal
+
+
+def test_a_constant_that_differs_between_images_is_named(save) -> None:
+    model = plain(
+        "y = Gemm(a, w, c)", "float[4,3] w = {1, -2, 3, 0, 1, -1, 2, 2, -3, -1, 0, 1}, float[2,1] c = {0.5, 1}", batch="2"
+    )
+    with pytest.raises(ModelError, match=r"^y: Gemm has a constant that differs between the 2 images of the batch"):
+        compile_model(save(model))
+
+
+def test_what_is_supplied_is_reported(save, caplog) -> None:
+    with caplog.at_level(logging.INFO, logger="chipsim"):
+        compile_model(save(qonnx('"" : 9')))
+    supplied, converted = dict.fromkeys(record.getMessage() for record in caplog.records)
+    assert supplied == "the import of domain 'qonnx.custom_op.general', which the file lacks, is supplied: version 1"
+    assert converted == "the model is converted from opset 9 to 11, which Quant needs"
