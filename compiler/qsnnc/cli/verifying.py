@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chipsim import terminal
-<<<<<<< HEAD
 from chipsim.errors import UsageError
 from qsnnc.cli.nir_options import with_nir
-=======
->>>>>>> door
 from qsnnc.cli.options import (
     DataDir,
     Encoder,
@@ -21,22 +19,15 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
-<<<<<<< HEAD
-    Verbose,
-    frontend_keywords,
-    parse_levels,
-)
-from qsnnc.nir.options import NirOptions
-
-if TYPE_CHECKING:
-    from qsnnc.options import FrontendOptions
-=======
     ReadoutPlace,
     Verbose,
     WeightBits,
     frontend_keywords,
 )
->>>>>>> door
+from qsnnc.nir.options import NirOptions
+
+if TYPE_CHECKING:
+    from qsnnc.options import FrontendOptions
 
 Images = Annotated[
     str | None,
@@ -93,16 +84,13 @@ def verify(
     from qsnnc.verification import verify as verify_model
 
     terminal.check_products({"--json": json}, model, dataset)
-<<<<<<< HEAD
-    stated = FrontendOptions(pixels=pixels, output=output, levels=parse_levels(levels), encoder=encoder, nir=nir)  # type: ignore[arg-type]
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    stated = replace(FrontendOptions(**reading), nir=nir)
     if nir_path(model, stated) is not None:
         if repro:
             raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
         return _verify_spiking(model, dataset, data_dir, limit, seed, stated, json, quiet=quiet)
-    images, name = None, "random images"
-=======
     images, labels, name = None, None, "random images"
->>>>>>> door
     if dataset is not None:
         import numpy as np
 
@@ -110,7 +98,6 @@ def verify(
 
         data = load_dataset(dataset, data_dir=data_dir, limit=limit)
         images, labels, name = np.asarray(data.images), data.labels, dataset
-    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
         tell("verify")
         found = verify_model(model, images, labels=labels, limit=limit, seed=seed, name=name, repro=repro, **reading)
@@ -123,8 +110,7 @@ def verify(
     shown = () if passes else found.mismatches
     for line in (*shown, *filter(None, (found.reproduction, found.unwritten, hint))):
         print(line, file=sys.stderr)  # noqa: T201
-<<<<<<< HEAD
-    return 0 if found.equal else 1
+    return 0 if passes else 1
 
 
 def _verify_spiking(
@@ -149,6 +135,3 @@ def _verify_spiking(
     if not quiet and json != "-":
         terminal.show(*found.lines(dataset or "random spikes"))
     return 0 if found.passes() else 1
-=======
-    return 0 if passes else 1
->>>>>>> door
