@@ -107,12 +107,21 @@ def _sample(timing: str | None, limit: int | None) -> int:
 @options
 def compare(
     file: MapFile,
-    model: Annotated[str, typer.Option(metavar="MODEL.onnx", help="The model that the mapping was compiled from.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL.onnx|TRAINS.npz",
+            help="The model that the mapping was compiled from; or spike trains spikes_LAYER (N, steps, ...) of a network "
+            "of several steps, which a framework recorded.",
+        ),
+    ],
     dataset: DatasetName,
     given: DataOptions,
     quiet: Quiet = False,
 ) -> int:
-    """Check every level and score of a .map or .paicore against the ONNX model. Exits 1 at the first difference.
+    """Check every level and score of a .map or .paicore against the ONNX model, or every spike against recorded trains.
+
+    Exits 1 at the first difference.
 
     Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
     """
@@ -120,6 +129,8 @@ def compare(
     from chipsim.engine.paicore.compare import compare_program
     from chipsim.paicore.kind import is_program
 
+    if model.endswith(".npz"):
+        return _compare_trains(file, model, dataset, given, quiet)
     execute = compare_program if is_program(file) else compare_mapping
     with terminal.progress("images", quiet) as report:
         found = execute(file, model, dataset, given, progress=report)
@@ -132,6 +143,20 @@ def compare(
             f"equal: {found.images:,} images, {found.values:,} levels and scores ({what}); "
             f"largest difference of a score {found.largest_score_error:g}"
         )
+    return 0
+
+
+def _compare_trains(file: str, trains: str, dataset: str, given: DataOptions, quiet: bool) -> int:
+    from chipsim.engine.compare_trains import compare_trains
+
+    with terminal.progress("images", quiet) as report:
+        found = compare_trains(file, trains, dataset, given, progress=report)
+    if found.difference is not None:
+        print(found.difference)  # noqa: T201
+        return 1
+    if not quiet:
+        names = ", ".join(found.populations)
+        print(f"equal: {found.images:,} images, {found.values:,} spikes and silences ({names})")  # noqa: T201
     return 0
 
 

@@ -20,7 +20,7 @@ from chipsim.errors import InputError
 
 EVENT_ARRAYS = ("x", "y", "t", "p", "offsets", "duration")
 #: what NumPy and zipfile raise on damaged, encrypted or hostile files
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     ValueError,
     TypeError,
@@ -59,7 +59,7 @@ def read_npz(path: Path) -> Dataset:
             labels = file["labels"] if "labels" in names else None
     except FileNotFoundError:
         raise InputError(str(path), "there is no such file", code="data-missing") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         objects = "allow_pickle" in str(error)
         said = str(error).split("\n")[0] or "damaged"
         reason = "its arrays hold Python objects" if objects else said[:120]

@@ -13,6 +13,7 @@ from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.onnx_evaluator import Evaluator, lacks_kernel
+from chipsim.quoting import quote
 
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
@@ -51,7 +52,7 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        reason = " ".join(str(error).split())[:120]
+        reason = quote(error)
         raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None
 
 
@@ -207,7 +208,7 @@ def run_model(model: Any, result: str, source: str, value: Array, what: str, sha
         else:
             (out,) = model.run([result], {source: value})
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        raise MappingError(what, f"cannot be run ({' '.join(str(error).split())[:120]})", code="map-onnx") from None
+        raise MappingError(what, f"cannot be run ({quote(error)})", code="map-onnx") from None
     if out.shape != shape:
         raise MappingError(
             what,

@@ -84,7 +84,7 @@ def of_one_step(mapping: Mapping, who: str) -> None:
         raise InputError(
             "mapping",
             f"has frames of {mapping.steps} steps (first layer with a neuron model: {model}); "
-            f"{who} covers frames of one step without",
+            f"{who} covers frames of one step without; chipsim compare takes recorded trains (--model TRAINS.npz)",
             code="map-steps",
             found=mapping.steps,
             allowed=1,

@@ -185,19 +185,26 @@ def _cores(trace: _Trace, h: History) -> dict[int, tuple[int, int]]:
     """Tracks of the cores: on which each sends and on which it works and receives, by terminal."""
     s, m = h.shifts, h.plan.mapping
     neurons, stalls = np.diff(m.neuron_offset), _stalls(h)
-    groups, found = {}, {}
+    groups: dict[str, int] = {}
+    tracks: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {}
     rows = zip(s.core, s.tick, s.begin, s.rows, s.sweep, s.done, strict=True)
     for core, tick, begin, read, swept, done in (tuple(map(int, row)) for row in rows):
         layer = m.layers[int(m.core_layer[core])].name
         if layer not in groups:
-            groups[layer] = trace.track(f"{layer} (tick {tick})")
-        x, y = m.core_position[core].tolist()
-        track = trace.track(f"core {core} at {x}, {y}", groups[layer])
+            groups[layer] = trace.track(f"{layer} (tick {tick})" if m.steps == 1 else f"{layer} (from tick {tick})")
+        if core not in tracks:
+            x, y = m.core_position[core].tolist()
+            tracks[core] = trace.track(f"core {core} at {x}, {y}", groups[layer])
+        track = tracks[core]
+        events = h.frame.steps.inputs[tick - int(h.plan.tick[core])].events
         trace.begin(track, begin, layer, "core", core=core, neurons=int(neurons[core]), cycles=done - begin)
-        trace.slice(track, begin, read, "rows", "rows", axon_events=int(h.frame.inputs.events[core]))
+        trace.slice(track, begin, read, "rows", "rows", axon_events=int(events[core]))
         trace.slice(track, read, swept, "sweep", "sweep")
         trace.end(track, done)
         terminal = int(h.plan.terminal[core])
+        if terminal in found:  # a later step
+            continue
         sends = track
         if terminal in stalls:
             sends = trace.track(f"core {core} sends", track)
@@ -210,14 +217,16 @@ def _sends(trace: _Trace, h: History, track: int, terminal: int, stalls: dict[in
     """When a terminal sends, and in it when it waits for a credit."""
     if terminal not in stalls:
         return
-    mine, waits = stalls[terminal]
+    all_mine, all_waits = stalls[terminal]
     p = h.packets
-    trace.begin(
-        track, int(p.due[mine[0]]), "sends", "sends", packets=len(mine), stall_cycles=int(p.stalled[mine].sum())
-    )  # fmt: skip
-    for due, sent in zip(p.due[waits].tolist(), p.sent[waits].tolist(), strict=True):
-        trace.slice(track, due, sent, "stall", "stall")
-    trace.end(track, int(p.sent[mine[-1]]) + 1)
+    for tick in np.unique(p.tick[all_mine]).tolist():
+        mine, waits = (of[p.tick[of] == tick] for of in (all_mine, all_waits))
+        trace.begin(
+            track, int(p.due[mine[0]]), "sends", "sends", packets=len(mine), stall_cycles=int(p.stalled[mine].sum())
+        )  # fmt: skip
+        for due, sent in zip(p.due[waits].tolist(), p.sent[waits].tolist(), strict=True):
+            trace.slice(track, due, sent, "stall", "stall")
+        trace.end(track, int(p.sent[mine[-1]]) + 1)
 
 
 def _stalls(h: History) -> dict[int, tuple[Int, Int]]:

@@ -76,12 +76,14 @@ def _cores(h: History) -> list[Signal]:
     a, terminals = p.arrivals, h.plan.mesh.terminals
     sent, received = _split(p.source, terminals), _split(a.target, terminals)
     found: list[Signal] = []
-    for core, *cycles in zip(s.core.tolist(), s.begin, s.rows, s.sweep, s.done, strict=True):
+    changes = np.stack([s.begin, s.rows, s.sweep, s.done], axis=1)
+    for core in dict.fromkeys(s.core.tolist()):
+        cycles = changes[s.core == core].reshape(-1)  # of each step, in order
         scope, terminal = f"chip.{names[int(m.core_layer[core])]}.core_{core}", int(h.plan.terminal[core])
         mine = sent[terminal]
         waits = mine[p.stalled[mine] > 0]
         found += [
-            _signal(scope, "state", 2, np.array(cycles), np.array([1, 2, 3, 0])),
+            _signal(scope, "state", 2, cycles, np.tile([1, 2, 3, 0], len(cycles) // 4)),
             _count(scope, "sent", p.sent[mine]),
             _count(scope, "received", a.cycle[received[terminal]]),
             _level(scope, "waits", p.due[waits], p.sent[waits], bits=1),

@@ -6,25 +6,32 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import format_reader
+from support.command_line import call
 from support.stepping import Recipe, draw, frames_of, interpret
 from support.streaming import stream
 from test_engines import check_equal
 from test_faults import check_same, ran, random_faults
 
 import chipsim
-from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip import ChipSpec, load_any_chip, load_chip
 from chipsim.datasets import Dataset
+from chipsim.engine.compare_trains import compare_trains
 from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast import worker
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
+from chipsim.errors import InputError
 from chipsim.faults import inflict
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
+from chipsim.report.trace import writer
+from chipsim.timing.history import history
 from chipsim.timing.plan import plan
 from chipsim.timing.profile import Seen, _Timer
 from chipsim.timing.record import ADDS, ROWS, SPIKES, UPDATES
@@ -135,12 +142,18 @@ def test_frames_that_follow_one_another_do_not_meet(recipe: Recipe, max_delay: i
 
 
 @settings(max_examples=60, deadline=None)
-@given(recipes, st.integers(1, 3), st.integers(1, 70), st.sampled_from([0.0, 0.3]), st.booleans())
-def test_the_fast_engine_is_the_reference(recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool) -> None:
+@given(
+    recipes, st.integers(1, 3), st.integers(1, 70), st.sampled_from([0.0, 0.3]), st.booleans(), st.sampled_from([1, 2, 3, 8])
+)
+def test_the_fast_engine_is_the_reference(
+    recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool, block: int
+) -> None:
     graph = draw(recipe)
     mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=keep_dead).mapping
     frames = prepare(frames_of(graph, count, recipe.seed), mapping.input, "random", mapping.steps)
-    check_equal(mapping, frames, noise)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "BLOCK", block)  # steps whose values are held at a time
+        check_equal(mapping, frames, noise)
 
 
 @settings(max_examples=40, deadline=None)
@@ -234,3 +247,83 @@ def test_a_tick_of_the_stream_is_everyone_at_work(recipe: Recipe, max_delay: int
     for tick, (fired, _) in enumerate(told):
         now = seen.fired[number * mapping.steps + tick]
         np.testing.assert_array_equal(fired[~tables.potential], now[~tables.potential])
+
+
+def test_a_chip_without_neuron_models_refuses_by_name() -> None:
+    graph = draw(Recipe(steps=3, layers=2, code="spikes", readout_of="count", seed=1))
+    for chip, code, text in (
+        (load_any_chip("paicore25"), "steps", "compiled for frames of one step without"),
+        (roomy(neuron=None), "neuron-model", "keep potentials that are kept from step to step"),
+        (roomy(neuron=load_chip("mini").neuron.model_copy(update={"resets": ("value",)})), "neuron-model", "by value"),
+        (roomy(potential_bits=4, threshold_bits=4), "potential", "Its 3 steps take"),
+    ):
+        with pytest.raises(DoesNotFit) as caught:
+            compile_layers(graph, chip)
+        assert caught.value.exit_code == 4
+        assert code in {violation.code for violation in caught.value.violations}
+        assert any(text in violation.advice for violation in caught.value.violations), [
+            str(v) for v in caught.value.violations
+        ]
+
+
+def test_crosschecks_and_an_onnx_model_cover_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "net.map"
+    graph = draw(Recipe(steps=2, layers=1, code="spikes", readout_of="last", seed=4))
+    chipsim.write_mapping(compile_layers(graph, roomy()).mapping, path)
+    data = Dataset("random", "test", frames_of(graph, 1, 0), None)
+    with pytest.raises(InputError, match="an ONNX model covers frames of one step"):
+        chipsim.compare(path, tmp_path / "net.onnx", data)
+
+
+@pytest.mark.parametrize("suffix", ["perfetto-trace", "vcd"])
+def test_a_trace_shows_every_step(suffix: str) -> None:
+    graph = draw(Recipe(steps=3, layers=2, code="spikes", readout_of="largest", seed=2))
+    mapping = compile_layers(graph, roomy(), keep_dead=True).mapping
+    found = history(mapping, Dataset("random", "test", frames_of(graph, 2, 0), None), image=1)
+    assert len(found.frame.ticks) == mapping.ticks + 2
+    assert len(found.shifts.core) == 3 * mapping.cores
+    assert (np.bincount(found.shifts.core) == 3).all()
+    assert (found.shifts.begin <= found.shifts.sweep).all()
+    assert len(writer(f"trace.{suffix}")(found)) > 0
+
+
+def test_recorded_trains_are_compared_spike_by_spike(tmp_path: Path) -> None:
+    graph = draw(Recipe(steps=4, layers=3, code="spikes", readout_of="count", seed=11))
+    mapping = compile_layers(graph, roomy(), keep_dead=True).mapping
+    frames = frames_of(graph, 70, 5)
+    data = Dataset("random", "test", frames, None)
+    trains = {f"spikes_{name}": train.copy() for name, train in chipsim.run(mapping, data, trains=True).trains.items()}
+    path, file, given = tmp_path / "trains.npz", tmp_path / "net.map", tmp_path / "given.npz"
+    np.savez(path, **trains)
+    np.savez(given, images=frames)
+    chipsim.write_mapping(mapping, file)
+    found = compare_trains(mapping, path, data)
+    assert (found.equal, found.images, found.values) == (True, 70, sum(train.size for train in trains.values()))
+    done = call("chipsim", "compare", file, "--model", path, "--dataset", given)
+    assert (done.returncode, done.stdout.split(b",")[0]) == (0, b"equal: 70 images")
+    name = f"spikes_{graph.layers[1].name}"
+    trains[name].reshape(70, 4, -1)[63, 2, 0] ^= 1
+    np.savez(path, **trains)
+    wrong = compare_trains(mapping, path, data).difference
+    assert (wrong.image, wrong.layer, wrong.step, wrong.element) == (63, graph.layers[1].name, 2, 0)
+    done = call("chipsim", "compare", file, "--model", path, "--dataset", given)
+    line = f"{graph.layers[1].name}: image 63, step 2, element 0: the file has"
+    assert (done.returncode, done.stdout.decode().startswith(line)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({}, "holds trains of: none"),
+        ({"spikes_other": np.zeros((2, 4, 3))}, "holds trains of: other; allowed: spikes_LAYER of encoder"),
+        ({"spikes_encoder": np.zeros((2, 3, 3))}, "expected: at least 2 images of 4 steps"),
+        ({"spikes_encoder": 2}, "holds other values than 0 and 1"),
+    ],
+)
+def test_trains_that_cannot_be_compared(tmp_path: Path, arrays: dict, text: str) -> None:
+    graph = draw(Recipe(steps=4, layers=1, code="spikes", readout_of="last", seed=3))
+    frames = frames_of(graph, 2, 5)
+    np.savez(tmp_path / "a.npz", **{k: np.full(frames.shape, v) if np.ndim(v) == 0 else v for k, v in arrays.items()})
+    with pytest.raises(InputError, match=text) as caught:
+        compare_trains(compile_layers(graph, roomy()).mapping, tmp_path / "a.npz", Dataset("random", "test", frames, None))
+    assert caught.value.exit_code == 3

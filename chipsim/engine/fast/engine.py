@@ -26,7 +26,7 @@ from chipsim.mapping import Mapping
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "run": (_P, _N, _N),
+    "run": (_P, _N, _N, _N),
     "tally": (_P, _P, _N, _P),
     "count_rows": (_P, _P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),

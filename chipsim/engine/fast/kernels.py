@@ -26,14 +26,19 @@ def module() -> str:
 
 
 def _run() -> str:
-    """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for."""
-    f = Function("run", context="ptr", begin="i64", end="i64")
+    """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for.
+
+    A core does one step after another, ``steps`` of them, each with a context of its own: its program and its potentials
+    stay near the processor.
+    """
+    f = Function("run", contexts="ptr", begin="i64", end="i64", steps="i64")
     a = f.arguments
-    c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
-    noisy = f.cast("ptrtoint", c["sent"], "i64")
-    quiet = f.cast("zext", f.emit("i1", f"icmp eq i64 {noisy.name}, 0"), "i64")
-    kept = tuple(c[name] for name in KEPT)
-    with f.loop(a["begin"], a["end"]) as number:
+    with f.loop(a["begin"], a["end"]) as number, f.loop(0, a["steps"]) as step:
+        context = f.at(a["contexts"], step, 8 * len(CONTEXT))
+        c = {name: f.load("ptr", f.at(context, i, 8), 8) for i, name in enumerate(CONTEXT)}
+        noisy = f.cast("ptrtoint", c["sent"], "i64")
+        quiet = f.cast("zext", f.emit("i1", f"icmp eq i64 {noisy.name}, 0"), "i64")
+        kept = tuple(c[name] for name in KEPT)
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
         taken = f.at(c["row_offset"], core["row"], 4)

@@ -51,6 +51,14 @@ class Loaded:
         late = np.array([e.tick - e.sent_tick for e in m.layers], np.int64)
         return np.asarray(late[np.repeat(m.core_layer, np.diff(m.neuron_offset))][self.fired])
 
+    @cached_property
+    def by_core(self) -> bool:
+        """Whether a core may do all its steps before the next: none reads a core of its own tick or of a later one."""
+        m = self.mapping
+        ticks = np.array([e.tick for e in m.layers])[m.core_layer]
+        source = np.concatenate([np.zeros(m.encoder_neurons, np.int64), np.repeat(ticks, np.diff(m.neuron_offset))])
+        return bool((source[m.axon_source] < np.repeat(ticks, np.diff(m.axon_offset))).all())
+
     @property
     def late_readout(self) -> bool:
         """Whether the readout layer fires with a delay."""

@@ -31,7 +31,7 @@ class Tables:
 
     merged: Merged
     slot: Int  # (values,): where its readers find it
-    fresh: Int  # (values,): where its core puts it, elsewhere if its spikes are sent as those of the next step
+    fresh: Int  # (values,): where its core puts it, ``slots`` further if its spikes are sent as those of the next step
     slots: int
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
@@ -141,7 +141,7 @@ def _fired(m: Mapping, merged: Merged) -> Int:
 def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
     """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own.
 
-    One whose spikes are sent as those of the next step has another, where they wait.
+    One whose spikes are sent as those of the next step is put into the values of that step, which lie behind.
     """
     values, levels = merged.values, m.encoder.levels
     count = m.encoder_neurons // levels
@@ -155,9 +155,7 @@ def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
     lead = values.member[values.offset[:-1]]
     owner = np.concatenate([np.full(m.encoder_neurons, -1), np.repeat(m.core_layer, np.diff(m.neuron_offset))])[lead]
     late = np.array([*(e.tick != e.sent_tick for e in m.layers), False])[owner]
-    fresh = slot.copy()
-    fresh[late] = slots + np.arange(int(late.sum()))
-    return slot, fresh, slots + int(late.sum()), features
+    return slot, np.where(late, slot + slots, slot), slots, features
 
 
 def _splits(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.int32]]:

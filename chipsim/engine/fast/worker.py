@@ -17,6 +17,8 @@ from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.tables import Tables, address, aligned
 from chipsim.engine.host import Array, lose
 
+#: steps of a frame whose values are held at a time
+BLOCK = 8
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
 SLICE = 1 << 25
 
@@ -29,43 +31,43 @@ class FastWorker:
         t, m = engine.tables, engine.mapping
         self.keeps = trains
         self.trains: npt.NDArray[np.uint8] | None = None
-        self.values = aligned((t.slots, LANES), np.uint8)
-        self.mask = aligned((LANES,), np.uint8)
-        self.totals = np.zeros(t.slots, np.int64)
-        self.number = np.zeros(1, np.int64)  # of the step
         waiting = t.fresh != t.slot
-        self.late, self.fresh = t.slot[waiting], t.fresh[waiting]
+        self.late = t.slot[waiting]  # what was found in a step before
+        self.block = min(BLOCK, m.steps)
+        self.values = aligned((self.block + bool(len(self.late)), t.slots, LANES), np.uint8)
+        self.mask = aligned((LANES,), np.uint8)
+        self.totals = np.zeros(2 * t.slots, np.int64)
+        self.numbers = np.zeros(self.block, np.int64)  # of the steps
         self.images = 0
-        self.potentials = aligned((t.outputs, LANES), np.int32)
+        self.potentials = aligned((self.block, t.outputs, LANES), np.int32)
         self.read = np.zeros((t.outputs, LANES), np.int64)
         self.per_image = np.zeros((2, LANES), np.int64)  # encoder spikes, and half the paper's SOPs
         self.rows = aligned((t.most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((t.most_accumulators, LANES), np.int32)
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
-        arrays: dict[str, Any] = {
-            "values": self.values, "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask,
-            "totals": self.totals, "cores": t.cores, "row_offset": t.row_offset, "fires": t.fires,
-            "thresholds": t.thresholds, "lists": t.lists, "potentials": self.potentials, "row_events": t.row_events,
-            "row_sops": t.row_sops, "step": self.number, "state": aligned((len(t.kept.get("start", ())), LANES), np.int32),
-            **t.kept,
+        self.sent = aligned((self.block, len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
+        self.shared: dict[str, Any] = {
+            "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
+            "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists,
+            "row_events": t.row_events, "row_sops": t.row_sops,
+            "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
-        self.held = arrays
         if self.per_core is not None:
-            arrays.update(zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True))
-        self.sent = aligned((len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
-        if self.sent is not None:
-            arrays["sent"] = self.sent
-        self.contexts = [
-            np.array([address({**arrays, "cores": cores}.get(name)) for name in CONTEXT], np.int64)
-            for cores in (t.cores, t.last)  # until the last step, and in it
-        ]
-        self.slices = _slices(t.cost)
-        self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values)
+            self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
+        self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
+        self.slices = _slices(t.cost * self.block)
+        self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values[0])
         values = t.merged.values
         fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
         self.weights = [
             _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
         ]
+
+    def _context(self, step: int) -> list[int]:
+        """Addresses of what a step of a block works on."""
+        own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
+        own |= {"step": self.numbers[step:], "sent": None if self.sent is None else self.sent[step]}
+        return [address((self.shared | own).get(name)) for name in CONTEXT]
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
@@ -94,43 +96,60 @@ class FastWorker:
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, trains: npt.NDArray[np.uint8] | None
     ) -> bool:
         """Run up to 64 frames, step by step; False where somebody wants to stop."""
-        steps, run = self.engine.mapping.steps, self.engine.function["run"]
+        steps = self.engine.mapping.steps
         enter = self._encoded(images, first, pixels)
         drawn = self._drawn(first, len(images))
         if self.per_core is not None:
             self.per_core[:], self.per_image[:] = 0, 0
         self.read[:] = 0
-        for step in range(steps):
-            self.number[0] = step
+        for begin in range(0, steps, self.block):
+            count = min(self.block, steps - begin)
             if len(self.late):  # what was found in the step before
-                self.values[self.late] = self.values[self.fresh] if step else 0
-            enter(step)
-            if self.sent is not None:
-                self.sent[:, : len(images)] = drawn(step)
-            context = address(self.contexts[step == steps - 1])
-            for begin, end in self.slices:
-                if stop():
-                    return False
-                run(context, begin, end)
-            self._read(step)
-            if trains is not None:
-                values = self.engine.tables.merged.values
-                trains[step, values.member] = self.values[self.engine.tables.slot, : len(images)]
-            if self.per_core is not None:
-                for sums, weights in zip(self.per_image, self.weights, strict=True):
-                    sums += self._weighed(weights)
+                self.values[0, self.late] = self.values[-1, self.late] if begin else 0
+            for step in range(count):
+                enter(begin + step, self.values[step])
+                if self.sent is not None:
+                    self.sent[step, :, : len(images)] = drawn(begin + step)
+            if not self._cores(begin, count, stop):
+                return False
+            for step in range(count):
+                self._finish(begin + step, step, trains)
         return True
 
-    def _read(self, step: int) -> None:
+    def _cores(self, begin: int, count: int, stop: Callable[[], bool]) -> bool:
+        """Run all cores for some steps from ``begin`` on; False where somebody wants to stop."""
+        engine, t, run = self.engine, self.engine.tables, self.engine.function["run"]
+        self.numbers[:count] = begin + np.arange(count)
+        final = begin + count == engine.mapping.steps
+        self.contexts[count - 1, CONTEXT.index("cores")] = address(t.last if final else t.cores)
+        together = count if engine.by_core else 1
+        for step in range(0, count, together):
+            for start, end in self.slices:
+                if stop():
+                    return False
+                run(address(self.contexts[step]), start, end, together)
+        return True
+
+    def _finish(self, step: int, place: int, trains: npt.NDArray[np.uint8] | None) -> None:
+        """What a step gives besides potentials that are kept; its values are at a place of the block."""
+        self._read(step, place)
+        if trains is not None:
+            values = self.engine.tables.merged.values
+            trains[step, values.member] = self.values[place, self.engine.tables.slot, : trains.shape[2]]
+        if self.per_core is not None:
+            for sums, weights in zip(self.per_image, self.weights, strict=True):
+                sums += self._weighed(weights, self.values[place])
+
+    def _read(self, step: int, place: int) -> None:
         """What the readout layer gives in a step."""
         of = self.engine.mapping.readout_of
         if of == "count":
             if step < self.engine.mapping.steps - 1 or not self.engine.late_readout:
-                self.read += self.values[self.engine.counted]
+                self.read += self.values[place:].reshape(-1, LANES)[self.engine.counted]
         elif of == "largest" and step:
-            np.maximum(self.read, self.potentials, out=self.read)
+            np.maximum(self.read, self.potentials[place], out=self.read)
         else:
-            self.read[:] = self.potentials
+            self.read[:] = self.potentials[place]
 
     def _drawn(self, first: int, images: int) -> Callable[[int], npt.NDArray[np.uint8]]:
         """Which spikes of each step are sent, as bytes of ones, (neurons that fire, images)."""
@@ -140,16 +159,15 @@ class FastWorker:
         fired, late, last = self.engine.fired, self.engine.delays, len(sent) - 1
         return lambda step: sent[np.minimum(step + late, last), fired]
 
-    def _encoded(self, images: Array, first: int, pixels: bool) -> Callable[[int], None]:
+    def _encoded(self, images: Array, first: int, pixels: bool) -> Callable[[int, npt.NDArray[np.uint8]], None]:
         """Return what puts the encoder's values of a step into place and counts them."""
         m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
         call, parts, count = self.engine.function, len(t.splits), m.encoder_neurons // m.encoder.levels
+        filled = t.features + parts  # slots of the encoder
 
-        def tally() -> None:
-            call["tally"](*map(address, (self.values, self.mask, count, self.totals)))
-
-        def tally_parts() -> None:
-            call["tally"](*map(address, (self.values[t.features :], self.mask, parts, self.totals[t.features :])))
+        def tally(place: npt.NDArray[np.uint8]) -> None:
+            call["tally"](*map(address, (place, self.mask, count, self.totals)))
+            call["tally"](*map(address, (place[t.features :], self.mask, parts, self.totals[t.features :])))
 
         own = m.input.code not in ("image", "direct")
         if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
@@ -157,25 +175,25 @@ class FastWorker:
             if self.noise:
                 frames = lose(frames, first, self.noise, self.seed)
 
-            def enter(step: int) -> None:
+            def enter(step: int, place: npt.NDArray[np.uint8]) -> None:
                 if m.encoder.levels == 1:
-                    self.values[:count, : len(images)] = frames[step]
+                    place[:count, : len(images)] = frames[step]
                 else:
                     member, offset = values.member[: values.offset[values.encoder]], values.offset[: values.encoder]
-                    self.values[t.slot[: values.encoder], : len(images)] = np.add.reduceat(frames[step][member], offset)
-                tally()
-                tally_parts()
+                    place[t.slot[: values.encoder], : len(images)] = np.add.reduceat(frames[step][member], offset)
+                tally(place)
 
             return enter
 
-        def encode(step: int) -> None:
+        def encode(step: int, place: npt.NDArray[np.uint8]) -> None:
             if step:  # the same levels again
-                tally_parts()
-            else:
-                self.encoding.run(images, pixels)
-                place = (t.splits, parts, self.values, self.values, self.mask, self.totals, t.split_thresholds)
-                call["split"](*map(address, place))
-            tally()
+                place[:filled] = self.values[0, :filled]
+                tally(place)
+                return
+            self.encoding.run(images, pixels)
+            split = (t.splits, parts, place, place, self.mask, self.totals, t.split_thresholds)
+            call["split"](*map(address, split))
+            call["tally"](*map(address, (place, self.mask, count, self.totals)))
 
         return encode
 
@@ -187,12 +205,12 @@ class FastWorker:
         events += self.engine.reduced.core_events.astype(np.int32)
         return ImageCounts(encoder, 2 * paper, spikes, sops, events)
 
-    def _weighed(self, weights: _Weights) -> Int:
+    def _weighed(self, weights: _Weights, values: npt.NDArray[np.uint8]) -> Int:
         """Sum of all values, each times its weight, by image."""
         if weights.wide is not None:
-            return np.asarray(weights.wide @ self.values.astype(np.float64)).astype(np.int64)
+            return np.asarray(weights.wide @ values.astype(np.float64)).astype(np.int64)
         call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
-        place = (self.values, weights.offsets, len(self.values), weights.chunk, weights.narrow, out)
+        place = (values, weights.offsets, len(values), weights.chunk, weights.narrow, out)
         call(*map(address, place))
         return out.astype(np.int64)
 

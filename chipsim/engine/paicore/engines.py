@@ -178,7 +178,7 @@ class FastWorker:
         for start in range(0, len(images), LANES):
             part = images[start : start + LANES]
             parts.append(self.inner.batch(part, first + start, stop, pixels)[0])
-            self.nonzero += np.count_nonzero(self.inner.values[self.slot[self.valued], : len(part)], axis=1)
+            self.nonzero += np.count_nonzero(self.inner.values[0, self.slot[self.valued], : len(part)], axis=1)
         return np.concatenate(parts) + self.engine.found.offset, None
 
     @property

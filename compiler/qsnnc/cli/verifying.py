@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,9 +19,10 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    ReadoutPlace,
     Verbose,
+    WeightBits,
     frontend_keywords,
-    parse_levels,
 )
 from qsnnc.nir.options import NirOptions
 
@@ -42,6 +44,11 @@ Repro = Annotated[
     ),
 ]
 
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit 1 on any difference, also where float rounding at a listed threshold explains it."),
+]
+
 
 @with_nir
 def verify(
@@ -55,6 +62,9 @@ def verify(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
+    strict: Strict = False,
     repro: Repro = None,
     json: Json = None,
     verbose: Verbose = False,
@@ -62,7 +72,7 @@ def verify(
 ) -> int:
     """Check the integer network against the ONNX model, or the NIR file in floats, layer by layer, without a chip.
 
-    Exits 1 on any mismatch of a level or a score.
+    Exits 1 on a difference of a level or a score that float rounding does not explain; with --strict on any difference.
 
     Example: qsnnc verify lenet.onnx --dataset digits
     """
@@ -74,30 +84,33 @@ def verify(
     from qsnnc.verification import verify as verify_model
 
     terminal.check_products({"--json": json}, model, dataset)
-    stated = FrontendOptions(pixels=pixels, output=output, levels=parse_levels(levels), encoder=encoder, nir=nir)  # type: ignore[arg-type]
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    stated = replace(FrontendOptions(**reading), nir=nir)
     if nir_path(model, stated) is not None:
         if repro:
             raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
         return _verify_spiking(model, dataset, data_dir, limit, seed, stated, json, quiet=quiet)
-    images, name = None, "random images"
+    images, labels, name = None, None, "random images"
     if dataset is not None:
         import numpy as np
 
         from chipsim.datasets import load_dataset
 
-        images, name = np.asarray(load_dataset(dataset, data_dir=data_dir, limit=limit).images), dataset
-    reading = frontend_keywords(pixels, output, levels, encoder)
+        data = load_dataset(dataset, data_dir=data_dir, limit=limit)
+        images, labels, name = np.asarray(data.images), data.labels, dataset
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
         tell("verify")
-        found = verify_model(model, images, limit=limit, seed=seed, name=name, repro=repro, **reading)
+        found = verify_model(model, images, labels=labels, limit=limit, seed=seed, name=name, repro=repro, **reading)
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
         terminal.show(*tables.verification_lines(found, name))
-    hint = "" if found.equal or repro else "--repro DIR writes a small model and input that reproduce the first difference"
-    for line in (*found.mismatches, *filter(None, (found.reproduction, found.unwritten, hint))):
+    passes = found.passes(strict=strict)
+    hint = "" if passes or repro else "--repro DIR writes a small model and input that reproduce the first difference"
+    shown = () if passes else found.mismatches
+    for line in (*shown, *filter(None, (found.reproduction, found.unwritten, hint))):
         print(line, file=sys.stderr)  # noqa: T201
-    return 0 if found.equal else 1
+    return 0 if passes else 1
 
 
 def _verify_spiking(

@@ -63,6 +63,9 @@ def compile_network(
     keep_dead : bool
         Keep neurons that never fire, always fire or that nothing reads.
     """
+    of_steps = limits.steps(graph, chip)
+    if of_steps:
+        return Outcome((), None, of_steps)
     graph = joined(graph)
     found = limits.ranges(graph, chip)
     too_many = limits.most_positions(graph, chip, coding)

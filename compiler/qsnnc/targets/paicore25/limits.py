@@ -28,6 +28,19 @@ def weight_width(layer: Layer, chip: PaicoreSpec) -> tuple[int, bool] | None:
     return width_of(np.concatenate([link.weights.reshape(-1) for link in layer.connections]), chip.weight_bits)
 
 
+def steps(graph: LayerGraph, chip: PaicoreSpec) -> tuple[Violation, ...]:
+    """Refuse frames of several steps and neurons that keep their potentials, which this target does not lay out."""
+    found = []
+    for layer in graph.layers:
+        if graph.steps > 1 or layer.dynamics is not None:
+            text = (
+                f"frames of {graph.steps} steps, neuron model {'yes' if layer.dynamics else 'no'}; chip '{chip.name}' is "
+                "compiled for frames of one step without. Use --chip xbar1152."
+            )
+            found.append(Violation("steps", layer.name, "neuron", graph.steps, 1, text))
+    return tuple(found)
+
+
 def ranges(graph: LayerGraph, chip: PaicoreSpec) -> tuple[Violation, ...]:
     """Weights, potentials and outputs against the chip's widths."""
     found = []
