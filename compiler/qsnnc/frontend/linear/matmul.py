@@ -53,6 +53,13 @@ def matrix_of(model: Model, node: Node, rank: int) -> Matrix:
     weights = constant(model, node, 0 if left else 1)
     if node.op == "Gemm":
         return _gemm(model, node, weights, left=left)
+    if weights.ndim > rank:
+        raise ModelError(
+            node.name,
+            f"{node.op} with a constant of shape {weights.shape} moves the batch axis; remove its leading axes",
+            code="batch-moved",
+            node=node.name,
+        )
     while weights.ndim > 2 and weights.shape[0] == 1:
         weights = weights[0]
     if left and weights.ndim == 2 and rank >= 3:
