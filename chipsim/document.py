@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from chipsim import yaml
+from chipsim import paths, yaml
 from chipsim.errors import InputError
 from chipsim.wording import Key, Lines, place, refusal
 
@@ -60,11 +60,7 @@ def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, 
 
 
 def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...], int]]:
-    try:
-        content = Path(where).read_bytes()
-    except (OSError, ValueError) as error:  # a name may hold what no file's name holds
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(where, f"cannot be read: {reason}", code=f"{code}-unreadable") from None
+    content = paths.read(where, yaml.MOST_WRITTEN, f"{code}-unreadable")
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:

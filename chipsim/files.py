@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
+from chipsim import paths
 from chipsim.errors import InputError
 
 #: bytes of an array that are written at a time
 PART = 1 << 22
+#: bytes of a JSON file; some 300,000 cores
+MOST_JSON = 64 << 20
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: paths.Name, content: bytes) -> None:
     """Write to a temporary file beside the target, then rename.
 
     Raises
@@ -25,31 +28,47 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     stream_atomically(path, lambda file: file.write(content))
 
 
-def stream_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
+def stream_atomically(path: paths.Name, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file atomically through a callback, for content that is not held in memory as a whole.
 
     A link stays one: what it points to is replaced. What is no file, such as /dev/null or a pipe, is written into.
     """
-    name, path = Path(path), Path(os.path.realpath(path))
-    temporary = None
     try:
-        if name.exists() and not name.is_file():
-            with name.open("wb") as file:
+        if paths.look(path).kind == "stream":
+            with paths.open_output(path) as file:
                 write(file)
             return
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
+        _replace(path, write)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise paths.unwritable(path, error) from None
+
+
+#: temporary files of this process that are not renamed yet
+_unfinished: set[str] = set()
+
+
+def abandon() -> None:
+    """Remove the temporary files of what is being written; for a process that leaves at once."""
+    for name in list(_unfinished):
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _replace(path: paths.Name, write: Callable[[IO[bytes]], object]) -> None:
+    paths.check_output(path)
+    target = paths.target(path)
+    temporary = paths.beside(target, f".new-{secrets.token_hex(6)}.tmp")
+    _unfinished.add(temporary)
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             write(file)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise _unwritable(name, error.strerror) from None
+        os.replace(temporary, target)
     except BaseException:
-        if temporary is not None and os.path.exists(temporary):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        _unfinished.discard(temporary)
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> None:
@@ -87,56 +106,21 @@ def _let_go(array: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def read_json(path: str) -> Any:
-    """Read a JSON file.
+def parse_json(path: str, content: bytes) -> Any:
+    """Parse the content of a JSON file.
 
     Raises
     ------
     InputError
-        It cannot be read, or is no JSON.
+        It is no JSON.
     """
     import json
 
     try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}", code="result-unreadable") from None
+        return json.loads(content.decode("utf-8"), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is not JSON ({error})", code="result-unreadable") from None
+        raise InputError(path, f"is not JSON ({str(error)[:120]})", code="result-unreadable") from None
 
 
-#: what comes of looking for a result in JSON that holds something else
-UNLIKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-
-def unlike(path: str, error: Exception) -> InputError:
-    """Return the error for JSON that has the schema of a result but not its content."""
-    said = f"it lacks the key {error}" if isinstance(error, KeyError) else f"{error}"[:100]
-    return InputError(path, f"is not a valid result: {said}; write it again with --json", code="result-schema")
-
-
-def check_writable(path: str | Path | None) -> None:
-    """Refuse an output path that cannot be written; None and '-' are accepted."""
-    if path is None or str(path) == "-":
-        return
-    name, path = Path(path), Path(os.path.realpath(path))
-    if name.is_dir():
-        raise _unwritable(name, "it is a directory")
-    if name.exists() and not os.access(name, os.W_OK):
-        raise _unwritable(name, "permission denied")
-    if name.exists() and not name.is_file():  # a device or a pipe
-        return
-    if not path.parent.is_dir():
-        raise _unwritable(name, f"there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise _unwritable(name, "permission denied")
-
-
-def _unwritable(path: Path, reason: str | None) -> InputError:
-    return InputError(str(path), f"cannot be written: {reason}; choose another path", code="output-unwritable")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _not_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

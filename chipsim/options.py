@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args
 
+from chipsim import ranges
 from chipsim.errors import UsageError
 
 if TYPE_CHECKING:  # so that a command line starts quickly
@@ -26,6 +27,11 @@ if TYPE_CHECKING:  # so that a command line starts quickly
     from chipsim.faults.spec import Source as Faults
 
 EngineName = Literal["fast", "reference"]
+#: kinds of faults, as keys of a file; `chipsim.faults` says what each is
+FAULTS = (
+    "noise", "dropped_packets", "dead_neurons", "stuck_synapses", "stuck_axons", "flipped_thresholds", "dead_cores",
+    "dead_links",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +83,8 @@ class EngineOptions(DataOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_one("--threads", self.threads)
-        _at_least_one("--batch", self.batch)
+        _count("--threads", self.threads, ranges.THREADS)
+        _count("--batch", self.batch, ranges.BATCH)
         check_engine(self.engine)
 
 
@@ -164,8 +170,8 @@ def check_seed(seed: int) -> None:
     _in_range("--seed", 0 <= seed < 1 << 63, seed, "0 to 2**63 - 1")
 
 
-def _at_least_one(option: str, value: int | None) -> None:
-    _in_range(option, value is None or value >= 1, value, ">= 1")
+def _count(option: str, value: int | None, most: int) -> None:
+    _in_range(option, value is None or 1 <= value <= most, value, f"1 to {most:,}")
 
 
 def _in_range(option: str, good: bool, found: object, allowed: str) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 
+from chipsim.environment import SIGNALS, tame_environment
+
 
 def watch() -> None:
-    """Exit on an interrupt until the command line installs its own handler."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: _leave())
+    """Exit on an interrupt until the command line installs its own handlers."""
+    for name in SIGNALS:
+        if signal.getsignal(name) != signal.SIG_IGN:
+            signal.signal(name, lambda *_: _leave())
 
 
 def _leave() -> None:
@@ -20,6 +23,7 @@ def _leave() -> None:
 def main() -> None:
     """Run the command ``chipsim``."""
     watch()
+    tame_environment()
     from chipsim.cli import main as command
 
     command()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from chipsim.errors import InputError, ReportedError, ReportedWarning, UsageError, printable
+from chipsim.environment import tame_environment
+from chipsim.errors import InputError, ReportedError, ReportedWarning, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import typer
 
 INTERNAL, INTERRUPTED = 70, 130
+LONGEST = 400  # characters of what a usage error quotes
 WIDEST = 500  # characters of a table's line; a terminal that is narrower breaks the line, and no number is cut short
 
 
@@ -36,13 +39,14 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
     import typer
 
     said: list[str] = []  # told when the command is done: an error is the only line on standard error
+    quiet_libraries()
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ReportedWarning)
         warnings.showwarning = lambda message, *_, **__: said.append(str(message))
     code = 0
     _open_streams()
-    interrupted = _watch_interrupts()
+    interrupts = Interrupts()
     try:
         result = main()
         code = result if isinstance(result, int) else 0
@@ -65,27 +69,62 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
             code = 0
             _drop_stdout()
     except Exception as error:  # noqa: BLE001  # the last resort: an internal error
-        code = INTERRUPTED if interrupted else _usage(error) or _full(error) or _internal(error, program)
+        code = INTERRUPTED if interrupts.seen else _usage(error) or _full(error) or _internal(error, program)
     if code == INTERRUPTED:
-        _tell("interrupted")
-        os._exit(code)  # worker threads may still be in a long product
+        leave()  # worker threads may still be in a long product
+    interrupts.leave_at_once()
     sys.exit(code)
 
 
-def _watch_interrupts() -> list[int]:
-    """Note interrupts in a list: one that strikes while a library is loading surfaces as that library's own error."""
-    import signal
-    import threading
+class Interrupts:
+    """SIGINT, SIGTERM and SIGHUP end a command alike: what it was writing is removed, one line is printed, the code is 130.
 
-    seen: list[int] = []
+    The first is raised as KeyboardInterrupt in the main thread. It is also noted, since one that strikes while a library is
+    loading surfaces as that library's own error. A second one, or one while the interpreter shuts down, ends the process
+    there and then. Signals that whoever started the process had ignored (nohup) stay ignored.
+    """
 
-    def note(number: int, frame: object) -> NoReturn:
-        seen.append(number)
+    def __init__(self) -> None:
+        self.seen = False
+        self._set(self._note)
+
+    def _note(self, number: int, frame: object) -> NoReturn:
+        if self.seen:
+            leave()
+        self.seen = True
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, note)
-    return seen
+    def leave_at_once(self) -> None:
+        """From here on the process ends with the first signal."""
+        self._set(lambda number, frame: leave())
+
+    def _set(self, handler: Callable[[int, Any], object]) -> None:
+        import threading
+
+        from chipsim.environment import SIGNALS
+
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name in SIGNALS:
+            if signal.getsignal(name) not in (signal.SIG_IGN, None):
+                signal.signal(name, handler)
+
+
+def leave() -> NoReturn:
+    """End an interrupted process at once: no temporary file stays, one line is printed."""
+    from chipsim.files import abandon
+
+    abandon()
+    _tell("interrupted")
+    os._exit(INTERRUPTED)
+
+
+def quiet_libraries() -> None:
+    """No line of another library stands before ours: they log what a user of these commands can do nothing about."""
+    import logging
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    tame_environment()
 
 
 def _drop_stdout() -> None:
@@ -94,25 +133,34 @@ def _drop_stdout() -> None:
 
 
 def _open_streams() -> None:
-    """Where a stream was closed by whoever started us, no file that is opened later may come to be in its place."""
+    """Make both streams safe to use.
+
+    Where one was closed by whoever started us, no file that is opened later may come to be in its place. What its encoding
+    cannot show is escaped.
+    """
     if sys.stdout is None or sys.stderr is None:
         while os.open(os.devnull, os.O_RDWR) < 3:
             pass
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # or print would take standard output
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(line: str) -> None:
     """Print a line on standard error, if it can be had."""
-    import contextlib
-
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed meanwhile
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _full(error: Exception) -> int:
-    """Say that there is no room left; 0 if it is another error."""
+    """Say that there is no room left, on a disk or in memory; 0 if it is another error."""
     import errno
+
+    if isinstance(error, MemoryError):
+        _tell("memory: is exhausted; use fewer or smaller images, a smaller batch, fewer threads, or more memory")
+        return InputError.exit_code
 
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return 0
@@ -130,58 +178,27 @@ def _usage(error: Exception) -> int:
         return 0
     context = getattr(error, "ctx", None)
     path = f"{context.command_path}: " if context else ""
-    text = " ".join(show().split()).replace("Input should be", "allowed:").partition(", unable to parse")[0].rstrip(".")
+    text = printable(" ".join(show().split()))
     if text:  # none where all of the help was shown
-        _tell(f"{path}{text}{'' if text.endswith('?') else '.'} Try --help.")
+        text = text.rstrip(".") if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        _tell(f"{path}{text}{'' if text[-1] in '?.' else '.'} Try --help.")
     return int(error.exit_code)
 
 
 def _internal(error: Exception, program: str) -> int:
-    import platform
-    import tempfile
-    import traceback
-    from importlib import metadata
+    """Report an internal error; whatever else is broken, one line is printed."""
+    from chipsim import bug_report
 
-    with tempfile.NamedTemporaryFile("w", prefix=f"{program}-", suffix=".txt", delete=False) as file:
-        file.write(f"{program} {metadata.version('qsnnc')}, Python {platform.python_version()}, {platform.platform()}\n")
-        file.write(" ".join(sys.argv) + "\n")
-        traceback.print_exception(error, file=file)
-    text = " ".join(str(error).split())[:120]
-    _tell(f"{program}: internal error: {type(error).__name__}: {text}; please report it with {file.name}")
+    text = printable(" ".join(_words(error).split())[:120])
+    _tell(f"{program}: internal error: {type(error).__name__}: {text}; please report it {bug_report.write(error, program)}")
     return INTERNAL
 
 
-def check_products(products: Mapping[str, str | None], *inputs: str | None) -> None:
-    """Refuse output files that cannot all be written, before the work starts.
-
-    Parameters
-    ----------
-    products : mapping of str to str
-        Options and the files that they name, ``"-"`` for standard output; None: not asked for.
-    inputs : str
-        Files that are read, or names that are no files; none of them is written over.
-
-    Raises
-    ------
-    UsageError
-        Two of them are one file or both go to standard output, or one is a file that is read.
-    InputError
-        A file cannot be written.
-    """
-    from chipsim.files import check_writable
-
-    taken = {os.path.realpath(path): "an input" for path in inputs if path and os.path.isfile(path)}
-    wanted = {option: path for option, path in products.items() if path is not None}
-    if list(wanted.values()).count("-") > 1:
-        raise UsageError("-", "only one output can go to standard output; write the other to a file", code="two-stdouts")
-    if "-" in wanted.values():
-        _standard_output()
-    for option, path in wanted.items():
-        place = os.path.realpath(path)
-        if path != "-" and place in taken:
-            raise UsageError(option, f"{path} is also {taken[place]}; choose another file", code="output-twice", found=path)
-        taken[place] = f"the file of {option}"
-        check_writable(path)
+def _words(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # of a foreign class
+        return "no text"
 
 
 def write_output(path: str, content: bytes) -> None:
@@ -239,7 +256,7 @@ def show(*tables: Any) -> None:
         console.print(Segments([Segment(printable(text, "\n"), style) for text, style, _ in pieces]), end="", soft_wrap=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on standard error, if that is a terminal."""
     if quiet or not sys.stderr.isatty():
@@ -258,7 +275,7 @@ def progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | No
 PATIENCE, REPEAT = 2.0, 30.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def watched(*, quiet: bool = False, verbose: bool = False) -> Iterator[Callable[[str], None]]:
     """Say on standard error what takes long, and with ``verbose`` what was changed in the model that was read.
 

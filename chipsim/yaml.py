@@ -7,7 +7,10 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+#: of the description of a mapping, as its FORMAT.md says
 MOST_BYTES = 4 << 20
+#: of a file that a user writes: what takes seconds, not minutes, whatever it holds
+MOST_WRITTEN = 1 << 20
 
 
 class YamlError(ValueError):
@@ -46,10 +49,14 @@ def load(content: bytes) -> tuple[Any, dict[tuple[str | int, ...], int]]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > 20:
                 raise YamlError(_line(event), "is nested too deeply")
-        node = yaml.compose(text, loader)
-        lines: dict[tuple[str | int, ...], int] = {}
-        _mark(node, (), lines)
-        return yaml.load(text, loader), lines  # a safe loader
+        reader = loader(text)
+        try:
+            node = reader.get_single_node()
+            lines: dict[tuple[str | int, ...], int] = {}
+            _mark(node, (), lines)
+            return (None if node is None else reader.construct_document(node)), lines
+        finally:
+            reader.dispose()
     except UnicodeDecodeError:
         raise YamlError(1, "is not UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 from chipsim.terminal import run_program
 
 #: the extra of setup.cfg that installs a package
@@ -84,7 +85,7 @@ def export(name: str, description: str | None, write: Callable[[str], None], arg
     p = Parser(name, description)
     p.add_argument("file", metavar="OUT.onnx", help="the file to write")
     path = p.parse_args(arguments).file
-    check_writable(path)
+    check_output(path)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "network.onnx")
         write(str(made))

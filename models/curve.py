@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from chipsim.errors import InputError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 from models.command import Parser, run
 
 #: per image: spikes with the encoder's, operations, operations by the paper's count
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     p.add_argument("--figure", metavar="FILE.svg", help="file for a drawing of it")
     options = p.parse_args(arguments)
     for path in (options.output, options.figure):
-        check_writable(path)
+        check_output(path)
     if options.figure:
         import matplotlib  # noqa: F401  # before the work, if it is not installed
     points = sorted(measure(options.checkpoints, options.data_dir), key=lambda point: float(point["sops"]))

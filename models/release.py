@@ -19,7 +19,8 @@ import textwrap
 from pathlib import Path
 
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 from models.cards import NOTES, WIDTH, Facts, card, percent, runs_table
 from models.command import Parser, check_new, run, whole
 from models.runs import RunFiles
@@ -82,7 +83,7 @@ def release(runs: list[str], name: str, directory: Path, options: argparse.Names
     """
     target = directory / f"{name}.onnx"
     for path in (target, directory / f"{name}.md", directory / LOG):
-        check_writable(path)
+        check_output(path)
     if not options.replace:
         check_new(target, "--replace")
     history = [run_facts(run) for run in runs]

@@ -21,7 +21,8 @@ import numpy as np
 import chipsim
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 from chipsim.report.plots import Network, published
 from models.cards import WIDTH
 from models.command import Parser, run, whole
@@ -273,7 +274,7 @@ def _check_inputs(paths: list[Path], output: Path) -> None:
     for path in paths:
         if "k" not in metadata(path):
             raise UsageError(str(path), "is a network of full precision; the table is of quantized ones", code="model-full")
-    check_writable(output / "results.json" if output.is_dir() else output)
+    check_output(output / "results.json" if output.is_dir() else output)
     if output.exists() and not output.is_dir():
         raise InputError(str(output), "is not a directory; name one for the three files", code="output-unwritable")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 
 Record = dict[str, Any]
 
@@ -90,7 +91,7 @@ class RunFiles:
             raise InputError(
                 str(self.folder), f"cannot be made: {error.strerror}; choose another --out", code="output-unwritable"
             ) from None
-        check_writable(self.checkpoint)
+        check_output(self.checkpoint)
 
     def read_log(self) -> list[Record]:
         """Return one entry per epoch.

@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
+from chipsim.paths import check_output
 from models.command import Parser, check_new, real, run, whole
 from models.runs import RunFiles, run_name
 
@@ -191,7 +192,7 @@ def _export(options: argparse.Namespace) -> None:
         raise UsageError("--mode export", "needs --model FILE.onnx, the file to write", code="option-missing")
     if not options.overwrite:
         check_new(options.model, "--overwrite")
-    check_writable(options.model)
+    check_output(options.model)
     from models.export import export_bytes, load_checkpoint
 
     best = RunFiles(Path(options.out), run_name(options)).best

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from chipsim import yaml
+from chipsim import paths, yaml
 from chipsim.chip import inherited
 from chipsim.chip.paicore import PaicoreSpec
 from chipsim.chip.spec import ChipSpec, Energy, NeuronLimits, Provenance, Timing
-from chipsim.errors import InputError, UsageError
+from chipsim.errors import InputError, UsageError, printable
 from chipsim.wording import Key, Lines, refusal
 
 #: keys of a chip that hold keys of their own, each of which can be overridden alone
@@ -65,27 +65,37 @@ def load_any_chip(name: str | Path) -> AnyChip:
         The file cannot be read, or breaks a rule: file, line, key, what was found, what is allowed.
     """
     text = str(name)
-    if not text.endswith((".yaml", ".yml")) and "/" not in text:
+    if not is_file_name(text):
         return _preset(text)
-    path = Path(text)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(text, f"cannot be read: {error.strerror}", code="chip-unreadable") from None
-    return _build(content, text)
+    return _build(paths.read(text, yaml.MOST_WRITTEN, "chip-unreadable"), printable(text))
 
 
-def _preset(name: str) -> AnyChip:
+def is_file_name(name: str) -> bool:
+    """Whether a chip is called by the path of its file, and not by the name of a preset."""
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def check_name(name: str, subject: str = "chip") -> None:
+    """Refuse the name of a preset that does not exist; the error begins with ``subject``.
+
+    Raises
+    ------
+    UsageError
+    """
     if name not in preset_names():
         near = difflib.get_close_matches(name, preset_names(), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
-            "--chip",
+            subject,
             f"unknown chip {name!r}; expected {', '.join(preset_names())} or a path to a YAML file{hint}",
             code="chip-unknown",
             found=name,
             allowed=list(preset_names()),
         )
+
+
+def _preset(name: str) -> AnyChip:
+    check_name(name)
     return _build((resources.files("chipsim.chip") / "presets" / f"{name}.yaml").read_bytes(), f"preset {name}", preset=True)
 
 

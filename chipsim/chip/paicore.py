@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from chipsim.chip.spec import BaseChip, Place, Provenance
+from chipsim.chip.spec import BaseChip, Place, Provenance, Width
 
 Bits = Annotated[int, Field(ge=1, le=32)]
-Widths = Annotated[tuple[Literal[1, 2, 4, 8], ...], Field(strict=False, min_length=1)]
+Widths = Annotated[tuple[Width, ...], Field(strict=False, min_length=1)]
 
 
 class PaicoreSpec(BaseChip):

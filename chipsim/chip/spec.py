@@ -6,13 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chipsim.exact import NUMBER, one_of
+
 Side = Annotated[int, Field(ge=1, le=1024)]
 Cycles = Annotated[int, Field(ge=0, le=1 << 20)]
 SomeCycles = Annotated[int, Field(ge=1, le=1 << 20)]
-Amount = Annotated[float, Field(ge=0, le=1e15, strict=False)]  # of energy or power
+Amount = Annotated[float, Field(ge=0, le=1e15), NUMBER]  # of energy or power
 Count = Annotated[int, Field(ge=1, le=1 << 30)]
 Place = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Field(strict=False)]
 Link = Annotated[tuple[Place, Place], Field(strict=False)]
+Width = Annotated[Literal[1, 2, 4, 8], one_of(1, 2, 4, 8)]
 Origin = Literal["sourced", "derived", "assumed"]
 
 
@@ -92,7 +95,7 @@ class ChipSpec(BaseChip):
 
     axons: Annotated[int, Field(ge=1, le=1 << 20)]
     columns: Annotated[int, Field(ge=1, le=1 << 20)]
-    weight_bits: Annotated[tuple[Literal[1, 2, 4, 8], ...], Field(strict=False, min_length=1)]
+    weight_bits: Annotated[tuple[Width, ...], Field(strict=False, min_length=1)]
     max_fold: Annotated[int, Field(ge=1, le=1 << 10)]
     potential_bits: Annotated[int, Field(ge=2, le=32)]
     threshold_bits: Annotated[int, Field(ge=2, le=32)]
@@ -101,7 +104,7 @@ class ChipSpec(BaseChip):
     ports: Annotated[tuple[Place, ...], Field(strict=False, min_length=1)]
     dead_cores: Annotated[tuple[Place, ...], Field(strict=False)] = ()  # x, y; their routers work
     dead_links: Annotated[tuple[Link, ...], Field(strict=False)] = ()  # between neighbours, both directions
-    clock_mhz: Annotated[float, Field(ge=1e-6, le=1e9, strict=False)]
+    clock_mhz: Annotated[float, Field(ge=1e-6, le=1e9), NUMBER]
     energy: Energy
     timing: Timing | None = None  # None: nobody has said how long anything takes
     neuron: NeuronLimits | None = None  # None: a potential does not outlive a step

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import ranges, reads_writes, terminal
 from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split, options
+from chipsim.numbers import real, whole
 
 
 def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
@@ -19,7 +20,7 @@ def area(file: MapFile, json: Json = None, quiet: Quiet = False) -> None:
     from chipsim.report import area as area_tables
     from chipsim.timing.area import area as measure
 
-    terminal.check_products({"--json": json}, file)
+    reads_writes.check([reads_writes.mapping(file)], {"--json": json})
     found = measure(file)
     if json:
         terminal.write_json(json, found.to_json())
@@ -41,27 +42,40 @@ class NetworkFlags:
             metavar="uniform|all-pairs|transpose|complement|FILE.csv", help="Traffic pattern, or a file of packets."
         ),
     ] = "uniform"
-    buffer: Annotated[int | None, typer.Option(metavar="N", help="Flits that each FIFO holds.", show_default="4")] = None
+    buffer: Annotated[int | None, whole("Flits that each FIFO holds.", "--buffer", most=ranges.FLITS, show_default="4")] = (
+        None
+    )
     rate: Annotated[
         float | None,
-        typer.Option(
+        real(
+            "Packets per node and cycle; 0 sends the packets of other patterns than uniform one at a time.",
+            "--rate",
+            least=0,
+            most=1,
             metavar="R",
-            help="Packets per node and cycle; 0 sends the packets of other patterns than uniform one at a time.",
             show_default="uniform: 0.1, others: 1",
         ),
     ] = None
     cycles: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Cycles measured under uniform traffic.", show_default="640000/nodes, >= 1000"),
+        whole(
+            "Cycles measured under uniform traffic.", "--cycles", most=ranges.CYCLES, show_default="640000/nodes, >= 1000"
+        ),
     ] = None
     warmup: Annotated[
-        int | None, typer.Option(metavar="N", help="Cycles before the measurement.", show_default="a fifth of --cycles")
+        int | None,
+        whole("Cycles before the measurement.", "--warmup", least=0, most=ranges.CYCLES, show_default="a fifth of --cycles"),
     ] = None
-    seed: Annotated[int, typer.Option(help="Seed of uniform traffic.")] = 0
-    router_cycles: Annotated[int | None, typer.Option(metavar="N", help="Cycles in a router.", show_default="2")] = None
-    link_cycles: Annotated[int | None, typer.Option(metavar="N", help="Cycles on a link.", show_default="1")] = None
+    seed: Annotated[int, whole("Seed of uniform traffic.", "--seed", least=0, most=ranges.SEED)] = 0
+    router_cycles: Annotated[
+        int | None, whole("Cycles in a router.", "--router-cycles", most=ranges.STEP_CYCLES, show_default="2")
+    ] = None
+    link_cycles: Annotated[
+        int | None, whole("Cycles on a link.", "--link-cycles", least=0, most=ranges.STEP_CYCLES, show_default="1")
+    ] = None
     credit_cycles: Annotated[
-        int | None, typer.Option(metavar="N", help="Cycles until a freed slot is known upstream.", show_default="1")
+        int | None,
+        whole("Cycles until a freed slot is known upstream.", "--credit-cycles", most=ranges.STEP_CYCLES, show_default="1"),
     ] = None
     chip: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.yaml", help="Take the grid and the network's parameters from a chip.")
@@ -86,8 +100,10 @@ def network(flags: NetworkFlags, json: Json = None, quiet: Quiet = False) -> Non
     from chipsim.report.network import summary
     from chipsim.timing.network.alone import network as simulate
 
-    terminal.check_products({"--json": json}, flags.traffic, flags.chip)
-    result = simulate(**asdict(flags))
+    packets = [reads_writes.Input(flags.traffic, "network-file")] if flags.traffic.lower().endswith(".csv") else []
+    reads_writes.check([*packets, *reads_writes.chip(flags.chip)], {"--json": json})
+    with terminal.progress("packets", quiet) as report:
+        result = simulate(**asdict(flags), progress=report)
     if json:
         terminal.write_json(json, result.to_json())
     if not quiet and json != "-":
@@ -114,7 +130,7 @@ def data(
         raise UsageError(
             "NAME", f"unknown data set {name!r}; expected {' or '.join(NAMES)}", code="dataset-unknown", found=name
         )
-    terminal.check_products({"--output": output})
+    reads_writes.check(reads_writes.dataset(name, split, data_dir, "NAME"), {"--output": output})
     dataset = load_dataset(name, split, data_dir)  # type: ignore[arg-type]  # checked there
     terminal.write_output(output, to_npz(dataset))
     if not quiet:

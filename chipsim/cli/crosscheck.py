@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.cli.options import DatasetName, Json, MapFile, Quiet, options
 from chipsim.options import DataOptions
 
@@ -41,7 +41,8 @@ def crosscheck(
     from chipsim.crosscheck import Request
     from chipsim.crosscheck import crosscheck as check
 
-    terminal.check_products({"--json": json}, file, dataset)
+    reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
+    reads_writes.check(reads, {"--json": json})
     with terminal.progress("images", quiet) as report:
         found = check(simulator, Request(file, dataset, given, python, report))
     if json:

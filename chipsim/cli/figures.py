@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.cli.options import DataDir, DatasetName, MapFile, Published, Quiet, Split
+from chipsim.numbers import whole
 
 
 def plot(
@@ -46,8 +47,10 @@ def plot(
 
     target, given = output or f"{kind}.png", files or []
     figures.check(kind, given, target, published)
-    terminal.check_products({"--output": target}, *given)
-    terminal.write_output(target, figures.draw(kind, given, plots.suffix(target), published=published))
+    reads_writes.check([reads_writes.result(path) for path in given], {"--output": target})
+    with terminal.progress("meshes", quiet) as report:
+        drawn = figures.draw(kind, given, plots.suffix(target), published=published, progress=report)
+    terminal.write_output(target, drawn)
     if not quiet and target != "-":
         print(f"{target}: {kind}" + (f" of {', '.join(given)}" if given else ""), file=sys.stderr)  # noqa: T201
 
@@ -64,7 +67,7 @@ def trace(
             help="Trace to write; the suffix selects the format.",
         ),
     ],
-    image: Annotated[int, typer.Option(metavar="N", help="Index of the image in the data set.")] = 0,
+    image: Annotated[int, whole("Index of the image in the data set.", "--image", least=0)] = 0,
     split: Split = "test",
     data_dir: DataDir = None,
     mode: Annotated[
@@ -72,7 +75,7 @@ def trace(
     ] = "cycle",
     packets: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Packets that a Perfetto trace shows individually.", show_default="5000"),
+        whole("Packets that a Perfetto trace shows individually.", "--packets", least=0, show_default="5000"),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -86,7 +89,8 @@ def trace(
     from chipsim.timing.history import history
 
     write = traces.writer(output, packets)
-    terminal.check_products({"--output": output}, file, dataset)
+    reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, split, data_dir)]
+    reads_writes.check(reads, {"--output": output})
     found = history(file, dataset, image=image, mode=mode, split=split, data_dir=data_dir)  # type: ignore[arg-type]  # checked
     terminal.write_output(output, write(found))
     if not quiet and output != "-":

@@ -14,6 +14,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from chipsim import ranges
+from chipsim.numbers import real, whole
+
 Result = TypeVar("Result")
 
 MapFile = Annotated[str, typer.Argument(metavar="FILE.map", help="Mapping written by qsnnc compile.")]
@@ -36,14 +39,20 @@ Published = Annotated[
 DECLARED: dict[str, Any] = {
     "split": Split,
     "data_dir": DataDir,
-    "limit": Annotated[int | None, typer.Option(metavar="N", help="Use at most the first N images.", show_default="all")],
-    "threads": Annotated[int | None, typer.Option(metavar="N", help="Number of threads.", show_default="all processors")],
+    "limit": Annotated[int | None, whole("Use at most the first N images.", "--limit", show_default="all")],
+    "threads": Annotated[
+        int | None, whole("Number of threads.", "--threads", most=ranges.THREADS, show_default="all processors")
+    ],
     "batch": Annotated[
-        int | None, typer.Option(metavar="N", help="Images executed at a time; does not change the results.")
+        int | None, whole("Images executed at a time; does not change the results.", "--batch", most=ranges.BATCH)
     ],
     "engine": Annotated[str, typer.Option(metavar="fast|reference", help="Simulation engine; both give the same results.")],
-    "noise": Annotated[float, typer.Option(metavar="P", help="Probability with which each encoder spike is lost.")],
-    "seed": Annotated[int, typer.Option(help="Seed of the noise, and of fault rates that specify none.")],
+    "noise": Annotated[
+        float, real("Probability with which each encoder spike is lost.", "--noise", least=0, most=1, metavar="P")
+    ],
+    "seed": Annotated[
+        int, whole("Seed of the noise, and of fault rates that specify none.", "--seed", least=0, most=ranges.SEED)
+    ],
     "faults": Annotated[
         str | None, typer.Option(metavar="FILE.yaml", help="Faults of the chip that the compiler did not know of.")
     ],

@@ -12,24 +12,14 @@ if TYPE_CHECKING:
     from chipsim.options import RunOptions
 
 
-def run(
-    file: str,
-    dataset: str,
-    given: RunOptions,
-    products: Products,
-    timing: str | None,
-    timing_limit: int | None,
-    quiet: bool,
-) -> None:
-    """Run a ``.paicore`` and write what was asked for.
+def refuse(given: RunOptions, products: Products, timing: str | None, timing_limit: int | None) -> None:
+    """Refuse options that apply to crossbar chips only.
 
     Raises
     ------
     UsageError
-        An option applies to crossbar chips only.
     """
-    from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
-    from chipsim.report import tables
+    from chipsim.engine.paicore.run import refuse_crossbar_options
 
     refuse_crossbar_options(
         {
@@ -37,9 +27,18 @@ def run(
             "--timing-limit": timing_limit,
             "--per-image": products.per_image,
             "--logs": products.logs,
+            "--faults": given.faults,
+            "--avoid": given.avoid,
             "--trains": products.trains or None,
         }
     )
+
+
+def run(file: str, dataset: str, given: RunOptions, products: Products, quiet: bool) -> None:
+    """Run a ``.paicore`` and write what was asked for."""
+    from chipsim.engine.paicore.run import run_program
+    from chipsim.report import tables
+
     with terminal.progress("images", quiet) as report:
         result = run_program(file, dataset, given, progress=report)
     products.write(result, None, result.to_json())

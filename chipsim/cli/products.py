@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.cli.options import Json
 from chipsim.errors import UsageError
+
+#: the files of a directory of logs (`chipsim.report.logs`)
+LOGS = ("accuracy.txt", "spike_num.txt", "sop_num.txt")
 
 if TYPE_CHECKING:
     from chipsim.engine.result import RunResult
@@ -39,16 +42,23 @@ class Products:
         ),
     ] = None
 
-    def check(self, *inputs: str | None) -> None:
-        """Refuse files that cannot be written, before the work starts."""
-        files = {"--json": self.json, "--per-core": self.per_core, "--per-image": self.per_image, "--outputs": self.outputs}
-        terminal.check_products(files, *inputs)
+    def declared(self) -> dict[str, reads_writes.Product]:
+        """Return each option and what it writes.
+
+        Raises
+        ------
+        UsageError
+            ``--trains`` without the file that holds them.
+        """
         if self.trains and not self.outputs:
             raise UsageError("--trains", "needs --outputs FILE.npz, where the spikes are written", code="trains-outputs")
-        if self.logs:
-            from chipsim.report import logs
-
-            logs.check_directory(self.logs)
+        return {
+            "--json": self.json,
+            "--per-core": self.per_core,
+            "--per-image": self.per_image,
+            "--outputs": self.outputs,
+            "--logs": None if self.logs is None else reads_writes.Folder(self.logs, LOGS),
+        }
 
     def write(self, result: RunResult, profile: Profile | None, value: dict[str, Any]) -> None:
         """Write each file that was asked for."""
@@ -63,4 +73,7 @@ class Products:
         if self.outputs:
             terminal.write_stream(self.outputs, lambda out: tables.write_outputs(result, out))
         if self.json:
+            from chipsim.report import schema
+
+            schema.check_written(value, schema.RunMeans, schema.RunChip)
             terminal.write_json(self.json, value)

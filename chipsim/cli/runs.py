@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import ranges, reads_writes, terminal
 from chipsim.cli import paicore
 from chipsim.cli.options import DatasetName, Json, MapFile, Published, Quiet, options
 from chipsim.cli.products import Products
 from chipsim.errors import UsageError
-from chipsim.options import DataOptions, EngineOptions, RunOptions
+from chipsim.numbers import whole
+from chipsim.options import FAULTS, DataOptions, EngineOptions, RunOptions
 
 Timing = Annotated[
     str | None,
@@ -25,12 +26,8 @@ Timing = Annotated[
 ]
 TimingLimit = Annotated[
     int | None,
-    typer.Option(
-        "--timing-limit",
-        "--timing-images",
-        metavar="N",
-        help="Time at most N images, spaced evenly over the data set.",
-        show_default="200",
+    whole(
+        "Time at most N images, spaced evenly over the data set.", "--timing-limit", "--timing-images", show_default="200"
     ),
 ]
 
@@ -54,11 +51,20 @@ def run(
     from chipsim.paicore.kind import is_program
     from chipsim.report import logs, tables
 
-    products.check(file, dataset, given.faults, given.avoid)  # type: ignore[arg-type]  # paths, on a command line
-    if is_program(file):
-        paicore.run(file, dataset, given, products, timing, timing_limit, quiet)
-        return
+    program = is_program(file)
+    if program:
+        paicore.refuse(given, products, timing, timing_limit)
+    reads = [
+        reads_writes.mapping(file),
+        *reads_writes.dataset(dataset, given.split, given.data_dir),
+        *reads_writes.listed(given.faults, "faults-unreadable"),
+        *reads_writes.listed(given.avoid, "avoid-unreadable"),
+    ]
     sample = _sample(timing, timing_limit)
+    reads_writes.check(reads, products.declared())
+    if program:
+        paicore.run(file, dataset, given, products, quiet)
+        return
     setup = set_up(file, given)
     if sample:
         from chipsim.timing.profile import planned
@@ -93,7 +99,7 @@ def run(
 
 def _sample(timing: str | None, limit: int | None) -> int:
     """Return how many images are timed at most; 0 without --timing."""
-    if timing is None and limit is not None:
+    if timing in (None, "none") and limit is not None:
         raise UsageError("--timing-limit", "needs --timing cycle or --timing ideal", code="timing-unknown")
     if timing in (None, "none"):
         return 0
@@ -129,6 +135,8 @@ def compare(
     from chipsim.engine.paicore.compare import compare_program
     from chipsim.paicore.kind import is_program
 
+    reads = [reads_writes.mapping(file), reads_writes.Input(model, "model-unreadable")]
+    reads_writes.check([*reads, *reads_writes.dataset(dataset, given.split, given.data_dir)], {})
     if model.endswith(".npz"):
         return _compare_trains(file, model, dataset, given, quiet)
     execute = compare_program if is_program(file) else compare_mapping
@@ -166,14 +174,16 @@ def sweep(
     fault: Annotated[
         list[str],
         typer.Option(
-            metavar="KIND|all", help="Kind of fault, as in a faults file, or noise=LAYER, stuck_axons=1 ...; repeatable."
+            metavar="KIND|all",
+            help="Kind of fault, repeatable: " + ", ".join(FAULTS) + "; noise=LAYER for one layer, stuck_axons=0 or =1 and "
+            "stuck_synapses=0 or =1 for one value; all: each of them.",
         ),
     ],
     rates: Annotated[str, typer.Option(metavar="R,R,...", help="Fault rates, 0 to 1.")],
     dataset: DatasetName,
     given: EngineOptions,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of seeds for each rate.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    seeds: Annotated[int, whole("Number of seeds for each rate.", "--seeds", most=ranges.SEEDS)] = 5,
+    seed: Annotated[int, whole("First seed.", "--seed", least=0, most=ranges.SEED)] = 0,
     csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy.")] = None,
     json: Json = None,
     plot: Annotated[
@@ -188,19 +198,22 @@ def sweep(
     """
     from chipsim.engine.sweep import parse_faults, parse_rates
     from chipsim.engine.sweep import sweep as execute
-    from chipsim.report import curves, plots
+    from chipsim.report import curves, plots, schema
 
-    terminal.check_products({"--csv": csv, "--json": json, "--plot": plot}, file, dataset)
     form = plots.suffix(plot, "--plot") if plot else ""
     if published and not plot:
         raise UsageError("--published", "needs --plot", code="plot-published")
     kinds, shares = parse_faults(fault), parse_rates(rates)
+    reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
+    reads_writes.check(reads, {"--csv": csv, "--json": json, "--plot": plot})
     with terminal.progress("runs", quiet) as report:
         found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report)
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:
-        terminal.write_json(json, found.to_json())
+        value = found.to_json()
+        schema.check_written(value, schema.SweepFile)
+        terminal.write_json(json, value)
     if plot:
         terminal.write_output(plot, curves.draw(found, form, beside=published))
     if not quiet and "-" not in (csv, json, plot):

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.crosscheck import unavailable
 from chipsim.errors import InputError
 
@@ -60,7 +61,7 @@ def interpreter(package: Package, python: str | None, tell: Callable[[str], None
         _check(package, python)
         return Path(python)
     home = cache_directory() / f"{package.name}-{package.version}-py{sys.version_info.major}.{sys.version_info.minor}"
-    if not _python(home).is_file():
+    if not paths.is_stored(_python(home)):
         tell(f"{package.name}: installing {', '.join(package.wanted)} in {home}, once")
         _make(package, home)
     return _python(home)
@@ -110,7 +111,7 @@ def _make(package: Package, home: Path) -> None:
         reason = _install(_python(temporary), package.wanted)
         if reason:
             raise unavailable(package.name, f"pip cannot install it ({reason})", advice)
-        if not home.exists():
+        if not paths.is_folder(home):
             temporary.rename(home)
     except (OSError, subprocess.SubprocessError) as error:
         reason = " ".join(str(error).split())[:120]

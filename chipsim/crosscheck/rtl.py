@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import chipsim
+from chipsim import paths
 from chipsim.crosscheck import Crosscheck, Request, not_covered, unavailable
 from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
 
@@ -31,7 +32,7 @@ def check(request: Request) -> Crosscheck:
     # what is no mapping, or no data, is refused as by every verb
     of_one_step(open_mapping(request.file), "the hardware of rtl/")
     open_dataset(request.dataset, request.data)
-    if not (SOURCES / "chip.sv").is_file():
+    if not paths.is_stored(SOURCES / "chip.sv"):
         raise unavailable("rtl", f"{SOURCES} is missing", "run chipsim from a checkout of the repository (pip install -e .)")
     if shutil.which("verilator") is None:
         raise unavailable("rtl", "verilator is not on the path", "install it (Debian: apt-get install verilator)")

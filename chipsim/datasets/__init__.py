@@ -13,7 +13,10 @@ from chipsim.errors import UsageError
 NAMES = ("mnist", "digits")
 SPLITS = get_args(Split)
 
-__all__ = ["NAMES", "SPLITS", "Dataset", "Split", "check_limit", "check_split", "load_dataset", "to_npz", "write_npz"]
+__all__ = [
+    "NAMES", "SPLITS", "Dataset", "Split", "check_limit", "check_source", "check_split", "files", "load_dataset", "to_npz",
+    "write_npz",
+]  # fmt: skip
 
 
 def load_dataset(
@@ -41,6 +44,7 @@ def load_dataset(
     check_split(split)
     check_limit(limit)
     text = str(name)
+    check_name(text)
     if text.endswith(".npz"):
         from chipsim.datasets.npz import read_npz
 
@@ -49,17 +53,55 @@ def load_dataset(
         from chipsim.datasets.mnist import read_mnist
 
         return read_mnist(split, None if data_dir is None else Path(data_dir)).head(limit)
-    if text == "digits":
-        from chipsim.datasets.digits import read_digits
+    from chipsim.datasets.digits import read_digits
 
-        return read_digits(split).head(limit)
-    raise UsageError(
-        "--dataset",
-        f"unknown data set {text!r}; expected {', '.join(NAMES)} or a .npz file",
-        code="dataset-unknown",
-        found=text,
-        allowed=list(NAMES),
-    )
+    return read_digits(split).head(limit)
+
+
+def check_name(name: str, option: str = "--dataset") -> None:
+    """Refuse a name that is neither of a data set nor of a file; the error begins with ``option``."""
+    if not name.endswith(".npz") and name not in NAMES:
+        raise UsageError(
+            option,
+            f"unknown data set {name!r}; expected {', '.join(NAMES)} or a .npz file",
+            code="dataset-unknown",
+            found=name,
+            allowed=list(NAMES),
+        )
+
+
+def check_source(name: str, split: str | None, data_dir: object = None, option: str = "--dataset") -> None:
+    """Refuse an unknown data set, and what has no effect with the one that is named.
+
+    Parameters
+    ----------
+    split : str, optional
+        ``"test"`` is the default, and is accepted with any data set.
+    option : str
+        What an error about the name begins with.
+
+    Raises
+    ------
+    UsageError
+    """
+    check_name(name, option)
+    if split is not None:
+        check_split(split)
+    is_file = name.endswith(".npz")
+    unused: list[tuple[str, object]] = [("--split", split)] if is_file and split == "train" else []
+    unused += [("--data-dir", data_dir)] if data_dir is not None and name != "mnist" else []
+    for each, value in unused:
+        text = f"has no effect with {name}; leave it out" + (f", or use {option} mnist" if each == "--data-dir" else "")
+        raise UsageError(each, text, code="option-unused", found=str(value))
+
+
+def files(name: str, data_dir: object = None) -> list[Path]:
+    """Files that a data set that is called by name may be read from; none for one that is installed with a library."""
+    if name != "mnist":
+        return []
+    from chipsim.datasets.mnist import places
+
+    return places(None if data_dir is None else Path(str(data_dir)))
 
 
 def check_split(split: str) -> None:

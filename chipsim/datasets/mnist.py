@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.datasets.dataset import Dataset
 from chipsim.errors import InputError
 from chipsim.files import write_atomically
@@ -64,16 +65,17 @@ def _content(name: str, data_dir: Path | None) -> npt.NDArray[np.uint8]:
     """Decompressed bytes of one file, checked."""
     directory = _cache() if data_dir is None else data_dir
     for path in (directory / f"{name}.gz", directory / name):
-        if path.is_file():
-            try:
-                raw = path.read_bytes()
-            except OSError as error:
-                reason = f"cannot be read: {error.strerror}; {ADVICE}"
-                raise InputError(str(path), reason, code="data-unreadable") from None
-            return _checked(name, str(path), raw)
+        if paths.is_stored(path):
+            return _checked(name, str(path), paths.read(path, max(COMPRESSED_MAX, FILES[name][1]), "data-unreadable"))
     if data_dir is not None:
         raise InputError(str(data_dir), f"holds no {name}.gz and no {name}; {ADVICE}", code="data-missing")
     return _download(name, directory)
+
+
+def places(data_dir: Path | None) -> list[Path]:
+    """Where the four files may lie, compressed or not."""
+    directory = _cache() if data_dir is None else data_dir
+    return [directory / f"{name}{suffix}" for name in FILES for suffix in (".gz", "")]
 
 
 def _checked(name: str, where: str, raw: bytes) -> npt.NDArray[np.uint8]:
@@ -136,10 +138,5 @@ def _download(name: str, cache: Path) -> npt.NDArray[np.uint8]:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            str(path.parent), f"cannot be created: {error.strerror}; {ADVICE}", code="output-unwritable"
-        ) from None
+    paths.make_folder(path.parent, parents=True)
     write_atomically(path, content)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.datasets.dataset import Dataset
 from chipsim.datasets.events import EventFrames, read_events
-from chipsim.datasets.stream import open_stream
+from chipsim.datasets.stream import LARGE, ImageStream, open_stream
 from chipsim.errors import InputError
 
 EVENT_ARRAYS = ("x", "y", "t", "p", "offsets", "duration")
@@ -39,6 +40,17 @@ UNREADABLE = (
 )
 
 
+def _check_sizes(path: Path) -> None:
+    """Refuse members that would fill the memory: a small file can declare any size.
+
+    Images in C order are read part by part, whatever their size; labels are 8 bytes an image.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename in ("images", "labels", "labels.npy") and entry.file_size > LARGE:
+                raise ValueError(f"its member {entry.filename} has {entry.file_size:,} bytes; allowed: {LARGE:,}")
+
+
 def read_npz(path: Path) -> Dataset:
     """Read ``images``, ``spikes`` or events, and optional ``labels``, without unpickling anything.
 
@@ -47,9 +59,11 @@ def read_npz(path: Path) -> Dataset:
     InputError
         The file is missing or no npz; an array is missing, of objects or not finite; labels do not match.
     """
+    paths.check_readable(path, "data-missing", stored=True)
     try:
-        if path.is_file() and not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(path):
             raise ValueError("it is not a zip archive as written by numpy.savez")
+        _check_sizes(path)
         stream = open_stream(path)
         with np.load(path, allow_pickle=False) as file:
             names = list(file.files)
@@ -57,8 +71,11 @@ def read_npz(path: Path) -> Dataset:
                 raise ValueError("it holds an array twice")
             images = stream or _frames(file, names, path.name)
             labels = file["labels"] if "labels" in names else None
-    except FileNotFoundError:
-        raise InputError(str(path), "there is no such file", code="data-missing") from None
+            for name, found in (("images", images), ("labels", labels)):
+                if not isinstance(
+                    found, np.ndarray | ImageStream | EventFrames | None
+                ):  # NumPy returns the bytes of such a member
+                    raise ValueError(f"its member {name} is no array")
     except UNREADABLE as error:
         objects = "allow_pickle" in str(error)
         said = str(error).split("\n")[0] or "damaged"
@@ -112,4 +129,9 @@ def _labels(labels: npt.NDArray[Any] | None, count: int, path: Path) -> npt.NDAr
         )
     if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
         raise InputError(str(path), "labels exceed int64", code="data-labels")
-    return labels.astype(np.int64)
+    labels = labels.astype(np.int64)
+    if (labels < 0).any():
+        at = int(np.argmax(labels < 0))
+        text = f"labels has {labels[at]} at image {at}; allowed: 0 to the number of classes - 1"
+        raise InputError(str(path), text, code="data-labels", found=int(labels[at]), allowed=">= 0")
+    return labels

@@ -16,6 +16,8 @@ from chipsim.errors import InputError
 
 #: arrays of images above this many bytes are streamed
 LARGE = 96 << 20
+#: and read as a whole up to this many where that is not possible
+WHOLE = 512 << 20
 MEMBER = "images.npy"
 
 
@@ -104,8 +106,12 @@ def open_stream(path: Path) -> ImageStream | None:
     file, shape, dtype = _open(path)
     header = file.tell()
     file.close()
-    if shape is None or size != header + math.prod(shape) * dtype.itemsize:
-        return None  # np.load says what is wrong with it
+    if shape is None:
+        if size <= WHOLE:
+            return None
+        raise ValueError(f"images has {size:,} bytes and is no array in C order; save it with numpy.ascontiguousarray")
+    if size != header + math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"images has shape {shape} and dtype {dtype}, and {size - header:,} bytes")
     return ImageStream(path, shape, dtype)
 
 

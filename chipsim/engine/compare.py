@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.datasets import Dataset
 from chipsim.engine.host import load_host, reference_session
 from chipsim.engine.machine import Machine, load
@@ -29,6 +30,8 @@ from chipsim.quoting import quote
 BATCH = 100
 #: a tested (not certified) mapping may miss a score by this, relative to the largest
 TOLERANCE = 1e-5
+#: bytes of an ONNX file: protobuf's limit
+MOST_MODEL = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,7 @@ def reference_outputs(
     """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
     import onnx
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read: {error.strerror}", code="model-unreadable") from None
+    content = paths.read(path, MOST_MODEL, "model-unreadable")
     if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
         raise InputError(
             str(path),
@@ -137,7 +137,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(repaired(onnx.load(str(path)))))
+    proto = of_one_signedness(rewrite(repaired(_whole(path, content))))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]
@@ -173,6 +173,19 @@ def reference_outputs(
         return parts(images, 1)  # a reshape to one image, say
 
     return call
+
+
+def _whole(path: Path, content: bytes) -> Any:
+    """Parse a model and load its external data."""
+    import onnx
+
+    try:
+        proto = onnx.load_model_from_string(content)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as error:  # noqa: BLE001  # onnx raises several types
+        text = f"its external data cannot be read ({' '.join(str(error).split())[:160]})"
+        raise InputError(str(path), text, code="model-external") from None
+    return proto
 
 
 def _levels_differ(

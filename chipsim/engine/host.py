@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import onnx_runtime
 from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
@@ -33,8 +34,7 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
     MappingError
         onnxruntime does not take the model, or it reaches for files of its own.
     """
-    import onnxruntime as ort
-
+    ort = onnx_runtime.load()
     if b"location" in content:  # the key that no external data can do without
         import onnx
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
 from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
 from chipsim.engine.result import CoreCount, LayerCount, RunResult
-from chipsim.engine.setup import Setup, open_dataset, set_up
+from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
 from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
@@ -83,6 +84,7 @@ def execute(
     """Like `run`, for a mapping and images that are loaded already."""
     start = time.perf_counter()
     mapping, host = setup.mapping, setup.host
+    check_labels(dataset, math.prod(mapping.output_shape))
     chosen = load_engine(options.engine, setup.damage, host, warn or _warn, trains=trains)
     load_seconds = setup.seconds + time.perf_counter() - start
     workers = options.threads or processors()

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from chipsim.chip.avoid import Source as Broken
 from chipsim.chip.avoid import without
 from chipsim.datasets import Dataset, load_dataset
@@ -70,6 +72,27 @@ def open_mapping(mapping: Mapping | str | Path, avoid: Broken | None = None) -> 
     mapping = replace(mapping, chip=without(mapping.chip, avoid))
     validate_mapping(mapping)
     return mapping
+
+
+def check_labels(dataset: Dataset, classes: int) -> None:
+    """Refuse labels that the network cannot answer; a single output is no choice between classes.
+
+    Raises
+    ------
+    InputError
+    """
+    if dataset.labels is None or classes < 2:
+        return
+    wrong = (dataset.labels < 0) | (dataset.labels >= classes)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise InputError(
+            dataset.name,
+            f"labels has {dataset.labels[at]} at image {at}; allowed: 0 to {classes - 1}, the network's {classes} outputs",
+            code="data-labels",
+            found=int(dataset.labels[at]),
+            allowed=[0, classes - 1],
+        )
 
 
 def of_one_step(mapping: Mapping, who: str) -> None:

@@ -51,8 +51,8 @@ class Spool:
             self._file.flush()
         except OSError as error:
             raise InputError(
-                tempfile.gettempdir(),
-                f"has no room for the results: {error.strerror}; free some space, or set TMPDIR",
+                "temporary files",
+                f"have no room for the results: {error.strerror}; free some space, or set TMPDIR",
                 code="output-unwritable",
             ) from None
         self._parts, self._held = [], 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
+from chipsim import ranges
 from chipsim.datasets import Dataset
 from chipsim.engine.run import run
 from chipsim.engine.setup import open_dataset, open_mapping
@@ -84,18 +86,6 @@ class Sweep:
         }
 
 
-def of_json(content: dict[str, Any]) -> Sweep:
-    """Undo `Sweep.to_json`; the seeds are numbered from 0."""
-    points = [
-        Point(curve["fault"], float(mean["rate"]), seed, float(accuracy))
-        for curve in content["curves"]
-        for mean in curve["points"]
-        for seed, accuracy in enumerate(mean["accuracies"])
-    ]
-    names = ("model_sha256", "chip", "dataset", "images", "healthy")
-    return Sweep(**{name: content[name] for name in names}, points=tuple(points))
-
-
 def _mean(rate: float, values: list[float]) -> Mean:
     found = np.array(values)
     spread = float(found.std(ddof=1)) if len(found) > 1 else 0.0
@@ -127,7 +117,7 @@ def sweep(
     options, **keywords
         One `EngineOptions`, or its fields as keywords.
     seeds, seed : int
-        Number of seeds, and the first of them.
+        Number of seeds, and the first of them; at most `ranges.RUNS` runs in all.
 
     Raises
     ------
@@ -135,7 +125,12 @@ def sweep(
     """
     options = merged(options or EngineOptions(), keywords)
     kinds = parse_faults(faults)
+    rates = tuple(dict.fromkeys(rates))
     _check_runs(rates, seeds, seed)
+    runs = len(kinds) * len(rates) * seeds
+    if runs > ranges.RUNS:
+        text = f"makes {runs:,} runs with {len(kinds)} faults and {len(rates)} rates; allowed: {ranges.RUNS:,}"
+        raise UsageError("--seeds", text, code="option-range", found=runs, allowed=ranges.RUNS)
     program = open_mapping(mapping)
     _check_layers(kinds, program)
     data = open_dataset(dataset, options)
@@ -149,12 +144,11 @@ def sweep(
         return found
 
     healthy = accuracy(None)
-    todo = [(kind, rate, number) for kind in kinds for rate in dict.fromkeys(rates) for number in range(seed, seed + seeds)]
     points = []
-    for done, (kind, rate, number) in enumerate(todo):
+    for kind, rate, number in product(kinds, rates, range(seed, seed + seeds)):
         points.append(Point(kind, rate, number, accuracy(faults_of(kind, rate, number)) if rate else healthy))
         if progress is not None:
-            progress(done + 1, len(todo))
+            progress(len(points), runs)
     return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, tuple(points))
 
 

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 
 from chipsim.chip.spec import Link, Place
 from chipsim.document import Document, read
+from chipsim.exact import NUMBER, one_of
 
 Number = Annotated[int, Field(ge=0, lt=1 << 31)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
-Stuck = Literal[0, 1]
+Stuck = Annotated[Literal[0, 1], one_of(0, 1)]
 
 
 def _core(value: Any) -> int | tuple[int, int]:

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
-from chipsim import yaml
-from chipsim.errors import MappingError
+from chipsim import paths, yaml
+from chipsim.errors import InputError, MappingError
 from chipsim.wording import path as key_path
 from chipsim.wording import place, said
 
@@ -62,6 +62,19 @@ def pack(members: Mapping[str, bytes], *, deflate: bool = False) -> bytes:
     return content
 
 
+def stored(path: str | Path, code: str) -> paths.Place:
+    """Refuse what is no file that can be opened.
+
+    Raises
+    ------
+    MappingError
+    """
+    try:
+        return paths.check_readable(path, code, stored=True)
+    except InputError as error:
+        raise MappingError(error.subject, error.message, code=error.code) from None
+
+
 def most_bytes(size: int, *, deflated: bool) -> int:
     """Return how many bytes the members of a file of that size may have together."""
     return max(FLOOR, RATIO * size) if deflated else size
@@ -84,8 +97,8 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str, *, defla
     MappingError
         There is no such file, or it is no archive of that kind.
     """
+    size = stored(path, "map-missing").size
     try:
-        size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
@@ -108,10 +121,6 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str, *, defla
             if sum(entry.file_size for entry in entries) > most:
                 raise damaged(path, f"declares more bytes than a file of its size may hold ({most:,})")
             return {name: archive.read(name) for name in names}
-    except FileNotFoundError:
-        raise MappingError(str(path), "there is no such file", code="map-missing") from None
-    except IsADirectoryError:
-        raise MappingError(str(path), "is a directory", code="map-missing") from None
     except _UNREADABLE as error:
         raise MappingError(
             str(path),

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chipsim.chip import ChipSpec
+from chipsim.chip.spec import Width
+from chipsim.exact import NUMBER
 from chipsim.mapping.dynamics import Reset
 from chipsim.mapping.program import InputCode, ReadoutOf
 
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 Size = Annotated[int, Field(ge=1, lt=1 << 31)]
 Shape = Annotated[tuple[Size, ...], Field(strict=False, max_length=8)]
-Real = Annotated[float, Field(strict=False)]
+Real = Annotated[float, NUMBER]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=1000)]
 
@@ -32,9 +34,7 @@ class InputEntry(Strict):
     shape: Shape
     pixels: Literal["raw", "unit", "normal"]
     mean: Annotated[tuple[Real, ...], Field(strict=False, min_length=1, max_length=4096)]
-    std: Annotated[
-        tuple[Annotated[float, Field(strict=False, gt=0)], ...], Field(strict=False, min_length=1, max_length=4096)
-    ]
+    std: Annotated[tuple[Annotated[float, Field(gt=0), NUMBER], ...], Field(strict=False, min_length=1, max_length=4096)]
 
 
 class StepInputEntry(InputEntry):
@@ -72,7 +72,7 @@ class LayerEntry(PopulationEntry):
     neuron: NeuronEntry | None = None
 
     kind: Text
-    weight_bits: Literal[1, 2, 4, 8]
+    weight_bits: Width
     fan_in: Count
     fold: Count
     neurons: Count

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from chipsim import paths
 from chipsim.files import write_atomically
 from chipsim.mapping import archive
 from chipsim.mapping.program import InputSpec
@@ -122,6 +123,8 @@ def read_program(path: str | Path) -> Program:
 
 def is_paicore(path: str | Path) -> bool:
     """Whether a file says that it is a ``.paicore``, whatever it is called; not whether it is a good one."""
+    if not paths.is_stored(path):
+        return False
     try:
         with zipfile.ZipFile(path) as opened, opened.open("mapping.yaml") as member:
             return member.read(len(FIRST_LINE)) == FIRST_LINE

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from chipsim.chip.paicore import PaicoreSpec
+from chipsim.chip.spec import Width
+from chipsim.exact import one_of
 from chipsim.mapping.schema import Count, Digest, FileEntry, InputEntry, OutputEntry, PopulationEntry, Size, Strict, Text
 
 Row = Annotated[int, Field(ge=0, le=4096)]
@@ -17,14 +19,14 @@ class SignalEntry(PopulationEntry):
     """A population and how its levels travel."""
 
     code: Literal["thermometer", "value"]
-    width: Literal[1, 2, 4, 8]
+    width: Width
 
 
 class BlockEntry(SignalEntry):
     """A population on the chip."""
 
     kind: Text
-    weight_bits: Literal[1, 2, 4, 8]
+    weight_bits: Width
     fan_in: Count
     neurons: Count
     removed: Count
@@ -88,7 +90,7 @@ class Manifest(Strict):
     """The whole of ``mapping.yaml``."""
 
     format: Literal["qsnnc-paicore"]
-    version: Literal[1]
+    version: Annotated[Literal[1], one_of(1)]
     generator: Text
     model_sha256: Digest
     exactness: Literal["certified", "tested"]

@@ -9,10 +9,10 @@ from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from chipsim.engine.sweep import Sweep, of_json
+from chipsim.engine.sweep import Point, Sweep
 from chipsim.errors import InputError
-from chipsim.files import UNLIKE, read_json, unlike
-from chipsim.report.canvas import printed
+from chipsim.report import schema
+from chipsim.report.canvas import named, printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: one line for each fault: colour, and solid or dashed
 COLOURS = ("#1f5f99", "#d1495b", "#2e933c", "#8a4fbe", "#e08e0b", "#5c6b73")
 STYLES = ("-", "--")
+#: curves of one figure
+MOST_CURVES = 100
 BESIDE = {"noise=encoder": "noise", "noise": "noise_everywhere"}
 
 
@@ -83,15 +85,17 @@ def read_sweeps(paths: Sequence[str]) -> Sweep:
 
 
 def _read(path: str) -> Sweep:
-    try:
-        content = read_json(path)
-        if not isinstance(content, dict) or content.get("schema") != "chipsim-sweep/1":
-            raise InputError(
-                path, "is not a result of chipsim sweep --json", code="result-schema", allowed="chipsim-sweep/1"
-            )
-        return of_json(content)
-    except UNLIKE as error:
-        raise unlike(path, error) from None
+    """Undo `Sweep.to_json`; the seeds are numbered from 0."""
+    _, content = schema.read(path, "a result of chipsim sweep --json", "chipsim-sweep/1")
+    found = schema.parse(path, content, schema.SweepFile)
+    schema.at_most(path, "curves", len(found.curves), MOST_CURVES)
+    points = [
+        Point(curve.fault, mean.rate, seed, accuracy)
+        for curve in found.curves
+        for mean in curve.points
+        for seed, accuracy in enumerate(mean.accuracies)
+    ]
+    return Sweep(found.model_sha256, found.chip, found.dataset, found.images, found.healthy, tuple(points))
 
 
 def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
@@ -144,11 +148,12 @@ def _lines(axes: Axes, sweep: Sweep, beside: bool) -> None:
             axes.plot(list(marks), values, "x", color=colour, markersize=8, markeredgewidth=1.8, label=name)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def label(fault: str) -> str:
     """A fault in words."""
-    name, _, value = fault.partition("=")
+    name, _, value = named(fault).partition("=")
     words = name.replace("_", " ")
     if name == "noise":
         return f"lost spikes, {value or 'every layer'}"

@@ -220,6 +220,8 @@ def _dead(run: Run, axes: Axes, handles: list[Artist]) -> None:
 
 def _ports(run: Run, axes: Axes, handles: list[Artist]) -> None:
     """Mark the host's ports, at the west of their routers."""
+    if not run.ports:  # a chip whose host is reached otherwise
+        return
     x, y = np.array(run.ports).T
     axes.scatter(x - 0.95, y, marker=">", s=36, color=HOST, zorder=6)
     handles.append(Line2D([], [], marker=">", color=HOST, linestyle="none", label="port of the host"))

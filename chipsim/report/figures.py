@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chipsim.errors import UsageError
 from chipsim.report import plots
@@ -31,8 +31,15 @@ def check(kind: str, files: Sequence[str], target: str, published: bool = False)
     plots.suffix(target)
 
 
-def draw(kind: str, files: Sequence[str], form: str, *, published: bool = False) -> bytes:
-    """Draw a figure of KINDS; ``published`` adds the authors' figures to a sweep.
+def draw(
+    kind: str,
+    files: Sequence[str],
+    form: str,
+    *,
+    published: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> bytes:
+    """Draw a figure of KINDS; ``published`` adds the authors' figures to a sweep, ``progress`` is told of simulations.
 
     Raises
     ------
@@ -49,5 +56,5 @@ def draw(kind: str, files: Sequence[str], form: str, *, published: bool = False)
     if kind in ALONE:
         from chipsim.report import saturation
 
-        return saturation.draw(saturation.curves(), form)
+        return saturation.draw(saturation.curves(progress=progress), form)
     return plots.draw(kind, plots.read_results(files), form)

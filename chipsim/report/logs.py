@@ -6,12 +6,12 @@ the spikes of the batch, the encoder's included, and sop_num.txt its synaptic op
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.datasets import Dataset
 from chipsim.engine.result import RunResult
 from chipsim.errors import InputError
@@ -43,22 +43,9 @@ def check_labels(dataset: Dataset) -> None:
         raise InputError(dataset.name, "has no labels, which accuracy.txt needs; omit --logs", code="data-labels")
 
 
-def check_directory(directory: str | Path) -> None:
-    """Refuse a directory that cannot hold the logs."""
-    path = Path(directory)
-    place = path if path.exists() else path.parent
-    if not place.is_dir():
-        raise InputError(
-            str(path), f"cannot be created: {place} is not a directory; choose another path", code="output-unwritable"
-        )
-    if not os.access(place, os.W_OK):
-        raise InputError(str(path), "cannot be written: permission denied; choose another path", code="output-unwritable")
-
-
 def write(result: RunResult, directory: str | Path) -> None:
     """Write the three files; the directory is created if it does not exist."""
     contents = batch_logs(result)
-    path = Path(directory)
-    path.mkdir(exist_ok=True)
+    paths.make_folder(directory)
     for name, numbers in contents.items():
-        write_atomically(path / name, "".join(f"{number}\n" for number in numbers).encode())
+        write_atomically(paths.join(directory, name), "".join(f"{number}\n" for number in numbers).encode())

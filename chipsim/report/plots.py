@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chipsim.errors import InputError, UsageError
-from chipsim.files import UNLIKE, read_json, unlike
-from chipsim.report.canvas import printed
+from chipsim.errors import UsageError
+from chipsim.report import schema
+from chipsim.report.canvas import named, printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 KINDS = ("sparsity", "sops", "accuracy")
 SUFFIXES = ("png", "svg", "pdf")
+#: networks of one figure
+MOST_NETWORKS = 100
 Colour = str | tuple[float, float, float]
 PUBLISHED, PAPER_COUNT, OURS = "#9a9a9a", "#7fb2d9", "#1f5f99"
 
@@ -94,49 +96,39 @@ def read_results(paths: Sequence[str]) -> list[Network]:
     """
     found: list[Network] = []
     for path in paths:
-        content = read_json(path)
-        schema = content.get("schema") if isinstance(content, dict) else None
-        try:
-            if schema == "chipsim-run/1":
-                found.append(_of_run(Path(path).stem, content))
-            elif schema == "qsnnc-results/1":
-                found += [_of_row(row) for row in content["networks"]]
-            else:
-                raise InputError(
-                    path,
-                    f"has the schema {schema!r}; expected: a result of chipsim run --json, or a table of results",
-                    code="result-schema",
-                    found=schema,
-                    allowed=["chipsim-run/1", "qsnnc-results/1"],
-                )
-        except UNLIKE as error:
-            raise unlike(path, error) from None
+        made_by = "a result of chipsim run --json, or a table of results"
+        kind, content = schema.read(path, made_by, "chipsim-run/1", "qsnnc-results/1")
+        if kind == "chipsim-run/1":
+            found.append(_of_run(named(Path(path).stem), schema.parse(path, content, schema.RunMeans)))
+        else:
+            found += [_of_row(row) for row in schema.parse(path, content, schema.ResultsTable).networks]
+        schema.at_most(path, "networks with those before it", len(found), MOST_NETWORKS)
     return found
 
 
-def _of_run(name: str, run: dict[str, Any]) -> Network:
-    kb = re.search(r"k(\d)b(\d)", name.lower())
+def _of_run(name: str, run: schema.RunMeans) -> Network:
+    kb = re.search(r"k([0-9])b([0-9])", name.lower())
     return Network(
         name=name,
         levels=(int(kb[1]), int(kb[2])) if kb else None,
-        paper_spikes=float(run["paper_spikes_per_image"]),
-        sops=float(run["sops_per_image"]),
-        paper_sops=run["paper_sops_per_image"],
-        accuracy=run["accuracy"],
+        paper_spikes=run.paper_spikes_per_image,
+        sops=run.sops_per_image,
+        paper_sops=run.paper_sops_per_image,
+        accuracy=run.accuracy,
     )
 
 
-def _of_row(row: dict[str, Any]) -> Network:
+def _of_row(row: schema.NetworkRow) -> Network:
     return Network(
-        name=str(row["model"]),
-        levels=(int(row["k"]), int(row["B"])),
-        neurons=int(row["neurons"]),
-        paper_spikes=float(row["paper_spikes"]),
-        sops=float(row["sops"]),
-        paper_sops=float(row["paper_sops"]),
-        accuracy=float(row["snn_accuracy"]),
-        ann_accuracy=float(row["ann_accuracy"]),
-        noise={float(share): float(found["mean"]) for share, found in row["noise"].items()},
+        name=named(row.model),
+        levels=(row.k, row.B),
+        neurons=row.neurons,
+        paper_spikes=row.paper_spikes,
+        sops=row.sops,
+        paper_sops=row.paper_sops,
+        accuracy=row.snn_accuracy,
+        ann_accuracy=row.ann_accuracy,
+        noise={float(share): found.mean for share, found in row.noise.items()},
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chipsim.report.canvas import printed
-from chipsim.timing.network.alone import network
+from chipsim.timing.network.alone import Progress, network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,12 +33,14 @@ class Curve:
     latency: tuple[float, ...]
 
 
-def curves(cycles: int = CYCLES, seed: int = 0) -> list[Curve]:
-    """Simulate uniform traffic at each rate."""
-    found = []
+def curves(cycles: int = CYCLES, seed: int = 0, progress: Progress | None = None) -> list[Curve]:
+    """Simulate uniform traffic at each rate; ``progress`` is called with (meshes done, meshes in all)."""
+    found: list[Curve] = []
     for buffer in BUFFERS:
         runs = [network((SIDE, SIDE), buffer=buffer, rate=rate, cycles=cycles, seed=seed) for rate in RATES]
         latencies = tuple(run.latency["mean"] if run.latency else 0.0 for run in runs)
+        if progress is not None:
+            progress(len(found) + 1, len(BUFFERS))
         found.append(Curve(buffer, tuple(run.offered for run in runs), tuple(run.accepted for run in runs), latencies))
     return found
 

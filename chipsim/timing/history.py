@@ -118,12 +118,12 @@ def history(
     UsageError, InputError, MappingError
     """
     check_mode(mode, "--mode")
-    mapping = open_mapping(mapping)
-    tables = plan(mapping)
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     if not 0 <= image < len(dataset):
         allowed = f"0 to {len(dataset) - 1}"
         raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
+    mapping = open_mapping(mapping)
+    tables = plan(mapping)
     images = prepare(
         np.asarray(dataset.images[image : image + 1]), mapping.input, dataset.name, mapping.steps, np.array([image])
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from chipsim.environment import tame_environment
 from chipsim.start import watch
 
 
 def main() -> None:
     """Run ``qsnnc``."""
     watch()
+    tame_environment()
     from qsnnc.cli import main as command
 
     command()

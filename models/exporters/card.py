@@ -20,8 +20,9 @@ import onnx
 import chipsim
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.errors import InputError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
 from chipsim.mapping.pixels import prepare
+from chipsim.paths import check_output
 from chipsim.qonnx_ops import rewrite
 from models.command import Parser, run
 from models.split import validation_part
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     for path in options.files:
         if path.stem not in TOOLS:
             raise InputError(str(path), f"is made by no script here; allowed: {', '.join(TOOLS)}", code="exporter-unknown")
-        check_writable(path.with_suffix(".md"))
+        check_output(path.with_suffix(".md"))
     for path in options.files:
         write_atomically(path.with_suffix(".md"), card(path, options.took).encode())
 

@@ -6,12 +6,14 @@ import hashlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from chipsim.errors import InputError
+from chipsim.files import write_atomically
 
 #: the directory is emptied of what was used longest ago when it holds more than this
 CACHE_BYTES = 64 << 20
@@ -45,8 +47,15 @@ def host() -> Target:
     return Target(llvm.get_host_cpu_name(), features)
 
 
-def cache_directory() -> Path:
-    """Return the directory of the user's compiled code."""
+def cache_directory() -> Path | None:
+    """Return the directory of the user's compiled code; None for a user who has no home."""
+    try:
+        return _cache_directory()
+    except RuntimeError:
+        return None
+
+
+def _cache_directory() -> Path:
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home())
     elif sys.platform == "darwin":
@@ -79,12 +88,9 @@ class Cache:
         if self.directory is None:
             return
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=".new-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            os.replace(temporary, self.directory / key)
+            write_atomically(self.directory / key, hashlib.sha256(code).digest() + code)
             self._prune()
-        except OSError:
+        except (OSError, InputError):
             return
 
     def _prune(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import defaultdict
@@ -20,7 +21,7 @@ from chipsim.engine.paicore.counters import Counts, count, find_links
 from chipsim.engine.paicore.engines import fired, load_engine
 from chipsim.engine.paicore.host import load_host
 from chipsim.engine.result import CoreCount, LayerCount, RunResult
-from chipsim.engine.setup import open_dataset
+from chipsim.engine.setup import check_labels, open_dataset
 from chipsim.engine.spool import Spool
 from chipsim.errors import UsageError
 from chipsim.mapping.program import FEATURES, HANDED_OVER
@@ -72,6 +73,7 @@ def run_program(
     start = time.perf_counter()
     program = open_program(program)
     data = open_dataset(dataset, options)
+    check_labels(data, math.prod(program.output.shape))
     cores = load_cores(program.words)
     host = load_host(program, cores)
     chosen = load_engine(options.engine, program, cores, host, options.noise, warn or _warn)

@@ -10,24 +10,27 @@ what is ejected and accepted is arrivals.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from time import thread_time
 from typing import Any
 
 import numpy as np
 
+from chipsim import ranges
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.chip.routes import cut_off, routes
 from chipsim.errors import InputError, UsageError
 from chipsim.timing.network import patterns
-from chipsim.timing.network.mesh import Flow, Mesh, Traffic, mesh_of
+from chipsim.timing.network.mesh import Flow, Int, Mesh, Traffic, mesh_of
 
 #: uniform traffic is measured for so many cycles times nodes, in at least so many cycles
 NODE_CYCLES, LEAST_CYCLES = 640_000, 1000
 RATE = 0.1
-LARGEST = 1024  # side of a mesh
-DEEPEST = 1 << 20
+#: seconds between two reports of the progress
+EVERY = 0.5
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,7 @@ def network(
     credit_cycles: int | None = None,
     chip: str | None = None,
     multicast: bool = False,
+    progress: Progress | None = None,
 ) -> NetworkResult:
     """Simulate the network under synthetic traffic, or under packets from a file.
 
@@ -111,6 +115,8 @@ def network(
         Name or YAML file of a chip.
     multicast : bool
         Packets of a file that a source creates in one cycle are one, which forks where their ways part.
+    progress : callable, optional
+        Called with (arrivals so far, arrivals in all) about twice a second.
 
     Raises
     ------
@@ -123,11 +129,11 @@ def network(
     is_file = traffic not in patterns.PATTERNS
     _check(traffic, is_file, rate, seed, multicast)
     if traffic == "uniform":
-        return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed)
+        return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed, progress)
     for name, value in (("--cycles", cycles), ("--warmup", warmup)):
         if value is not None:
             raise UsageError(name, f"applies to uniform traffic only, not to {traffic}", code="network-option")
-    return _finite(built, traffic, 1.0 if rate is None else rate, multicast)
+    return _finite(built, traffic, 1.0 if rate is None else rate, multicast, progress)
 
 
 def _check(traffic: str, is_file: bool, rate: float | None, seed: int, multicast: bool) -> None:
@@ -152,16 +158,18 @@ def _check(traffic: str, is_file: bool, rate: float | None, seed: int, multicast
         )
 
 
-def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, seed: int) -> NetworkResult:
+def _uniform(
+    mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, seed: int, progress: Progress | None
+) -> NetworkResult:
     if cycles is None:
         cycles = max(LEAST_CYCLES, NODE_CYCLES // mesh.routers)
     if warmup is None:
         warmup = cycles // 5
     for name, value, least in (("--cycles", cycles, 1), ("--warmup", warmup, 0)):
-        if not least <= value <= 1 << 30:
-            raise UsageError(name, f"is {value}; allowed: {least} to 2^30", code="option-range", found=value)
+        if not least <= value <= ranges.CYCLES:
+            raise UsageError(name, f"is {value}; allowed: {least:,} to {ranges.CYCLES:,}", code="option-range", found=value)
     packets = patterns.uniform(mesh, rate, warmup + cycles, seed)
-    flow, seconds = _timed(mesh, packets)
+    flow, seconds = _timed(mesh, packets, progress)
     window = mesh.routers * cycles
     measured = packets.ready >= warmup
     accepted = np.count_nonzero((flow.ejected >= warmup) & (flow.ejected < warmup + cycles))
@@ -172,7 +180,7 @@ def _uniform(mesh: Mesh, rate: float, cycles: int | None, warmup: int | None, se
     )  # fmt: skip
 
 
-def _finite(mesh: Mesh, traffic: str, rate: float, multicast: bool) -> NetworkResult:
+def _finite(mesh: Mesh, traffic: str, rate: float, multicast: bool, progress: Progress | None) -> NetworkResult:
     if traffic == "all-pairs":
         packets = patterns.all_pairs(mesh, rate)
     elif traffic in ("transpose", "complement"):
@@ -190,7 +198,7 @@ def _finite(mesh: Mesh, traffic: str, rate: float, multicast: bool) -> NetworkRe
         flow = ideal(mesh, packets)
         taken = flow.ejected - np.repeat(flow.sent, each)
         packets = patterns.one_at_a_time(packets, np.maximum.reduceat(taken, np.cumsum(each) - each) if len(each) else each)
-    flow, seconds = _timed(mesh, packets)
+    flow, seconds = _timed(mesh, packets, progress)
     arrived, end = len(flow.ejected), flow.end
     created = int(packets.ready.max(initial=0)) + 1
     return NetworkResult(
@@ -199,7 +207,7 @@ def _finite(mesh: Mesh, traffic: str, rate: float, multicast: bool) -> NetworkRe
     )  # fmt: skip
 
 
-def _timed(mesh: Mesh, traffic: Traffic) -> tuple[Flow, float]:
+def _timed(mesh: Mesh, traffic: Traffic, progress: Progress | None) -> tuple[Flow, float]:
     """Simulate; the seconds are the processor's for the cycles, without compiling and loading."""
     from chipsim.timing.network.checks import check_traffic
     from chipsim.timing.network.simulate import Workspace
@@ -208,14 +216,20 @@ def _timed(mesh: Mesh, traffic: Traffic) -> tuple[Flow, float]:
     check_traffic(mesh, traffic)
     workspace = Workspace(mesh, len(traffic.ready))
 
+    arrived: list[Int] = []  # one array: when each packet arrived, or -1
+
     def work() -> tuple[Flow, float]:
         start = thread_time()
-        flow = workspace.simulate(traffic)
+        flow = workspace.simulate(traffic, watch=arrived.append)
         return flow, thread_time() - start
 
     pool = ThreadPoolExecutor(1)  # machine code hears no Ctrl-C; whoever waits for it does
     try:
-        return pool.submit(work).result()
+        found = pool.submit(work)
+        while not wait([found], timeout=EVERY).done:
+            if progress is not None and arrived:
+                progress(int(np.count_nonzero(arrived[0] >= 0)), len(arrived[0]))
+        return found.result()
     finally:
         pool.shutdown(wait=False)
 
@@ -234,10 +248,10 @@ def _mesh(
     base = Mesh(8, 8) if chip is None else _of_chip(load_chip(chip), mesh)
     width, height = _sides(mesh) if mesh is not None else (base.width, base.height)
     given = (
-        ("--buffer", buffer, base.buffer, 1, DEEPEST),
-        ("--router-cycles", router_cycles, base.router_cycles, 1, 1 << 20),
-        ("--link-cycles", link_cycles, base.link_cycles, 0, 1 << 20),
-        ("--credit-cycles", credit_cycles, base.credit_cycles, 1, 1 << 20),
+        ("--buffer", buffer, base.buffer, 1, ranges.FLITS),
+        ("--router-cycles", router_cycles, base.router_cycles, 1, ranges.STEP_CYCLES),
+        ("--link-cycles", link_cycles, base.link_cycles, 0, ranges.STEP_CYCLES),
+        ("--credit-cycles", credit_cycles, base.credit_cycles, 1, ranges.STEP_CYCLES),
     )
     values = []
     for name, value, default, least, most in given:
@@ -277,9 +291,9 @@ def _sides(mesh: str | tuple[int, int]) -> tuple[int, int]:
         sides = (int(found[1]), int(found[2])) if found else (0, 0)
     else:
         sides = mesh
-    if not all(1 <= side <= LARGEST for side in sides):
+    if not all(1 <= side <= ranges.SIDE for side in sides):
         raise UsageError(
-            "--mesh", f"is {mesh!r}; allowed: COLUMNSxROWS such as 8x8, 1 to {LARGEST} each", code="network-mesh",
+            "--mesh", f"is {mesh!r}; allowed: COLUMNSxROWS such as 8x8, 1 to {ranges.SIDE} each", code="network-mesh",
             found=mesh,
         )  # fmt: skip
     return sides

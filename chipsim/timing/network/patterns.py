@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+from array import array
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from chipsim import paths
 from chipsim.errors import InputError, UsageError
 from chipsim.timing.network.mesh import Int, Mesh, Traffic
 
@@ -17,6 +19,8 @@ COLUMNS = ("source_x", "source_y", "destination_x", "destination_y", "cycle")
 #: packets of one run: 28 bytes each
 MOST_PACKETS = 1 << 26
 _LATEST = 1 << 56
+#: of a file of packets: some 8 million of them
+MOST_BYTES = 128 << 20
 #: random numbers that are drawn at a time
 DRAWN = 1 << 22
 
@@ -76,7 +80,8 @@ def from_file(mesh: Mesh, path: str) -> Traffic:
     InputError
         The file cannot be read, holds no packets, or a line says something else; the error names the line.
     """
-    rows = np.array(list(_rows(mesh, path)), np.int64).reshape(-1, 3)
+    numbers = array("q", (number for row in _rows(mesh, path) for number in row))  # 24 bytes a packet, not 200
+    rows = np.array(numbers, np.int64).reshape(-1, 3)
     if not len(rows):
         raise InputError(path, f"holds no packets; expected: lines of {','.join(COLUMNS)}", code="network-file")
     rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
@@ -91,12 +96,10 @@ def one_at_a_time(traffic: Traffic, alone: Int) -> Traffic:
 def _rows(mesh: Mesh, path: str) -> Iterator[tuple[int, int, int]]:
     """Source, target and cycle of each line."""
     try:
-        text = Path(path).read_text("utf-8-sig")
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}", code="network-file") from None
+        text = paths.read(path, MOST_BYTES, "network-file").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(path, "is not UTF-8 text", code="network-file") from None
-    lines = csv.reader(text.splitlines())
+    lines = csv.reader(io.StringIO(text, newline=None))
     try:
         for row in lines:
             cells = [cell.strip() for cell in row]

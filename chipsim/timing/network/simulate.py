@@ -24,6 +24,8 @@ grants it when it does, in the same cycle or not, and its slot is freed in the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
@@ -147,10 +149,11 @@ class Workspace:
         if found == DEADLOCK:
             raise wrong("network-deadlock", "the routes let packets wait for each other for ever; order the turns they take")
 
-    def simulate(self, traffic: Traffic, log: Int | None = None) -> Flow:
+    def simulate(self, traffic: Traffic, log: Int | None = None, watch: Callable[[Int], object] | None = None) -> Flow:
         """Simulate traffic that has been checked; the result is a copy.
 
         ``log``, int64 (2, flits), takes the cycles in which a flit enters a FIFO, and those after its grants.
+        ``watch`` is called before the start with the array that takes the cycles of arrival, -1 until then.
         """
         packets, trees = len(traffic.ready), traffic.trees
         if self.mesh.routes is not None and trees is None:
@@ -159,10 +162,14 @@ class Workspace:
         offset, ready, target = _arrays(traffic)
         if trees is None:
             ejected = np.full(packets, -1, np.int64)
+            if watch is not None:
+                watch(ejected)
             self.run(offset, ready, target, sent, ejected, log=log)
         else:
             begin, arriving = traffic.arrivals()
             ejected, root = np.full(len(arriving), -1, np.int64), trees.root[target].astype(np.int32)
+            if watch is not None:
+                watch(ejected)
             self.run(offset, ready, root, sent, ejected, trees=trees.nodes.ravel(), arrival=begin, log=log)
         return Flow(
             sent, ejected, self.load.copy(), self.stalls.copy(), self.blocked.copy(), self.queue_peak.copy(),

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.errors import UsageError
 from qsnnc.cli.nir_options import with_nir
+from qsnnc.cli.options import model_input
 from qsnnc.nir.options import NirOptions
 
 
@@ -32,7 +33,7 @@ def nir_annotate(
 
     from qsnnc.nir.annotating import annotate
 
-    terminal.check_products({"-o": out}, file)
+    reads_writes.check([model_input(file)], {"-o": out})
     given = {name: value for name, value in asdict(nir).items() if name != "settings"} | asdict(nir.settings)
     keys = {name: str(value) for name, value in given.items() if value is not None}
     for option in ("weight_bits", "tolerance"):

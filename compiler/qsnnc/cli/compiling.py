@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from chipsim import terminal
+from chipsim import ranges, reads_writes, terminal
 from chipsim.errors import UsageError
+from chipsim.numbers import real, whole
 from qsnnc.cli.nir_options import with_nir
 from qsnnc.cli.options import (
     Avoid,
@@ -25,6 +26,7 @@ from qsnnc.cli.options import (
     Verbose,
     WeightBits,
     frontend_keywords,
+    model_input,
 )  # fmt: skip
 from qsnnc.nir.options import NirOptions
 
@@ -48,23 +50,21 @@ Calibrate = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
-        "--limit", "--calibrate-images", min=1, metavar="N", help="Number of calibration images.", show_default="100"
-    ),
+    whole("Number of calibration images.", "--limit", "--calibrate-images", show_default="100"),
 ]
 Split = Annotated[
     str | None, typer.Option(metavar="train|test", help="Split of the calibration images.", show_default="train")
 ]
 Effort = Annotated[
     float,
-    typer.Option(
-        min=0,
-        max=1000,
-        metavar="N",
-        help="Work spent on placement, relative to the default; 0 keeps the initial (greedy) placement.",
+    real(
+        "Work spent on placement, relative to the default; 0 keeps the initial (greedy) placement.",
+        "--effort",
+        least=0,
+        most=ranges.EFFORT,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the placement.")]
+Seed = Annotated[int, whole("Seed of the placement.", "--seed", least=0, most=ranges.SEED)]
 Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
 
 
@@ -107,9 +107,16 @@ def compile_(
     from qsnnc.options import CompileOptions, Placing
     from qsnnc.pipeline import check
 
-    terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     reading["nir"] = nir
+    _check_calibration(calibrate, limit, split, data_dir)
+    reads = [
+        model_input(model),
+        *reads_writes.chip(chip),
+        *reads_writes.listed(avoid, "avoid-unreadable"),
+        *reads_writes.dataset(calibrate, split, data_dir, "--calibrate"),
+    ]
+    reads_writes.check(reads, {"-o": file, "--json": json})
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
@@ -159,10 +166,11 @@ def check(
     from qsnnc.options import CompileOptions
     from qsnnc.pipeline import check as check_model
 
-    terminal.check_products({"--json": json}, model, chip, avoid)
-    spec = load_any_chip(chip)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     reading["nir"] = nir
+    reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(avoid, "avoid-unreadable")]
+    reads_writes.check(reads, {"--json": json})
+    spec = load_any_chip(chip)
     try:
         with terminal.watched(quiet=quiet, verbose=verbose) as tell:
             found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
@@ -182,24 +190,23 @@ def check(
     return 0 if isinstance(found, Compilation) else 4
 
 
+def _check_calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> None:
+    """Refuse options about images where there are none."""
+    for option, value in (("--limit", limit), ("--split", split), ("--data-dir", data_dir)):
+        if name is None and value is not None:
+            text = f"has no effect without --calibrate; add --calibrate, or leave {option} out"
+            raise UsageError(option, text, code="option-unused", found=value)
+
+
 def _calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> npt.NDArray[Any] | None:
-    """Load the calibration images, if any; errors name this verb's option."""
+    """Load the calibration images, if any."""
     if name is None:
-        for option, value in (("--limit", limit), ("--split", split), ("--data-dir", data_dir)):
-            if value is not None:
-                text = f"has no effect without --calibrate; add --calibrate, or leave {option} out"
-                raise UsageError(option, text, code="option-unused", found=value)
         return None
     import numpy as np
 
     from chipsim.datasets import load_dataset
 
-    try:
-        return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)  # type: ignore[arg-type]
-    except UsageError as error:
-        if error.subject != "--dataset":
-            raise
-        raise UsageError("--calibrate", error.message, code=error.code, **error.fields) from None  # type: ignore[arg-type]
+    return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)  # type: ignore[arg-type]
 
 
 def _print_times(seconds: dict[str, float]) -> None:

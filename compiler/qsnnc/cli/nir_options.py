@@ -10,7 +10,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from qsnnc.nir.options import NirOptions
+from chipsim import ranges
+from chipsim.numbers import real, whole
+from qsnnc.nir.options import MOST_STEPS, NirOptions
 from qsnnc.nir.semantics import CHOICES, PROFILES, Semantics, option_of, settings
 
 Result = TypeVar("Result")
@@ -22,13 +24,17 @@ def _option(kind: Any, *names: str, **more: Any) -> Any:
     return Annotated[kind, typer.Option(*names, rich_help_panel=PANEL, **more)]
 
 
+def _whole(text: str, name: str, **more: Any) -> Any:
+    return Annotated[int | None, whole(text, name, rich_help_panel=PANEL, **more)]
+
+
 #: declarations of the fields of `NirOptions` but ``settings`` and ``weight_bits``, which ONNX files share, by name
 DECLARED: dict[str, Any] = {
     "semantics": _option(
         str | None, "--semantics", metavar="PROFILE",
         help=f"What the framework that wrote the file means: {', '.join(PROFILES)}."
     ),
-    "steps": _option(int | None, "--steps", metavar="T", help="Steps of a frame."),
+    "steps": _whole("Steps of a frame.", "--steps", most=MOST_STEPS, metavar="T"),
     "input": _option(
         str | None, "--input", metavar="spikes|rate|direct",
         help="What enters: the data set's own spikes, spikes made of images, or the image itself in every step.",
@@ -37,15 +43,18 @@ DECLARED: dict[str, Any] = {
         str | None, "--rate", metavar="bernoulli|regular",
         help="How --input rate makes spikes of images.", show_default="bernoulli"
     ),
-    "seed": _option(int | None, "--rate-seed", metavar="N", help="Seed of --rate bernoulli.", show_default="0"),
+    "seed": _whole("Seed of --rate bernoulli.", "--rate-seed", least=0, most=ranges.SEED, show_default="0"),
     "readout": _option(
         str | None, "--score", metavar="count|last|largest",
         help="What is read out: spike counts, or the last or largest potential of an output that does not spike.",
     ),
-    "tolerance": _option(
-        float | None, "--tolerance", metavar="R", help="Relative difference from the integer grid that counts as rounding.",
-        show_default="2**-18",
-    ),
+    "tolerance": Annotated[
+        float | None,
+        real(
+            "Relative difference from the integer grid that counts as rounding.", "--tolerance", least=0, most=0.499,
+            metavar="R", show_default="2**-18", rich_help_panel=PANEL,
+        ),
+    ],
 }  # fmt: skip
 
 #: what each single setting says

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from chipsim import ranges, reads_writes
 from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ Output = Annotated[
 ]
 Levels = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=N", help="Clip the activation of this layer, node or tensor at level N. Repeatable."),
+    typer.Option(
+        metavar="NAME=N",
+        help=f"Clip the activation of this layer, node or tensor at level N, 1 to {ranges.LEVEL:,}. Repeatable.",
+    ),
 ]
 Encoder = Annotated[
     str,
@@ -73,6 +78,17 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", help="Say what was changed to read the model: imports supplied, an opset converted.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
+
+
+def model_input(path: str) -> reads_writes.Input:
+    """Return a model as an input, with the files that hold its weights."""
+
+    def external(path: str) -> list[str]:
+        from qsnnc.frontend.importer.parse import external_files
+
+        return external_files(path)
+
+    return reads_writes.Input(path, "model-unreadable", others=external)
 
 
 def frontend_keywords(
@@ -120,14 +136,17 @@ def parse_levels(given: list[str] | None) -> dict[str, int]:
     Raises
     ------
     UsageError
-        Text of another form.
+        Text of another form, a level out of range, or a name that is given twice.
     """
-    found = {}
+    found: dict[str, int] = {}
     for text in given or []:
         name, _, count = text.rpartition("=")
-        if not name or not count.isdecimal():
-            raise UsageError(
-                "--levels", f"{text!r} is not of the form NAME=N, as in conv1=4", code="levels-invalid", found=text
-            )
-        found[name] = int(count)
+        level = int(count) if re.fullmatch("[0-9]{1,9}", count) else 0
+        shown = text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
+        if not name or not 1 <= level <= ranges.LEVEL:
+            allowed = f"NAME=N with N from 1 to {ranges.LEVEL:,}, as in conv1=4"
+            raise UsageError("--levels", f"is {shown!r}; allowed: {allowed}", code="levels-invalid", found=shown)
+        if name in found:
+            raise UsageError("--levels", f"names {name!r} twice; give it once", code="levels-twice", found=shown)
+        found[name] = level
     return found

@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.errors import UsageError
+from chipsim.numbers import whole
 from qsnnc.cli.options import Json
 
 
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE.map|FILE.paicore", help="The mapping.")],
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Show only the cores of this layer.")] = None,
-    core: Annotated[int | None, typer.Option(metavar="ID", help="Show one core, with its weights and targets.")] = None,
+    core: Annotated[
+        int | None, whole("Show one core, with its weights and targets.", "--core", least=0, metavar="ID")
+    ] = None,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print YAML.")] = False,
     json: Json = None,
 ) -> None:
@@ -28,7 +31,7 @@ def inspect(
         raise UsageError("--layer", "cannot be combined with --core; choose one", code="options-conflict")
     if yaml and json == "-":
         raise UsageError("--yaml", "cannot be combined with --json -; choose one", code="options-conflict")
-    terminal.check_products({"--json": json}, file)
+    reads_writes.check([reads_writes.mapping(file)], {"--json": json})
     found = describe(file, layer=layer, core=core)
     if json:
         terminal.write_json(json, found)
@@ -67,7 +70,7 @@ def export(
     """
     if (words is None) == (nir is None):
         raise UsageError("export", "needs one of --words and --nir", code="options-conflict")
-    terminal.check_products({"--words": words, "--nir": nir}, file)
+    reads_writes.check([reads_writes.mapping(file)], {"--words": words, "--nir": nir})
     if words is not None:
         from chipsim.paicore import read_program
 
@@ -96,6 +99,7 @@ def chips(
     """
     from chipsim.chip import load_any_chip, preset_names
 
+    reads_writes.check(reads_writes.chip(name, "NAME"), {})
     chosen = [load_any_chip(each) for each in (preset_names() if name is None else [name])]
     if yaml:
         from chipsim.mapping.write import to_yaml

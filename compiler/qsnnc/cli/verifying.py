@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chipsim import terminal
+from chipsim import ranges, reads_writes, terminal
 from chipsim.errors import UsageError
+from chipsim.numbers import whole
 from qsnnc.cli.nir_options import with_nir
 from qsnnc.cli.options import (
     DataDir,
@@ -23,6 +24,7 @@ from qsnnc.cli.options import (
     Verbose,
     WeightBits,
     frontend_keywords,
+    model_input,
 )
 from qsnnc.nir.options import NirOptions
 
@@ -33,8 +35,8 @@ Images = Annotated[
     str | None,
     typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images to compare on.", show_default="random images"),
 ]
-Limit = Annotated[int, typer.Option("--limit", "--samples", min=1, metavar="N", help="Number of images.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random images.")]
+Limit = Annotated[int, whole("Number of images.", "--limit", "--samples")]
+Seed = Annotated[int | None, whole("Seed of the random images.", "--seed", least=0, most=ranges.SEED, show_default="0")]
 Repro = Annotated[
     str | None,
     typer.Option(
@@ -57,7 +59,7 @@ def verify(
     dataset: Images = None,
     data_dir: DataDir = None,
     limit: Limit = 100,
-    seed: Seed = 0,
+    seed: Seed = None,
     pixels: Pixels = None,
     output: Output = None,
     levels: Levels = None,
@@ -82,14 +84,18 @@ def verify(
     from qsnnc.options import FrontendOptions
     from qsnnc.pipeline import nir_path
     from qsnnc.verification import verify as verify_model
+    from qsnnc.verification.reproduce import names
 
-    terminal.check_products({"--json": json}, model, dataset)
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     stated = replace(FrontendOptions(**reading), nir=nir)
+    _check_images(dataset, data_dir, seed)
+    folder = None if repro is None else reads_writes.Folder(repro, names(model), parents=True)
+    reads = [model_input(model), *reads_writes.dataset(dataset, None, data_dir)]
+    reads_writes.check(reads, {"--json": json, "--repro": folder})
     if nir_path(model, stated) is not None:
         if repro:
             raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
-        return _verify_spiking(model, dataset, data_dir, limit, seed, stated, json, strict=strict, quiet=quiet)
+        return _verify_spiking(model, dataset, data_dir, limit, seed or 0, stated, json, strict=strict, quiet=quiet)
     images, labels, name = None, None, "random images"
     if dataset is not None:
         import numpy as np
@@ -98,9 +104,11 @@ def verify(
 
         data = load_dataset(dataset, data_dir=data_dir, limit=limit)
         images, labels, name = np.asarray(data.images), data.labels, dataset
-    with terminal.watched(quiet=quiet, verbose=verbose) as tell:
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell, terminal.progress("images", quiet) as report:
         tell("verify")
-        found = verify_model(model, images, labels=labels, limit=limit, seed=seed, name=name, repro=repro, **reading)
+        found = verify_model(
+            model, images, labels=labels, limit=limit, seed=seed or 0, name=name, repro=repro, progress=report, **reading
+        )
     if json:
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
@@ -136,3 +144,13 @@ def _verify_spiking(
     if not quiet and json != "-":
         terminal.show(*found.lines(dataset or "random spikes"))
     return 0 if found.passes(strict=strict) else 1
+
+
+def _check_images(dataset: str | None, data_dir: str | None, seed: int | None) -> None:
+    """Refuse options about images that are not the ones compared."""
+    if dataset is None and data_dir is not None:
+        text = "has no effect without --dataset; add --dataset mnist, or leave it out"
+        raise UsageError("--data-dir", text, code="option-unused", found=data_dir)
+    if dataset is not None and seed is not None:
+        text = "has no effect with --dataset; it draws random images"
+        raise UsageError("--seed", text, code="option-unused", found=seed)

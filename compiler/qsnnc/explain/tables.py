@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim import paths
 from chipsim.chip import AnyChip
+from chipsim.errors import InputError
 from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
@@ -88,8 +89,9 @@ def boundary_lines(graph: LayerGraph) -> list[str]:
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
     """Return the JSON of check for a model that cannot be compiled: no layers, and every problem as a violation."""
     try:
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except (OSError, ValueError):
+        content = paths.read(path, (1 << 31) - 1, "model-unreadable") if paths.is_stored(path) else None
+        digest = None if content is None else hashlib.sha256(content).hexdigest()
+    except InputError:
         digest = None
     return {
         "schema": "qsnnc-compile/1",

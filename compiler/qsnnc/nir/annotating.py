@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from chipsim import paths
 from qsnnc.nir.network import PREFIX
-from qsnnc.nir.reading import read_nir
+from qsnnc.nir.reading import MOST_FILE_BYTES, read_nir
 from qsnnc.nir.writing import annotated
 
 
@@ -24,4 +25,5 @@ def annotate(path: Path, keys: Mapping[str, str], node: str | None = None) -> by
         The file cannot be read, or has no such node.
     """
     read_nir(path)  # only a file that can be read is changed
-    return annotated(path.read_bytes(), {PREFIX + name: text for name, text in keys.items()}, node, str(path))
+    content = paths.read(path, MOST_FILE_BYTES, "model-unreadable")
+    return annotated(content, {PREFIX + name: text for name, text in keys.items()}, node, str(path))

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from chipsim import paths
+from chipsim.errors import InputError
 from qsnnc.errors import ModelError
 from qsnnc.nir.network import Network, Node
 
@@ -47,11 +49,7 @@ _UNREADABLE = (
 
 def is_nir(path: str | Path) -> bool:
     """Return whether a file is HDF5 by its first bytes, or NIR by its name where it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(SIGNATURE)) == SIGNATURE or str(path).endswith(".nir")
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return str(path).endswith(".nir")
+    return paths.beginning(path, len(SIGNATURE)) == SIGNATURE or str(path).endswith(".nir")
 
 
 def read_nir(path: str | Path) -> Network:
@@ -63,25 +61,24 @@ def read_nir(path: str | Path) -> Network:
         The file is missing, damaged, too large, or no NIR; or h5py is not installed.
     """
     h5py = import_h5py(str(path))
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if missing else f"cannot be read: {error.strerror}"
-        raise ModelError(str(path), reason, code="model-missing" if missing else "model-unreadable") from None
-    if len(content) > MOST_FILE_BYTES:
+    found = paths.look(path)
+    if found.size > MOST_FILE_BYTES:
         raise _corrupt(path, f"it has more than {MOST_FILE_BYTES:,} bytes")
+    missing = found.kind == "nothing" and not found.reason
+    try:
+        content = paths.read(path, MOST_FILE_BYTES, "model-missing" if missing else "model-unreadable")
+    except InputError as error:
+        raise ModelError(str(path), error.message, code=error.code) from None
     if not content.startswith(SIGNATURE):
         raise _corrupt(path, "it does not begin as an HDF5 file does")
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            found = _Reader(h5py, str(path)).network(file["node"], 0)
+            network = _Reader(h5py, str(path)).network(file["node"], 0)
     except ModelError:
         raise
     except _UNREADABLE as error:
         raise _corrupt(path, str(error).split("\n")[0][:120] or type(error).__name__) from None
-    return Network(found.nodes, found.edges, found.metadata, hashlib.sha256(content).hexdigest(), str(path))
+    return Network(network.nodes, network.edges, network.metadata, hashlib.sha256(content).hexdigest(), str(path))
 
 
 def import_h5py(subject: str) -> ModuleType:

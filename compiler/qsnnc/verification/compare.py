@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,7 +15,7 @@ from chipsim.mapping import InputSpec
 from qsnnc.ir.layers import LayerGraph
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
 from qsnnc.pipeline import front
-from qsnnc.verification.comparison import Comparison
+from qsnnc.verification.comparison import MOST_FEATURES, Comparison
 from qsnnc.verification.result import Verification
 from qsnnc.verification.weight_effects import effects_of
 
@@ -24,6 +26,8 @@ Array = npt.NDArray[Any]
 
 #: random images, where no number is given
 RANDOM_IMAGES = 100
+#: random images that are drawn at a time
+PART = 1000
 
 
 def verify(
@@ -36,6 +40,7 @@ def verify(
     seed: int = 0,
     name: str = "images",
     repro: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
     **keywords: Unpack[FrontendKeywords],
 ) -> Verification:
     """Check the integer network against onnxruntime (optimisation off), level by level and score by score.
@@ -60,25 +65,35 @@ def verify(
         What errors call the images.
     repro : path, optional
         Directory for ``MODEL.repro.onnx`` and ``.npz``, which are written on a difference; without it nothing is.
+    progress : callable, optional
+        Called with (random images done, random images in all).
 
     Raises
     ------
     ModelError, InputError, UsageError
     """
     read, graph = front(model, merged(options or FrontendOptions(), keywords))
-    if images is None:
-        images = random_images(graph.input, RANDOM_IMAGES if limit is None else limit, seed)
-    images = images[:limit]
-    if labels is not None:
-        labels = _checked(np.asarray(labels)[: len(images)], len(images), name)
     held = Comparison(read, graph)
-    held.add_all(images, name, labels)
+    if images is None:
+        count = RANDOM_IMAGES if limit is None else limit
+        for first, part in random_parts(graph.input, count, seed):
+            held.add_all(part, name, start=first)
+            images = part if images is None else images  # weights are judged on the first
+            if progress is not None:
+                progress(first + len(part), count)
+    else:
+        images = images[:limit]
+        count = len(images)
+        if labels is not None:
+            labels = _checked(np.asarray(labels)[:count], count, name)
+        held.add_all(images, name, labels)
+    assert images is not None, "one image at least"
     mismatches = held.mismatches()
     written, unwritten = held.written(mismatches, repro)
     return Verification(
         model_sha256=read.sha256,
         exactness="certified" if graph.certified else "tested",
-        images=len(images),
+        images=count,
         values=held.values,
         uncertain={layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
         thresholds={layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
@@ -115,7 +130,18 @@ def inexact(graph: LayerGraph) -> tuple[str, ...]:
     return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums), *host)
 
 
-def random_images(rule: InputSpec, count: int, seed: int) -> Array:
+def random_parts(rule: InputSpec, count: int, seed: int) -> Iterator[tuple[int, Array]]:
+    """Draw random images in parts that fit in memory, with the index of each part's first.
+
+    The first part is what `random_images` draws for so many; each of the others has a seed of its own.
+    """
+    most = max(1, min(PART, MOST_FEATURES // math.prod(rule.shape)))
+    for number, first in enumerate(range(0, count, most)):
+        own = seed if number == 0 else np.random.SeedSequence([seed, number])
+        yield first, random_images(rule, min(most, count - first), own)
+
+
+def random_images(rule: InputSpec, count: int, seed: int | np.random.SeedSequence) -> Array:
     """Draw random images: a third each of uniform noise, of few bright pixels, and of flat grey with a little noise."""
     rng = np.random.default_rng(seed)
     shape = (count, *rule.shape)

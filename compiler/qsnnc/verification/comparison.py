@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import paths
 from chipsim.errors import InputError
 from chipsim.mapping.pixels import prepare
 from chipsim.qonnx_ops import origins
@@ -56,12 +57,16 @@ class Comparison:
         self.found: dict[str, Mismatch] = {}
         self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
 
-    def add_all(self, images: Array, name: str, labels: Array | None = None) -> None:
-        """Compare images of the model's dtype, or uint8 pixels, batch by batch; ``name`` is what errors call them."""
+    def add_all(self, images: Array, name: str, labels: Array | None = None, start: int = 0) -> None:
+        """Compare images of the model's dtype, or uint8 pixels, batch by batch.
+
+        ``name`` is what errors call them, ``start`` the index of the first.
+        """
         size = max(1, min(BATCH, MOST_FEATURES // self.features))
         for first in range(0, len(images), size):
             part = slice(first, first + size)
-            self.add(prepare(images[part], self.graph.input, name), first, None if labels is None else labels[part])
+            mine = None if labels is None else labels[part]
+            self.add(prepare(images[part], self.graph.input, name), start + first, mine)
 
     def add(self, batch: Array, first: int, labels: Array | None = None) -> None:
         """Compare a batch; ``first`` is the index of its first image."""
@@ -106,7 +111,7 @@ class Comparison:
     def write(self, layer: str, place: Path) -> Reproduction:
         """Write a small model and input that reproduce the difference in a layer."""
         tensor, values, found = self._samples[layer]
-        place.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(place.parent, parents=True)
         return reproduce(self.model.reference, tensor, values, found, place)
 
     def _compare(

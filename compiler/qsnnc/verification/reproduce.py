@@ -42,6 +42,11 @@ class Reproduction:
         )
 
 
+def names(model: str | Path) -> tuple[str, str]:
+    """Names of the two files of a model's reproduction."""
+    return f"{Path(model).stem}.repro.onnx", f"{Path(model).stem}.repro.npz"
+
+
 def reproduce(
     reference: onnx.ModelProto,
     output: str,

@@ -13,10 +13,11 @@ from support.against_reference import stem, ternary
 from support.command_line import qsnnc, refused
 from support.float_ends import MLPS, counted, float_lenet, mlp
 from support.networks import Builder
+from support.places import ROOT
 
 import chipsim
 from chipsim.datasets import Dataset
-from qsnnc import ModelError, UsageError, check, compile_model, verify
+from qsnnc import ModelError, UsageError, check, compile_model, read_layers, verify
 
 
 def scores_of(model: onnx.ModelProto, images: np.ndarray, batch: int) -> np.ndarray:
@@ -292,3 +293,14 @@ def test_integer_sums_that_floats_do_not_hold_stay_on_the_chip(inputs, place, co
         return
     assert verify(model, drawn((inputs,), 20), readout=place).equal
     assert check(model, readout=place).graph.readout == ("host" if place == "host" else "chip")
+
+
+@pytest.mark.parametrize("name", ["opt_ort_all", "ort_qop_u8s8"])
+def test_the_host_hands_over_any_layer_of_integer_operators(name) -> None:
+    """Their decomposed forms have tensors that the file does not have."""
+    path = next((ROOT / "tests").rglob(f"{name}.onnx"))
+    graph = read_layers(path)
+    layers = [layer.name for layer in graph.layers if layer.kind in ("convolution", "dense")]
+    for layer in layers[:2]:
+        found = verify(path, limit=8, encoder=layer)
+        assert found.passes(), found.mismatches

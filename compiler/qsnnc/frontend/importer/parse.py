@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chipsim import paths
+from chipsim.errors import InputError
 from qsnnc.frontend.model.messages import first_line, refuse
 
 if TYPE_CHECKING:
@@ -70,16 +72,38 @@ def parse(path: Path, content: bytes) -> onnx.ModelProto:
 
 
 def _read(path: Path) -> bytes:
+    if paths.look(path).size > MOST_BYTES:
+        raise refuse(path, "is larger than 2 GB, the limit of an ONNX file; store weights as external data", "model-large")
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise refuse(path, f"cannot be read: {getattr(error, 'strerror', None) or error}", "model-unreadable") from None
+        content = paths.read(path, MOST_BYTES, "model-unreadable")
+    except InputError as error:
+        raise refuse(path, error.message, error.code) from None
     if not content:
         raise refuse(path, "is empty; an ONNX model is needed", "model-corrupt")
-    if len(content) > MOST_BYTES:
-        raise refuse(path, "is larger than 2 GB, the limit of an ONNX file; store weights as external data", "model-large")
     return content
+
+
+def external_files(path: str) -> list[str]:
+    """Paths of the files that hold a model's external data; none where the model cannot be read."""
+    import onnx
+
+    if not paths.is_stored(path):
+        return []
+    try:
+        content = _read(Path(path))
+        if b"location" not in content:  # the key that no external data can do without
+            return []
+        proto = onnx.load_model_from_string(content)
+        return sorted(
+            {
+                str(Path(path).parent / entry.value)
+                for tensor in _tensors(proto)
+                for entry in tensor.external_data
+                if entry.key == "location" and isinstance(entry.value, str)
+            }
+        )
+    except Exception:  # noqa: BLE001  # protobuf's, or our own: who reads the model says what is wrong with it
+        return []
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -142,15 +166,15 @@ def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
     if not place or inside.is_absolute() or ".." in inside.parts:
         text = f"the data of tensor {tensor.name!r} is in {place!r}; it must be in the folder of the model"
         raise refuse(path, text, "model-external", found=place)
-    try:
-        size = (path.parent / inside).stat().st_size
-        offset = int(where.get("offset", 0))
-        length = int(where.get("length", size - offset))
-    except OSError:
+    found = paths.look(path.parent / inside)
+    if found.kind != "file":
         raise refuse(
             path, f"the data of tensor {tensor.name!r} is in {place!r}, which does not exist; keep both files together",
             "model-external", found=place,
-        ) from None  # fmt: skip
+        )  # fmt: skip
+    try:
+        size, offset = found.size, int(where.get("offset", 0))
+        length = int(where.get("length", size - offset))
     except ValueError:
         raise refuse(
             path, f"the offset or length of tensor {tensor.name!r} in {place!r} cannot be read", "model-external"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from chipsim import onnx_runtime
 from chipsim.onnx_evaluator import NEW, Evaluator, lacks_kernel, older_forms
 from chipsim.onnx_repair import opset_of
 from qsnnc.errors import ModelError
@@ -70,7 +71,7 @@ def _evaluator(content: bytes, refusal: ModelError) -> Evaluator:
 
 def _opened(content: bytes, executed: Path | None = None) -> Any:
     """Return onnxruntime's session, after writing the graph that it executes to a file if asked for."""
-    import onnxruntime as ort
+    ort = onnx_runtime.load()
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -119,8 +120,7 @@ def with_kernels(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _not_run(error: Exception) -> ModelError:
-    import onnxruntime as ort
-
+    ort = onnx_runtime.load()
     named = re.search(r"[Nn]ame:'([^']+)'|[Nn]ode ?\((?:'|)([^)']+)", str(error))
     node = next((part for part in named.groups() if part), None) if named else None
     text = f"onnxruntime {ort.__version__} cannot run it: {first_line(error)}"

@@ -209,12 +209,16 @@ def test_our_own_mistake_is_70_and_says_what_to_report(tmp_path: Path) -> None:
         "import chipsim.engine.setup as s\ndef broken(*a, **k): raise ZeroDivisionError('two\\nlines')\ns.set_up = broken\n"
         "import sys; sys.argv = ['chipsim', 'run', 'a.map', '--dataset', 'digits']\nfrom chipsim.cli import main; main()"
     )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=60, env=environment, check=False)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "a.map").write_bytes(b"")
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "reports")}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, timeout=60, env=environment, check=False, cwd=tmp_path
+    )
     assert done.returncode == 70
     text = done.stderr.decode()
     assert text.count("\n") == 1
-    (report,) = tmp_path.iterdir()
+    (report,) = (tmp_path / "reports").iterdir()
     assert str(report) in text
     assert "ZeroDivisionError" in report.read_text()
     assert "run a.map" in report.read_text()

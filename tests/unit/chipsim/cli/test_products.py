@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from support.hand_mappings import two_cores
 
-from chipsim import terminal
+from chipsim import reads_writes, terminal
 from chipsim.errors import InputError, UsageError
-from chipsim.files import check_writable, write_atomically
+from chipsim.files import write_atomically
 from chipsim.mapping import write_mapping
+from chipsim.paths import check_output
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +52,7 @@ REFUSED = {
     (*RUN, "--timing-images", "5"): "--timing-limit: needs --timing cycle or",
     (*SWEEP, "--published"): "--published: needs --plot",
     (*SWEEP, "--seed", str((1 << 63) - 1), "--seeds", "2"): "--seed: is 9223372036854775808; allowed: 0 to",
-    (*SWEEP, "--seeds", "0"): "chipsim sweep: Invalid value for '--seeds'",
+    (*SWEEP, "--seeds", "0"): "--seeds: is 0; allowed: a whole number from 1 to 100,000",
     ("chipsim", "plot", "map", "m.map", "--published", "-o", "a.svg"): "--published: applies to faults only",
     ("chipsim", "trace", "m.map", "--dataset", "d.npz", "-o", "m.map"): "--output: 'm.map' does not end",
     ("chipsim", "area", "m.map", "--json", "m.map"): "--json: m.map is also an input",
@@ -67,8 +68,8 @@ REFUSED = {
         "5",
     ): "--limit: has no effect without --calibrate",
     ("chipsim", "runn"): "chipsim: No such command 'runn'. Did you mean 'run'? Try --help.\n",
-    (*RUN, "--noise", "ten"): "chipsim run: Invalid value for '--noise': allowed: a valid number. Try --help.\n",
-    ("qsnnc", "chips", ""): "--chip: unknown chip ''",
+    (*RUN, "--noise", "ten"): "--noise: is 'ten'; allowed: a number from 0 to 1\n",
+    ("qsnnc", "chips", ""): "NAME: unknown chip ''",
 }
 
 
@@ -85,7 +86,7 @@ def test_what_cannot_be_meant_is_a_usage_error(call: Call, words: tuple[str, ...
 def test_a_directory_of_logs_is_refused_before_the_mapping_is_read(call: Call) -> None:
     code, _, err = call("chipsim", "run", "none.map", "--dataset", "d.npz", "--logs", "none/logs")
     assert code == 3
-    assert err == "none/logs: cannot be created: none is not a directory; choose another path\n"
+    assert err == "none/logs: cannot be written: there is no directory none; choose another path\n"
 
 
 @pytest.mark.slow
@@ -130,7 +131,7 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="devices")
 def test_a_device_is_written_into() -> None:
-    check_writable(os.devnull)
+    check_output(os.devnull)
     write_atomically(os.devnull, b"x")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     with pytest.raises(InputError, match=r"^/dev/full: cannot be written: No space left"):
@@ -148,14 +149,14 @@ def test_a_device_is_written_into() -> None:
 def test_a_closed_standard_output_takes_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(InputError, match=r"^standard output: is closed; write to a file"):
-        terminal.check_products({"--json": "-"})
-    terminal.check_products({"--json": None})
+        reads_writes.check([], {"--json": "-"})
+    reads_writes.check([], {"--json": None})
     terminal.show("a summary that nobody wants")
 
 
 def test_one_product_on_standard_output() -> None:
     with pytest.raises(UsageError, match="only one output"):
-        terminal.check_products({"--json": "-", "-o": "-"}, "-")
+        reads_writes.check([], {"--json": "-", "-o": "-"})
 
 
 def test_an_error_is_one_line_whatever_a_file_is_called() -> None:

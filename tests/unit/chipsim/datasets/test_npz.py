@@ -69,7 +69,7 @@ def test_missing(tmp_path):
 
 def test_directory(tmp_path):
     (tmp_path / "d.npz").mkdir()
-    refusal(tmp_path / "d.npz", "data-corrupt")
+    refusal(tmp_path / "d.npz", "data-missing")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50), bytes(1000), b"\x80\x04N."])

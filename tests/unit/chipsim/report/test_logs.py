@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import chipsim
+from chipsim import paths
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from chipsim.report import logs
@@ -55,9 +56,9 @@ def test_refused_before_the_run(tmp_path: Path, digits) -> None:
         logs.check_labels(bare)
     assert error.value.code == "data-labels"
     logs.check_labels(digits)
-    logs.check_directory(tmp_path / "logs")
+    paths.check_folder(tmp_path / "logs")
     for place in (tmp_path / "file", tmp_path / "no" / "logs"):
         with pytest.raises(InputError) as error:
-            logs.check_directory(place)
+            paths.check_folder(place)
         assert error.value.code == "output-unwritable"
     assert not (tmp_path / "logs").exists()

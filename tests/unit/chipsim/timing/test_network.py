@@ -330,7 +330,7 @@ def test_the_command(tmp_path):
     )
     out = run("--traffic", "no.csv")
     assert out.returncode == 3
-    assert out.stderr == "no.csv: cannot be read: No such file or directory\n"
+    assert out.stderr == "no.csv: cannot be read: No such file or directory; check the path\n"
 
 
 def test_without_a_place_for_compiled_code(monkeypatch):

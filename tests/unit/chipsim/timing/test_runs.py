@@ -107,7 +107,7 @@ def test_a_chip_without_timing_is_refused_before_the_run(place: Path) -> None:
     ("words", "said"),
     [
         (("--timing", "exact"), b"--timing: unknown timing mode 'exact'; expected none, ideal or cycle"),
-        (("--timing", "cycle", "--timing-images", "0"), b"--timing-limit: is 0; allowed: >= 1"),
+        (("--timing", "cycle", "--timing-images", "0"), b"--timing-limit: is 0; allowed: a whole number from 1"),
     ],
 )
 def test_options_that_mean_nothing(place: Path, words: tuple[str, ...], said: bytes) -> None:

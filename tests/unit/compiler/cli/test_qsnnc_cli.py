@@ -103,8 +103,8 @@ def test_two_inputs_are_refused(tmp_path, save) -> None:
         (["compile", "m.onnx"], 2, ""),
         (["compile", "m.onnx", "-o", "out.map", "--fast"], 2, ""),
         (["inspect", "m.onnx"], 3, "m.onnx: "),
-        (["inspect", "gone.map"], 3, "gone.map: there is no such file"),
-        (["chips", "nothing"], 2, "--chip: unknown chip 'nothing'"),
+        (["inspect", "gone.map"], 3, "gone.map: cannot be read: No such file or directory; check the path"),
+        (["chips", "nothing"], 2, "NAME: unknown chip 'nothing'"),
         (["verify", "m.onnx", "--dataset", "cifar"], 2, "--dataset: unknown data set 'cifar'"),
     ],
 )
@@ -191,7 +191,10 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
 @pytest.mark.slow
 def test_interrupt_exits_130(tmp_path) -> None:
     slow = "import qsnnc.pipeline as p, time\np.read_onnx = lambda *rest: (print('here', flush=True), time.sleep(60))\n"
-    code = slow + "from qsnnc.cli import main\nimport sys\nsys.argv = ['qsnnc', 'check', 'x.onnx']\nmain()"
+    code = (
+        slow
+        + "from qsnnc.cli import main\nimport sys\nsys.argv = ['qsnnc', 'check', 'x.onnx']; open('x.onnx', 'w').close()\nmain()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as job:

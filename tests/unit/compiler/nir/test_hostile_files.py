@@ -140,7 +140,7 @@ def test_damaged_bytes_are_refused_or_read(tmp_path):
 
 
 def test_no_file_and_no_hdf5(tmp_path):
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(ModelError, match="No such file"):
         read_nir(tmp_path / "none.nir")
     (tmp_path / "text.nir").write_text("not HDF5")
     with pytest.raises(ModelError, match="does not begin"):
