@@ -95,7 +95,7 @@ def verify(
     if nir_path(model, stated) is not None:
         if repro:
             raise UsageError("--repro", "has no effect on a NIR file; leave it out", code="option-unused", found=repro)
-        return _verify_spiking(model, dataset, data_dir, limit, seed or 0, stated, json, quiet=quiet)
+        return _verify_spiking(model, dataset, data_dir, limit, seed or 0, stated, json, strict=strict, quiet=quiet)
     images, labels, name = None, None, "random images"
     if dataset is not None:
         import numpy as np
@@ -130,6 +130,7 @@ def _verify_spiking(
     options: FrontendOptions,
     json: str | None,
     *,
+    strict: bool,
     quiet: bool,
 ) -> int:
     """Verify a NIR file: every spike, on frames of a data set or on random ones."""
@@ -142,7 +143,7 @@ def _verify_spiking(
         terminal.write_json(json, found.to_json())
     if not quiet and json != "-":
         terminal.show(*found.lines(dataset or "random spikes"))
-    return 0 if found.passes() else 1
+    return 0 if found.passes(strict=strict) else 1
 
 
 def _check_images(dataset: str | None, data_dir: str | None, seed: int | None) -> None:

@@ -126,3 +126,43 @@ def test_weight_bits_are_reported_with_what_they_do_to_the_spikes(tmp_path):
     same = compile_model(example.write(tmp_path), nir=options(example, weight_bits=8))
     assert same.agreement.equal
     assert not same.rounded["1"].changed
+
+
+def test_verify_compares_every_spike_with_the_floats(tmp_path):
+    example = named("norse_mlp_leak")
+    path, spikes, expected = example.write(tmp_path), *example.trains()
+    labels = expected[-1].sum(axis=1).argmax(axis=1)
+    np.savez(tmp_path / "data.npz", spikes=spikes, labels=labels)
+    stated = ("--semantics", "norse", "--steps", STEPS, "--input", "spikes", "--dataset", tmp_path / "data.npz")
+    done = qsnnc("verify", path, *stated, "--json", tmp_path / "v.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found["equal"]
+    assert found["accuracy"] == {"model": 1.0, "integer": 1.0}
+    assert found["samples"] == len(spikes)
+    for words, code in (((), 0), (("--strict",), 1)):  # rounding was asked for
+        done = qsnnc("verify", path, *stated, "--weight-bits", 2, *words, "--json", tmp_path / "v.json")
+        assert done.returncode == code
+        assert json.loads((tmp_path / "v.json").read_text())["differences"] > 0
+
+
+def test_events_enter_as_the_spikes_that_they_are_binned_to(tmp_path):
+    example = named("snntorch_cnn_leak")
+    path, spikes, _ = example.write(tmp_path), *example.trains()
+    frame, step, p, y, x = np.nonzero(spikes)
+    np.savez(
+        tmp_path / "events.npz", x=x, y=y, p=p, t=10 * step + 3, duration=10 * STEPS,
+        offsets=np.searchsorted(frame, np.arange(len(spikes) + 1)),
+    )  # fmt: skip
+    mapping = compile_model(path, nir=options(example)).mapping
+    one = chipsim.run(mapping, tmp_path / "events.npz", threads=1)
+    other = chipsim.run(mapping, Dataset("spikes", "all", spikes), threads=1)
+    np.testing.assert_array_equal(one.potentials, other.potentials)
+
+
+def test_a_chip_of_one_step_is_refused(tmp_path):
+    example = named("norse_mlp")
+    stated = ("--semantics", "norse", "--steps", STEPS, "--input", "spikes")
+    done = qsnnc("check", example.write(tmp_path), *stated, "--chip", "paicore25")
+    assert done.returncode == 2
+    assert "crossbar" in done.stderr
