@@ -31,6 +31,8 @@ class ReportedError(Exception):
     """
 
     exit_code = 70
+    #: lines of code to paste that mend it, where there are some; the command lines print them below the error
+    lines: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -55,6 +57,11 @@ class ReportedError(Exception):
             "allowed": allowed,
         }
         super().__init__(f"{printable(subject)}: {printable(self.message)}")
+
+    def rename(self, subject: str, message: str, node: object) -> None:
+        """Give the error another object, text and node, for a reader who knows them by other names."""
+        self.subject, self.message, self.fields["node"] = subject, message, node
+        self.args = (f"{printable(subject)}: {printable(message)}",)
 
 
 class ReportedWarning(UserWarning):

@@ -25,7 +25,12 @@ STEPS_BACK = 8
 def lacks_kernel(error: Exception) -> bool:
     """Return whether onnxruntime refused a model because it has no kernel for an operator, or does not know its opset."""
     text = str(error)
-    return "NOT_IMPLEMENTED" in text or "NotImplemented" in text or "is under development" in text
+    return (
+        "Could not find an implementation" in text
+        or "NOT_IMPLEMENTED" in text
+        or "NotImplemented" in text
+        or "is under development" in text
+    )
 
 
 def older_forms(model: onnx.ModelProto) -> list[onnx.ModelProto]:

@@ -7,7 +7,7 @@ float64 where a scale or zero point is of a type that NumPy promotes to it, unle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 DOMAINS = QONNX_DOMAINS
+#: how the doc_string of a node begins that replaces another; that node and its output follow, a line each
+ORIGIN = "replaces "
 #: oldest opset that has Round
 OLDEST = 11
 #: operators whose result is a truth value
@@ -47,6 +49,17 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     out.ClearField("opset_import")
     out.opset_import.extend(kept)
     return out
+
+
+def origins(nodes: Iterable[onnx.NodeProto]) -> dict[str, str]:
+    """Map the names of rewritten nodes, and of the tensors between them, to the node and tensor of the file."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if node.doc_string.startswith(ORIGIN):
+            label, _, tensor = node.doc_string.removeprefix(ORIGIN).partition("\n")
+            found[node.name] = label
+            found.update((name, tensor) for name in node.output if name != tensor)
+    return found
 
 
 def replace_nodes(
@@ -86,6 +99,10 @@ def replace_nodes(
                 found=node.op_type,
             )
         write(made)
+        for entry in made.nodes:  # messages name the file's node
+            entry.doc_string = (
+                node.doc_string if node.doc_string.startswith(ORIGIN) else f"{ORIGIN}{label}\n{node.output[0]}"
+            )
         out.graph.node.extend(made.nodes)
         out.graph.initializer.extend(made.initializers)
     return out

@@ -51,7 +51,7 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         for line in said:
             _tell(line)
     except ReportedError as error:
-        _tell(str(error))
+        _tell("\n".join((str(error), *error.lines)))
         code = error.exit_code
     except typer.Exit as error:
         code = error.exit_code

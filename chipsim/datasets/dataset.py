@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.datasets.events import EventFrames
 from chipsim.datasets.stream import ImageStream
 
 Split = Literal["test", "train"]
@@ -17,12 +18,13 @@ Split = Literal["test", "train"]
 class Dataset:
     """Images with optional labels.
 
-    ``images`` is (N, ...), uint8 pixels (N, 28, 28) for mnist and digits; ``labels`` int64 (N,) or None.
+    ``images`` is (N, ...), uint8 pixels (N, 28, 28) for mnist and digits, or for networks of several steps their own spikes,
+    uint8 (N, steps, ...), or events; ``labels`` int64 (N,) or None.
     """
 
     name: str
     split: str
-    images: npt.NDArray[Any] | ImageStream
+    images: npt.NDArray[Any] | ImageStream | EventFrames
     labels: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:

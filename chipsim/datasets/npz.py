@@ -8,13 +8,17 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.datasets.dataset import Dataset
+from chipsim.datasets.events import EventFrames, read_events
 from chipsim.datasets.stream import open_stream
 from chipsim.errors import InputError
 
+EVENT_ARRAYS = ("x", "y", "t", "p", "offsets", "duration")
 #: what NumPy and zipfile raise on damaged, encrypted or hostile files
 UNREADABLE = (
     OSError,
@@ -36,7 +40,7 @@ UNREADABLE = (
 
 
 def read_npz(path: Path) -> Dataset:
-    """Read ``images`` and optional ``labels`` without unpickling anything.
+    """Read ``images``, ``spikes`` or events, and optional ``labels``, without unpickling anything.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def read_npz(path: Path) -> Dataset:
             names = list(file.files)
             if len(set(names)) < len(names):
                 raise ValueError("it holds an array twice")
-            images = stream or (file["images"] if "images" in names else None)
+            images = stream or _frames(file, names, path.name)
             labels = file["labels"] if "labels" in names else None
     except FileNotFoundError:
         raise InputError(str(path), "there is no such file", code="data-missing") from None
@@ -63,9 +67,12 @@ def read_npz(path: Path) -> Dataset:
     if images is None:
         raise InputError(
             str(path),
-            f"holds {', '.join(names)[:120] or 'nothing'}; an array 'images' is required",
+            f"holds {', '.join(names)[:120] or 'nothing'}; an array 'images' or 'spikes', or events 'x', 't' and 'offsets', "
+            "are required",
             code="data-no-images",
         )
+    if isinstance(images, EventFrames):
+        return Dataset(path.name, "all", images, _labels(labels, len(images), path))
     if images.ndim < 2 or not len(images):
         raise InputError(
             str(path),
@@ -78,16 +85,31 @@ def read_npz(path: Path) -> Dataset:
     # a stream is looked at as it is read
     if isinstance(images, np.ndarray) and images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError(str(path), "images contain NaN or infinity", code="data-not-finite")
-    if labels is not None:
-        if labels.shape != (len(images),) or labels.dtype.kind not in "ui":
-            raise InputError(
-                str(path),
-                f"labels has shape {labels.shape} and dtype {labels.dtype}; int64 ({len(images)},) is required",
-                code="data-labels",
-                found=list(labels.shape),
-                allowed=[len(images)],
-            )
-        if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
-            raise InputError(str(path), "labels exceed int64", code="data-labels")
-        labels = labels.astype(np.int64)
-    return Dataset(path.name, "all", images, labels)
+    return Dataset(path.name, "all", images, _labels(labels, len(images), path))
+
+
+def _frames(file: Any, names: list[str], name: str) -> npt.NDArray[Any] | EventFrames | None:
+    """Return the images, the spikes or the events of a file, whichever it has."""
+    for key in ("images", "spikes"):
+        if key in names:
+            return np.asarray(file[key])
+    if {"x", "t", "offsets"} <= set(names):
+        return read_events({key: file[key] for key in EVENT_ARRAYS if key in names}, name)
+    return None
+
+
+def _labels(labels: npt.NDArray[Any] | None, count: int, path: Path) -> npt.NDArray[np.int64] | None:
+    """Check the labels of so many images."""
+    if labels is None:
+        return None
+    if labels.shape != (count,) or labels.dtype.kind not in "ui":
+        raise InputError(
+            str(path),
+            f"labels has shape {labels.shape} and dtype {labels.dtype}; int64 ({count},) is required",
+            code="data-labels",
+            found=list(labels.shape),
+            allowed=[count],
+        )
+    if labels.dtype == np.uint64 and (labels > np.iinfo(np.int64).max).any():
+        raise InputError(str(path), "labels exceed int64", code="data-labels")
+    return labels.astype(np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
+from chipsim.datasets.events import EventFrames
 from chipsim.engine.count import ImageCounts, Int
 from chipsim.engine.protocol import ScoringHost, Worker
 from chipsim.errors import InputError
@@ -44,7 +45,7 @@ def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: 
     for worker in crew:
         idle.put(worker)
 
-    def one(images: npt.NDArray[Any], first: int) -> Batch:
+    def one(images: npt.NDArray[Any] | EventFrames, first: int) -> Batch:
         spec = host.mapping.input
         steps = getattr(host.mapping, "steps", 1)
         given = prepare(images, spec, dataset.name, steps, range(first, first + len(images)))

@@ -23,6 +23,7 @@ from chipsim.mapping.pixels import prepare
 from chipsim.onnx_repair import repaired
 from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.qonnx_ops import rewrite
+from chipsim.quoting import quote
 
 #: images compared at a time
 BATCH = 100
@@ -168,9 +169,7 @@ def reference_outputs(
             return parts(images, size if size > 0 else len(images))
         except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
             if size > 0 or len(images) == 1:
-                raise InputError(
-                    str(path), f"onnxruntime cannot run it ({' '.join(str(error).split())[:160]})", code="model-run"
-                ) from None
+                raise InputError(str(path), f"onnxruntime cannot run it ({quote(error)})", code="model-run") from None
         return parts(images, 1)  # a reshape to one image, say
 
     return call

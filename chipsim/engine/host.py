@@ -13,6 +13,7 @@ from chipsim.errors import InputError, MappingError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.onnx_evaluator import Evaluator, lacks_kernel
+from chipsim.quoting import quote
 
 Array = npt.NDArray[Any]
 Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (None: any), shape of one image
@@ -51,7 +52,7 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        reason = " ".join(str(error).split())[:120]
+        reason = quote(error)
         raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None
 
 
@@ -122,6 +123,9 @@ class Host:
         if m.input.code == "direct":
             spikes = self.spikes(images)
             return np.broadcast_to(spikes, (m.steps, *spikes.shape))
+        if m.input.code == "computed":
+            shape = (len(images), m.steps, *m.encoder.shape)
+            images = run_model(self.encoder, "levels", m.input.name, images, "encoder.onnx", shape)
         _refuse_other_than_spikes(images)
         return np.ascontiguousarray(images.reshape(len(images), m.steps, -1).transpose(1, 2, 0).astype(np.uint8))
 
@@ -173,7 +177,8 @@ def load_host(mapping: Mapping) -> Host:
     )
     if encoder is not None:
         given = (mapping.input.name, ORT_TYPES[mapping.input.dtype], mapping.input.shape)
-        keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", mapping.encoder.shape))
+        made = (mapping.steps, *mapping.encoder.shape) if mapping.input.code == "computed" else mapping.encoder.shape
+        keeps_promise(encoder, "encoder.onnx", given, ("levels", "tensor(int32)", made))
     return Host(mapping, encoder, readout)
 
 
@@ -203,7 +208,7 @@ def run_model(model: Any, result: str, source: str, value: Array, what: str, sha
         else:
             (out,) = model.run([result], {source: value})
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        raise MappingError(what, f"cannot be run ({' '.join(str(error).split())[:120]})", code="map-onnx") from None
+        raise MappingError(what, f"cannot be run ({quote(error)})", code="map-onnx") from None
     if out.shape != shape:
         raise MappingError(
             what,

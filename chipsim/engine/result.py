@@ -64,6 +64,8 @@ class RunResult:
     potentials: Int
     labels: Int | None
     engine: str = "reference"
+    readout: str = "chip"  # who computes the last linear layer: ``chip`` or ``host``
+    output_packets: int = 0  # spikes handed to the host, where it reads levels; they are among the packets
     faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
     floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
     by_image: ImageCounts | None = None  # where asked for
@@ -112,6 +114,8 @@ class RunResult:
             "load_seconds": self.load_seconds,
             "threads": self.threads,
             "engine": self.engine,
+            "readout": self.readout,
+            "output_packets_per_image": self.output_packets / n,
             "faults": self.faults,
             "timing": None,  # a run has no time: chipsim.timing.profile
             "energy": None,

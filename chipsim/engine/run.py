@@ -89,7 +89,7 @@ def execute(
     size = options.batch or batch_size(chosen.batch, mapping.input)
     crew = [chosen.worker(setup.noise, setup.seed, per_image, trains) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
-    relays = np.flatnonzero(mapping.relay_cores)
+    passing = np.flatnonzero(mapping.passing_cores)
     start = time.perf_counter()
     done = 0
     for batch in batches(crew, host, dataset, size):
@@ -98,7 +98,7 @@ def execute(
         spools["predictions"].add(batch.predictions)
         if batch.counts is not None:
             each = batch.counts
-            each.spikes[:, relays], each.sops[:, relays] = 0, 0  # a relay's are in no count of the network
+            each.spikes[:, passing], each.sops[:, passing] = 0, 0  # in no count of the network
             for name in IMAGE_COUNTS:
                 spools[name].add(getattr(each, name))
             spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64))
@@ -170,8 +170,8 @@ def _result(
     if dataset.labels is not None:
         accuracy = float((predictions == dataset.labels).mean())
     names = [layer.name for layer in m.layers]
-    # a relay's spikes and SOPs are the mapping's, not the network's: in no other count
-    spikes, sops = (np.where(m.relay_cores, 0, counts) for counts in (c.core_spikes, c.core_sops))
+    # what only passes spikes on is the mapping's work, not the network's: in no other count
+    spikes, sops = (np.where(m.passing_cores, 0, counts) for counts in (c.core_spikes, c.core_sops))
     cores = tuple(
         CoreCount(i, int(x), int(y), names[layer], int(s), int(o), int(e))
         for i, ((x, y), layer, s, o, e) in enumerate(
@@ -206,7 +206,7 @@ def _result(
         column_operations=int((c.core_sops * m.core_weight_bits).sum()),
         packets=c.packets,
         relay_spikes=int((c.core_spikes - spikes).sum()),
-        relay_sops=int((c.core_sops - sops).sum()),
+        relay_sops=int(c.core_sops[m.relay_cores].sum()),
         run_seconds=seconds,
         load_seconds=load_seconds,
         threads=workers,
@@ -218,4 +218,6 @@ def _result(
         scores=scores,
         potentials=potentials,
         labels=dataset.labels,
+        readout=m.readout_place,
+        output_packets=int(c.core_sops[m.output_cores].sum()),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets.coding import rate_code
+from chipsim.datasets.events import EventFrames
 from chipsim.errors import InputError
 from chipsim.mapping.program import InputSpec
 
@@ -20,7 +21,11 @@ NO_LEVEL = np.int32(np.iinfo(np.int32).min)
 
 
 def prepare(
-    images: Array, spec: InputSpec, name: str, steps: int = 1, numbers: Sequence[int] | npt.NDArray[Any] | None = None
+    images: Array | EventFrames,
+    spec: InputSpec,
+    name: str,
+    steps: int = 1,
+    numbers: Sequence[int] | npt.NDArray[Any] | None = None,
 ) -> Array:
     """Turn a batch of a data set into the model's input.
 
@@ -41,6 +46,12 @@ def prepare(
         Wrong dtype or shape, NaN or infinity.
     """
     count = len(images)
+    if isinstance(images, EventFrames):
+        if spec.code != "spikes":
+            raise InputError(
+                name, "holds events, and this network takes images; compile it with --input spikes", code="data-events"
+            )
+        return images.spikes(spec.shape, steps, name)
     if spec.code == "spikes":
         return _own_spikes(images, spec, name, steps)
     if spec.code in ("bernoulli", "regular"):

@@ -18,13 +18,17 @@ from chipsim.mapping.dynamics import NeuronModel
 IntArray = npt.NDArray[np.int64] | npt.NDArray[np.int32] | npt.NDArray[np.uint8]
 
 #: what enters the chip in the steps of a frame
-InputCode = Literal["image", "direct", "spikes", "bernoulli", "regular"]
+InputCode = Literal["image", "direct", "computed", "spikes", "bernoulli", "regular"]
 #: what is read from the readout layer: its potential in the only step, in the last step, the largest of all steps, or how
 #: often each of its neurons fired
 ReadoutOf = Literal["potential", "last", "largest", "count"]
 
 #: kind of a layer whose neurons pass on the spikes of another population: in no count but those of relays
 RELAY = "relay"
+#: kinds of a readout layer that hands levels to the host: its synapses count as packets to the host, not as SOPs. Levels
+#: are the network's output, or features from which the host computes the last linear layer
+OUTPUT, FEATURES = "output", "features"
+HANDED_OVER = (OUTPUT, FEATURES)
 
 #: every array of a mapping with its dtype; shapes stand in ``FORMAT.md``
 ARRAYS: dict[str, str] = {
@@ -64,8 +68,9 @@ class InputSpec:
     ((x / 255 - mean) / std); ``mean`` and ``std`` are per channel (or one for all) and matter for the last only.
 
     ``code`` says what enters the chip in the steps of a frame: ``"image"`` (one step: the encoder's levels), ``"direct"``
-    (the same levels in every step), ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that
-    the host makes of an image with values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
+    (the same levels in every step), ``"computed"`` (the spikes of every step, which the encoder computes of the image),
+    ``"spikes"`` (the data set's own, uint8 (steps, *shape) for each frame), or spikes that the host makes of an image with
+    values 0 to 1: ``"bernoulli"`` (drawn with ``seed``) or ``"regular"``.
     """
 
     name: str
@@ -103,7 +108,7 @@ class Layer(Population):
     neuron model has at most one level.
     """
 
-    kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` has a meaning
+    kind: str  # convolution, dense, pool, add, ...: for the reader; only `RELAY` and `HANDED_OVER` have a meaning
     weight_bits: int
     fan_in: int  # axons of its widest neuron
     fold: int  # the largest of its cores
@@ -187,6 +192,21 @@ class Mapping:
     def relay_cores(self) -> npt.NDArray[np.bool_]:
         """Which cores hold relays, bool (C,)."""
         return np.asarray(np.array([layer.kind == RELAY for layer in self.layers], bool)[self.arrays["core_layer"]])
+
+    @property
+    def output_cores(self) -> npt.NDArray[np.bool_]:
+        """Which cores hand levels to the host, bool (C,)."""
+        return np.asarray(np.array([layer.kind in HANDED_OVER for layer in self.layers], bool)[self.arrays["core_layer"]])
+
+    @property
+    def passing_cores(self) -> npt.NDArray[np.bool_]:
+        """Which cores hold relays or hand levels to the host, bool (C,): what they add is no work of the network."""
+        return np.asarray(self.relay_cores | self.output_cores)
+
+    @property
+    def readout_place(self) -> str:
+        """Where the last linear layer is computed: ``host`` or ``chip``."""
+        return "host" if any(layer.kind == FEATURES for layer in self.layers) else "chip"
 
     def __getattr__(self, name: str) -> npt.NDArray[Any]:  # mapping.axon_source
         try:

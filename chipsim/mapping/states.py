@@ -15,12 +15,12 @@ def check_steps(m: Mapping) -> None:
     if m.steps > 1 and m.readout_of == "potential":
         refuse("output", f"is of 'potential' in a frame of {m.steps} steps; allowed: last, largest, count", "map-steps")
     if m.steps > 1 and m.input.code == "image":
-        refuse("input", f"has code 'image' in a frame of {m.steps} steps; allowed: direct, spikes, bernoulli, regular",
-               "map-steps")  # fmt: skip
-    hosted = m.input.code in ("image", "direct")
-    if (m.encoder_onnx is not None and not hosted) or (m.encoder_onnx is None and m.input.code == "direct"):
+        allowed = "direct, computed, spikes, bernoulli, regular"
+        refuse("input", f"has code 'image' in a frame of {m.steps} steps; allowed: {allowed}", "map-steps")
+    hosted = m.input.code in ("image", "direct", "computed")
+    if (m.encoder_onnx is not None and not hosted) or (m.encoder_onnx is None and m.input.code in ("direct", "computed")):
         refuse("input", f"has code {m.input.code!r} and {'an' if m.encoder_onnx else 'no'} encoder.onnx", "map-steps")
-    if not hosted and m.encoder.levels != 1:
+    if m.encoder.levels != 1 and (not hosted or m.input.code == "computed"):
         refuse(m.encoder.name, f"has {m.encoder.levels} levels; spikes have 1", "map-steps")
     for number, entry in enumerate(m.layers):
         if entry.neuron is not None:

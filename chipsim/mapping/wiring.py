@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.mapping.program import RELAY, Layer, Mapping, Population
+from chipsim.mapping.program import HANDED_OVER, RELAY, Layer, Mapping, Population
 from chipsim.mapping.rules import check_cores, first_of, refuse
 
 
@@ -16,6 +16,7 @@ def check_wiring(m: Mapping) -> None:
     _time(m)
     _elements(m)
     _relays(m)
+    _output(m)
 
 
 def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -165,6 +166,32 @@ def _relay_core(
         refuse(f"core {core}", "a relay's sources must be one population of the same shape and levels", "map-relay")
     if (element[sources] != m.neuron_element[neurons]).any():
         refuse(f"core {core}", "a relay neuron must repeat the source neuron of the same element number", "map-relay")
+
+
+def _output(m: Mapping) -> None:
+    """An output layer hands over levels: each neuron adds up spikes of one feature, each once; they are no SOPs."""
+    population, element = _population_of_sources(m)
+    levels = np.array([entry.levels for entry in (m.encoder, *m.layers)])
+    feature = element // np.maximum(levels[population], 1)
+    for number, entry in enumerate(m.layers):
+        if entry.kind not in HANDED_OVER:
+            continue
+        if entry.levels:
+            refuse(entry.name, "is an output layer that is not the readout", "map-output")
+        for core in np.flatnonzero(m.core_layer == number).tolist():
+            weights = m.crossbar(int(m.core_crossbar[core]))
+            if ((weights != 0) & (weights != 1)).any() or (weights.sum(axis=1, dtype=np.int64) > 1).any():
+                refuse(
+                    f"core {core}", "each axon of an output layer must have at most one synapse, of weight 1", "map-output"
+                )
+            axon, neuron = np.nonzero(weights)
+            sources = m.axon_source[m.axon_offset[core] + axon]
+            key = population[sources] * (int(feature.max(initial=0)) + 1) + feature[sources]
+            low, high = np.full(weights.shape[1], key.max(initial=0)), np.zeros(weights.shape[1], np.int64)
+            np.minimum.at(low, neuron, key)
+            np.maximum.at(high, neuron, key)
+            if (low < high)[np.unique(neuron)].any():
+                refuse(f"core {core}", "a neuron of an output layer must read one feature", "map-output")
 
 
 def _population_of_sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

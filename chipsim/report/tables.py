@@ -88,6 +88,9 @@ def summary(result: RunResult) -> list[Any]:
     if result.relay_spikes:
         counts = f"{j['relay_spikes_per_image']:,.1f} spikes, {j['relay_sops_per_image']:,.0f} SOPs, not included above"
         head.add_row("relays per image", counts)
+    if result.output_packets or result.readout == "host":
+        whose = "; the SOPs of the last layer are the host's" if result.readout == "host" else ""
+        head.add_row("packets to the host", f"{j['output_packets_per_image']:,.1f} per image{whose}")
     return [head, "", _layers(result), "", _busiest(result)]
 
 

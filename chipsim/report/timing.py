@@ -114,7 +114,7 @@ def _energy(p: Profile) -> Table:
     from rich.table import Table
 
     parts, stream = p.parts, p.stream_parts
-    sops = p.work.operations[~p.mapping.relay_cores].sum() / p.images
+    sops = p.work.operations[~p.mapping.passing_cores].sum() / p.images
     each = f", {parts.sum() / sops:,.2f} pJ per SOP" if sops else ""
     title = (
         f"energy: {parts.sum() / 1e6:,.2f} uJ per image, {stream.sum() / 1e6:,.2f} uJ pipelined; "

@@ -100,7 +100,7 @@ def _tick(p: Profile, tick: TickResult) -> dict[str, Any]:
 def energy_json(p: Profile) -> dict[str, Any]:
     """Return the key ``energy``: of a frame alone on the chip, and of a frame in a stream."""
     parts, stream = p.parts, p.stream_parts
-    sops = int(p.work.operations[~p.mapping.relay_cores].sum()) / p.images
+    sops = int(p.work.operations[~p.mapping.passing_cores].sum()) / p.images
     names = [*(layer.name for layer in p.mapping.layers), "host"]
     return {
         "pj_per_image": float(parts.sum()),

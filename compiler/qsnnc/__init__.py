@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from qsnnc.explain.chips import chips
     from qsnnc.explain.inspect import inspect
     from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
+    from qsnnc.nir.options import NirOptions
     from qsnnc.options import BackendOptions, CompileOptions, FrontendOptions, Placing
     from qsnnc.pipeline import check, compile_layers, compile_model, read_layers
     from qsnnc.verification import Mismatch, Verification, verify
+    from qsnnc.verification.spiking import SpikingVerification, verify_spiking
 
 __all__ = [
     "BackendOptions", "CheckResult", "Compilation", "CompileOptions", "Connection", "DoesNotFit", "FailedCompilation",
-    "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "Placing", "Population",
-    "QsnncError", "ReportedError", "UsageError", "Verification", "Violation", "check", "chips", "compile_layers",
-    "compile_model", "inspect", "read_layers", "verify",
+    "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "NirOptions", "Placing", "Population",
+    "QsnncError", "ReportedError", "SpikingVerification", "UsageError", "Verification", "Violation", "check", "chips",
+    "compile_layers", "compile_model", "inspect", "read_layers", "verify", "verify_spiking",
 ]  # fmt: skip
 
 _HOME = {
@@ -33,9 +35,11 @@ _HOME = {
     "qsnnc.explain.chips": "chips",
     "qsnnc.explain.inspect": "inspect",
     "qsnnc.ir.layers": "Connection Layer LayerGraph Population",
+    "qsnnc.nir.options": "NirOptions",
     "qsnnc.options": "BackendOptions CompileOptions FrontendOptions Placing",
     "qsnnc.pipeline": "check compile_layers compile_model read_layers",
     "qsnnc.verification": "Mismatch Verification verify",
+    "qsnnc.verification.spiking": "SpikingVerification verify_spiking",
 }
 
 

@@ -55,7 +55,7 @@ class ModelError(QsnncError):
             "limit": fields["limit"],
             "found": fields["found"],
             "allowed": ALLOWED.get(self.code) if fields["allowed"] is None else fields["allowed"],
-            "advice": self.message,
+            "advice": "\n".join((self.message, *self.lines)),
         }
 
 
@@ -66,6 +66,7 @@ class ModelErrors(ModelError):
         first = problems[0]
         more = f"{first.message} ({len(problems) - 1} more: qsnnc check lists them)"
         super().__init__(first.subject, more, code=first.code, **first.fields)  # type: ignore[arg-type]
+        self.lines = first.lines
         self._problems = problems
 
     @property

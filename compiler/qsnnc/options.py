@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args
 
 from chipsim.chip.avoid import Source as Broken
 from chipsim.errors import UsageError
+from qsnnc.frontend.integerize.host_parts import Boundaries, Readout
+from qsnnc.frontend.linear.weight_bits import FEWEST_BITS, MOST_BITS, WeightBits
 from qsnnc.nir.options import NirOptions
 from qsnnc.place.positions import Strategy
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-#: where the network's first linear operator is computed
-EncoderPlace = Literal["host", "chip"]
 #: how levels travel: one bit for each thermometer neuron, one word for each feature, or whichever takes fewer cores
 LevelCode = Literal["auto", "thermometer", "value"]
 
@@ -71,8 +71,15 @@ class FrontendOptions:
         Largest level of activations, by the name of their layer, node or tensor: the network that is compiled has a
         Clip there.
     encoder : str
-        ``host`` computes the first linear operator on the host. With ``chip`` the pixels themselves enter the chip, in
-        the code that takes the fewest cores.
+        Where the host's part ends. ``host``: at the first quantized activation, or after the first linear layer if the
+        image is quantized to more than 15 levels and that layer's activation is not. A layer's name: at that layer's
+        activation. With ``chip`` the pixels themselves enter the chip, in the code that takes the fewest cores.
+    readout : str
+        Where the last linear layer is computed: ``chip``, ``host``, or ``auto``, on the chip if its weights are integers
+        of at most 8 bits times a scale.
+    weight_bits : int or dict, optional
+        Quantize the weights of the chip's layers to so many bits (2 to 8): of all layers, or of some by name. Weights
+        that have no more bits stay as they are.
     nir : NirOptions
         How a NIR file is read (docs/nir.md); of no effect for ONNX.
     """
@@ -80,20 +87,43 @@ class FrontendOptions:
     pixels: str | None = None
     output: str | None = None
     levels: Mapping[str, int] = field(default_factory=dict)
-    encoder: EncoderPlace = "host"
+    encoder: str = "host"
+    readout: Readout = "auto"
+    weight_bits: int | Mapping[str, int] | None = None
     nir: NirOptions = field(default_factory=NirOptions)
 
+    @property
+    def boundaries(self) -> Boundaries:
+        """Where the chip's part begins and ends, and how many bits its weights may have."""
+        place = self.encoder if self.encoder not in ("host", "chip") else None
+        return Boundaries(self.encoder == "chip", place, self.readout, _weight_bits(self.weight_bits))
+
     def __post_init__(self) -> None:
-        if self.encoder not in get_args(EncoderPlace):
-            allowed = ", ".join(get_args(EncoderPlace))
+        if not self.encoder:
+            raise UsageError("--encoder", "is empty; expected host, chip or a layer", code="encoder-invalid", found="")
+        if self.readout not in get_args(Readout):
+            allowed = ", ".join(get_args(Readout))
             raise UsageError(
-                "--encoder", f"unknown place {self.encoder!r} for the encoder; expected {allowed}",
-                code="encoder-invalid", found=self.encoder, allowed=get_args(EncoderPlace),
+                "--readout", f"unknown place {self.readout!r} for the last layer; expected {allowed}",
+                code="readout-invalid", found=self.readout, allowed=get_args(Readout),
             )  # fmt: skip
+        given = _weight_bits(self.weight_bits)
+        for bits in (given.every, *given.named.values()):
+            if bits is not None and not FEWEST_BITS <= bits <= MOST_BITS:
+                raise UsageError(
+                    "--weight-bits", f"{bits} bits are not possible; allowed: {FEWEST_BITS} to {MOST_BITS}",
+                    code="weight-bits-invalid", found=bits, allowed=[FEWEST_BITS, MOST_BITS],
+                )  # fmt: skip
         try:
             parse_pixels(self.pixels or "unit")
         except ValueError as error:
             raise UsageError("--pixels", str(error), code="pixels-invalid", found=self.pixels) from None
+
+
+def _weight_bits(given: int | Mapping[str, int] | None) -> WeightBits:
+    if isinstance(given, Mapping):  # "" is every other layer
+        return WeightBits(given.get(""), {name: bits for name, bits in given.items() if name})
+    return WeightBits(given)
 
 
 def parse_pixels(text: str) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
@@ -149,7 +179,9 @@ class FrontendKeywords(TypedDict, total=False):
     pixels: str | None
     output: str | None
     levels: Mapping[str, int]
-    encoder: EncoderPlace
+    encoder: str
+    readout: Readout
+    weight_bits: int | Mapping[str, int] | None
     nir: NirOptions
 
 

@@ -21,14 +21,17 @@ from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError, Violation
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
-from qsnnc.frontend.integerize.integerize import integerize
+from qsnnc.frontend.integerize.direct_encoding import integerize_from_best
+from qsnnc.frontend.integerize.weights import in_reference
+from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
-from qsnnc.ir.layers import Int, LayerGraph, verify_layers
+from qsnnc.ir.layers import Int, LayerGraph, WeightsChanged, verify_layers
 from qsnnc.lower.neurons import lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.nir.layers import SpikingNetwork, agreement, random_frames, read_spiking
+from qsnnc.nir.options import NirOptions
 from qsnnc.nir.reading import is_nir
 from qsnnc.options import (
     BackendKeywords,
@@ -136,9 +139,14 @@ def check(
     if nir_path(model, given) is None:
         _, graph = front(model, given, stages)
         return _back(graph, target, given, stages)
+    if isinstance(target, PaicoreSpec):
+        raise UsageError(
+            "--chip", f"{target.name!r} takes networks of one step (ONNX); compile a NIR file for a crossbar chip",
+            code="chip-steps", found=target.name,
+        )  # fmt: skip
     network = spiking_front(model, given, stages)
     found = _back(network.graph, target, given, stages)
-    if given.nir.weight_bits is None:
+    if _nir_options(given).weight_bits is None:
         return found
     with stages.stage("agreement"):
         return replace(found, agreement=agreement(network, random_frames(network)), rounded=network.integers.rounded)
@@ -210,10 +218,17 @@ def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
         return None
     for option, given in (
         ("--output", options.output), ("--levels", options.levels), ("--encoder", options.encoder != "host"),
+        ("--readout", options.readout != "auto"), ("--weight-bits NAME=N", options.boundaries.bits.named),
     ):  # fmt: skip
         if given:
             raise UsageError(option, "has no effect on a NIR file; leave it out", code="option-unused", found=str(given))
     return path
+
+
+def _nir_options(options: FrontendOptions) -> NirOptions:
+    """Return the options of a NIR file, with the bits of the weights from either place."""
+    every = options.boundaries.bits.every
+    return options.nir if every is None else replace(options.nir, weight_bits=every)
 
 
 def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> SpikingNetwork:
@@ -221,7 +236,9 @@ def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) 
     path = nir_path(model, options)
     assert path is not None
     with stages.stage("integerize"):
-        found = read_spiking(path, options.nir, lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path))
+        found = read_spiking(
+            path, _nir_options(options), lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path)
+        )
     verify_layers(found.graph)
     return found
 
@@ -231,20 +248,27 @@ def front(
 ) -> tuple[Model, LayerGraph]:
     """Read a model and integerize it: the part that `compile_model`, `check` and `verify` share."""
     options, stages = options or FrontendOptions(), stages or Stages()
-    on_chip = options.encoder == "chip"
+    chosen = options.boundaries
     with stages.stage("read"):
         model = read_onnx(source, options.output)
     rule = pixel_rule(model, options.pixels)
     with stages.stage("integerize"):
-        graph = integerize(model, rule, image_on_chip=on_chip)
-    limits = limits_of(model, graph, options.levels)
+        found = integerize_from_best(model, rule, chosen)
+    limits = limits_of(model, found.graph, options.levels)
     if limits:  # the same again, with a Clip at each of them
         with stages.stage("read"):
             model = read_onnx(source, options.output, limits)
         with stages.stage("integerize"):
-            graph = integerize(model, rule, image_on_chip=on_chip)
+            found = integerize_from_best(model, rule, chosen)
+    graph = replace(found.graph, weights_changed=tuple(map(_record, found.changed)))
     verify_layers(graph)
-    return model, graph
+    return in_reference(model, found.changed), graph
+
+
+def _record(change: ChangedWeights) -> WeightsChanged:
+    """Return what a result tells of weights that were quantized."""
+    tensor, replaced = change.tensor, change.node.inputs[change.position]
+    return WeightsChanged(change.layer, change.bits, change.changed, change.weights.size, change.error, tensor, replaced)
 
 
 def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:

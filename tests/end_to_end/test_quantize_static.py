@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.command_line import qsnnc
 
 from qsnnc import verify
 
@@ -68,3 +71,15 @@ def test_quantized_network_is_equal(save, tmp_path, form) -> None:
     )
     found = verify(tmp_path / "quantized.onnx", limit=20)
     assert found.equal, str(found.mismatches[0])
+
+
+@pytest.mark.parametrize("verb", ["verify", "check"])
+def test_the_refusal_of_a_float_network_says_five_lines_that_quantize_it(save, tmp_path, verb) -> None:
+    path = save(float_network(), "float.onnx")
+    done = qsnnc(verb, path, "--json", "v.json", cwd=tmp_path)
+    assert done.returncode == 3
+    said, *lines = done.stderr.splitlines()
+    assert said.startswith(f"{path}: nothing in it is quantized")
+    assert len(lines) == 5
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=tmp_path, capture_output=True)
+    assert verify(path.with_suffix(".quantized.onnx"), limit=20).equal

@@ -38,6 +38,7 @@ class Counts:
     packets: int
     relay_spikes: int = 0
     relay_sops: int = 0
+    output_packets: int = 0
     column_operations: int = 0
     levels: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -136,10 +137,13 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
                 bits = ring[tick, p.axon_offset[core] : p.axon_offset[core + 1]]
                 out.core_events[core] += int(bits.sum())
                 relay = layer["kind"] == "relay"
+                output = layer["kind"] in ("output", "features")
                 sops = int(np.count_nonzero(crossbars[core][bits]))
                 out.column_operations += sops * int(p.core_weight_bits[core])
                 if relay:
                     out.relay_sops += sops
+                elif output:
+                    out.output_packets += sops
                 else:
                     out.core_sops[core] += sops
                 for n, total in enumerate(bits @ crossbars[core]):

@@ -64,7 +64,7 @@ def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
     signs = np.zeros(features, np.uint32)
     whole = np.full((levels, features), np.nan, np.float32)
     whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
-    if m.encoder_onnx is None:
+    if m.encoder_onnx is None or m.input.code == "computed":
         return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs)
     single = host.encoder.get_inputs()[0].shape[0] == 1
     given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs)

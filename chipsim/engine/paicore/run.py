@@ -23,6 +23,7 @@ from chipsim.engine.result import CoreCount, LayerCount, RunResult
 from chipsim.engine.setup import open_dataset
 from chipsim.engine.spool import Spool
 from chipsim.errors import UsageError
+from chipsim.mapping.program import FEATURES, HANDED_OVER
 from chipsim.options import RunKeywords, RunOptions, merged
 from chipsim.paicore import Program, read_program, validate_program
 from chipsim.paicore.fields import Int
@@ -41,7 +42,6 @@ class ProgramResult(RunResult):
         found = RunResult.to_json(self)
         found["work_frames_per_image"] = self.work_frames / self.images
         found["config_words"] = self.config_words
-        found["readout"] = "chip"
         found["steps"] = 1
         for core, rows in zip(found["cores"], self.rows, strict=True):
             core["rows"] = rows
@@ -133,7 +133,8 @@ def _result(
     predictions: Int = found["predictions"]
     names = [layer.name for layer in p.layers]
     owner = np.array([core.layer for core in p.cores])
-    spikes, sops, events = c.core_spikes, c.core_sops, c.core_events
+    output = np.array([p.layers[layer].kind in HANDED_OVER for layer in owner])
+    spikes, sops, events = c.core_spikes, np.where(output, 0, c.core_sops), c.core_events
     bits = np.array([layer.weight_bits for layer in p.layers])[owner]
     return ProgramResult(
         model_sha256=p.model_sha256,
@@ -146,10 +147,12 @@ def _result(
         paper_sops=c.paper_sops,
         sops=int(sops.sum()),
         axon_events=int(events.sum()),
-        column_operations=int((sops * bits).sum()),
+        column_operations=int((c.core_sops * bits).sum()),
         packets=c.packets,
         relay_spikes=0,
         relay_sops=0,
+        readout="host" if p.layers[-1].kind == FEATURES else "chip",
+        output_packets=int(c.core_sops[output].sum()),
         layers=tuple(
             LayerCount(
                 layer.name,

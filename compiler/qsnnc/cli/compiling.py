@@ -21,7 +21,9 @@ from qsnnc.cli.options import (
     Output,
     Pixels,
     Quiet,
+    ReadoutPlace,
     Verbose,
+    WeightBits,
     frontend_keywords,
 )  # fmt: skip
 from qsnnc.nir.options import NirOptions
@@ -76,6 +78,8 @@ def compile_(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
     avoid: Avoid = None,
     code: Code = "auto",
     keep_dead: KeepDead = False,
@@ -104,7 +108,7 @@ def compile_(
     from qsnnc.pipeline import check
 
     terminal.check_products({"-o": file, "--json": json}, model, chip, avoid, calibrate)
-    reading = frontend_keywords(pixels, output, levels, encoder)
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     reading["nir"] = nir
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
     options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
@@ -132,6 +136,8 @@ def check(
     output: Output = None,
     levels: Levels = None,
     encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
     avoid: Avoid = None,
     code: Code = "auto",
     json: Json = None,
@@ -155,7 +161,7 @@ def check(
 
     terminal.check_products({"--json": json}, model, chip, avoid)
     spec = load_any_chip(chip)
-    reading = frontend_keywords(pixels, output, levels, encoder)
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     reading["nir"] = nir
     try:
         with terminal.watched(quiet=quiet, verbose=verbose) as tell:
@@ -164,7 +170,7 @@ def check(
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))
         for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
+            print(problem, *problem.lines, sep="\n", file=sys.stderr)  # noqa: T201
         return error.exit_code
     if json:
         terminal.write_json(json, tables.compilation_json(found))

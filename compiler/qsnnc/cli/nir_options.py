@@ -22,7 +22,7 @@ def _option(kind: Any, *names: str, **more: Any) -> Any:
     return Annotated[kind, typer.Option(*names, rich_help_panel=PANEL, **more)]
 
 
-#: declarations of the fields of `NirOptions` but ``settings``, by name
+#: declarations of the fields of `NirOptions` but ``settings`` and ``weight_bits``, which ONNX files share, by name
 DECLARED: dict[str, Any] = {
     "semantics": _option(
         str | None, "--semantics", metavar="PROFILE",
@@ -41,9 +41,6 @@ DECLARED: dict[str, Any] = {
     "readout": _option(
         str | None, "--score", metavar="count|last|largest",
         help="What is read out: spike counts, or the last or largest potential of an output that does not spike.",
-    ),
-    "weight_bits": _option(
-        int | None, "--weight-bits", metavar="N", help="Round the weights of all layers to N bits (2 to 8), and report it."
     ),
     "tolerance": _option(
         float | None, "--tolerance", metavar="R", help="Relative difference from the integer grid that counts as rounding.",

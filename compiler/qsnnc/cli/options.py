@@ -9,7 +9,8 @@ import typer
 from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
-    from qsnnc.options import EncoderPlace, FrontendKeywords
+    from qsnnc.frontend.integerize.host_parts import Readout
+    from qsnnc.options import FrontendKeywords
 
 ModelFile = Annotated[
     str, typer.Argument(metavar="MODEL.onnx|NET.nir", help="The quantized ONNX model, or a spiking network.")
@@ -36,7 +37,25 @@ Levels = Annotated[
 Encoder = Annotated[
     str,
     typer.Option(
-        metavar="host|chip", help="Where the first layer is computed. With chip, the pixels themselves enter the chip."
+        metavar="host|chip|LAYER",
+        help="Where the host's part ends: host, at the first quantized activation (after the first layer if the image is "
+        "quantized to more than 15 levels); LAYER, at that layer's activation; chip, the pixels themselves enter the chip.",
+    ),
+]
+ReadoutPlace = Annotated[
+    str,
+    typer.Option(
+        "--readout",
+        metavar="auto|host|chip",
+        help="Where the last linear layer is computed; auto: on the chip if its weights are quantized to at most 8 bits.",
+    ),
+]
+WeightBits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight-bits",
+        metavar="N|NAME=N",
+        help="Quantize the weights of all layers on the chip, or of one, to N bits (2 to 8) per channel. Repeatable.",
     ),
 ]
 Avoid = Annotated[
@@ -56,10 +75,43 @@ Verbose = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
 
 
-def frontend_keywords(pixels: str | None, output: str | None, levels: list[str] | None, encoder: str) -> FrontendKeywords:
+def frontend_keywords(
+    pixels: str | None,
+    output: str | None,
+    levels: list[str] | None,
+    encoder: str,
+    readout: str,
+    weight_bits: list[str] | None,
+) -> FrontendKeywords:
     """Gather the options that say how a model is read."""
-    place = cast("EncoderPlace", encoder)  # checked by FrontendOptions
-    return {"pixels": pixels, "output": output, "levels": parse_levels(levels), "encoder": place}
+    return {
+        "pixels": pixels,
+        "output": output,
+        "levels": parse_levels(levels),
+        "encoder": encoder,
+        "readout": cast("Readout", readout),  # checked by FrontendOptions
+        "weight_bits": parse_weight_bits(weight_bits),
+    }
+
+
+def parse_weight_bits(given: list[str] | None) -> dict[str, int]:
+    """Parse N or NAME=N, any number of times; the key of N alone is the empty string.
+
+    Raises
+    ------
+    UsageError
+        Text of another form.
+    """
+    found = {}
+    for text in given or []:
+        name, _, count = text.rpartition("=")
+        if not count.isdecimal() or text.startswith("="):
+            raise UsageError(
+                "--weight-bits", f"{text!r} is not of the form N or NAME=N, as in 8 or fc=4",
+                code="weight-bits-invalid", found=text,
+            )  # fmt: skip
+        found[name] = int(count)
+    return found
 
 
 def parse_levels(given: list[str] | None) -> dict[str, int]:

@@ -17,8 +17,9 @@ from qsnnc.place.positions import Placement
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain
+    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain, WeightsChanged
     from qsnnc.verification import Verification
+    from qsnnc.verification.result import Agreement
 
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
@@ -42,19 +43,46 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "estimated": isinstance(found, FailedCompilation) and found.estimated,
         "layers": layers,
         "exactness": "certified" if found.graph.certified else "tested",
-        "encoder": {
+        "readout": found.graph.readout,
+        "encoder": found.graph.encoder.name,
+        "input": {
             "at": "chip" if found.code else "host",
             "neurons": found.graph.encoder.neurons,
             "code": str(found.code or ""),
         },
         "steps": found.graph.steps,
         "input_code": found.graph.input.code,
-        "weight_bits_changed": {name: asdict(each) for name, each in found.rounded.items()},
+        "weight_bits_changed": {
+            **{change.layer: _change(change) for change in found.graph.weights_changed},
+            **{name: asdict(each) for name, each in found.rounded.items()},
+        },
         "agreement": None if found.agreement is None else asdict(found.agreement),
         "violations": [violation.to_json() for violation in found.violations],
         "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
     }
+
+
+def _change(change: WeightsChanged) -> dict[str, Any]:
+    """Return what became of the weights of a layer."""
+    return {key: getattr(change, key) for key in ("bits", "changed", "weights", "error")}
+
+
+def boundary_lines(graph: LayerGraph) -> list[str]:
+    """Say what the host computes, and which weights are not the file's."""
+    lines = []
+    if graph.readout == "host":
+        sources = " and ".join(sorted({link.source for link in graph.layers[-1].connections}))
+        last = " and ".join(graph.readout_layers)
+        lines.append(f"readout: the host computes {last}, as the file says, from the levels of {sources}")
+    if graph.direct_encoding:
+        lines.append(f"encoder: the host computes {graph.encoder.name} too and hands over its activation (direct encoding)")
+    for change in graph.weights_changed:
+        lines.append(
+            f"weights of {change.layer}: {change.bits} bits; {change.changed:,} of {change.weights:,} are not the file's, "
+            f"relative error {change.error:.2g}"
+        )
+    return lines
 
 
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
@@ -122,6 +150,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
         lines += placement_lines(found.placement)
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
+    lines += boundary_lines(found.graph)
     lines += _rounded_lines(found)
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
     if found.chip.hypothetical:
@@ -153,6 +182,7 @@ def _exactness(layer: Layer) -> str:
 def _why_tested(graph: LayerGraph) -> str:
     """Say which part of a network is not certified, and where more is said."""
     inexact = "" if graph.encoder_exact else f"the float sums of the encoder {graph.encoder.name} depend on their order; "
+    inexact += "" if graph.readout_exact else "so do those of the host's last layer; "
     return f" ({inexact}qsnnc verify lists the uncertain thresholds)"
 
 
@@ -232,8 +262,15 @@ def verification_lines(found: Verification, name: str) -> list[str]:
     if found.equal:
         lines = [f"equal: {compared}; {found.exactness}"]
     else:
-        why = "all within the float error bound" if found.explained else "not all within the float error bound: a defect"
-        lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
+        largest = f"the largest by {found.largest:g} in {found.largest_in}; {_agreement(found.agreement, found.images)}"
+        if found.unexplained:
+            why = f"{found.unexplained:,} of them beyond the float error bound: a defect; {largest}"
+            lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
+        else:
+            why = f"differ by float rounding at a threshold listed below, {largest}"
+            lines = [f"explained: {found.differences:,} of {compared} {why}; {found.exactness}"]
+    if found.weights is not None:
+        lines += found.weights.lines()
     if found.exactness == "certified":
         lines.append("certified: bit-exact on every input, in whatever order floats are summed")
     if found.inexact:
@@ -244,6 +281,16 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
         lines.append(f"{short[layer]}: {share}: {_by_channel(uncertain)}")
     return lines
+
+
+def _agreement(agreement: Agreement, images: int) -> str:
+    """Say whether predictions and accuracy are the same."""
+    changed = f"{agreement.changed:,} of {images:,} predictions change" if agreement.changed else "no prediction changes"
+    if agreement.model is None or agreement.integer is None:
+        return changed
+    if agreement.model == agreement.integer:
+        return f"{changed}, accuracy is the same ({100 * agreement.model:.2f} %)"
+    return f"{changed}, accuracy is {100 * agreement.integer:.2f} % instead of {100 * agreement.model:.2f} %"
 
 
 def _by_channel(uncertain: tuple[Uncertain, ...], most: int = 6) -> str:

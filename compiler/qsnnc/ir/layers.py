@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from chipsim.mapping import InputSpec
 from chipsim.mapping.dynamics import Dynamics, exact
-from chipsim.mapping.program import ReadoutOf
+from chipsim.mapping.program import FEATURES, ReadoutOf
 
 Int = npt.NDArray[np.int64]
 
@@ -124,6 +124,19 @@ class Layer(Population):
         return self.exact_sums and not self.uncertain
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsChanged:
+    """A layer whose weights are not the file's, because they were quantized on request."""
+
+    layer: str
+    bits: int
+    changed: int  # weights that are another number than the file's
+    weights: int
+    error: float  # root of the squared error, relative to that of the file's weights
+    tensor: str = ""  # name of the new weights in the reference, and of those that they replace
+    replaced: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerGraph:
     """A network on integers, in the order of execution, with the encoder and the readout that the host computes."""
@@ -139,6 +152,10 @@ class LayerGraph:
     model_sha256: str  # of the ONNX file, in hexadecimal; "" where the network comes from none
     of_pixels: bool = False  # whether the encoder's levels are the image's own pixels
     image_on_chip: bool = False  # whether the image enters the chip, as pixels or quantized: its code is to be chosen
+    weights_changed: tuple[WeightsChanged, ...] = ()
+    direct_encoding: bool = False  # whether the host computes the first linear layer though the image is quantized
+    readout_layers: tuple[str, ...] = ()  # linear layers that the host computes behind the chip
+    readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
     steps: int = 1  # of a frame
     network_nir: bytes | None = None  # the same network as NIR, if it came from there
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
@@ -152,7 +169,12 @@ class LayerGraph:
     @property
     def certified(self) -> bool:
         """Whether the network is proved bit-exact with the ONNX model for every input."""
-        return self.encoder_exact and all(layer.certified for layer in self.layers)
+        return self.encoder_exact and self.readout_exact and all(layer.certified for layer in self.layers)
+
+    @property
+    def readout(self) -> str:
+        """Where the last linear layer is computed: ``host`` or ``chip``."""
+        return "host" if self.layers[-1].kind == FEATURES else "chip"
 
 
 def verify_layers(graph: LayerGraph) -> None:

@@ -84,7 +84,7 @@ def export(graph: LayerGraph, meaning: Interpreted, scale: F64) -> Network:
 
 # nir 1.0.4 takes metadata of the file and of neurons, not of inputs, outputs and convolutions
 def _metadata(graph: LayerGraph, readout: str) -> dict[str, str]:
-    kinds = {"spikes": "spikes", "direct": "direct", "bernoulli": "rate", "regular": "rate"}
+    kinds = {"spikes": "spikes", "computed": "direct", "bernoulli": "rate", "regular": "rate"}
     found = {
         "producer": "qsnnc",
         "model_sha256": graph.model_sha256,
@@ -111,7 +111,7 @@ def _host_nodes(writer: _Writer, meaning: Interpreted) -> None:
         if node.name not in frame.on_host and node.name != frame.population.name:
             continue
         stated = meaning.settings.get(node.name)
-        metadata = {} if stated is None else {k: str(v) for k, v in asdict(stated).items() if v is not None}
+        metadata = {} if stated is None else {k: str(v) for k, v in asdict(stated.over(SEMANTICS)).items() if v is not None}
         values = {key: value for key, value in node.values.items() if key != "shape"}
         if node.type == "Input":
             values["shape"] = np.array(frame.input.shape, np.int64)

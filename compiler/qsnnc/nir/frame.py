@@ -105,7 +105,7 @@ def _first_neurons(
     graph = Encoder(flat, shape, steps)
     out = graph.build(order, name, neuron)
     population = Population(name, name, out, space_of(out, name), 1, 1.0, 0.0)
-    spec = InputSpec(flat.input.name, "float32", shape, code="direct")
+    spec = InputSpec(flat.input.name, "float32", shape, code="computed")
     return Frame(
         steps, spec, population, of, own_readout=own_readout, accumulated=accumulated, encoder_onnx=graph.content,
         on_host=frozenset(on_host),

@@ -30,7 +30,8 @@ class NirOptions:
     steps : int, optional
         Steps of a frame.
     input : str, optional
-        ``spikes`` (the data set's own), ``rate`` (spikes made of images) or ``direct`` (the image in every step).
+        ``spikes`` (the data set's own), ``rate`` (spikes made of images) or ``direct`` (the image in every step: the host
+        computes the first neurons).
     rate : str, optional
         How ``rate`` makes spikes: ``bernoulli`` or ``regular``.
     seed : int, optional

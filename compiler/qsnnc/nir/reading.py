@@ -50,7 +50,7 @@ def is_nir(path: str | Path) -> bool:
     try:
         with Path(path).open("rb") as file:
             return file.read(len(SIGNATURE)) == SIGNATURE or str(path).endswith(".nir")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return str(path).endswith(".nir")
 
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
-from chipsim.mapping.pixels import prepare
-from qsnnc.frontend.model.model import Model
-from qsnnc.frontend.model.reference import session
-from qsnnc.ir.execute import run
-from qsnnc.ir.layers import Int, LayerGraph, Population, Uncertain
+from qsnnc.ir.layers import LayerGraph
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
 from qsnnc.pipeline import front
-from qsnnc.verification.explain import Mismatch, Uncertainty
-from qsnnc.verification.inner import Reference, with_outputs
-from qsnnc.verification.reproduce import Reproduction, reproduce
+from qsnnc.verification.comparison import Comparison
+from qsnnc.verification.result import Verification
+from qsnnc.verification.weight_effects import effects_of
 
 if TYPE_CHECKING:
     from qsnnc.pipeline import ModelSource
@@ -29,59 +24,6 @@ Array = npt.NDArray[Any]
 
 #: random images, where no number is given
 RANDOM_IMAGES = 100
-#: images per batch; fewer where an image has many features
-BATCH = 50
-#: features of all images of a batch together
-MOST_FEATURES = 1 << 24
-#: how far a score of a tested (not certified) network may be off, relative to the largest
-TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Verification:
-    """The result of `verify`: what was compared, and what differs."""
-
-    model_sha256: str
-    exactness: Literal["certified", "tested"]
-    images: int
-    values: int
-    uncertain: dict[str, tuple[Uncertain, ...]]
-    thresholds: dict[str, int]  # of each layer but the readout: how many there are, uncertain or not
-    inexact: tuple[str, ...]  # layers whose float sums depend on their order
-    mismatches: tuple[Mismatch, ...]  # at most one per layer, in the order of the layers
-    differences: int  # levels and scores that differ, over all layers and images
-    reproduction: Reproduction | None = None
-    unwritten: str = ""  # why no reproduction could be written
-
-    @property
-    def equal(self) -> bool:
-        """Whether every level and score was equal."""
-        return not self.mismatches
-
-    @property
-    def explained(self) -> bool:
-        """Whether rounding at an uncertain threshold explains every difference."""
-        return all(mismatch.attributed for mismatch in self.mismatches)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON."""
-        return {
-            "schema": "qsnnc-verify/1",
-            "model_sha256": self.model_sha256,
-            "exactness": self.exactness,
-            "equal": self.equal,
-            "differences": self.differences,
-            "explained": self.explained,
-            "samples": self.images,
-            "values": self.values,
-            "inexact_sums": list(self.inexact),
-            "thresholds": self.thresholds,
-            "uncertain_thresholds": {
-                name: [asdict(span) for span in uncertain] for name, uncertain in self.uncertain.items()
-            },
-            "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
-            "reproduction": None if self.reproduction is None else asdict(self.reproduction),
-        }
 
 
 def verify(
@@ -89,6 +31,7 @@ def verify(
     images: Array | None = None,
     options: FrontendOptions | None = None,
     *,
+    labels: Array | None = None,
     limit: int | None = None,
     seed: int = 0,
     name: str = "images",
@@ -107,6 +50,8 @@ def verify(
     options, **keywords
         One `FrontendOptions`, or its fields as keywords. With ``levels`` the reference is the model with a Clip at each
         of these activations.
+    labels : ndarray, int64, (N,), optional
+        Classes of the images, for the accuracy of both networks.
     limit : int, optional
         Use only the first N images; of random ones, draw N instead of 100.
     seed : int
@@ -124,180 +69,50 @@ def verify(
     if images is None:
         images = random_images(graph.input, RANDOM_IMAGES if limit is None else limit, seed)
     images = images[:limit]
+    if labels is not None:
+        labels = _checked(np.asarray(labels)[: len(images)], len(images), name)
     held = Comparison(read, graph)
-    held.add_all(images, name)
+    held.add_all(images, name, labels)
     mismatches = held.mismatches()
     written, unwritten = held.written(mismatches, repro)
     return Verification(
-        read.sha256,
-        "certified" if graph.certified else "tested",
-        len(images),
-        held.values,
-        {layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
-        {layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
-        inexact(graph),
-        mismatches,
-        held.differences,
-        written,
-        unwritten,
+        model_sha256=read.sha256,
+        exactness="certified" if graph.certified else "tested",
+        images=len(images),
+        values=held.values,
+        uncertain={layer.name: layer.uncertain for layer in graph.layers if layer.uncertain},
+        thresholds={layer.name: layer.thresholds.size for layer in graph.layers if not layer.readout},
+        inexact=inexact(graph),
+        mismatches=mismatches,
+        differences=held.differences,
+        unexplained=held.unexplained,
+        largest=held.largest,
+        largest_in=held.largest_in,
+        agreement=held.agreement(),
+        reference=held.reference.run.executor,
+        weights=effects_of(read, graph, images, labels, name) if graph.weights_changed else None,
+        reproduction=written,
+        unwritten=unwritten,
     )
 
 
-class Comparison:
-    """The integer network and the model, compared batch by batch."""
-
-    def __init__(self, model: Model, graph: LayerGraph) -> None:
-        self.model, self.graph = model, graph
-        self.watched = [entry for entry in (graph.encoder, *graph.layers) if entry.tensor and entry.levels]
-        self.features = sum(entry.features for entry in (graph.encoder, *graph.layers))
-        last = graph.layers[-1].tensor
-        self.sums = [last] if last != model.output and last in model.written else []  # the scores are computed from
-        self.reference = Reference(model, [*(entry.tensor for entry in self.watched), *self.sums])
-        assert graph.encoder_onnx is not None, "a network of an ONNX model"
-        self.encoder, self.readout = session(graph.encoder_onnx), session(with_outputs(graph.readout_onnx, self.sums))
-        self.uncertain = Uncertainty(graph)
-        self.made = {name: node.name or node.op_type for node in model.reference.graph.node for name in node.output}
-        self.values = self.differences = 0
-        self.found: dict[str, Mismatch] = {}
-        self._samples: dict[str, tuple[str, dict[str, Array], Array]] = {}  # of each mismatch: tensor, reference, own
-
-    def add_all(self, images: Array, name: str) -> None:
-        """Compare images of the model's dtype, or uint8 pixels, batch by batch; ``name`` is what errors call them."""
-        size = max(1, min(BATCH, MOST_FEATURES // self.features))
-        for first in range(0, len(images), size):
-            self.add(prepare(images[first : first + size], self.graph.input, name), first)
-
-    def add(self, batch: Array, first: int) -> None:
-        """Compare a batch; ``first`` is the index of its first image."""
-        scores, *tensors = self.reference(batch)
-        theirs = dict(zip([*(entry.tensor for entry in self.watched), *self.sums], tensors, strict=True))
-        theirs[self.model.input] = batch
-        expected = {entry.name: _levels(entry, theirs[entry.tensor]) for entry in self.watched}
-        (levels,) = self.encoder.run(["levels"], {self.model.input: batch})
-        own = {self.graph.encoder.name: levels.astype(np.int64).reshape(len(batch), *self.graph.encoder.shape)}
-        given = dict(expected)
-        self._compare(self.graph.encoder, given, own, expected, theirs, first)
-        for layer in self.graph.layers:
-            own[layer.name] = run(layer, {**own, **given})
-            self._compare(layer, {**own, **given}, own, expected, theirs, first)
-        potentials = own[self.graph.layers[-1].name].reshape(len(batch), -1)
-        mine, *sums = self.readout.run(None, {"potentials": potentials})
-        rounded = self._rounded(sums[0], theirs[self.sums[0]]) if sums else np.zeros(len(batch), bool)
-        self._compare_scores(mine, scores, {**own, **given}, theirs, first, rounded)
-
-    def mismatches(self) -> tuple[Mismatch, ...]:
-        """Return the mismatches in the order of the layers, those of scores last."""
-        order = [entry.name for entry in (self.graph.encoder, *self.graph.layers)]
-        return tuple(sorted(self.found.values(), key=lambda m: order.index(m.layer) if m.layer in order else len(order)))
-
-    def written(self, mismatches: tuple[Mismatch, ...], folder: str | Path | None) -> tuple[Reproduction | None, str]:
-        """Write the first mismatch to a folder if one is given; return it, or why it could not be written."""
-        if not mismatches or folder is None:
-            return None, ""
-        try:
-            return self.write(mismatches[0].layer, Path(folder) / f"{self.model.path.stem}.repro"), ""
-        except (OSError, InputError) as error:  # the comparison itself is worth more
-            return None, f"{folder}: cannot write the reproduction there: {' '.join(str(error).split())}"
-
-    def write(self, layer: str, place: Path) -> Reproduction:
-        """Write a small model and input that reproduce the difference in a layer."""
-        tensor, values, found = self._samples[layer]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return reproduce(self.model.reference, tensor, values, found, place)
-
-    def _compare(
-        self,
-        entry: Population,
-        given: dict[str, Int],
-        own: dict[str, Int],
-        expected: dict[str, Int],
-        theirs: dict[str, Array],
-        first: int,
-    ) -> None:
-        if entry.name not in expected:
-            return
-        mine, right = own[entry.name], expected[entry.name]
-        self.values += right.size
-        known, differences = self.found.get(entry.name), int((mine != right).sum())
-        self.differences += differences
-        if not differences or (known is not None and not known.attributed):
-            return
-        where, explained = self.uncertain.first(entry, given, mine, right)
-        if known is not None and explained:
-            return
-        sample, channel, *_ = where.tolist()
-        self.found[entry.name] = Mismatch(
-            layer=entry.name,
-            node=self.made.get(entry.tensor, entry.tensor),
-            tensor=entry.tensor,
-            sample=first + sample,
-            channel=channel,
-            element=int(np.ravel_multi_index(tuple(where[1:]), entry.shape)),
-            expected=float(right[tuple(where)]),
-            found=float(mine[tuple(where)]),
-            attributed=explained,
-            differences=differences,
-        )
-        values = {name: array[sample : sample + 1] for name, array in theirs.items()}
-        value = entry.scale * (mine[sample : sample + 1].reshape(values[entry.tensor].shape) + entry.zero_point)
-        self._samples[entry.name] = entry.tensor, values, value.astype(values[entry.tensor].dtype)
-
-    def _rounded(self, mine: Array, theirs: Array) -> npt.NDArray[np.bool_]:
-        """Find the images whose sums before the output differ, but all by no more than rounding can explain."""
-        within = ~_score_errors(mine, theirs, self.graph.certified, self.graph.layers[-1].slack)
-        return np.asarray([bool(good.all() and (a != b).any()) for good, a, b in zip(within, mine, theirs, strict=True)])
-
-    def _compare_scores(
-        self,
-        mine: Array,
-        scores: Array,
-        given: dict[str, Int],
-        theirs: dict[str, Array],
-        first: int,
-        rounded: npt.NDArray[np.bool_],
-    ) -> None:
-        self.values += scores.size
-        slack = self.graph.layers[-1].slack if self.graph.layers[-1].tensor == self.model.output else 0.0
-        wrong = np.argwhere(_score_errors(mine, scores, self.graph.certified, slack))
-        self.differences += len(wrong)
-        name = self.model.output
-        known = self.found.get(name)
-        if not len(wrong) or (known is not None and not known.attributed):
-            return
-        last = self.graph.layers[-1]
-        samples = np.unique(wrong[:, 0]).tolist()  # a score after the other hangs on the same potentials
-        firm = next((s for s in samples if not rounded[s] and not self.uncertain.are_open(last, given, s)), None)
-        if known is not None and firm is None:
-            return
-        where = tuple(wrong[0] if firm is None else wrong[wrong[:, 0] == firm][0])
-        sample, *rest = map(int, where)
-        self.found[name] = Mismatch(
-            layer=name,
-            node=self.made.get(name, name),
-            tensor=name,
-            sample=first + sample,
-            channel=rest[0] if rest else 0,
-            element=int(np.ravel_multi_index(rest, mine.shape[1:])) if rest else 0,
-            expected=float(scores[where]),
-            found=float(mine[where]),
-            attributed=firm is None,
-            differences=len(wrong),
-        )
-        values = {key: array[sample : sample + 1] for key, array in theirs.items()}
-        values[name] = scores[sample : sample + 1]
-        self._samples[name] = name, values, mine[sample : sample + 1]
-
-
-def _levels(entry: Population, tensor: Array) -> Int:
-    """Convert a tensor's values to levels."""
-    level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
-    return level.astype(np.int64).reshape(len(tensor), *entry.shape)
+def _checked(labels: Array, count: int, name: str) -> Array:
+    if labels.shape == (count,):
+        return labels
+    raise InputError(
+        name,
+        f"labels have shape {labels.shape}; expected: ({count},)",
+        code="data-labels",
+        found=labels.shape,
+        allowed=(count,),
+    )
 
 
 def inexact(graph: LayerGraph) -> tuple[str, ...]:
-    """List the populations whose float sums can depend on the order of summation."""
+    """List the populations, and the output, whose float sums can depend on the order of summation."""
     names = [] if graph.encoder_exact else [graph.encoder.name]
-    return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums))
+    host = [] if graph.readout_exact else [graph.output_tensor]
+    return (*names, *(layer.name for layer in graph.layers if not layer.exact_sums), *host)
 
 
 def random_images(rule: InputSpec, count: int, seed: int) -> Array:
@@ -313,10 +128,3 @@ def random_images(rule: InputSpec, count: int, seed: int) -> Array:
     sparse = np.where(rng.random(shape) < 0.15, noise, 0)
     flat = np.clip(rng.integers(0, 256, kind.shape) + noise // 16 - 8, 0, 255)
     return np.choose(np.broadcast_to(kind, shape), [noise, sparse, flat]).astype(np.uint8)
-
-
-def _score_errors(found: Array, expected: Array, certified: bool, slack: float) -> npt.NDArray[np.bool_]:
-    if certified or expected.dtype.kind != "f":
-        return np.asarray(found != expected)
-    largest = np.abs(expected.reshape(len(expected), -1)).max(axis=1).reshape(-1, *([1] * (expected.ndim - 1)))
-    return np.asarray(np.abs(found - expected) > np.maximum(slack, TOLERANCE * np.maximum(1.0, largest)))

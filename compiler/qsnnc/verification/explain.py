@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from qsnnc.ir.execute import fire, potentials, run
 from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
@@ -53,8 +54,8 @@ class Uncertainty:
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
 
-    def first(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> tuple[Int, bool]:
-        """Find the first difference that is not explained, else the first: its index, and whether it is explained.
+    def unexplained(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> npt.NDArray[np.bool_]:
+        """Find the differences that rounding does not explain, bool (N, channels, rows, columns).
 
         Parameters
         ----------
@@ -62,14 +63,12 @@ class Uncertainty:
             Levels of every population before the layer, as it was executed with.
         found, expected : ndarray, int64, (N, channels, rows, columns)
         """
-        wrong = np.argwhere(found != expected)
-        for sample in np.unique(wrong[:, 0]).tolist():
+        wrong = np.asarray(found != expected)
+        for sample in np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1)).tolist():
             low, high = self._levels(entry, _only(given, sample) | {entry.name: found[sample : sample + 1]}, {})
             right = expected[sample : sample + 1]
-            outside = np.argwhere((right != found[sample : sample + 1]) & ((right < low) | (right > high)))
-            if len(outside):
-                return np.array([sample, *outside[0, 1:]]), False
-        return wrong[0], True
+            wrong[sample] &= ((right < low) | (right > high))[0]
+        return wrong
 
     def are_open(self, layer: Layer, given: dict[str, Int], sample: int) -> bool:
         """Return whether uncertain decisions can change a layer's potentials."""

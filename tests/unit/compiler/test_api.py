@@ -78,9 +78,12 @@ def test_options_are_keywords_or_a_value_and_keywords_take_precedence(model) -> 
 def test_an_unknown_option_is_a_type_error_and_an_unknown_place_a_usage_error(model) -> None:
     with pytest.raises(TypeError, match="fast"):
         qsnnc.compile_model(model, fast=True)
-    with pytest.raises(qsnnc.UsageError, match="--encoder: unknown place 'fpga'") as caught:
-        qsnnc.CompileOptions(encoder="fpga")
+    with pytest.raises(qsnnc.UsageError, match="--encoder: unknown layer 'fpga'") as caught:
+        qsnnc.compile_model(model, encoder="fpga")
     assert caught.value.code == "encoder-invalid"
+    with pytest.raises(qsnnc.UsageError, match="--readout: unknown place 'fpga'") as caught:
+        qsnnc.CompileOptions(readout="fpga")
+    assert caught.value.code == "readout-invalid"
 
 
 @pytest.mark.parametrize("kind", ["Frontend", "Backend", "Compile"])

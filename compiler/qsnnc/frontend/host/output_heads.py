@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qsnnc.frontend.host.handed_levels import Head, Values
 from qsnnc.frontend.linear.accumulate import classes, span
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.linear.unrolled import MOST_WEIGHTS, by_feature, ungrouped, weights_of
@@ -21,8 +22,19 @@ from qsnnc.ir.layers import reachable
 HEADS = "qsnnc.heads"
 
 
-def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
+def side_by_side(several: Sequence[Head], name: str) -> Head | None:
     """Merge heads into one, whose tensor is the concatenation of theirs; None if that needs too many weights."""
+    joined = _joined([head.sums for head in several], name)
+    values = [head.values for head in several if head.values is not None]
+    if joined is None:
+        return None
+    if len(values) < len(several):  # some are potentials
+        kind = next(head.sums.kind for head in several if head.values is None)
+        return Head(replace(joined, kind=kind))
+    return Head(joined, Values.joined(values), all(head.on_line for head in several))
+
+
+def _joined(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
     if len({head.shape[1:] for head in heads}) > 1:
         if sum(map(weights_of, heads)) > MOST_WEIGHTS:
             return None
@@ -62,7 +74,7 @@ def side_by_side(heads: Sequence[Accumulator], name: str) -> Accumulator | None:
     )
 
 
-def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
+def taken_apart(model: Model, heads: Mapping[str, Head]) -> Model:
     """Return the model in which the heads' tensors are slices of the tensor of all their values."""
     from onnx import helper
 
@@ -71,9 +83,10 @@ def taken_apart(model: Model, heads: Mapping[str, Accumulator]) -> Model:
     for name, head in heads.items():
         shape, kind = model.shapes[name], model.kind(name)
         places, sizes = f"{HEADS}.{name}.places", f"{HEADS}.{name}.sizes"
-        constants[places] = np.arange(start, start + head.layout.size)
+        size = head.sums.layout.size
+        constants[places] = np.arange(start, start + size)
         constants[sizes] = np.array([-1, *shape], np.int64)
-        start += head.layout.size
+        start += size
         chain = [
             helper.make_node("Gather", [HEADS, places], [f"{HEADS}.{name}.flat"], axis=1),
             helper.make_node("Reshape", [f"{HEADS}.{name}.flat", sizes], [f"{HEADS}.{name}"]),

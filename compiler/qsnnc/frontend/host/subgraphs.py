@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from chipsim.quoting import quote
 from qsnnc.errors import ModelError
+from qsnnc.frontend.host.handed_levels import Head, Values
 from qsnnc.frontend.linear.data_movement import mixes
 from qsnnc.frontend.linear.tensors import Accumulator
+from qsnnc.frontend.linear.weight_bits import channels_of
 from qsnnc.frontend.model.batch_axis import free_shapes
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, MAXIMUM, RELABEL, WEIGHTED
 from qsnnc.frontend.model.reference import session
-from qsnnc.frontend.numerics.exactness import sums_are_exact
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, sums_are_exact
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Population
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 #: encoder thresholds are checked for uint8 pixels
 PIXEL_MAX = 255
+#: largest distance of a byte from its zero point
+BYTE_MAX = 255
 
 
 def ancestors(model: Model, end: str, stop: str) -> list[Node]:
@@ -51,6 +57,7 @@ def encoder(model: Model, population: Population, region: Region, end: str = "",
 
     nodes = ancestors(model, end, model.input) if end else _before_levels(model, population, region)
     end = end or population.tensor or region.output
+    _refuse_large_sums(model, nodes)
     part = _part(region.model, nodes, end)
     if elements is not None:
         end = _reordered(part, end, elements, population.tensor_shape)
@@ -103,19 +110,20 @@ def _before_levels(model: Model, population: Population, region: Region) -> list
     return [*ancestors(model, region.input, model.input), *region.nodes]
 
 
-def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
+def readout(model: Model, head: Head, tensor: str) -> bytes:
     """Build readout.onnx: ``potentials`` int64 [N, features] to the model's output.
 
     ``tensor`` is the ONNX tensor that the potentials give, scaled; '' if that is the model's output itself.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    start = tensor or model.output
-    part = _part(model, [] if start == model.output else ancestors(model, model.output, start), model.output)
-    scale = root.scale[root.border].transpose(2, 0, 1).reshape(-1)
-    offset = root.offset[root.border].transpose(2, 0, 1).reshape(-1)
+    start, root = tensor or model.output, head.sums
+    nodes = [] if start == model.output else ancestors(model, model.output, start)
+    _refuse_large_sums(model, nodes)
+    part = _part(model, nodes, model.output)
     shape = np.array([-1, *model.shapes[start]], np.int64)
-    for name, value in (("qsnnc.scale", scale), ("qsnnc.offset", offset), ("qsnnc.shape", shape)):
+    constants, values = _looked_up(head.values) if head.values is not None and not head.on_line else _scaled(root)
+    for name, value in (*constants.items(), ("qsnnc.shape", shape)):
         part.graph.initializer.append(numpy_helper.from_array(value, name))
     order = "qsnnc.float"
     if not root.canonical:
@@ -124,8 +132,7 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
     kind = model.kind(start) if start != model.output else TensorProto.FLOAT  # its readers need its type
     chain = [
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
-        helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
-        helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
+        *values,
         helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=kind),
         helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
     ]
@@ -133,9 +140,65 @@ def readout(model: Model, root: Accumulator, tensor: str) -> bytes:
         chain.insert(-1, helper.make_node("Gather", ["qsnnc.float", "qsnnc.layout"], [order], axis=1))
     for node in reversed(chain):
         part.graph.node.insert(0, node)
-    part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", len(scale))))
+    features = int(np.prod(root.shape))
+    part.graph.input.append(helper.make_tensor_value_info("potentials", TensorProto.INT64, ("N", features)))
     part.graph.output.append(helper.make_tensor_value_info(model.output, _output_type(model, start), None))
     return _finished(part, model, "readout")
+
+
+def _refuse_large_sums(model: Model, nodes: list[Node]) -> None:
+    """Refuse integer products on the host that float32, in which it computes them, may not hold exactly.
+
+    Raises
+    ------
+    ModelError
+    """
+    for node in nodes:
+        found = channels_of(model, node) if node.op in WEIGHTED and node.name in model.integral else None
+        if found is None:
+            continue
+        position, index = found
+        largest = int(np.abs(model.constants[node.inputs[position]].reshape(-1)[index]).sum(axis=1).max()) * BYTE_MAX
+        if largest >= EXACT_BELOW:
+            raise ModelError(
+                node.name,
+                f"its integer sums may reach {largest:,}, beyond the {EXACT_BELOW:,} that the host's float32 holds exactly; "
+                "leave it to the chip: --readout chip, or another --encoder",
+                code="host-integers",
+                node=node.name,
+                found=largest,
+                allowed=EXACT_BELOW,
+            )
+
+
+def _scaled(root: Accumulator) -> tuple[dict[str, npt.NDArray[Any]], list[onnx.NodeProto]]:
+    """Return constants and nodes of value = scale * potential + offset, in double."""
+    from onnx import helper
+
+    scale, offset = (each[root.border].transpose(2, 0, 1).reshape(-1) for each in (root.scale, root.offset))
+    return {"qsnnc.scale": scale, "qsnnc.offset": offset}, [
+        helper.make_node("Mul", ["qsnnc.exact", "qsnnc.scale"], ["qsnnc.scaled"]),
+        helper.make_node("Add", ["qsnnc.scaled", "qsnnc.offset"], ["qsnnc.value"]),
+    ]
+
+
+def _looked_up(values: Values) -> tuple[dict[str, npt.NDArray[Any]], list[onnx.NodeProto]]:
+    """Return constants and nodes that look up the value of each level; a broken chip's potential takes the nearest."""
+    from onnx import TensorProto, helper
+
+    constants = {
+        "qsnnc.least": np.zeros((), np.float64),
+        "qsnnc.most": values.most.astype(np.float64),
+        "qsnnc.first": values.first.astype(np.float64),
+        "qsnnc.table": values.table,
+    }
+    return constants, [
+        helper.make_node("Max", ["qsnnc.exact", "qsnnc.least"], ["qsnnc.above"]),
+        helper.make_node("Min", ["qsnnc.above", "qsnnc.most"], ["qsnnc.level"]),
+        helper.make_node("Add", ["qsnnc.level", "qsnnc.first"], ["qsnnc.place"]),
+        helper.make_node("Cast", ["qsnnc.place"], ["qsnnc.index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["qsnnc.table", "qsnnc.index"], ["qsnnc.value"], axis=0),
+    ]
 
 
 def output_shape(model: Model) -> tuple[int, ...]:
@@ -233,6 +296,7 @@ def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     try:
         session(content)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(str(model.path), f"its {name} cannot be run on its own: {reason}", code=f"{name}-broken") from None
+        raise ModelError(
+            str(model.path), f"its {name} cannot be run on its own: {quote(error)}", code=f"{name}-broken"
+        ) from None
     return bytes(content)

@@ -27,7 +27,7 @@ from qsnnc.frontend.importer.determinism import refuse_nondeterministic
 from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
-from qsnnc.frontend.model.messages import first_line, label, refuse
+from qsnnc.frontend.model.messages import first_line, label, names_of_file, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
 from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session, with_kernels
@@ -63,9 +63,10 @@ def read_onnx(
     """
     path, content = opened(source)
     forms = _normalised(load(path, content, output), path, limits or {})
-    model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
-    _refuse_nan(model)
-    _try_run(model)
+    with names_of_file(forms.reference.graph.node, forms.decomposed.graph.node):
+        model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
+        _refuse_nan(model)
+        _try_run(model)
     return merged(model)
 
 

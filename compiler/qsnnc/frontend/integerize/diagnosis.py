@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.state import Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
@@ -99,10 +101,28 @@ def not_quantized(model: Model) -> ModelError:
                 found=count,
                 allowed=MOST_LEVELS,
             )
-    return ModelError(
+    error = ModelError(
         str(model.path),
-        "nothing in it is quantized; train with quantized activations and weights, then export",
+        "nothing in it is quantized; train with quantized activations and weights, then export "
+        "(docs/bring-your-own-network.md), or quantize it to 8 bits with onnxruntime:",
         code="model-not-quantized",
+    )
+    error.lines = _quantize_static(model)
+    return error
+
+
+def _quantize_static(model: Model) -> tuple[str, ...]:
+    """Return five lines of Python that quantize a float model with onnxruntime."""
+    path = model.path if model.path.suffix == ".onnx" else Path("model.onnx")
+    shape, dtype = (1, *model.shapes[model.input]), model.input_dtype
+    numbers = f"np.random.rand{shape}" if dtype.startswith("float") else f"np.random.randint(0, 128, {shape})"
+    return (
+        "import numpy as np",
+        "from onnxruntime.quantization import QuantType, quantize_static",
+        f"images = iter([{{{model.input!r}: {numbers}.astype({dtype!r})}} for _ in range(100)])  # put images of yours here",
+        'reader = type("Images", (), {"get_next": lambda self: next(images, None)})()',
+        f"quantize_static({str(path)!r}, {str(path.with_suffix('.quantized.onnx'))!r}, reader, "
+        "activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)",
     )
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from chipsim.mapping import InputSpec
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host import subgraphs
-from qsnnc.frontend.host.output_heads import HEADS, side_by_side, taken_apart
-from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.host.pixel_input import encoder as encoder_of_pixels
 from qsnnc.frontend.integerize.absorb import resolve
-from qsnnc.frontend.integerize.diagnosis import not_quantized, why_not
+from qsnnc.frontend.integerize.diagnosis import why_not
+from qsnnc.frontend.integerize.host_parts import Boundaries
 from qsnnc.frontend.integerize.implicit_levels import largest, materialise
 from qsnnc.frontend.integerize.linear_terms import moved_terms, terms_of
 from qsnnc.frontend.integerize.problems import Problems
+from qsnnc.frontend.integerize.readout import read_out
 from qsnnc.frontend.integerize.residual import add_branches, adds_branches
 from qsnnc.frontend.integerize.state import Encoder, Gathered, Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
@@ -30,13 +30,23 @@ from qsnnc.frontend.linear import add, matmul, pooling
 from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import fills, move, moved_index
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
+from qsnnc.frontend.linear.weight_bits import ChangedWeights
+from qsnnc.frontend.model.messages import names_of_file
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
-from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WindowReordered
-from qsnnc.ir.layers import Int, Layer, LayerGraph
+from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized, WindowReordered
+from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
 
 
-def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) -> LayerGraph:
+@dataclass(frozen=True, slots=True, eq=False)
+class Integerized:
+    """A layer graph, and what became of the model on the way."""
+
+    graph: LayerGraph
+    changed: tuple[ChangedWeights, ...]  # weights that were quantized because it was asked for
+
+
+def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) -> Integerized:
     """Turn an ONNX graph into a layer graph with integer weights and thresholds.
 
     Parameters
@@ -44,34 +54,57 @@ def integerize(model: Model, rule: InputSpec, *, image_on_chip: bool = False) ->
     model : Model
     rule : InputSpec
         The pixel rule; the encoder's sums on uint8 images can be exact only for ``"raw"``.
-    image_on_chip : bool
-        Whether the image itself is the chip's input, so that the first linear operator is a layer on the chip.
+    chosen : Boundaries, optional
+        Where the chip's part begins and ends, and how many bits its weights may have.
 
     Raises
     ------
     ModelError
         A node cannot be compiled; the message names it and says what to do.
+    UsageError
+        A choice names a layer that is unknown.
     """
-    walk = Walk.of(model, Pixels(model, rule) if image_on_chip else None)
-    run(walk)
-    readout = _read_out(walk)
+    chosen = chosen or Boundaries()
+    walk = Walk.of(model, rule, chosen)
+    with names_of_file(model.reference.graph.node, (node.proto for node in model.nodes)):
+        walk.weights.refuse_unknown()
+        run(walk)
+        walk.weights.refuse_hosts()
+        readout = read_out(walk)
     encoder = walk.known.encoder
     assert encoder is not None
     onnx, exact = _host_encoder(walk, encoder, rule.pixels)
-    tensor = readout.tensor if readout.sums.canonical and readout.model is model else ""
-    return LayerGraph(
+    sums = readout.head.sums
+    tensor = readout.tensor if sums.canonical and readout.model is model else ""
+    graph = LayerGraph(
         encoder=encoder.population,
-        layers=_used((*walk.sink.layers, readout_of(readout.sums, tensor, model))),
+        layers=_used((*walk.sink.layers, readout_of(sums, tensor, model))),
         encoder_onnx=onnx,
-        readout_onnx=subgraphs.readout(readout.model, readout.sums, readout.tensor),
+        readout_onnx=subgraphs.readout(readout.model, readout.head, readout.tensor),
         encoder_exact=exact,
         input=rule,
         output_tensor=model.output,
         output_shape=subgraphs.output_shape(model),
         model_sha256=model.sha256,
         of_pixels=encoder.region is None,
-        image_on_chip=image_on_chip,
+        image_on_chip=chosen.image_on_chip,
+        readout_layers=tuple(walk.namer.layer(node) for node in model.nodes if walk.host.is_last(node)),
+        readout_exact=readout.exact,
     )
+    return Integerized(graph, walk.weights.changed)
+
+
+def first_encoder(model: Model, rule: InputSpec, chosen: Boundaries) -> Population | None:
+    """Return the activations that the host hands over, without reading the network behind them; None if there are none."""
+    walk = Walk.of(model, rule, chosen)
+    for node in model.nodes:
+        try:
+            visit(walk, node)
+        except ModelError:  # reported when the whole network is read
+            break
+        if walk.known.encoder is not None:
+            break
+    return None if walk.known.encoder is None else walk.known.encoder.population
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:
@@ -98,6 +131,40 @@ def run(walk: Walk) -> None:
 def visit(walk: Walk, node: Node) -> None:
     """Process one node."""
     data = [name for name in node.inputs if name and name not in walk.model.constants]
+    if walk.host.is_before(node):
+        roots = {walk.analysis.growth(name)[0] for name in data} if node.op in ELEMENTWISE else set()
+        walk.known.leave_to_host(node.outputs, junction=len(roots) > 1)
+        return
+    if walk.host.is_last(node) and not all(name in walk.known.host for name in data):
+        excused: list[ModelError] = []
+        if not all(_levels_before(walk, name, excused) for name in data):
+            raise excused[0] if excused else why_not(walk, node, data)
+        return
+    try:
+        _visit_on_chip(walk, node, data)
+    except WeightsNotQuantized as error:
+        raise walk.host.refusal(node, error) from None
+    except ModelError:
+        if not walk.host.is_behind_chip(node):
+            raise
+
+
+def _levels_before(walk: Walk, name: str, excused: list[ModelError]) -> bool:
+    """Find the nearest levels before a tensor, for the host to compute it from; errors on the way go to ``excused``."""
+    try:
+        if resolve(walk, name) is not None:
+            return True
+    except ModelError as error:
+        excused.append(error)
+    node = walk.analysis.producer.get(name)
+    if node is None or node.op in WEIGHTED:
+        return False
+    data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
+    return bool(data) and all(_levels_before(walk, entry, excused) for entry in data)
+
+
+def _visit_on_chip(walk: Walk, node: Node, data: list[str]) -> None:
+    """Process a node that is not left to the host by choice."""
     if node.op in JOINS and adds_branches(walk, node, data):
         if not walk.analysis.leads_out(node.outputs[0]) or all(resolve(walk, name) is not None for name in data):
             walk.known.define(node.outputs[0], add_branches(walk, node, data))
@@ -150,14 +217,15 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
 
 def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
     """Apply a linear operator to a sum of levels."""
-    name = walk.namer.layer(node)
-    if node.op == "Conv":
-        return convolution(walk.model, node, terms, name)
-    if node.op == "ConvTranspose":
-        return transposed(walk.model, node, terms, name)
+    name, last = walk.namer.layer(node), walk.analysis.leads_out(node.outputs[0])
     if node.op in POOLS:
         return pooling.average(walk.model, node, terms, name)
-    return matmul.multiply(walk.model, node, terms, name, last=walk.analysis.leads_out(node.outputs[0]))
+    model, node = walk.weights.read(node, name)
+    if node.op == "Conv":
+        return convolution(model, node, terms, name)
+    if node.op == "ConvTranspose":
+        return transposed(model, node, terms, name)
+    return matmul.multiply(model, node, terms, name, last=last)
 
 
 def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
@@ -190,7 +258,8 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
     if node.op in ("Gemm", "MatMul") and (sums := _plain_sums(walk, data[0])) is not None and sums[1].ndim == 1:
         inner, index = sums
         name = walk.namer.layer(node)
-        walk.known.define(out, matmul.multiply_sums(walk.model, node, inner, index, name, last=last))
+        model, own = walk.weights.read(node, name)
+        walk.known.define(out, matmul.multiply_sums(model, own, inner, index, name, last=last))
     elif last or not all(walk.analysis.is_on_chip(name) for name in data):
         return False
     elif node.op == "Concat":
@@ -225,72 +294,6 @@ def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Readout:
-    """The potentials that the output is computed from."""
-
-    sums: Accumulator
-    tensor: str  # the ONNX tensor that they give
-    model: Model  # the model that has this tensor
-
-
-def _read_out(walk: Walk) -> _Readout:
-    """Find the linear layer, or the output heads, from which the host computes the output."""
-    model = walk.model
-    root = model.output if resolve(walk, model.output) is not None else _frontier(walk)
-    if walk.known.encoder is None:
-        raise not_quantized(model)
-    sums = _head(walk, root)
-    if sums is not None:
-        return _Readout(sums, root, model)
-    heads = {name: head for name in sorted(_frontier_of(walk)) if (head := _head(walk, name)) is not None}
-    if heads.keys() == _frontier_of(walk):
-        joined = side_by_side(list(heads.values()), walk.sink.free_name(walk.namer.text("heads")))
-        if joined is not None:
-            return _Readout(joined, HEADS, taken_apart(model, heads))
-    several = sorted(_frontier_of(walk))
-    raise ModelError(
-        model.output,
-        f"the output is computed from {len(several)} tensors "
-        f"({', '.join(repr(name) for name in several[:4])}) instead of one linear "
-        "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
-        code="readout-unclear",
-        node=model.output,
-        found=several,
-    )
-
-
-def _head(walk: Walk, name: str) -> Accumulator | None:
-    """Return the potentials that give a tensor; None if there are none."""
-    known = walk.known.get(name)
-    if isinstance(known, Quantized) and name in walk.analysis.producer:
-        return add.read_levels(walk.analysis.producer[name], known, walk.namer.text("levels"))
-    return known if isinstance(known, Accumulator) else None
-
-
-def _frontier(walk: Walk) -> str:
-    """Return the one chip tensor from which the host computes the output; '' if there is none or several."""
-    roots = _frontier_of(walk)
-    return roots.pop() if len(roots) == 1 else ""
-
-
-def _frontier_of(walk: Walk) -> set[str]:
-    """Return the chip tensors and inputs from which the output is computed."""
-    needed: set[str] = set()
-    pending = [walk.model.output]
-    roots: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in needed or name in walk.model.constants:
-            continue
-        needed.add(name)
-        if isinstance(walk.known.get(name), Accumulator | Quantized) or name not in walk.analysis.producer:
-            roots.add(name)
-            continue
-        pending += [n for n in walk.analysis.producer[name].inputs if n]
-    return roots
 
 
 def _used(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -60,6 +60,8 @@ class Problems:
 
     def _record_weights(self, walk: Walk, node: Node) -> None:
         """Record the errors of a node's own weights, which do not depend on its input."""
+        if node.op in WEIGHTED and (walk.host.is_last(node) or walk.weights.bits_of(node) is not None):
+            return  # the host computes it, or its weights are quantized
         weights = walk.model.constants.get(node.inputs[1]) if node.op in WEIGHTED and len(node.inputs) > 1 else None
         if weights is None or weights.ndim < 2 or not weights.size or node.op == "ConvTranspose":
             return  # the outputs of a transposed convolution are on another axis
@@ -71,7 +73,7 @@ class Problems:
         try:
             integer_weights(name, node.name, weights)
         except ModelError as error:
-            self._record(error)
+            self._record(walk.host.refusal(node, error))
 
     def _stand_in(self, walk: Walk, node: Node) -> None:
         out = node.outputs[0]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chipsim.mapping import InputSpec
 from qsnnc.frontend.host.pixel_input import Pixels
 from qsnnc.frontend.integerize.analysis import Analysis
+from qsnnc.frontend.integerize.host_parts import Boundaries, HostParts
 from qsnnc.frontend.integerize.sink import LayerSink
 from qsnnc.frontend.integerize.state import Known
+from qsnnc.frontend.integerize.weights import Weights
 from qsnnc.frontend.model.layer_names import Namer
 from qsnnc.frontend.model.model import Model
 
@@ -21,11 +24,16 @@ class Walk:
     known: Known
     analysis: Analysis
     sink: LayerSink
+    weights: Weights
+    host: HostParts
     pixels: Pixels | None = None  # if the image itself is the chip's input
 
     @staticmethod
-    def of(model: Model, pixels: Pixels | None) -> Walk:
+    def of(model: Model, rule: InputSpec, chosen: Boundaries) -> Walk:
         """Start at the image, which belongs to the host unless it is the chip's input."""
+        pixels = Pixels(model, rule) if chosen.image_on_chip else None
         namer = Namer()
         known = Known(() if pixels else (model.input,))
-        return Walk(model, namer, known, Analysis(model, known), LayerSink(namer, model.written), pixels)
+        analysis, weights = Analysis(model, known), Weights(model, namer, chosen.bits)
+        host = HostParts(model, chosen, analysis, weights)
+        return Walk(model, namer, known, analysis, LayerSink(namer, model.written), weights, host, pixels)

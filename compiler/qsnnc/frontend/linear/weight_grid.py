@@ -48,7 +48,7 @@ def integer_weights(
         raise WeightsNotQuantized(
             name,
             f"the weights of channel {channel} ({values} distinct values) are not integers of at most {MOST_BITS} bits "
-            "times one scale; quantize them before export",
+            "times one scale; quantize them before export, or with --weight-bits 8",
             layer=name,
             node=node,
             found=values,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from chipsim.qonnx_ops import ORIGIN
 from qsnnc.errors import ModelError
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ class Model:
             [ValueInfoProto(name=name) for name in outputs],
             constants,
         )
+        for node in graph.node:
+            if node.doc_string.startswith(ORIGIN):
+                node.ClearField("doc_string")
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
 

@@ -59,7 +59,10 @@ def test_float_network_says_what_is_missing(tmp_path, save) -> None:
     net.node("Relu", "relu")
     net.flatten()
     net.gemm("fc", np.random.default_rng(1).normal(size=(4, 48)))
-    line = refused(qsnnc("check", save(net.model()), cwd=tmp_path), 3, "")
+    done = qsnnc("check", save(net.model()), cwd=tmp_path)
+    assert done.returncode == 3
+    line, *code = done.stderr.splitlines()
+    assert len(code) == 5  # to paste
     assert "quantize" in line
 
 
@@ -69,7 +72,9 @@ def test_weights_that_lie_on_no_grid_name_layer_and_channel(tmp_path, save) -> N
     net.quantize("q", 1, 4)
     net.flatten()
     net.gemm("fc", np.random.default_rng(1).normal(size=(4, 48)))
-    refused(qsnnc("check", save(net.model()), cwd=tmp_path), 3, "fc: the weights of channel 0")
+    line = refused(qsnnc("check", save(net.model()), "--readout", "chip", cwd=tmp_path), 3, "fc: the weights of channel 0")
+    assert "--weight-bits" in line
+    assert "--readout host" in line
 
 
 def test_unknown_operator_domain_and_attribute(tmp_path, save) -> None:
@@ -248,10 +253,10 @@ def broken() -> onnx.ModelProto:
 
 @pytest.mark.slow
 def test_check_lists_every_problem_of_a_model_and_compile_the_first(tmp_path, save) -> None:
-    path = save(broken())
-    line = refused(qsnnc("compile", path, "-o", "out.map", cwd=tmp_path), 3, "first: the weights of channel 0")
+    path, chip = save(broken()), ("--readout", "chip")
+    line = refused(qsnnc("compile", path, "-o", "out.map", *chip, cwd=tmp_path), 3, "first: the weights of channel 0")
     assert "2 more: qsnnc check lists them" in line
-    done = qsnnc("check", path, "--json", "-", cwd=tmp_path)
+    done = qsnnc("check", path, *chip, "--json", "-", cwd=tmp_path)
     assert done.returncode == 3
     assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["first", "third", "fc"]
     found = json.loads(done.stdout)

@@ -15,6 +15,7 @@ from support.command_line import qsnnc
 from support.networks import Builder, Recipe, build
 
 from qsnnc.frontend.model.reference import session
+from qsnnc.ir.execute import run as execute
 from qsnnc.ir.layers import LayerGraph, Uncertain
 from qsnnc.pipeline import check, front
 from qsnnc.verification import compare, verify
@@ -120,8 +121,11 @@ def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound,
     found = verify(path, limit=100)
     assert not found.equal  # a difference is a difference
     (mismatch,) = found.mismatches
-    assert mismatch.attributed == found.explained == explained
+    assert mismatch.attributed == found.passes() == explained
+    assert not found.passes(strict=True)
     assert found.differences >= mismatch.differences > 0
+    assert found.explained + found.unexplained == found.differences
+    assert found.largest_in == "conv2"
 
 
 def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
@@ -173,7 +177,7 @@ def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save
     inject(change)
     found = verify(path, limit=100)
     assert found.mismatches
-    assert found.explained == explained
+    assert found.passes() == explained
 
 
 def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
@@ -261,7 +265,7 @@ def operands(ratio: float, levels: int = 15) -> onnx.ModelProto:
 def test_operands_of_any_two_scales_are_verified(save, ratio) -> None:
     path = save(operands(ratio))
     found = verify(path, limit=60)
-    assert found.equal or found.explained, found.mismatches
+    assert found.passes(), found.mismatches
     assert found.differences <= found.values / 10_000
 
 
@@ -293,7 +297,7 @@ def test_scores_that_cancel_differ_by_rounding_alone(end, save) -> None:
         model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     images = np.broadcast_to(np.arange(0, 256, 12, np.uint8)[:, None, None, None], (22, 1, 6, 6))
     found = verify(save(model), images)
-    assert found.explained
+    assert found.passes()
     assert found.equal != bool(end)  # what the host makes of them shows
 
 
@@ -306,7 +310,7 @@ def test_a_wrong_potential_is_no_rounding(path, inject) -> None:
         return with_layer(graph, last.name, connections=(replace(link, weights=weights),))
 
     inject(wrong)
-    assert not verify(path).explained
+    assert not verify(path).passes()
 
 
 def test_sums_that_only_a_decomposition_has_are_not_asked_for(save) -> None:
@@ -318,3 +322,49 @@ def test_sums_that_only_a_decomposition_has_are_not_asked_for(save) -> None:
     net.node("Mul", "scaled", "unit")
     net.shape = (4,)
     assert verify(save(net.model())).equal
+
+
+@pytest.mark.parametrize(("by", "bound", "codes"), [(1, 0.0, (0, 1)), (4, 4.0, (0, 1)), (4, 0.0, (1, 1))])
+def test_rounding_alone_ends_with_0_and_strictly_with_1(path, tmp_path, inject, by, bound, codes) -> None:
+    def change(graph: LayerGraph) -> LayerGraph:
+        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        return with_layer(shifted(graph, "conv2", 1, 2, by), "conv2", uncertain=uncertain)
+
+    inject(change)
+    images = compare.random_images(front(path)[1].input, 60, 0)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.zeros(60, np.int64))
+    run = ("verify", path, "--dataset", "data.npz", "--limit", 60)
+    done = [qsnnc(*run, *extra, "--json", "v.json", cwd=tmp_path) for extra in ((), ("--strict",))]
+    assert tuple(each.returncode for each in done) == codes
+    said = json.loads((tmp_path / "v.json").read_text())
+    assert said["reference"] == "onnxruntime"
+    assert said["differences"] == said["explained"] + said["unexplained"] > 0
+    assert said["largest"] == 0.5  # one level of the quantizer
+    assert (said["unexplained"] == 0) == (codes[0] == 0)
+    assert set(said["uncertain_thresholds"]) == {"conv2"}
+    first = done[0].stdout.splitlines()[0]
+    assert first.startswith("different: " if codes[0] else "explained: ")
+    assert "the largest by 0.5 in conv2" in first
+    assert "accuracy is" in first
+    assert ("conv2: image" in done[0].stderr) == bool(codes[0])
+    assert "conv2: image" in done[1].stderr
+
+
+def test_predictions_are_those_of_the_whole_network_not_of_one_layer(path, inject) -> None:
+    """Each layer is compared on the model's levels, so scores are equal; executed alone, the network predicts otherwise."""
+    inject(lambda graph: shifted(graph, "conv0", 0, 0, 40))
+    images = compare.random_images(front(path)[1].input, 100, 0)
+    found = verify(path, images, labels=np.zeros(100, np.int64))
+    assert [mismatch.layer for mismatch in found.mismatches] == ["conv0"]
+    graph = compare.front(path)[1]
+    levels = {
+        graph.encoder.name: session(graph.encoder_onnx).run(None, {"image": images.astype(np.float32)})[0].astype(np.int64)
+    }
+    for layer in graph.layers:
+        levels[layer.name] = execute(layer, levels)
+    potentials = levels[graph.layers[-1].name].reshape(100, -1)
+    own = session(graph.readout_onnx).run(None, {"potentials": potentials})[0].argmax(axis=1)
+    model = session(front(path)[0].reference).run(None, {"image": images.astype(np.float32)})[0].argmax(axis=1)
+    assert found.agreement.changed == (own != model).sum() > 0
+    assert found.agreement.model == (model == 0).mean()
+    assert found.agreement.integer == (own == 0).mean()

@@ -19,7 +19,7 @@ def off_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def problems_of(path) -> list[tuple[str, str]]:
     with pytest.raises(ModelError) as caught:
-        read_layers(path)
+        read_layers(path, readout="chip")
     return [(problem.code, problem.subject) for problem in caught.value.problems]
 
 
@@ -114,7 +114,7 @@ def test_a_tensor_that_two_nodes_read_is_reported_once(save, rng) -> None:
 
 def test_one_line_says_how_many_more_there_are(save, rng) -> None:
     with pytest.raises(ModelErrors) as caught:
-        read_layers(save(network(rng, "middle", "open", "fc").model()))
+        read_layers(save(network(rng, "middle", "open", "fc").model()), readout="chip")
     error = caught.value
     assert str(error).startswith("middle: the weights of channel 0")
     assert "2 more: qsnnc check lists them" in str(error)
@@ -125,7 +125,7 @@ def test_one_line_says_how_many_more_there_are(save, rng) -> None:
 
 def test_every_problem_says_what_is_allowed_and_what_to_do(save, rng) -> None:
     with pytest.raises(ModelErrors) as caught:
-        read_layers(save(network(rng, "middle", "quantizer", "fc").model()))
+        read_layers(save(network(rng, "middle", "quantizer", "fc").model()), readout="chip")
     for problem in caught.value.problems:
         said = problem.to_json()
         assert said["allowed"]

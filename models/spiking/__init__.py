@@ -1,0 +1,1 @@
+"""Spiking networks of several steps, trained in snntorch and exported as NIR."""
