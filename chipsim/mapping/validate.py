@@ -13,8 +13,6 @@ from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
 from chipsim.mapping.wiring import check_wiring
 
-#: sender of the encoder's spikes, where others are cores
-HOST = -1
 #: a frame whose sources, axons or neurons are more than this many is refused before anything is allocated for it
 MOST = 1 << 31
 
@@ -106,32 +104,44 @@ def _offsets(m: Mapping) -> None:
 
 def _ranges(m: Mapping) -> None:
     chip = m.chip
-    core_of_axon = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
-    core_of_neuron = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-    core_of_source = np.concatenate([np.full(m.encoder_neurons, HOST), core_of_neuron])
-    sender = np.repeat(core_of_source, np.diff(m.target_offset))
-    own = np.arange(m.cores)
     limits = {
-        "core_layer": (0, len(m.layers) - 1, own),
-        "core_crossbar": (0, len(m.crossbar_shape) - 1, own),
-        "axon_source": (0, m.encoder_neurons + m.neurons - 1, core_of_axon),
-        "target_axon": (0, m.axon_source.size - 1, sender),
-        "target_delay": (1, chip.max_delay, sender),
-        "neuron_threshold": (chip.threshold_min, chip.threshold_max, core_of_neuron),
-        "dense_fanout": (0, MOST, core_of_source),
-        "neuron_element": (0, MOST, core_of_neuron),
+        "core_layer": (0, len(m.layers) - 1),
+        "core_crossbar": (0, len(m.crossbar_shape) - 1),
+        "axon_source": (0, m.encoder_neurons + m.neurons - 1),
+        "target_axon": (0, m.axon_source.size - 1),
+        "target_delay": (1, chip.max_delay),
+        "neuron_threshold": (chip.threshold_min, chip.threshold_max),
+        "dense_fanout": (0, MOST),
+        "neuron_element": (0, MOST),
     }
-    for name, (low, high, owner) in limits.items():
-        bad = first_of((m.arrays[name] < low) | (m.arrays[name] > high))
-        if bad >= 0:
-            value, core = int(m.arrays[name][bad]), int(owner[bad])
+    for name, (low, high) in limits.items():
+        array = m.arrays[name]
+        if array.size and (array.min() < low or array.max() > high):
+            bad = first_of((array < low) | (array > high))
+            value = int(array[bad])
             refuse(
-                "host" if core == HOST else f"core {core}",
+                _owner(m, name, bad),
                 f"{name}[{bad}] is {value}; allowed: {low} to {high}",
                 "map-range",
                 found=value,
                 allowed=[low, high],
             )
+
+
+def _owner(m: Mapping, array: str, index: int) -> str:
+    """What an error of an entry of an array names: the core that has or sends it, or the host."""
+    source = index
+    if array.startswith("core_"):
+        return f"core {index}"
+    if array.startswith("axon_"):
+        return f"core {int(np.searchsorted(m.axon_offset, index, 'right')) - 1}"
+    if array.startswith("neuron_"):
+        source = m.encoder_neurons + index
+    elif array.startswith("target_"):
+        source = int(np.searchsorted(m.target_offset, index, "right")) - 1
+    if source < m.encoder_neurons:
+        return "host"
+    return f"core {int(np.searchsorted(m.neuron_offset, source - m.encoder_neurons, 'right')) - 1}"
 
 
 def _cores(m: Mapping) -> None:
@@ -197,8 +207,9 @@ def _crossbars(m: Mapping) -> None:
         tail = int(shape[k].prod()) % 8
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
             refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-crossbar")
-        weights = m.crossbar(k).astype(np.int64)
-        high, low = int(np.maximum(weights, 0).sum(axis=0).max()), int(np.minimum(weights, 0).sum(axis=0).min())
+        weights = m.crossbar(k)
+        high = int(np.maximum(weights, 0).sum(axis=0, dtype=np.int64).max())
+        low = int(np.minimum(weights, 0).sum(axis=0, dtype=np.int64).min())
         if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
             text = f"crossbar {k} reaches potentials {low} to {high}; allowed: {bottom} to {top}"
             refuse(where, text, "map-potential", found=[low, high], allowed=[bottom, top])

@@ -29,10 +29,9 @@ def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 def _targets(m: Mapping) -> None:
     """Every axon has one source; the table of a core holds its neurons' entries."""
     hits = np.bincount(m.target_axon, minlength=m.axon_source.size)
-    core_of = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
-    wrong = np.flatnonzero(hits != 1)
-    if len(wrong):
-        axon, core = int(wrong[0]), int(core_of[wrong[0]])
+    if hits.min(initial=1) != 1 or hits.max(initial=1) != 1:
+        axon = first_of(hits != 1)
+        core = _core_of_axon(m, axon)
         refuse(
             f"core {core}",
             f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
@@ -40,11 +39,11 @@ def _targets(m: Mapping) -> None:
             found=int(hits[axon]),
             allowed=1,
         )
-    source = np.repeat(np.arange(len(m.target_offset) - 1), np.diff(m.target_offset))
-    wrong = np.flatnonzero(m.axon_source[m.target_axon] != source)
-    if len(wrong):
-        axon = int(m.target_axon[wrong[0]])
-        core = int(core_of[axon])
+    source = np.repeat(np.arange(len(m.target_offset) - 1, dtype=np.int32), np.diff(m.target_offset))
+    wrong = first_of(m.axon_source[m.target_axon] != source)
+    if wrong >= 0:
+        axon = int(m.target_axon[wrong])
+        core = _core_of_axon(m, axon)
         refuse(
             f"core {core}",
             f"axon {axon - int(m.axon_offset[core])} is a target of a source other than its own",
@@ -56,6 +55,10 @@ def _targets(m: Mapping) -> None:
     fan_out = np.zeros(m.cores, np.int64)
     np.maximum.at(fan_out, np.repeat(np.arange(m.cores), np.diff(m.neuron_offset)), per_neuron)
     check_cores(fan_out > m.chip.max_fan_out, fan_out, "fan-out of a neuron", "map-targets", m.chip.max_fan_out)
+
+
+def _core_of_axon(m: Mapping, axon: int) -> int:
+    return int(np.searchsorted(m.axon_offset, axon, "right")) - 1
 
 
 def _time(m: Mapping) -> None:
@@ -70,8 +73,8 @@ def _time(m: Mapping) -> None:
         )
     if m.ticks != 1 + max(entry.tick for entry in m.layers):
         refuse("ticks", f"is {m.ticks}; expected: 1 + the largest tick of a layer", "map-ticks")
-    at = np.repeat(fires, np.diff(m.target_offset))
-    due_of = np.array([entry.tick for entry in m.layers])[m.core_layer]
+    at = np.repeat(fires.astype(np.int32), np.diff(m.target_offset))
+    due_of = np.array([entry.tick for entry in m.layers], np.int32)[m.core_layer]
     due = np.repeat(due_of, np.diff(m.axon_offset))[m.target_axon]
     bad = (at < 0) | (at + m.target_delay != due)
     if bad.any():
