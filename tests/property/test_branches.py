@@ -185,7 +185,7 @@ def test_a_delay_that_is_wrong_shows_in_the_stream(tmp_path: Path) -> None:
     late[np.flatnonzero(late == 3)] = 2
     chipsim.write_mapping(mapping, tmp_path / "right.map")
     program = format_reader.read(str(tmp_path / "right.map"))
-    frames = load_host(mapping).spikes(prepare(images, mapping.input, "random")).T.astype(bool)
+    frames = load_host(mapping).spikes(prepare(images, mapping.input, "random")).T[:, None].astype(bool)
     right = stream(program, frames).potentials
     wrong = stream(replace(program, arrays={**program.arrays, "target_delay": late}), frames).potentials
     assert not np.array_equal(right, wrong)

@@ -32,7 +32,7 @@ def chip_tables(chips: list[AnyChip], *, detailed: bool) -> list[Any]:
     (chip,) = chips
     table = Table("limit", "value", "origin", "source", box=None, pad_edge=False)
     values = chip.model_dump(mode="json")
-    for section in ("energy", "timing"):
+    for section in ("energy", "timing", "neuron"):
         values.update({f"{section}.{name}": number for name, number in (values.pop(section, None) or {}).items()})
     for key, value in values.items():
         if key in ("name", "description", "hypothetical", "provenance"):

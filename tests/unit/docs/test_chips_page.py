@@ -9,10 +9,15 @@ from support.command_line import qsnnc
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.chip.inherited import FOLLOWS
-from chipsim.chip.spec import Energy, Timing
+from chipsim.chip.spec import Energy, NeuronLimits, Timing
 
 PAGE = (Path(__file__).parents[3] / "docs" / "chips.md").read_text()
-SECTIONS = {"The core and the grid": ChipSpec, "`energy:` energy per event": Energy, "`timing:` cycles": Timing}
+SECTIONS = {
+    "The core and the grid": ChipSpec,
+    "`energy:` energy per event": Energy,
+    "`timing:` cycles": Timing,
+    "`neuron:` steps": NeuronLimits,
+}
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -31,10 +36,15 @@ def said(value: object) -> str:
 
 def test_every_key_is_explained_with_its_value() -> None:
     chip = load_chip("xbar1152")
-    values = {"The core and the grid": chip, "`energy:` energy per event": chip.energy, "`timing:` cycles": chip.timing}
+    values = {
+        "The core and the grid": chip,
+        "`energy:` energy per event": chip.energy,
+        "`timing:` cycles": chip.timing,
+        "`neuron:` steps": chip.neuron,
+    }
     for heading, model in SECTIONS.items():
         found = rows(heading)
-        assert set(found) == set(model.model_fields) - {"energy", "timing"}
+        assert set(found) == set(model.model_fields) - {"energy", "timing", "neuron"}
         for key, cell in found.items():
             if key not in ("name", "description", "provenance"):
                 assert cell == said(getattr(values[heading], key)), key

@@ -45,7 +45,7 @@ def test_a_stream_is_that_of_a_chip_that_knows_no_frames(tmp_path: Path, make) -
     mapping = make().build()
     encoder = np.random.default_rng(0).integers(0, 2, (6, mapping.encoder_neurons)).astype(np.uint8)
     write_mapping(mapping, tmp_path / "m.map")
-    wanted = literal_stream(read(str(tmp_path / "m.map")), encoder)
+    wanted = literal_stream(read(str(tmp_path / "m.map")), encoder[:, None])
     found = expected.stream(mapping, encoder).updates
     spikes = np.zeros((len(encoder) + mapping.ticks - 1, mapping.neurons), bool)
     spikes[found[:, 0], found[:, 1]] = found[:, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,14 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setitem(SIMULATORS, "peer", ("peer_module", "a stand-in"))
     monkeypatch.setattr(crosscheck, "import_module", lambda name: SimpleNamespace(check=check))
     return found
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the stand-in is given: readable, and never read."""
+    for name in ("m.map", "d.npz"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
 
 
 def run(*words: str) -> tuple[int, str]:

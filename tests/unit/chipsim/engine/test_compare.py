@@ -60,7 +60,7 @@ def test_a_removed_neuron_is_not_compared(tmp_path: Path) -> None:
     # both columns of core 0 stay, but the population says three levels: its element 2 is not on the chip
     mapping = compiled(tmp_path / "m.onnx")
     hidden, out = mapping.layers
-    mapping = dataclasses.replace(mapping, layers=(dataclasses.replace(hidden, levels=3), out))
+    mapping = dataclasses.replace(mapping, layers=(dataclasses.replace(hidden, levels=3, removed=1), out))
     assert chipsim.compare(mapping, tmp_path / "m.onnx", IMAGES).equal
 
 

@@ -202,7 +202,7 @@ def test_what_compile_says(network, images, tmp_path) -> None:
         (("--calibrate", "cifar"), 2, "--calibrate: unknown data set 'cifar'"),
         (("--calibrate", "none.npz"), 3, "none.npz"),
         (("--calibrate", "digits", "--split", "dev"), 2, "--split"),
-        (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--calibrate-images"),
+        (("--calibrate", "digits", "--calibrate-images", "0"), 2, "--limit: is 0"),
         (("--limit", "7"), 2, "--limit: has no effect without --calibrate"),
         (("--calibrate-images", "7"), 2, "--limit: has no effect without --calibrate"),
         (("--split", "train"), 2, "--split: has no effect without --calibrate"),
