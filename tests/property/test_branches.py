@@ -186,6 +186,6 @@ def test_a_delay_that_is_wrong_shows_in_the_stream(tmp_path: Path) -> None:
     chipsim.write_mapping(mapping, tmp_path / "right.map")
     program = format_reader.read(str(tmp_path / "right.map"))
     frames = load_host(mapping).spikes(prepare(images, mapping.input, "random")).T.astype(bool)
-    right = stream(program, frames).potentials
-    wrong = stream(replace(program, arrays={**program.arrays, "target_delay": late}), frames).potentials
+    right = stream(program, frames[:, None]).potentials
+    wrong = stream(replace(program, arrays={**program.arrays, "target_delay": late}), frames[:, None]).potentials
     assert not np.array_equal(right, wrong)
