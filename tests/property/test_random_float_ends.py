@@ -128,5 +128,7 @@ def test_weights_quantized_on_request_are_equal(recipe, bits, seed) -> None:
             raise
         return
     assert found.passes(), found.mismatches
-    assert found.weights is not None
+    if found.weights is None:  # a lone weight lies on a grid of its own
+        assert recipe.channels == recipe.outputs == 1
+        return
     assert {change.bits for change in found.weights.weights.values()} == {bits}
