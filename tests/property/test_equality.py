@@ -128,6 +128,7 @@ def test_counts_do_not_depend_on_tiling_chip_batch_or_threads(recipe: Recipe) ->
         assert sum(core.axon_events for core in result.cores) == result.axon_events == result.packets
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(recipes)
 def test_integer_network_equals_the_model_layer_by_layer(recipe: Recipe) -> None:

@@ -63,6 +63,7 @@ def wide_enough(mapping: Mapping) -> Mapping:
     return replace(mapping, chip=mapping.chip.model_copy(update={"potential_bits": 30}))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 140), st.booleans())
 @settings(max_examples=60)
 def test_engines_agree_under_faults(seed: int, count: int, much_to_merge: bool) -> None:

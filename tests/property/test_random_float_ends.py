@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
@@ -75,6 +76,7 @@ def with_tail(model: onnx.ModelProto, tail: str) -> None:
         output.CopyFrom(helper.make_tensor_value_info("end", kind, ["N", "M"]))
 
 
+@pytest.mark.slow
 @given(
     RECIPES,
     st.booleans(),
@@ -111,6 +113,7 @@ def test_float_ends_are_equal(recipe, first, tail, readout, levels, seed) -> Non
         assert np.allclose(run.scores, expected, atol=1e-4, rtol=1e-5) or not found.equal
 
 
+@pytest.mark.slow
 @given(RECIPES, st.integers(2, 8), st.integers(0, 2**32 - 1))
 def test_weights_quantized_on_request_are_equal(recipe, bits, seed) -> None:
     rng = np.random.default_rng(seed)

@@ -36,6 +36,7 @@ FAIR = {"constant-activation", "requantized", "add-scales", "concat-scales"}
 OF_FORM = {"unclipped": {"activation-not-quantized", "levels-uneven", "not-monotone"}, "half": {"activation-not-quantized"}}
 
 
+@pytest.mark.slow
 @settings(max_examples=max(150, settings().max_examples))
 @given(plans, st.sampled_from(sorted(FORMS)))
 def test_a_network_in_a_published_form(plan: Plan, form: str) -> None:

@@ -98,6 +98,7 @@ def test_the_chip_is_the_interpreter(recipe: Recipe, max_delay: int, keep_dead: 
     np.testing.assert_array_equal(result.potentials, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(recipes, st.integers(1, 3))
 def test_a_reader_of_the_file_alone_gives_the_same(recipe: Recipe, max_delay: int) -> None:
@@ -115,6 +116,7 @@ def test_a_reader_of_the_file_alone_gives_the_same(recipe: Recipe, max_delay: in
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(recipes, st.integers(1, 3))
 def test_frames_that_follow_one_another_do_not_meet(recipe: Recipe, max_delay: int) -> None:
@@ -156,6 +158,7 @@ def test_the_fast_engine_is_the_reference(
         check_equal(mapping, frames, noise)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(recipes, st.integers(1, 3), st.integers(1, 70))
 def test_the_engines_agree_under_faults(recipe: Recipe, max_delay: int, count: int) -> None:
@@ -198,6 +201,7 @@ def test_every_spike_of_every_layer(recipe: Recipe, max_delay: int, engine: str,
     assert (result.steps, result.ticks_per_image) == (graph.steps, mapping.ticks + graph.steps - 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(recipes, st.integers(1, 3), st.integers(1, 5))
 def test_the_timing_counts_what_the_run_counts(recipe: Recipe, max_delay: int, count: int) -> None:
@@ -225,6 +229,7 @@ def test_the_timing_counts_what_the_run_counts(recipe: Recipe, max_delay: int, c
     assert (found.interval_cycles >= ideal.interval_cycles).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(recipes, st.integers(1, 3))
 def test_a_tick_of_the_stream_is_everyone_at_work(recipe: Recipe, max_delay: int) -> None:

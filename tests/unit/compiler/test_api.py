@@ -49,6 +49,7 @@ def test_layers_compile_to_the_same_bytes_as_their_model(encoder) -> None:
     assert to_bytes(qsnnc.compile_layers(whole.graph, keep_dead=True).mapping) == to_bytes(whole.mapping)
 
 
+@pytest.mark.slow
 def test_tensors_that_were_not_loaded_are_refused(model, tmp_path) -> None:
     external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=0)
     onnx.save(model, tmp_path / "net.onnx")
@@ -114,6 +115,7 @@ def test_what_does_not_fit_is_of_another_type(model) -> None:
     assert fits.violations == ()
 
 
+@pytest.mark.slow
 def test_verify_limits_given_images_and_draws_that_many_at_random(model) -> None:
     images = np.zeros((5, 1, 6, 6), np.uint8)
     assert qsnnc.verify(model, images, limit=2).images == 2

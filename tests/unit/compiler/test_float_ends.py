@@ -89,6 +89,7 @@ def test_the_mlps_that_qonnx_files_hold(tmp_path, save, name) -> None:
     assert compared.largest_score_error == 0
 
 
+@pytest.mark.slow
 def test_who_computes_the_last_layer_is_a_choice() -> None:
     rng = np.random.default_rng(0)
     whole = classified(features(), rng.integers(-7, 8, (5, 64)) / 8)
@@ -204,6 +205,7 @@ def test_levels_that_are_the_output_are_no_synaptic_operations() -> None:
     assert run.output_packets == run.layers[0].spikes
 
 
+@pytest.mark.slow
 def test_the_hosts_part_ends_at_a_layer_by_name(tmp_path, save) -> None:
     net = features(levels=20)
     net.conv("last", ternary(np.random.default_rng(3), 4, 4, 3, 3))
@@ -234,6 +236,7 @@ def quantized_image(bits: int, first: np.ndarray) -> Builder:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "ends"), [(4, "image"), (5, "first"), (8, "first")])
 def test_a_wide_image_is_encoded_directly(bits, ends) -> None:
     net = quantized_image(bits, ternary(np.random.default_rng(1), 3, 1, 3, 3))
@@ -245,6 +248,7 @@ def test_a_wide_image_is_encoded_directly(bits, ends) -> None:
     assert compile_model(model, encoder="image/quant/level").graph.encoder.name == "image"
 
 
+@pytest.mark.slow
 def test_a_first_layer_of_float_weights_is_the_hosts_even_where_the_image_is_narrow() -> None:
     net = quantized_image(4, np.random.default_rng(1).normal(size=(3, 1, 3, 3)))
     model = classified(net, ternary(np.random.default_rng(0), 5, 16))
@@ -254,6 +258,7 @@ def test_a_first_layer_of_float_weights_is_the_hosts_even_where_the_image_is_nar
         compile_model(model, encoder="image/quant/level")
 
 
+@pytest.mark.slow
 def test_what_the_host_computes_is_said_in_a_line_each(tmp_path, save) -> None:
     net = quantized_image(8, ternary(np.random.default_rng(1), 3, 1, 3, 3))
     path = save(classified(net, np.random.default_rng(0).normal(size=(5, 16))))
@@ -295,6 +300,7 @@ def test_integer_sums_that_floats_do_not_hold_stay_on_the_chip(inputs, place, co
     assert check(model, readout=place).graph.readout == ("host" if place == "host" else "chip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["opt_ort_all", "ort_qop_u8s8"])
 def test_the_host_hands_over_any_layer_of_integer_operators(name) -> None:
     """Their decomposed forms have tensors that the file does not have."""

@@ -109,6 +109,7 @@ def network(middle=conv, classifier: np.ndarray | None = None) -> onnx.ModelProt
     return net.model()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("middle", [conv, depthwise, transposed, gemm, gemm_of_columns, matmul, computed])
 def test_every_linear_operator_is_quantized_and_equal(middle) -> None:
     model = network(middle)
@@ -124,6 +125,7 @@ def test_every_linear_operator_is_quantized_and_equal(middle) -> None:
         assert set(found.weights.alone) == {"middle", "fc"}
 
 
+@pytest.mark.slow
 def test_the_chip_computes_the_file_with_those_weights() -> None:
     """The same network as a file that somebody else has quantized gives the same mapping but for its name."""
     model = network()
@@ -141,6 +143,7 @@ def test_the_chip_computes_the_file_with_those_weights() -> None:
     assert (mine.spikes, mine.sops) == (other.spikes, other.sops)
 
 
+@pytest.mark.slow
 def test_only_what_was_asked_for_is_quantized() -> None:
     exact = lambda size: np.resize(np.arange(-7, 8), (5, size)) / 8  # noqa: E731
     model = network(classifier=exact)
@@ -168,6 +171,7 @@ def test_other_widths_and_names_are_usage_errors(tmp_path, save, given, code) ->
         assert caught.value.code == code
 
 
+@pytest.mark.slow
 def test_what_it_does_is_reported_against_the_file(tmp_path, save) -> None:
     path = save(network())
     images = drawn(60)

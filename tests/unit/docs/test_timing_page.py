@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from support.places import DOCS
 
 import chipsim
@@ -32,6 +33,7 @@ def test_constants_are_the_chips() -> None:
     assert f"| `ports` | {[list(port) for port in chip.ports]} | {chip.provenance['ports'].origin} |" in PAGE
 
 
+@pytest.mark.slow
 def test_every_key_is_explained(small) -> None:
     compiled, _, data = small
     found = chipsim.profile_json(chipsim.profile(compiled.mapping, data, timing_limit=2))

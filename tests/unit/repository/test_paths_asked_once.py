@@ -50,6 +50,7 @@ def _opens_a_path(method: ast.Attribute) -> bool:
     return method.attr == "open" and isinstance(owner, ast.Name) and owner.id in ("Path", "path")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_else_asks(path: Path) -> None:
     name = str(path.relative_to(ROOT))

@@ -137,6 +137,7 @@ def test_presets_are_quiet_and_the_keys_exist() -> None:
         assert value(chip, key) is not None, key
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_one_line_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("base: xbar1152\npotential_bits: 24\n")

@@ -105,6 +105,7 @@ def test_one_dead_link_costs_little() -> None:
     assert longer <= 0.02 * sum(sum(row.values()) for row in distance.values())
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.booleans())
 @settings(max_examples=40)
 def test_packets_that_cross_a_link(seed: int, on_a_table: bool) -> None:

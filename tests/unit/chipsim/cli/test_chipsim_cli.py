@@ -51,6 +51,7 @@ def test_json_on_stdout_is_all_that_is_there(folder: Path) -> None:
     assert (result["images"], result["accuracy"], result["ticks_per_image"], result["chip"]) == (3, 1.0, 3, "mini")
 
 
+@pytest.mark.slow
 def test_files_and_summary(folder: Path, tmp_path: Path) -> None:
     names = [tmp_path / name for name in ("r.json", "cores.csv", "o.npz")]
     done = chipsim(

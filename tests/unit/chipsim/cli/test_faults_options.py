@@ -83,6 +83,7 @@ def test_a_broken_chip_is_timed_and_counts_stay(place: Path) -> None:
     assert found["none"] == found["ideal"] == found["cycle"]
 
 
+@pytest.mark.slow
 def test_dead_links_are_not_timed_where_packets_go_round_others(tmp_path: Path) -> None:
     hand = two_cores()
     hand.chip = hand.chip.model_copy(update={"dead_links": (((0, 0), (1, 0)),)})
@@ -98,6 +99,7 @@ def test_dead_links_are_not_timed_where_packets_go_round_others(tmp_path: Path) 
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.slow
 def test_avoid_names_the_core_and_its_layer(place: Path) -> None:
     (place / "faulty.yaml").write_text("cores: [[1, 0]]\n")
     done = call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "faulty.yaml")

@@ -68,6 +68,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "start", "words"), REFUSED, ids=[start[:40] for _, start, _ in REFUSED])
 def test_refused_before_anything_is_written(here: Path, code: int, start: str, words: list[str]) -> None:
     before = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}

@@ -38,6 +38,7 @@ def test_flat_images(value, pixel):
     assert (enlarge(np.full((1, 8, 8), value))[0, 4:24, 4:24] == pixel).all()
 
 
+@pytest.mark.slow
 def test_halves():
     from sklearn.datasets import load_digits
 

@@ -152,6 +152,7 @@ def test_a_flat_input_takes_any_image_of_its_size() -> None:
         prepare(square, dataclasses.replace(spec, shape=(4, 16)), "p")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [-1, 0, 1, 4])
 def test_models_of_any_batch(save, batch) -> None:
     from support.networks import Recipe, build

@@ -166,6 +166,7 @@ def test_foreign_archives(tmp_path: Path) -> None:
         read_mapping(tmp_path / "none.map")
 
 
+@pytest.mark.slow
 def test_members_that_unpack_to_more_than_a_file_of_that_size_may_hold(tmp_path: Path) -> None:
     members = members_of(to_bytes(two_cores().build()))
     large = {**members, "readout.onnx": bytes(FLOOR + 1)}
@@ -184,6 +185,7 @@ def test_a_deflated_member_that_is_cut_or_longer_than_it_says(tmp_path: Path) ->
     refusal(tmp_path / "a.map", good.replace(size, (entry.file_size - 1).to_bytes(4, "little")))
 
 
+@pytest.mark.slow
 def test_the_writer_stores_what_no_reader_would_unpack() -> None:
     content = archive.pack({"a": bytes(FLOOR + 1)}, deflate=True)
     assert len(content) > FLOOR

@@ -114,6 +114,7 @@ def command(*words: str) -> int:
     return done.return_value or 0
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run(written: Path) -> None:
     files = {name: str(written / name) for name in ("r.json", "c.csv", "o.npz")}
     given = (str(written / "a.paicore"), "--dataset", str(written / "d.npz"))

@@ -47,6 +47,7 @@ def test_a_known_word_of_each_kind() -> None:
     assert part2.tolist() == [0xFFFFF << 44 | (0xFFFFF - 2) << 13, 1 << 45 | 1 << 43 | 0xFFF]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(w.WIDTHS), st.lists(st.integers(-128, 127), min_size=1, max_size=300))
 def test_weights_come_back(bits: int, values: list[int]) -> None:
     signed = bits > 1

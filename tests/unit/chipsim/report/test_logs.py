@@ -49,6 +49,7 @@ def test_not_counted_where_nobody_asks(lenet, digits) -> None:
     assert chipsim.run(lenet.mapping, digits.head(3)).image_spikes is None
 
 
+@pytest.mark.slow
 def test_refused_before_the_run(tmp_path: Path, digits) -> None:
     (tmp_path / "file").write_text("")
     bare = Dataset("bare", "test", np.zeros((2, 28, 28), np.uint8), None)

@@ -193,6 +193,7 @@ def test_few_packets_are_drawn_where_few_are_wanted() -> None:
     assert 0 < len(drawn) <= 8
 
 
+@pytest.mark.slow
 def test_the_longest_stalls_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     h = next(h for h in (history(m, d) for m, d, _ in cases()) if np.count_nonzero(h.packets.stalled) > 3)
     monkeypatch.setattr(trace_perfetto, "STALLS", 3)

@@ -69,6 +69,7 @@ def test_the_lenet_is_bound_by_columns(lenet) -> None:
     assert layers["conv2"].replication > 5
 
 
+@pytest.mark.slow
 def test_the_verb(tmp_path: Path) -> None:
     write_mapping(two_cores().build(), tmp_path / "m.map")
     done = call("chipsim", "area", "m.map", "--json", "-", cwd=tmp_path)

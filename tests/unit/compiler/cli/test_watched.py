@@ -11,6 +11,7 @@ from support.published import moved, qonnx
 from chipsim import terminal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("check",), ("verify",), ("compile", "-o", "out.map")])
 def test_verbose_says_what_was_changed(words, save, tmp_path) -> None:
     path = save(qonnx('"" : 9'))
@@ -41,6 +42,7 @@ def test_a_quiet_command_says_nothing(monkeypatch, capfd) -> None:
     assert not capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_far_beyond_the_chip_is_only_estimated(save, tmp_path) -> None:
     """It takes seconds, however many neurons it has."""
     done = qsnnc("check", save(moved("levels first", 120)), "--chip", "mini", cwd=tmp_path)

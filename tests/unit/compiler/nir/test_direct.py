@@ -60,6 +60,7 @@ def expected(images, steps, reset):
 DENSE = ("Linear", {"weight": RNG.integers(-3, 4, (5, 18)).astype(np.float32)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset", ["value", "none"])
 def test_the_host_computes_the_first_neurons(reset, tmp_path):
     images = RNG.random((9, 1, 8, 8), np.float32)

@@ -19,6 +19,7 @@ def interpreted(example, tmp_path):
     return interpret(read_nir(example.write(tmp_path)), options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.many], ids=lambda e: e.name)
 def test_every_spike_of_every_layer_is_that_of_the_framework(example, tmp_path):
     spikes, expected = example.trains()

@@ -105,6 +105,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_one_line_and_exit_code_3(name, tmp_path):
     path, out = tmp_path / "net.nir", tmp_path / "net.map"
@@ -127,6 +128,7 @@ def test_truncated_at_any_length(tmp_path):
         assert error.value.code == "nir-corrupt"
 
 
+@pytest.mark.slow
 def test_damaged_bytes_are_refused_or_read(tmp_path):
     content = bytearray(to_bytes(SOUND))
     path, rng = tmp_path / "bent.nir", np.random.default_rng(3)

@@ -30,6 +30,7 @@ def options(example, **more):
 CASES = [(example, "xbar1152") for example in SOUND] + [(example, "mini") for example in SOUND if example.name in SMALL]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("example", "chip"), CASES, ids=lambda case: getattr(case, "name", case))
 def test_every_spike_on_the_chip_is_that_of_the_framework(example, chip, tmp_path):
     mapping = compile_model(example.write(tmp_path), chip, nir=options(example)).mapping
@@ -45,6 +46,7 @@ def test_every_spike_on_the_chip_is_that_of_the_framework(example, chip, tmp_pat
         assert found.spikes == sum(int(train.sum()) for train in expected)
 
 
+@pytest.mark.slow
 def test_the_command_lines_go_from_a_file_to_its_spikes(tmp_path):
     example = named("snntorch_cnn_leak")
     path, spikes, expected = example.write(tmp_path), *example.trains()
@@ -72,6 +74,7 @@ def test_the_command_lines_go_from_a_file_to_its_spikes(tmp_path):
     assert qsnnc("check", path, *stated, "--quiet").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_annotated_needs_no_options(tmp_path):
     example = named("norse_mlp_leak")
     path = example.write(tmp_path)
@@ -89,6 +92,7 @@ def test_a_file_that_is_annotated_needs_no_options(tmp_path):
     assert not (tmp_path / "none.nir").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", SOUND, ids=lambda e: e.name)
 def test_an_exported_network_compiles_to_the_same_bytes(example, tmp_path):
     first = compile_model(example.write(tmp_path), nir=options(example))
@@ -96,6 +100,7 @@ def test_an_exported_network_compiles_to_the_same_bytes(example, tmp_path):
     assert compile_model(tmp_path / "net.nir").to_bytes() == first.to_bytes()
 
 
+@pytest.mark.slow
 def test_export_writes_what_the_mapping_holds_and_refuses_another(tmp_path):
     example = named("sinabs_mlp")
     path = example.write(tmp_path)
@@ -118,6 +123,7 @@ def test_options_of_one_kind_of_file_are_refused_for_the_other(tmp_path):
     assert "ONNX" in done.stderr
 
 
+@pytest.mark.slow
 def test_weight_bits_are_reported_with_what_they_do_to_the_spikes(tmp_path):
     example = named("norse_mlp")
     done = compile_model(example.write(tmp_path), nir=options(example, weight_bits=3))
@@ -128,6 +134,7 @@ def test_weight_bits_are_reported_with_what_they_do_to_the_spikes(tmp_path):
     assert not same.rounded["1"].changed
 
 
+@pytest.mark.slow
 def test_verify_compares_every_spike_with_the_floats(tmp_path):
     example = named("norse_mlp_leak")
     path, spikes, expected = example.write(tmp_path), *example.trains()
@@ -146,6 +153,7 @@ def test_verify_compares_every_spike_with_the_floats(tmp_path):
         assert json.loads((tmp_path / "v.json").read_text())["differences"] > 0
 
 
+@pytest.mark.slow
 def test_events_enter_as_the_spikes_that_they_are_binned_to(tmp_path):
     example = named("snntorch_cnn_leak")
     path, spikes, _ = example.write(tmp_path), *example.trains()

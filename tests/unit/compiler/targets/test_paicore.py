@@ -106,6 +106,7 @@ def test_every_kind_of_limit_is_told_at_once(lenet_onnx: Path, tmp_path: Path) -
     assert all(entry.cores >= 1 for entry in done.layers)
 
 
+@pytest.mark.slow
 def test_a_network_many_times_the_chip_is_refused_by_its_potentials(lenet_onnx: Path, tmp_path: Path) -> None:
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text("base: paicore25\nname: tiny\ngrid: [1, 3]\nmemory_rows: 8\n")
@@ -114,6 +115,7 @@ def test_a_network_many_times_the_chip_is_refused_by_its_potentials(lenet_onnx: 
     assert violation.advice.startswith("potentials alone, 4 a row, need ")
 
 
+@pytest.mark.slow
 def test_cores_that_are_avoided(model: Path, tmp_path: Path) -> None:
     avoided = {"cores": [[0, 2], [1, 3]]}
     done = compile_model(model, "paicore25", avoid=avoided)

@@ -64,6 +64,7 @@ def run(path: Path) -> tuple[onnx.ModelProto, np.ndarray, dict[str, np.ndarray]]
     return model, value, data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "channel"), [("conv0", 1), ("conv2", 1)])
 def test_a_defect_is_named_and_reproduced(path, tmp_path, inject, layer, channel) -> None:
     inject(lambda graph: shifted(graph, layer, channel, 1, 2))
@@ -155,6 +156,7 @@ def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inj
         assert mismatch.attributed == explained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "bound", "explained"), [(1, 0.0, True), (3, 0.0, False), (3, 3.0, True)])
 def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save, inject, by, bound, explained) -> None:
     """Half of the channels are quantized anew: the layer has all of them, and no tensor of the file is its."""
@@ -324,6 +326,7 @@ def test_sums_that_only_a_decomposition_has_are_not_asked_for(save) -> None:
     assert verify(save(net.model())).equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "bound", "codes"), [(1, 0.0, (0, 1)), (4, 4.0, (0, 1)), (4, 0.0, (1, 1))])
 def test_rounding_alone_ends_with_0_and_strictly_with_1(path, tmp_path, inject, by, bound, codes) -> None:
     def change(graph: LayerGraph) -> LayerGraph:
@@ -350,6 +353,7 @@ def test_rounding_alone_ends_with_0_and_strictly_with_1(path, tmp_path, inject, 
     assert "conv2: image" in done[1].stderr
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_whole_network_not_of_one_layer(path, inject) -> None:
     """Each layer is compared on the model's levels, so scores are equal; executed alone, the network predicts otherwise."""
     inject(lambda graph: shifted(graph, "conv0", 0, 0, 40))

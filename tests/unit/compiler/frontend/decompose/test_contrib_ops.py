@@ -10,6 +10,7 @@ from support.against_reference import equal, finish, ints, stem
 from support.networks import Builder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "opset"), [(TensorProto.INT8, 10), (TensorProto.UINT8, 13), (TensorProto.INT16, 21)])
 def test_integer_operators_between_quantizers(kind, opset, save) -> None:
     """Clip and Transpose on integers keep their type."""

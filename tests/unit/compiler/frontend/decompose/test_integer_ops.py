@@ -285,6 +285,7 @@ def test_fused_operators(save, op) -> None:
     compiles_to_the_same(save, nodes, size, constants, rng)
 
 
+@pytest.mark.slow
 def test_integer_operators_in_opset_10(save) -> None:
     """As onnxruntime's first quantizer wrote them; Clip and Pad had attributes until opset 11."""
     net = Builder((1, 6, 6))

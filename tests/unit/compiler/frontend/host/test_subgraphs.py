@@ -10,6 +10,7 @@ from support.against_reference import equal, head, ints, small_network, stem, te
 from qsnnc import verify
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["Softmax", "ArgMax", "Sigmoid"])
 def test_operator_on_the_scores(save, op) -> None:
     net = stem()
@@ -25,6 +26,7 @@ def test_operator_on_the_scores(save, op) -> None:
         np.testing.assert_array_equal(result.predictions, result.scores.reshape(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 def test_either_output_of_topk(which, save) -> None:
     net = stem()
@@ -52,6 +54,7 @@ def test_quantized_softmax(save) -> None:
     assert found.equal
 
 
+@pytest.mark.slow
 def test_quantized_output_is_read_out_as_levels(save) -> None:
     rng = np.random.default_rng(7)
     net = stem()

@@ -87,6 +87,7 @@ def test_more_levels_than_there_are_change_nothing(save) -> None:
     assert level_counts(path, first=15, second=99) == level_counts(path)
 
 
+@pytest.mark.slow
 def test_a_comparison_names_the_layer_whose_levels_were_too_few(save) -> None:
     """Not the one behind it: the neurons of its highest level fire as those of the model would."""
     path = save(network())
@@ -106,6 +107,7 @@ def test_the_mapping_has_the_fewer_neurons(save) -> None:
     assert sum(entry.neurons for entry in limited.layers) < sum(entry.neurons for entry in whole.layers) / 2
 
 
+@pytest.mark.slow
 def test_unknown_names_list_the_known_ones(save) -> None:
     with pytest.raises(UsageError) as caught:
         check(save(network()), levels={"thrid": 4})

@@ -29,6 +29,7 @@ def test_training_and_random_operators_are_refused(op, inputs, attributes, outpu
     assert refusal.value.code == "model-chance"
 
 
+@pytest.mark.slow
 def test_dropout_with_ratio_zero_is_allowed(save) -> None:
     net = stem(channels=3)
     net.node("Dropout", "drop", net.const("ratio", np.float32(0)), net.const("mode", np.array(True)))

@@ -14,6 +14,7 @@ from qsnnc import compile_model, verify
 from qsnnc.errors import ModelError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_chip_computes_the_right_output(name, save) -> None:
     case = CASES[name]

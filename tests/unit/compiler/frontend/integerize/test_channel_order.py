@@ -12,6 +12,7 @@ from qsnnc import compile_model
 from qsnnc.frontend.model.reference import session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 24])
 @pytest.mark.parametrize("move", ["Transpose", "Reshape"])
 @pytest.mark.parametrize("encoder", ["host", "chip"])

@@ -226,6 +226,7 @@ def test_reading_a_few_of_the_channels_out(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_largest_of_a_few_of_the_channels(save) -> None:
     net = stem(channels=4)
     net.node("Slice", "cut", ints(net, "from", 1), ints(net, "to", 99), ints(net, "axes", 1))
@@ -235,6 +236,7 @@ def test_largest_of_a_few_of_the_channels(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 1.5, -1.0])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_what_a_pad_fills_in_before_the_quantizer_goes_through_it(save, value, weighted) -> None:

@@ -241,5 +241,6 @@ def test_a_dip_narrower_than_the_sampled_points_is_found(save) -> None:
     equal(shallow_dip(0.375 / 0.50005), save, certified=False, opset=18)
 
 
+@pytest.mark.slow
 def test_a_dip_above_half_a_step_needs_no_level(save) -> None:
     equal(shallow_dip(0.375 / 0.4999), save, certified=False, opset=18)

@@ -101,6 +101,7 @@ def test_convolution_of_levels_times_a_factor_per_channel_is_refused(save) -> No
     assert caught.value.code == "concat-scales"
 
 
+@pytest.mark.slow
 def test_batch_norm_between_quantizer_and_convolution(save) -> None:
     net = stem(channels=2)
     net.batch_norm("bn", [2.0, 4.0], [0.5, 1.0], [0.0, 0.0], [1 - 1e-5] * 2)
@@ -109,6 +110,7 @@ def test_batch_norm_between_quantizer_and_convolution(save) -> None:
     equal(finish(net, net.shape), save, certified=False)
 
 
+@pytest.mark.slow
 def test_batch_norm_behind_a_slice_of_one_channel(save) -> None:
     net = stem()
     net.conv("conv", ternary(np.random.default_rng(2), 3, 3, 2, 2))

@@ -20,6 +20,7 @@ def test_thresholds_between_two_16_bit_quantizers() -> None:
     np.testing.assert_array_equal(first[1], np.arange(1, 65536))
 
 
+@pytest.mark.slow
 def test_two_quantizers_of_one_convolution(save) -> None:
     net = stem(channels=2)
     net.conv("conv", ternary(np.random.default_rng(1), 3, 2, 2, 2))
@@ -32,6 +33,7 @@ def test_two_quantizers_of_one_convolution(save) -> None:
     equal(finish(net, net.shape), save, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "end"])
 def test_a_second_quantizer_with_one_level(op, save) -> None:
     """The output is the same for every image."""

@@ -189,6 +189,7 @@ def test_second_quantizer_takes_new_thresholds_and_no_tick(save) -> None:
     assert ticks["join"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("falls", [False, True])
 def test_second_quantizer_of_the_encoder_is_a_layer(save, falls) -> None:
     net = stem(channels=3, levels=5)
@@ -201,6 +202,7 @@ def test_second_quantizer_of_the_encoder_is_a_layer(save, falls) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["Softmax", "ArgMax", "TopK", "LogSoftmax"])
 def test_levels_that_the_host_finishes(save, op) -> None:
     rng = np.random.default_rng(7)
@@ -240,6 +242,7 @@ def test_quantized_output_of_two_branches_is_read_out_as_levels(save, gather) ->
     assert result.potentials.max() <= 5
 
 
+@pytest.mark.slow
 def test_a_network_that_ends_in_a_quantized_flat_tensor(save) -> None:
     rng = np.random.default_rng(9)
     net = stem(channels=3)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.against_reference import equal, finish, stem
 
 
+@pytest.mark.slow
 def test_a_channel_with_one_level_is_pooled(save) -> None:
     """A second quantizer leaves one value; the map is concatenated to levels before a max pool."""
     net = stem(channels=2)
@@ -18,6 +20,7 @@ def test_a_channel_with_one_level_is_pooled(save) -> None:
     equal(finish(net), save)
 
 
+@pytest.mark.slow
 def test_a_constant_channel_is_pooled(save) -> None:
     net = stem(channels=2)
     plane = net.const("plane", (np.arange(36).reshape(1, 1, 6, 6) % 5 / 2).astype(np.float32))

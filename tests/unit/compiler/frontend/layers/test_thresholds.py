@@ -80,6 +80,7 @@ def test_negative_gamma_is_mapped_as_a_rising_map_of_negated_weights(save) -> No
     brute_force(done, bn, 1, 4)
 
 
+@pytest.mark.slow
 def test_gamma_zero_makes_a_constant_channel(save) -> None:
     done = run(network([0.0, 0.0, 0.6], [0.8, -1.0, 0.1], [0.0, 0.0, 0.2], [1.0, 1.0, 1.0]), save)
     entry = layer(done)
@@ -89,6 +90,7 @@ def test_gamma_zero_makes_a_constant_channel(save) -> None:
     assert entry.thresholds[0, 1].tolist() == [entry.reach[0, 1, 1] + 1] * 4
 
 
+@pytest.mark.slow
 def test_dead_and_always_firing_channels(save) -> None:
     done = run(network([0.5, 0.5, 0.5], [-90.0, 90.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]), save)
     entry = layer(done)
@@ -98,6 +100,7 @@ def test_dead_and_always_firing_channels(save) -> None:
     assert result.layers[0].spikes >= 2 * 36 * 4
 
 
+@pytest.mark.slow
 def test_equal_thresholds_of_a_steep_batch_norm(save) -> None:
     bn = ([900.0, -900.0], [0.0, 0.0], [0.6, 0.6], [1.0, 1.0])
     done = run(network(*bn), save)
@@ -105,18 +108,21 @@ def test_equal_thresholds_of_a_steep_batch_norm(save) -> None:
     brute_force(done, bn, 1, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "levels"), [(0, 1), (0, 4), (1, 2), (2, 7)])
 def test_ties_round_half_to_even(save, k, levels) -> None:
     bn = ([1.0, 0.5, -0.25], [0.25, 0.5, 1.0], [0.0, 0.25, 0.5], [1.0 - 1e-5] * 3)
     brute_force(run(network(*bn, k=k, levels=levels), save), bn, k, levels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["before", "after"])
 def test_max_pool_is_any_or_all(save, pool) -> None:
     done = run(network([-0.7, 0.7, 0.4], [1.0, 0.2, 0.3], [0.3, 0.1, 0.0], [1.0] * 3, pool=pool), save)
     assert layer(done, "pool").connections[0].level_wise
 
 
+@pytest.mark.slow
 def test_falling_map_after_a_max_pool_fires_where_all_of_the_window_fire(save) -> None:
     net = Builder((1, 6, 6))
     net.conv("stem", np.full((2, 1, 1, 1), 1 / 64.0))
@@ -136,6 +142,7 @@ def test_falling_map_after_a_max_pool_fires_where_all_of_the_window_fire(save) -
     assert (pool.thresholds[:, 1] == 1).all()
 
 
+@pytest.mark.slow
 def test_the_most_negative_weight_cannot_be_negated(save) -> None:
     weights = np.array([[-128.0], [127.0], [1.0]]).reshape(1, 3, 1, 1)
     run(network([0.01], [0.2], [0.0], [1.0], weights=weights), save)
@@ -151,6 +158,7 @@ def test_never_and_always_do_not_leave_the_threshold_s_range(save) -> None:
     assert (first.layer, first.limit, first.found, first.allowed) == ("conv", "potential", 13, 7)
 
 
+@pytest.mark.slow
 def test_convolution_bias_on_the_grid_is_exact(save) -> None:
     done = run(network([0.7, -0.7], [0.1, 0.3], [0.2, 0.4], [1.0, 1.0], bias=np.array([0.75, -1.5])), save)
     assert layer(done).exact_sums

@@ -8,6 +8,7 @@ from support.against_reference import equal, finish, head, stem, ternary
 from support.networks import Builder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"auto_pad": "SAME_UPPER"}, {"auto_pad": "SAME_LOWER"}, {"auto_pad": "VALID"}])
 def test_auto_pad(save, options) -> None:
     rng = np.random.default_rng(4)
@@ -21,6 +22,7 @@ def test_auto_pad(save, options) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_dilation_and_groups(save) -> None:
     rng = np.random.default_rng(5)
     net = stem(channels=4)
@@ -31,6 +33,7 @@ def test_dilation_and_groups(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_one_dimensional_convolution(save) -> None:
     rng = np.random.default_rng(6)
     net = Builder((1, 12))
@@ -44,6 +47,7 @@ def test_one_dimensional_convolution(save) -> None:
     equal(net, save, shape=(1, 12))
 
 
+@pytest.mark.slow
 def test_padding_of_levels_below_zero_makes_border_classes(save) -> None:
     rng = np.random.default_rng(8)
     net = Builder((1, 6, 6))
@@ -61,6 +65,7 @@ def test_padding_of_levels_below_zero_makes_border_classes(save) -> None:
     assert len(np.unique(conv.border)) == 9
 
 
+@pytest.mark.slow
 def test_padded_convolution_of_levels_minus_one_and_one(save) -> None:
     rng = np.random.default_rng(3)
     net = Builder((1, 6, 6))

@@ -104,6 +104,7 @@ def test_concat_then_batch_norm_then_quantizer_as_dense_nets_do(save) -> None:
     equal(net, save, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [1, 2, 3])
 def test_slices(save, axis) -> None:
     rng = np.random.default_rng(6)
@@ -140,6 +141,7 @@ def test_split_and_shuffle_of_channels(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_gather_reorders_channels(save) -> None:
     rng = np.random.default_rng(8)
     net = stem(channels=4)
@@ -193,6 +195,7 @@ def test_pad_before_a_max_pool_wins_where_it_is_a_level(save) -> None:
             equal(net, save)
 
 
+@pytest.mark.slow
 def test_space_to_depth_before_a_convolution(save) -> None:
     rng = np.random.default_rng(10)
     net = stem(channels=2)
@@ -204,6 +207,7 @@ def test_space_to_depth_before_a_convolution(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_quantizer_with_a_scale_a_channel_behind_a_transpose(save) -> None:
     rng = np.random.default_rng(11)
     net = stem(channels=3)
@@ -294,6 +298,7 @@ def test_constants_by_feature_behind_a_flatten(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_a_reflection_that_would_take_too_many_weights_is_refused_with_what_to_do(save) -> None:
     net = stem(shape=(1, 40, 40), channels=4)
     net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
@@ -306,6 +311,7 @@ def test_a_reflection_that_would_take_too_many_weights_is_refused_with_what_to_d
     assert caught.value.code == "reshape-before-window"
 
 
+@pytest.mark.slow
 def test_reflection_before_a_matrix_is_an_order_of_columns(save) -> None:
     net = stem(channels=2)
     net.node("Pad", "pad", ints(net, "pads", 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")

@@ -15,6 +15,7 @@ def whole(net: Builder, name: str, value: np.ndarray) -> str:
     return net.const(name, value.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turned", [0, 1])
 def test_gemm_with_alpha_beta_and_bias(save, turned) -> None:
     rng = np.random.default_rng(1)
@@ -49,6 +50,7 @@ def test_matrix_on_every_position_and_tokens_back_to_a_map(save) -> None:
     equal(net, save)
 
 
+@pytest.mark.slow
 def test_matrix_on_the_left_sums_over_the_axis_before_the_last(save) -> None:
     rng = np.random.default_rng(3)
     net = stem(channels=4)
@@ -75,6 +77,7 @@ def test_reductions_over_rows_or_columns(save, op, axes, keep) -> None:
     equal(net, save, shape=(1, 4, 8), opset=18)
 
 
+@pytest.mark.slow
 def test_mean_over_tokens(save) -> None:
     rng = np.random.default_rng(4)
     net = stem(shape=(1, 4, 4), channels=4)
@@ -109,6 +112,7 @@ def test_sum_over_the_batch_is_refused(save) -> None:
     assert caught.value.code == "batch-moved"
 
 
+@pytest.mark.slow
 def test_tokens_mixed_across_positions(save) -> None:
     """As mixers do: the matrix sums over the positions, channel by channel."""
     rng = np.random.default_rng(5)
@@ -138,6 +142,7 @@ def test_convolution_on_a_reflection(save, mode) -> None:
     equal(net, save, shape=(1, 4, 4))
 
 
+@pytest.mark.slow
 def test_matmul_followed_by_a_bias(save) -> None:
     rng = np.random.default_rng(0)
     net = stem()

@@ -7,6 +7,7 @@ import pytest
 from support.against_reference import equal, finish, head, stem, ternary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("include", [0, 1])
 def test_padded_average_pool_has_a_divisor_per_border_class(save, include) -> None:
     net = stem()
@@ -20,6 +21,7 @@ def test_padded_average_pool_has_a_divisor_per_border_class(save, include) -> No
     assert len(np.unique(pool.border)) == (1 if include else 3)  # divided by 4 everywhere, or by 1, 2 and 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ceil", [0, 1])
 @pytest.mark.parametrize("include", [0, 1])
 def test_average_pool_with_ceil_mode_and_padding(save, ceil, include) -> None:
@@ -32,6 +34,7 @@ def test_average_pool_with_ceil_mode_and_padding(save, ceil, include) -> None:
     equal(net, save, shape=(1, 5, 7), opset=19, certified=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "ReduceMean", "GlobalMaxPool"])
 def test_pools_over_the_whole_map(save, op) -> None:
     net = stem(shape=(1, 4, 4))
@@ -44,6 +47,7 @@ def test_pools_over_the_whole_map(save, op) -> None:
     equal(net, save, shape=(1, 4, 4))
 
 
+@pytest.mark.slow
 def test_max_pool_with_ceil_mode(save) -> None:
     net = stem(shape=(1, 5, 5))
     net.node("MaxPool", "pool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)

@@ -23,6 +23,7 @@ def test_reshape_to_a_constant_shape(save, shape) -> None:
     equal(model, save)
 
 
+@pytest.mark.slow
 def test_transpose_before_a_matrix_permutes_its_columns(save) -> None:
     net = stem()
     net.node("Transpose", "turn", perm=[0, 2, 3, 1])

@@ -46,6 +46,7 @@ def test_or_after_its_output(save, output, expected):
     assert done.graph.layers[-1].name == expected
 
 
+@pytest.mark.slow
 def test_layers_of_a_compiled_network_are_named_readably(save) -> None:
     net = stem()
     net.flatten()

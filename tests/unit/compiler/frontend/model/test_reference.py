@@ -27,6 +27,7 @@ def newest() -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.slow
 def test_two_bit_integers_of_the_newest_opset(newest, save) -> None:
     path = save(newest)
     done = compile_model(path)
