@@ -16,7 +16,6 @@ from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
 from qsnnc.partition.estimate import cores_violation
 from qsnnc.partition.fill import Filling, fill
-from qsnnc.partition.kernel import crossbar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +150,8 @@ def _summary(
 
 def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Written:
     """Write out the cores of a layer."""
+    from qsnnc.partition.kernel import crossbar  # numba, as in `fill`
+
     known: dict[tuple[bytes, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
     crossbars: list[npt.NDArray[np.int8]] = []
     sources, elements, index = [], [], []

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
 from qsnnc.lower.neurons import NeuronLayer
-from qsnnc.partition import kernel
 from qsnnc.partition.bounds import Bound, smallest_folds
 
 #: output positions that may be visited while looking for a better order, beside the first try
@@ -130,6 +129,8 @@ class OutputPositions:
 
     def cut(self, order: Int, fold: int, chip: ChipSpec) -> Filling:
         """Fill core after core in an order, each until columns, axons or target entries are used up."""
+        from qsnnc.partition import kernel  # numba, which a chip of another kind does not wait for
+
         reader = np.full(len(self.width), -1, np.int64)
         limits = self._limits(fold, chip)
         found = kernel.cut(order, self.tiles, self.width, self.running, self.size, *limits, reader, self._slices)
@@ -137,6 +138,8 @@ class OutputPositions:
 
     def spread(self, fold: int, chip: ChipSpec) -> Filling:
         """Fill cores where the target table binds, each with an equal share of neurons and a full table."""
+        from qsnnc.partition import kernel
+
         axons = np.where(self.tiles >= 0, self.width[self.tiles], 0).sum(axis=1)
         reader = np.full(len(self.width), -1, np.int64)
         count = len(self.size)
