@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from chipsim import paths
 from chipsim.datasets import Dataset
-from chipsim.engine.host import load_host, reference_session
+from chipsim.engine.host import Array, load_host, reference_session
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.protocol import Compiled
 from chipsim.engine.setup import of_one_step, open_dataset, open_mapping
@@ -99,26 +99,55 @@ def compare(
     machine, host = load(mapping), load_host(mapping)
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
     reference = reference_outputs(mapping, Path(model), [entry.tensor for entry in watched])
-    names = tuple(entry.name for entry in watched)
-    values, worst = 0, 0.0
-    for first in range(0, len(dataset), BATCH):
-        images = prepare(dataset.images[first : first + BATCH], mapping.input, dataset.name)
+
+    def execute(images: Array, expected: list[Array], first: int) -> tuple[Array, list[Difference | None]]:
         spikes, potentials = machine.step(host.spikes(images))
-        expected = reference(images)
-        scores = host.scores(potentials)
-        values += scores.size + sum(tensor.size for tensor in expected[1:])
-        error, wrong_score = scores_differ(mapping, scores, expected[0], first)
-        worst = max(worst, error)
         differences = [
             _levels_differ(mapping, machine, spikes, entry, tensor, first)
-            for entry, tensor in zip(watched, expected[1:], strict=True)
+            for entry, tensor in zip(watched, expected, strict=True)
         ]
+        return host.scores(potentials), differences
+
+    return in_batches(mapping, dataset, tuple(entry.name for entry in watched), reference, execute, BATCH, progress)
+
+
+def in_batches(
+    compiled: Compiled,
+    dataset: Dataset,
+    names: tuple[str, ...],
+    reference: Callable[[Array], list[Array]],
+    execute: Callable[[Array, list[Array], int], tuple[Array, list[Difference | None]]],
+    size: int,
+    progress: Callable[[int, int], None] | None,
+) -> Comparison:
+    """Compare batch by batch, up to the first image that differs.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Populations that are compared.
+    reference : callable
+        Returns the model's scores for a batch, then the tensor of each population.
+    execute : callable
+        Runs a batch, given the tensors and the number of its first image; returns scores, and the first difference of each
+        population.
+    size : int
+        Images of a batch.
+    """
+    values, worst = 0, 0.0
+    for first in range(0, len(dataset), size):
+        images = prepare(dataset.images[first : first + size], compiled.input, dataset.name)
+        wanted, *tensors = reference(images)
+        scores, differences = execute(images, tensors, first)
+        values += scores.size + sum(tensor.size for tensor in tensors)
+        error, wrong_score = scores_differ(compiled, scores, wanted, first)
+        worst = max(worst, error)
         found = [wrong for wrong in (*differences, wrong_score) if wrong is not None]
         if found:
             earliest = min(found, key=lambda wrong: wrong.image)  # of one image, the first layer
             return Comparison(earliest.image + 1, names, values, earliest, worst)
         if progress is not None:
-            progress(min(first + BATCH, len(dataset)), len(dataset))
+            progress(min(first + size, len(dataset)), len(dataset))
     return Comparison(len(dataset), names, values, None, worst)
 
 

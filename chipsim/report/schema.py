@@ -138,7 +138,7 @@ class NetworkRow(_Schema):
             except ValueError:
                 good = False
             if not good:
-                raise ValueError(f"noise: the key {share!r} is no share; allowed: 0 to 1")
+                raise ValueError(f"noise: the key {share!r} is not a fraction; allowed: 0 to 1")
         return self
 
 

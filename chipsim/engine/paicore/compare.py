@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.compare import Comparison, Difference, reference_outputs, scores_differ
+from chipsim.engine.compare import Comparison, Difference, in_batches, reference_outputs
+from chipsim.engine.host import Array
 from chipsim.engine.paicore.cores import Core, load_cores
 from chipsim.engine.paicore.crossbars import outputs_of
 from chipsim.engine.paicore.engines import BATCH, frame
@@ -18,7 +19,6 @@ from chipsim.engine.paicore.host import load_host
 from chipsim.engine.paicore.machine import Fired, Values
 from chipsim.engine.paicore.run import open_program
 from chipsim.engine.setup import open_dataset
-from chipsim.mapping.pixels import prepare
 from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.paicore import Program
 from chipsim.paicore.fields import Int
@@ -47,28 +47,17 @@ def compare_program(
     host = load_host(program, cores)
     watched = [entry for entry in (program.encoder, *program.layers) if entry.tensor and entry.levels]
     reference = reference_outputs(program, Path(model), [entry.tensor for entry in watched])
-    names = tuple(entry.name for entry in watched)
-    values, worst = 0, 0.0
-    for first in range(0, len(dataset), BATCH):
-        images = prepare(dataset.images[first : first + BATCH], program.input, dataset.name)
-        expected = reference(images)
+
+    def execute(images: Array, expected: list[Array], first: int) -> tuple[Array, list[Difference | None]]:
         sent = host.values(images)
         fired = list(frame(program, cores, host, sent))
-        scores = host.scores(_potentials(program, cores, fired, len(images)))
-        values += scores.size + sum(tensor.size for tensor in expected[1:])
-        error, wrong_score = scores_differ(program, scores, expected[0], first)
-        worst = max(worst, error)
-        levels = [_levels(entry, tensor) for entry, tensor in zip(watched, expected[1:], strict=True)]
+        levels = [_levels(entry, tensor) for entry, tensor in zip(watched, expected, strict=True)]
         differences = [
             _differs(program, cores, sent, fired, entry, level, first) for entry, level in zip(watched, levels, strict=True)
         ]
-        found = [wrong for wrong in (*differences, wrong_score) if wrong is not None]
-        if found:
-            earliest = min(found, key=lambda wrong: wrong.image)  # of one image, the first layer
-            return Comparison(earliest.image + 1, names, values, earliest, worst)
-        if progress is not None:
-            progress(min(first + BATCH, len(dataset)), len(dataset))
-    return Comparison(len(dataset), names, values, None, worst)
+        return host.scores(_potentials(program, cores, fired, len(images))), differences
+
+    return in_batches(program, dataset, tuple(entry.name for entry in watched), reference, execute, BATCH, progress)
 
 
 def _potentials(program: Program, cores: tuple[Core, ...], fired: list[Fired], images: int) -> Int:

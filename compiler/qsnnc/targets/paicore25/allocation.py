@@ -54,7 +54,7 @@ class Neurons:
     @cached_property
     def rows(self) -> int:
         """Rows of its records without Part 2."""
-        return 1 if len(self.offset) == 1 else sum(each.rows for each in self.folds)
+        return sum(each.rows for each in self.folds)
 
     def cut(self, first: int, stop: int) -> Neurons:
         """Some of its neurons."""

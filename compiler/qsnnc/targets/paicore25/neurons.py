@@ -104,7 +104,7 @@ def _alike(threshold: Int, leak: Int, table: Int, group: Int) -> list[Int]:
 
 def _better(neurons: Neurons) -> Neurons:
     """In the order of the addresses, where that takes fewer rows."""
-    if len(neurons.address) == 1 or (np.diff(neurons.address) > 0).all():
+    if (np.diff(neurons.address) > 0).all():
         return neurons
     order = np.argsort(neurons.address, kind="stable")
     sorted_ = Neurons(
