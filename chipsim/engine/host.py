@@ -104,7 +104,7 @@ class Host:
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
-        refuse_no_level(levels, self.mapping.generator)
+        refuse_no_level(levels, self.mapping.generator, population.tensor)
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
@@ -140,13 +140,15 @@ def _refuse_other_than_spikes(images: Array) -> None:
         raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
 
 
-def refuse_no_level(levels: Array, generator: str) -> None:
+def refuse_no_level(levels: Array, generator: str, tensor: str) -> None:
     """Refuse images for which the encoder reports that it does not take a value (FORMAT.md).
 
     Parameters
     ----------
     generator : str
         The program that wrote the mapping; of others' encoders nobody knows what they take.
+    tensor : str
+        The model's tensor that has these levels; '' for the pixels themselves.
 
     Raises
     ------
@@ -154,7 +156,9 @@ def refuse_no_level(levels: Array, generator: str) -> None:
     """
     if levels.dtype.kind != "i" or not (levels == NO_LEVEL).any():
         return
-    if generator.startswith("qsnnc "):
+    if tensor:
+        text = f"give no number as {tensor!r}, the activation that the host hands over; the model divides by zero"
+    elif generator.startswith("qsnnc "):
         text = (
             "contain values other than whole numbers from 0 to 255, and this mapping takes raw pixels; "
             "pass uint8 images, or compile with --encoder host"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from support.forms import FORMS, dressed
+from support.forms import APART, FORMS, OTHER_NUMBERS, dressed
 from support.random_graphs import STEPS, Plan, build
 
 import chipsim
@@ -34,19 +34,35 @@ plans = st.builds(
 FAIR = {"constant-activation", "requantized", "add-scales", "concat-scales"}
 #: without clips, values may be too many or too far apart; in float16, sums that are rounded may be read by another operator
 OF_FORM = {"unclipped": {"activation-not-quantized", "levels-uneven", "not-monotone"}, "half": {"activation-not-quantized"}}
+#: up to two forms that make another network and up to two that only write it differently
+forms = (
+    st.tuples(
+        st.lists(st.sampled_from(OTHER_NUMBERS), max_size=2, unique=True),
+        st.lists(st.sampled_from([form for form in FORMS if form not in OTHER_NUMBERS]), max_size=2, unique=True),
+    )
+    .map(lambda drawn: tuple(drawn[0] + drawn[1]))
+    .filter(lambda drawn: not any(pair <= set(drawn) for pair in APART))
+)
 
 
 @pytest.mark.slow
 @settings(max_examples=max(150, settings().max_examples))
-@given(plans, st.sampled_from(sorted(FORMS)))
-def test_a_network_in_a_published_form(plan: Plan, form: str) -> None:
-    found = dressed(build(plan), form, plan.seed)
+@given(plans, forms)
+# an activation that turns, its levels handed over: directly, and behind max pools
+@example(Plan((5, 4), 3, ("padone", "valley"), 2, signed=True, ending="argmax", seed=2484846569), ("float end",))
+@example(Plan((3, 3), 1, ("slice", "valley", "maxpool", "maxpool"), 2, True, "argmax", 3515871609), ("float end", "quants"))
+# rounding without a clip behind a max pool, moved sums, and a transposed convolution
+@example(Plan((5, 2), 1, ("latepool", "maxpool", "add"), 2, signed=False, ending="scores", seed=2712169683), ("unclipped",))
+@example(Plan((4, 3), 2, ("moved", "add"), 1, signed=False, ending="scores", seed=870971020), ("unclipped",))
+@example(Plan((3, 3), 2, ("deconv",), 1, signed=False, ending="scores", seed=2168973716), ("unclipped",))
+def test_a_network_in_published_forms(plan: Plan, forms: tuple[str, ...]) -> None:
+    found = dressed(build(plan), forms, plan.seed)
     try:
         done = check(found.model, CHIP)
     except ModelError as error:
-        assume(error.code not in FAIR | OF_FORM.get(form, set()))
+        assume(error.code not in FAIR.union(*(OF_FORM.get(form, ()) for form in forms)))
         raise
-    assume(form != "unclipped" or done.fits)  # many values make many neurons
+    assume("unclipped" not in forms or done.fits)  # many values make many neurons
     assume({v.code for v in done.violations} != {"weight-bits"})
     assert done.fits, done.violations
     shape = tuple(dim.dim_value for dim in found.plain.graph.input[0].type.tensor_type.shape.dim)[1:]
@@ -55,7 +71,11 @@ def test_a_network_in_a_published_form(plan: Plan, form: str) -> None:
     given_type = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[run.get_inputs()[0].type]
     result = chipsim.run(done.mapping, Dataset("random", "test", images, None), threads=1)
     (wanted,) = run.run(None, {"image": images.astype(given_type)})
-    np.testing.assert_array_equal(result.scores.reshape(wanted.shape), wanted)
+    scores = result.scores.reshape(wanted.shape)
+    if "float end" in forms and result.readout == "chip":  # single weights lie on a grid of their own: float sums, tested
+        np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(scores, wanted)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -63,5 +83,5 @@ def test_every_form_leaves_its_mark(form) -> None:
     """A form that changes nothing would test nothing."""
     steps = ("conv", "gemm", "qdq", "conv")
     models = [build(Plan((4, 4), 2, steps, 3, False, "scores", seed)) for seed in range(8)]
-    changed = [dressed(model, form, seed).model for seed, model in enumerate(models)]
+    changed = [dressed(model, (form,), seed).model for seed, model in enumerate(models)]
     assert any(new.SerializeToString() != old.SerializeToString() for new, old in zip(changed, models, strict=True))

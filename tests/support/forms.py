@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,8 @@ def _spelt(model: onnx.ModelProto, rng: Draw) -> Dressed:
     out = copied(model)
     out.opset_import[0].domain = str(rng.choice(["", "ai.onnx"]))
     for node in out.graph.node:
-        node.domain = str(rng.choice(["", "ai.onnx"]))
+        if not node.domain:
+            node.domain = str(rng.choice(["", "ai.onnx"]))
     return Dressed(out, model)
 
 
@@ -108,13 +109,14 @@ def _biases(model: onnx.ModelProto, rng: Draw) -> Dressed:
     """The C of every Gemm in another shape that broadcasts."""
     out = copied(model)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    dtype = helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
     for node in out.graph.node:
         if node.op_type != "Gemm":
             continue
         if len(node.input) > 2:
             value = values[node.input[2]].reshape(1, -1)
         else:
-            value = np.zeros([(), (1,), (1, 1)][int(rng.integers(3))], np.float32)
+            value = np.zeros([(), (1,), (1, 1)][int(rng.integers(3))], dtype)
             node.input.append("")
         node.input[2] = f"{node.name}/C"
         out.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
@@ -161,6 +163,17 @@ def _channels_last(model: onnx.ModelProto, _: Draw) -> Dressed:
     return Dressed(out, out)
 
 
+def _float_end(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """A classifier whose weights lie on no grid, which the host computes."""
+    out = copied(model)
+    for tensor in out.graph.initializer:
+        if tensor.name in ("head.weight", "head.bias"):
+            value = numpy_helper.to_array(tensor)
+            value = value + rng.normal(0, 0.05, value.shape).astype(value.dtype)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    return Dressed(out, out)
+
+
 FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "sparse": _sparse,
     "spelt": _spelt,
@@ -170,9 +183,19 @@ FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "half": _half,
     "unclipped": _unclipped,
     "channels last": _channels_last,
+    "float end": _float_end,
 }
+#: those that make another network; the others write the same one differently
+OTHER_NUMBERS = ("half", "unclipped", "channels last", "float end")
+#: a network of one form cannot be written in another
+APART: tuple[set[str], ...] = ({"half", "quants"},)
 
 
-def dressed(model: onnx.ModelProto, form: str, seed: int) -> Dressed:
-    """Return a network in another form."""
-    return FORMS[form](model, np.random.default_rng(seed))
+def dressed(model: onnx.ModelProto, forms: Sequence[str], seed: int) -> Dressed:
+    """Return a network in other forms: first those that make another network of it, then those that only write it."""
+    rng = np.random.default_rng(seed)
+    found = Dressed(model, model)
+    for form in sorted(forms, key=lambda form: form not in OTHER_NUMBERS):
+        new = FORMS[form](found.model, rng)
+        found = new if form in OTHER_NUMBERS else Dressed(new.model, found.plain)
+    return found

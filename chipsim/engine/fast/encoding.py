@@ -27,7 +27,8 @@ class Encoding:
         functions: Mapping[str, Callable[..., None]],
         values: npt.NDArray[np.uint8],
     ) -> None:
-        self.encoder, self.features, self.generator = encoder, features, program.generator
+        self.encoder, self.features = encoder, features
+        self.generator, self.tensor = program.generator, program.encoder.tensor
         self.count = program.encoder_neurons // program.encoder.levels
         self.graded = aligned((AT_ONCE, features), np.float32)
         levels = len(encoder.thresholds)
@@ -74,7 +75,7 @@ class Encoding:
             found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
         else:
             found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
-        refuse_no_level(found, self.generator)
+        refuse_no_level(found, self.generator, self.tensor)
         graded = self.graded[: len(images), : self.count]
         graded[...] = found.reshape(len(images), -1)
         return _finite(graded)

@@ -46,7 +46,7 @@ class Host:
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
         name = self.mapping.input.name
         levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *signal.shape))
-        refuse_no_level(levels, self.mapping.generator)
+        refuse_no_level(levels, self.mapping.generator, signal.tensor)
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         if signal.code != THERMOMETER:
             return np.clip(flat, 0, signal.levels).astype(np.uint8)

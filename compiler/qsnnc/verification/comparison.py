@@ -13,6 +13,7 @@ from chipsim.errors import InputError
 from chipsim.mapping.pixels import prepare
 from chipsim.qonnx_ops import origins
 from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.outcomes import UnevenLevels
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run
 from qsnnc.ir.layers import Int, LayerGraph, Population
@@ -73,7 +74,7 @@ class Comparison:
         scores, *tensors = self.reference(batch)
         theirs = dict(zip([*(entry.tensor for entry in self.watched), *self.sums], tensors, strict=True))
         theirs[self.model.input] = batch
-        expected = {entry.name: _levels(entry, theirs[entry.tensor]) for entry in self.watched}
+        expected = {entry.name: _levels(entry, theirs[entry.tensor], first) for entry in self.watched}
         (levels,) = self.encoder.run(["levels"], {self.model.input: batch})
         own = {self.graph.encoder.name: levels.astype(np.int64).reshape(len(batch), *self.graph.encoder.shape)}
         given = dict(expected)
@@ -236,8 +237,21 @@ class Comparison:
         self._samples[name] = name, values, mine[sample : sample + 1]
 
 
-def _levels(entry: Population, tensor: Array) -> Int:
-    """Convert a tensor's values to levels."""
+def _levels(entry: Population, tensor: Array, first: int) -> Int:
+    """Convert a tensor's values to levels; ``first`` is the index of the first image.
+
+    Raises
+    ------
+    ModelError
+        A value is no number, as where the model divides by an activation that is zero.
+    """
+    bad = np.isnan(tensor)
+    if bad.any():
+        image = first + int(np.argwhere(bad)[0][0])
+        raise UnevenLevels(
+            entry.tensor, f"is no number in the model's own result for image {image}; do not divide by activations",
+            node=entry.tensor, found="NaN",
+        )  # fmt: skip
     level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
     return level.astype(np.int64).reshape(len(tensor), *entry.shape)
 

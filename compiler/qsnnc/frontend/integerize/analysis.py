@@ -5,7 +5,7 @@ The answers depend on what is known of the tensors so far, so those about region
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from qsnnc.errors import ModelError
@@ -33,6 +33,7 @@ class Analysis:
         self._levels: dict[tuple[str, str, tuple[int, ...]], Levels | None] = {}
         self._growths: dict[tuple[str, frozenset[str]], Growth] = {}
         self._version = known.version
+        self._unsaturated: dict[str, Callable[[Region], Levels | None]] = {}
 
     def region(self, end: str, stops: frozenset[str] = frozenset()) -> Region | None:
         """Return the elementwise region that ends in a tensor; None if it has several inputs or none.
@@ -93,8 +94,19 @@ class Analysis:
         """Return the levels of a region by `find_levels`, or by `find_wide` if that finds none; once per region."""
         key = (region.input, region.output, region.axes)
         if key not in self._levels:
-            self._levels[key] = find_levels(region) or find_wide(region)
+            self._levels[key] = find_levels(region) or find_wide(region) or self._reachable(region)
         return self._levels[key]
+
+    def permit_unsaturated(self, end: str, find: Callable[[Region], Levels | None]) -> None:
+        """Let a region that ends in a tensor have the levels that ``find`` returns, where it has no others."""
+        self._unsaturated[end] = find
+        for key in [key for key, found in self._levels.items() if found is None and key[1].startswith(end)]:
+            del self._levels[key]
+
+    def _reachable(self, region: Region) -> Levels | None:
+        # what is moved before another operator ends in a tensor of that name with a mark behind it
+        finds = (find for end, find in self._unsaturated.items() if region.output.split("[", 1)[0] == end.split("[", 1)[0])
+        return next((levels for find in finds if (levels := find(region)) is not None), None)
 
     def is_on_chip(self, name: str) -> bool:
         """Return whether a tensor is computed elementwise from levels or from a linear operator on levels."""

@@ -15,14 +15,15 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize import per_channel
 from qsnnc.frontend.integerize.absorb import resolve
+from qsnnc.frontend.integerize.reachable_levels import find_reachable
 from qsnnc.frontend.integerize.requantize import requantized
 from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.layers.max_pool import maximum
-from qsnnc.frontend.layers.thresholds import layer_of
+from qsnnc.frontend.layers.thresholds import fires, layer_of
 from qsnnc.frontend.linear.data_movement import move
-from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized
+from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.outcomes import ConstantActivation
@@ -67,9 +68,14 @@ def _materialised(walk: Walk, name: str) -> Quantized | None:
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
-        return _absorbed(walk, root, region)
-    before = _moved_or_pooled(walk, root, region.input)
-    if before is None or not region.nodes:
+        steps = walk.known.steps.get(region.input) if not region.nodes else None
+        before = _absorbed(walk, root, region) if steps is None else _from_steps(walk, root, steps)
+    else:
+        before = _moved_or_pooled(walk, root, region.input)
+    if before is None and region.nodes:
+        walk.analysis.permit_unsaturated(name, lambda found: find_reachable(walk, found))
+        return resolve(walk, name)
+    if before is None or not region.nodes or isinstance(root, Accumulator):
         return before
     return None if any(part.slack for part in before.parts) else requantized(walk, before, region)
 
@@ -117,6 +123,21 @@ def _absorbed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None
     layer = layer if own else replace(layer, tensor_shape=root.shape)
     walk.sink.add(layer)
     return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
+
+
+def _from_steps(walk: Walk, root: Accumulator, steps: Terms) -> Quantized | None:
+    """Add a layer with the levels of a nonmonotonic activation, given the sums of its steps up and down."""
+    values, population = steps.values, steps.tensors[0].parts[0].population
+    if values is None:
+        return None
+    halfway = population.scale * (np.arange(1, len(values)) - 0.5 + population.zero_point)
+    limits = np.ceil((halfway - root.offset[..., None]) / root.scale[..., None]).astype(np.int64)
+    limits = np.clip(limits, root.reach[..., :1], root.reach[..., 1:] + 1)
+    levels = Levels(len(values) - 1, population.scale, population.zero_point, values, np.zeros(0, bool))
+    name = walk.sink.free_name(root.name)
+    layer = fires(root, levels, name, "", root.shape, limits, exact_sums=True, uncertain=())
+    walk.sink.add(layer)
+    return Quantized((Part.of(layer, levels),), root.layout)
 
 
 def _values(root: Accumulator, region: Region) -> Found | None:

@@ -157,10 +157,13 @@ def _levels_before(walk: Walk, name: str, excused: list[ModelError]) -> bool:
     except ModelError as error:
         excused.append(error)
     node = walk.analysis.producer.get(name)
-    if node is None or node.op in WEIGHTED:
-        return False
-    data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
-    return bool(data) and all(_levels_before(walk, entry, excused) for entry in data)
+    data = [] if node is None else [entry for entry in node.inputs if entry and entry not in walk.model.constants]
+    if node is not None and node.op not in WEIGHTED and data and all(_levels_before(walk, entry, excused) for entry in data):
+        return True
+    found = materialise(walk, name)
+    if found is not None:
+        walk.known.define(name, found)
+    return found is not None
 
 
 def _visit_on_chip(walk: Walk, node: Node, data: list[str]) -> None:

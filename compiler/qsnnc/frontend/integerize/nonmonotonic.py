@@ -83,7 +83,7 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelErr
         part = replace(Part.of(layers[0], levels), values=levels.values[: layers[0].levels + 1])
         return Terms.of(Quantized((part,), root.layout))
     off = float(np.abs(levels.values - levels.scale * np.arange(levels.count + 1) - levels.scale * levels.zero_point).max())
-    return Terms(tuple(Quantized((_term(layer, off),), root.layout) for layer in layers), (1, -1), 0)
+    return Terms(tuple(Quantized((_term(layer, off),), root.layout) for layer in layers), (1, -1), 0, levels.values)
 
 
 def _term(layer: Layer, off: float) -> Part:

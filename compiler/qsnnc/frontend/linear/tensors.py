@@ -100,6 +100,7 @@ class Terms:
     tensors: tuple[Quantized, ...]
     signs: tuple[int, ...]
     roundings: int  # roundings of the reference in computing the sum
+    values: F64 | None = None  # the values that the sum takes in the reference, ascending, where they are known
 
     @classmethod
     def of(cls, tensor: Quantized) -> Terms:

@@ -6,10 +6,11 @@ import logging
 
 import numpy as np
 import pytest
-from support.published import CASES, plain, qonnx
+from support.published import CASES, IMAGES, plain, qonnx
 
 import chipsim
 from chipsim.datasets import Dataset
+from chipsim.errors import InputError
 from qsnnc import compile_model, verify
 from qsnnc.errors import ModelError
 
@@ -32,6 +33,19 @@ def test_a_constant_that_differs_between_images_is_named(save) -> None:
     )
     with pytest.raises(ModelError, match=r"^y: Gemm has a constant that differs between the 2 images of the batch"):
         compile_model(save(model))
+
+
+def test_a_result_that_is_no_number_is_named(save) -> None:
+    """0 / 0, where a quantizer divides by the image."""
+    model = qonnx()
+    model.graph.node[0].input[1] = model.graph.node[0].input[0]
+    path = save(model)
+    with pytest.raises(ModelError, match=r"^b: is no number in the model's own result for image 0"):
+        verify(path, IMAGES)
+    mapping = compile_model(path).mapping
+    for engine in ("fast", "reference"):
+        with pytest.raises(InputError, match="give no number as 'b'"):
+            chipsim.run(mapping, Dataset("images", "test", IMAGES, None), engine=engine)
 
 
 def test_what_is_supplied_is_reported(save, caplog) -> None:
