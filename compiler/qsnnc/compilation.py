@@ -17,6 +17,7 @@ from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.nir.integerize import Rounded
 from qsnnc.nir.layers import Agreement
+from qsnnc.partition.advice import Alternative
 from qsnnc.place.positions import Placement
 
 
@@ -75,6 +76,7 @@ class FailedCompilation(CheckResult):
 
     violations: tuple[Violation, ...]
     estimated: bool = False  # whether cores follow from shapes and level ranges, because the network is far too large
+    alternatives: tuple[Alternative, ...] = ()  # what fewer levels, narrower weights and a larger grid would take
 
     @property
     def fits(self) -> bool:

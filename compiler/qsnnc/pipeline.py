@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -15,21 +16,21 @@ import numpy.typing as npt
 from chipsim.chip import AnyChip, ChipSpec, PaicoreSpec, load_any_chip
 from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
-from chipsim.errors import UsageError
+from chipsim.errors import ReportedError, UsageError
 from chipsim.mapping import InputSpec, validate_mapping
 from qsnnc.compilation import Compilation, FailedCompilation
-from qsnnc.errors import DoesNotFit, ModelError, Violation
+from qsnnc.errors import DoesNotFit, ModelError
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
 from qsnnc.frontend.integerize.direct_encoding import integerize_from_best
+from qsnnc.frontend.integerize.integerize import Integerized
 from qsnnc.frontend.integerize.weights import in_reference
 from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session
-from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
+from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph, WeightsChanged, verify_layers
-from qsnnc.lower.neurons import lower, verify_neurons
-from qsnnc.lower.ranges import ranges
 from qsnnc.nir.layers import SpikingNetwork, agreement, random_frames, read_spiking
 from qsnnc.nir.options import NirOptions
 from qsnnc.nir.reading import is_nir
@@ -44,10 +45,8 @@ from qsnnc.options import (
     merged,
     parse_pixels,
 )  # fmt: skip
-from qsnnc.partition.cores import partition
-from qsnnc.partition.estimate import too_large
-from qsnnc.partition.estimate import violations as violations_of
-from qsnnc.partition.image import choose
+from qsnnc.partition.advice import Alternative, Counted, alternatives, with_alternatives
+from qsnnc.partition.layout import lay_out
 from qsnnc.place.assemble import assemble
 from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.place.rates import firing_rates
@@ -61,6 +60,8 @@ if TYPE_CHECKING:
     ModelSource = str | PathLike[str] | onnx.ModelProto
 
 DEFAULT_CHIP = "xbar1152"
+#: features of a network up to which its smaller forms are counted; those of larger ones take minutes to read
+MOST_FEATURES = 200_000
 
 
 @dataclass(slots=True)
@@ -137,8 +138,9 @@ def check(
     stages.tell = tell or stages.tell
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
     if nir_path(model, given) is None:
-        _, graph = front(model, given, stages)
-        return _back(graph, target, given, stages)
+        read, graph = front(model, given, stages)
+        found = _back(graph, target, given, stages)
+        return _advised(found, model, read, graph, given, stages) if isinstance(found, FailedCompilation) else found
     if isinstance(target, PaicoreSpec):
         raise UsageError(
             "--chip", f"{target.name!r} takes networks of one step (ONNX); compile a NIR file for a crossbar chip",
@@ -256,10 +258,23 @@ def front(
         found = integerize_from_best(model, rule, chosen)
     limits = limits_of(model, found.graph, options.levels)
     if limits:  # the same again, with a Clip at each of them
-        with stages.stage("read"):
-            model = read_onnx(source, options.output, limits)
-        with stages.stage("integerize"):
-            found = integerize_from_best(model, rule, chosen)
+        return _limited(source, limits, rule, options, stages)
+    return _checked(model, found)
+
+
+def _limited(
+    source: ModelSource, limits: Mapping[str, float], rule: InputSpec, options: FrontendOptions, stages: Stages
+) -> tuple[Model, LayerGraph]:
+    """Read a model with a Clip at some tensors and integerize it."""
+    with stages.stage("read"):
+        model = read_onnx(source, options.output, limits)
+    with stages.stage("integerize"):
+        found = integerize_from_best(model, rule, options.boundaries)
+    return _checked(model, found)
+
+
+def _checked(model: Model, found: Integerized) -> tuple[Model, LayerGraph]:
+    """Return the model whose reference has the changed weights, and its layer graph."""
     graph = replace(found.graph, weights_changed=tuple(map(_record, found.changed)))
     verify_layers(graph)
     return in_reference(model, found.changed), graph
@@ -275,43 +290,71 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     """From a layer graph to a mapping: the part that `compile_layers` and `check` share."""
     if isinstance(chip, PaicoreSpec):
         return _words(graph, chip, options, stages)
-    code = None
-    if graph.image_on_chip:
-        with stages.stage("encoder"):
-            graph, code = choose(graph, chip)
-            verify_layers(graph)
-    with stages.stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
-        estimated = too_large(graph, chip)
-    if estimated is not None:
-        found = (
-            *(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)),
-            *violations_of(estimated, graph, chip),
-        )
+    laid = lay_out(graph, chip, keep_dead=options.keep_dead, stage=stages.stage, tell=stages.tell)
+    if laid.cores is None:
         return FailedCompilation(
-            chip=chip, graph=graph, code=code, neurons=(), layers=estimated,
-            violations=_causes(found, estimated), seconds=stages.seconds, estimated=True,
+            chip=chip, graph=laid.graph, code=laid.code, neurons=laid.neurons, layers=laid.layers,
+            violations=laid.violations, seconds=stages.seconds, estimated=laid.estimated,
         )  # fmt: skip
-    with stages.stage("lower"):
-        neurons, violations = lower(graph, chip, keep_dead=options.keep_dead)
-        verify_neurons(neurons, graph, chip)
-    with stages.stage("partition"):
-        cores, layers, more = partition(graph, neurons, chip, keep_dead=options.keep_dead, tell=stages.tell)
-        violations += more
-        if cores is not None and not violations:
-            verify_cores(cores, chip)
-    if cores is None or violations:
-        return FailedCompilation(
-            chip=chip, graph=graph, code=code, neurons=neurons, layers=layers,
-            violations=_causes(violations, layers), seconds=stages.seconds,
-        )  # fmt: skip
+    graph, neurons, layers, cores = laid.graph, laid.neurons, laid.layers, laid.cores
     placed = _placed(graph, cores, chip, options.placing, stages)
     with stages.stage("assemble"):
         mapping = assemble(graph, neurons, cores, placed, chip)
         validate_mapping(mapping)
     return Compilation(
-        chip=chip, graph=graph, code=code, neurons=neurons, layers=layers,
+        chip=chip, graph=graph, code=laid.code, neurons=neurons, layers=layers,
         mapping=mapping, placement=placed, seconds=stages.seconds,
     )  # fmt: skip
+
+
+def _advised(
+    found: FailedCompilation, source: ModelSource, model: Model, graph: LayerGraph, options: CompileOptions, stages: Stages
+) -> FailedCompilation:
+    """Say what fewer levels, narrower weights and a larger grid would take, where cores are what is missing."""
+    chip = found.chip
+    if not isinstance(chip, ChipSpec) or not any(violation.code == "cores" for violation in found.violations):
+        return found
+    stages.tell("counting what fewer levels and narrower weights take")
+    others: tuple[Alternative, ...] = ()
+    if sum(layer.features for layer in graph.layers) <= MOST_FEATURES:
+        now = Counted(found.cores, found.estimated, sum(not entry.fold for entry in found.layers))
+        count = partial(_changed, source, model, graph, chip, options)
+        others = tuple(alternatives(graph, found.layers, chip, now, count))
+    said = (with_alternatives(each, others, graph, chip) if each.code == "cores" else each for each in found.violations)
+    return replace(found, violations=tuple(said), alternatives=others)
+
+
+def _changed(
+    source: ModelSource, model: Model, graph: LayerGraph, chip: ChipSpec, options: CompileOptions,
+    levels: int | None, bits: int | None,
+) -> Counted | None:  # fmt: skip
+    """Count the cores of a model with fewer levels and narrower weights; None where it cannot be changed so."""
+    stages = Stages()
+    given = options if bits is None else replace(options, weight_bits=bits)
+    try:
+        limits = {} if levels is None else limits_of(model, graph, activations(model, graph, levels))
+        _, changed = _limited(source, limits, graph.input, given, stages)
+    except ReportedError:
+        return None
+    return lay_out(changed, chip, keep_dead=options.keep_dead).counted
+
+
+def activations(model: Model, graph: LayerGraph, levels: int) -> dict[str, int]:
+    """Return so many levels for each activation with more that ``--levels`` can narrow; the image keeps its own."""
+    kept = graph.encoder.name if is_image(model, graph) else ""
+    populations = (graph.encoder, *graph.layers)
+    return {e.name: levels for e in populations if e.levels > levels and e.tensor and e.name != kept}
+
+
+def is_image(model: Model, graph: LayerGraph) -> bool:
+    """Return whether what the host hands over is the image, quantized or not: no linear layer comes before it."""
+    behind = {graph.encoder.tensor}
+    for node in reversed(model.nodes):
+        if behind & set(node.outputs):
+            if node.op in WEIGHTED:
+                return False
+            behind.update(node.inputs)
+    return True
 
 
 def _words(graph: LayerGraph, chip: PaicoreSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
@@ -373,12 +416,6 @@ def _fitting(found: Compilation | FailedCompilation) -> Compilation:
     if isinstance(found, FailedCompilation):
         raise DoesNotFit(found.violations, found.chip.name)
     return found
-
-
-def _causes(violations: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
-    """Sort violations by layer, and a lack of cores, which the others cause, last."""
-    order = [entry.layer.name for entry in layers]
-    return tuple(sorted(violations, key=lambda v: (v.code == "cores", order.index(v.layer))))
 
 
 def pixel_rule(model: Model, pixels: str | None) -> InputSpec:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from chipsim import paths
-from chipsim.chip import AnyChip
+from chipsim.chip import AnyChip, PaicoreSpec
 from chipsim.errors import InputError
 from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qsnnc.ir.layers import Layer, LayerGraph, Uncertain, WeightsChanged
+    from qsnnc.partition.advice import Alternative
     from qsnnc.verification import Verification
     from qsnnc.verification.result import Agreement
 
+ESTIMATED = "estimated from shapes and level ranges, because the network is far too large"
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
 
@@ -32,6 +34,8 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         ir = entry.layer
         known = {"name": ir.name, "kind": ir.kind, "levels": ir.levels, "removed": entry.removed.neurons}
         row = {key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS}
+        if not entry.fold and not isinstance(found.chip, PaicoreSpec):  # a neuron of it fits on no core
+            row |= dict.fromkeys(("fold", "cores", "bound"))
         layers.append({**row, "removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows})
     return {
         "schema": "qsnnc-compile/1",
@@ -42,6 +46,7 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "cores_bound": found.cores_bound,
         "cores_available": found.chip.cores,
         "estimated": isinstance(found, FailedCompilation) and found.estimated,
+        "alternatives": [_alternative(each) for each in getattr(found, "alternatives", ())],
         "layers": layers,
         "exactness": "certified" if found.graph.certified else "tested",
         "readout": found.graph.readout,
@@ -62,6 +67,13 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "placement": placement_json(found.placement) if isinstance(found, Compilation) and found.placement else None,
         "seconds": found.seconds,
     }
+
+
+def _alternative(each: Alternative) -> dict[str, Any]:
+    """Return a changed network or chip and what it takes; ``cores`` is null where a layer fits on no core."""
+    fields = {**asdict(each), "change": each.change, "layers_beyond": each.beyond}
+    del fields["beyond"]
+    return fields | ({"cores": None} if each.beyond else {})
 
 
 def _change(change: WeightsChanged) -> dict[str, Any]:
@@ -121,10 +133,8 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     short = shortened(layer["name"] for layer in layers)
     for layer in layers:
         row = [short[layer["name"]], layer["kind"], str(layer["levels"] or "readout"), str(layer["weight_bits"])]
-        numbers = {key: f"{layer[key]:,}" for key in ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")}
-        if not layer["fold"]:  # not laid out: a neuron of it fits no core
-            numbers |= dict.fromkeys(("fold", "cores", "bound"), "-")
-        row += numbers.values()
+        keys = ("fan_in", "fold", "neurons", "removed", "synapses", "cores", "bound")
+        row += ["-" if layer[key] is None else f"{layer[key]:,}" for key in keys]
         row.append(layer["limiting"])
         table.add_row(*row, *([exact.get(layer["name"], "")] if exact is not None else []))
     return table
@@ -136,12 +146,14 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     exact = {layer.name: _exactness(layer) for layer in found.graph.layers}
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} of {j['cores_available']:,} cores on chip '{j['chip']}'"
-    if j["estimated"]:
-        lines.append(f"about {share} (estimated from shapes and level ranges, because the network is far too large)")
-    elif beyond := sum(not layer["fold"] for layer in j["layers"]):
-        others = f"the others need at least {j['cores_bound']:,} cores" if beyond < len(j["layers"]) else ""
+    about = "about" if j["estimated"] else "at least"
+    if beyond := sum(layer["cores"] is None for layer in j["layers"]):
+        others = f"the others need {about} {j['cores_bound']:,} cores" if beyond < len(j["layers"]) else ""
+        others += f" ({ESTIMATED})" if others and j["estimated"] else ""
         said = f"{beyond} of {len(j['layers'])} layers do not fit on a core"
         lines.append("; ".join(filter(None, (said, others, f"chip '{j['chip']}' has {j['cores_available']:,} cores"))))
+    elif j["estimated"]:
+        lines.append(f"about {share} ({ESTIMATED})")
     else:
         lines.append(f"{share}; no tiling takes fewer than {j['cores_bound']:,}")
     short = shortened(layer["name"] for layer in j["layers"])

@@ -14,7 +14,7 @@ from qsnnc.ir.cores import CoreGraph, CoreLayer
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
-from qsnnc.partition.estimate import cores_violation
+from qsnnc.partition.estimate import LAID_OUT, cores_violation
 from qsnnc.partition.fill import Filling, fill
 
 
@@ -65,7 +65,7 @@ def partition(
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
         filling, cores = None, None
-        if found is None and bound is not None and bound.cores <= chip.cores:
+        if found is None and bound is not None and bound.cores <= max(chip.cores, LAID_OUT):
             filling = fill(layer, chip, asked, bound)
             cores = _write(layer, filling, keep_zero_rows=keep_dead)
             for sources in cores.sources:
@@ -78,7 +78,8 @@ def partition(
     summaries.reverse()
     violations.reverse()
     if sum(entry.cores for entry in summaries) > chip.cores:
-        violations.append(cores_violation(tuple(summaries), graph, chip, estimated=False))
+        said = "" if all(cores is not None for cores in written) else "at least"
+        violations.append(cores_violation(tuple(summaries), chip, said))
     if violations or any(cores is None for cores in written):
         return None, tuple(summaries), tuple(violations)
     complete = [cores for cores in written if cores is not None]

@@ -27,19 +27,20 @@ from qsnnc.lower.removal import readers
 LARGE, DENSE = 50_000, 100_000_000
 #: how many times the chip's cores are clearly beyond it: the partition may save a few that the estimate counts
 CLEARLY = 1.1
-#: largest levels of 4-bit and 2-bit activations
-NARROWER = (15, 3)
+#: cores that are laid out in seconds: up to so many are counted exactly, whatever the chip has
+LAID_OUT = 2048
 
 
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
-    """Estimate all layers of a large network that needs more cores than the chip has; None for any other.
+    """Estimate all layers of a large network that clearly needs more cores than the chip has; None for any other.
 
-    Small networks, and those that nearly fit, are left to the partition, which is exact.
+    Small networks, and those of few cores, are left to the partition, which is exact.
     """
-    if sum(sizes(graph, chip).values()) <= CLEARLY * chip.cores or not _costly(graph):
+    few = CLEARLY * max(chip.cores, LAID_OUT)
+    if sum(sizes(graph, chip).values()) <= few or not _costly(graph):
         return None
     found = estimate(graph, chip)
-    return found if sum(entry.cores for entry in found) > CLEARLY * chip.cores else None
+    return found if sum(entry.cores for entry in found) > few or any(not entry.fold for entry in found) else None
 
 
 def _costly(graph: LayerGraph) -> bool:
@@ -65,7 +66,8 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
         folds = np.array(chip.folds)
         fold = folds[np.minimum(np.searchsorted(folds * chip.axons, axons), len(folds) - 1)]  # (channels, rows, columns)
         room = np.maximum(1, chip.columns // (fold * bits))
-        cores = int(np.ceil((kept / room).sum()))
+        there = fits_on_core(int(axons.max()), int(fold.max()), bits, chip)
+        cores = int(np.ceil((kept / room).sum())) if there else 0
         dead, gone = int((max(1, layer.levels) - high).sum()), int((high - kept).sum())
         constant = int(np.minimum(low, high - kept).sum())
         found.append(
@@ -74,7 +76,7 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
                 tick=ticks[layer.name],
                 weight_bits=bits,
                 fan_in=int(axons.max()),
-                fold=int(fold.max()),
+                fold=int(fold.max()) if there else 0,
                 neurons=int(kept.sum()),
                 removed=Removed(dead, constant, gone - constant),
                 zero_rows=0,
@@ -87,7 +89,12 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
     return tuple(found)
 
 
-def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec) -> tuple[Violation, ...]:
+def fits_on_core(axons: int, fold: int, bits: int, chip: ChipSpec) -> bool:
+    """Return whether a neuron with so many axons fits on a core, at the smallest fold that has them."""
+    return axons <= chip.max_fold * chip.axons and fold * bits <= chip.columns
+
+
+def violations(layers: tuple[CoreLayer, ...], chip: ChipSpec) -> tuple[Violation, ...]:
     """Return the violations of an estimate: single neurons that fit no core, then the number of cores."""
     found = []
     for entry in layers:
@@ -100,59 +107,36 @@ def violations(layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec)
                 f"levels in {sources}."
             )
             found.append(Violation("fan-in", name, "axons", entry.fan_in, widest, text))
-        elif entry.fold * entry.weight_bits > chip.columns:
-            need = entry.fold * entry.weight_bits
+        elif not entry.fold:
+            fold = next(fold for fold in chip.folds if fold * chip.axons >= entry.fan_in)
+            need = fold * entry.weight_bits
             text = (
-                f"a neuron needs {need:,} columns (fold {entry.fold} x {entry.weight_bits} bits); chip '{chip.name}' has "
+                f"a neuron needs {need:,} columns (fold {fold} x {entry.weight_bits} bits); chip '{chip.name}' has "
                 f"{chip.columns:,}. Use narrower weights or a smaller fan-in."
             )
             found.append(Violation("columns", name, "columns", need, chip.columns, text))
-    return (*found, cores_violation(layers, graph, chip))
+    if sum(entry.cores for entry in layers) > chip.cores:
+        found.append(cores_violation(layers, chip, "about"))
+    return tuple(found)
 
 
-def cores_violation(
-    layers: tuple[CoreLayer, ...], graph: LayerGraph, chip: ChipSpec, *, estimated: bool = True
-) -> Violation:
-    """Return the violation for too many cores: how many, in which layer most, and what would help most."""
+def cores_violation(layers: tuple[CoreLayer, ...], chip: ChipSpec, said: str) -> Violation:
+    """Return the violation for too many cores: how many, and in which layer most.
+
+    Parameters
+    ----------
+    said : str
+        What comes before the number: ``about``, ``at least`` or nothing.
+    """
     total = sum(entry.cores for entry in layers)
     worst = max(layers, key=lambda entry: entry.cores)
     name = worst.layer.name
+    whole = "the network needs" if all(entry.fold for entry in layers) else "the layers that fit on a core need"
     text = (
-        f"the network needs {'about' if estimated else 'at least'} {total:,} cores, {name} alone {worst.cores:,} "
-        f"(limited by {worst.limiting}); chip '{chip.name}' has {chip.cores_said}. {advice(graph, chip)}"
+        f"{whole} {said}{' ' if said else ''}{total:,} cores, {name} alone {worst.cores:,} (limited by {worst.limiting}); "
+        f"chip '{chip.name}' has {chip.cores_said}."
     )
     return Violation("cores", name, "cores", total, chip.cores, text)
-
-
-def advice(graph: LayerGraph, chip: ChipSpec) -> str:
-    """Say how many cores fewer levels would save, and in which activation to begin."""
-    populations = [entry for entry in (graph.encoder, *graph.layers) if entry.levels]
-    now = sum(sizes(graph, chip).values())
-    parts = []
-    for levels in NARROWER:
-        if any(entry.levels > levels for entry in populations):
-            then = sum(sizes(graph, chip, dict.fromkeys((entry.name for entry in populations), levels)).values())
-            parts.append(f"{then:,} with {(levels + 1).bit_length() - 1}-bit activations")
-    gains = {}
-    for entry in populations:
-        fewer = min(entry.levels, next((n for n in NARROWER if n < entry.levels), 1))
-        gains[entry.name] = now - sum(sizes(graph, chip, _tied(graph, entry.name, fewer)).values())
-    first = max(gains, key=lambda name: gains[name])
-    wanted = "Use fewer activation levels (each level is a neuron per feature, and an axon of every reader)"
-    if gains[first] > 0:
-        wanted += f", first in {first}"
-    if parts:
-        wanted += f"; estimated from shapes alone: {now:,} cores now, {', '.join(parts)}"
-    return f"{wanted}. Narrower weights or a chip file with a larger grid also help."
-
-
-def _tied(graph: LayerGraph, name: str, levels: int) -> dict[str, int]:
-    """Return the levels of an activation and of the max pools that pass it on."""
-    tied = {name: levels}
-    for layer in graph.layers:
-        if layer.connections[0].level_wise and layer.connections[0].source in tied:
-            tied[layer.name] = levels
-    return tied
 
 
 def sizes(graph: LayerGraph, chip: ChipSpec, levels: Mapping[str, int] | None = None) -> dict[str, int]:

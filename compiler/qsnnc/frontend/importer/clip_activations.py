@@ -84,9 +84,22 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
                 text = f"{name!r} is not computed by a tensor of the file; name another layer"
                 raise UsageError("--levels", text, code="levels-unknown", found=name)
             if count < entry.levels:
-                value = entry.scale * (count + entry.zero_point)
+                value = _below(entry.scale * (count + entry.zero_point))
                 limits[entry.tensor] = min(value, limits.get(entry.tensor, np.inf))
     return limits
+
+
+def _below(value: float) -> float:
+    """Return the value of a level as a limit: a little less where float32 does not hold it.
+
+    The file computes its levels with a scale of its own, so that a limit just above one of them would be another value.
+    """
+    single = np.float32(value)
+    if float(single) == value:
+        return value
+    for _ in range(4):
+        single = np.nextafter(single, np.float32(-np.inf))
+    return float(single)
 
 
 def _source(entry: Population, graph: LayerGraph) -> Population:

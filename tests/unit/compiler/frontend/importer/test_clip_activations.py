@@ -149,3 +149,20 @@ def test_an_integer_tensor_in_an_old_opset_is_refused() -> None:
     with pytest.raises(ModelError, match="opset 12") as caught:
         clip(model, {"y": 3.0})
     assert isinstance(caught.value, ReportedError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [0.013996684, 0.0236672495, 0.1, 1 / 3, 0.00687010382])
+def test_a_scale_that_float32_does_not_hold_is_limited_at_every_level(save, scale) -> None:
+    """The file computes levels with its own scale; a Clip just above one of them would be a level of its own."""
+    net = Builder((1, 4, 4))
+    net.conv("first", np.array([[[[3.0]]], [[[-2.0]]]]))
+    names = net.const("scale", np.float32(scale)), net.const("zero", np.uint8(0))
+    net.node("QuantizeLinear", "q", *names)
+    net.node("DequantizeLinear", "dq", *names)
+    net.flatten()
+    net.gemm("head", np.ones((3, 32)))
+    path = save(net.model())
+    for level in (1, 2, 7, 15, 100, 254):
+        assert level_counts(path, first=level)["first"] == level
+    assert verify(path, levels={"first": 15}, limit=5).passes(strict=False)

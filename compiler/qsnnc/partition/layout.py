@@ -1,0 +1,84 @@
+"""Lay a network out on the cores of a chip, or estimate its cores where it is far too large: the one count of cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from chipsim.chip import ChipSpec
+from qsnnc.errors import Violation
+from qsnnc.ir.cores import CoreGraph, CoreLayer, verify_cores
+from qsnnc.ir.layers import LayerGraph, verify_layers
+from qsnnc.lower.codes import Code
+from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
+from qsnnc.lower.ranges import ranges
+from qsnnc.partition.advice import Counted
+from qsnnc.partition.cores import partition
+from qsnnc.partition.estimate import too_large, violations
+from qsnnc.partition.image import choose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """A network on cores that have no positions yet, or all that stands against one."""
+
+    graph: LayerGraph  # with the image in its code, where it enters the chip
+    code: Code | None
+    neurons: tuple[NeuronLayer, ...]  # empty where cores are estimated
+    layers: tuple[CoreLayer, ...]
+    cores: CoreGraph | None  # None if it does not fit
+    violations: tuple[Violation, ...]  # root causes first
+    estimated: bool = False
+
+    @property
+    def counted(self) -> Counted:
+        """How many cores it takes."""
+        beyond = sum(not entry.fold for entry in self.layers)
+        return Counted(sum(entry.cores for entry in self.layers), self.estimated, beyond)
+
+
+def lay_out(
+    graph: LayerGraph,
+    chip: ChipSpec,
+    *,
+    keep_dead: bool = False,
+    stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    tell: Callable[[str], None] = lambda _: None,
+) -> Layout:
+    """Lay out a network; one that is far too large is estimated instead.
+
+    Parameters
+    ----------
+    keep_dead : bool
+        Keep neurons and axons that have no effect.
+    stage : callable
+        Times the stage of that name.
+    tell : callable
+        Is told which layer is being done.
+    """
+    code = None
+    if graph.image_on_chip:
+        with stage("encoder"):
+            graph, code = choose(graph, chip)
+            verify_layers(graph)
+    with stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
+        estimated = too_large(graph, chip)
+    if estimated is not None:
+        found = (*(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)), *violations(estimated, chip))
+        return Layout(graph, code, (), estimated, None, _causes(found, estimated), estimated=True)
+    with stage("lower"):
+        neurons, found = lower(graph, chip, keep_dead=keep_dead)
+        verify_neurons(neurons, graph, chip)
+    with stage("partition"):
+        cores, layers, more = partition(graph, neurons, chip, keep_dead=keep_dead, tell=tell)
+        found += more
+        if cores is not None and not found:
+            verify_cores(cores, chip)
+    return Layout(graph, code, neurons, layers, None if found else cores, _causes(found, layers))
+
+
+def _causes(found: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:
+    """Sort violations by layer, and a lack of cores, which the others cause, last."""
+    order = [entry.layer.name for entry in layers]
+    return tuple(sorted(found, key=lambda v: (v.code == "cores", order.index(v.layer))))
