@@ -147,7 +147,7 @@ class Mapping:
     arrays: dict[str, npt.NDArray[Any]]
     encoder_onnx: bytes | None  # None: the input is the encoder population's spikes themselves
     readout_onnx: bytes
-    network_nir: bytes | None = None  # the network as NIR, if it came from there: for `qsnnc export`, no part of a run
+    network: bytes | None = None  # the layer graph that it was compiled from, for `qsnnc export`; no part of a run
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
 

@@ -14,7 +14,7 @@ from chipsim.mapping.write import FILES
 
 #: members that every file has, and those that a file may have besides
 NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
-OPTIONAL = {"encoder.onnx", "network.nir", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
+OPTIONAL = {"encoder.onnx", "network.json", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -48,7 +48,7 @@ def read_mapping(path: str | Path) -> Mapping:
         arrays=arrays,
         encoder_onnx=members.get("encoder.onnx"),
         readout_onnx=members["readout.onnx"],
-        network_nir=members.get("network.nir"),
+        network=members.get("network.json"),
         steps=manifest.steps,
         readout_of=manifest.output.of,
     )

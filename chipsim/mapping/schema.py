@@ -140,7 +140,7 @@ class Manifest(Strict):
     steps: Annotated[int, Field(ge=1, le=100_000)] = 1
     totals: TotalsEntry
     arrays: dict[str, ArrayEntry]
-    files: dict[Literal["encoder.onnx", "network.nir", "readout.onnx"], FileEntry]
+    files: dict[Literal["encoder.onnx", "network.json", "readout.onnx"], FileEntry]
 
     @model_validator(mode="after")
     def _of_its_version(self) -> Manifest:

@@ -13,7 +13,7 @@ from chipsim.mapping.program import Layer, Mapping, Population, array_dtypes
 from chipsim.mapping.totals import totals
 
 #: members besides arrays that `files` lists
-FILES = ("encoder.onnx", "network.nir", "readout.onnx")
+FILES = ("encoder.onnx", "network.json", "readout.onnx")
 ORDER = "feature-major, level innermost"
 
 
@@ -62,8 +62,8 @@ def to_bytes(mapping: Mapping) -> bytes:
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx
-    if mapping.network_nir is not None:
-        members["network.nir"] = mapping.network_nir
+    if mapping.network is not None:
+        members["network.json"] = mapping.network
     members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
     return archive.pack(members, deflate=True)
 

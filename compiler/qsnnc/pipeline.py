@@ -31,9 +31,10 @@ from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph, WeightsChanged, verify_layers
+from qsnnc.nir.exported import stored_graph
 from qsnnc.nir.layers import SpikingNetwork, agreement, random_frames, read_spiking
 from qsnnc.nir.options import NirOptions
-from qsnnc.nir.reading import is_nir
+from qsnnc.nir.reading import is_nir, read_nir
 from qsnnc.options import (
     BackendKeywords,
     BackendOptions,
@@ -146,6 +147,9 @@ def check(
             "--chip", f"{target.name!r} takes networks of one step (ONNX); compile a NIR file for a crossbar chip",
             code="chip-steps", found=target.name,
         )  # fmt: skip
+    exported = exported_front(model, given, stages)
+    if exported is not None:
+        return _back(exported, target, given, stages)
     network = spiking_front(model, given, stages)
     found = _back(network.graph, target, given, stages)
     if _nir_options(given).weight_bits is None:
@@ -171,7 +175,7 @@ def read_layers(
     """
     given = merged(options or FrontendOptions(), keywords)
     if nir_path(model, given) is not None:
-        return spiking_front(model, given, Stages()).graph
+        return exported_front(model, given, Stages()) or spiking_front(model, given, Stages()).graph
     return front(model, given)[1]
 
 
@@ -233,13 +237,24 @@ def _nir_options(options: FrontendOptions) -> NirOptions:
     return options.nir if every is None else replace(options.nir, weight_bits=every)
 
 
+def exported_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> LayerGraph | None:
+    """Return the layer graph that a NIR file was exported from; None where it was not, or options ask for something else."""
+    path = nir_path(model, options)
+    if path is None or _nir_options(options).given:
+        return None
+    with stages.stage("integerize"):
+        return stored_graph(read_nir(path))
+
+
 def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> SpikingNetwork:
     """Read a NIR file as a layer graph: the part that `compile_model`, `check` and `verify` share."""
     path = nir_path(model, options)
     assert path is not None
     with stages.stage("integerize"):
         found = read_spiking(
-            path, _nir_options(options), lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path)
+            read_nir(path),
+            _nir_options(options),
+            lambda metadata: _pixels(metadata.get("qsnnc.pixels"), options.pixels, path),
         )
     verify_layers(found.graph)
     return found

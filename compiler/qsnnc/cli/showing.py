@@ -54,7 +54,7 @@ def inspect(
 
 def export(
     file: Annotated[
-        str, typer.Argument(metavar="FILE.paicore|FILE.map", help="A network on a PAICORE 2.5, or compiled from NIR.")
+        str, typer.Argument(metavar="FILE.paicore|FILE.map", help="A network on a PAICORE 2.5, or on another chip.")
     ],
     words: Annotated[
         str | None, typer.Option("--words", metavar="OUT.bin|-", help="The configuration words of a PAICORE 2.5.")
@@ -76,17 +76,9 @@ def export(
 
         terminal.write_output(words, read_program(file).words.astype("<u8").tobytes())
         return
-    from chipsim.errors import InputError
-    from chipsim.mapping import read_mapping
+    from qsnnc.nir.exporting import export_mapping
 
-    content = read_mapping(file).network_nir
-    if content is None:
-        raise InputError(
-            file,
-            "holds no NIR network: it was compiled from something else, or NIR cannot express a layer of it (docs/nir.md)",
-            code="nir-none",
-        )  # fmt: skip
-    terminal.write_output(str(nir), content)
+    terminal.write_output(str(nir), export_mapping(file))
 
 
 def chips(

@@ -157,7 +157,6 @@ class LayerGraph:
     readout_layers: tuple[str, ...] = ()  # linear layers that the host computes behind the chip
     readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
     steps: int = 1  # of a frame
-    network_nir: bytes | None = None  # the same network as NIR, if it came from there
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
 
     def population(self, name: str) -> Population:

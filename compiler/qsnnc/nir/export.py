@@ -1,22 +1,29 @@
-"""An integer network as NIR, with the metadata that says exactly what it means: read back, it gives the same layer graph."""
+"""A layer graph as a NIR network: nodes that any tool can run, and a description with which `exported` gets the graph back.
+
+Weights are integers; thresholds, biases and resets are in their unit, with the bits behind the point that fraction bits are.
+A feature of several levels becomes as many channels, one a neuron: channel * levels + level. NIR's Input is what enters the
+chip; what the host computes before and after it stands in the description as ONNX.
+"""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from chipsim.mapping import InputSpec
 from chipsim.mapping.dynamics import Dynamics
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
-from qsnnc.nir.integerize import Interpreted
+from qsnnc.ir.stored import describe
 from qsnnc.nir.network import F64, PREFIX, Network, Node
 from qsnnc.nir.semantics import Semantics
+from qsnnc.nir.views import Tap, constant_kernel, covers, expanded, identity, taps_of, view, views
 
 #: what every exported node means, where it does not say otherwise itself
 SEMANTICS = Semantics(
-    compare=">=", spikes="one", reset="value", decay="euler", gain_if="one", gain_lif="one", dt=1.0, start="zero", delay=0,
+    compare=">=", spikes="one", reset="none", decay="euler", gain_if="one", gain_lif="one", dt=1.0, start="zero", delay=0,
     flatten="chw",
 )  # fmt: skip
 
@@ -25,211 +32,225 @@ class NotExpressible(Exception):
     """NIR has no node for something in the layer graph; the message says what."""
 
 
-@dataclass(slots=True, eq=False)
-class _Writer:
-    graph: LayerGraph
-    nodes: dict[str, Node] = field(default_factory=dict)
-    edges: list[tuple[str, str]] = field(default_factory=list)
-    ends: dict[str, str] = field(default_factory=dict)  # the node that has a population's spikes
-
-    def add(
-        self, name: str, kind: str, values: dict[str, Any], sources: list[str], metadata: dict[str, str] | None = None
-    ) -> str:
-        """Add a node that reads others; its name is made unique."""
-        while name in self.nodes:
-            name += "_"
-        self.nodes[name] = Node(name, kind, values, {PREFIX + key: text for key, text in (metadata or {}).items()})
-        self.edges += [(source, name) for source in sources]
-        return name
-
-
-def export(graph: LayerGraph, meaning: Interpreted, scale: F64) -> Network:
-    """Return the NIR network of a layer graph that came from NIR.
-
-    Weights are integers; thresholds, biases and resets are in their unit, with the bits behind the point that fraction bits
-    are. With an encoder, the nodes that the host computes are those of the file.
-
-    Parameters
-    ----------
-    scale : ndarray
-        What a unit of a potential that is read out stands for.
+def export(graph: LayerGraph) -> Network:
+    """Return the NIR network of a layer graph.
 
     Raises
     ------
     NotExpressible
     """
-    writer = _Writer(graph)
-    if graph.encoder_onnx is None:
-        shape = np.array(graph.encoder.tensor_shape, np.int64)
-        writer.ends[graph.encoder.name] = writer.add("input", "Input", {"shape": shape}, [])
-    else:
-        _host_nodes(writer, meaning)
-    frame, last = meaning.frame, graph.layers[-1]
-    for number, layer in enumerate(graph.layers):
-        if frame.own_readout or layer is not last:
-            _neurons(writer, layer, _weights(writer, layer), number)
-    end = {"shape": np.array(last.tensor_shape, np.int64)}
-    if frame.own_readout:
-        writer.add("output", "Output", end, [writer.ends[last.name]])
-    else:
-        sums = _weights(writer, last, always=True)
-        writer.add("output", "Output", end, sums)
-    metadata = _metadata(graph, "count" if frame.accumulated else graph.readout_of)
-    ends = {"scale": _texts(scale), "input_name": frame.input.name}
-    if not frame.own_readout:
-        ends |= {"output_name": last.name} | ({} if last.exact_sums else {"output_exactness": "tested"})
-    metadata |= {PREFIX + key: text for key, text in ends.items()}
-    return Network(writer.nodes, tuple(writer.edges), metadata, path="network")
+    writer = _Writer(graph, views(graph))
+    writer.write()
+    return Network(writer.nodes, tuple(writer.edges), writer.metadata(), path="network")
 
 
-# nir 1.0.4 takes metadata of the file and of neurons, not of inputs, outputs and convolutions
-def _metadata(graph: LayerGraph, readout: str) -> dict[str, str]:
-    kinds = {"spikes": "spikes", "computed": "direct", "bernoulli": "rate", "regular": "rate"}
-    found = {
-        "producer": "qsnnc",
-        "model_sha256": graph.model_sha256,
-        "steps": str(graph.steps),
-        "input": kinds[graph.input.code],
-        "readout": readout,
-        "pixels": _pixels(graph.input),
-        "tolerance": "0",
-        **{key: str(value) for key, value in asdict(SEMANTICS).items()},
-    }
-    if found["input"] == "rate":
-        found |= {"rate": graph.input.code, "seed": str(graph.input.seed)}
-    return {PREFIX + key: value for key, value in found.items()}
+@dataclass(slots=True, eq=False)
+class _Writer:
+    graph: LayerGraph
+    ranks: dict[str, int]  # axes of each population in NIR
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    ends: dict[str, str] = field(default_factory=dict)  # the node that has a population's spikes
+    links: list[list[dict[str, Any]]] = field(default_factory=list)  # where the weights of each layer's connections are
 
+    def write(self) -> None:
+        """Add all nodes, in order."""
+        graph, last = self.graph, self.graph.layers[-1]
+        self.ends[graph.encoder.name] = self.add("input", "Input", {"shape": np.array(self.shape(graph.encoder))}, [])
+        for layer in graph.layers:
+            sums = layer is last and _is_sum(layer)
+            sources = self.weights(layer, always=sums)
+            if sums:
+                self.ends[layer.name] = ""
+                self.add("output", "Output", {"shape": np.array(self.shape(layer))}, sources)
+            else:
+                self.neurons(layer, sources)
+        if self.ends[last.name]:
+            self.add("output", "Output", {"shape": np.array(self.shape(last))}, [self.ends[last.name]])
 
-def _pixels(spec: InputSpec) -> str:
-    return spec.pixels if spec.pixels != "normal" else f"{spec.mean[0]!r},{spec.std[0]!r}"
+    def add(
+        self, name: str, kind: str, values: dict[str, Any], sources: list[str], metadata: dict[str, str] | None = None
+    ) -> str:
+        """Add a node that reads others; its name is made unique."""
+        while name in self.nodes or (name in ("input", "output") and kind.lower() != name):
+            name += "_"
+        self.nodes[name] = Node(name, kind, values, {PREFIX + key: text for key, text in (metadata or {}).items()})
+        self.edges += [(source, name) for source in sources]
+        return name
 
+    def shape(self, population: Population) -> tuple[int, ...]:
+        """Return the shape of a population's tensor in NIR."""
+        return view(population, self.ranks[population.name])
 
-def _host_nodes(writer: _Writer, meaning: Interpreted) -> None:
-    """Add the nodes that the host computes as the file has them, each with the settings that were stated."""
-    frame, flat = meaning.frame, meaning.flat
-    for node in flat.nodes:
-        if node.name not in frame.on_host and node.name != frame.population.name:
-            continue
-        stated = meaning.settings.get(node.name)
-        metadata = {} if stated is None else {k: str(v) for k, v in asdict(stated.over(SEMANTICS)).items() if v is not None}
-        values = {key: value for key, value in node.values.items() if key != "shape"}
-        if node.type == "Input":
-            values["shape"] = np.array(frame.input.shape, np.int64)
-        writer.add(node.name, node.type, values, list(flat.sources[node.name]), metadata)
-    writer.ends[frame.population.name] = frame.population.name
+    # nir 1.0.4 takes metadata of the file and of neurons, not of inputs, outputs and convolutions
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of the file: settings, the frame, and the description."""
+        graph = self.graph
+        drawn = graph.input.code in ("bernoulli", "regular")
+        found = {
+            "producer": "qsnnc",
+            "steps": str(graph.steps),
+            "input": "rate" if drawn else "spikes",
+            "readout": "last" if graph.readout_of == "potential" else graph.readout_of,
+            **{key: str(value) for key, value in asdict(SEMANTICS).items()},
+        }
+        if drawn:
+            spec = graph.input
+            rule = spec.pixels if spec.pixels != "normal" else f"{spec.mean[0]!r},{spec.std[0]!r}"
+            found |= {"rate": spec.code, "seed": str(spec.seed), "pixels": rule}
+        described = describe(graph) | {"links": self.links}
+        for name, model in (("encoder_onnx", graph.encoder_onnx), ("readout_onnx", graph.readout_onnx)):
+            described[name] = None if model is None else b64encode(model).decode()
+        found["network"] = json.dumps(described, separators=(",", ":"))
+        return {PREFIX + key: value for key, value in found.items()}
 
+    def weights(self, layer: Layer, *, always: bool) -> list[str]:
+        """Add a linear node for each connection of a layer; return the names of what its neurons read.
 
-def _weights(writer: _Writer, layer: Layer, *, always: bool = False) -> list[str]:
-    """Add a linear node for each connection of a layer; return the names of what its neurons read.
+        Parameters
+        ----------
+        always : bool
+            Whether a population that is passed on as it is gets a node too.
+        """
+        bias, inputs = self.bias(layer), []
+        self.links.append([])
+        for count, link in enumerate(layer.connections):
+            name = f"{layer.name}.weights{count or ''}"
+            end, takes_bias, place = self.linear(layer, link, name, bias, always=always)
+            inputs.append(end)
+            self.links[-1].append(place)
+            if takes_bias:
+                bias = np.zeros_like(bias)
+        if bias.any():
+            inputs.append(self.constant(layer, bias))
+        return inputs
 
-    Parameters
-    ----------
-    always : bool
-        Whether a population that is passed on as it is gets a node too.
-    """
-    assert layer.dynamics is not None, "layers that come from NIR have a model"
-    bias = _by_channel(layer.dynamics.bias) / 2.0**layer.dynamics.fraction_bits
-    inputs = []
-    for count, link in enumerate(layer.connections):
-        name, takes_bias = _linear(writer, layer, link, f"{layer.name}.weights{count or ''}", bias, always=always)
-        inputs.append(name)
-        if takes_bias:
-            bias = np.zeros_like(bias)
-    if bias.any():
-        raise NotExpressible(f"{layer.name} has a bias and no weights besides those of a sum")
-    return inputs
+    def bias(self, layer: Layer) -> F64:
+        """Return what a layer's neurons get in every step, (channels * levels, rows, columns).
 
+        Without memory a bias and a threshold are one; here the bias makes every threshold positive, as NIR's readers want.
+        """
+        levels = max(layer.levels, 1)
+        if layer.dynamics is not None:
+            return np.repeat(_each(layer, layer.dynamics.bias), levels, axis=0) / 2.0**layer.dynamics.fraction_bits
+        if layer.readout:
+            return np.zeros(layer.shape)
+        least = np.maximum(0, 1 - _each(layer, layer.thresholds.min(axis=2))).max(axis=(1, 2))
+        return np.tile(np.repeat(least, levels)[:, None, None], (1, *layer.shape[1:]))
 
-def _linear(writer: _Writer, layer: Layer, link: Connection, name: str, bias: F64, *, always: bool) -> tuple[str, bool]:
-    """Add the linear node of a connection; return the name to read, and whether it has the bias."""
-    source = writer.graph.population(link.source)
-    given = writer.ends[link.source]
-    weights = link.weights.astype(np.float32)
-    axes = len(layer.tensor_shape)
-    if _identity(link, layer, source):
-        scale = weights.reshape(-1)
-        if (scale == 1).all() and not always:
-            return given, False
-        return writer.add(name, "Scale", {"scale": scale.reshape(-1, *[1] * (axes - 1))}, [given]), False
-    if axes == 1:
-        if link.weights.shape[1:] != source.shape or link.groups != 1:
-            whole = _convolution(writer, layer, link, source, name, bias, given)
-            flat = {"start_dim": np.array(0), "end_dim": np.array(-1), "input_type": np.array(layer.shape)}
-            return writer.add(name + ".flat", "Flatten", flat, [whole]), True
-        if len(source.tensor_shape) > 1:
-            flat = {"start_dim": np.array(0), "end_dim": np.array(-1), "input_type": np.array(source.tensor_shape)}
-            given = writer.add(name + ".flat", "Flatten", flat, [given])
-        dense = {"weight": weights.reshape(len(weights), -1), "bias": bias.astype(np.float64)}
-        return writer.add(name, "Affine", dense, [given]), True
-    return _convolution(writer, layer, link, source, name, bias, given), True
+    def linear(
+        self, layer: Layer, link: Connection, name: str, bias: F64, *, always: bool
+    ) -> tuple[str, bool, dict[str, Any]]:
+        """Add the node of a connection; return the name to read, whether it has the bias, and where the weights are."""
+        source, rank = self.graph.population(link.source), self.ranks[layer.name]
+        given, before = self.ends[source.name], self.ranks[source.name]
+        uniform = bool((bias == bias[:, :1, :1]).all())
+        each = bias[:, 0, 0] if uniform else np.zeros(len(bias))
+        if identity(link, layer, source) and rank == before:
+            scale = link.weights.reshape(-1)
+            if (scale == 1).all() and not always:
+                return given, False, {}
+            values = {"scale": scale.astype(np.float32).reshape(-1, *[1] * (rank - 1))}
+            node = self.add(name, "Scale", values, [given])
+            return node, False, {"node": node}
+        kernel, groups = expanded(link, source, layer)
+        if rank == 1 and covers(link, source):
+            if before > 1:
+                given = self.flatten(name, given, self.shape(source))
+            dense = {"weight": kernel.reshape(len(kernel), -1).astype(np.float32), "bias": each}
+            node = self.add(name, "Affine", dense, [given])
+            return node, uniform, {"node": node, "kernel": list(kernel.shape)}
+        taps = tuple(taps_of(link, axis, source.shape, layer.shape) for axis in (0, 1))
+        node = end = self.convolution(name, before, kernel, link.strides, taps, groups, each, given, source.shape)
+        if rank == 1:
+            end = self.flatten(name, node, (len(kernel), *[1] * (before - 1)))
+        return end, uniform, {"node": node, "taps": [tap.record for tap in taps]}
 
+    def flatten(self, name: str, given: str, shape: tuple[int, ...]) -> str:
+        """Add a Flatten of all axes."""
+        values = {"start_dim": np.array(0), "end_dim": np.array(-1), "input_type": np.array(shape)}
+        return self.add(name + ".flat", "Flatten", values, [given])
 
-def _convolution(
-    writer: _Writer, layer: Layer, link: Connection, source: Population, name: str, bias: F64, given: str
-) -> str:
-    """Add a Conv1d or Conv2d; its padding is the same on both sides, or 'same'."""
-    axes = len(source.tensor_shape) - 1
-    if axes < 1 or len(layer.tensor_shape) not in (1, 1 + axes):
-        raise NotExpressible(f"{layer.name} is a convolution on {len(source.tensor_shape)} axes")
-    padding: Any = np.array(link.pads[:2][-axes:], np.int64)
-    for axis in (0, 1):
-        reach = (link.weights.shape[2 + axis] - 1) * link.dilations[axis] + 1
-        room = source.shape[1 + axis] + 2 * link.pads[axis] - reach
-        if room < 0 or room // link.strides[axis] + 1 != layer.shape[1 + axis]:
-            if link.strides != (1, 1) or any(link.pads[a] != _same(link, a) for a in (0, 1)):
-                raise NotExpressible(f"{layer.name} is padded differently on both sides")
-            padding = "same"
-    kernel = link.weights.astype(np.float32)
-    values: dict[str, Any] = {
-        "input_shape": np.array(source.shape[1:][-axes:], np.int64), "weight": kernel if axes == 2 else kernel[:, :, 0],
-        "stride": np.array(link.strides[-axes:], np.int64), "padding": padding,
-        "dilation": np.array(link.dilations[-axes:], np.int64), "groups": np.array(link.groups),
-        "bias": bias.astype(np.float64),
-    }  # fmt: skip
-    if axes == 1:  # nir has single numbers there
-        for key in ("input_shape", "stride", "dilation"):
-            values[key] = np.array(int(values[key][0]))
-        if not isinstance(padding, str):
-            values["padding"] = np.array(link.pads[1])
-    return writer.add(name, "Conv1d" if axes == 1 else "Conv2d", values, [given])
+    def convolution(
+        self, name: str, rank: int, kernel: Int | F64, strides: tuple[int, int], taps: tuple[Tap, ...], groups: int,
+        bias: F64, given: str, source: tuple[int, int, int],
+    ) -> str:  # fmt: skip
+        """Add a Conv1d or Conv2d, padded equally on both sides."""
+        axes = rank - 1
+        values: dict[str, Any] = {
+            "input_shape": np.array(source[1:][-axes:]), "weight": _exact(taps[1].spread(taps[0].spread(kernel, 2), 3)),
+            "stride": np.array(strides[-axes:]), "padding": np.array([tap.pad for tap in taps][-axes:]),
+            "dilation": np.array([tap.dilation for tap in taps][-axes:]), "groups": np.array(groups), "bias": bias,
+        }  # fmt: skip
+        if axes == 1:  # nir has single numbers there
+            values["weight"] = values["weight"][:, :, 0]
+            for key in ("input_shape", "stride", "padding", "dilation"):
+                values[key] = np.array(int(values[key][0]))
+        return self.add(name, "Conv1d" if axes == 1 else "Conv2d", values, [given])
 
+    def constant(self, layer: Layer, bias: F64) -> str:
+        """Add a branch that gives a constant whatever enters it; return its end.
 
-def _same(link: Connection, axis: int) -> int:
-    return int(link.weights.shape[2 + axis] - 1) * link.dilations[axis] // 2
+        Where positions differ, the windows of a large kernel see more or less of a map of ones.
+        """
+        source, rank = self.graph.population(layer.connections[0].source), self.ranks[layer.name]
+        given, name = self.ends[source.name], f"{layer.name}.bias"
+        inputs = source.shape[0] * source.levels
+        if rank == 1:
+            if self.ranks[source.name] > 1:
+                given = self.flatten(name, given, self.shape(source))
+            zeros = np.zeros((len(bias), source.neurons), np.float32)
+            return self.add(name, "Affine", {"weight": zeros, "bias": bias[:, 0, 0]}, [given])
+        plain, one = (Tap(0, 1, 0, 1), Tap(0, 1, 0, 1)), np.ones(1)
+        nothing = np.zeros((1, inputs, 1, 1))
+        ones = self.convolution(name + ".ones", rank, nothing, (1, 1), plain, 1, one, given, source.shape)
+        taps = tuple(Tap(size - 1, 1, 0, 1) for size in layer.shape[1:])
+        kernel = constant_kernel(bias, source.shape[1:])
+        return self.convolution(name, rank, kernel, (1, 1), taps, 1, np.zeros(len(bias)), ones, source.shape)
 
+    def neurons(self, layer: Layer, inputs: list[str]) -> None:
+        """Add the node of a layer's neurons."""
+        values: dict[str, Any] = {}
+        metadata: dict[str, str] = {}
+        model, full = layer.dynamics, np.ones(self.shape(layer))
+        leak = (model.leak[0] / 2 ** model.leak[1]) if model is not None else float(self.graph.steps == 1)
+        leaky = leak < 1
+        values["r"] = full / (1.0 - leak) if leaky else full
+        if leaky:
+            values |= {"tau": values["r"], "v_leak": full * 0.0}
+        if model is not None:
+            more, metadata = self._stateful(layer, model)
+            values |= more
+        elif not layer.readout:
+            values["v_threshold"] = _by_level(layer, layer.thresholds) + self.bias(layer)
+        kind = ("LIF" if leaky else "IF") if not layer.readout else ("LI" if leaky else "I")
+        if not layer.readout and values["v_threshold"].min() <= 0:
+            raise NotExpressible(f"{layer.name}: it has thresholds of 0 or below, which readers of NIR refuse")
+        values = {key: np.asarray(value).reshape(full.shape) for key, value in values.items()}
+        self.ends[layer.name] = self.add(layer.name, kind, values, inputs, metadata)
 
-def _identity(link: Connection, layer: Layer, source: Population) -> bool:
-    plain = link.weights.shape[1:] == (1, 1, 1) and link.groups == len(link.weights) == source.shape[0]
-    return plain and link.strides == (1, 1) and source.shape == layer.shape and source.tensor_shape == layer.tensor_shape
-
-
-def _neurons(writer: _Writer, layer: Layer, inputs: list[str], number: int) -> None:
-    """Add the node of a layer's neurons."""
-    model = layer.dynamics
-    assert model is not None
-    one, full = 2.0**model.fraction_bits, np.ones(layer.shape)
-    k, m = model.leak
-    leaky = (k, m) != (1, 0)
-    values: dict[str, Any] = {}
-    metadata = {"position": str(number), **_exactness(layer)}
-    if leaky:
-        tau = 1.0 / (1.0 - k / 2**m)
-        values |= {"tau": full * tau, "r": full * tau, "v_leak": full * 0.0}
-    else:
-        values["r"] = full
-    if not layer.readout:
+    def _stateful(self, layer: Layer, model: Dynamics) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return arrays and settings of neurons that keep their potential."""
+        one = 2.0**model.fraction_bits
+        if layer.readout:
+            if model.start.any():
+                raise NotExpressible(f"{layer.name}: its potentials are read out and start from another value than 0")
+            return {}, {}
         compare, reset, threshold = _decision(layer, model)
-        values["v_threshold"] = _each(layer, threshold) / one
-        metadata |= {"compare": compare, "reset": reset, "delay": str(model.delay)}
+        values = {"v_threshold": _each(layer, threshold) / one}
+        metadata = {"compare": compare, "reset": reset, "delay": str(model.delay)}
         if model.reset == "value" and model.amount.any():
             values["v_reset"] = _each(layer, model.amount) / one
         if model.start.any():
             if model.reset != "value" or (model.start != model.amount).any():
-                raise NotExpressible(f"{layer.name} starts from another value than it is reset to")
+                raise NotExpressible(f"{layer.name}: its neurons start from another value than they are reset to")
             metadata["start"] = "reset"
-    kind = ("LIF" if leaky else "IF") if not layer.readout else ("LI" if leaky else "I")
-    values = {key: np.asarray(value).reshape(layer.tensor_shape) for key, value in values.items()}
-    writer.ends[layer.name] = writer.add(layer.name, kind, values, inputs, metadata)
+        return values, metadata
+
+
+def _is_sum(layer: Layer) -> bool:
+    """Whether a layer is nothing but the sums of a step, which need no node of neurons."""
+    return layer.readout and (layer.dynamics is None or layer.dynamics.leak[0] == 0)
 
 
 def _decision(layer: Layer, model: Dynamics) -> tuple[str, str, Int]:
@@ -237,32 +258,28 @@ def _decision(layer: Layer, model: Dynamics) -> tuple[str, str, Int]:
     least = layer.thresholds[..., 0]
     if model.reset != "subtract":
         strict = (least - 1) % 2**model.fraction_bits == 0
-        return (">", model.reset, least - 1) if strict.all() else (">=", model.reset, least)
+        return (">", model.reset, least - 1) if (strict & (least > 1)).all() else (">=", model.reset, least)
     k, m = model.leak
     for compare, threshold in ((">=", least), (">", least - 1)):
         if (model.amount == threshold).all():
             return compare, "subtract", threshold
         if (model.amount * k == threshold << m).all():
             return compare, "subtract-late", threshold
-    raise NotExpressible(f"{layer.name} subtracts something else than its threshold")
-
-
-def _exactness(layer: Layer) -> dict[str, str]:
-    return {} if layer.exact_sums else {"exactness": "tested"}
-
-
-def _by_channel(values: Int) -> F64:
-    """Return a bias that is one for each channel."""
-    if (values != values[:1]).any():
-        raise NotExpressible("a bias differs between the positions of a channel")
-    return np.array(values[0], np.float64)
+    raise NotExpressible(f"{layer.name}: a spike subtracts something else than its threshold")
 
 
 def _each(layer: Layer, values: Int) -> F64:
+    """Spread constants (border classes, channels) over the features."""
     return np.array(values[layer.border].transpose(2, 0, 1), np.float64)
 
 
-def _texts(scale: F64) -> str:
-    """Return a scale as text: one number, or one for each feature."""
-    flat = np.unique(scale)
-    return repr(float(flat[0])) if len(flat) == 1 else " ".join(repr(float(v)) for v in scale.reshape(-1))
+def _by_level(layer: Layer, values: Int) -> F64:
+    """Spread (border classes, channels, levels) over the neurons, (channels * levels, rows, columns)."""
+    spread = values[layer.border].transpose(2, 3, 0, 1)
+    return np.array(spread.reshape(-1, *layer.shape[1:]), np.float64)
+
+
+def _exact(values: Int | F64) -> np.ndarray[Any, Any]:
+    """Return values as float32, which frameworks compute in, where that holds them."""
+    narrow = np.asarray(values, np.float32)
+    return narrow if (narrow == values).all() else np.asarray(values, np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qsnnc.errors import ModelError
-from qsnnc.nir.network import PREFIX, Metadata, Network, Node
+from qsnnc.nir.network import Network, Node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ def flatten(network: Network) -> Flat:
     ModelError
         An edge names no node; there is a cycle; there is not one input and one output; a node is not between them.
     """
-    nodes, edges = _renamed(*_inlined(network, "", depth=0), network.metadata, network.path)
+    nodes, edges = _inlined(network, "", depth=0)
     for edge in edges:
         for end in edge:
             if end not in nodes:
@@ -60,20 +60,6 @@ def flatten(network: Network) -> Flat:
         readers[source].append(target)
     order = _ordered(nodes, sources, readers)
     return _checked(Flat(order, _frozen(sources), _frozen(readers), network))
-
-
-def _renamed(
-    nodes: dict[str, Node], edges: list[tuple[str, str]], metadata: Metadata, path: str
-) -> tuple[dict[str, Node], list[tuple[str, str]]]:
-    """Give input and output the names of an exported network's metadata: in NIR they are called ``input`` and ``output``."""
-    keys = {"Input": PREFIX + "input_name", "Output": PREFIX + "output_name"}
-    names = {name: metadata.get(keys.get(node.type, ""), name) for name, node in nodes.items()}
-    if len(set(names.values())) < len(names):
-        raise ModelError(
-            path, f"metadata {PREFIX}input_name or {PREFIX}output_name gives two nodes one name; correct it", code="nir-name"
-        )
-    moved = {names[name]: replace(node, name=names[name]) for name, node in nodes.items()}
-    return moved, [(names.get(a, a), names.get(b, b)) for a, b in edges]
 
 
 def _frozen(ends: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -125,16 +111,16 @@ def _inlined(network: Network, prefix: str, depth: int) -> tuple[dict[str, Node]
 def _ordered(nodes: dict[str, Node], sources: dict[str, list[str]], readers: dict[str, list[str]]) -> tuple[Node, ...]:
     """Sort topologically; among those that are ready the first by name, so that the order in the file changes nothing."""
     waiting = {name: len(each) for name, each in sources.items()}
-    ready = [_rank(nodes[name]) for name, count in waiting.items() if count == 0]
+    ready = [name for name, count in waiting.items() if count == 0]
     heapq.heapify(ready)
     order = []
     while ready:
-        _, name = heapq.heappop(ready)
+        name = heapq.heappop(ready)
         order.append(nodes[name])
         for reader in readers[name]:
             waiting[reader] -= 1
             if waiting[reader] == 0:
-                heapq.heappush(ready, _rank(nodes[reader]))
+                heapq.heappush(ready, reader)
     if len(order) < len(nodes):
         stuck = _cycle({name for name, count in waiting.items() if count}, sources)
         alone, end = len(stuck) == 1, stuck[0] if len(stuck) <= 6 else "..."
@@ -145,12 +131,6 @@ def _ordered(nodes: dict[str, Node], sources: dict[str, list[str]], readers: dic
             code="nir-cycle", node=stuck[0], found=stuck[:20],
         )  # fmt: skip
     return tuple(order)
-
-
-def _rank(node: Node) -> tuple[int, str]:
-    """Return what decides between nodes that are ready: the position in an exported network, else the name."""
-    text = node.metadata.get(PREFIX + "position", "")
-    return (int(text) if text.isdecimal() and len(text) < 10 else -1), node.name
 
 
 def _cycle(left: Iterable[str], sources: dict[str, list[str]]) -> list[str]:

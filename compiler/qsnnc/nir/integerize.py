@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from qsnnc.nir.frame import Frame, frame_of
 from qsnnc.nir.grid import Weights, integer_weights, quantized_weights
 from qsnnc.nir.host import readout_onnx
 from qsnnc.nir.linear import linear
-from qsnnc.nir.network import F64, PREFIX, Network, Node
+from qsnnc.nir.network import F64, Network, Node
 from qsnnc.nir.neurons import NEURONS, SILENT, Missing, Neuron, decode, missing_error, needed, settings_of, sums
 from qsnnc.nir.options import TOLERANCE, NirOptions
 from qsnnc.nir.semantics import Semantics, of_metadata, profile
@@ -91,15 +90,8 @@ def interpret(network: Network, options: NirOptions) -> Interpreted:
     neurons = {node.name: decode(node, settings[node.name]) for node in nodes}
     return Interpreted(
         flat, neurons, settings, order or "chw", frame_of(flat, neurons, options),
-        tolerance=_tolerance(network, options), weight_bits=options.weight_bits,
+        tolerance=TOLERANCE if options.tolerance is None else options.tolerance, weight_bits=options.weight_bits,
     )  # fmt: skip
-
-
-def _tolerance(network: Network, options: NirOptions) -> float:
-    """Return the tolerance that was asked for, else that of the file's metadata, else the default."""
-    if options.tolerance is not None:
-        return options.tolerance
-    return 0.0 if network.metadata.get(PREFIX + "tolerance") == "0" else TOLERANCE
 
 
 def integerize(found: Interpreted) -> Integerized:
@@ -122,15 +114,11 @@ class _Builder:
     scales: dict[str, F64] = field(default_factory=dict)  # of a unit of a layer's potentials, feature by feature
     rounded: dict[str, Rounded] = field(default_factory=dict)
     between: dict[str, int] = field(default_factory=dict)
-    tested: set[str] = field(default_factory=set)  # layers that an exported network says are not certified
 
     def build(self) -> Integerized:
         found = self.found
         flat, frame = found.flat, found.frame
         self.populations[frame.population.name] = frame.population
-        if flat.network.metadata.get(PREFIX + "output_exactness") == "tested":
-            self.tested.add(found.readout_name)
-        self.tested |= {node.name for node in flat.nodes if node.metadata.get(PREFIX + "exactness") == "tested"}
         for node in flat.nodes:
             if node.name in frame.on_host:
                 continue
@@ -143,10 +131,10 @@ class _Builder:
         scale = np.ones(last.shape) if frame.readout_of == "count" else self.scales[last.name]
         graph = LayerGraph(
             encoder=frame.population, layers=tuple(self.layers), encoder_onnx=frame.encoder_onnx,
-            readout_onnx=readout_onnx(_stated(flat, scale.reshape(-1)), last.tensor_shape),
+            readout_onnx=readout_onnx(scale.reshape(-1), last.tensor_shape),
             encoder_exact=frame.encoder_onnx is None,
             input=frame.input, output_tensor="scores", output_shape=last.tensor_shape,
-            model_sha256=_sha256(flat.network),
+            model_sha256=flat.network.sha256,
             steps=frame.steps, readout_of=frame.readout_of,
         )  # fmt: skip
         return Integerized(graph, self.rounded, self.between, self.scales)
@@ -188,7 +176,7 @@ class _Builder:
         if neuron.many:
             refuse_many(name, constants, reach, found.frame.steps)
         shape = _own_shape(x, [self.populations[term.source] for term in x.terms])
-        exact = weights.dyadic and not weights.changed and name not in self.tested
+        exact = weights.dyadic and not weights.changed
         if constants.rounded:
             self.between[name] = constants.rounded
         layer = Layer(
@@ -224,35 +212,6 @@ class _Builder:
                 refusal = refusal or error
         assert refusal is not None
         raise refusal
-
-
-def _sha256(network: Network) -> str:
-    """Return the SHA-256 of the file that the network comes from first: an exported network's metadata has it."""
-    text = network.metadata.get(PREFIX + "model_sha256", network.sha256)
-    if text and re.fullmatch("[0-9a-f]{64}", text) is None:
-        raise ModelError(
-            network.path,
-            f"metadata {PREFIX}model_sha256 is {text[:70]!r}; allowed: 64 hexadecimal digits",
-            code="nir-metadata",
-        )
-    return text
-
-
-def _stated(flat: Flat, scale: F64) -> F64:
-    """Return the scale of what is read out: that of an exported network's metadata, if it has one."""
-    text = flat.network.metadata.get(PREFIX + "scale")
-    if text is None:
-        return scale
-    try:
-        found = np.array([float(part) for part in text.split()])
-        if not np.isfinite(found).all() or len(found) not in (1, len(scale)):
-            raise ValueError
-    except ValueError:
-        raise ModelError(
-            flat.network.path, f"metadata {PREFIX}scale is {text[:40]!r}; allowed: 1 or {len(scale)} numbers",
-            code="nir-metadata",
-        ) from None  # fmt: skip
-    return np.broadcast_to(found, scale.shape)
 
 
 def _own_shape(x: Tensor, sources: list[Population]) -> tuple[int, ...]:

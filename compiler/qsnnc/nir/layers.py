@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from os import PathLike
 
 import numpy as np
 import numpy.typing as npt
 
 from qsnnc.ir.execute import execute_steps, read_out
 from qsnnc.ir.layers import LayerGraph
-from qsnnc.nir.export import NotExpressible, export
 from qsnnc.nir.integerize import Integerized, Interpreted, integerize, interpret
-from qsnnc.nir.network import F64, Metadata
+from qsnnc.nir.network import Metadata, Network
 from qsnnc.nir.options import NirOptions
-from qsnnc.nir.reading import read_nir
 from qsnnc.nir.reference import trains
-from qsnnc.nir.writing import to_bytes
 
 PixelRule = tuple[str, tuple[float, ...], tuple[float, ...]]
 
@@ -59,9 +54,9 @@ class Agreement:
 
 
 def read_spiking(
-    path: str | PathLike[str], options: NirOptions, pixels: Callable[[Metadata], PixelRule] | None = None
+    network: Network, options: NirOptions, pixels: Callable[[Metadata], PixelRule] | None = None
 ) -> SpikingNetwork:
-    """Read a NIR file as a layer graph.
+    """Interpret a NIR network as a layer graph.
 
     Parameters
     ----------
@@ -71,23 +66,15 @@ def read_spiking(
     Raises
     ------
     ModelError
-        The file cannot be read, its meaning was not stated, or it cannot be put on an integer grid.
+        Its meaning was not stated, or it cannot be put on an integer grid.
     """
-    meaning = interpret(read_nir(str(path)), options)
+    meaning = interpret(network, options)
     found = integerize(meaning)
     graph = found.graph
     if pixels is not None:
         name, mean, std = pixels(meaning.flat.network.metadata)
         graph = replace(graph, input=replace(graph.input, pixels=name, mean=mean, std=std))
-    with suppress(NotExpressible):
-        graph = replace(graph, network_nir=to_bytes(export(graph, meaning, _scale(found, graph))))
     return SpikingNetwork(meaning, replace(found, graph=graph))
-
-
-def _scale(found: Integerized, graph: LayerGraph) -> F64:
-    """Return what a unit of what is read out stands for."""
-    last = graph.layers[-1]
-    return found.scales[last.name] if last.readout else np.ones(last.shape)
 
 
 def random_frames(network: SpikingNetwork, count: int = RANDOM_FRAMES, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import numpy as np
 from chipsim import paths
 from chipsim.errors import InputError
 from qsnnc.errors import ModelError
-from qsnnc.nir.network import Network, Node
+from qsnnc.nir.network import PREFIX, Network, Node
 
 #: bytes of all arrays together
 MOST_BYTES = 1 << 30
@@ -28,6 +28,8 @@ MOST_EDGES = 1_000_000
 DEEPEST = 32
 #: characters of a name, or of a text in the metadata
 LONGEST_TEXT = 1000
+#: the key of an exported network's description, which holds the host's ONNX models, and its most characters
+DESCRIPTION, LONGEST_DESCRIPTION = PREFIX + "network", 1 << 28
 #: deflate shrinks nothing further than this
 MOST_RATIO = 1100
 #: the first bytes of an HDF5 file
@@ -160,7 +162,7 @@ class _Reader:
         for key in self._names(inside):
             if inside.get(key, getclass=True) is not self.h5py.Dataset or inside[key].size != 1:
                 continue  # the keys of this project are scalars; others may hold what they like
-            value = self._value(inside[key], f"metadata.{key}")
+            value = self._value(inside[key], f"metadata.{key}", LONGEST_DESCRIPTION if key == DESCRIPTION else LONGEST_TEXT)
             found[key] = value if isinstance(value, str) else str(np.asarray(value).reshape(-1)[0].item())
         return found
 
@@ -185,14 +187,14 @@ class _Reader:
             raise self._refuse(f"'{name}' is no text")
         return found
 
-    def _value(self, data: Any, what: str) -> Any:
+    def _value(self, data: Any, what: str, longest: int = LONGEST_TEXT) -> Any:
         """Read a dataset: numbers as an array, one text as str."""
         self._count(data, what)
         if self.h5py.check_string_dtype(data.dtype) is not None:
             if data.size != 1:
                 raise self._refuse(f"'{what}' holds {data.size} texts; one is allowed")
             found = data[()]
-            return self._decoded(found if data.shape == () else found.reshape(-1)[0])
+            return self._decoded(found if data.shape == () else found.reshape(-1)[0], longest)
         if data.dtype.kind not in "biuf":
             raise self._refuse(f"'{what}' has dtype {data.dtype}; numbers are required")
         return np.asarray(data[()])
@@ -214,10 +216,10 @@ class _Reader:
                 f"'{what}' declares shape {data.shape}, {size:,} bytes, and holds {data.id.get_storage_size():,} of them"
             )
 
-    def _decoded(self, text: Any) -> str:
+    def _decoded(self, text: Any, longest: int = LONGEST_TEXT) -> str:
         found = text.decode("utf8", "backslashreplace") if isinstance(text, bytes) else str(text)
-        if len(found) > LONGEST_TEXT:
-            raise self._refuse(f"a text has more than {LONGEST_TEXT} characters")
+        if len(found) > longest:
+            raise self._refuse(f"a text has more than {longest:,} characters")
         return found
 
     def _refuse(self, reason: str) -> ModelError:

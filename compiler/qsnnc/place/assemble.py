@@ -14,6 +14,7 @@ from chipsim.mapping.program import STATE_ARRAYS, array_dtypes
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation
+from qsnnc.ir.stored import to_bytes
 from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.place.positions import Placement
 
@@ -55,7 +56,7 @@ def assemble(
         arrays={name: np.ascontiguousarray(arrays[name]) for name in array_dtypes(stateful=stateful)},
         encoder_onnx=graph.encoder_onnx,
         readout_onnx=graph.readout_onnx,
-        network_nir=graph.network_nir,
+        network=to_bytes(graph),
         steps=graph.steps,
         readout_of=graph.readout_of,
     )
