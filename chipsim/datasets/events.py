@@ -61,9 +61,8 @@ class EventFrames:
         """Return the spikes, uint8 (N, steps, *shape): 1 where at least one event falls into a step.
 
         An event of a frame that lasts from a to b falls into step floor((t - a) steps / (b - a)), where a is 0 and b the
-        duration, or a and b are the frame's first and last time, whose events fall into the last step; events outside are
-        left out. Polarity is the channel of (2, rows, columns) and is ignored with one channel; with one axis, x is the
-        index.
+        duration, or a and b are the frame's first and last time; what falls on b is in the last step. Polarity is the
+        channel of (2, rows, columns) and is ignored with one channel; with one axis, x is the index.
 
         Raises
         ------
@@ -81,16 +80,15 @@ class EventFrames:
                     f"allows 0 to {size - 1}",
                     code="data-events", found=int(values.max()), allowed=size - 1,
                 )  # fmt: skip
-        kept = (at >= 0) & (at < steps)
         out = np.zeros((len(self), steps, channels, rows, columns), np.uint8)
-        out[frame[kept], at[kept], channel[kept], self.y[kept], self.x[kept]] = 1
+        out[frame, at, channel, self.y, self.x] = 1
         return out.reshape(len(self), steps, *shape)
 
     def _steps(self, frame: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.int64]:
-        """Return the step of each event, outside 0 to ``steps`` for those that are left out."""
+        """Return the step of each event."""
         time = self.t.astype(np.float64)
         if self.duration is not None:
-            return np.floor(time * steps / self.duration).astype(np.int64)
+            return np.minimum(np.floor(time * steps / self.duration), steps - 1).astype(np.int64)
         first, last = np.full(len(self), np.inf), np.full(len(self), -np.inf)
         np.minimum.at(first, frame, time)
         np.maximum.at(last, frame, time)
@@ -133,6 +131,12 @@ def read_events(arrays: Mapping[str, Array], name: str) -> EventFrames:
         if len(value) != 1 or not 0 < value[0] < np.inf:
             raise _refuse(name, "'duration' must be one number above 0")
         duration = float(value[0])
+        outside = int(((t < 0) | (t > duration)).sum())
+        if outside:
+            raise _refuse(
+                name, f"{outside:,} of {count:,} events lie outside 0 to the duration, {duration:g} (t is {t.min():g} to "
+                f"{t.max():g}); leave them out, or raise 'duration'"
+            )  # fmt: skip
     x, y, p = (found[key].astype(np.int64) for key in "xyp")
     return EventFrames(x, y, t, p, offsets.astype(np.int64), duration)
 

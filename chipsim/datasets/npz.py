@@ -16,7 +16,7 @@ import numpy.typing as npt
 from chipsim import paths
 from chipsim.datasets.dataset import Dataset
 from chipsim.datasets.events import EventFrames, read_events
-from chipsim.datasets.stream import LARGE, ImageStream, open_stream
+from chipsim.datasets.stream import LARGE, MEMBERS, WHOLE, ImageStream, open_stream
 from chipsim.errors import InputError
 
 EVENT_ARRAYS = ("x", "y", "t", "p", "offsets", "duration")
@@ -43,12 +43,13 @@ UNREADABLE = (
 def _check_sizes(path: Path) -> None:
     """Refuse members that would fill the memory: a small file can declare any size.
 
-    Images in C order are read part by part, whatever their size; labels are 8 bytes an image.
+    Images and spikes in C order are read part by part, whatever their size; labels are 8 bytes an image.
     """
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            if entry.filename in ("images", "labels", "labels.npy") and entry.file_size > LARGE:
-                raise ValueError(f"its member {entry.filename} has {entry.file_size:,} bytes; allowed: {LARGE:,}")
+            most = WHOLE if entry.filename.removesuffix(".npy") in EVENT_ARRAYS else LARGE
+            if entry.filename not in MEMBERS and entry.file_size > most:
+                raise ValueError(f"its member {entry.filename} has {entry.file_size:,} bytes; allowed: {most:,}")
 
 
 def read_npz(path: Path) -> Dataset:

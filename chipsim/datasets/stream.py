@@ -1,4 +1,4 @@
-"""Read the images of a large npz file in order, a part at a time."""
+"""Read the images or spikes of a large npz file in order, a part at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from chipsim.errors import InputError
 LARGE = 96 << 20
 #: and read as a whole up to this many where that is not possible
 WHOLE = 512 << 20
-MEMBER = "images.npy"
+#: the members that are streamed; a file with both is read by its images
+MEMBERS = ("images.npy", "spikes.npy")
 
 
 @dataclass(slots=True, eq=False)
 class ImageStream:
-    """The array ``images`` of an npz file, read in consecutive slices.
+    """The array ``images`` or ``spikes`` of an npz file, read in consecutive slices.
 
     A slice that lies before the place that was read last starts again at the beginning of the file.
     """
@@ -31,6 +32,7 @@ class ImageStream:
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    member: str = MEMBERS[0]
     _file: IO[bytes] | None = None
     _next: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -49,7 +51,7 @@ class ImageStream:
         count = min(limit, len(self))
         if count * self._size <= LARGE:
             return self[:count]
-        return ImageStream(self.path, (count, *self.shape[1:]), self.dtype)
+        return ImageStream(self.path, (count, *self.shape[1:]), self.dtype, self.member)
 
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         """Read the images of a slice."""
@@ -71,7 +73,7 @@ class ImageStream:
     def _read(self, start: int, count: int) -> npt.NDArray[Any]:
         try:
             if self._file is None or start < self._next:
-                self._file, _, _ = _open(self.path)
+                self._file, _, _ = _open(self.path, self.member)
                 self._next = 0
             while self._next < start:
                 step = min(start - self._next, max(1, (1 << 22) // max(1, self._size)))
@@ -94,30 +96,33 @@ class ImageStream:
 
 
 def open_stream(path: Path) -> ImageStream | None:
-    """Return the images of an npz file as a stream if they are large and in C order."""
+    """Return the images or spikes of an npz file as a stream if they are large and in C order."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        if MEMBER not in archive.namelist():
+        member = next((name for name in MEMBERS if name in archive.namelist()), None)
+        if member is None:
             return None
-        size = archive.getinfo(MEMBER).file_size
+        size = archive.getinfo(member).file_size
     if size <= LARGE:
         return None
-    file, shape, dtype = _open(path)
+    file, shape, dtype = _open(path, member)
     header = file.tell()
     file.close()
     if shape is None:
         if size <= WHOLE:
             return None
-        raise ValueError(f"images has {size:,} bytes and is no array in C order; save it with numpy.ascontiguousarray")
+        raise ValueError(
+            f"{member[:-4]} has {size:,} bytes and is no array in C order; save it with numpy.ascontiguousarray"
+        )
     if size != header + math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"images has shape {shape} and dtype {dtype}, and {size - header:,} bytes")
-    return ImageStream(path, shape, dtype)
+        raise ValueError(f"{member[:-4]} has shape {shape} and dtype {dtype}, and {size - header:,} bytes")
+    return ImageStream(path, shape, dtype, member)
 
 
-def _open(path: Path) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
+def _open(path: Path, member: str) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
     """Open the member behind its header; no shape where it cannot be streamed."""
-    file = zipfile.ZipFile(path).open(MEMBER)  # noqa: SIM115  # it stays open for the next part
+    file = zipfile.ZipFile(path).open(member)  # noqa: SIM115  # it stays open for the next part
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(file)

@@ -152,7 +152,7 @@ def check(
         return _back(exported, target, given, stages)
     network = spiking_front(model, given, stages)
     found = _back(network.graph, target, given, stages)
-    if _nir_options(given).weight_bits is None:
+    if not _nir_options(given).rounds:
         return found
     with stages.stage("agreement"):
         return replace(found, agreement=agreement(network, random_frames(network)), rounded=network.integers.rounded)
@@ -224,7 +224,7 @@ def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
         return None
     for option, given in (
         ("--output", options.output), ("--levels", options.levels), ("--encoder", options.encoder != "host"),
-        ("--readout", options.readout != "auto"), ("--weight-bits NAME=N", options.boundaries.bits.named),
+        ("--readout", options.readout != "auto"),
     ):  # fmt: skip
         if given:
             raise UsageError(option, "has no effect on a NIR file; leave it out", code="option-unused", found=str(given))
@@ -233,8 +233,8 @@ def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
 
 def _nir_options(options: FrontendOptions) -> NirOptions:
     """Return the options of a NIR file, with the bits of the weights from either place."""
-    every = options.boundaries.bits.every
-    return options.nir if every is None else replace(options.nir, weight_bits=every)
+    bits = options.boundaries.bits
+    return replace(options.nir, weight_bits=bits.every, layer_bits=bits.named) if bits else options.nir
 
 
 def exported_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> LayerGraph | None:

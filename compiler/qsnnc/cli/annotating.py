@@ -35,7 +35,7 @@ def nir_annotate(
 
     reads_writes.check([model_input(file)], {"-o": out})
     given = {name: value for name, value in asdict(nir).items() if name != "settings"} | asdict(nir.settings)
-    keys = {name: str(value) for name, value in given.items() if value is not None}
+    keys = {name: str(value) for name, value in given.items() if value not in (None, {})}
     for option in ("weight_bits", "tolerance"):
         if option in keys:
             name = "--" + option.replace("_", "-")

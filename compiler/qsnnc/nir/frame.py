@@ -45,21 +45,22 @@ def frame_of(flat: Flat, neurons: dict[str, Neuron], options: NirOptions) -> Fra
         A setting is missing, or the network cannot be used so.
     """
     steps, kind = _steps(flat, options), _input_kind(flat, options)
-    own = _own_readout(flat)
+    own = own_readout(flat)
     readout = (
         options.readout or flat.network.metadata.get(PREFIX + "readout") or ("count" if own and own.type in SPIKING else "")
     )
     if readout not in ("count", "last", "largest"):
-        raise _missing(flat, "--readout count|last|largest (the output does not spike)", "readout")
-    if own and own.type in SPIKING and readout != "count":
+        raise _missing(flat, "--score count|last|largest (the output does not spike)", "readout")
+    if own and own.type in SPIKING and readout != "count" and neurons[own.name].reset != "none":
         raise ModelError(
-            own.name, f"--readout {readout} reads a potential, and the last neurons spike; use --readout count, or an LI "
-            "or I as the last node", code="nir-readout", node=own.name, found=readout, allowed="count",
+            own.name, f"--score {readout} reads a potential, and a spike of the last neurons resets it; use --score count, "
+            "state that their spikes reset nothing (qsnnc nir-annotate --node, --reset none), or export an LI or I as the "
+            "last node", code="nir-readout", node=own.name, found=readout, allowed="count",
         )  # fmt: skip
     summed = readout == "count" and not (own and own.type in SPIKING)
     if summed and own:
         raise ModelError(
-            own.name, f"--readout count counts spikes, and {own.type} never spikes; use --readout last or largest",
+            own.name, f"--score count counts spikes, and {own.type} never spikes; use --score last or largest",
             code="nir-readout", node=own.name, found=readout, allowed=["last", "largest"],
         )  # fmt: skip
     shape = input_shape(flat)
@@ -154,7 +155,7 @@ def _axes_read(flat: Flat) -> int | None:
     return None
 
 
-def _own_readout(flat: Flat) -> Node | None:
+def own_readout(flat: Flat) -> Node | None:
     """Return the neurons that the output reads, if it reads nothing else."""
     sources = flat.sources[flat.output.name]
     nodes = {node.name: node for node in flat.nodes}

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from chipsim.errors import UsageError
 from qsnnc.errors import ModelError
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population, reachable
 from qsnnc.nir.constants import Constants, constants_of, refuse_many
 from qsnnc.nir.flattening import Flat, flatten
-from qsnnc.nir.frame import Frame, frame_of
+from qsnnc.nir.frame import Frame, frame_of, own_readout
 from qsnnc.nir.grid import Weights, integer_weights, quantized_weights
 from qsnnc.nir.host import readout_onnx
 from qsnnc.nir.linear import linear
@@ -34,7 +35,7 @@ class Interpreted:
     order: str  # in which Flatten numbers features
     frame: Frame
     tolerance: float
-    weight_bits: int | None
+    options: NirOptions
 
     @property
     def readout_name(self) -> str:
@@ -88,9 +89,13 @@ def interpret(network: Network, options: NirOptions) -> Interpreted:
     if missing:
         raise missing_error(network.path, missing, flat.nodes)
     neurons = {node.name: decode(node, settings[node.name]) for node in nodes}
+    frame = frame_of(flat, neurons, options)
+    last = own_readout(flat)
+    if last is not None and frame.readout_of != "count":  # its potential is read, and nothing reads its spikes
+        neurons[last.name] = replace(neurons[last.name], threshold=None, many=False, delay=0)
     return Interpreted(
-        flat, neurons, settings, order or "chw", frame_of(flat, neurons, options),
-        tolerance=TOLERANCE if options.tolerance is None else options.tolerance, weight_bits=options.weight_bits,
+        flat, neurons, settings, order or "chw", frame,
+        tolerance=TOLERANCE if options.tolerance is None else options.tolerance, options=options,
     )  # fmt: skip
 
 
@@ -128,6 +133,7 @@ class _Builder:
             x = added([self.tensors[name] for name in flat.sources[node.name]], node.name)
             self.tensors[node.name] = self._neurons(node, x) if node.type in NEURONS else linear(node, x, found.order)
         last = self._readout(self.tensors[flat.output.name])
+        self._check_names()
         scale = np.ones(last.shape) if frame.readout_of == "count" else self.scales[last.name]
         graph = LayerGraph(
             encoder=frame.population, layers=tuple(self.layers), encoder_onnx=frame.encoder_onnx,
@@ -138,6 +144,16 @@ class _Builder:
             steps=frame.steps, readout_of=frame.readout_of,
         )  # fmt: skip
         return Integerized(graph, self.rounded, self.between, self.scales)
+
+    def _check_names(self) -> None:
+        """Refuse bits for layers that are not on the chip."""
+        names = [layer.name for layer in self.layers]
+        for name in self.found.options.layer_bits:
+            if name not in names:
+                raise UsageError(
+                    "--weight-bits", f"no layer is called {name!r}; allowed: {', '.join(names)}", code="weight-bits-unknown",
+                    found=name, allowed=names,
+                )  # fmt: skip
 
     def _neurons(self, node: Node, x: Tensor) -> Tensor:
         if node.type in SILENT and self.found.flat.readers[node.name] != (self.found.flat.output.name,):
@@ -194,18 +210,18 @@ class _Builder:
     def _on_grid(self, name: str, x: Tensor, neuron: Neuron) -> tuple[Weights, Constants]:
         """Find the grid of a layer; a finer one of the same weights where a constant, such as a third, needs it."""
         found, arrays = self.found, tuple(_weights(term, x.space) for term in x.terms)
-        rounding = found.weight_bits is not None
-        if found.weight_bits is None:
+        bits = found.options.layer_bits.get(name, found.options.weight_bits)
+        if bits is None:
             weights = integer_weights(arrays, found.tolerance, name)
         else:
-            weights = quantized_weights(arrays, found.weight_bits)
-            self.rounded[name] = Rounded(found.weight_bits, weights.changed)
+            weights = quantized_weights(arrays, bits)
+            self.rounded[name] = Rounded(bits, weights.changed)
         refusal = None
         for factor in FINER:
             try:
                 finer = weights.finer(factor)
                 steps, tolerance = found.frame.steps, found.tolerance
-                return finer, constants_of(neuron, x, finer, steps, tolerance, name, rounding=rounding)
+                return finer, constants_of(neuron, x, finer, steps, tolerance, name, rounding=bits is not None)
             except ModelError as error:
                 if error.code != "nir-grid":
                     raise

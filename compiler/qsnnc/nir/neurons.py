@@ -190,7 +190,8 @@ def _decay(node: Node, settings: Semantics) -> float:
         raise ModelError(
             node.name,
             f"its neurons leak at {len(np.unique(found))} different rates ({found.min():g} to {found.max():g}); allowed: "
-            "one rate a layer. Train with one time constant for each layer",
+            "one rate a layer, which all its cores share. Train with one time constant for each layer, not for each neuron, "
+            "or export the neurons of each rate as a layer of their own",
             code="nir-leaks", node=node.name, found=len(np.unique(found)), allowed=1,
         )  # fmt: skip
     return float(found.reshape(-1)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
@@ -41,6 +42,8 @@ class NirOptions:
     weight_bits : int, optional
         Quantize the weights of every layer to so many bits, and round thresholds and biases; without it what lies on no grid
         is refused.
+    layer_bits : dict
+        The same for single layers by name, before ``weight_bits``.
     tolerance : float, optional
         Relative difference from the grid that is taken as rounding.
     """
@@ -53,20 +56,27 @@ class NirOptions:
     seed: int | None = None
     readout: Readout | None = None
     weight_bits: int | None = None
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
         profile(self.semantics)
         _one_of("--input", self.input, get_args(InputKind))
         _one_of("--rate", self.rate, get_args(RateKind))
-        _one_of("--readout", self.readout, get_args(Readout))
+        _one_of("--score", self.readout, get_args(Readout))
         _within("--steps", self.steps, 1, MOST_STEPS)
         _within("--seed", self.seed, 0, 2**63 - 1)
-        _within("--weight-bits", self.weight_bits, 2, 8)
+        for bits in (self.weight_bits, *self.layer_bits.values()):
+            _within("--weight-bits", bits, 2, 8)
         if self.tolerance is not None and not 0 <= self.tolerance < 0.5:
             raise UsageError(
                 "--tolerance", f"is {self.tolerance}; allowed: 0 to below 0.5", code="option-range", found=self.tolerance
             )
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the weights of some layer are quantized."""
+        return self.weight_bits is not None or bool(self.layer_bits)
 
     @property
     def given(self) -> bool:

@@ -45,9 +45,18 @@ def test_events_fall_into_steps_between_the_first_and_the_last_of_their_frame(tm
     assert where(found) == [(0, 0, 0, 0, 0), (0, 9, 1, 2, 3), (1, 0, 1, 1, 1), (1, 9, 0, 0, 2)]
 
 
-def test_a_duration_gives_all_frames_the_same_steps_and_leaves_out_what_is_later(tmp_path):
-    found = binned(write(tmp_path / "e.npz", **events(duration=20)))
-    assert where(found) == [(0, 2, 0, 0, 0), (0, 7, 1, 2, 3), (1, 0, 1, 1, 1)]
+def test_a_duration_gives_all_frames_the_same_steps(tmp_path):
+    found = binned(write(tmp_path / "e.npz", **events(duration=198)))
+    assert where(found) == [(0, 0, 0, 0, 0), (0, 0, 1, 2, 3), (1, 0, 1, 1, 1), (1, 5, 0, 0, 2)]
+    found = binned(write(tmp_path / "e.npz", **events(duration=99)))  # what falls on the end is in the last step
+    assert where(found)[-1] == (1, 9, 0, 0, 2)
+
+
+def test_events_outside_the_duration_are_counted_and_refused(tmp_path):
+    for more, count in (({"duration": 20}, 1), ({"t": [5, 14, -1, 99], "duration": 20}, 2)):
+        with pytest.raises(InputError, match=f"{count} of 4 events lie outside 0 to the duration, 20") as error:
+            load_dataset(write(tmp_path / "e.npz", **events(**more)))
+        assert error.value.code == "data-events"
 
 
 def test_several_events_in_one_step_are_one_spike(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from support.hand_mappings import two_cores
 
 import chipsim
-from chipsim.datasets import load_dataset, stream
+from chipsim.datasets import load_dataset, npz, stream
 from chipsim.datasets.stream import ImageStream
 from chipsim.engine import spool
 from chipsim.errors import InputError
@@ -36,6 +36,24 @@ def test_slices(tmp_path: Path, everything_is_large: None, save) -> None:
     assert isinstance(many.images, ImageStream)
     assert len(many) == 30
     np.testing.assert_array_equal(np.asarray(many.images), images[:30])
+
+
+def test_spikes_are_streamed_as_images_are(tmp_path: Path, everything_is_large: None) -> None:
+    spikes = np.random.default_rng(0).integers(0, 2, (50, 3, 4)).astype(np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", spikes=spikes, labels=np.arange(5, 55))
+    data = load_dataset(tmp_path / "x.npz")
+    assert isinstance(data.head(30).images, ImageStream)
+    np.testing.assert_array_equal(data.head(30).images[20:25], spikes[20:25])
+
+
+@pytest.mark.parametrize("name", ["labels", "x", "notes"])
+def test_members_that_are_no_images_are_not_unpacked_whatever_they_declare(tmp_path: Path, monkeypatch, name) -> None:
+    for limit in ("LARGE", "WHOLE"):
+        monkeypatch.setattr(npz, limit, 1000)
+    arrays = {"t": np.arange(3.0), "offsets": np.array([0, 3]), "x": np.zeros(3, np.int64)}
+    np.savez_compressed(tmp_path / "x.npz", **arrays | {name: np.zeros(1000, np.int64)})
+    with pytest.raises(InputError, match=f"its member {name}.npy has 8,128 bytes; allowed: 1,000"):
+        load_dataset(tmp_path / "x.npz")
 
 
 def test_what_cannot_be_streamed_is_read(tmp_path: Path, everything_is_large: None) -> None:
