@@ -253,22 +253,27 @@ def _is_sum(layer: Layer) -> bool:
     return layer.readout and (layer.dynamics is None or layer.dynamics.leak[0] == 0)
 
 
-def _decision(layer: Layer, model: Dynamics) -> tuple[str, str, Int]:
-    """Return comparison, reset and threshold of spiking neurons as NIR and our settings have them."""
-    least = layer.thresholds[..., 0]
+def _decision(layer: Layer, model: Dynamics) -> tuple[str, str, F64]:
+    """Return comparison, reset and threshold of spiking neurons as NIR and our settings have them.
+
+    Where a spike subtracts, the threshold is what it subtracts, and may lie between two potentials.
+    """
+    least = layer.thresholds[..., 0].astype(np.float64)
     if model.reset != "subtract":
         strict = (least - 1) % 2**model.fraction_bits == 0
         return (">", model.reset, least - 1) if (strict & (least > 1)).all() else (">=", model.reset, least)
-    k, m = model.leak
-    for compare, threshold in ((">=", least), (">", least - 1)):
-        if (model.amount == threshold).all():
-            return compare, "subtract", threshold
-        if (model.amount * k == threshold << m).all():
-            return compare, "subtract-late", threshold
+    for reset, threshold in (
+        ("subtract", model.amount.astype(np.float64)),
+        ("subtract-late", model.amount * (model.leak[0] / 2 ** model.leak[1])),
+    ):
+        if ((least - 1 < threshold) & (threshold <= least)).all():
+            return ">=", reset, threshold
+        if ((least - 1 <= threshold) & (threshold < least)).all():
+            return ">", reset, threshold
     raise NotExpressible(f"{layer.name}: a spike subtracts something else than its threshold")
 
 
-def _each(layer: Layer, values: Int) -> F64:
+def _each(layer: Layer, values: Int | F64) -> F64:
     """Spread constants (border classes, channels) over the features."""
     return np.array(values[layer.border].transpose(2, 0, 1), np.float64)
 
