@@ -24,7 +24,7 @@ class Link:
 
     at: Place
     side: str
-    flits: float  # in the ticks after the ingress
+    flits: float  # of the packets that cores send
     ingress: float
 
 

@@ -66,7 +66,7 @@ def links(run: Run) -> Figure:
     assert run.links is not None
     figure, (after, ingress) = _page(run, 2)
     for axes, what, loads in (
-        (after, "after the ingress", [(link, link.flits) for link in run.links]),
+        (after, "packets of the cores", [(link, link.flits) for link in run.links]),
         (ingress, "ingress: the host's spikes", [(link, link.ingress) for link in run.links]),
     ):
         _mesh(figure, axes, run, [(link, load) for link, load in loads if load > 0], what)

@@ -60,7 +60,7 @@ class Floorplan(_Schema):
 
 
 class Timing(_Schema):
-    """Cycles of a run: links by x, y, side, flits after the ingress and in it."""
+    """Cycles of a run: links by x, y, side, flits of the cores' packets and of the host's."""
 
     mode: Name
     images: Images

@@ -59,7 +59,7 @@ def _head(p: Profile) -> Table:
             f"{sent[-1]:,.0f} from the host, {sent[:-1].sum():,.0f} on the chip; "
             f"{p.work.hops[:, 0].mean():,.0f} and {p.work.hops[:, 1].mean():,.0f} hops",
         ),
-        ("busiest link", f"{p.busiest_link.load:,.0f} flits per image after the ingress" if p.busiest_link else "none"),
+        ("busiest link", f"{p.busiest_link.load:,.0f} flits per image of the cores' packets" if p.busiest_link else "none"),
         ("clock", f"{chip.clock_mhz:g} MHz"),
     ):
         table.add_row(name, value)

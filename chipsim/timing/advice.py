@@ -76,10 +76,13 @@ def _sweep(p: Profile, tick: TickResult) -> tuple[float, str]:
 
 
 def _injection(p: Profile, tick: TickResult) -> tuple[float, str]:
-    if tick.number == 0:
+    entering = float(p.work.port_packets[tick.number]) / p.images
+    until = tick.increments["rows"] + tick.increments["sweep"] + tick.increments["injection"]
+    if entering >= 0.99 * until:  # a port sends a packet a cycle: the host is what is waited for
         ports = len(p.plan.mesh.ports)
+        packets = float(p.work.tick_host[tick.number]) / p.images
         return tick.increments["injection"] / 2, (
-            f"{tick.packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}; use twice as many ports"
+            f"{packets:,.0f} packets enter through {ports} port{'s'[: ports != 1]}; use twice as many ports"
         )
     cores = p.plan.at_work(tick.number)
     sent = p.work.sent[cores] / p.images / p.mapping.steps

@@ -19,7 +19,7 @@ from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.profile import spikes
-from chipsim.timing.result import INGRESS
+from chipsim.timing.result import name_of
 from chipsim.timing.tick import Bench, Frame, Mode, check_mode
 
 
@@ -84,13 +84,12 @@ class History:
 
     @property
     def names(self) -> list[str]:
-        """Name of each tick: its layers, or ingress."""
+        """Name of each tick: the ingress, while spikes enter, and its layers."""
         layers, steps = self.plan.mapping.layers, self.plan.mapping.steps
-        found = [
-            " + ".join(layer.name for layer in layers if layer.tick <= tick.number < layer.tick + steps)
-            for tick in self.frame.ticks
+        return [
+            name_of((layer.name for layer in layers if layer.tick <= number < layer.tick + steps), enters=number < steps)
+            for number in range(len(self.frame.ticks))
         ]
-        return [name or ("nothing" if number else INGRESS) for number, name in enumerate(found)]
 
 
 def history(

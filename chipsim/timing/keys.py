@@ -60,13 +60,12 @@ def timing_json(p: Profile) -> dict[str, Any]:
 
 
 def _links(p: Profile) -> list[list[Any]]:
-    """Return x, y, side, flits after the ingress and in it: of the links that carry any, by the router they leave."""
-    loads = [network.links(p.plan.mesh) for network in p.networks]
-    ingress, after = loads[0] / p.images, (np.sum(loads, axis=0) - loads[0]) / p.images
-    routers, sides = np.nonzero(ingress + after)
+    """Return x, y, side, and the flits of the cores' packets and of the host's, of the links that carry any."""
+    ingress, own = p.host_links / p.images, p.chip_links / p.images
+    routers, sides = np.nonzero(ingress + own)
     y, x = np.divmod(routers, p.plan.mesh.width)
     names = [SIDES[side] for side in sides]
-    flits = (of[routers, sides].tolist() for of in (after, ingress))
+    flits = (of[routers, sides].tolist() for of in (own, ingress))
     return [list(row) for row in zip(x.tolist(), y.tolist(), names, *flits, strict=True)]
 
 

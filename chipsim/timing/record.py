@@ -45,9 +45,14 @@ class Network:
 
     def links(self, mesh: Mesh) -> Int:
         """(R, 4): flits through each link between two routers, by the side at which they leave."""
-        found = self.load[:, :LOCAL].copy()
-        found[:: mesh.width, WEST] = 0  # the host's
-        return found
+        return between_routers(self.load, mesh)
+
+
+def between_routers(load: Int, mesh: Mesh) -> Int:
+    """Return the part of a load (R, 5) that is on links between two routers, (R, 4)."""
+    found = load[:, :LOCAL].copy()
+    found[:: mesh.width, WEST] = 0  # to the host
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,9 @@ class Work:
     most_packets: Int  # (images, ticks): of the terminal that sends most
     tick_packets: Int  # (ticks,): packets and potentials
     tick_hops: Int  # (ticks,)
+    entering: Int  # (R, 5): flits of the host's packets through each output
+    tick_host: Int  # (ticks,): packets of the host
+    port_packets: Int  # (ticks,): of the port through which most of them enter
 
     @classmethod
     def empty(cls, plan: Plan, images: int) -> Work:
@@ -88,6 +96,9 @@ class Work:
             most_packets=_zeros(images, ticks),
             tick_packets=_zeros(ticks),
             tick_hops=_zeros(ticks),
+            entering=_zeros(plan.mesh.routers, 5),
+            tick_host=_zeros(ticks),
+            port_packets=_zeros(ticks),
         )
 
     def add(self, plan: Plan, image: int, frame: Frame) -> None:
@@ -119,6 +130,12 @@ class Work:
         self.done_cycles[:] += done
         self.tick_packets[:] += of_tick[:, 0]
         self.tick_hops[:] += of_tick[:, 1]
+        for tick in frame.ticks:
+            if tick.entering is not None:
+                self.entering[:] += tick.entering
+                ports = np.diff(tick.traffic.offset[plan.mesh.routers :])
+                self.tick_host[tick.number] += ports.sum()
+                self.port_packets[tick.number] += ports.max()
 
 
 def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int, Int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ from chipsim.mapping import Mapping
 from chipsim.timing import energy
 from chipsim.timing.network.mesh import Int
 from chipsim.timing.plan import Plan
-from chipsim.timing.record import STATIC, Network, Work
+from chipsim.timing.record import STATIC, Network, Work, between_routers
 from chipsim.timing.tick import INCREMENTS, Mode
 
 Float = npt.NDArray[np.float64]
@@ -42,11 +43,17 @@ class CriticalCore:
     packets: float
 
 
+def name_of(layers: Iterable[str], *, enters: bool) -> str:
+    """Return the name of a tick, by the layers that are at work in it."""
+    return " + ".join([*([INGRESS] if enters else []), *layers]) or "nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class TickResult:
     """One tick of a frame that is alone on the chip; means per image."""
 
     number: int
+    enters: bool  # whether a step of the frame enters
     layers: tuple[str, ...]
     cores: int
     cycles: float
@@ -61,8 +68,8 @@ class TickResult:
 
     @property
     def name(self) -> str:
-        """Name of the tick: its layers, or ingress."""
-        return " + ".join(self.layers) or (INGRESS if self.number == 0 else "nothing")
+        """Name of the tick: the ingress, while spikes enter, and its layers."""
+        return name_of(self.layers, enters=self.enters)
 
     @property
     def bound(self) -> str:
@@ -129,8 +136,8 @@ class Profile:
 
     @property
     def chip_cycles(self) -> Int:
-        """(images,): without the ingress."""
-        return np.asarray(self.tick_cycles[:, 1:].sum(axis=1))
+        """(images,): of the ticks after the ingress, in which no more spikes enter."""
+        return np.asarray(self.tick_cycles[:, self.mapping.steps :].sum(axis=1))
 
     @property
     def interval_cycles(self) -> Int:
@@ -163,9 +170,18 @@ class Profile:
 
     @cached_property
     def busiest_link(self) -> Link | None:
-        """The link with the most flits of a frame in the ticks after the ingress."""
-        load = np.sum([network.links(self.plan.mesh) for network in self.networks[1:]], axis=0)
-        return self.busiest(np.asarray(load))
+        """The link with the most flits of a frame that cores sent; the host's packets are not among them."""
+        return self.busiest(self.chip_links)
+
+    @property
+    def host_links(self) -> Int:
+        """(R, 4): flits of the host's packets through each link over the sample."""
+        return between_routers(self.work.entering, self.plan.mesh)
+
+    @property
+    def chip_links(self) -> Int:
+        """(R, 4): flits of the cores' packets through each link over the sample."""
+        return np.asarray(np.sum([network.links(self.plan.mesh) for network in self.networks], axis=0) - self.host_links)
 
     @property
     def stream_busiest_link(self) -> Link | None:
@@ -187,6 +203,7 @@ class Profile:
         increments = self.increments[:, number].mean(axis=0).tolist()
         return TickResult(
             number=number,
+            enters=number < steps,
             layers=tuple(layer.name for layer in plan.mapping.layers if layer.tick <= number < layer.tick + steps),
             cores=len(cores),
             cycles=cycles,

@@ -52,6 +52,7 @@ class Tick:
     ideal: Flow  # every packet alone
     flow: Flow  # what happened; of the ideal one's times where the network is not simulated
     models: Int  # (6,): cycles of each nested model, the last T_tick
+    entering: Int | None  # (R, 5): flits of the host's packets through each output; None where it sends none
 
     @property
     def unmet(self) -> bool:
@@ -115,7 +116,20 @@ class Bench:
             [rows.max(initial=0), done, max(done, sent), max(done, alone.end), max(done, flow.end), 0], np.int64
         )
         models[-1] = models[-2] + plan.sync_cycles
-        return Tick(number, cores, ready, traffic, alone, flow, models)
+        return Tick(number, cores, ready, traffic, alone, flow, models, self._entering(number, traffic, flow))
+
+    def _entering(self, number: int, traffic: Traffic, flow: Flow) -> Int | None:
+        """Return the flits of the host's packets through each output, (R, 5); from the second step on others fly too.
+
+        Ways are fixed, so what meets whom changes no load.
+        """
+        first = int(traffic.offset[self.plan.mesh.routers])
+        if first == len(traffic.ready):
+            return None
+        if number == 0:  # no core is at work
+            return flow.load
+        offset = np.maximum(traffic.offset - first, 0)
+        return self.alone(Traffic(offset, traffic.ready[first:], traffic.target[first:], traffic.trees)).load
 
     def alone(self, traffic: Traffic) -> Flow:
         """Return the times of the packets without contention."""

@@ -222,6 +222,13 @@ def test_the_timing_counts_what_the_run_counts(recipe: Recipe, max_delay: int, c
         read = {"last": count * outputs, "largest": count * outputs * steps, "count": int(result.potentials.sum())}
         assert one.work.potentials.sum() == read[mapping.readout_of]
         assert one.models.shape[1] == mapping.ticks + steps - 1
+        for links, hops in ((one.host_links, one.work.hops[:, 0]), (one.chip_links, one.work.hops[:, 1])):
+            assert (links >= 0).all()
+            assert links.sum() == hops.sum(), "the host's packets are told from the cores'"
+        assert one.work.tick_host.sum() == one.work.packets[-1]
+        assert not one.work.tick_host[steps:].any()
+        assert [tick.enters for tick in one.ticks] == [tick < steps for tick in range(len(one.ticks))]
+        assert (one.chip_cycles == one.tick_cycles[:, steps:].sum(axis=1)).all()
         assert (np.diff(one.models, axis=2) >= 0).all()
         assert (np.diff(one.stream_models, axis=1) >= 0).all()
         np.testing.assert_array_equal(one.cycles, one.increments.sum(axis=(1, 2)))

@@ -100,6 +100,9 @@ def test_a_profile_keeps_the_laws(seed: int, multicast: bool) -> None:
         assert work.core[:, :7].sum(axis=0).tolist() == work.image[:, :7].sum(axis=0).tolist()
         assert (work.potentials == counted.potentials.shape[1]).all()
         assert work.hops.sum() == sum(int(network.links(found.plan.mesh).sum()) for network in found.networks)
+        for links, hops in ((found.host_links, work.hops[:, 0]), (found.chip_links, work.hops[:, 1])):
+            assert (links >= 0).all()
+            assert links.sum() == hops.sum(), "the host's packets are told from the cores'"
         value = profile_json(found)
         energy, timing = value["energy"], value["timing"]
         assert sum(energy["parts"].values()) == pytest.approx(energy["pj_per_image"])
