@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chipsim.engine.sweep import Sweep, sweep
     from chipsim.errors import InputError, MappingError, ReportedError, UsageError
     from chipsim.faults import Faults, load_faults
-    from chipsim.mapping import Mapping, MappingBuilder, read_mapping, write_mapping
+    from chipsim.mapping import Mapping, MappingBuilder, NeuronModel, read_mapping, write_mapping
     from chipsim.options import DataOptions, EngineOptions, RunOptions
     from chipsim.timing.area import Area, area
     from chipsim.timing.history import History, history
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Area", "ChipSpec", "Comparison", "DataOptions", "Dataset", "Difference", "EngineOptions", "Faults", "History",
-    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "Profile", "ReportedError", "RunOptions",
+    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "NeuronModel", "Profile", "ReportedError", "RunOptions",
     "RunResult", "Sweep", "UsageError", "area", "compare", "history", "load_chip", "load_dataset", "load_faults",
     "network", "profile", "profile_json", "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
@@ -44,7 +44,7 @@ _HOME = {
     "chipsim.engine.sweep": "Sweep sweep",
     "chipsim.errors": "InputError MappingError ReportedError UsageError",
     "chipsim.faults": "Faults load_faults",
-    "chipsim.mapping": "Mapping MappingBuilder read_mapping write_mapping",
+    "chipsim.mapping": "Mapping MappingBuilder NeuronModel read_mapping write_mapping",
     "chipsim.options": "DataOptions EngineOptions RunOptions",
     "chipsim.timing.area": "Area area",
     "chipsim.timing.history": "History history",

@@ -1,6 +1,7 @@
 """Mappings and the ``.map`` format: content (`program`), specification (``FORMAT.md``), reading, writing, building."""
 
 from chipsim.mapping.builder import MappingBuilder
+from chipsim.mapping.dynamics import NeuronModel
 from chipsim.mapping.groups import NeuronGroup, Neurons
 from chipsim.mapping.program import ARRAYS, InputSpec, Layer, Mapping, Population, pack_crossbar, unpack_crossbar
 from chipsim.mapping.read import read_mapping
@@ -14,6 +15,7 @@ __all__ = [
     "Mapping",
     "MappingBuilder",
     "NeuronGroup",
+    "NeuronModel",
     "Neurons",
     "Population",
     "pack_crossbar",

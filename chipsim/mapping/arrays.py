@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.mapping.program import pack_crossbar
+from chipsim.mapping.program import STATE_ARRAYS, pack_crossbar
 
 Int = npt.NDArray[np.int64]
 
@@ -26,10 +26,13 @@ class CorePlan:
     sources: Int  # (axons,)
     elements: Int  # (neurons,)
     thresholds: Int  # (neurons,)
+    constants: tuple[Int, Int, Int]  # (neurons,) each: amount, start and bias
     dense_fanout: Int  # (neurons,)
 
 
-def pack(cores: Sequence[CorePlan], input_fanout: Int, ticks: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+def pack(
+    cores: Sequence[CorePlan], input_fanout: Int, ticks: Sequence[int], delays: Sequence[int], *, stateful: bool
+) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a mapping; each distinct crossbar is stored once.
 
     Parameters
@@ -38,11 +41,16 @@ def pack(cores: Sequence[CorePlan], input_fanout: Int, ticks: Sequence[int]) -> 
         ``dense_fanout`` of the encoder's neurons.
     ticks : sequence of int
         Tick of the encoder, then of each layer.
+    delays : sequence of int
+        How many steps later each of them sends its spikes.
+    stateful : bool
+        Whether there is a neuron model.
     """
     layer = np.array([core.layer for core in cores])
     neurons = np.array([len(core.elements) for core in cores])
     axons = np.array([len(core.sources) for core in cores])
-    fires = np.concatenate([np.full(len(input_fanout), ticks[0]), np.repeat(np.array(ticks)[layer + 1], neurons)])
+    sends = np.array(ticks) - np.array(delays)
+    fires = np.concatenate([np.full(len(input_fanout), sends[0]), np.repeat(sends[layer + 1], neurons)])
     source = np.concatenate([core.sources for core in cores])
     axon = np.argsort(source, kind="stable")  # targets, source by source
     due = np.repeat(np.array(ticks)[layer + 1], axons)
@@ -52,7 +60,7 @@ def pack(cores: Sequence[CorePlan], input_fanout: Int, ticks: Sequence[int]) -> 
         for core in cores
     ]
     packed = [pack_crossbar(np.frombuffer(content, np.int8).reshape(shape), bits) for content, shape, bits in crossbars]
-    return {
+    found = {
         "core_layer": layer.astype(np.int32),
         "core_position": np.array([core.position for core in cores], np.int32),
         "core_fold": np.array([core.fold for core in cores], np.int32),
@@ -71,6 +79,10 @@ def pack(cores: Sequence[CorePlan], input_fanout: Int, ticks: Sequence[int]) -> 
         "crossbar_offset": _offsets([len(part) for part in packed]),
         "crossbar_bits": np.concatenate(packed),
     }
+    for name, each in zip(STATE_ARRAYS, zip(*(core.constants for core in cores), strict=True), strict=True):
+        if stateful:
+            found[name] = np.concatenate(each).astype(np.int32)
+    return found
 
 
 def _offsets(sizes: Sequence[int] | Int) -> Int:

@@ -17,13 +17,15 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.errors import MappingError
-from chipsim.mapping.arrays import CorePlan, pack
+from chipsim.mapping.arrays import pack
+from chipsim.mapping.dynamics import NeuronModel
 from chipsim.mapping.groups import (
     CoreOfGroup,
     InputGroup,
@@ -35,11 +37,10 @@ from chipsim.mapping.groups import (
     fold_of,
     matrix_of,
     sides,
-    width_of,
 )
 from chipsim.mapping.host_models import encoder_model, readout_model
-from chipsim.mapping.program import RELAY, Layer, Mapping, Population
-from chipsim.mapping.totals import axon_synapses
+from chipsim.mapping.numbering import finished, plans, ticks_of
+from chipsim.mapping.program import RELAY, InputCode, Mapping, Population, ReadoutOf
 from chipsim.mapping.validate import validate_mapping
 
 
@@ -52,14 +53,21 @@ class MappingBuilder:
     ----------
     chip : str, path or ChipSpec
         Name or YAML file of a chip, or the chip itself.
+    steps : int
+        Steps of a frame. Layers with a ``neuron`` model keep their potentials from one to the next.
     """
 
-    def __init__(self, chip: str | Path | ChipSpec = "xbar1152") -> None:
+    def __init__(self, chip: str | Path | ChipSpec = "xbar1152", *, steps: int = 1) -> None:
+        if steps < 1:
+            raise MappingError("mapping", f"has {steps} steps; allowed: 1 or more", code="builder-steps")
         self.chip = chip if isinstance(chip, ChipSpec) else load_chip(str(chip))
+        self.steps = steps
         self._input: InputGroup | None = None
         self._layers: list[LayerGroup] = []
         self._cores: list[CoreOfGroup] = []
         self._scale = 1.0
+        self._readout: NeuronGroup | None = None
+        self._of: ReadoutOf = "potential"
 
     def input(
         self,
@@ -67,6 +75,8 @@ class MappingBuilder:
         levels: int = 1,
         *,
         spikes: bool = False,
+        rate: Literal["bernoulli", "regular"] | None = None,
+        seed: int = 0,
         dense_fanout: int | Sequence[int] = 0,
     ) -> NeuronGroup:
         """Declare the input: each feature of an image is encoded by ``levels`` thermometer neurons.
@@ -78,8 +88,10 @@ class MappingBuilder:
         levels : int
             Neuron i of a feature fires iff the feature's level is above i.
         spikes : bool
-            The images hold the spikes themselves, uint8 (N, *shape, levels), 0 or 1. By default they hold the levels,
-            uint8 or float32 (N, *shape).
+            The images hold the spikes themselves, uint8 (N, *shape, levels), 0 or 1; with several steps (N, steps, *shape),
+            of one level. By default they hold the levels, uint8 or float32 (N, *shape), which enter in every step.
+        rate : str, optional
+            The host makes spikes of images with values 0 to 1 (FORMAT.md, *Input*); ``seed`` is that of ``bernoulli``.
         dense_fanout : int or sequence of int
             For the paper's SOP count (FORMAT.md): of every neuron, or of each.
 
@@ -94,7 +106,11 @@ class MappingBuilder:
         count = math.prod(extent) * levels
         if levels < 1 or count < 1:
             raise MappingError("input", f"has shape {list(extent)}, {levels} levels; allowed: >= 1", code="builder-input")
-        self._input = InputGroup(extent, levels, spikes, each(dense_fanout, count, "input", "dense_fanout"))
+        code: InputCode = rate or ("image" if self.steps == 1 else "spikes" if spikes else "direct")
+        if levels > 1 and code in ("spikes", "bernoulli", "regular"):
+            raise MappingError("input", f"has {levels} levels; spikes in steps have 1", code="builder-input")
+        fanout = each(dense_fanout, count, "input", "dense_fanout")
+        self._input = InputGroup(extent, levels, spikes, fanout, code, seed)
         return self._group("input", 0, count)
 
     def layer(
@@ -106,6 +122,7 @@ class MappingBuilder:
         tick: int | None = None,
         weight_bits: int | None = None,
         relay: bool = False,
+        neuron: NeuronModel | None = None,
     ) -> NeuronGroup:
         """Add a layer of spiking neurons: ``levels`` thermometer neurons for each feature.
 
@@ -115,6 +132,8 @@ class MappingBuilder:
             Tick of the frame in which the layer fires; by default the first after the last of its sources.
         weight_bits : int, optional
             Width of its weights; by default the narrowest of the chip that holds them.
+        neuron : NeuronModel, optional
+            Its neurons keep their potentials over the steps of a frame (FORMAT.md, *Neuron models*).
         relay : bool
             The layer only passes the spikes of another group on (FORMAT.md, *Relays*).
 
@@ -125,7 +144,7 @@ class MappingBuilder:
         """
         if levels < 1:
             raise MappingError(name, f"has {levels} levels; allowed: 1 or more", code="builder-layer")
-        return self._add(name, shape, levels, tick, weight_bits, RELAY if relay else "dense")
+        return self._add(name, shape, levels, tick, weight_bits, RELAY if relay else "dense", neuron)
 
     def readout(
         self,
@@ -135,25 +154,31 @@ class MappingBuilder:
         tick: int | None = None,
         weight_bits: int | None = None,
         scale: float = 1.0,
+        of: ReadoutOf | None = None,
+        neuron: NeuronModel | None = None,
     ) -> NeuronGroup:
-        """Add the readout layer: its potentials are the result, and its neurons never fire.
+        """Add the readout layer, whose potentials are the result, or whose spikes are counted.
 
         Parameters
         ----------
+        of : str, optional
+            What is read: the ``last`` potential, the ``largest`` of all steps, or with ``count``, of neurons that fire and
+            are the last layer, how often they did. By default the potential of the only or last step.
         scale : float
             The output ``scores``, float32 (N, *shape), is scale * potential.
-        tick, weight_bits
-            As in `layer`.
+        tick, weight_bits, neuron
+            As in `layer`; neurons that never fire have ``reset="none"`` and no delay.
 
         Raises
         ------
         MappingError
             The name is in use, or there is a readout already.
         """
-        if any(layer.levels == 0 for layer in self._layers):
+        if self._readout is not None:
             raise MappingError(name, "is a second readout; a mapping has one", code="builder-layer")
-        self._scale = scale
-        return self._add(name, shape, 0, tick, weight_bits, "dense")
+        self._scale, self._of = scale, of or ("potential" if self.steps == 1 else "last")
+        self._readout = self._add(name, shape, int(self._of == "count"), tick, weight_bits, "dense", neuron)
+        return self._readout
 
     def core(
         self,
@@ -162,6 +187,9 @@ class MappingBuilder:
         weights: npt.ArrayLike,
         thresholds: npt.ArrayLike | None = None,
         *,
+        amounts: npt.ArrayLike = 0,
+        starts: npt.ArrayLike = 0,
+        biases: npt.ArrayLike = 0,
         elements: Sequence[int] | None = None,
         fold: int | None = None,
         position: tuple[int, int] | None = None,
@@ -179,6 +207,9 @@ class MappingBuilder:
             0 is no synapse.
         thresholds : int or array_like of int, (neurons,)
             A neuron fires iff its potential is at least its threshold. By default 1; a readout has none.
+        amounts, starts, biases : int or array_like of int, (neurons,)
+            Of neurons with a model: the amount of the reset, the potential before the first step, and what is added in
+            every step, in units of 2**-fraction_bits of a weight.
         elements : sequence of int, optional
             Which neurons of the layer these are; by default the first that no core holds yet.
         fold : int, optional
@@ -203,6 +234,11 @@ class MappingBuilder:
             sources=sources,
             weights=matrix,
             thresholds=each(default if thresholds is None else thresholds, count, target.name, "thresholds"),
+            constants=(
+                each(amounts, count, target.name, "amounts"),
+                each(starts, count, target.name, "starts"),
+                each(biases, count, target.name, "biases"),
+            ),
             elements=elements_of(target, elements, count),
             dense_fanout=each(dense_fanout, count, target.name, "dense_fanout"),
             fold=fold_of(self.chip, len(sources)) if fold is None else fold,
@@ -230,12 +266,14 @@ class MappingBuilder:
         if self._input is None or not self._cores:
             missing = "input" if self._input is None else "core"
             raise MappingError("mapping", f"has no {missing}; add one with {missing}()", code="builder-empty")
-        ticks = self._ticks()
-        layers = tuple(self._finished(number, tick) for number, tick in enumerate(ticks[1:]))
-        output = next((layer for layer in layers if layer.levels == 0), None)
-        if output is None:
+        ticks = ticks_of(self.chip, self._layers, self._cores)
+        layers = tuple(finished(self.chip, *each) for each in zip(self._layers, ticks[1:], strict=True))
+        cores = plans(self._input.neurons, self._layers, self._cores, [layer.weight_bits for layer in layers])
+        if self._readout is None:
             raise MappingError("mapping", "has no readout; add one with readout()", code="builder-empty")
-        given = self._input
+        given, output = self._input, layers[self._readout.number - 1]
+        delays = [0, *(layer.delay for layer in self._layers)]
+        stateful = any(layer.neuron is not None for layer in layers)
         mapping = Mapping(
             model_sha256=hashlib.sha256(model).hexdigest(),
             exactness="certified",
@@ -247,9 +285,11 @@ class MappingBuilder:
             output_tensor="scores",
             output_shape=output.shape,
             ticks=1 + max(ticks),
-            arrays=pack(self._plans(layers), given.dense_fanout, ticks),
-            encoder_onnx=None if given.spikes else encoder_model(given.shape),
+            arrays=pack(cores, given.dense_fanout, ticks, delays, stateful=stateful),
+            encoder_onnx=encoder_model(given.shape) if given.on_host else None,
             readout_onnx=readout_model(output.shape, self._scale),
+            steps=self.steps,
+            readout_of=self._of,
         )
         if validate:
             validate_mapping(mapping)
@@ -259,11 +299,12 @@ class MappingBuilder:
         return NeuronGroup(self, np.full(count, number), np.arange(count), name, number)
 
     def _add(
-        self, name: str, shape: int | tuple[int, ...], levels: int, tick: int | None, bits: int | None, kind: str
-    ) -> NeuronGroup:
+        self, name: str, shape: int | tuple[int, ...], levels: int, tick: int | None, bits: int | None, kind: str,
+        neuron: NeuronModel | None,
+    ) -> NeuronGroup:  # fmt: skip
         if name in ("encoder", *(layer.name for layer in self._layers)):
             raise MappingError(name, "is the name of another group; choose another name", code="builder-layer")
-        layer = LayerGroup(name, sides(shape), levels, tick, bits, kind, [])
+        layer = LayerGroup(name, sides(shape), levels, tick, bits, kind, neuron, [])
         if layer.neurons < 1:
             raise MappingError(name, f"has shape {list(layer.shape)}; allowed: 1 or more each", code="builder-layer")
         self._layers.append(layer)
@@ -289,75 +330,3 @@ class MappingBuilder:
             f"needs another core; chip {self.chip.name!r} has {self.chip.cores}; use a larger chip",
             code="map-position",
         )
-
-    def _ticks(self) -> list[int]:
-        """Return the tick of each group, the input first."""
-        ticks: list[int] = [0]
-        for layer in self._layers:
-            groups = {int(group) for core in layer.cores for group in np.unique(core.sources.group)}
-            if layer.tick is None and max(groups, default=0) >= len(ticks):
-                later = self._layers[max(groups) - 1].name
-                raise MappingError(
-                    layer.name, f"has sources in {later}, which was added after it; give both a tick", code="builder-ticks"
-                )
-            ticks.append(1 + max((ticks[group] for group in groups), default=0) if layer.tick is None else layer.tick)
-        for core in self._cores:
-            for group in np.unique(core.sources.group).tolist():
-                delay, name = ticks[core.layer + 1] - ticks[group], self._layers[core.layer].name
-                if not 1 <= delay <= 255:
-                    raise MappingError(name, f"fires {delay} ticks after one of its sources; allowed: 1 to "
-                                       f"{self.chip.max_delay}", code="map-ticks", found=delay)  # fmt: skip
-        return ticks
-
-    def _finished(self, number: int, tick: int) -> Layer:
-        layer = self._layers[number]
-        if not layer.cores:
-            raise MappingError(layer.name, "is on no core; add one with core()", code="builder-layer")
-        neurons = sum(len(core.elements) for core in layer.cores)
-        return Layer(
-            name=layer.name,
-            tensor="",
-            shape=layer.shape,
-            levels=layer.levels,
-            scale=1.0,
-            zero_point=0.0,
-            tick=tick,
-            kind=layer.kind,
-            weight_bits=width_of(self.chip, layer),
-            fan_in=max(len(core.sources) for core in layer.cores),
-            fold=max(core.fold for core in layer.cores),
-            neurons=neurons,
-            removed=0 if layer.kind == RELAY else layer.neurons - neurons,
-            synapses=sum(int(axon_synapses(core.weights.astype(np.int8)).sum()) for core in layer.cores),
-            cores=len(layer.cores),
-            bound=len(layer.cores),
-            limiting="columns",
-        )
-
-    def _plans(self, layers: Sequence[Layer]) -> list[CorePlan]:
-        """Number the sources: those of the input, then the neurons core by core."""
-        assert self._input is not None
-        sizes = [self._input.neurons, *(layer.neurons for layer in self._layers)]
-        first = np.concatenate([[0], np.cumsum(sizes)])  # of each group in `number`
-        number = np.full(first[-1], -1)
-        number[: sizes[0]] = np.arange(sizes[0])
-        held = np.concatenate([first[core.layer + 1] + core.elements for core in self._cores])
-        number[held] = sizes[0] + np.arange(len(held))
-        plans = []
-        for core in self._cores:
-            sources = number[first[core.sources.group] + core.sources.element]
-            if (sources < 0).any():
-                at = int((sources < 0).argmax())
-                group = self._layers[core.sources.group[at] - 1].name
-                raise MappingError(
-                    self._layers[core.layer].name,
-                    f"has neuron {core.sources.element[at]} of {group} as a source, and no core holds it",
-                    code="builder-sources",
-                )
-            plans.append(
-                CorePlan(
-                    core.layer, core.position, core.fold, layers[core.layer].weight_bits, core.weights, sources,
-                    core.elements, core.thresholds, core.dense_fanout,
-                )
-            )  # fmt: skip
-        return plans

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.errors import MappingError
-from chipsim.mapping.program import InputSpec
+from chipsim.mapping.dynamics import NeuronModel
+from chipsim.mapping.program import InputCode, InputSpec
 
 Int = npt.NDArray[np.int64]
 
@@ -57,7 +58,13 @@ class LayerGroup:
     tick: int | None
     weight_bits: int | None
     kind: str
+    neuron: NeuronModel | None
     cores: list[CoreOfGroup]
+
+    @property
+    def delay(self) -> int:
+        """How many steps later its spikes are sent."""
+        return self.neuron.delay if self.neuron else 0
 
     @property
     def neurons(self) -> int:
@@ -73,6 +80,7 @@ class CoreOfGroup:
     sources: Neurons
     weights: Int  # (axons, neurons)
     thresholds: Int
+    constants: tuple[Int, Int, Int]  # amount, start and bias of each neuron
     elements: Int
     dense_fanout: Int
     fold: int
@@ -87,6 +95,8 @@ class InputGroup:
     levels: int
     spikes: bool
     dense_fanout: Int
+    code: InputCode = "image"
+    seed: int = 0
 
     @property
     def neurons(self) -> int:
@@ -96,9 +106,18 @@ class InputGroup:
     @property
     def spec(self) -> InputSpec:
         """The input tensor of the mapping."""
+        if self.code == "spikes":
+            return InputSpec("spikes", "uint8", self.shape, "raw", code="spikes")
+        if self.code in ("bernoulli", "regular"):
+            return InputSpec("image", "float32", self.shape, "unit", code=self.code, seed=self.seed)
         if self.spikes:
             return InputSpec("spikes", "uint8", (*self.shape, self.levels), "raw")
-        return InputSpec("image", "float32", self.shape, "raw")
+        return InputSpec("image", "float32", self.shape, "raw", code=self.code)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host computes levels of the image."""
+        return not self.spikes and self.code in ("image", "direct")
 
 
 def sides(shape: int | tuple[int, ...]) -> tuple[int, ...]:

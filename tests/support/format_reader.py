@@ -95,10 +95,21 @@ def pixels(p: Program, images: np.ndarray) -> np.ndarray:
 
 def encoder_spikes(p: Program, images: np.ndarray) -> np.ndarray:
     """What enters in each step, bool (images, steps, E)."""
-    steps, encoder = p.info["steps"], p.info["encoder"]
-    if p.info["input"]["code"] == "spikes":
+    steps, encoder, code = p.info["steps"], p.info["encoder"], p.info["input"]["code"]
+    if code == "spikes":
         return images.reshape(len(images), steps, -1).astype(bool)
     x = pixels(p, images)
+    if code == "bernoulli":
+        key = lambda j: np.random.Philox(key=[p.info["input"]["seed"], j], counter=[0, 0, 1, 0])  # noqa: E731
+        shape = (steps, *p.info["input"]["shape"])
+        drawn = [np.random.Generator(key(j)).random(shape, dtype=np.float32) for j in range(len(x))]
+        return (np.array(drawn) < x[:, None].astype(np.float32)).reshape(len(x), steps, -1)
+    if code == "regular":
+        t = np.arange(steps).reshape(1, -1, *[1] * (x.ndim - 1))
+        value = x[:, None].astype(np.float64)
+        return (np.floor((t + 1) * value) > np.floor(t * value)).reshape(len(x), steps, -1)
+    if code == "computed":
+        return (onnx_run(p.encoder, {p.info["input"]["name"]: x}) > 0).reshape(len(x), steps, -1)
     if p.encoder is None:
         sent = x.reshape(len(x), -1).astype(bool)
     else:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support import format_reader
 
 import chipsim
-from chipsim.mapping import builder
+from chipsim.errors import MappingError
+from chipsim.mapping import Mapping, builder
+from chipsim.mapping.dynamics import NeuronModel
 
 
 def example() -> chipsim.MappingBuilder:
@@ -164,3 +167,73 @@ def test_no_more_cores_than_the_chip_has() -> None:
         net.core(hidden, image, [[1]])
     with pytest.raises(chipsim.MappingError, match="hidden: needs another core; chip 'mini' has 16"):
         net.core(hidden, image, [[1]])
+
+
+def stateful(**given: object) -> tuple[chipsim.MappingBuilder, Mapping]:
+    """Five steps of two leaky neurons that read the input and themselves, one step late, and a leaky readout."""
+    net = chipsim.MappingBuilder("xbar1152", steps=5)
+    image = net.input(3, **given)
+    loop = net.layer("loop", 2, tick=1, neuron=NeuronModel(reset="subtract", delay=1))
+    net.core(
+        loop, image + loop, [[1, -1], [2, 1], [0, 1], [-1, 2], [1, -2]], thresholds=[1, 2], amounts=[1, 2], biases=[0, 1]
+    )
+    out = net.readout("out", 2, of="last", neuron=NeuronModel(reset="none", leak=(1, 1), fraction_bits=4))
+    net.core(out, loop, [[3, -1], [-2, 4]])
+    return net, net.build()
+
+
+def by_hand(frame: np.ndarray) -> np.ndarray:
+    """The potentials that `stateful` reads out of the spikes of five steps."""
+    weights, read = np.array([[1, -1], [2, 1], [0, 1], [-1, 2], [1, -2]]), np.array([[3, -1], [-2, 4]])
+    v, u, fired = np.zeros(2, int), np.zeros(2, int), np.zeros(2, int)
+    for step in frame:
+        v = v + np.concatenate([step, fired]) @ weights + [0, 1]
+        u = u // 2 + (fired @ read) * 16
+        fired = (v >= [1, 2]).astype(int)
+        v = v - fired * [1, 2]
+    return u
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_a_recurrent_layer_of_several_steps(tmp_path, engine) -> None:
+    mapping = stateful(spikes=True)[1]
+    frames = (np.random.default_rng(0).random((20, 5, 3)) < 0.5).astype(np.uint8)
+    found = chipsim.run(mapping, chipsim.Dataset("s", "all", frames), engine=engine, threads=1)
+    np.testing.assert_array_equal(found.potentials, [by_hand(frame) for frame in frames])
+    chipsim.write_mapping(mapping, tmp_path / "net.map")
+    read = format_reader.execute(format_reader.read(str(tmp_path / "net.map")), frames)
+    np.testing.assert_array_equal(found.potentials, read.potentials)
+    assert found.spikes == read.core_spikes.sum()
+
+
+@pytest.mark.parametrize("given", [{"levels": 2}, {"rate": "bernoulli", "seed": 3}, {"rate": "regular"}], ids=str)
+def test_what_enters_in_several_steps_is_as_the_page_says(tmp_path, given) -> None:
+    if "levels" in given:
+        net = chipsim.MappingBuilder("xbar1152", steps=4)
+        image = net.input(3, **given)
+        out = net.readout("out", 2, of="count", neuron=NeuronModel(reset="value"))
+        net.core(out, image, [[1, -1], [2, 1], [0, 1], [-1, 2], [1, -2], [2, 1]], thresholds=[3, 2])
+        mapping, images = net.build(), np.random.default_rng(1).integers(0, 4, (12, 3)).astype(np.float32)
+    else:
+        mapping, images = stateful(**given)[1], np.random.default_rng(1).random((12, 3), np.float32)
+    chipsim.write_mapping(mapping, tmp_path / "net.map")
+    read = format_reader.execute(format_reader.read(str(tmp_path / "net.map")), images)
+    assert len(np.unique(read.potentials)) > 2
+    for engine in ("reference", "fast"):
+        found = chipsim.run(mapping, chipsim.Dataset("s", "all", images), engine=engine, threads=1)
+        np.testing.assert_array_equal(found.potentials, read.potentials)
+
+
+def test_steps_that_cannot_be_are_refused() -> None:
+    with pytest.raises(MappingError, match="allowed: 1 or more"):
+        chipsim.MappingBuilder("mini", steps=0)
+    with pytest.raises(MappingError, match="spikes in steps have 1"):
+        chipsim.MappingBuilder("xbar1152", steps=2).input(3, levels=2, spikes=True)
+    net = chipsim.MappingBuilder("mini", steps=3)
+    image = net.input(2, spikes=True)
+    back = net.layer("back", 1, tick=1, neuron=NeuronModel(reset="none"))
+    net.core(back, image + back, [[1], [1], [1]])
+    out = net.readout("out", 1)
+    net.core(out, back, [[1]])
+    with pytest.raises(MappingError, match="back: fires 0 ticks after one of its sources"):
+        net.build()

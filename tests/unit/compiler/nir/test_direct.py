@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from support import format_reader
 from support.random_nir import chain, network
 
 import chipsim
@@ -79,6 +80,9 @@ def test_the_host_computes_the_first_neurons(reset, tmp_path):
         got = chipsim.run(done.mapping, Dataset("images", "all", images), engine=engine, threads=1)
         np.testing.assert_array_equal(got.potentials, wanted)
     (tmp_path / "net.map").write_bytes(done.to_bytes())
+    np.testing.assert_array_equal(
+        format_reader.execute(format_reader.read(str(tmp_path / "net.map")), images).potentials, wanted
+    )
     (tmp_path / "out.nir").write_bytes(export_mapping(tmp_path / "net.map"))
     assert compile_model(tmp_path / "out.nir").to_bytes() == done.to_bytes()
 
