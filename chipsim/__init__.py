@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Area", "ChipSpec", "Comparison", "DataOptions", "Dataset", "Difference", "EngineOptions", "Faults", "History",
-    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "NeuronModel", "Profile", "ReportedError", "RunOptions",
-    "RunResult", "Sweep", "UsageError", "area", "compare", "history", "load_chip", "load_dataset", "load_faults",
-    "network", "profile", "profile_json", "read_mapping", "run", "sweep", "write_mapping",
+    "InputError", "Mapping", "MappingBuilder", "MappingError", "NetworkResult", "NeuronModel", "Profile", "ReportedError",
+    "RunOptions", "RunResult", "Sweep", "UsageError", "area", "compare", "history", "load_chip", "load_dataset",
+    "load_faults", "network", "profile", "profile_json", "read_mapping", "run", "sweep", "write_mapping",
 ]  # fmt: skip
 
 _HOME = {
