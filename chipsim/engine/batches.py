@@ -18,6 +18,7 @@ import numpy.typing as npt
 from chipsim.datasets import Dataset
 from chipsim.datasets.events import EventFrames
 from chipsim.engine.count import ImageCounts, Int
+from chipsim.engine.exceeded import Watch
 from chipsim.engine.protocol import ScoringHost, Worker
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
@@ -36,9 +37,12 @@ class Batch:
     predictions: Int
     counts: ImageCounts | None  # where asked for
     trains: npt.NDArray[np.uint8] | None  # (steps, sources, images), where asked for
+    exceeded: npt.NDArray[np.bool_] | None  # (images, watched populations), where some are
 
 
-def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int) -> Iterator[Batch]:
+def batches(
+    crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int, watch: Watch | None = None
+) -> Iterator[Batch]:
     """Yield the result of each batch in order; a few batches are in progress at a time."""
     stop = Event()
     idle: SimpleQueue[Worker] = SimpleQueue()
@@ -61,8 +65,9 @@ def batches(crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: 
             raise InputError(where, error.message, code=error.code) from None
         finally:
             idle.put(worker)
+        exceeded = None if watch is None else watch.exceeded(given, None if trains is None else trains[0])
         scores = host.scores(potentials)
-        return Batch(potentials, scores, _predictions(scores), each, trains)
+        return Batch(potentials, scores, _predictions(scores), each, trains, exceeded)
 
     starts = range(0, len(dataset), batch)
     if len(crew) == 1 or len(starts) == 1:

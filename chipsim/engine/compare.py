@@ -228,10 +228,9 @@ def _levels_differ(
     """First level of a population that differs from the tensor."""
     images = spikes.shape[1]
     expected = np.round(tensor.reshape(images, -1).astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
-    beyond = np.argwhere(expected > entry.levels)
-    if len(beyond):  # the neurons of the highest level fire as they should; the layers behind differ
-        image, place = beyond[0].tolist()
-        return Difference(first + image, entry.name, place, float(expected[image, place]), float(entry.levels), exceeds=True)
+    beyond = exceeding(entry, expected, first)
+    if beyond is not None:  # the neurons of the highest level fire as they should; the layers behind differ
+        return beyond
     source, element = _sources_of(mapping, entry)
     feature, i = element // entry.levels, element % entry.levels
     # neuron by neuron: one that the compiler removed, dead or constant, is not there to compare
@@ -266,6 +265,15 @@ def _levels_differ(
         potential,
         int(mapping.neuron_threshold[neuron]),
     )
+
+
+def exceeding(entry: Population, expected: npt.NDArray[np.int64], first: int) -> Difference | None:
+    """First level (images, features) that is beyond a population's highest."""
+    beyond = np.argwhere(expected > entry.levels)
+    if not len(beyond):
+        return None
+    image, place = beyond[0].tolist()
+    return Difference(first + image, entry.name, place, float(expected[image, place]), float(entry.levels), exceeds=True)
 
 
 def _sources_of(mapping: Mapping, entry: Population) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -102,12 +102,16 @@ class Host:
         if self.encoder is None:
             _refuse_other_than_spikes(images)
             return np.ascontiguousarray(images.reshape(len(images), -1).T.astype(np.uint8))
-        name = self.mapping.input.name
-        levels = run_model(self.encoder, "levels", name, images, "encoder.onnx", (len(images), *population.shape))
+        levels = self.levels(images)
         refuse_no_level(levels, self.mapping.generator, population.tensor)
         flat = levels.reshape(len(images), -1).T.astype(np.int32)
         fired = flat[:, None, :] > np.arange(population.levels, dtype=np.int32)[:, None]
         return fired.reshape(-1, len(images)).view(np.uint8)
+
+    def levels(self, images: Array) -> Array:
+        """Return the levels that encoder.onnx gives, int32 (images, *shape)."""
+        shape = (len(images), *self.mapping.encoder.shape)
+        return run_model(self.encoder, "levels", self.mapping.input.name, images, "encoder.onnx", shape)
 
     def frames(self, images: Array) -> npt.NDArray[np.uint8]:
         """Return what enters in each step, uint8 (steps, E, images), from what `chipsim.mapping.pixels.prepare` returns.

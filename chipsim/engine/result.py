@@ -36,6 +36,19 @@ class CoreCount:
     axon_events: int
 
 
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """Images for which the model has a level beyond the highest that the user left an activation (--levels)."""
+
+    images: int  # in one population or more
+    layers: dict[str, int]  # for each population that is watched
+
+    @staticmethod
+    def of(names: tuple[str, ...], found: npt.NDArray[np.bool_]) -> Exceeded:
+        """Count (images, populations)."""
+        return Exceeded(int(found.any(axis=1).sum()), dict(zip(names, found.sum(axis=0).tolist(), strict=True)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunResult:
     """The result of a run, from which the JSON, the tables and the files are made; counts are totals."""
@@ -72,6 +85,7 @@ class RunResult:
     image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
     steps: int = 1  # of a frame
     readout_of: str = "potential"  # what `potentials` are: of the last step, the largest of all steps, or counts of spikes
+    exceeded: Exceeded | None = None  # None: no activation is limited, or the chip has faults
     trains: dict[str, npt.NDArray[np.uint8]] | None = None  # by population, (images, steps, *shape); where asked for
 
     @property
@@ -116,6 +130,7 @@ class RunResult:
             "engine": self.engine,
             "readout": self.readout,
             "output_packets_per_image": self.output_packets / n,
+            "levels_exceeded": None if self.exceeded is None else asdict(self.exceeded),
             "faults": self.faults,
             "timing": None,  # a run has no time: chipsim.timing.profile
             "energy": None,

@@ -17,8 +17,9 @@ from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
+from chipsim.engine.exceeded import watch
 from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
-from chipsim.engine.result import CoreCount, LayerCount, RunResult
+from chipsim.engine.result import CoreCount, Exceeded, LayerCount, RunResult
 from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
 from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
@@ -85,16 +86,18 @@ def execute(
     start = time.perf_counter()
     mapping, host = setup.mapping, setup.host
     check_labels(dataset, math.prod(mapping.output_shape))
-    chosen = load_engine(options.engine, setup.damage, host, warn or _warn, trains=trains)
+    watched = None if setup.faulty else watch(host)  # a chip with faults computes something else
+    keeps = trains or (watched is not None and watched.needs_spikes)
+    chosen = load_engine(options.engine, setup.damage, host, warn or _warn, trains=keeps)
     load_seconds = setup.seconds + time.perf_counter() - start
     workers = options.threads or processors()
     size = options.batch or batch_size(chosen.batch, mapping.input)
-    crew = [chosen.worker(setup.noise, setup.seed, per_image, trains) for _ in range(min(workers, -(-len(dataset) // size)))]
+    crew = [chosen.worker(setup.noise, setup.seed, per_image, keeps) for _ in range(min(workers, -(-len(dataset) // size)))]
     spools: dict[str, Spool] = defaultdict(Spool)
     passing = np.flatnonzero(mapping.passing_cores)
     start = time.perf_counter()
     done = 0
-    for batch in batches(crew, host, dataset, size):
+    for batch in batches(crew, host, dataset, size, watched):
         spools["potentials"].add(batch.potentials)
         spools["scores"].add(batch.scores.astype(np.float32))
         spools["predictions"].add(batch.predictions)
@@ -104,7 +107,9 @@ def execute(
             for name in IMAGE_COUNTS:
                 spools[name].add(getattr(each, name))
             spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64))
-        if batch.trains is not None:
+        if batch.exceeded is not None:
+            spools["exceeded"].add(batch.exceeded)
+        if trains and batch.trains is not None:
             for name, part in layer_trains(mapping, batch.trains).items():
                 spools[f"spikes_{name}"].add(part)
         done += len(batch.potentials)
@@ -119,6 +124,8 @@ def execute(
     )  # fmt: skip
     if setup.faulty:
         result = replace(result, faults=dict(setup.damage.summary))
+    if watched is not None:
+        result = replace(result, exceeded=Exceeded.of(watched.names, found["exceeded"]))
     if trains:
         result = replace(result, trains={name[7:]: found[name] for name in found if name.startswith("spikes_")})
     if not per_image:

@@ -55,9 +55,15 @@ ARRAYS: dict[str, str] = {
 STATE_ARRAYS: dict[str, str] = {"neuron_amount": "int32", "neuron_start": "int32", "neuron_bias": "int32"}
 
 
-def array_dtypes(*, stateful: bool) -> dict[str, str]:
+#: array that a mapping has besides where a layer is watched: the potential, (N,), from which on the model's level is beyond
+#: the layer's highest, and `UNREACHED` where there is none
+CEILING = "neuron_ceiling"
+UNREACHED = (1 << 31) - 1
+
+
+def array_dtypes(*, stateful: bool, limited: bool = False) -> dict[str, str]:
     """Return the arrays of a mapping with their dtypes."""
-    return {**ARRAYS, **STATE_ARRAYS} if stateful else ARRAYS
+    return {**ARRAYS, **(STATE_ARRAYS if stateful else {}), **({CEILING: "int32"} if limited else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,7 @@ class Mapping:
     network: bytes | None = None  # the layer graph that it was compiled from, for `qsnnc export`; no part of a run
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
+    watched: tuple[str, ...] = ()  # populations limited by the user: a run counts where the model's level is beyond them
 
     @property
     def cores(self) -> int:
@@ -170,6 +177,11 @@ class Mapping:
     def stateful(self) -> bool:
         """Whether some neurons keep their potential from one step to the next."""
         return any(layer.neuron is not None for layer in self.layers)
+
+    @property
+    def limited(self) -> bool:
+        """Whether a layer is watched, so that there are ceilings."""
+        return any(layer.name in self.watched for layer in self.layers)
 
     @property
     def readout(self) -> int:

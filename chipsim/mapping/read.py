@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chipsim.mapping import archive
 from chipsim.mapping.dynamics import NeuronModel
-from chipsim.mapping.program import ARRAYS, STATE_ARRAYS, InputSpec, Layer, Mapping, Population, array_dtypes
+from chipsim.mapping.program import ARRAYS, CEILING, STATE_ARRAYS, InputSpec, Layer, Mapping, Population, array_dtypes
 from chipsim.mapping.schema import ArrayEntry, FileEntry, LayerEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validate_mapping
@@ -14,7 +14,7 @@ from chipsim.mapping.write import FILES
 
 #: members that every file has, and those that a file may have besides
 NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
-OPTIONAL = {"encoder.onnx", "network.json", *(f"arrays/{name}.npy" for name in STATE_ARRAYS)}
+OPTIONAL = {"encoder.onnx", "network.json", *(f"arrays/{name}.npy" for name in (*STATE_ARRAYS, CEILING))}
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -27,7 +27,10 @@ def read_mapping(path: str | Path) -> Mapping:
     """
     members = archive.unpack(Path(path), NEEDED, OPTIONAL, ".map", deflated=True)
     manifest = archive.manifest(path, members["mapping.yaml"], Manifest)
-    dtypes = array_dtypes(stateful=any(entry.neuron for entry in manifest.layers))
+    dtypes = array_dtypes(
+        stateful=any(entry.neuron for entry in manifest.layers),
+        limited=any(entry.name in manifest.watched for entry in manifest.layers),
+    )
     _check_directory(path, manifest, members, set(dtypes))
     arrays = {
         name: archive.array(path, name, members[f"arrays/{name}.npy"], dtype, entry.dtype, entry.shape)
@@ -51,6 +54,7 @@ def read_mapping(path: str | Path) -> Mapping:
         network=members.get("network.json"),
         steps=manifest.steps,
         readout_of=manifest.output.of,
+        watched=manifest.watched,
     )
     validate_mapping(mapping)
     if totals(mapping) != manifest.totals.model_dump():

@@ -138,6 +138,7 @@ class Manifest(Strict):
     output: StepOutputEntry
     ticks: Annotated[int, Field(ge=2, le=100_001)]
     steps: Annotated[int, Field(ge=1, le=100_000)] = 1
+    watched: Annotated[tuple[Text, ...], Field(strict=False, max_length=100_000)] = ()
     totals: TotalsEntry
     arrays: dict[str, ArrayEntry]
     files: dict[Literal["encoder.onnx", "network.json", "readout.onnx"], FileEntry]
@@ -151,7 +152,8 @@ class Manifest(Strict):
             "input.seed": "seed" in self.input.model_fields_set,
             "output.of": "of" in self.output.model_fields_set,
         }
-        for key, stated in {**news, "layers.neuron": any(e.neuron for e in self.layers)}.items():
+        optional = {"layers.neuron": any(e.neuron for e in self.layers), "watched": bool(self.watched)}
+        for key, stated in {**news, **optional}.items():
             if stated and self.version == 1:
                 raise ValueError(f"{key} is a key of version 2, and version is 1")
         for key, stated in news.items():

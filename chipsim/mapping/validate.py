@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from chipsim.chip.routes import cut_off
-from chipsim.mapping.program import RELAY, STATE_ARRAYS, Mapping, array_dtypes
+from chipsim.mapping.program import CEILING, RELAY, STATE_ARRAYS, UNREACHED, Mapping, array_dtypes
 from chipsim.mapping.rules import check_cores, first_of, refuse
 from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import crossbar_synapses, layer_sums
@@ -32,13 +32,14 @@ def validate_mapping(mapping: Mapping) -> None:
     check_steps(mapping)
     _crossbars(mapping)
     check_states(mapping)
+    _watched(mapping)
     check_wiring(mapping)
     _repeated(mapping)
 
 
 def _shapes(m: Mapping) -> None:
     """Dtypes, and shapes that agree with one another."""
-    dtypes = array_dtypes(stateful=m.stateful)
+    dtypes = array_dtypes(stateful=m.stateful, limited=m.limited)
     if set(m.arrays) != set(dtypes):
         refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(dtypes)}", "map-arrays")
     for name, dtype in dtypes.items():
@@ -73,7 +74,9 @@ def _shapes(m: Mapping) -> None:
         "axon_source": (axons,),
         "neuron_offset": (cores + 1,),
         "neuron_element": (m.neurons,),
-        **dict.fromkeys(["neuron_threshold", *(STATE_ARRAYS if m.stateful else ())], (m.neurons,)),
+        **dict.fromkeys(
+            ["neuron_threshold", *(STATE_ARRAYS if m.stateful else ()), *([CEILING] if m.limited else ())], (m.neurons,)
+        ),
         "target_offset": (sources + 1,),
         "target_axon": (axons,),
         "target_delay": (axons,),
@@ -213,6 +216,29 @@ def _crossbars(m: Mapping) -> None:
         if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
             text = f"crossbar {k} reaches potentials {low} to {high}; allowed: {bottom} to {top}"
             refuse(where, text, "map-potential", found=[low, high], allowed=[bottom, top])
+
+
+def _watched(m: Mapping) -> None:
+    """What is watched can be exceeded, and only the neurons of a highest level have a ceiling."""
+    known = {entry.name for entry in (m.encoder, *m.layers) if entry.levels and getattr(entry, "kind", "") != RELAY}
+    for name in m.watched:
+        if name not in known or m.watched.count(name) > 1:
+            refuse("watched", f"names {name!r}; allowed: the encoder and layers with levels, once each", "map-watched")
+    if m.watched and (m.stateful or m.steps > 1 or m.encoder_onnx is None):
+        refuse("watched", "is for frames of one step, of levels that encoder.onnx tells", "map-watched")
+    if not m.limited:
+        return
+    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    levels = np.array([entry.levels if entry.name in m.watched else 0 for entry in m.layers])[owner]
+    there = m.arrays[CEILING] != UNREACHED
+    top = (levels > 0) & (m.neuron_element % np.maximum(levels, 1) == levels - 1)
+    bad = there & (~top | (m.arrays[CEILING] < m.neuron_threshold))
+    if bad.any():
+        neuron = first_of(bad)
+        text = (
+            f"{CEILING}[{neuron}] is {int(m.arrays[CEILING][neuron])}; allowed: {UNREACHED}, or in a watched layer at least "
+        )
+        refuse(_owner(m, CEILING, neuron), text + "the threshold of the neuron of a highest level", "map-watched")
 
 
 def _repeated(m: Mapping) -> None:

@@ -41,6 +41,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
         "layers": [_layer(layer) for layer in mapping.layers],
         "output": {"tensor": mapping.output_tensor, "shape": list(mapping.output_shape), "of": mapping.readout_of},
         "steps": mapping.steps,
+        **({"watched": list(mapping.watched)} if mapping.watched else {}),
         "ticks": mapping.ticks,
         "totals": totals(mapping),
         "arrays": {
@@ -49,7 +50,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
                 "shape": list(mapping.arrays[name].shape),
                 **archive.digest(members[f"arrays/{name}.npy"]),
             }
-            for name in array_dtypes(stateful=mapping.stateful)
+            for name in array_dtypes(stateful=mapping.stateful, limited=mapping.limited)
         },
         "files": {name: archive.digest(members[name]) for name in FILES if name in members},
     }
@@ -57,7 +58,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
 
 def to_bytes(mapping: Mapping) -> bytes:
     """Serialise a mapping."""
-    dtypes = array_dtypes(stateful=mapping.stateful)
+    dtypes = array_dtypes(stateful=mapping.stateful, limited=mapping.limited)
     members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in dtypes.items()}
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import asdict, fields
 from typing import IO, TYPE_CHECKING, Any
 
-from chipsim.engine.result import CoreCount, RunResult
+from chipsim.engine.result import CoreCount, Exceeded, RunResult
 from chipsim.files import write_npz
 from chipsim.wording import shortened
 
@@ -91,7 +91,18 @@ def summary(result: RunResult) -> list[Any]:
     if result.output_packets or result.readout == "host":
         whose = "; the SOPs of the last layer are the host's" if result.readout == "host" else ""
         head.add_row("packets to the host", f"{j['output_packets_per_image']:,.1f} per image{whose}")
+    if result.exceeded is not None:
+        head.add_row("levels exceeded", _exceeded(result.exceeded, result.images))
     return [head, "", _layers(result), "", _busiest(result)]
+
+
+def _exceeded(found: Exceeded, images: int) -> str:
+    """Say for how many images ``--levels`` left too few levels."""
+    if not found.images:
+        return "in no image"
+    short = shortened(found.layers)
+    layers = ", ".join(f"{short[name]} {count:,}" for name, count in found.layers.items() if count)
+    return f"in {found.images:,} of {images:,} images ({layers}); their scores may differ from the model's"
 
 
 def _steps(result: RunResult) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError
 from qsnnc.frontend.importer.clip_activations import limits_of
 from qsnnc.frontend.importer.read import read_onnx
+from qsnnc.frontend.integerize.ceilings import with_ceilings
 from qsnnc.frontend.integerize.direct_encoding import integerize_from_best
 from qsnnc.frontend.integerize.integerize import Integerized
 from qsnnc.frontend.integerize.weights import in_reference
@@ -272,9 +273,12 @@ def front(
     with stages.stage("integerize"):
         found = integerize_from_best(model, rule, chosen)
     limits = limits_of(model, found.graph, options.levels)
-    if limits:  # the same again, with a Clip at each of them
-        return _limited(source, limits, rule, options, stages)
-    return _checked(model, found)
+    if not limits:
+        return _checked(model, found)
+    limited, graph = _limited(source, limits, rule, options, stages)
+    graph = with_ceilings(graph, found.graph, limits)
+    verify_layers(graph)
+    return limited, graph
 
 
 def _limited(
@@ -416,7 +420,8 @@ def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
     if graph.encoder_onnx is None:
         return lambda batch: np.asarray(batch, np.int64)
     run = session(graph.encoder_onnx).run
-    return lambda batch: np.asarray(run(["levels"], {graph.input.name: batch})[0])
+    most = graph.encoder.levels
+    return lambda batch: np.minimum(run(["levels"], {graph.input.name: batch})[0], most)
 
 
 def _target(chip: str | AnyChip, options: BackendOptions) -> AnyChip:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.compare import Comparison, Difference, in_batches, reference_outputs
+from chipsim.engine.compare import Comparison, Difference, exceeding, in_batches, reference_outputs
 from chipsim.engine.host import Array
 from chipsim.engine.paicore.cores import Core, load_cores
 from chipsim.engine.paicore.crossbars import outputs_of
@@ -91,6 +91,9 @@ def _differs(
     first: int,
 ) -> Difference | None:
     """Find the first value of a population that differs: of the encoder's inputs, or of the neurons of its cores."""
+    beyond = exceeding(entry, levels.T, first)
+    if beyond is not None:
+        return beyond
     if entry is program.encoder:
         return _first(entry, np.arange(len(sent)), sent, levels, first, None, None)
     start = np.concatenate([[0], np.cumsum([core.neurons for core in cores])])

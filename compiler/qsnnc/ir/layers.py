@@ -112,6 +112,7 @@ class Layer(Population):
     uncertain: tuple[Uncertain, ...] = field(default=())
     slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
     dynamics: Dynamics | None = None  # None: no state, the potential is 0 before every step
+    ceiling: Int | None = None  # (border classes, channels): from this potential on, a level beyond the highest (--levels)
 
     @property
     def readout(self) -> bool:
@@ -158,6 +159,7 @@ class LayerGraph:
     readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
+    open_encoder: bool = False  # whether the encoder tells levels beyond its highest (--levels)
 
     def population(self, name: str) -> Population:
         """Return the encoder or a layer by name."""
@@ -169,6 +171,12 @@ class LayerGraph:
     def certified(self) -> bool:
         """Whether the network is proved bit-exact with the ONNX model for every input."""
         return self.encoder_exact and self.readout_exact and all(layer.certified for layer in self.layers)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Populations limited by the user (--levels) of which a run can tell where the model exceeds them."""
+        encoder = (self.encoder.name,) if self.open_encoder else ()
+        return (*encoder, *(layer.name for layer in self.layers if layer.ceiling is not None))
 
     @property
     def readout(self) -> str:
@@ -196,6 +204,9 @@ def verify_layers(graph: LayerGraph) -> None:
             assert (layer.thresholds <= high + 1).all(), layer.name
         else:
             _verify_dynamics(layer, layer.dynamics, graph.steps)
+        if layer.ceiling is not None:
+            assert layer.ceiling.shape == (classes, channels), layer.name
+            assert (layer.ceiling >= layer.thresholds[..., -1]).all(), f"{layer.name}: a ceiling is the next threshold"
         assert layer.connections, layer.name
         for link in layer.connections:
             source = known[link.source]

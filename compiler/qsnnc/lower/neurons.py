@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
+from chipsim.mapping.program import UNREACHED
 from qsnnc.errors import Violation
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
@@ -50,6 +51,7 @@ class NeuronLayer:
     constants: tuple[Int, Int, Int]  # (elements,) each: amount, start and bias of a neuron model, zeros without one
     removed: Removed
     synapses: int
+    ceilings: Int | None = None  # (elements,), `UNREACHED` where there is none; None: in the whole layer
 
     @property
     def neurons(self) -> int:
@@ -220,7 +222,15 @@ def _layer(layer: Layer, tick: int, bits: int, left: Survivors, sources: _Source
         constants=_constants(layer),
         removed=left.removed,
         synapses=sum(_synapses(link, left.kept, sources.kept[link.source]) for link in layer.connections),
+        ceilings=None if left.ceilings is None else _ceilings(left.ceilings, left.kept),
     )
+
+
+def _ceilings(of_features: Int, kept: npt.NDArray[np.bool_]) -> Int:
+    """Spread the ceilings of features to the neurons of their highest level."""
+    found = np.full(kept.shape, UNREACHED, np.int64)
+    found[..., -1] = of_features
+    return found.reshape(-1)
 
 
 def _constants(layer: Layer) -> tuple[Int, Int, Int]:

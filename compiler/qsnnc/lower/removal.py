@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping.dynamics import Dynamics, potential_range
+from chipsim.mapping.program import UNREACHED
 from qsnnc.ir.cores import Removed
 from qsnnc.ir.execute import convolve
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
@@ -30,6 +31,7 @@ class Survivors:
     kept: Bool
     thresholds: Int
     removed: Removed
+    ceilings: Int | None = None  # of the neurons of the highest level, (channels, rows, columns); `UNREACHED` if none
     reach: tuple[Int, Int] | None = None  # potentials of what is kept, each (channels, rows, columns, levels or 1)
 
 
@@ -40,12 +42,17 @@ def thresholds_of(layer: Layer) -> Int:
     return np.ascontiguousarray(layer.thresholds[layer.border].transpose(2, 0, 1, 3))
 
 
+def ceilings_of(layer: Layer) -> Int | None:
+    """Return the ceiling of each feature, int64 (channels, rows, columns), where the layer is limited."""
+    return None if layer.ceiling is None else np.ascontiguousarray(layer.ceiling[layer.border].transpose(2, 0, 1))
+
+
 def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
     """Keep every neuron of every layer."""
     found = {}
     for layer in graph.layers:
         thresholds = thresholds_of(layer)
-        found[layer.name] = Survivors(np.ones(thresholds.shape, bool), thresholds, Removed())
+        found[layer.name] = Survivors(np.ones(thresholds.shape, bool), thresholds, Removed(), ceilings_of(layer))
     return found
 
 
@@ -82,8 +89,14 @@ def survivors(
         removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
         left = np.where(always, low, thresholds) - folded
-        found[layer.name] = Survivors(mine, left, removed, (low - folded, high - folded))
+        found[layer.name] = Survivors(mine, left, removed, _left(layer, high, folded), (low - folded, high - folded))
     return found
+
+
+def _left(layer: Layer, high: Int, folded: Int) -> Int | None:
+    """Return the ceilings that remain, as the thresholds do."""
+    ceilings = ceilings_of(layer)
+    return None if ceilings is None else np.where(ceilings > high[..., -1], UNREACHED, ceilings - folded[..., -1])
 
 
 def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
@@ -147,7 +160,11 @@ def _read(
             low, high = bounds[name]
             thresholds = thresholds_of(layer)
             constant[name] = (thresholds <= low) & (not stateful)
-            kept[name] = read[name] & (thresholds <= high) & (~constant[name] | read_out[name])
+            needed = ~constant[name] | read_out[name]
+            ceilings = ceilings_of(layer)
+            if ceilings is not None:  # one that always fires is there to tell whether the model's level is beyond it
+                needed[..., -1] |= ceilings <= high[..., -1]
+            kept[name] = read[name] & (thresholds <= high) & needed
             if name in whole:
                 kept[name] = np.broadcast_to(kept[name].any(axis=-1, keepdims=True), sizes[name])
         for link in layer.connections:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping import Layer, Mapping, Population, pack_crossbar
-from chipsim.mapping.program import STATE_ARRAYS, array_dtypes
+from chipsim.mapping.program import CEILING, STATE_ARRAYS, UNREACHED, array_dtypes
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation
@@ -42,6 +42,7 @@ def assemble(
     layers = tuple(_layer(cores, number) for number in range(len(cores.layers)))
     stateful = any(layer.neuron is not None for layer in layers)
     arrays.update(zip(STATE_ARRAYS, cores.neuron_constants, strict=True))
+    arrays[CEILING] = _ceilings(neurons, cores)
     return Mapping(
         model_sha256=graph.model_sha256,
         exactness="certified" if graph.certified else "tested",
@@ -53,13 +54,30 @@ def assemble(
         output_tensor=graph.output_tensor,
         output_shape=graph.output_shape,
         ticks=1 + max(entry.tick for entry in cores.layers),
-        arrays={name: np.ascontiguousarray(arrays[name]) for name in array_dtypes(stateful=stateful)},
+        arrays={
+            name: np.ascontiguousarray(arrays[name])
+            for name in array_dtypes(stateful=stateful, limited=any(layer.ceiling is not None for layer in graph.layers))
+        },
         encoder_onnx=graph.encoder_onnx,
         readout_onnx=graph.readout_onnx,
         network=to_bytes(graph),
         steps=graph.steps,
         readout_of=graph.readout_of,
+        watched=graph.watched,
     )
+
+
+def _ceilings(neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> npt.NDArray[np.int32]:
+    """Return the ceiling of each neuron."""
+    found = np.full(len(cores.neuron_element), UNREACHED, np.int32)
+    owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
+    entries = {entry.layer.name: entry for entry in neurons}
+    for number, layer in enumerate(cores.layers):
+        ceilings = entries[layer.layer.name].ceilings
+        if ceilings is not None:
+            mine = owner == number
+            found[mine] = ceilings[cores.neuron_element[mine]]
+    return found
 
 
 def _targets(cores: CoreGraph) -> Arrays:

@@ -76,6 +76,7 @@ class Comparison:
         theirs[self.model.input] = batch
         expected = {entry.name: _levels(entry, theirs[entry.tensor], first) for entry in self.watched}
         (levels,) = self.encoder.run(["levels"], {self.model.input: batch})
+        levels = np.minimum(levels, self.graph.encoder.levels)  # a limited one may tell more
         own = {self.graph.encoder.name: levels.astype(np.int64).reshape(len(batch), *self.graph.encoder.shape)}
         given = dict(expected)
         self._compare(self.graph.encoder, given, own, expected, theirs, first)

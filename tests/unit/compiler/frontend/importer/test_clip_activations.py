@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,14 @@ from support.networks import Builder
 
 import chipsim
 from chipsim.datasets import Dataset
-from chipsim.errors import ReportedError, UsageError
+from chipsim.engine.paicore.compare import compare_program
+from chipsim.engine.result import Exceeded
+from chipsim.errors import MappingError, ReportedError, UsageError
+from chipsim.mapping import validate_mapping, write_mapping
+from chipsim.mapping.program import CEILING
+from chipsim.mapping.write import to_bytes
 from qsnnc.errors import ModelError
-from qsnnc.frontend.importer.clip_activations import clip
+from qsnnc.frontend.importer.clip_activations import BEFORE, clip
 from qsnnc.frontend.model.reference import session
 from qsnnc.options import FrontendOptions
 from qsnnc.pipeline import check, compile_model, front, read_layers
@@ -88,16 +94,88 @@ def test_more_levels_than_there_are_change_nothing(save) -> None:
 
 
 @pytest.mark.slow
-def test_a_comparison_names_the_layer_whose_levels_were_too_few(save) -> None:
+@pytest.mark.parametrize(
+    ("chip", "options"), [("xbar1152", {}), ("paicore25", {"code": "thermometer"}), ("paicore25", {"code": "value"})]
+)
+def test_a_comparison_names_the_layer_whose_levels_were_too_few(save, chip, options) -> None:
     """Not the one behind it: the neurons of its highest level fire as those of the model would."""
     path = save(network())
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 6, 6)).astype(np.uint8)
-    compared = chipsim.compare(compile_model(path, levels={"second": 1}).mapping, path, Dataset("", "test", images, None))
+    compared = (compare_program if options else chipsim.compare)(
+        compile_model(path, chip, levels={"second": 1}, **options).mapping, path, Dataset("", "test", images, None)
+    )
     assert compared.difference is not None
     assert compared.difference.exceeds
     assert compared.difference.layer == "second"
     assert " the model has level " in str(compared.difference)
     assert "--levels left 1 as the highest" in str(compared.difference)
+
+
+def exceeded(path: Path, levels: dict[str, int], images: np.ndarray) -> np.ndarray:
+    """Which images exceed which limit, (images, limits), by the model with a Clip at each of them."""
+    whole = read_layers(path)
+    entries = [whole.population(name) for name in levels]
+    limits = {e.tensor: e.scale * (n + e.zero_point) for e, n in zip(entries, levels.values(), strict=True)}
+    model = clip(onnx.load(str(path)), limits)
+    before = [entry.tensor + BEFORE for entry in entries]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in before)
+    values = session(model).run(before, {"image": images.astype(np.float32)})
+    return np.stack(
+        [(v > limits[e.tensor]).reshape(len(v), -1).any(axis=1) for v, e in zip(values, entries, strict=True)], 1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "keep_dead", "kind", "levels"),
+    [
+        ("fast", False, "float", {"first": 9, "second": 3}),
+        ("fast", True, "float", {"second": 6}),
+        ("fast", False, "typed", {"second": 1}),
+        ("reference", False, "float", {"first": 4}),
+        ("reference", False, "float", {"first": 9, "second": 1}),
+    ],
+)
+def test_a_run_counts_the_images_that_exceed(save, tmp_path, engine, keep_dead, kind, levels) -> None:
+    path = save(network(kind))
+    file = tmp_path / "limited.map"
+    compiled = compile_model(path, "xbar1152", levels=levels, keep_dead=keep_dead)
+    write_mapping(compiled.mapping, file)
+    assert compiled.mapping.watched == tuple(levels)
+    images = np.random.default_rng(2).integers(0, 256, (60, 1, 6, 6)) // np.arange(1, 61)[:, None, None, None]
+    result = chipsim.run(file, Dataset("", "test", images.astype(np.uint8), None), engine=engine, batch=7, threads=2)
+    right = exceeded(path, levels, images)
+    assert result.exceeded is not None
+    assert result.exceeded.layers == dict(zip(levels, right.sum(axis=0).tolist(), strict=True))
+    assert result.exceeded.images == right.any(axis=1).sum()
+    assert result.exceeded.images > 0
+    assert result.to_json()["levels_exceeded"] == {"images": result.exceeded.images, "layers": result.exceeded.layers}
+
+
+@pytest.mark.slow
+def test_nothing_is_counted_where_nothing_is_limited(save) -> None:
+    path, images = save(network()), Dataset("", "test", np.zeros((2, 1, 6, 6), np.uint8), None)
+    plain, more = compile_model(path).mapping, compile_model(path, levels={"first": 15}).mapping
+    assert to_bytes(plain) == to_bytes(more)
+    assert chipsim.run(plain, images).to_json()["levels_exceeded"] is None
+    limited = compile_model(path, levels={"second": 3}).mapping
+    assert chipsim.run(limited, images).exceeded == Exceeded(0, {"second": 0})
+    assert (
+        chipsim.run(limited, images, faults={"dead_neurons": {"rate": 0.1, "seed": 1}}).exceeded is None
+    )  # another network
+
+
+@pytest.mark.slow
+def test_a_ceiling_is_checked(save) -> None:
+    mapping = compile_model(save(network()), levels={"second": 3}).mapping
+    arrays = {
+        **mapping.arrays,
+        CEILING: np.where(mapping.neuron_element == 0, -5000, mapping.arrays[CEILING]).astype(np.int32),
+    }
+    for bad in (replace(mapping, arrays=arrays), replace(mapping, watched=("head",)), replace(mapping, watched=("first",))):
+        with pytest.raises(MappingError) as caught:
+            validate_mapping(bad)
+        assert caught.value.code in ("map-watched", "map-arrays")
 
 
 @pytest.mark.slow
