@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo check test pythons lint mappings format clean rtl rtl-synth rtl-mutations
+.PHONY: demo check test pythons lint errors mappings format clean rtl rtl-synth rtl-mutations
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qsnnc needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -39,6 +39,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+errors: $(VENV)/installed
+	$(BIN)/python -c 'from chipsim.explain import document; print(document(), end="")' > docs/errors.md
 
 mappings: $(VENV)/installed
 	$(BIN)/python mappings/make.py

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from chipsim import paths, yaml
+from chipsim.codes import Code
 from chipsim.errors import InputError
 from chipsim.wording import Key, Lines, place, refusal
 
@@ -29,15 +30,15 @@ class Document(Generic[Model]):
         return place(self.where, self.lines, path)
 
 
-def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, code: str) -> Document[Model]:
+def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, rule: Code) -> Document[Model]:
     """Read a YAML file, or a dictionary with the same content.
 
     Parameters
     ----------
     what : str
         What the file is to be, such as ``"a list of faults"``.
-    code : str
-        Beginning of the errors' codes.
+    rule : Code
+        The code of a key or a value that is not allowed.
 
     Raises
     ------
@@ -49,22 +50,22 @@ def read(source: str | Path | Mapping[str, Any], model: type[Model], what: str, 
         where, value = what, dict(source)
     else:
         where = str(source)
-        value, lines = _parse(where, what, code)
+        value, lines = _parse(where, what)
     if not isinstance(value, dict):
         allowed = ", ".join(model.model_fields)
-        raise InputError(place(where, lines, ()), f"is not {what}; allowed: the keys {allowed}", code=f"{code}-yaml")
+        raise InputError(place(where, lines, ()), f"is not {what}; allowed: the keys {allowed}", code="yaml-syntax")
     try:
         return Document(model.model_validate(value), where, lines)
     except ValidationError as error:
-        raise refusal(error, where, lines, f"{code}-invalid", lambda at: _fields(model, at), "add it") from None
+        raise refusal(error, where, lines, rule, lambda at: _fields(model, at), "add it") from None
 
 
-def _parse(where: str, what: str, code: str) -> tuple[Any, dict[tuple[Key, ...], int]]:
-    content = paths.read(where, yaml.MOST_WRITTEN, f"{code}-unreadable")
+def _parse(where: str, what: str) -> tuple[Any, dict[tuple[Key, ...], int]]:
+    content = paths.read(where, yaml.MOST_WRITTEN, "file-unreadable")
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
-        raise InputError(f"{where}:{error.line}", f"is not {what}: {error}", code=f"{code}-yaml") from None
+        raise InputError(f"{where}:{error.line}", f"is not {what}: {error}", code="yaml-syntax") from None
     return value, {(): 1, **lines}
 
 

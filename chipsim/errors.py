@@ -14,6 +14,8 @@ are stable, so that no caller has to parse the text.
 
 from __future__ import annotations
 
+from chipsim.codes import Code
+
 
 class ReportedError(Exception):
     """An error with an object, a stable code and fields; the text is one line.
@@ -24,8 +26,8 @@ class ReportedError(Exception):
         The object at fault: a layer, a file, an option.
     message : str
         What was found, what is allowed, what to do.
-    code : str
-        Stable name of the error, such as ``"data-shape"``.
+    code : Code
+        Stable name of the error, such as ``"data-shape"``; ``explain`` prints its page.
     layer, node, limit, found, allowed : optional
         The facts behind the text, ``None`` where they have no meaning.
     """
@@ -39,7 +41,7 @@ class ReportedError(Exception):
         subject: str,
         message: str,
         *,
-        code: str,
+        code: Code,
         layer: str | None = None,
         node: str | None = None,
         limit: str | None = None,
@@ -48,7 +50,7 @@ class ReportedError(Exception):
     ) -> None:
         self.subject = subject
         self.message = " ".join(message.split())
-        self.code = code
+        self.code: Code = code
         self.fields: dict[str, object] = {
             "layer": layer,
             "node": node,
@@ -58,10 +60,19 @@ class ReportedError(Exception):
         }
         super().__init__(f"{printable(subject)}: {printable(self.message)}")
 
+    def shown(self) -> str:
+        """Return what the command lines print: the line with its code, and the lines of code to paste."""
+        return "\n".join((labelled(self.code, str(self)), *self.lines))
+
     def rename(self, subject: str, message: str, node: object) -> None:
         """Give the error another object, text and node, for a reader who knows them by other names."""
         self.subject, self.message, self.fields["node"] = subject, message, node
         self.args = (f"{printable(subject)}: {printable(message)}",)
+
+
+def labelled(code: Code, text: str) -> str:
+    """Put the code of an error or a violation before its line, as in ``error[data-shape]: ...``."""
+    return f"error[{code}]: {text}"
 
 
 class ReportedWarning(UserWarning):

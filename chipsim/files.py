@@ -119,7 +119,7 @@ def parse_json(path: str, content: bytes) -> Any:
     try:
         return json.loads(content.decode("utf-8"), parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is not JSON ({str(error)[:120]})", code="result-unreadable") from None
+        raise InputError(path, f"is not JSON ({str(error)[:120]})", code="result-schema") from None
 
 
 def _not_json(name: str) -> NoReturn:

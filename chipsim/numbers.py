@@ -57,7 +57,7 @@ def _option(
             shown = repr(value) if found is None and len(shown) <= 40 else shown
             shown = shown if len(shown) <= 40 else f"{shown[:30]}... ({len(shown):,} characters)"
             text = f"is {shown}; allowed: {what} from {allowed}"
-            raise UsageError(names[0], text, code="option-range", found=shown, allowed=list(bounds))
+            raise UsageError(names[0], text, code="option-value", found=shown, allowed=list(bounds))
         return found
 
     return typer.Option(*names, parser=parse, help=f"{help} Range: {allowed}.", **{"metavar": "N", **more})

@@ -133,13 +133,13 @@ def dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
         indices = numpy_helper.to_array(sparse.indices).astype(np.int64)
     except Exception as error:  # noqa: BLE001  # onnx and numpy raise several types
         reason = " ".join(str(error).split())[:120]
-        raise InputError(name, f"is a sparse tensor that cannot be read ({reason})", code="model-sparse") from None
+        raise InputError(name, f"is a sparse tensor that cannot be read ({reason})", code="model-corrupt") from None
     size = math.prod(dims) * values.dtype.itemsize
     if any(n < 0 for n in dims) or size > MOST_DENSE:
         raise InputError(
             name,
             f"is a sparse tensor of shape {dims}, {size:,} bytes as a dense one; at most {MOST_DENSE:,} are supported",
-            code="model-sparse",
+            code="model-corrupt",
             found=size,
             allowed=MOST_DENSE,
         )
@@ -154,7 +154,7 @@ def dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
             name,
             f"is a sparse tensor whose {len(indices)} indices do not match its {len(values)} values and shape {dims}; "
             "export it again",
-            code="model-sparse",
+            code="model-corrupt",
         )
     full = np.zeros(math.prod(dims), values.dtype)
     full[flat] = values

@@ -161,7 +161,7 @@ def check_engine(name: str) -> None:
     names = get_args(EngineName)
     if name not in names:
         raise UsageError(
-            "--engine", f"unknown engine {name!r}; expected {' or '.join(names)}", code="engine-unknown", found=name
+            "--engine", f"unknown engine {name!r}; expected {' or '.join(names)}", code="option-value", found=name
         )
 
 
@@ -176,4 +176,4 @@ def _count(option: str, value: int | None, most: int) -> None:
 
 def _in_range(option: str, good: bool, found: object, allowed: str) -> None:
     if not good:
-        raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-range", found=found, allowed=allowed)
+        raise UsageError(option, f"is {found}; allowed: {allowed}", code="option-value", found=found, allowed=allowed)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from chipsim.codes import Code
 from chipsim.errors import InputError
 
 Name = str | os.PathLike[str]
@@ -72,7 +73,7 @@ def reason(error: Exception) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error)).split())
 
 
-def unreadable(path: Name, error: Exception | str, code: str) -> InputError:
+def unreadable(path: Name, error: Exception | str, code: Code) -> InputError:
     """Return the error of an input that cannot be read; the one wording for all of them."""
     text = error if isinstance(error, str) else reason(error)
     return InputError(os.fspath(path), f"cannot be read: {text}; check the path", code=code)
@@ -84,7 +85,7 @@ def unwritable(path: Name, error: Exception | str) -> InputError:
     return InputError(os.fspath(path), f"cannot be written: {text}; choose another path", code="output-unwritable")
 
 
-def check_readable(path: Name, code: str, *, stored: bool = False) -> Place:
+def check_readable(path: Name, code: Code, *, stored: bool = False) -> Place:
     """Refuse an input that is missing or cannot be opened, before anything is made of it.
 
     Parameters
@@ -115,7 +116,7 @@ def check_readable(path: Name, code: str, *, stored: bool = False) -> Place:
     return place
 
 
-def read(path: Name, most: int, code: str) -> bytes:
+def read(path: Name, most: int, code: Code) -> bytes:
     """Read a whole input, up to a limit.
 
     Parameters
@@ -283,7 +284,7 @@ def _check_folder(path: Name, folder: str) -> None:
         raise unwritable(path, "permission denied")
 
 
-def _read(handle: int, limit: int, place: Place, code: str) -> bytes:
+def _read(handle: int, limit: int, place: Place, code: Code) -> bytes:
     """Read to the end, which has to come within the limit."""
     wait: Callable[[], bool] = (lambda: True) if place.kind == "file" else _patience(handle)
     pieces: list[bytes] = []
@@ -319,6 +320,6 @@ def _patience(handle: int) -> Callable[[], bool]:
     return wait
 
 
-def _too_large(path: Name, most: int, code: str) -> InputError:
+def _too_large(path: Name, most: int, code: Code) -> InputError:
     text = f"has more than {most:,} bytes, or no end; allowed: at most {most:,} bytes"
     return InputError(os.fspath(path), text, code=code, limit="bytes", allowed=most)

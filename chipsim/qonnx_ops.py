@@ -175,7 +175,7 @@ class Rewrite:
         name = self.node.input[position] if position < len(self.node.input) else ""
         if name not in self.known:
             raise InputError(
-                self.label, f"its {what} must be a constant", code="quantizer-not-constant", found=name, allowed="a constant"
+                self.label, f"its {what} must be a constant", code="not-static", found=name, allowed="a constant"
             )
         return self.known[name]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from chipsim import paths
+from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
 
 
@@ -20,7 +21,7 @@ class Input:
     """A file that is read."""
 
     path: str
-    code: str  # of the error where it cannot be read
+    code: Code | None  # of the error where it cannot be read; None: there is no path
     stored: bool = False  # a pipe will not do
     others: Callable[[str], Iterable[str]] = lambda path: ()  # files that it refers to, or that are read beside it
 
@@ -39,15 +40,15 @@ Product = str | Folder | None
 
 def mapping(path: str) -> Input:
     """Return a ``.map`` or ``.paicore`` as an input."""
-    return Input(path, "map-missing", stored=True)
+    return Input(path, "file-unreadable", stored=True)
 
 
 def result(path: str) -> Input:
     """Return the JSON of a run or a sweep as an input."""
-    return Input(path, "result-unreadable")
+    return Input(path, "file-unreadable")
 
 
-def listed(path: object, code: str) -> list[Input]:
+def listed(path: object, code: Code) -> list[Input]:
     """Return a YAML file as an input, if there is one."""
     return [Input(os.fspath(path), code)] if isinstance(path, str | os.PathLike) else []
 
@@ -65,7 +66,7 @@ def chip(name: str | None, option: str = "--chip") -> list[Input]:
     if name is None:
         return []
     if is_file_name(name):
-        return [Input(name, "chip-unreadable")]
+        return [Input(name, "file-unreadable")]
     check_name(name, option)
     return []
 
@@ -85,7 +86,7 @@ def dataset(name: str | None, split: str | None = None, data_dir: object = None,
     check_source(name, split, data_dir, option)
     if name.endswith(".npz"):
         return [Input(name, "data-missing", stored=True)]
-    return [Input("", "", others=lambda _: map(str, files(name, data_dir)))]
+    return [Input("", None, others=lambda _: map(str, files(name, data_dir)))]
 
 
 def check(reads: Iterable[Input], writes: Mapping[str, Product]) -> None:
@@ -116,7 +117,7 @@ def check(reads: Iterable[Input], writes: Mapping[str, Product]) -> None:
         if not isinstance(wanted[option], Folder) or paths.look(path).kind != "nothing":
             paths.check_output(path)
     for entry in inputs:
-        if entry.path:
+        if entry.code is not None:
             paths.check_readable(entry.path, entry.code, stored=entry.stored)
 
 
@@ -133,7 +134,7 @@ def _check_standard_output(files: list[str]) -> None:
         raise InputError("standard output", "is closed; write to a file", code="output-unwritable")
     screen = paths.standard_output()
     if files.count("-") > 1 or any(path != "-" and paths.same(paths.look(path), screen) for path in files):
-        raise UsageError("-", "only one output can go to standard output; write the other to a file", code="two-stdouts")
+        raise UsageError("-", "only one output can go to standard output; write the other to a file", code="output-twice")
 
 
 def _check_distinct(inputs: Iterable[Input], files: list[tuple[str, str]]) -> None:

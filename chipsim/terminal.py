@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from chipsim.environment import tame_environment
-from chipsim.errors import InputError, ReportedError, ReportedWarning, printable
+from chipsim.errors import InputError, ReportedError, ReportedWarning, labelled, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         for line in said:
             _tell(line)
     except ReportedError as error:
-        _tell("\n".join((str(error), *error.lines)))
+        _tell(error.shown())
         code = error.exit_code
     except typer.Exit as error:
         code = error.exit_code
@@ -159,15 +159,17 @@ def _full(error: Exception) -> int:
     import errno
 
     if isinstance(error, MemoryError):
-        _tell("memory: is exhausted; use fewer or smaller images, a smaller batch, fewer threads, or more memory")
+        text = "memory: is exhausted; use fewer or smaller images, a smaller batch, fewer threads, or more memory"
+        _tell(text)
         return InputError.exit_code
 
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return 0
     _drop_stdout()
-    _tell(
+    text = (
         f"standard output or a temporary file: cannot be written: {error.strerror}; free some space, or choose another path"
     )
+    _tell(labelled("output-unwritable", text))
     return InputError.exit_code
 
 
@@ -181,7 +183,7 @@ def _usage(error: Exception) -> int:
     text = printable(" ".join(show().split()))
     if text:  # none where all of the help was shown
         text = text.rstrip(".") if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-        _tell(f"{path}{text}{'' if text[-1] in '?.' else '.'} Try --help.")
+        _tell(labelled("usage", f"{path}{text}{'' if text[-1] in '?.' else '.'} Try --help."))
     return int(error.exit_code)
 
 

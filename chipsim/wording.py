@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chipsim.codes import Code
 from chipsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _SAYS = "allowed: "
 
 
 def refusal(
-    error: ValidationError, where: str, lines: Lines, code: str, keys: Callable[[tuple[Key, ...]], Sequence[str]], hint: str
+    error: ValidationError, where: str, lines: Lines, code: Code, keys: Callable[[tuple[Key, ...]], Sequence[str]], hint: str
 ) -> InputError:
     """The first thing that is wrong with a file, as an error that begins with ``FILE:LINE``.
 

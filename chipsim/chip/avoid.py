@@ -34,7 +34,7 @@ def load_broken(source: Source) -> Document[Broken]:
     InputError
         File, line, what was found, what is allowed.
     """
-    return read(source, Broken, "a list of dead cores and links", "avoid")
+    return read(source, Broken, "a list of dead cores and links", "avoid-invalid")
 
 
 def without(chip: ChipSpec, source: Source | None) -> ChipSpec:
@@ -68,7 +68,7 @@ def without_cores(chip: PaicoreSpec, source: Source | None) -> PaicoreSpec:
     found = load_broken(source)
     if found.content.links:
         text = f"chip {chip.name!r} has no links that can be avoided; allowed: cores"
-        raise InputError(found.at("links"), text, code="avoid-links", allowed="cores")
+        raise InputError(found.at("links"), text, code="avoid-invalid", allowed="cores")
     for number, place in enumerate(found.content.cores):
         check_place(chip, place, found.at("cores", number))
     left = chip.model_copy(update={"dead_cores": tuple(sorted({*chip.dead_cores, *found.content.cores}))})

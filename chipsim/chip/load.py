@@ -67,7 +67,7 @@ def load_any_chip(name: str | Path) -> AnyChip:
     text = str(name)
     if not is_file_name(text):
         return _preset(text)
-    return _build(paths.read(text, yaml.MOST_WRITTEN, "chip-unreadable"), printable(text))
+    return _build(paths.read(text, yaml.MOST_WRITTEN, "file-unreadable"), printable(text))
 
 
 def is_file_name(name: str) -> bool:
@@ -103,9 +103,9 @@ def _build(content: bytes, where: str, *, preset: bool = False) -> AnyChip:
     try:
         value, lines = yaml.load(content)
     except yaml.YamlError as error:
-        raise InputError(f"{where}:{error.line}", f"is not a chip: {error}", code="chip-yaml") from None
+        raise InputError(f"{where}:{error.line}", f"is not a chip: {error}", code="yaml-syntax") from None
     if not isinstance(value, dict) or not value:
-        raise InputError(f"{where}:1", "is not a chip: expected keys and values, such as base: xbar1152", code="chip-yaml")
+        raise InputError(f"{where}:1", "is not a chip: expected keys and values, such as base: xbar1152", code="yaml-syntax")
     said: list[str] = []
     if "base" in value:
         base = _base(value["base"], where, lines)
@@ -136,7 +136,7 @@ def _base(name: object, where: str, lines: Lines) -> dict[str, Any]:
         raise InputError(
             f"{where}:{lines[('base',)]}",
             f"base: unknown preset {name!r}; expected {', '.join(preset_names())}",
-            code="chip-base",
+            code="chip-invalid",
             found=name,
             allowed=list(preset_names()),
         )

@@ -93,7 +93,7 @@ def reached(chip: ChipSpec) -> npt.NDArray[np.bool_]:
                 f"chip {chip.name!r}",
                 f"port ({port[0]}, {port[1]}) is cut off by dead links: it reaches {sizes[own]} of {routers} routers; "
                 "move the port, or use another chip",
-                code="port-cut-off",
+                code="chip-dead",
                 found=list(port),
                 allowed=f"a router among the {sizes[largest]} that are connected",
             )
@@ -124,7 +124,7 @@ def routes(chip: ChipSpec) -> npt.NDArray[np.uint8] | None:
             f"chip {chip.name!r}",
             f"has dead links on a grid of {routers} routers; routing around dead links is limited by the size of its table; "
             f"allowed: {MOST_ROUTERS} routers",
-            code="routes-size",
+            code="network-size",
             found=routers,
             allowed=MOST_ROUTERS,
         )

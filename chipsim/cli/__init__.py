@@ -8,6 +8,7 @@ import typer
 
 from chipsim import terminal
 from chipsim.cli import chips, crosscheck, figures, runs
+from chipsim.explain.verb import explain
 from chipsim.front import before_the_verb
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
 app.callback(help=app.info.help)(before_the_verb)
 VERBS = (
     runs.run, figures.trace, chips.area, runs.compare, crosscheck.crosscheck, chips.network, runs.sweep, figures.plot,
-    chips.data,
+    chips.data, explain,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

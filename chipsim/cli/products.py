@@ -51,7 +51,7 @@ class Products:
             ``--trains`` without the file that holds them.
         """
         if self.trains and not self.outputs:
-            raise UsageError("--trains", "needs --outputs FILE.npz, where the spikes are written", code="trains-outputs")
+            raise UsageError("--trains", "needs --outputs FILE.npz, where the spikes are written", code="options-conflict")
         return {
             "--json": self.json,
             "--per-core": self.per_core,

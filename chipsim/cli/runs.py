@@ -57,8 +57,8 @@ def run(
     reads = [
         reads_writes.mapping(file),
         *reads_writes.dataset(dataset, given.split, given.data_dir),
-        *reads_writes.listed(given.faults, "faults-unreadable"),
-        *reads_writes.listed(given.avoid, "avoid-unreadable"),
+        *reads_writes.listed(given.faults, "file-unreadable"),
+        *reads_writes.listed(given.avoid, "file-unreadable"),
     ]
     sample = _sample(timing, timing_limit)
     reads_writes.check(reads, products.declared())
@@ -100,7 +100,7 @@ def run(
 def _sample(timing: str | None, limit: int | None) -> int:
     """Return how many images are timed at most; 0 without --timing."""
     if timing in (None, "none") and limit is not None:
-        raise UsageError("--timing-limit", "needs --timing cycle or --timing ideal", code="timing-unknown")
+        raise UsageError("--timing-limit", "needs --timing cycle or --timing ideal", code="option-unused")
     if timing in (None, "none"):
         return 0
     from chipsim.timing.profile import SAMPLE, check_timing
@@ -135,7 +135,7 @@ def compare(
     from chipsim.engine.paicore.compare import compare_program
     from chipsim.paicore.kind import is_program
 
-    reads = [reads_writes.mapping(file), reads_writes.Input(model, "model-unreadable")]
+    reads = [reads_writes.mapping(file), reads_writes.Input(model, "file-unreadable")]
     reads_writes.check([*reads, *reads_writes.dataset(dataset, given.split, given.data_dir)], {})
     if model.endswith(".npz"):
         return _compare_trains(file, model, dataset, given, quiet)
@@ -202,7 +202,7 @@ def sweep(
 
     form = plots.suffix(plot, "--plot") if plot else ""
     if published and not plot:
-        raise UsageError("--published", "needs --plot", code="plot-published")
+        raise UsageError("--published", "needs --plot", code="option-unused")
     kinds, shares = parse_faults(fault), parse_rates(rates)
     reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
     reads_writes.check(reads, {"--csv": csv, "--json": json, "--plot": plot})

@@ -108,7 +108,7 @@ def crosscheck(simulator: str, request: Request) -> Crosscheck:
     if simulator not in SIMULATORS:
         allowed = ", ".join(SIMULATORS)
         raise UsageError(
-            "--with", f"unknown simulator {simulator!r}; expected {allowed}", code="crosscheck-unknown",
+            "--with", f"unknown simulator {simulator!r}; expected {allowed}", code="option-value",
             found=simulator, allowed=allowed,
         )  # fmt: skip
     found = import_module(SIMULATORS[simulator][0]).check(request)

@@ -162,7 +162,7 @@ def run(
                 raise
         if process.returncode:
             reason = last or f"exit code {process.returncode}"
-            raise InputError(runner.removesuffix(".py"), f"stopped with {reason}", code="crosscheck-failed")
+            raise InputError(runner.removesuffix(".py"), f"stopped with {reason}", code="crosscheck-unavailable")
         with np.load(target, allow_pickle=False) as file:
             return dict(file)
 

@@ -107,13 +107,13 @@ def files(name: str, data_dir: object = None) -> list[Path]:
 def check_split(split: str) -> None:
     """Refuse a split that no data set has."""
     if split not in SPLITS:
-        raise UsageError("--split", f"unknown split {split!r}; expected {' or '.join(SPLITS)}", code="split-unknown")
+        raise UsageError("--split", f"unknown split {split!r}; expected {' or '.join(SPLITS)}", code="option-value")
 
 
 def check_limit(limit: int | None) -> None:
     """Refuse a number of images below one."""
     if limit is not None and limit < 1:
-        raise UsageError("--limit", f"is {limit}; allowed: >= 1", code="limit-invalid", found=limit, allowed=">= 1")
+        raise UsageError("--limit", f"is {limit}; allowed: >= 1", code="option-value", found=limit, allowed=">= 1")
 
 
 def to_npz(dataset: Dataset) -> bytes:

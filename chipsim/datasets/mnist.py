@@ -66,7 +66,7 @@ def _content(name: str, data_dir: Path | None) -> npt.NDArray[np.uint8]:
     directory = _cache() if data_dir is None else data_dir
     for path in (directory / f"{name}.gz", directory / name):
         if paths.is_stored(path):
-            return _checked(name, str(path), paths.read(path, max(COMPRESSED_MAX, FILES[name][1]), "data-unreadable"))
+            return _checked(name, str(path), paths.read(path, max(COMPRESSED_MAX, FILES[name][1]), "file-unreadable"))
     if data_dir is not None:
         raise InputError(str(data_dir), f"holds no {name}.gz and no {name}; {ADVICE}", code="data-missing")
     return _download(name, directory)
@@ -134,7 +134,7 @@ def _download(name: str, cache: Path) -> npt.NDArray[np.uint8]:
             _keep(cache / f"{name}.gz", received.getvalue())
             return content
     found = "; ".join(reasons)
-    raise InputError("mnist", f"cannot be downloaded ({found}); {ADVICE}", code="data-unavailable")
+    raise InputError("mnist", f"cannot be downloaded ({found}); {ADVICE}", code="data-missing")
 
 
 def _keep(path: Path, content: bytes) -> None:

@@ -157,7 +157,7 @@ def reference_outputs(
     """The ONNX model with the layers' tensors as outputs, onnxruntime with optimisation off."""
     import onnx
 
-    content = paths.read(path, MOST_MODEL, "model-unreadable")
+    content = paths.read(path, MOST_MODEL, "file-unreadable")
     if hashlib.sha256(content).hexdigest() != mapping.model_sha256:
         raise InputError(
             str(path),
@@ -198,7 +198,9 @@ def reference_outputs(
             return parts(images, size if size > 0 else len(images))
         except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
             if size > 0 or len(images) == 1:
-                raise InputError(str(path), f"onnxruntime cannot run it ({quote(error)})", code="model-run") from None
+                raise InputError(
+                    str(path), f"onnxruntime cannot run it ({quote(error)})", code="reference-refuses"
+                ) from None
         return parts(images, 1)  # a reshape to one image, say
 
     return call

@@ -138,7 +138,7 @@ def _read(path: Path, m: Mapping, images: int) -> Trains:
     if not held or set(held) - set(sizes):
         wrong = ", ".join(sorted(set(held) - set(sizes)))[:100] or "none"
         raise InputError(
-            str(path), f"holds trains of: {wrong}; allowed: spikes_LAYER of {', '.join(sizes)}", code="trains-layers"
+            str(path), f"holds trains of: {wrong}; allowed: spikes_LAYER of {', '.join(sizes)}", code="layer-unknown"
         )
     for name, train in held.items():
         steps, size = sizes[name]

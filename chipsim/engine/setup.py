@@ -51,7 +51,9 @@ def _encoder_noise(damage: Damage, noise: float, seed: int) -> tuple[float, int]
     if damage.encoder_noise is None:
         return noise, seed
     if noise:
-        raise UsageError("--noise", "the faults file specifies encoder noise too; use one of the two", code="noise-twice")
+        raise UsageError(
+            "--noise", "the faults file specifies encoder noise too; use one of the two", code="options-conflict"
+        )
     return damage.encoder_noise
 
 
@@ -108,7 +110,7 @@ def of_one_step(mapping: Mapping, who: str) -> None:
             "mapping",
             f"has frames of {mapping.steps} steps (first layer with a neuron model: {model}); "
             f"{who} covers frames of one step without; chipsim compare takes recorded trains (--model TRAINS.npz)",
-            code="map-steps",
+            code="map-rule",
             found=mapping.steps,
             allowed=1,
         )
@@ -125,7 +127,7 @@ def open_dataset(dataset: Dataset | str | Path, options: DataOptions) -> Dataset
         dataset = load_dataset(dataset, options.split, options.data_dir)
     dataset = dataset.head(options.limit)
     if not len(dataset):
-        raise InputError(dataset.name, "contains no images; at least one is required", code="data-empty")
+        raise InputError(dataset.name, "contains no images; at least one is required", code="data-no-images")
     if dataset.labels is not None and dataset.labels.shape != (len(dataset),):
         raise InputError(
             dataset.name, f"labels have shape {dataset.labels.shape}; expected: ({len(dataset)},)", code="data-labels"

@@ -130,7 +130,7 @@ def sweep(
     runs = len(kinds) * len(rates) * seeds
     if runs > ranges.RUNS:
         text = f"makes {runs:,} runs with {len(kinds)} faults and {len(rates)} rates; allowed: {ranges.RUNS:,}"
-        raise UsageError("--seeds", text, code="option-range", found=runs, allowed=ranges.RUNS)
+        raise UsageError("--seeds", text, code="option-value", found=runs, allowed=ranges.RUNS)
     program = open_mapping(mapping)
     _check_layers(kinds, program)
     data = open_dataset(dataset, options)
@@ -158,9 +158,9 @@ def _check_runs(rates: Sequence[float], seeds: int, seed: int) -> None:
     check_seed(seed + max(seeds, 1) - 1)
     for rate in rates:
         if not 0 <= rate <= 1:
-            raise UsageError("--rates", f"is {rate}; allowed: 0 to 1", code="rate-range", found=rate, allowed=[0, 1])
+            raise UsageError("--rates", f"is {rate}; allowed: 0 to 1", code="option-value", found=rate, allowed=[0, 1])
     if seeds < 1 or not rates:
-        raise UsageError("--seeds" if seeds < 1 else "--rates", "at least one is required", code="sweep-empty")
+        raise UsageError("--seeds" if seeds < 1 else "--rates", "at least one is required", code="option-value")
 
 
 def _once(warn: Callable[[str], None] | None) -> Callable[[str], None]:
@@ -190,7 +190,7 @@ def _check_layers(kinds: Sequence[str], m: Mapping) -> None:
             raise UsageError(
                 "--fault",
                 f"{kind}: the mapping has no layer {layer!r} that sends spikes; allowed: {', '.join(names)}",
-                code="faults-layer",
+                code="layer-unknown",
                 found=layer,
                 allowed=names,
             )
@@ -228,12 +228,12 @@ def parse_faults(names: Sequence[str]) -> tuple[str, ...]:
                 "--fault",
                 f"unknown fault {text!r}; expected all, {', '.join(KINDS)}, noise=LAYER, "
                 f"{' and '.join(f'{kind}=0 or =1' for kind in STUCK)}",
-                code="fault-unknown",
+                code="option-value",
                 found=text,
                 allowed=["all", *KINDS],
             )
     if not found:
-        raise UsageError("--fault", "at least one is required", code="sweep-empty")
+        raise UsageError("--fault", "at least one is required", code="option-value")
     return tuple(dict.fromkeys(found))
 
 
@@ -249,5 +249,5 @@ def parse_rates(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            "--rates", f"is {text!r}; allowed: numbers from 0 to 1, such as 0,0.01,0.1", code="rate-range"
+            "--rates", f"is {text!r}; allowed: numbers from 0 to 1, such as 0,0.01,0.1", code="option-value"
         ) from None

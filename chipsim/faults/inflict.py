@@ -179,7 +179,7 @@ def _noise(places: Places, summary: dict[str, Any]) -> tuple[tuple[float, int] |
                 places.faults.at("noise", name),
                 f"noise: the mapping has no layer {name!r} that sends spikes; allowed: {', '.join(names)}, "
                 "encoder for the first",
-                code="faults-layer",
+                code="layer-unknown",
                 found=name,
                 allowed=names,
             )

@@ -227,7 +227,7 @@ class Places:
             raise InputError(
                 self.faults.at(*where, key),
                 f"{where[0]}: {key} {value} does not exist; allowed: 0 to {count - 1}, the {what}",
-                code="faults-place",
+                code="place-unknown",
                 limit=key,
                 found=value,
                 allowed=[0, count - 1],
@@ -241,7 +241,7 @@ def layer_number(m: Mapping, name: str, where: str) -> int:
         raise InputError(
             where,
             f"the mapping has no layer {name!r}; allowed: {', '.join(names)}",
-            code="faults-layer",
+            code="layer-unknown",
             found=name,
             allowed=names,
         )

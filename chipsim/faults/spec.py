@@ -164,4 +164,4 @@ def load_faults(source: Source) -> Document[Faults]:
         return source
     if isinstance(source, Faults):
         return Document(source, "faults")
-    return read(source, Faults, "a list of faults", "faults")
+    return read(source, Faults, "a list of faults", "faults-invalid")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from chipsim import paths, yaml
+from chipsim.codes import Code
 from chipsim.errors import InputError, MappingError
 from chipsim.wording import path as key_path
 from chipsim.wording import place, said
@@ -65,7 +66,7 @@ def pack(members: Mapping[str, bytes], *, deflate: bool = False) -> bytes:
     return content
 
 
-def stored(path: str | Path, code: str) -> paths.Place:
+def stored(path: str | Path, code: Code) -> paths.Place:
     """Refuse what is no file that can be opened.
 
     Raises
@@ -100,7 +101,7 @@ def unpack(path: Path, needed: set[str], optional: set[str], kind: str, *, defla
     MappingError
         There is no such file, or it is no archive of that kind.
     """
-    size = stored(path, "map-missing").size
+    size = stored(path, "file-unreadable").size
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

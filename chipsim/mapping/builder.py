@@ -101,14 +101,14 @@ class MappingBuilder:
             There is an input already, or it would have no neurons.
         """
         if self._input is not None:
-            raise MappingError("input", "is declared already; a mapping has one input", code="builder-input")
+            raise MappingError("input", "is declared already; a mapping has one input", code="builder-rule")
         extent = sides(shape)
         count = math.prod(extent) * levels
         if levels < 1 or count < 1:
-            raise MappingError("input", f"has shape {list(extent)}, {levels} levels; allowed: >= 1", code="builder-input")
+            raise MappingError("input", f"has shape {list(extent)}, {levels} levels; allowed: >= 1", code="builder-rule")
         code: InputCode = rate or ("image" if self.steps == 1 else "spikes" if spikes else "direct")
         if levels > 1 and code in ("spikes", "bernoulli", "regular"):
-            raise MappingError("input", f"has {levels} levels; spikes in steps have 1", code="builder-input")
+            raise MappingError("input", f"has {levels} levels; spikes in steps have 1", code="builder-rule")
         fanout = each(dense_fanout, count, "input", "dense_fanout")
         self._input = InputGroup(extent, levels, spikes, fanout, code, seed)
         return self._group("input", 0, count)
@@ -143,7 +143,7 @@ class MappingBuilder:
             The name is in use, or the layer would have no neurons.
         """
         if levels < 1:
-            raise MappingError(name, f"has {levels} levels; allowed: 1 or more", code="builder-layer")
+            raise MappingError(name, f"has {levels} levels; allowed: 1 or more", code="builder-rule")
         return self._add(name, shape, levels, tick, weight_bits, RELAY if relay else "dense", neuron)
 
     def readout(
@@ -175,7 +175,7 @@ class MappingBuilder:
             The name is in use, or there is a readout already.
         """
         if self._readout is not None:
-            raise MappingError(name, "is a second readout; a mapping has one", code="builder-layer")
+            raise MappingError(name, "is a second readout; a mapping has one", code="builder-rule")
         self._scale, self._of = scale, of or ("potential" if self.steps == 1 else "last")
         self._readout = self._add(name, shape, int(self._of == "count"), tick, weight_bits, "dense", neuron)
         return self._readout
@@ -227,7 +227,7 @@ class MappingBuilder:
         target = self._layer_of(layer)
         matrix = matrix_of(weights, len(sources), target.name)
         if sources.builder is not self:
-            raise MappingError(target.name, "has sources of another builder", code="builder-sources")
+            raise MappingError(target.name, "has sources of another builder", code="builder-rule")
         count, default = matrix.shape[1], 0 if target.levels == 0 else 1
         core = CoreOfGroup(
             layer=layer.number - 1,
@@ -265,12 +265,12 @@ class MappingBuilder:
         """
         if self._input is None or not self._cores:
             missing = "input" if self._input is None else "core"
-            raise MappingError("mapping", f"has no {missing}; add one with {missing}()", code="builder-empty")
+            raise MappingError("mapping", f"has no {missing}; add one with {missing}()", code="builder-rule")
         ticks = ticks_of(self.chip, self._layers, self._cores)
         layers = tuple(finished(self.chip, *each) for each in zip(self._layers, ticks[1:], strict=True))
         cores = plans(self._input.neurons, self._layers, self._cores, [layer.weight_bits for layer in layers])
         if self._readout is None:
-            raise MappingError("mapping", "has no readout; add one with readout()", code="builder-empty")
+            raise MappingError("mapping", "has no readout; add one with readout()", code="builder-rule")
         given, output = self._input, layers[self._readout.number - 1]
         delays = [0, *(layer.delay for layer in self._layers)]
         stateful = any(layer.neuron is not None for layer in layers)
@@ -303,10 +303,10 @@ class MappingBuilder:
         neuron: NeuronModel | None,
     ) -> NeuronGroup:  # fmt: skip
         if name in ("encoder", *(layer.name for layer in self._layers)):
-            raise MappingError(name, "is the name of another group; choose another name", code="builder-layer")
+            raise MappingError(name, "is the name of another group; choose another name", code="builder-rule")
         layer = LayerGroup(name, sides(shape), levels, tick, bits, kind, neuron, [])
         if layer.neurons < 1:
-            raise MappingError(name, f"has shape {list(layer.shape)}; allowed: 1 or more each", code="builder-layer")
+            raise MappingError(name, f"has shape {list(layer.shape)}; allowed: 1 or more each", code="builder-rule")
         self._layers.append(layer)
         return self._group(name, len(self._layers), layer.neurons)
 
@@ -314,7 +314,7 @@ class MappingBuilder:
         if not isinstance(group, NeuronGroup) or group.builder is not self or group.number == 0:
             name = getattr(group, "name", "core")
             text = "the first argument is not a layer of this builder; use what layer() or readout() returned, whole"
-            raise MappingError(name, text, code="builder-layer")
+            raise MappingError(name, text, code="builder-rule")
         return self._layers[group.number - 1]
 
     def _free(self, name: str) -> tuple[int, int]:
@@ -328,5 +328,5 @@ class MappingBuilder:
         raise MappingError(
             name,
             f"needs another core; chip {self.chip.name!r} has {self.chip.cores}; use a larger chip",
-            code="map-position",
+            code="map-rule",
         )

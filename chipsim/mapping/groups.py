@@ -129,7 +129,7 @@ def whole(values: npt.ArrayLike, name: str, what: str) -> Int:
     """Return whole numbers as an array."""
     found = np.asarray(values)
     if found.dtype.kind not in "iub" and not (found.dtype.kind == "f" and (found == np.floor(found)).all()):
-        raise MappingError(name, f"{what} are not whole numbers; round them first", code=f"builder-{what}")
+        raise MappingError(name, f"{what} are not whole numbers; round them first", code="builder-rule")
     return found.astype(np.int64)
 
 
@@ -140,7 +140,7 @@ def matrix_of(weights: npt.ArrayLike, axons: int, name: str) -> Int:
         raise MappingError(
             name,
             f"weights have shape {list(found.shape)}; expected: one row for each of {axons} sources, one column per neuron",
-            code="builder-weights",
+            code="builder-rule",
             found=list(found.shape),
         )
     return found
@@ -151,7 +151,7 @@ def each(values: npt.ArrayLike, count: int, name: str, what: str) -> Int:
     found = whole(values, name, what)
     if found.ndim > 1 or (found.ndim == 1 and len(found) != count):
         raise MappingError(
-            name, f"{what} have shape {list(found.shape)}; expected: one for each of {count} neurons", code=f"builder-{what}"
+            name, f"{what} have shape {list(found.shape)}; expected: one for each of {count} neurons", code="builder-rule"
         )
     return np.broadcast_to(found, count).copy()
 
@@ -163,7 +163,7 @@ def elements_of(layer: LayerGroup, elements: Sequence[int] | None, count: int) -
         found = np.setdiff1d(np.arange(layer.neurons), held)[:count]
         if len(found) < count:
             raise MappingError(
-                layer.name, f"has {layer.neurons} neurons; {len(held) + count} are put on cores", code="builder-elements",
+                layer.name, f"has {layer.neurons} neurons; {len(held) + count} are put on cores", code="builder-rule",
                 found=len(held) + count, allowed=layer.neurons,
             )  # fmt: skip
         return found
@@ -171,11 +171,11 @@ def elements_of(layer: LayerGroup, elements: Sequence[int] | None, count: int) -
     bad = (found < 0) | (found >= layer.neurons)
     if bad.any():
         raise MappingError(
-            layer.name, f"has no neuron {int(found[bad][0])}; allowed: 0 to {layer.neurons - 1}", code="builder-elements"
+            layer.name, f"has no neuron {int(found[bad][0])}; allowed: 0 to {layer.neurons - 1}", code="builder-rule"
         )
     twice = np.isin(found, held) | (np.bincount(found, minlength=1)[found] > 1)
     if twice.any():
-        raise MappingError(layer.name, f"neuron {int(found[twice][0])} is on a core already", code="builder-elements")
+        raise MappingError(layer.name, f"neuron {int(found[twice][0])} is on a core already", code="builder-rule")
     return found
 
 
@@ -194,6 +194,6 @@ def width_of(chip: ChipSpec, layer: LayerGroup) -> int:
         if least <= low and high <= most:
             return bits
     raise MappingError(
-        layer.name, f"has weights from {low} to {high}; {widths[-1]} bits hold {least} to {most}", code="builder-weights",
+        layer.name, f"has weights from {low} to {high}; {widths[-1]} bits hold {least} to {most}", code="builder-rule",
         found=[low, high], allowed=[least, most],
     )  # fmt: skip

@@ -28,7 +28,7 @@ def ticks_of(chip: ChipSpec, layers: Sequence[LayerGroup], cores: Sequence[CoreO
         if layer.tick is None and max(groups, default=0) >= len(ticks):
             later = layers[max(groups) - 1].name
             raise MappingError(
-                layer.name, f"has sources in {later}, which was added after it; give both a tick", code="builder-ticks"
+                layer.name, f"has sources in {later}, which was added after it; give both a tick", code="builder-rule"
             )
         if layer.tick is None:
             ticks.append(max(1, 1 + max((_sent(layers, group, ticks) for group in groups), default=0)))
@@ -39,7 +39,7 @@ def ticks_of(chip: ChipSpec, layers: Sequence[LayerGroup], cores: Sequence[CoreO
             delay, name = ticks[core.layer + 1] - _sent(layers, group, ticks), layers[core.layer].name
             if not 1 <= delay <= 255:
                 raise MappingError(name, f"fires {delay} ticks after one of its sources; allowed: 1 to "
-                                   f"{chip.max_delay}", code="map-ticks", found=delay)  # fmt: skip
+                                   f"{chip.max_delay}", code="map-rule", found=delay)  # fmt: skip
     return ticks
 
 
@@ -57,7 +57,7 @@ def finished(chip: ChipSpec, layer: LayerGroup, tick: int) -> Layer:
         It is on no core.
     """
     if not layer.cores:
-        raise MappingError(layer.name, "is on no core; add one with core()", code="builder-layer")
+        raise MappingError(layer.name, "is on no core; add one with core()", code="builder-rule")
     neurons = sum(len(core.elements) for core in layer.cores)
     return Layer(
         name=layer.name,
@@ -104,7 +104,7 @@ def plans(inputs: int, layers: Sequence[LayerGroup], cores: Sequence[CoreOfGroup
             raise MappingError(
                 layers[core.layer].name,
                 f"has neuron {core.sources.element[at]} of {group} as a source, and no core holds it",
-                code="builder-sources",
+                code="builder-rule",
             )
         found.append(
             CorePlan(

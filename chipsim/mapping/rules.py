@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.codes import Code
 from chipsim.errors import MappingError
 
 
-def refuse(subject: str, text: str, code: str, *, found: object = None, allowed: object = None) -> NoReturn:
+def refuse(subject: str, text: str, code: Code, *, found: object = None, allowed: object = None) -> NoReturn:
     """Raise the error of a broken rule."""
     raise MappingError(subject, text, code=code, found=found, allowed=allowed)
 
@@ -21,7 +22,7 @@ def first_of(bad: npt.NDArray[np.bool_]) -> int:
     return int(found[0]) if len(found) else -1
 
 
-def check_cores(bad: npt.NDArray[np.bool_], found: npt.NDArray[Any], rule: str, code: str, allowed: object) -> None:
+def check_cores(bad: npt.NDArray[np.bool_], found: npt.NDArray[Any], rule: str, code: Code, allowed: object) -> None:
     """Refuse the first core that breaks a rule."""
     core = first_of(bad)
     if core >= 0:

@@ -13,15 +13,15 @@ from chipsim.mapping.rules import check_cores, first_of, refuse
 def check_steps(m: Mapping) -> None:
     """Check what is read in and out in the steps of a frame, and each neuron model."""
     if m.steps > 1 and m.readout_of == "potential":
-        refuse("output", f"is of 'potential' in a frame of {m.steps} steps; allowed: last, largest, count", "map-steps")
+        refuse("output", f"is of 'potential' in a frame of {m.steps} steps; allowed: last, largest, count", "map-rule")
     if m.steps > 1 and m.input.code == "image":
         allowed = "direct, computed, spikes, bernoulli, regular"
-        refuse("input", f"has code 'image' in a frame of {m.steps} steps; allowed: {allowed}", "map-steps")
+        refuse("input", f"has code 'image' in a frame of {m.steps} steps; allowed: {allowed}", "map-rule")
     hosted = m.input.code in ("image", "direct", "computed")
     if (m.encoder_onnx is not None and not hosted) or (m.encoder_onnx is None and m.input.code in ("direct", "computed")):
-        refuse("input", f"has code {m.input.code!r} and {'an' if m.encoder_onnx else 'no'} encoder.onnx", "map-steps")
+        refuse("input", f"has code {m.input.code!r} and {'an' if m.encoder_onnx else 'no'} encoder.onnx", "map-rule")
     if m.encoder.levels != 1 and (not hosted or m.input.code == "computed"):
-        refuse(m.encoder.name, f"has {m.encoder.levels} levels; spikes have 1", "map-steps")
+        refuse(m.encoder.name, f"has {m.encoder.levels} levels; spikes have 1", "map-rule")
     for number, entry in enumerate(m.layers):
         if entry.neuron is not None:
             _model(m, number, entry, entry.neuron)
@@ -29,18 +29,18 @@ def check_steps(m: Mapping) -> None:
 
 def _model(m: Mapping, number: int, entry: Layer, model: NeuronModel) -> None:
     if entry.levels > 1 or entry.kind == RELAY:
-        refuse(entry.name, "has a neuron model, and more than one level or is a relay", "map-neuron")
+        refuse(entry.name, "has a neuron model, and more than one level or is a relay", "map-rule")
     if entry.levels == 0 and (model.reset != "none" or model.delay):
-        refuse(entry.name, "is read out and never fires; its neuron model has a reset or a delay", "map-neuron")
+        refuse(entry.name, "is read out and never fires; its neuron model has a reset or a delay", "map-rule")
     k, places = model.leak
     if k > 1 << places:
-        refuse(entry.name, f"has a leak of {k} / 2^{places}; allowed: at most 1", "map-neuron")
+        refuse(entry.name, f"has a leak of {k} / 2^{places}; allowed: at most 1", "map-rule")
     mine = _neurons(m, number)
     amount, start, bias = constants(m, mine)
     for key, found, allowed in unsupported(model, (amount, start, bias), m.chip.neuron):
         cores = np.flatnonzero(m.core_layer == number)
         text = f"layer {entry.name} has {key} {found}; chip {m.chip.name!r} allows {allowed}"
-        refuse(f"core {cores[0]}" if len(cores) else entry.name, text, "map-neuron", found=found, allowed=allowed)
+        refuse(f"core {cores[0]}" if len(cores) else entry.name, text, "map-rule", found=found, allowed=allowed)
 
 
 def check_states(m: Mapping) -> None:
@@ -49,7 +49,7 @@ def check_states(m: Mapping) -> None:
     for name in STATE_ARRAYS if m.stateful else ():
         wrong = plain & (m.arrays[name] != 0)
         if wrong.any():
-            refuse(f"core {_core_of(m, first_of(wrong))}", f"{name} is not 0 without a neuron model", "map-neuron")
+            refuse(f"core {_core_of(m, first_of(wrong))}", f"{name} is not 0 without a neuron model", "map-rule")
     for number, entry in enumerate(m.layers):
         if entry.neuron is not None:
             _potentials(m, number)
@@ -63,7 +63,7 @@ def _potentials(m: Mapping, number: int) -> None:
     np.maximum.at(top, core, high)
     bad = (bottom < m.chip.potential_min) | (top > m.chip.potential_max)
     check_cores(
-        bad, np.stack([bottom, top], axis=1), f"potentials of {m.steps} steps", "map-potential",
+        bad, np.stack([bottom, top], axis=1), f"potentials of {m.steps} steps", "map-rule",
         [m.chip.potential_min, m.chip.potential_max],
     )  # fmt: skip
 

@@ -41,28 +41,28 @@ def _shapes(m: Mapping) -> None:
     """Dtypes, and shapes that agree with one another."""
     dtypes = array_dtypes(stateful=m.stateful, limited=m.limited)
     if set(m.arrays) != set(dtypes):
-        refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(dtypes)}", "map-arrays")
+        refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(dtypes)}", "map-rule")
     for name, dtype in dtypes.items():
         if str(m.arrays[name].dtype) != dtype:
-            refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-dtype")
+            refuse(name, f"has dtype {m.arrays[name].dtype}; allowed: {dtype}", "map-rule")
     for name, values in (("mean", m.input.mean), ("std", m.input.std)):
         if len(values) not in {1, *m.input.shape[:1]}:
             channels = m.input.shape[0] if m.input.shape else 1
             text = f"{name} has {len(values)} values; allowed: 1, or one for each of {channels} channels (its first axis)"
-            refuse("input", text, "map-pixels", found=len(values), allowed=[1, channels])
+            refuse("input", text, "map-rule", found=len(values), allowed=[1, channels])
     for entry in (m.encoder, *m.layers):  # in whole numbers without bound: an int64 could come round to a lawful size
         if math.prod(entry.shape) * max(entry.levels, 1) >= MOST:
-            refuse(entry.name, f"has the shape {list(entry.shape)}; allowed: {MOST - 1} neurons", "map-size")
+            refuse(entry.name, f"has the shape {list(entry.shape)}; allowed: {MOST - 1} neurons", "map-rule")
     if m.encoder_onnx is None and math.prod(m.input.shape) != m.encoder_neurons:
         refuse(
             "input",
             f"has shape {list(m.input.shape)}; expected: one value for each of {m.encoder_neurons} spikes",
-            "map-input",
+            "map-rule",
         )
     cores = m.core_layer.size
     sources = m.encoder_neurons + m.neuron_element.size
     if sources >= MOST:
-        refuse("mapping", f"has {sources} sources; allowed: {MOST - 1}", "map-size")
+        refuse("mapping", f"has {sources} sources; allowed: {MOST - 1}", "map-rule")
     axons, crossbars = m.axon_source.size, len(m.crossbar_shape)
     wanted: dict[str, tuple[int, ...]] = {
         "core_layer": (cores,),
@@ -87,9 +87,9 @@ def _shapes(m: Mapping) -> None:
     }
     for name, shape in wanted.items():
         if m.arrays[name].shape != shape:
-            refuse(name, f"has shape {m.arrays[name].shape}; expected: {shape}", "map-shape")
+            refuse(name, f"has shape {m.arrays[name].shape}; expected: {shape}", "map-rule")
     if not cores:
-        refuse("mapping", "has no cores", "map-shape")
+        refuse("mapping", "has no cores", "map-rule")
 
 
 def _offsets(m: Mapping) -> None:
@@ -102,7 +102,7 @@ def _offsets(m: Mapping) -> None:
     for name, end in ends.items():
         offset = m.arrays[name]
         if offset[0] != 0 or offset[-1] != end or (np.diff(offset) < 0).any():
-            refuse(name, f"must be non-decreasing from 0 to {end}", "map-offset")
+            refuse(name, f"must be non-decreasing from 0 to {end}", "map-rule")
 
 
 def _ranges(m: Mapping) -> None:
@@ -125,7 +125,7 @@ def _ranges(m: Mapping) -> None:
             refuse(
                 _owner(m, name, bad),
                 f"{name}[{bad}] is {value}; allowed: {low} to {high}",
-                "map-range",
+                "map-rule",
                 found=value,
                 allowed=[low, high],
             )
@@ -151,23 +151,23 @@ def _cores(m: Mapping) -> None:
     chip = m.chip
     x, y = m.core_position.T
     outside = (x < 0) | (y < 0) | (x >= chip.grid[0]) | (y >= chip.grid[1])
-    check_cores(outside, m.core_position, "position on the grid", "map-position", list(chip.grid))
+    check_cores(outside, m.core_position, "position on the grid", "map-rule", list(chip.grid))
     place = y.astype(np.int64) * chip.grid[0] + x
     _, first = np.unique(place, return_index=True)
     twice = np.ones(m.cores, bool)
     twice[first] = False
-    check_cores(twice, m.core_position, "position in use", "map-position", "one core per position")
+    check_cores(twice, m.core_position, "position in use", "map-rule", "one core per position")
     _alive(m)
-    check_cores(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-fold", list(chip.folds))
+    check_cores(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-rule", list(chip.folds))
     check_cores(
-        ~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-bits", list(chip.weight_bits)
+        ~np.isin(m.core_weight_bits, chip.weight_bits), m.core_weight_bits, "weight bits", "map-rule", list(chip.weight_bits)
     )
     fold = m.core_fold.astype(np.int64)
     axons, neurons = np.diff(m.axon_offset), np.diff(m.neuron_offset)
-    check_cores(axons > fold * chip.axons, axons, f"axons, {chip.axons} rows times fold", "map-axons", "fold * rows")
+    check_cores(axons > fold * chip.axons, axons, f"axons, {chip.axons} rows times fold", "map-rule", "fold * rows")
     columns = neurons * fold * m.core_weight_bits
-    check_cores(columns > chip.columns, columns, "columns", "map-columns", chip.columns)
-    check_cores(neurons == 0, neurons, "neurons", "map-empty", "at least one")
+    check_cores(columns > chip.columns, columns, "columns", "map-rule", chip.columns)
+    check_cores(neurons == 0, neurons, "neurons", "map-rule", "at least one")
 
 
 def _alive(m: Mapping) -> None:
@@ -195,27 +195,27 @@ def _crossbars(m: Mapping) -> None:
     bad = (shape[:, 0] < 0) | (shape[:, 1] < 1) | ~np.isin(shape[:, 2], m.chip.weight_bits)
     bad |= (shape[:, :2] >= 1 << 24).any(axis=1)
     if bad.any():
-        refuse(f"crossbar {first_of(bad)}", f"has the invalid shape {shape[first_of(bad)].tolist()}", "map-crossbar")
+        refuse(f"crossbar {first_of(bad)}", f"has the invalid shape {shape[first_of(bad)].tolist()}", "map-rule")
     packed = (shape.prod(axis=1) + 7) // 8
     wrong = np.diff(m.crossbar_offset) != packed
     if wrong.any():
-        refuse(f"crossbar {first_of(wrong)}", "does not have the size that its shape implies", "map-crossbar")
+        refuse(f"crossbar {first_of(wrong)}", "does not have the size that its shape implies", "map-rule")
     mine = shape[m.core_crossbar]
     has = np.stack([np.diff(m.axon_offset), np.diff(m.neuron_offset), m.core_weight_bits.astype(np.int64)], axis=1)
-    check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-crossbar", "equal")
+    check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-rule", "equal")
     top, bottom = m.chip.potential_max, m.chip.potential_min
     for k in range(len(shape)):
         core = int(np.flatnonzero(m.core_crossbar == k)[0]) if (m.core_crossbar == k).any() else -1
         where = f"core {core}" if core >= 0 else f"crossbar {k}"
         tail = int(shape[k].prod()) % 8
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
-            refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-crossbar")
+            refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-rule")
         weights = m.crossbar(k)
         high = int(np.maximum(weights, 0).sum(axis=0, dtype=np.int64).max())
         low = int(np.minimum(weights, 0).sum(axis=0, dtype=np.int64).min())
         if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
             text = f"crossbar {k} reaches potentials {low} to {high}; allowed: {bottom} to {top}"
-            refuse(where, text, "map-potential", found=[low, high], allowed=[bottom, top])
+            refuse(where, text, "map-rule", found=[low, high], allowed=[bottom, top])
 
 
 def _watched(m: Mapping) -> None:
@@ -251,12 +251,10 @@ def _repeated(m: Mapping) -> None:
     for number, entry in enumerate(m.layers):
         for name, values in counts.items():
             if getattr(entry, name) != values[number]:
-                refuse(
-                    entry.name, f"has {name} {getattr(entry, name)}; the arrays give {values[number]}", "map-contradiction"
-                )
+                refuse(entry.name, f"has {name} {getattr(entry, name)}; the arrays give {values[number]}", "map-rule")
         gone = 0 if entry.kind == RELAY else math.prod(entry.shape) * max(entry.levels, 1) - entry.neurons
         if entry.removed != gone:
-            refuse(entry.name, f"has removed {entry.removed}; the arrays give {gone}", "map-contradiction")
+            refuse(entry.name, f"has removed {entry.removed}; the arrays give {gone}", "map-rule")
         mine = m.core_layer == number
         if (m.core_weight_bits[mine] != entry.weight_bits).any() or m.core_fold[mine].max(initial=0) != entry.fold:
-            refuse(entry.name, "has another fold or weight_bits than its cores", "map-contradiction")
+            refuse(entry.name, "has another fold or weight_bits than its cores", "map-rule")

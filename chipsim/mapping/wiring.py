@@ -35,7 +35,7 @@ def _targets(m: Mapping) -> None:
         refuse(
             f"core {core}",
             f"axon {axon - int(m.axon_offset[core])} has {int(hits[axon])} sources in the target tables; allowed: 1",
-            "map-sources",
+            "map-rule",
             found=int(hits[axon]),
             allowed=1,
         )
@@ -47,14 +47,14 @@ def _targets(m: Mapping) -> None:
         refuse(
             f"core {core}",
             f"axon {axon - int(m.axon_offset[core])} is a target of a source other than its own",
-            "map-sources",
+            "map-rule",
         )
     entries = np.diff(m.target_offset[m.encoder_neurons + m.neuron_offset])
-    check_cores(entries > m.chip.targets, entries, "target table entries", "map-targets", m.chip.targets)
+    check_cores(entries > m.chip.targets, entries, "target table entries", "map-rule", m.chip.targets)
     per_neuron = np.diff(m.target_offset)[m.encoder_neurons :]
     fan_out = np.zeros(m.cores, np.int64)
     np.maximum.at(fan_out, np.repeat(np.arange(m.cores), np.diff(m.neuron_offset)), per_neuron)
-    check_cores(fan_out > m.chip.max_fan_out, fan_out, "fan-out of a neuron", "map-targets", m.chip.max_fan_out)
+    check_cores(fan_out > m.chip.max_fan_out, fan_out, "fan-out of a neuron", "map-rule", m.chip.max_fan_out)
 
 
 def _core_of_axon(m: Mapping, axon: int) -> int:
@@ -66,13 +66,13 @@ def _time(m: Mapping) -> None:
     fires, _ = _sources(m)
     names = [entry.name for entry in (m.encoder, *m.layers)]
     if len(set(names)) != len(names):
-        refuse("layers", "contain a name twice", "map-layers")
+        refuse("layers", "contain a name twice", "map-rule")
     if m.encoder.levels < 1 or m.encoder.tick != 0 or any(entry.tick < 1 for entry in m.layers):
         refuse(
-            "layers", "the encoder must fire in tick 0 and have at least one level; every layer must fire later", "map-ticks"
+            "layers", "the encoder must fire in tick 0 and have at least one level; every layer must fire later", "map-rule"
         )
     if m.ticks != 1 + max(entry.tick for entry in m.layers):
-        refuse("ticks", f"is {m.ticks}; expected: 1 + the largest tick of a layer", "map-ticks")
+        refuse("ticks", f"is {m.ticks}; expected: 1 + the largest tick of a layer", "map-rule")
     at = np.repeat(fires.astype(np.int32), np.diff(m.target_offset))
     due_of = np.array([entry.tick for entry in m.layers], np.int32)[m.core_layer]
     due = np.repeat(due_of, np.diff(m.axon_offset))[m.target_axon]
@@ -85,7 +85,7 @@ def _time(m: Mapping) -> None:
             f"core {core}",
             f"a spike of source {source} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
             f"the layer's frame is due in tick {due[entry]}",
-            "map-ticks",
+            "map-rule",
         )
 
 
@@ -93,9 +93,9 @@ def _readout(m: Mapping) -> None:
     """One layer is the readout: the one with 0 levels or, where spikes are counted, the last."""
     silent = [entry.levels == 0 for entry in m.layers].count(True)
     if m.readout_of == "count" and (silent or m.layers[-1].levels != 1):
-        refuse("layers", "where spikes are counted, the last layer has levels 1 and none has levels 0", "map-readout")
+        refuse("layers", "where spikes are counted, the last layer has levels 1 and none has levels 0", "map-rule")
     if m.readout_of != "count" and silent != 1:
-        refuse("layers", "exactly one layer must be the readout (levels 0)", "map-readout")
+        refuse("layers", "exactly one layer must be the readout (levels 0)", "map-rule")
 
 
 def _elements(m: Mapping) -> None:
@@ -105,20 +105,20 @@ def _elements(m: Mapping) -> None:
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     beyond = m.neuron_element >= sizes[layer]
     if beyond.any():
-        refuse(f"core {core_of[first_of(beyond)]}", "a neuron's element lies outside its layer", "map-element")
+        refuse(f"core {core_of[first_of(beyond)]}", "a neuron's element lies outside its layer", "map-rule")
     key = layer * int(sizes.max()) + m.neuron_element
     _, first = np.unique(key, return_index=True)
     if len(first) != len(key):
         twice = np.ones(len(key), bool)
         twice[first] = False
-        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element is on another core already", "map-element")
+        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element is on another core already", "map-rule")
     entry, mine = m.layers[m.readout], layer == m.readout
     if int(mine.sum()) != sizes[m.readout]:
-        refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[m.readout]}", "map-readout")
+        refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[m.readout]}", "map-rule")
     if entry.levels == 0 and m.neuron_threshold[mine].any():
-        refuse(entry.name, "a readout neuron has a threshold", "map-readout")
+        refuse(entry.name, "a readout neuron has a threshold", "map-rule")
     if np.diff(m.target_offset)[m.encoder_neurons :][mine].any():
-        refuse(entry.name, "a readout neuron has targets", "map-readout")
+        refuse(entry.name, "a readout neuron has targets", "map-rule")
 
 
 def _relays(m: Mapping) -> None:
@@ -128,9 +128,9 @@ def _relays(m: Mapping) -> None:
         if entry.kind != RELAY:
             continue
         if number == m.readout or entry.removed:
-            refuse(entry.name, "is a relay that is the readout or has removed neurons", "map-relay")
+            refuse(entry.name, "is a relay that is the readout or has removed neurons", "map-rule")
         if entry.tensor:
-            refuse(entry.name, f"is a relay, and its tensor is {entry.tensor!r}; allowed: ''", "map-relay")
+            refuse(entry.name, f"is a relay, and its tensor is {entry.tensor!r}; allowed: ''", "map-rule")
         cores = np.flatnonzero(m.core_layer == number)
         pairs = {k: _paired(m.crossbar(k), int(cores[m.core_crossbar[cores] == k][0])) for k in set(m.core_crossbar[cores])}
         for core in cores.tolist():
@@ -141,7 +141,7 @@ def _paired(weights: npt.NDArray[np.int8], core: int) -> npt.NDArray[np.int64]:
     """The one axon of each neuron of a relay's crossbar."""
     paired = weights.shape[0] == weights.shape[1] and ((weights == 0) | (weights == 1)).all()
     if not paired or (weights.sum(axis=0) != 1).any() or (weights.sum(axis=1) != 1).any():
-        refuse(f"core {core}", "each relay neuron must have one axon of its own, of weight 1", "map-relay")
+        refuse(f"core {core}", "each relay neuron must have one axon of its own, of weight 1", "map-rule")
     return np.asarray(weights.argmax(axis=0))
 
 
@@ -155,17 +155,17 @@ def _relay_core(
     """Threshold 1, and the source is the neuron of the same number of a population like this one."""
     neurons = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
     if (m.neuron_threshold[neurons] != 1).any():
-        refuse(f"core {core}", "a relay's threshold must be 1", "map-relay")
+        refuse(f"core {core}", "a relay's threshold must be 1", "map-rule")
     if m.dense_fanout[m.encoder_neurons :][neurons].any():
-        refuse(f"core {core}", "a relay must have dense_fanout 0; its source carries the count", "map-relay")
+        refuse(f"core {core}", "a relay must have dense_fanout 0; its source carries the count", "map-rule")
     sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]][axon]
     mine = m.layers[m.core_layer[core]]
     populations: tuple[Population | Layer, ...] = (m.encoder, *m.layers)
     others = [populations[index] for index in np.unique(population[sources])]
     if len(others) != 1 or (others[0].shape, others[0].levels) != (mine.shape, mine.levels):
-        refuse(f"core {core}", "a relay's sources must be one population of the same shape and levels", "map-relay")
+        refuse(f"core {core}", "a relay's sources must be one population of the same shape and levels", "map-rule")
     if (element[sources] != m.neuron_element[neurons]).any():
-        refuse(f"core {core}", "a relay neuron must repeat the source neuron of the same element number", "map-relay")
+        refuse(f"core {core}", "a relay neuron must repeat the source neuron of the same element number", "map-rule")
 
 
 def _output(m: Mapping) -> None:
@@ -177,13 +177,11 @@ def _output(m: Mapping) -> None:
         if entry.kind not in HANDED_OVER:
             continue
         if entry.levels:
-            refuse(entry.name, "is an output layer that is not the readout", "map-output")
+            refuse(entry.name, "is an output layer that is not the readout", "map-rule")
         for core in np.flatnonzero(m.core_layer == number).tolist():
             weights = m.crossbar(int(m.core_crossbar[core]))
             if ((weights != 0) & (weights != 1)).any() or (weights.sum(axis=1, dtype=np.int64) > 1).any():
-                refuse(
-                    f"core {core}", "each axon of an output layer must have at most one synapse, of weight 1", "map-output"
-                )
+                refuse(f"core {core}", "each axon of an output layer must have at most one synapse, of weight 1", "map-rule")
             axon, neuron = np.nonzero(weights)
             sources = m.axon_source[m.axon_offset[core] + axon]
             key = population[sources] * (int(feature.max(initial=0)) + 1) + feature[sources]
@@ -191,7 +189,7 @@ def _output(m: Mapping) -> None:
             np.minimum.at(low, neuron, key)
             np.maximum.at(high, neuron, key)
             if (low < high)[np.unique(neuron)].any():
-                refuse(f"core {core}", "a neuron of an output layer must read one feature", "map-output")
+                refuse(f"core {core}", "a neuron of an output layer must read one feature", "map-rule")
 
 
 def _population_of_sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

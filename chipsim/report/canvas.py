@@ -57,7 +57,7 @@ def _matplotlib(option: str) -> Any:
         import matplotlib as mpl
     except ImportError:
         raise UsageError(
-            option, "matplotlib is not installed; run pip install 'qsnnc[plot]'", code="plot-matplotlib"
+            option, "matplotlib is not installed; run pip install 'qsnnc[plot]'", code="library-missing"
         ) from None
     finally:
         if chosen is not None:

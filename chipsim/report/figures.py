@@ -20,9 +20,9 @@ def check(kind: str, files: Sequence[str], target: str, published: bool = False)
     UsageError
     """
     if kind not in KINDS:
-        raise UsageError("KIND", f"unknown figure {kind!r}; expected {', '.join(KINDS)}", code="plot-unknown", found=kind)
+        raise UsageError("KIND", f"unknown figure {kind!r}; expected {', '.join(KINDS)}", code="option-value", found=kind)
     if published and kind not in SWEEPS:
-        raise UsageError("--published", f"applies to faults only, not to {kind}", code="plot-published")
+        raise UsageError("--published", f"applies to faults only, not to {kind}", code="option-unused")
     if kind in ALONE and files:
         raise UsageError("plot", f"{kind} runs its own simulation and takes no files", code="plot-files")
     if kind not in ALONE and not files:

@@ -47,7 +47,7 @@ def suffix(target: str, option: str = "--output") -> str:
         raise UsageError(
             option,
             f"{target!r} does not end in .{', .'.join(SUFFIXES)}",
-            code="plot-format",
+            code="option-value",
             found=found,
             allowed=SUFFIXES,
         )

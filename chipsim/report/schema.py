@@ -200,7 +200,7 @@ def read(path: str, made_by: str, *names: str) -> tuple[str, bytes]:
     InputError
         The file cannot be read, or has another schema.
     """
-    content = paths.read(path, MOST_JSON, "result-unreadable")
+    content = paths.read(path, MOST_JSON, "file-unreadable")
     value = parse_json(path, content)
     found = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(found, str) or found not in names:

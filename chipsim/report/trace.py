@@ -23,7 +23,7 @@ def form(target: str) -> str:
         raise UsageError(
             "--output",
             f"{target!r} does not end in .{', .'.join(SUFFIXES)}",
-            code="trace-format",
+            code="option-value",
             found=found,
             allowed=SUFFIXES,
         )
@@ -48,10 +48,10 @@ def writer(target: str, packets: int | None = None) -> Callable[[History], bytes
     """
     kind = form(target)
     if packets is not None and kind == "vcd":
-        raise UsageError("--packets", "applies to Perfetto traces only; a .vcd contains all packets", code="trace-packets")
+        raise UsageError("--packets", "applies to Perfetto traces only; a .vcd contains all packets", code="option-unused")
     most = PACKETS if packets is None else packets
     if most < 0:
-        raise UsageError("--packets", f"is {packets}; allowed: >= 0", code="option-range", found=packets, allowed=">= 0")
+        raise UsageError("--packets", f"is {packets}; allowed: >= 0", code="option-value", found=packets, allowed=">= 0")
     try:
         if kind == "vcd":
             from chipsim.report import trace_vcd
@@ -63,6 +63,6 @@ def writer(target: str, packets: int | None = None) -> Callable[[History], bytes
         raise UsageError(
             "trace",
             f"{package} cannot be loaded ({error}); install it with pip install 'qsnnc[trace]'",
-            code="trace-library",
+            code="library-missing",
         ) from None
     return lambda history: trace_perfetto.write(history, most)

@@ -120,7 +120,7 @@ def history(
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
     if not 0 <= image < len(dataset):
         allowed = f"0 to {len(dataset) - 1}"
-        raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-range", found=image, allowed=allowed)
+        raise UsageError("--image", f"is {image}; allowed: {allowed}", code="option-value", found=image, allowed=allowed)
     mapping = open_mapping(mapping)
     tables = plan(mapping)
     images = prepare(

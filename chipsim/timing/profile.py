@@ -97,7 +97,7 @@ def planned(setup: Setup, mesh: Mesh | None = None) -> Plan:
             "--timing",
             "cannot simulate dead_links of the faults on a chip that has dead links of its own; "
             "omit dead_links, or --timing",
-            code="timing-dead-links",
+            code="options-conflict",
         )
     return plan(setup.damage, mesh)
 
@@ -146,7 +146,7 @@ def check_timing(mode: str, limit: int) -> None:
     """Refuse an unknown mode, and a sample without images."""
     check_mode(mode, "--timing", "none")
     if limit < 1:
-        raise UsageError("--timing-limit", f"is {limit}; allowed: >= 1", code="option-range", found=limit, allowed=">= 1")
+        raise UsageError("--timing-limit", f"is {limit}; allowed: >= 1", code="option-value", found=limit, allowed=">= 1")
 
 
 def evenly(limit: int, total: int) -> Int:

@@ -37,7 +37,7 @@ def check_mode(mode: str, option: str, *others: str) -> None:
     if mode not in MODES:
         *first, last = [*others, *(str(name) for name in MODES)]
         raise UsageError(
-            option, f"unknown timing mode {mode!r}; expected {', '.join(first)} or {last}", code="timing-unknown", found=mode
+            option, f"unknown timing mode {mode!r}; expected {', '.join(first)} or {last}", code="option-value", found=mode
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from chipsim.errors import ReportedError
+from chipsim.codes import Code
+from chipsim.errors import ReportedError, labelled
 
 #: what of a chip can be exhausted, and thus limits how few cores a layer takes
 Limit = Literal[
@@ -19,7 +20,7 @@ class QsnncError(ReportedError):
 
 
 #: what is allowed, by code, where an error does not say so itself
-ALLOWED = {
+ALLOWED: dict[Code, str] = {
     "activation-not-quantized": "a quantizer (scale, round, clip) between the two",
     "weights-not-quantized": "integers of at most 9 bits times one scale, or a scale per output channel",
     "weights-not-constant": "an initializer, or a value computed from initializers only",
@@ -31,7 +32,7 @@ ALLOWED = {
     "model-attribute": "the attributes that the operator has in the model's opset",
     "model-subgraph": "a graph without subgraphs (If, Loop, Scan)",
     "add-scales": "the same scale for both operands, or scales whose ratio is a ratio of small integers",
-    "add-shapes": "two tensors of the same shape",
+    "tensor-rank": "two axes of a window, three of a tensor; tensors that are added have equally many",
 }
 
 
@@ -84,7 +85,7 @@ def together(problems: Sequence[ModelError]) -> ModelError:
 class Violation:
     """A limit of the chip that a layer exceeds: what it needs, what the chip allows, and what to do."""
 
-    code: str
+    code: Code
     layer: str
     limit: Limit
     found: int | str
@@ -93,6 +94,10 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.advice}"
+
+    def shown(self) -> str:
+        """Return what the command lines print: the line with its code."""
+        return labelled(self.code, str(self))
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as a dictionary."""

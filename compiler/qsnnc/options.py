@@ -100,24 +100,24 @@ class FrontendOptions:
 
     def __post_init__(self) -> None:
         if not self.encoder:
-            raise UsageError("--encoder", "is empty; expected host, chip or a layer", code="encoder-invalid", found="")
+            raise UsageError("--encoder", "is empty; expected host, chip or a layer", code="option-value", found="")
         if self.readout not in get_args(Readout):
             allowed = ", ".join(get_args(Readout))
             raise UsageError(
                 "--readout", f"unknown place {self.readout!r} for the last layer; expected {allowed}",
-                code="readout-invalid", found=self.readout, allowed=get_args(Readout),
+                code="option-value", found=self.readout, allowed=get_args(Readout),
             )  # fmt: skip
         given = _weight_bits(self.weight_bits)
         for bits in (given.every, *given.named.values()):
             if bits is not None and not FEWEST_BITS <= bits <= MOST_BITS:
                 raise UsageError(
                     "--weight-bits", f"{bits} bits are not possible; allowed: {FEWEST_BITS} to {MOST_BITS}",
-                    code="weight-bits-invalid", found=bits, allowed=[FEWEST_BITS, MOST_BITS],
+                    code="option-value", found=bits, allowed=[FEWEST_BITS, MOST_BITS],
                 )  # fmt: skip
         try:
             parse_pixels(self.pixels or "unit")
         except ValueError as error:
-            raise UsageError("--pixels", str(error), code="pixels-invalid", found=self.pixels) from None
+            raise UsageError("--pixels", str(error), code="option-value", found=self.pixels) from None
 
 
 def _weight_bits(given: int | Mapping[str, int] | None) -> WeightBits:

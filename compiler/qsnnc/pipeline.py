@@ -146,7 +146,7 @@ def check(
     if isinstance(target, PaicoreSpec):
         raise UsageError(
             "--chip", f"{target.name!r} takes networks of one step (ONNX); compile a NIR file for a crossbar chip",
-            code="chip-steps", found=target.name,
+            code="chip-kind", found=target.name,
         )  # fmt: skip
     exported = exported_front(model, given, stages)
     if exported is not None:
@@ -454,4 +454,4 @@ def _pixels(own: str | None, given: str | None, path: str) -> tuple[str, tuple[f
     try:
         return parse_pixels(own or given or "unit")
     except ValueError as error:  # options are checked when they are made
-        raise ModelError(path, f"its metadata qsnnc.pixels: {error}", code="pixels-invalid") from None
+        raise ModelError(path, f"its metadata qsnnc.pixels: {error}", code="option-value") from None

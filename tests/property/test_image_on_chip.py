@@ -260,7 +260,7 @@ def test_pixels_that_are_no_levels_are_refused(save) -> None:
     for model in (scaled(per_channel=True), scaled(per_channel=False, op="Sigmoid")):
         with pytest.raises(ModelError) as caught:
             compile_model(save(model), encoder="chip")
-        assert caught.value.code == "pixels-not-levels"
+        assert caught.value.code == "pixels-no-grid"
         assert caught.value.exit_code == 3
         assert "--encoder host" in str(caught.value)
         compile_model(save(model))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NoReturn
+from typing import AnyStr, NoReturn
 from unittest import mock
 
 #: a command line as a process of its own
@@ -61,10 +62,18 @@ def qsnnc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPr
     return call_text("qsnnc", *arguments, cwd=cwd)
 
 
+def unlabelled(said: AnyStr) -> AnyStr:
+    """What stands behind ``error[CODE]: ``, which has to be there."""
+    label, text = said.split(": " if isinstance(said, str) else b": ", 1)
+    assert re.fullmatch(r"error\[[a-z0-9-]+\]", label if isinstance(label, str) else label.decode()), said
+    return text
+
+
 def refused(done: subprocess.CompletedProcess[str], code: int, start: str) -> str:
     assert done.returncode == code, done.stderr
     lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("still working: ")]
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(start), lines[0]
+    line = unlabelled(lines[0])
+    assert line.startswith(start), line
     assert "Traceback" not in done.stderr
-    return lines[0]
+    return line

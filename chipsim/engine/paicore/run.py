@@ -109,7 +109,7 @@ def refuse_crossbar_options(given: Mapping[str, object]) -> None:
     """
     for option, value in given.items():
         if value is not None:
-            raise UsageError(option, "applies to a .map only; leave it out for a .paicore", code="option-kind")
+            raise UsageError(option, "applies to a .map only; leave it out for a .paicore", code="option-unused")
 
 
 def _warn(text: str) -> None:

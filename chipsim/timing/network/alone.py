@@ -132,7 +132,7 @@ def network(
         return _uniform(built, RATE if rate is None else rate, cycles, warmup, seed, progress)
     for name, value in (("--cycles", cycles), ("--warmup", warmup)):
         if value is not None:
-            raise UsageError(name, f"applies to uniform traffic only, not to {traffic}", code="network-option")
+            raise UsageError(name, f"applies to uniform traffic only, not to {traffic}", code="option-unused")
     return _finite(built, traffic, 1.0 if rate is None else rate, multicast, progress)
 
 
@@ -143,18 +143,18 @@ def _check(traffic: str, is_file: bool, rate: float | None, seed: int, multicast
         raise UsageError(
             "--traffic",
             f"unknown traffic {traffic!r}; expected {allowed} or FILE.csv",
-            code="network-traffic",
+            code="option-value",
             found=traffic,
         )
     if rate is not None and not 0 <= rate <= 1:
-        raise UsageError("--rate", f"is {rate}; allowed: 0 to 1", code="option-range", found=rate, allowed=[0, 1])
+        raise UsageError("--rate", f"is {rate}; allowed: 0 to 1", code="option-value", found=rate, allowed=[0, 1])
     if seed < 0:
-        raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-range", found=seed)
+        raise UsageError("--seed", f"is {seed}; allowed: 0 or more", code="option-value", found=seed)
     if multicast and not is_file:
-        raise UsageError("--multicast", f"applies to FILE.csv only, not to {traffic}", code="network-option")
+        raise UsageError("--multicast", f"applies to FILE.csv only, not to {traffic}", code="option-unused")
     if is_file and rate:
         raise UsageError(
-            "--rate", f"{traffic} gives the cycle of each packet; allowed: 0, one packet at a time", code="network-option"
+            "--rate", f"{traffic} gives the cycle of each packet; allowed: 0, one packet at a time", code="option-unused"
         )
 
 
@@ -167,7 +167,7 @@ def _uniform(
         warmup = cycles // 5
     for name, value, least in (("--cycles", cycles, 1), ("--warmup", warmup, 0)):
         if not least <= value <= ranges.CYCLES:
-            raise UsageError(name, f"is {value}; allowed: {least:,} to {ranges.CYCLES:,}", code="option-range", found=value)
+            raise UsageError(name, f"is {value}; allowed: {least:,} to {ranges.CYCLES:,}", code="option-value", found=value)
     packets = patterns.uniform(mesh, rate, warmup + cycles, seed)
     flow, seconds = _timed(mesh, packets, progress)
     window = mesh.routers * cycles
@@ -257,7 +257,7 @@ def _mesh(
     for name, value, default, least, most in given:
         if value is not None and not least <= value <= most:
             raise UsageError(
-                name, f"is {value}; allowed: {least} to {most:,}", code="option-range", found=value, allowed=[least, most]
+                name, f"is {value}; allowed: {least} to {most:,}", code="option-value", found=value, allowed=[least, most]
             )
         values.append(default if value is None else value)
     flits, router, link, credit = values
@@ -271,7 +271,7 @@ def _of_chip(chip: ChipSpec, mesh: str | tuple[int, int] | None) -> Mesh:
     if mesh is not None and _sides(mesh) != chip.grid:
         raise UsageError(
             "--mesh", f"chip {chip.name!r} has dead links, which are defined on its own grid; omit --mesh",
-            code="network-option",
+            code="option-unused",
         )  # fmt: skip
     lost = cut_off(chip)
     if lost:
@@ -279,7 +279,7 @@ def _of_chip(chip: ChipSpec, mesh: str | tuple[int, int] | None) -> Mesh:
             f"chip {chip.name!r}",
             f"dead links cut off router ({lost[0][0]}, {lost[0][1]}), and the traffic uses every router; "
             "use a chip whose routers are all connected",
-            code="network-cut-off",
+            code="chip-dead",
             found=[list(place) for place in lost],
         )
     return mesh_of(chip, routes(chip), host=False)

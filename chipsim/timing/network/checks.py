@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chipsim.codes import Code
 from chipsim.errors import InputError
 from chipsim.timing.network import layout
 from chipsim.timing.network.mesh import Mesh, Traffic
@@ -13,7 +14,7 @@ MOST_BYTES = 2 << 30
 _FLIT_BYTES = 16 * 5  # of a slot in each FIFO of a router
 
 
-def wrong(code: str, message: str) -> InputError:
+def wrong(code: Code, message: str) -> InputError:
     """Return the error for an invalid network."""
     return InputError("network", message, code=code)
 
@@ -62,7 +63,7 @@ def slots(mesh: Mesh, packets: int | None = None) -> int:
             "network",
             f"{mesh.routers:,} routers with buffers of {found:,} flits take too much memory; allowed: {most:,} flits. "
             "Use smaller buffers or a smaller mesh",
-            code="network-memory",
+            code="network-size",
             limit="buffer",
             found=found,
             allowed=most,
@@ -80,19 +81,19 @@ def check_traffic(mesh: Mesh, traffic: Traffic) -> None:
     offset, packets = traffic.offset, len(traffic.ready)
     if len(offset) != mesh.terminals + 1 or offset[0] or offset[-1] != packets or (np.diff(offset) < 0).any():
         raise wrong(
-            "network-traffic", f"the packets of {mesh.terminals} terminals need as many offsets and one, up to {packets}"
+            "option-value", f"the packets of {mesh.terminals} terminals need as many offsets and one, up to {packets}"
         )
     if len(traffic.target) != packets:
-        raise wrong("network-traffic", f"{packets} packets have {len(traffic.target)} targets")
+        raise wrong("option-value", f"{packets} packets have {len(traffic.target)} targets")
     trees = traffic.trees
     targets = mesh.terminals if trees is None else len(trees.root) - 1
     if packets and not 0 <= traffic.target.min() <= traffic.target.max() < targets:
-        raise wrong("network-traffic", f"a target is not one of the {targets} {'terminals' if trees is None else 'trees'}")
+        raise wrong("option-value", f"a target is not one of the {targets} {'terminals' if trees is None else 'trees'}")
     if trees is not None:
         at = np.repeat(mesh.router_of(np.arange(mesh.terminals)), np.diff(offset))
         if (trees.nodes[trees.root[traffic.target], layout.TO_ROUTER] != at).any():
-            raise wrong("network-traffic", "a packet's tree begins at another router than its source's")
+            raise wrong("option-value", "a packet's tree begins at another router than its source's")
     if packets and not 0 <= traffic.ready.min() <= traffic.ready.max() < 1 << 56:
-        raise wrong("network-traffic", "packets are ready from cycle 0 to 2^56")
+        raise wrong("option-value", "packets are ready from cycle 0 to 2^56")
     if packets >= 1 << 31:
-        raise wrong("network-traffic", f"{packets:,} packets are more than 2^31")
+        raise wrong("option-value", f"{packets:,} packets are more than 2^31")

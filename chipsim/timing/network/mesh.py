@@ -71,7 +71,7 @@ def mesh_of(chip: ChipSpec, routes: npt.NDArray[np.uint8] | None = None, *, host
             raise InputError(
                 f"chip {chip.name!r}",
                 f"port ({x}, {y}) is inside the mesh; timing requires ports in column 0",
-                code="port-inside",
+                code="chip-untimed",
                 found=[x, y],
                 allowed="[0, y]",
             )

@@ -45,7 +45,7 @@ def all_pairs(mesh: Mesh, rate: float) -> Traffic:
     if rate and (nodes - 1) / rate >= _LATEST:
         raise UsageError(
             "--rate", f"is {rate:g}: the last packet would be created after 2^56 cycles; allowed: 0, or a higher rate",
-            code="option-range", found=rate,
+            code="option-value", found=rate,
         )  # fmt: skip
     step = np.arange(1, nodes)
     target = (np.arange(nodes)[:, None] + step) % nodes
@@ -58,7 +58,7 @@ def transpose(mesh: Mesh) -> Traffic:
         raise UsageError(
             "--traffic",
             f"transpose needs as many columns as rows; the mesh is {mesh.width}x{mesh.height}",
-            code="network-traffic",
+            code="option-value",
         )
     y, x = np.divmod(np.arange(mesh.routers), mesh.width)
     return _permutation(mesh, x * mesh.width + y)
@@ -140,7 +140,7 @@ def check_count(packets: float) -> None:
         raise UsageError(
             "--traffic",
             f"has {packets:,.0f} packets; allowed: {MOST_PACKETS:,}. Use a smaller mesh or fewer packets",
-            code="network-packets",
+            code="network-size",
             found=packets,
             allowed=MOST_PACKETS,
         )

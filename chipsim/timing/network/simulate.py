@@ -147,7 +147,7 @@ class Workspace:
             self._beyond, *self._state, until, log,
         )  # fmt: skip
         if found == DEADLOCK:
-            raise wrong("network-deadlock", "the routes let packets wait for each other for ever; order the turns they take")
+            raise wrong("network-routes", "the routes let packets wait for each other for ever; order the turns they take")
 
     def simulate(self, traffic: Traffic, log: Int | None = None, watch: Callable[[Int], object] | None = None) -> Flow:
         """Simulate traffic that has been checked; the result is a copy.

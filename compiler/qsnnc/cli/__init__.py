@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, check, verify, inspect, export, chips, nir-annotate."""
+"""The command ``qsnnc``: compile, check, verify, inspect, export, chips, explain, nir-annotate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NoReturn
 import typer
 
 from chipsim import terminal
+from chipsim.explain.verb import explain
 from chipsim.front import before_the_verb
 from qsnnc.cli import annotating, compiling, showing, verifying
 
@@ -22,6 +23,7 @@ app.callback(help=app.info.help)(before_the_verb)
 for name, verb in (
     ("compile", compiling.compile_), ("check", compiling.check), ("verify", verifying.verify),
     ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
+    ("explain", explain),
     ("nir-annotate", annotating.nir_annotate),
 ):  # fmt: skip
     app.command(name)(verb)

@@ -43,5 +43,7 @@ def nir_annotate(
                 name, "is no property of a file; give it to qsnnc compile", code="option-unused", found=keys[option]
             )
     if not keys:
-        raise UsageError("nir-annotate", "needs at least one option that says something of the file", code="options-missing")
+        raise UsageError(
+            "nir-annotate", "needs at least one option that says something of the file", code="options-conflict"
+        )
     terminal.write_output(out, annotate(Path(file), keys, node))

@@ -113,7 +113,7 @@ def compile_(
     reads = [
         model_input(model),
         *reads_writes.chip(chip),
-        *reads_writes.listed(avoid, "avoid-unreadable"),
+        *reads_writes.listed(avoid, "file-unreadable"),
         *reads_writes.dataset(calibrate, split, data_dir, "--calibrate"),
     ]
     reads_writes.check(reads, {"-o": file, "--json": json})
@@ -168,7 +168,7 @@ def check(
 
     reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
     reading["nir"] = nir
-    reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(avoid, "avoid-unreadable")]
+    reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(avoid, "file-unreadable")]
     reads_writes.check(reads, {"--json": json})
     spec = load_any_chip(chip)
     try:
@@ -178,7 +178,7 @@ def check(
         if json:
             terminal.write_json(json, tables.problems_json(error, model, spec))
         for problem in error.problems:
-            print(problem, *problem.lines, sep="\n", file=sys.stderr)  # noqa: T201
+            print(problem.shown(), file=sys.stderr)  # noqa: T201
         return error.exit_code
     if json:
         terminal.write_json(json, tables.compilation_json(found))
@@ -186,7 +186,7 @@ def check(
         terminal.show(*tables.compilation_tables(found))
     if quiet:
         for violation in found.violations:
-            print(violation, file=sys.stderr)  # noqa: T201
+            print(violation.shown(), file=sys.stderr)  # noqa: T201
     return 0 if isinstance(found, Compilation) else 4
 
 

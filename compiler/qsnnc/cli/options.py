@@ -88,7 +88,7 @@ def model_input(path: str) -> reads_writes.Input:
 
         return external_files(path)
 
-    return reads_writes.Input(path, "model-unreadable", others=external)
+    return reads_writes.Input(path, "file-unreadable", others=external)
 
 
 def frontend_keywords(
@@ -124,7 +124,7 @@ def parse_weight_bits(given: list[str] | None) -> dict[str, int]:
         if not count.isdecimal() or text.startswith("="):
             raise UsageError(
                 "--weight-bits", f"{text!r} is not of the form N or NAME=N, as in 8 or fc=4",
-                code="weight-bits-invalid", found=text,
+                code="option-value", found=text,
             )  # fmt: skip
         found[name] = int(count)
     return found
@@ -145,8 +145,8 @@ def parse_levels(given: list[str] | None) -> dict[str, int]:
         shown = text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
         if not name or not 1 <= level <= ranges.LEVEL:
             allowed = f"NAME=N with N from 1 to {ranges.LEVEL:,}, as in conv1=4"
-            raise UsageError("--levels", f"is {shown!r}; allowed: {allowed}", code="levels-invalid", found=shown)
+            raise UsageError("--levels", f"is {shown!r}; allowed: {allowed}", code="option-value", found=shown)
         if name in found:
-            raise UsageError("--levels", f"names {name!r} twice; give it once", code="levels-twice", found=shown)
+            raise UsageError("--levels", f"names {name!r} twice; give it once", code="options-conflict", found=shown)
         found[name] = level
     return found

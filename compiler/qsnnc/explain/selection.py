@@ -17,4 +17,4 @@ def check_selection(layers: list[str], cores: int, layer: str | None, core: int 
         raise UsageError("--layer", text, code="layer-unknown", found=layer, allowed=layers)
     if core is not None and not 0 <= core < cores:
         text = f"unknown core {core}; expected 0 to {cores - 1}"
-        raise UsageError("--core", text, code="core-unknown", found=core, allowed=[0, cores - 1])
+        raise UsageError("--core", text, code="place-unknown", found=core, allowed=[0, cores - 1])

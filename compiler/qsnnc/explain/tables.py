@@ -101,7 +101,7 @@ def boundary_lines(graph: LayerGraph) -> list[str]:
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
     """Return the JSON of check for a model that cannot be compiled: no layers, and every problem as a violation."""
     try:
-        content = paths.read(path, (1 << 31) - 1, "model-unreadable") if paths.is_stored(path) else None
+        content = paths.read(path, (1 << 31) - 1, "file-unreadable") if paths.is_stored(path) else None
         digest = None if content is None else hashlib.sha256(content).hexdigest()
     except InputError:
         digest = None
@@ -169,7 +169,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
     if found.chip.hypothetical:
         lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
-    lines += [str(violation) for violation in found.violations]
+    lines += [violation.shown() for violation in found.violations]
     return lines
 
 

@@ -25,5 +25,5 @@ def annotate(path: Path, keys: Mapping[str, str], node: str | None = None) -> by
         The file cannot be read, or has no such node.
     """
     read_nir(path)  # only a file that can be read is changed
-    content = paths.read(path, MOST_FILE_BYTES, "model-unreadable")
+    content = paths.read(path, MOST_FILE_BYTES, "file-unreadable")
     return annotated(content, {PREFIX + name: text for name, text in keys.items()}, node, str(path))

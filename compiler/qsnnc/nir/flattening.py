@@ -44,14 +44,14 @@ def flatten(network: Network) -> Flat:
             if end not in nodes:
                 raise ModelError(
                     network.path, f"an edge names the node {end!r}, which does not exist; export the network again",
-                    code="nir-edge", found=end,
+                    code="nir-graph", found=end,
                 )  # fmt: skip
     for kind in ("Input", "Output"):
         count = sum(node.type == kind for node in nodes.values())
         if count != 1:
             raise ModelError(
                 network.path, f"has {count} nodes of type {kind}; allowed: 1. Export one input and one output",
-                code="nir-ends", found=count, allowed=1,
+                code="nir-graph", found=count, allowed=1,
             )  # fmt: skip
     sources: dict[str, list[str]] = {name: [] for name in nodes}
     readers: dict[str, list[str]] = {name: [] for name in nodes}
@@ -75,7 +75,7 @@ def _inlined(network: Network, prefix: str, depth: int) -> tuple[dict[str, Node]
         whole = prefix + name
         if whole in nodes:
             raise ModelError(
-                whole, "is the name of two nodes once the graphs within are flattened; rename one", code="nir-name"
+                whole, "is the name of two nodes once the graphs within are flattened; rename one", code="nir-graph"
             )
         if node.inner is None:
             metadata = {**network.metadata, **node.metadata} if depth else dict(node.metadata)
@@ -89,7 +89,7 @@ def _inlined(network: Network, prefix: str, depth: int) -> tuple[dict[str, Node]
             raise ModelError(
                 whole,
                 f"is a graph of {len(first)} inputs and {len(last)} outputs; allowed: one each",
-                code="nir-ends",
+                code="nir-graph",
                 node=whole,
             )
         for end in (*first, *last):  # an end of a graph within passes its value on
@@ -98,7 +98,7 @@ def _inlined(network: Network, prefix: str, depth: int) -> tuple[dict[str, Node]
         twice = next((n for n in inner if n in nodes), None)
         if twice is not None:
             raise ModelError(
-                whole, f"has a node that another node is called as: {twice!r}; rename one", code="nir-name", node=twice
+                whole, f"has a node that another node is called as: {twice!r}; rename one", code="nir-graph", node=twice
             )
         nodes |= inner
         edges += between
@@ -128,7 +128,7 @@ def _ordered(nodes: dict[str, Node], sources: dict[str, list[str]], readers: dic
             stuck[0],
             f"{'reads itself' if alone else 'is in a cycle (' + ' -> '.join([*stuck[:6], end]) + ')'}: recurrent networks "
             "cannot be compiled; remove the recurrent connection",
-            code="nir-cycle", node=stuck[0], found=stuck[:20],
+            code="nir-graph", node=stuck[0], found=stuck[:20],
         )  # fmt: skip
     return tuple(order)
 
@@ -153,14 +153,14 @@ def _checked(flat: Flat) -> Flat:
     for node in flat.nodes:
         if node.type == "Input" and flat.sources[node.name]:
             raise ModelError(
-                node.name, "is an input that reads another node; remove that edge", code="nir-ends", node=node.name
+                node.name, "is an input that reads another node; remove that edge", code="nir-graph", node=node.name
             )
         if node.type != "Input" and not flat.sources[node.name]:
             raise ModelError(
-                node.name, f"{node.type} reads nothing; connect it or remove it", code="nir-unconnected", node=node.name
+                node.name, f"{node.type} reads nothing; connect it or remove it", code="nir-graph", node=node.name
             )
         if node.type != "Output" and not flat.readers[node.name]:
             raise ModelError(
-                node.name, f"{node.type} is read by nothing; connect it or remove it", code="nir-unconnected", node=node.name
+                node.name, f"{node.type} is read by nothing; connect it or remove it", code="nir-graph", node=node.name
             )
     return flat

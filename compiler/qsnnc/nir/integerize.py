@@ -151,7 +151,7 @@ class _Builder:
         for name in self.found.options.layer_bits:
             if name not in names:
                 raise UsageError(
-                    "--weight-bits", f"no layer is called {name!r}; allowed: {', '.join(names)}", code="weight-bits-unknown",
+                    "--weight-bits", f"no layer is called {name!r}; allowed: {', '.join(names)}", code="layer-unknown",
                     found=name, allowed=names,
                 )  # fmt: skip
 

@@ -103,7 +103,7 @@ def _pool(node: Node, x: Tensor) -> Tensor:
                 node.name,
                 f"averages windows of {kernel[0]} x {kernel[1]}; the area {area} is no power of two, so that the "
                 "framework's float sums decide which neurons fire. Use SumPool2d or windows of a power of two",
-                code="nir-average-pool", node=node.name, found=area, allowed="a power of two",
+                code="nir-parameter", node=node.name, found=area, allowed="a power of two",
             )  # fmt: skip
         weight = 1.0 / area
     if prod(kernel) * x.space[0] > 1 << 22:
@@ -122,7 +122,7 @@ def _flatten(node: Node, x: Tensor, order: str) -> Tensor:
     if start not in (0, 1) or end not in (-1, len(x.shape) - 1, len(x.shape)):
         raise ModelError(
             node.name, f"flattens axes {start} to {end} of shape {x.shape} only; flatten all of them",
-            code="nir-flatten", node=node.name, found=[start, end],
+            code="nir-parameter", node=node.name, found=[start, end],
         )  # fmt: skip
     return x.flattened(order)
 
@@ -171,7 +171,7 @@ def _padding(
         raise ModelError(
             node.name,
             f"has padding 'same' with stride {max(strides)}, which frameworks compute differently; state it in numbers",
-            code="nir-same-stride", node=node.name, found=max(strides), allowed=1,
+            code="nir-parameter", node=node.name, found=max(strides), allowed=1,
         )  # fmt: skip
     total = [(size - 1) * step for size, step in zip(kernel, dilations, strict=True)]
     first = (total[0] // 2, total[1] // 2)

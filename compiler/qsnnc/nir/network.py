@@ -40,17 +40,17 @@ class Node:
             raise ModelError(
                 self.name,
                 f"{self.type} lacks the array '{key}'; the file is incomplete: export it again",
-                code="nir-array-missing", node=self.name, allowed=key,
+                code="nir-corrupt", node=self.name, allowed=key,
             )  # fmt: skip
         found = self.values[key]
         if isinstance(found, str):
             raise ModelError(
-                self.name, f"'{key}' is the text {found[:40]!r}; numbers are required", code="nir-array-type", node=self.name
+                self.name, f"'{key}' is the text {found[:40]!r}; numbers are required", code="nir-corrupt", node=self.name
             )
         value = np.asarray(found, np.float64)
         if np.isnan(value).any():
             raise ModelError(
-                self.name, f"'{key}' contains NaN; train or export the network again", code="nir-not-finite", node=self.name
+                self.name, f"'{key}' contains NaN; train or export the network again", code="nir-parameter", node=self.name
             )
         return value
 
@@ -59,7 +59,7 @@ class Node:
         value = self.array(key)
         if not np.isfinite(value).all():
             raise ModelError(
-                self.name, f"'{key}' contains infinity; finite numbers are required", code="nir-not-finite", node=self.name
+                self.name, f"'{key}' contains infinity; finite numbers are required", code="nir-parameter", node=self.name
             )
         return value
 

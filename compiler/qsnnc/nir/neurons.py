@@ -98,7 +98,7 @@ def decode(node: Node, settings: Semantics) -> Neuron:
             f"v_reset is {v_reset.reshape(-1)[0]:g}, but by the stated semantics a spike "
             f"{'leaves the potential' if reset == 'none' else 'subtracts the threshold'}; "
             "choose a profile that resets to a value, or export v_reset 0",
-            code="nir-v-reset", node=node.name, found=float(v_reset.reshape(-1)[0]), allowed=0,
+            code="nir-parameter", node=node.name, found=float(v_reset.reshape(-1)[0]), allowed=0,
         )  # fmt: skip
     start = v_reset if settings.start == "reset" else np.zeros(1)
     amount = v_reset
@@ -126,7 +126,7 @@ def _threshold(node: Node) -> F64:
     if not (np.isfinite(found) & (found > 0)).all():
         bad = found.reshape(-1)[~(np.isfinite(found) & (found > 0)).reshape(-1)][0]
         raise ModelError(
-            node.name, f"v_threshold is {bad:g}; allowed: a finite number above 0", code="nir-threshold",
+            node.name, f"v_threshold is {bad:g}; allowed: a finite number above 0", code="nir-parameter",
             node=node.name, found=float(bad), allowed="above 0",
         )  # fmt: skip
     return found
@@ -139,7 +139,7 @@ def _late(node: Node, threshold: F64, decay: float) -> F64:
             node.name,
             "its potential decays to 0 in every step, so that what is subtracted one step late cannot be subtracted at "
             "once; use a reset that acts at once (--reset subtract or --reset value)",
-            code="nir-reset", node=node.name, found=0.0,
+            code="nir-parameter", node=node.name, found=0.0,
         )  # fmt: skip
     return threshold / decay
 
@@ -192,7 +192,7 @@ def _decay(node: Node, settings: Semantics) -> float:
             f"its neurons leak at {len(np.unique(found))} different rates ({found.min():g} to {found.max():g}); allowed: "
             "one rate a layer, which all its cores share. Train with one time constant for each layer, not for each neuron, "
             "or export the neurons of each rate as a layer of their own",
-            code="nir-leaks", node=node.name, found=len(np.unique(found)), allowed=1,
+            code="nir-parameter", node=node.name, found=len(np.unique(found)), allowed=1,
         )  # fmt: skip
     return float(found.reshape(-1)[0])
 
@@ -226,7 +226,7 @@ def _v_leak(node: Node, v_reset: F64, start: F64) -> F64:
             node.name,
             f"v_leak is {value:g}; allowed: 0, or the value that potentials start from and are reset to. "
             "Shift the threshold by it and export v_leak 0",
-            code="nir-v-leak", node=node.name, found=value, allowed=0,
+            code="nir-parameter", node=node.name, found=value, allowed=0,
         )  # fmt: skip
     return found
 

@@ -70,7 +70,7 @@ class NirOptions:
             _within("--weight-bits", bits, 2, 8)
         if self.tolerance is not None and not 0 <= self.tolerance < 0.5:
             raise UsageError(
-                "--tolerance", f"is {self.tolerance}; allowed: 0 to below 0.5", code="option-range", found=self.tolerance
+                "--tolerance", f"is {self.tolerance}; allowed: 0 to below 0.5", code="option-value", found=self.tolerance
             )
 
     @property
@@ -87,12 +87,12 @@ class NirOptions:
 def _one_of(option: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise UsageError(
-            option, f"is {value!r}; allowed: {', '.join(allowed)}", code="option-range", found=value, allowed=list(allowed)
+            option, f"is {value!r}; allowed: {', '.join(allowed)}", code="option-value", found=value, allowed=list(allowed)
         )
 
 
 def _within(option: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not low <= value <= high:
         raise UsageError(
-            option, f"is {value}; allowed: {low} to {high}", code="option-range", found=value, allowed=[low, high]
+            option, f"is {value}; allowed: {low} to {high}", code="option-value", found=value, allowed=[low, high]
         )

@@ -66,9 +66,8 @@ def read_nir(path: str | Path) -> Network:
     found = paths.look(path)
     if found.size > MOST_FILE_BYTES:
         raise _corrupt(path, f"it has more than {MOST_FILE_BYTES:,} bytes")
-    missing = found.kind == "nothing" and not found.reason
     try:
-        content = paths.read(path, MOST_FILE_BYTES, "model-missing" if missing else "model-unreadable")
+        content = paths.read(path, MOST_FILE_BYTES, "file-unreadable")
     except InputError as error:
         raise ModelError(str(path), error.message, code=error.code) from None
     if not content.startswith(SIGNATURE):
@@ -95,7 +94,7 @@ def import_h5py(subject: str) -> ModuleType:
         import h5py
     except ImportError:
         raise ModelError(
-            subject, "NIR files need h5py, which is not installed: pip install 'qsnnc[nir]'", code="nir-no-h5py"
+            subject, "NIR files need h5py, which is not installed: pip install 'qsnnc[nir]'", code="library-missing"
         ) from None
     return h5py  # type: ignore[no-any-return]
 

@@ -145,7 +145,7 @@ def settings(given: Mapping[str, str | float | int | None]) -> Semantics:
             try:
                 found[name] = parse_setting(name, str(value))
             except ValueError as error:
-                raise UsageError(option_of(name), str(error), code="semantics-invalid", found=value) from None
+                raise UsageError(option_of(name), str(error), code="option-value", found=value) from None
     return Semantics(**found)  # type: ignore[arg-type]
 
 
@@ -162,7 +162,7 @@ def profile(name: str | None) -> Semantics:
     if name not in PROFILES:
         raise UsageError(
             "--semantics", f"unknown profile {name!r}; expected one of {', '.join(PROFILES)}",
-            code="semantics-unknown", found=name, allowed=list(PROFILES),
+            code="option-value", found=name, allowed=list(PROFILES),
         )  # fmt: skip
     return PROFILES[name]
 

@@ -289,7 +289,7 @@ def refuse_size(weights: int) -> None:
             "network",
             f"has linear nodes without a neuron between them that make {weights:,} weights together; allowed: "
             f"{MOST_WEIGHTS:,}. Put neurons between them",
-            code="nir-size", found=weights, allowed=MOST_WEIGHTS,
+            code="nir-parameter", found=weights, allowed=MOST_WEIGHTS,
         )  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def _positions(
     if strategy == "hilbert":
         return hilbert(cores, chip)
     raise UsageError(
-        "strategy", f"unknown placement strategy {strategy!r}; expected {', '.join(STRATEGIES)}", code="strategy-unknown"
+        "strategy", f"unknown placement strategy {strategy!r}; expected {', '.join(STRATEGIES)}", code="option-value"
     )
 
 

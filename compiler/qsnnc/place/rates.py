@@ -46,7 +46,7 @@ def firing_rates(
         Images of the wrong shape or dtype, or none.
     """
     if not len(images):
-        raise InputError(name, "has no images; at least one is needed for calibration", code="data-empty")
+        raise InputError(name, "has no images; at least one is needed for calibration", code="data-no-images")
     layers = [entry.layer for entry in cores.layers]  # the graph's, and the relays before their readers
     populations: list[Population] = [graph.encoder, *(layer for layer in layers if not layer.readout)]
     fired = {entry.name: np.zeros((entry.features, entry.levels), np.int64) for entry in populations}

@@ -70,13 +70,13 @@ def test_an_unknown_keyword_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("change", "code", "subject"),
     [
-        ({"limit": 0}, "limit-invalid", "--limit"),
-        ({"split": "all"}, "split-unknown", "--split"),
-        ({"threads": 0}, "option-range", "--threads"),
-        ({"batch": 0}, "option-range", "--batch"),
-        ({"engine": "quick"}, "engine-unknown", "--engine"),
-        ({"noise": 1.5}, "option-range", "--noise"),
-        ({"seed": -1}, "option-range", "--seed"),
+        ({"limit": 0}, "option-value", "--limit"),
+        ({"split": "all"}, "option-value", "--split"),
+        ({"threads": 0}, "option-value", "--threads"),
+        ({"batch": 0}, "option-value", "--batch"),
+        ({"engine": "quick"}, "option-value", "--engine"),
+        ({"noise": 1.5}, "option-value", "--noise"),
+        ({"seed": -1}, "option-value", "--seed"),
     ],
 )
 def test_a_value_out_of_range_is_refused_when_it_is_given(change: dict[str, object], code: str, subject: str) -> None:

@@ -156,16 +156,16 @@ def test_only_what_was_asked_for_is_quantized() -> None:
     assert done.graph.readout == "host"  # its float weights are still no grid's
     with pytest.raises(UsageError, match="stem: the host computes it") as caught:  # the host's: as the file has it
         compile_model(model, weight_bits={"stem": 4, "middle": 4})
-    assert caught.value.code == "weight-bits-unknown"
+    assert caught.value.code == "layer-unknown"
 
 
 @pytest.mark.parametrize(
-    ("given", "code"), [("9", "weight-bits-invalid"), ("1", "weight-bits-invalid"), ("fc=", "weight-bits-invalid"),
-                        ("=4", "weight-bits-invalid"), ("much", "weight-bits-invalid"), ("nothing=4", "weight-bits-unknown")],
+    ("given", "code"), [("9", "option-value"), ("1", "option-value"), ("fc=", "option-value"),
+                        ("=4", "option-value"), ("much", "option-value"), ("nothing=4", "layer-unknown")],
 )  # fmt: skip
 def test_other_widths_and_names_are_usage_errors(tmp_path, save, given, code) -> None:
     refused(qsnnc("check", save(network()), "--weight-bits", given, cwd=tmp_path), 2, "--weight-bits: ")
-    if code == "weight-bits-invalid" and given.isdecimal():
+    if code == "option-value" and given.isdecimal():
         with pytest.raises(UsageError) as caught:
             verify(network(), weight_bits=int(given))
         assert caught.value.code == code

@@ -195,7 +195,7 @@ def _gemm(exact: set[str], s: Rewrite) -> None:
     """Decompose QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero; float without the last two."""
     alpha, transposed = np.float32(s.option("alpha", 1.0)), int(s.option("transB", 0))
     if s.option("transA", 0):
-        raise InputError(s.label, "QGemm with transA is not supported", code="gemm-transposed")
+        raise InputError(s.label, "QGemm with transA is not supported", code="model-attribute")
     s.all_read()
     w = s.constant(3, "matrix").astype(np.float32)
     w = w - along(number(s, 5, "matrix zero point"), 0 if transposed else 1, w.ndim)

@@ -110,7 +110,7 @@ class Pixels:
                 self.rule.name,
                 "has a mean or deviation per channel; with the encoder on the chip, all channels must share one of each: "
                 "use --encoder host",
-                code="pixels-per-channel",
+                code="pixels-no-grid",
                 node=self.rule.name,
             )
         mean, std = float(np.float32(self.rule.mean[0])), float(np.float32(self.rule.std[0]))
@@ -125,7 +125,7 @@ class Pixels:
                 "is computed from the pixels by more than one shift and one positive scale for all channels, and is not "
                 "quantized; with the encoder on the chip, pixels may only be shifted, scaled and quantized: "
                 "use --encoder host",
-                code="pixels-not-levels",
+                code="pixels-no-grid",
                 node=region.output,
             )
         return scale, float(found[0, 0]) / scale

@@ -297,6 +297,6 @@ def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
         session(content)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         raise ModelError(
-            str(model.path), f"its {name} cannot be run on its own: {quote(error)}", code=f"{name}-broken"
+            str(model.path), f"its {name} cannot be run on its own: {quote(error)}", code="reference-refuses"
         ) from None
     return bytes(content)

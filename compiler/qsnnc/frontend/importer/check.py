@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
 from chipsim.onnx_repair import opset_of, repaired
 from chipsim.qonnx_ops import DOMAINS
@@ -91,7 +92,7 @@ def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         leaves = [key for key, called in calls.items() if not called & calls.keys()]
         if not leaves:
             _, name = next(iter(calls))
-            raise refuse(path, f"function {name!r} calls itself; export without recursion", "model-function")
+            raise refuse(path, f"function {name!r} calls itself; export without recursion", "model-invalid")
         for key in leaves:
             del calls[key]
     try:
@@ -100,7 +101,7 @@ def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return inliner.inline_local_functions(proto)
     except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
         name = proto.functions[0].name
-        raise refuse(path, f"function {name!r} cannot be inlined ({first_line(error)})", "model-function") from None
+        raise refuse(path, f"function {name!r} cannot be inlined ({first_line(error)})", "model-invalid") from None
 
 
 def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> None:
@@ -224,7 +225,7 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
 
     name, op = label(node), node.op_type
 
-    def error(text: str, code: str, found: object) -> ModelError:
+    def error(text: str, code: Code, found: object) -> ModelError:
         return ModelError(name, text, code=code, node=name, found=found)
 
     if any(entry.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for entry in node.attribute):

@@ -48,7 +48,7 @@ def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto
             dtype = helper.tensor_dtype_to_np_dtype(kinds[name])
             if opset < 12 and dtype.kind != "f":
                 text = f"--levels needs a Clip of {dtype}, which opset {opset} does not have; export with opset 12 or newer"
-                raise ModelError(name, text, code="levels-opset", node=name, found=opset, allowed=12)
+                raise ModelError(name, text, code="model-opset", node=name, found=opset, allowed=12)
             if opset < 11:
                 limit = helper.make_node("Clip", [before], [name], name=f"{name}/clip", max=limits[name])
             else:
@@ -72,17 +72,17 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
     limits: dict[str, float] = {}
     for name, count in levels.items():
         if count < 1:
-            raise UsageError("--levels", f"{name}={count}: at least 1 level is needed", code="levels-invalid", found=count)
+            raise UsageError("--levels", f"{name}={count}: at least 1 level is needed", code="option-value", found=count)
         chosen = [known[name]] if name in known else names.get(name, [])
         if not chosen:
             raise UsageError(
                 "--levels", f"unknown activation {name!r}; allowed: {', '.join(known)}, or a node or tensor between them",
-                code="levels-unknown", found=name, allowed=list(known),
+                code="layer-unknown", found=name, allowed=list(known),
             )  # fmt: skip
         for entry in (_source(entry, graph) for entry in chosen):
             if not entry.tensor:
                 text = f"{name!r} is not computed by a tensor of the file; name another layer"
-                raise UsageError("--levels", text, code="levels-unknown", found=name)
+                raise UsageError("--levels", text, code="layer-unknown", found=name)
             if count < entry.levels:
                 value = _below(entry.scale * (count + entry.zero_point))
                 limits[entry.tensor] = min(value, limits.get(entry.tensor, np.inf))

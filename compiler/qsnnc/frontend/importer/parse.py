@@ -75,7 +75,7 @@ def _read(path: Path) -> bytes:
     if paths.look(path).size > MOST_BYTES:
         raise refuse(path, "is larger than 2 GB, the limit of an ONNX file; store weights as external data", "model-large")
     try:
-        content = paths.read(path, MOST_BYTES, "model-unreadable")
+        content = paths.read(path, MOST_BYTES, "file-unreadable")
     except InputError as error:
         raise refuse(path, error.message, error.code) from None
     if not content:
@@ -193,7 +193,7 @@ def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
 
     for tensor in proto.graph.initializer:
         if tensor.data_type == onnx.TensorProto.STRING:
-            raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-text")
+            raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-corrupt")
         if math.prod(tensor.dims) > MOST_BYTES:
             raise refuse(path, f"initializer {tensor.name!r} has the invalid shape {tuple(tensor.dims)}", "model-corrupt")
     if proto.ByteSize() > MOST_BYTES:

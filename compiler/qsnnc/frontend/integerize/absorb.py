@@ -240,7 +240,7 @@ def _absorb_moved(walk: Walk, moved: Moved, region: Region, *, internal: bool) -
         raise ModelError(
             node.name,
             f"{node.op} is between a linear operator and a quantizer with a per-channel scale; put the quantizer before it",
-            code="reshape-before-quantizer",
+            code="reordered",
             node=node.name,
         )
     found = absorb(walk, root, both, internal=True)

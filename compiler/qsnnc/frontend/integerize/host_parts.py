@@ -138,7 +138,7 @@ def _before(model: Model, name: str) -> list[Node]:
     raise UsageError(
         "--encoder",
         f"unknown layer {name!r}; expected host, chip, or a layer that another one follows: {', '.join(layers) or 'none'}",
-        code="encoder-invalid",
+        code="option-value",
         found=name,
         allowed=["host", "chip", *layers],
     )

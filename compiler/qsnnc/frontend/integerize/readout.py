@@ -46,7 +46,7 @@ def read_out(walk: Walk) -> Readout:
         f"the output is computed from {len(several)} tensors "
         f"({', '.join(repr(name) for name in several[:4])}) instead of one linear "
         "layer on quantized activations; choose one with --output, or quantize and concatenate them before the last layer",
-        code="readout-unclear",
+        code="model-ends",
         node=model.output,
         found=several,
     )

@@ -62,7 +62,7 @@ class Weights:
             raise UsageError(
                 "--weight-bits",
                 f"{unknown}: {why}; {allowed}",
-                code="weight-bits-unknown",
+                code="layer-unknown",
                 found=unknown,
                 allowed=list(layers),
             )
@@ -120,7 +120,7 @@ def _reader(proto: onnx.ModelProto, change: ChangedWeights) -> onnx.NodeProto:
             change.layer,
             f"its weights are part of an operator that computes {node.op} in another form, so they cannot be quantized; "
             "export the file with Conv, Gemm or MatMul",
-            code="weight-bits-operator",
+            code="model-operator",
             node=node.name,
         )
     return found[0]

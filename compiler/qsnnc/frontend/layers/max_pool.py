@@ -180,7 +180,7 @@ def _any_of(node: Node, pool: Pool, view: View, falling: npt.NDArray[np.bool_], 
             node.name,
             "MaxPool has windows that lie entirely in the padding, or a channel followed by both an increasing and a "
             "decreasing function",
-            code="pool-divisor",
+            code="pad-value",
             node=node.name,
         )
     keys = np.stack([inside if falling.any() else np.zeros_like(inside), *held], axis=1)

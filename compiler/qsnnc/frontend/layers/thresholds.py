@@ -122,7 +122,7 @@ def _per_element(levels: Levels, region: Region) -> tuple[Levels, Region]:
         raise ModelError(
             region.output,
             "is quantized after a transpose of sums that were reordered before; put the quantizer before the transpose",
-            code="reshape-before-quantizer",
+            code="reordered",
             node=region.output,
         )
     falling = levels.falling.reshape([size if axis in region.axes else 1 for axis, size in enumerate(sizes, start=1)])

@@ -54,7 +54,7 @@ def add_levels(
             node.name,
             f"{node.op} of tensors of shapes {', '.join(str(tensor.index.shape) for tensor in tensors)}; they "
             "must have the same number of axes, each of equal size or 1",
-            code="add-shapes",
+            code="tensor-rank",
             node=node.name,
         )
     tensors = [replace(tensor, index=np.broadcast_to(tensor.index, shape)) for tensor in tensors]

@@ -69,14 +69,14 @@ def matrix_of(model: Model, node: Node, rank: int) -> Matrix:
             node.name,
             f"{node.op} with a constant of shape {weights.shape} on the {'left' if left else 'right'} is not supported; use "
             "one matrix that sums over an axis other than the batch",
-            code="matrix-rank",
+            code="tensor-rank",
             node=node.name,
         )
     if weights.ndim == 1:
         raise ModelError(
             node.name,
             "MatMul with a vector is not supported; use a matrix of one column",
-            code="matrix-rank",
+            code="tensor-rank",
             node=node.name,
         )
     return Matrix(weights.T, np.zeros(weights.shape[1]), rank - 1, rank - 1)
@@ -88,7 +88,7 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
             node.name,
             "Gemm that sums over the batch axis (transA, or data on the right) is not supported; put the data on the left, "
             "batch first",
-            code="gemm-transposed",
+            code="model-attribute",
             node=node.name,
         )
     if not node.attributes.get("transB", 0):

@@ -175,7 +175,7 @@ def divisors(model: Model, node: Node, pool: Pool) -> Int:
         raise ModelError(
             node.name,
             "AveragePool has windows that lie entirely in the padding; use less padding",
-            code="pool-divisor",
+            code="pad-value",
             node=node.name,
         )
     return np.asarray(np.round(inside / means.reshape(-1).astype(np.float64)), np.int64)

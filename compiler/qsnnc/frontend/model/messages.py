@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chipsim.codes import Code
 from chipsim.qonnx_ops import origins
 from chipsim.quoting import quote
 from qsnnc.errors import ModelError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?<=')[^']+(?=')|[^\s'(),;]+(?<![:.])")
 
 
-def refuse(path: Path, text: str, code: str, **fields: Any) -> ModelError:
+def refuse(path: Path, text: str, code: Code, **fields: Any) -> ModelError:
     """Return an error about the file as a whole."""
     return ModelError(str(path), text, code=code, **fields)
 

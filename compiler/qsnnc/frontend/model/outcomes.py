@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from chipsim.codes import Code
 from qsnnc.errors import ModelError
 
 
 class Refusal(ModelError):
     """A `ModelError` whose type determines its code; ``fields`` are those of `chipsim.errors.ReportedError`."""
 
-    CODE: ClassVar[str]
+    CODE: ClassVar[Code]
 
     def __init__(self, subject: str, message: str, **fields: object) -> None:
         super().__init__(subject, message, code=self.CODE, **fields)  # type: ignore[arg-type]
@@ -22,46 +23,46 @@ class Refusal(ModelError):
 class NotMonotone(Refusal):
     """An activation rises and falls, so its levels are not given by one threshold each."""
 
-    CODE = "not-monotone"
+    CODE: ClassVar[Code] = "not-monotone"
 
 
 class ConstantActivation(Refusal):
     """An activation has the same value for every input."""
 
-    CODE = "constant-activation"
+    CODE: ClassVar[Code] = "constant-activation"
 
 
 class UnevenLevels(Refusal):
     """The values of a quantizer are not equally spaced, or differ by channel."""
 
-    CODE = "levels-uneven"
+    CODE: ClassVar[Code] = "levels-uneven"
 
 
 class TooManyLevels(Refusal):
     """A quantizer has more levels than supported; each level is a neuron."""
 
-    CODE = "levels-many"
+    CODE: ClassVar[Code] = "activation-not-quantized"
 
 
 class WindowReordered(Refusal):
     """A convolution or pool reads a tensor whose positions were reordered, so that one kernel cannot serve all windows."""
 
-    CODE = "reshape-before-window"
+    CODE: ClassVar[Code] = "reordered"
 
 
 class UnrelatedScales(Refusal):
     """The scales of the operands of an addition have no ratio of small integers."""
 
-    CODE = "add-scales"
+    CODE: ClassVar[Code] = "add-scales"
 
 
 class ConcatScales(Refusal):
     """The scales of tensors that are concatenated have no ratio of small integers."""
 
-    CODE = "concat-scales"
+    CODE: ClassVar[Code] = "concat-scales"
 
 
 class WeightsNotQuantized(Refusal):
     """The weights of a channel are not integers of few bits times one scale."""
 
-    CODE = "weights-not-quantized"
+    CODE: ClassVar[Code] = "weights-not-quantized"

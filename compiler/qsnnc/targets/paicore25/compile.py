@@ -43,10 +43,10 @@ def check_coding(coding: str, chip: AnyChip) -> None:
     """
     if coding not in CODINGS:
         text = f"unknown code {coding!r}; expected {', '.join(CODINGS)}"
-        raise UsageError("--code", text, code="code-invalid", found=coding, allowed=list(CODINGS))
+        raise UsageError("--code", text, code="option-value", found=coding, allowed=list(CODINGS))
     if coding == "value" and not isinstance(chip, PaicoreSpec):
         text = f"chip {chip.name!r} sends one bit a neuron; allowed: thermometer, or a chip of kind paicore"
-        raise UsageError("--code", text, code="code-invalid", found=coding, allowed="thermometer")
+        raise UsageError("--code", text, code="option-value", found=coding, allowed="thermometer")
 
 
 def compile_network(

@@ -131,7 +131,7 @@ def test_a_port_that_is_cut_off_is_an_error() -> None:
     chip = load_chip("mini")
     with pytest.raises(InputError, match=r"port \(0, 0\) is cut off by dead links: it reaches 1 of 16 routers") as caught:
         without(chip, {"links": [[[0, 0], [1, 0]], [[0, 1], [0, 0]]]})
-    assert caught.value.code == "port-cut-off"
+    assert caught.value.code == "chip-dead"
 
 
 def test_cores_that_are_cut_off_are_dead() -> None:

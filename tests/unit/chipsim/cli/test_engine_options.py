@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_line import call
+from support.command_line import call, unlabelled
 from support.hand_mappings import wide_map
 
 from chipsim.mapping import write_mapping
@@ -56,7 +56,7 @@ def test_engines_write_the_same_files(place: Path) -> None:
 def test_an_unknown_engine_is_a_usage_error(place: Path) -> None:
     done = run(place, "--engine", "quick")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"--engine: unknown engine 'quick'; expected fast or reference")
+    assert unlabelled(done.stderr).startswith(b"--engine: unknown engine 'quick'; expected fast or reference")
 
 
 @pytest.mark.slow

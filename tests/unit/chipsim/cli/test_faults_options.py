@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import command_line
+from support.command_line import unlabelled
 from support.hand_mappings import two_cores, wide_map
 
 import chipsim
@@ -56,7 +57,7 @@ def test_a_faults_file_that_cannot_be_used_is_bad_input(place: Path) -> None:
     (place / "bad.yaml").write_text("noise:\n  layer9: 0.1\n")
     done = call(place, "run", "m.map", "--dataset", "x.npz", "--faults", "bad.yaml")
     assert done.returncode == 3
-    assert done.stderr.startswith(b"bad.yaml:2: noise: the mapping has no layer 'layer9'")
+    assert unlabelled(done.stderr).startswith(b"bad.yaml:2: noise: the mapping has no layer 'layer9'")
     assert done.stderr.count(b"\n") == 1
 
 
@@ -94,7 +95,9 @@ def test_dead_links_are_not_timed_where_packets_go_round_others(tmp_path: Path) 
     assert call(tmp_path, *words, "--quiet").returncode == 0
     done = call(tmp_path, *words, "--timing", "ideal", "--json", "r.json")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"--timing: cannot simulate dead_links of the faults on a chip that has dead links")
+    assert unlabelled(done.stderr).startswith(
+        b"--timing: cannot simulate dead_links of the faults on a chip that has dead links"
+    )
     assert done.stderr.count(b"\n") == 1
     assert not (tmp_path / "r.json").exists()
 
@@ -104,7 +107,7 @@ def test_avoid_names_the_core_and_its_layer(place: Path) -> None:
     (place / "faulty.yaml").write_text("cores: [[1, 0]]\n")
     done = call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "faulty.yaml")
     assert done.returncode == 3
-    assert done.stderr.startswith(b"core 1: a core of hidden is at (1, 0), which is dead on chip")
+    assert unlabelled(done.stderr).startswith(b"core 1: a core of hidden is at (1, 0), which is dead on chip")
     (place / "elsewhere.yaml").write_text("cores: [[9, 9]]\nlinks: [[[9, 9], [9, 8]]]\n")
     assert call(place, "run", "m.map", "--dataset", "x.npz", "--avoid", "elsewhere.yaml").returncode == 0
     (place / "apart.yaml").write_text("links: [[[1, 0], [0, 0]], [[1, 0], [2, 0]], [[1, 0], [1, 1]]]\n")
@@ -156,7 +159,7 @@ def test_sweep_writes_table_csv_json_and_figure(place: Path) -> None:
 def test_a_sweep_that_means_nothing(place: Path) -> None:
     done = call(place, "sweep", "m.map", "--fault", "dead", "--rates", "0", "--dataset", "x.npz")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"--fault: unknown fault 'dead'; expected all, noise")
+    assert unlabelled(done.stderr).startswith(b"--fault: unknown fault 'dead'; expected all, noise")
     for rates in ([2.0], [float("nan")], []):
         with pytest.raises(UsageError, match="--rates"):
             sweep(place / "m.map", place / "x.npz", ["noise"], rates)
@@ -169,7 +172,7 @@ def test_a_sweep_that_means_nothing(place: Path) -> None:
 def test_a_figure_of_no_json(place: Path) -> None:
     (place / "no.json").write_text("fault,rate\n")
     done = call(place, "plot", "faults", "no.json", "-o", "no.png")
-    assert (done.returncode, done.stderr[:24]) == (3, b"no.json: is not JSON (Ex")
+    assert (done.returncode, unlabelled(done.stderr)[:24]) == (3, b"no.json: is not JSON (Ex")
     assert not (place / "no.png").exists()
 
 
@@ -243,4 +246,4 @@ def test_the_compiler_avoids(tmp_path: Path, verb: str) -> None:
     (tmp_path / "faulty.yaml").write_text("cores: [[6, 0]]\n")
     done = call(tmp_path, *words, "--avoid", "faulty.yaml", program="qsnnc")
     assert done.returncode == 3
-    assert done.stderr.startswith(b"faulty.yaml:1: there is no core [6, 0]")
+    assert unlabelled(done.stderr).startswith(b"faulty.yaml:1: there is no core [6, 0]")

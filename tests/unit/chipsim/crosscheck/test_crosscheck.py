@@ -76,7 +76,7 @@ def test_json_is_all_that_is_on_standard_output(peer: SimpleNamespace) -> None:
 def test_an_unknown_simulator_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--with: unknown simulator 'spice'; expected rtl") as caught:
         crosscheck.crosscheck("spice", Request("m.map"))
-    assert caught.value.code == "crosscheck-unknown"
+    assert caught.value.code == "option-value"
 
 
 def test_a_simulator_that_cannot_be_had_exits_3() -> None:

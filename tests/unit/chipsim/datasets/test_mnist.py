@@ -160,14 +160,14 @@ TOO_MUCH = bytes(mnist.COMPRESSED_MAX + 1)
 @pytest.mark.parametrize("answer", [b"<html>", ConnectionError("no network"), TOO_MUCH])
 def test_no_download(fetched, answer):
     fetched(lambda url: answer)
-    refusal(None, "data-unavailable", "cannot be downloaded")
+    refusal(None, "data-missing", "cannot be downloaded")
     assert not fetched.cache.exists() or not list(fetched.cache.iterdir())
 
 
 def test_a_mirror_that_trickles(fetched, monkeypatch):
     monkeypatch.setattr(mnist, "DEADLINE_S", -1.0)
     fetched(fetched.good)
-    refusal(None, "data-unavailable", "TimeoutError")
+    refusal(None, "data-missing", "TimeoutError")
 
 
 def test_cache_that_cannot_be_made(fetched):

@@ -106,7 +106,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
         (np.zeros((2, 3), np.float32), "data-shape"),
         (np.zeros((2, 2), np.int32), "data-dtype"),
         (np.full((2, 2), np.nan, np.float32), "data-not-finite"),
-        (np.zeros((0, 2), np.float32), "data-empty"),
+        (np.zeros((0, 2), np.float32), "data-no-images"),
     ],
 )
 def test_data_that_does_not_suit(images: np.ndarray, code: str) -> None:

@@ -216,7 +216,7 @@ def test_an_unknown_engine() -> None:
     mapping = two_cores().build()
     with pytest.raises(UsageError, match="expected fast or reference") as caught:
         load_engine("quick", mapping, load_host(mapping), print)
-    assert caught.value.code == "engine-unknown"
+    assert caught.value.code == "option-value"
 
 
 def test_both_engines_give_one_result() -> None:

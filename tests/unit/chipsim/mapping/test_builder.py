@@ -93,14 +93,14 @@ def refused(net: chipsim.MappingBuilder, **change: object) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        ({"weights": [[1, 1]]}, "builder-weights", "one row for each of 2 sources"),
-        ({"weights": [1, 1]}, "builder-weights", r"shape \[2\]"),
-        ({"weights": [[0.5, 1], [1, 1]]}, "builder-weights", "not whole numbers"),
-        ({"thresholds": [1, 2, 3]}, "builder-thresholds", "one for each of 2 neurons"),
-        ({"elements": [0, 3]}, "builder-elements", "no neuron 3; allowed: 0 to 2"),
-        ({"elements": [1, 1]}, "builder-elements", "neuron 1 is on a core already"),
-        ({"weights": np.ones((2, 4), int)}, "builder-elements", "has 3 neurons; 4 are put on cores"),
-        ({"sources": chipsim.MappingBuilder().input(2)}, "builder-sources", "of another builder"),
+        ({"weights": [[1, 1]]}, "builder-rule", "one row for each of 2 sources"),
+        ({"weights": [1, 1]}, "builder-rule", r"shape \[2\]"),
+        ({"weights": [[0.5, 1], [1, 1]]}, "builder-rule", "not whole numbers"),
+        ({"thresholds": [1, 2, 3]}, "builder-rule", "one for each of 2 neurons"),
+        ({"elements": [0, 3]}, "builder-rule", "no neuron 3; allowed: 0 to 2"),
+        ({"elements": [1, 1]}, "builder-rule", "neuron 1 is on a core already"),
+        ({"weights": np.ones((2, 4), int)}, "builder-rule", "has 3 neurons; 4 are put on cores"),
+        ({"sources": chipsim.MappingBuilder().input(2)}, "builder-rule", "of another builder"),
     ],
 )
 def test_a_core_that_cannot_be_is_refused(change: dict[str, object], code: str, said: str) -> None:
@@ -147,9 +147,7 @@ def test_ticks_that_cannot_be_are_refused() -> None:
         net.build()
 
 
-@pytest.mark.parametrize(
-    ("weight", "tick", "code"), [(300, None, "builder-weights"), (1, 1, "map-ticks"), (1, 9, "map-range")]
-)
+@pytest.mark.parametrize(("weight", "tick", "code"), [(300, None, "builder-rule"), (1, 1, "map-rule"), (1, 9, "map-rule")])
 def test_the_chips_limits_hold(weight: int, tick: int | None, code: str) -> None:
     net = chipsim.MappingBuilder("mini")
     hidden = net.layer("hidden", 1)

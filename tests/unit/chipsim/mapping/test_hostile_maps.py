@@ -428,4 +428,4 @@ def test_spikes_as_input_are_bits(tmp_path: Path) -> None:
         edit(manifest)
         manifest["input"].update(shape=[3])
 
-    assert refusal(path, pack(listed(members, small))).code == "map-input"
+    assert refusal(path, pack(listed(members, small))).code == "map-rule"

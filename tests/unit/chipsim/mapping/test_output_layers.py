@@ -83,7 +83,7 @@ def test_what_is_more_than_handing_over_is_refused(change, said, kind) -> None:
     validate_mapping(hand.build())  # as an ordinary readout layer it is none of the format's business
     with pytest.raises(MappingError, match=said) as caught:
         validate_mapping(built(hand, kind))
-    assert caught.value.code == "map-output"
+    assert caught.value.code == "map-rule"
 
 
 def test_a_layer_that_fires_is_no_output_layer() -> None:

@@ -99,7 +99,7 @@ def test_what_is_no_relay_is_refused(name: str) -> None:
     change(hand)
     with pytest.raises(MappingError, match=reason) as caught:
         validate_mapping(hand.build())
-    assert caught.value.code == "map-relay"
+    assert caught.value.code == "map-rule"
 
 
 def test_a_relay_is_not_read_out() -> None:
@@ -107,7 +107,7 @@ def test_a_relay_is_not_read_out() -> None:
     layers = [*mapping.layers[:2], replace(mapping.layers[2], kind="relay")]
     with pytest.raises(MappingError, match="out: is a relay that is the readout") as caught:
         validate_mapping(replace(mapping, layers=tuple(layers)))
-    assert caught.value.code == "map-relay"
+    assert caught.value.code == "map-rule"
 
 
 def test_a_relay_removes_nothing() -> None:

@@ -91,7 +91,7 @@ def test_dead_links_beside_a_table_of_routes_are_refused() -> None:
     routed = Mesh(mesh.width, mesh.height, mesh.ports, routes=table)
     with pytest.raises(UsageError, match="dead_links") as caught:
         timed({"dead_links": {"rate": 0.1}}, mesh=routed)
-    assert caught.value.code == "timing-dead-links"
+    assert caught.value.code == "options-conflict"
 
 
 def test_noise_twice_is_a_usage_error() -> None:

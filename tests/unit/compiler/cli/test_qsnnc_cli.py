@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from support.command_line import qsnnc, refused
+from support.command_line import qsnnc, refused, unlabelled
 from support.networks import Builder, Recipe, build
 from support.places import ROOT
 
@@ -261,7 +261,7 @@ def test_check_lists_every_problem_of_a_model_and_compile_the_first(tmp_path, sa
     assert "2 more: qsnnc check lists them" in line
     done = qsnnc("check", path, *chip, "--json", "-", cwd=tmp_path)
     assert done.returncode == 3
-    assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["first", "third", "fc"]
+    assert [unlabelled(text).split(":")[0] for text in done.stderr.splitlines()] == ["first", "third", "fc"]
     found = json.loads(done.stdout)
     assert not found["fits"]
     assert found["chip"] == "xbar1152"

@@ -108,7 +108,7 @@ def test_bits_of_single_layers(tmp_path):
     assert {name: each.bits for name, each in both.items()} == {"n1": 2, "n3": 8}
     with pytest.raises(UsageError, match="no layer is called 'n2'; allowed: n1, n3") as error:
         integerize(interpret(found, options(None, semantics="nir", layer_bits={"n2": 2})))
-    assert error.value.code == "weight-bits-unknown"
+    assert error.value.code == "layer-unknown"
 
 
 @pytest.mark.slow

@@ -308,7 +308,7 @@ def test_a_reflection_that_would_take_too_many_weights_is_refused_with_what_to_d
     finish(net, net.shape)
     with pytest.raises(ModelError, match="before a matrix product") as caught:
         equal(net, save, shape=(1, 40, 40))
-    assert caught.value.code == "reshape-before-window"
+    assert caught.value.code == "reordered"
 
 
 @pytest.mark.slow
