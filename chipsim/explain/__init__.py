@@ -11,6 +11,7 @@ A code block of an example is what its language says:
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -122,8 +123,14 @@ def listing() -> str:
     width = max(map(len, CODES))
     lines = []
     for chapter in chapters():
-        lines += [chapter.title, *(f"  {page.code:{width}}  {page.summary}" for page in chapter.pages), ""]
+        lines += [chapter.title, *(f"  {page.code:{width}}  {_short(page.summary)}" for page in chapter.pages), ""]
     return "\n".join(lines).rstrip()
+
+
+def _short(sentence: str, most: int = 74) -> str:
+    """Cut a sentence where it goes on in detail, so that it stands in one line."""
+    head = re.split(r"[:;(]|, (?:so|which|such|and)\b", sentence)[0].strip() if len(sentence) > most else sentence
+    return textwrap.shorten(head.rstrip(".") + ".", most, placeholder=" ...")
 
 
 def document() -> str:

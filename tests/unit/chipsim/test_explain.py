@@ -12,12 +12,12 @@ from unittest import mock
 
 import onnx.parser
 import pytest
-from support.command_line import call_text
-from support.places import ROOT
+from support.command_line import call_text, refused
+from support.places import DOCS, ROOT
 
 from chipsim.codes import CODES
 from chipsim.errors import ReportedError
-from chipsim.explain import EXAMPLE_FILES, Example, chapters, pages
+from chipsim.explain import EXAMPLE_FILES, Example, chapters, document, pages
 
 CODE = re.compile(r"^(?:Warning: )?error\[([a-z0-9-]+)\]: ", re.MULTILINE)
 
@@ -62,6 +62,32 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_code_has_a_page_with_an_example() -> None:
     assert sorted(pages()) == sorted(CODES)
     assert not [page.code for page in pages().values() if not page.examples]
+
+
+def test_the_document_is_up_to_date() -> None:
+    assert (DOCS / "errors.md").read_text() == document(), "run make errors"
+
+
+def test_a_page_is_printed_by_both_programs_as_the_error_names_it() -> None:
+    for program in ("qsnnc", "chipsim"):
+        for given in ("not-monotone", "error[not-monotone]:"):
+            done = call_text(program, "explain", given)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.rstrip("\n") == f"not-monotone\n\n{pages()['not-monotone'].text}"
+
+
+def test_an_unknown_code_names_the_nearest() -> None:
+    line = refused(
+        call_text("qsnnc", "explain", "weights-quantized"), 2, "CODE: unknown code 'weights-quantized'; nearest: "
+    )
+    assert "weights-not-quantized" in line
+    refused(call_text("chipsim", "explain", "\x1b[2J"), 2, "CODE: unknown code ")
+
+
+def test_without_a_code_all_are_listed_in_a_line_each() -> None:
+    lines = call_text("chipsim", "explain").stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted(CODES)
+    assert max(map(len, lines)) <= 100
 
 
 @pytest.mark.slow

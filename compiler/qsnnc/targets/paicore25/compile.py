@@ -76,7 +76,7 @@ def compile_network(
     graph = network.graph
     parts, more = _parts(network)
     found += more
-    if any(violation.code == "strides" for violation in more):
+    if any(violation.limit == "layout" for violation in more):
         return Outcome((), None, found)
     maps = equalised(parts, choose_layouts(network, parts), graph.layers)
     filled, more = _fill(network, parts, maps)

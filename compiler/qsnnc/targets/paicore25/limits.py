@@ -112,7 +112,7 @@ def no_layout(layer: str) -> Violation:
         "it reads maps at strides whose ratio another layer contradicts, so that no one step of a fold moves all its "
         "windows. Give the branches the same strides, or merge them elsewhere."
     )
-    return Violation("strides", layer, "layout", 1, 0, advice)
+    return Violation("layout", layer, "layout", 1, 0, advice)
 
 
 def too_large(part: TooLarge, chip: PaicoreSpec) -> Violation:
@@ -145,7 +145,7 @@ def runs(groups: Sequence[Group], filled: Sequence[Sequence[Filled]], chip: Paic
             f"it needs {cores} cores{others} in one vertical run, for a neuron of the chip has one destination and copies "
             f"of it; chip '{chip.name}' has {most} in a column (its rows: {rows}). Use fewer levels, channels or weights."
         )
-        found.append(Violation("run", names[0], "run", cores, most, advice))
+        found.append(Violation("layout", names[0], "run", cores, most, advice))
     return tuple(found)
 
 
