@@ -59,7 +59,7 @@ class MappingBuilder:
 
     def __init__(self, chip: str | Path | ChipSpec = "xbar1152", *, steps: int = 1) -> None:
         if steps < 1:
-            raise MappingError("mapping", f"has {steps} steps; allowed: 1 or more", code="builder-steps")
+            raise MappingError("mapping", f"has {steps} steps; allowed: 1 or more", code="builder-rule")
         self.chip = chip if isinstance(chip, ChipSpec) else load_chip(str(chip))
         self.steps = steps
         self._input: InputGroup | None = None
