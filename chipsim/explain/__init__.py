@@ -127,7 +127,7 @@ def listing() -> str:
     return "\n".join(lines).rstrip()
 
 
-def _short(sentence: str, most: int = 74) -> str:
+def _short(sentence: str, most: int = 70) -> str:
     """Cut a sentence where it goes on in detail, so that it stands in one line."""
     head = re.split(r"[:;(]|, (?:so|which|such|and)\b", sentence)[0].strip() if len(sentence) > most else sentence
     return textwrap.shorten(head.rstrip(".") + ".", most, placeholder=" ...")
