@@ -223,9 +223,9 @@ def _watched(m: Mapping) -> None:
     known = {entry.name for entry in (m.encoder, *m.layers) if entry.levels and getattr(entry, "kind", "") != RELAY}
     for name in m.watched:
         if name not in known or m.watched.count(name) > 1:
-            refuse("watched", f"names {name!r}; allowed: the encoder and layers with levels, once each", "map-watched")
+            refuse("watched", f"names {name!r}; allowed: the encoder and layers with levels, once each", "map-rule")
     if m.watched and (m.stateful or m.steps > 1 or m.encoder_onnx is None):
-        refuse("watched", "is for frames of one step, of levels that encoder.onnx tells", "map-watched")
+        refuse("watched", "is for frames of one step, of levels that encoder.onnx tells", "map-rule")
     if not m.limited:
         return
     owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
@@ -238,7 +238,7 @@ def _watched(m: Mapping) -> None:
         text = (
             f"{CEILING}[{neuron}] is {int(m.arrays[CEILING][neuron])}; allowed: {UNREACHED}, or in a watched layer at least "
         )
-        refuse(_owner(m, CEILING, neuron), text + "the threshold of the neuron of a highest level", "map-watched")
+        refuse(_owner(m, CEILING, neuron), text + "the threshold of the neuron of a highest level", "map-rule")
 
 
 def _repeated(m: Mapping) -> None:
