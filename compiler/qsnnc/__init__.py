@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from qsnnc.errors import DoesNotFit, ModelError, QsnncError, Violation
     from qsnnc.explain.chips import chips
     from qsnnc.explain.inspect import inspect
+    from qsnnc.fitting.fit import fit
+    from qsnnc.fitting.result import FitResult
     from qsnnc.ir.layers import Connection, Layer, LayerGraph, Population
     from qsnnc.nir.options import NirOptions
     from qsnnc.options import BackendOptions, CompileOptions, FrontendOptions, Placing
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendOptions", "CheckResult", "Compilation", "CompileOptions", "Connection", "DoesNotFit", "FailedCompilation",
-    "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "NirOptions", "Placing", "Population",
-    "QsnncError", "ReportedError", "SpikingVerification", "UsageError", "Verification", "Violation", "check", "chips",
-    "compile_layers", "compile_model", "inspect", "read_layers", "verify", "verify_spiking",
+    "FitResult", "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "NirOptions", "Placing",
+    "Population", "QsnncError", "ReportedError", "SpikingVerification", "UsageError", "Verification", "Violation", "check",
+    "chips", "compile_layers", "compile_model", "fit", "inspect", "read_layers", "verify", "verify_spiking",
 ]  # fmt: skip
 
 _HOME = {
@@ -34,6 +36,8 @@ _HOME = {
     "qsnnc.errors": "DoesNotFit ModelError QsnncError Violation",
     "qsnnc.explain.chips": "chips",
     "qsnnc.explain.inspect": "inspect",
+    "qsnnc.fitting.fit": "fit",
+    "qsnnc.fitting.result": "FitResult",
     "qsnnc.ir.layers": "Connection Layer LayerGraph Population",
     "qsnnc.nir.options": "NirOptions",
     "qsnnc.options": "BackendOptions CompileOptions FrontendOptions Placing",

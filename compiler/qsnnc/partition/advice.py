@@ -139,7 +139,7 @@ def with_alternatives(found: Violation, others: tuple[Alternative, ...], graph: 
     counted = [str(each) for each in others if not _is_grid(each)]
     first = f" Begin with the levels of {costliest(graph, chip)}." if any(each.levels for each in others) else ""
     numbers = f" It takes {'; '.join(counted)} (--levels, --weight-bits)." if counted else ""
-    return replace(found, advice=f"{found.advice}{grid}{numbers}{first}")
+    return replace(found, advice=f"{found.advice}{grid}{numbers}{first} qsnnc fit looks for the smallest change.")
 
 
 def _is_grid(each: Alternative) -> bool:

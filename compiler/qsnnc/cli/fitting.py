@@ -1,0 +1,114 @@
+"""The verb that looks for the smallest change that fits: fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from chipsim import reads_writes, terminal
+from chipsim.errors import UsageError
+from chipsim.numbers import whole
+from qsnnc.cli.options import (
+    Avoid,
+    Chip,
+    Code,
+    DataDir,
+    Encoder,
+    Json,
+    Levels,
+    Output,
+    Pixels,
+    Quiet,
+    ReadoutPlace,
+    Verbose,
+    WeightBits,
+    frontend_keywords,
+    model_input,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from qsnnc.fitting.images import Chosen
+    from qsnnc.options import LevelCode
+
+Model = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")]
+Folder = Annotated[str, typer.Option("-o", metavar="DIR", help="Where the changed models and chip files are written.")]
+Images = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="Images that the accuracy is reported on (test split)."),
+]
+Calibrate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mnist|digits|FILE.npz",
+        help="Images that changes are chosen on (train split).",
+        show_default="those of --dataset: its train split, or every other image of a file",
+    ),
+]
+Limit = Annotated[int, whole("Number of images to choose on, and to report on.", "--limit")]
+
+
+def fit(
+    model: Model,
+    folder: Folder,
+    chip: Chip = "xbar1152",
+    dataset: Images = None,
+    calibrate: Calibrate = None,
+    limit: Limit = 500,
+    data_dir: DataDir = None,
+    pixels: Pixels = None,
+    output: Output = None,
+    levels: Levels = None,
+    encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
+    avoid: Avoid = None,
+    code: Code = "auto",
+    json: Json = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Look for the smallest changes with which a network fits a chip.
+
+    Tries fewer levels, weight bits and channels, more of the network on the host, other codes, a larger grid and other
+    chips. Each change is compiled; printed are up to five with their cores, their accuracy without training, and the
+    command that makes them. Exits 4 if none fits.
+
+    Example: qsnnc fit lenet.onnx --chip mini --dataset mnist -o smaller
+    """
+    from qsnnc.fitting.fit import fit as search
+    from qsnnc.fitting.images import chosen_images
+    from qsnnc.fitting.result import NAMES
+    from qsnnc.options import CompileOptions
+
+    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    options = CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code))
+    _check_data_dir(data_dir, dataset, calibrate)
+    reads = [
+        model_input(model),
+        *reads_writes.chip(chip),
+        *reads_writes.listed(avoid, "avoid-unreadable"),
+        *reads_writes.dataset(dataset, None, data_dir if dataset == "mnist" else None),
+        *reads_writes.dataset(calibrate, None, data_dir if calibrate == "mnist" else None, "--calibrate"),
+    ]
+    reads_writes.check(reads, {"-o": reads_writes.Folder(folder, NAMES, parents=True), "--json": json})
+    images: Chosen = chosen_images(dataset, calibrate, data_dir, limit)
+    with terminal.watched(quiet=quiet, verbose=verbose) as tell, terminal.progress("kinds of change", quiet) as report:
+        found = search(
+            model, chip, options, calibration=images.calibration, dataset=images.dataset, choice=images.said, folder=folder,
+            tell=tell, report=report,
+        )  # fmt: skip
+    found.write(folder)
+    if json:
+        terminal.write_json(json, found.to_json())
+    if not found.found:
+        raise found.refusal(model)
+    if not quiet and json != "-":
+        terminal.show(*found.lines())
+    return 0
+
+
+def _check_data_dir(data_dir: str | None, *names: str | None) -> None:
+    if data_dir is not None and "mnist" not in names:
+        text = "has no effect without mnist; leave it out, or use --dataset mnist"
+        raise UsageError("--data-dir", text, code="option-unused", found=data_dir)

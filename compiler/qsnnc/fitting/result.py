@@ -1,0 +1,179 @@
+"""What ``qsnnc fit`` found: the changes with which a network fits, and the command that makes each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipsim import paths
+from chipsim.chip import AnyChip
+from chipsim.files import write_atomically
+from qsnnc.errors import QsnncError, Violation
+from qsnnc.fitting.compiled import Fitting, Measured
+from qsnnc.fitting.pareto import MOST
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: names of the files that a search may write
+NAMES = tuple(f"fit-{number}.{ending}" for number in range(1, MOST + 1) for ending in ("onnx", "yaml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One change with which the network fits."""
+
+    fitting: Fitting
+    kind: str
+    words: tuple[str, ...]
+    change: Mapping[str, Any]  # the same as JSON
+    command: str
+    files: Mapping[str, bytes]  # by name, to be written into the directory
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as JSON."""
+        each = self.fitting
+        return {
+            "kind": self.kind,
+            "words": list(self.words),
+            "change": dict(self.change),
+            "chip": each.chip.name,
+            "cores": each.cores,
+            "cores_bound": each.cores_bound,
+            "cores_available": each.chip.cores,
+            "exactness": "certified" if each.certified else "tested",
+            "host_share": round(each.host_share, 6),
+            "calibration": None if each.calibration is None else asdict(each.calibration),
+            "dataset": None if each.dataset is None else asdict(each.dataset),
+            "files": sorted(self.files),
+            "command": self.command,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The changes with which a network fits a chip, the least accuracy lost first."""
+
+    model_sha256: str
+    chip: AnyChip
+    fits: bool  # as it is
+    cores: int | None  # of the network as it is; None if a layer of it fits on no core
+    estimated: bool
+    found: tuple[Found, ...]
+    tried: int
+    remaining: tuple[Violation, ...]  # limits that the narrowest network still exceeds, where nothing fits
+    narrowest: tuple[str, ...]
+    choice: str  # which images the changes were chosen on
+    calibration: Measured | None  # the unchanged network
+    dataset: Measured | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        return {
+            "schema": "qsnnc-fit/1",
+            "model_sha256": self.model_sha256,
+            "chip": self.chip.name,
+            "fits": self.fits,
+            "cores": self.cores,
+            "estimated": self.estimated,
+            "cores_available": self.chip.cores,
+            "choice": self.choice,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "dataset": None if self.dataset is None else asdict(self.dataset),
+            "found": [each.to_json() for each in self.found],
+            "tried": self.tried,
+            "narrowest": list(self.narrowest),
+            "violations": [violation.to_json() for violation in self.remaining],
+            "seconds": round(self.seconds, 3),
+        }
+
+    def write(self, folder: str) -> None:
+        """Write the files of all changes into a directory; none stays if one cannot be written.
+
+        Raises
+        ------
+        InputError
+        """
+        files = {paths.join(folder, name): content for each in self.found for name, content in each.files.items()}
+        if files:
+            paths.make_folder(folder, parents=True)
+        written: list[str] = []
+        try:
+            for path, content in files.items():
+                write_atomically(path, content)
+                written.append(path)
+        except BaseException:
+            for path in written:
+                Path(path).unlink(missing_ok=True)
+            raise
+
+    def refusal(self, source: str) -> NothingFits:
+        """Return the error where nothing fits: what limit remains, and how far."""
+        return NothingFits(source, self)
+
+    def lines(self) -> list[Any]:
+        """Return a table of the changes, and the command of each."""
+        found: list[Any] = [self._table(), ""]
+        for number, each in enumerate(self.found, 1):
+            found += [f"{number}. {'; '.join(each.words)}", f"   {each.command}"]
+        found += ["", f"compiled {self.tried} changes in {self.seconds:.0f} s; {self.choice}"]
+        measured = self.dataset or self.calibration
+        if measured is not None:
+            found.append("accuracy is that of the changed network as it is; training it again may win some back")
+        return found
+
+    def _table(self) -> Table:
+        from rich.table import Table
+
+        table = Table("", "change", "chip", box=None, pad_edge=False)
+        for name in ("cores", "of"):
+            table.add_column(name, justify="right")
+        before = [each for each in (self.calibration, self.dataset) if each is not None]
+        for each in before:
+            table.add_column(f"{each.images} {'changed' if each.accuracy is None else '%'}", justify="right")
+            if each.accuracy is not None:
+                table.add_column("lost", justify="right")
+        table.add_column("to the host", justify="right")
+        if before:
+            cores = "-" if self.cores is None else f"{'about ' if self.estimated else ''}{self.cores:,}"
+            table.add_row("", "as it is", self.chip.name, cores, f"{self.chip.cores:,}", *_row(before), "")
+        for number, found in enumerate(self.found, 1):
+            done = found.fitting
+            measured = [m for m in (done.calibration, done.dataset) if m is not None]
+            host = f"{100 * done.host_share:.0f} %" if done.host_share else ""
+            there = f"{done.cores:,}", f"{done.chip.cores:,}"
+            table.add_row(str(number), found.kind, done.chip.name, *there, *_row(measured), host)
+        return table
+
+
+class NothingFits(QsnncError):
+    """No change that was tried makes a network fit; the violations are those of its narrowest form."""
+
+    exit_code = 4
+
+    def __init__(self, source: str, found: FitResult) -> None:
+        self.violations = found.remaining
+        worst = found.remaining[0]
+        text = f"none of {found.tried} changes makes it fit chip {found.chip.name!r}"
+        if found.narrowest:
+            text += " (narrowed most: " + "; ".join(each[:60] + "..." * (len(each) > 60) for each in found.narrowest) + ")"
+        times = ""
+        if isinstance(worst.found, int) and isinstance(worst.allowed, int) and worst.allowed > 0:
+            times = f" at {worst.found / worst.allowed:.3g} times what there is"
+        super().__init__(
+            source, f"{text}. What remains: {worst.limit}{times}. {worst.layer}: {worst.advice}",
+            code="fit-nothing", layer=worst.layer, limit=worst.limit, found=worst.found, allowed=worst.allowed,
+        )  # fmt: skip
+
+
+def _row(measured: Sequence[Measured]) -> list[str]:
+    row = []
+    for each in measured:
+        if each.accuracy is None:
+            row.append(f"{each.predictions_changed} of {each.count}")
+        else:
+            row += [f"{100 * each.accuracy:.2f}", f"{100 * (each.lost or 0.0):+.2f}"]
+    return row
