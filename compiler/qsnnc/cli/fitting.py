@@ -87,7 +87,7 @@ def fit(
     reads = [
         model_input(model),
         *reads_writes.chip(chip),
-        *reads_writes.listed(avoid, "avoid-unreadable"),
+        *reads_writes.listed(avoid, "file-unreadable"),
         *reads_writes.dataset(dataset, None, data_dir if dataset == "mnist" else None),
         *reads_writes.dataset(calibrate, None, data_dir if calibrate == "mnist" else None, "--calibrate"),
     ]

@@ -10,7 +10,7 @@ from functools import partial
 from chipsim.chip import ChipSpec, PaicoreSpec, load_any_chip, preset_names
 from chipsim.datasets.dataset import Dataset
 from chipsim.errors import ReportedError, UsageError
-from qsnnc.errors import Violation
+from qsnnc.errors import ModelError, Violation
 from qsnnc.fitting.change import Change
 from qsnnc.fitting.commands import found_of
 from qsnnc.fitting.compiled import Compiler, Fitting, Refused
@@ -114,7 +114,7 @@ class _Search:
             return self.compiler.compile(change)
         except UsageError as error:
             left = {name: bits for name, bits in change.weight_bits.items() if name != error.fields["found"]}
-            if error.code != "weight-bits-unknown" or len(left) == len(change.weight_bits):
+            if error.code != "layer-unknown" or len(left) == len(change.weight_bits):
                 return None
             return self.attempt(replace(change, weight_bits=left))  # the host computes that layer now
         except ReportedError:
@@ -228,8 +228,8 @@ def fit(
     start, options = time.perf_counter(), options or CompileOptions()
     calibration, dataset = (Images.of(data) if isinstance(data, Dataset) else data for data in (calibration, dataset))
     if nir_path(source, options) is not None:
-        text = "takes ONNX models; for a NIR file try --weight-bits, or a larger grid"
-        raise UsageError("fit", text, code="fit-nir", found=source)
+        text = "is a NIR file, and fit changes ONNX models; compile it with --weight-bits, or for a larger grid"
+        raise ModelError(source, text, code="model-corrupt", found=source)
     target = load_any_chip(chip)
     model, graph = front(source, options)
     compiler = Compiler(source, options, target, model, graph, calibration, dataset, tell)

@@ -42,7 +42,9 @@ def chosen_images(dataset: str | None, calibrate: str | None, data_dir: str | No
     if halved:
         assert shown is not None
         if len(shown) < 2:
-            raise InputError(source, "has one image; two at least are needed, to choose and to report on", code="data-few")
+            raise InputError(
+                source, "has one image; at least two are needed: to choose on, to report on", code="data-no-images"
+            )
         chosen, shown = (_part(shown, start, limit) for start in (0, 1))
     found = _images(chosen, f"{source}{split}" if not halved else f"{source} even")
     if shown is None:

@@ -196,11 +196,11 @@ def test_an_interrupt_leaves_no_part_of_a_result(folder) -> None:
 def test_what_cannot_be_asked_for_is_refused(folder) -> None:
     (folder / "net.nir").write_bytes(b"\x89HDF\r\n\x1a\n")
     for words, start in (
-        (("net.nir", "-o", "out"), "fit: takes ONNX models"),
         (("net.onnx", "-o", "out", "--data-dir", "."), "--data-dir: has no effect"),
         (("net.onnx", "-o", "out", "--dataset", "cifar"), "--dataset: unknown data set"),
         (("net.onnx", "-o", "out", "--chip", "loihi"), "--chip: unknown chip"),
     ):
         refused(qsnnc("fit", *words, cwd=folder), 2, start)
+    refused(qsnnc("fit", "net.nir", "-o", "out", cwd=folder), 3, "net.nir: is a NIR file")
     np.savez(folder / "one.npz", images=np.zeros((1, 1, 10, 10), np.uint8))
     refused(qsnnc("fit", "net.onnx", "-o", "out", "--dataset", "one.npz", cwd=folder), 3, "one.npz: has one image")
