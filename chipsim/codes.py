@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 Code = Literal[
     "activation-not-quantized", "activation-widened", "add-scales", "avoid-invalid", "batch-moved", "builder-rule",
-    "chip-dead", "chip-invalid", "chip-kind", "chip-unknown", "chip-untimed", "columns", "concat-scales",
-    "constant-activation", "cores", "crosscheck-not-covered", "crosscheck-unavailable", "data-corrupt", "data-dtype",
+    "chip-dead", "chip-invalid", "chip-kind", "chip-unknown", "chip-untimed", "cluster-unavailable", "columns",
+    "concat-scales", "constant-activation", "cores", "crosscheck-not-covered", "crosscheck-unavailable",
+    "data-corrupt", "data-dtype",
     "data-events", "data-labels", "data-missing", "data-no-images", "data-not-finite", "data-not-pixels", "data-rate",
     "data-shape", "data-spikes", "dataset-unknown", "fan-in", "faults-contradiction", "faults-invalid",
     "file-unreadable", "fit-nothing", "host-integers", "inputs", "layer-unknown", "layout", "levels-uneven",

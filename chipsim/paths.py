@@ -7,6 +7,7 @@ raises, and reads have a limit in bytes and, where nothing is stored, in seconds
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import stat
@@ -141,6 +142,33 @@ def read(path: Name, most: int, code: Code) -> bytes:
             os.close(handle)
     except OSError as error:
         raise unreadable(path, error, code) from None
+
+
+def absolute(path: Name) -> str:
+    """Return a path as other processes would have to call it."""
+    return os.path.abspath(path)
+
+
+def stamp(path: Name) -> tuple[int, int]:
+    """Return the size of a file and when it was last written to, in nanoseconds.
+
+    Raises
+    ------
+    OSError
+    """
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def sha256(path: Name) -> str:
+    """Return the SHA-256 of a file, which is not held in memory.
+
+    Raises
+    ------
+    OSError
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def beginning(path: Name, count: int) -> bytes:

@@ -6,6 +6,7 @@ MANY = (1 << 31) - 1  # of what is counted: images, cores, packets
 SEED = (1 << 63) - 1
 THREADS = 1024
 BATCH = 1 << 20  # images
+WORKERS = 1024  # of a cluster that is started here
 SEEDS = 100_000  # of a sweep, for each rate
 RUNS = 1_000_000  # of a sweep
 LEVEL = (1 << 20) - 1  # of an activation

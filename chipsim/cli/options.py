@@ -28,6 +28,21 @@ Split = Annotated[str, typer.Option(metavar="test|train", help="Which part of mn
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory of the four MNIST files.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither a progress bar nor a summary.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local[:N]|ADDRESS|FILE.json",
+        help="Compute on Dask: on N workers of one thread that are started here (default: a worker for each processor), or "
+        "on the scheduler at an address, or that wrote this file. Same results; --threads is of each task (default: 1).",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume", metavar="DIR", help="Keep the results of finished parts in DIR, and go on from those that are there."
+    ),
+]
 Published = Annotated[
     bool,
     typer.Option(

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from chipsim.options import RunOptions
 
 
-def refuse(given: RunOptions, products: Products, timing: str | None, timing_limit: int | None) -> None:
+def refuse(
+    given: RunOptions,
+    products: Products,
+    timing: str | None,
+    timing_limit: int | None,
+    cluster: str | None,
+    resume: str | None,
+) -> None:
     """Refuse options that apply to crossbar chips only.
 
     Raises
@@ -30,6 +37,8 @@ def refuse(given: RunOptions, products: Products, timing: str | None, timing_lim
             "--faults": given.faults,
             "--avoid": given.avoid,
             "--trains": products.trains or None,
+            "--cluster": cluster,
+            "--resume": resume,
         }
     )
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chipsim import ranges, reads_writes, terminal
 from chipsim.cli import paicore
-from chipsim.cli.options import DatasetName, Json, MapFile, Published, Quiet, options
+from chipsim.cli.options import Cluster, DatasetName, Json, MapFile, Published, Quiet, Resume, options
 from chipsim.cli.products import Products
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
 from chipsim.options import FAULTS, DataOptions, EngineOptions, RunOptions
+
+if TYPE_CHECKING:
+    from chipsim.cluster import Address
+    from chipsim.datasets import Dataset
+    from chipsim.engine.part import Wanted
+    from chipsim.engine.result import RunResult
+    from chipsim.engine.setup import Setup
+    from chipsim.tasks import Outcome
 
 Timing = Annotated[
     str | None,
@@ -40,12 +50,18 @@ def run(
     products: Products,
     timing: Timing = None,
     timing_limit: TimingLimit = None,
+    cluster: Cluster = None,
+    resume: Resume = None,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Run a data set through a .map or a .paicore and count spikes and synaptic operations (SOPs).
+
+    Exits 1 if some images could not be run because a part ended every worker of the cluster.
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
+    from chipsim.cluster import parse_address
+    from chipsim.engine.part import Wanted
     from chipsim.engine.run import execute
     from chipsim.engine.setup import open_dataset, set_up
     from chipsim.paicore.kind import is_program
@@ -53,7 +69,8 @@ def run(
 
     program = is_program(file)
     if program:
-        paicore.refuse(given, products, timing, timing_limit)
+        paicore.refuse(given, products, timing, timing_limit, cluster, resume)
+    where = None if cluster is None else parse_address(cluster)
     reads = [
         reads_writes.mapping(file),
         *reads_writes.dataset(dataset, given.split, given.data_dir),
@@ -64,7 +81,7 @@ def run(
     reads_writes.check(reads, products.declared())
     if program:
         paicore.run(file, dataset, given, products, quiet)
-        return
+        return 0
     setup = set_up(file, given)
     if sample:
         from chipsim.timing.profile import planned
@@ -73,15 +90,12 @@ def run(
     images = open_dataset(dataset, given)
     if products.logs:
         logs.check_labels(images)
+    wanted = Wanted(bool(products.logs or products.per_image), products.trains)
     with terminal.progress("images", quiet) as report:
-        result = execute(
-            setup,
-            images,
-            given,
-            per_image=bool(products.logs or products.per_image),
-            trains=products.trains,
-            progress=report,
-        )
+        if where is not None or resume is not None:
+            result = _in_shards(file, dataset, setup, images, given, wanted, where, resume, report)
+        else:
+            result = execute(setup, images, given, per_image=wanted.per_image, trains=wanted.trains, progress=report)
     value, lines, found = result.to_json(), tables.summary(result), None
     if sample:
         from chipsim.report import timing as timing_tables
@@ -95,6 +109,31 @@ def run(
     products.write(result, found, value)
     if not quiet and "-" not in astuple(products):
         terminal.show(*lines)
+    return 1 if result.missing_images else 0
+
+
+def _in_shards(
+    file: str, dataset: str, setup: Setup, images: Dataset, given: RunOptions, wanted: Wanted, cluster: Address | None,
+    resume: str | None, report: Callable[[int, int], None] | None,
+) -> RunResult:  # fmt: skip
+    """Run the images in parts, on a cluster or with results that are kept."""
+    from chipsim.cluster import computing
+    from chipsim.engine.batches import processors
+    from chipsim.engine.shards import run_in_shards, shards_of
+
+    threads = given.threads or (processors() if cluster is None else 1)
+    source = dataset if dataset.endswith(".npz") else None
+    shards = shards_of(file, setup, images, source, given, wanted, threads)
+    with computing(cluster, resume, threads=threads) as kept:
+        result, failed = run_in_shards(shards, kept, workers=kept.workers, progress=report)
+    _report(failed)
+    return result
+
+
+def _report(failed: list[Outcome]) -> None:
+    """Name the tasks that have no result."""
+    for outcome in failed:
+        print(f"{outcome.task.label}: {outcome.failure}; left out of the result", file=sys.stderr)  # noqa: T201
 
 
 def _sample(timing: str | None, limit: int | None) -> int:
@@ -190,12 +229,17 @@ def sweep(
         str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Plot accuracy against rate; needs matplotlib.")
     ] = None,
     published: Published = False,
+    cluster: Cluster = None,
+    resume: Resume = None,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Measure accuracy against the rate of faults, over several seeds.
+
+    Exits 1 if a run ended every worker of the cluster.
 
     Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
     """
+    from chipsim.cluster import computing, parse_address
     from chipsim.engine.sweep import parse_faults, parse_rates
     from chipsim.engine.sweep import sweep as execute
     from chipsim.report import curves, plots, schema
@@ -204,10 +248,18 @@ def sweep(
     if published and not plot:
         raise UsageError("--published", "needs --plot", code="option-unused")
     kinds, shares = parse_faults(fault), parse_rates(rates)
+    where = None if cluster is None else parse_address(cluster)
     reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
     reads_writes.check(reads, {"--csv": csv, "--json": json, "--plot": plot})
     with terminal.progress("runs", quiet) as report:
-        found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report)
+        if where is None and resume is None:
+            found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report)
+        else:
+            given = replace(given, threads=given.threads or (None if where is None else 1))
+            with computing(where, resume, threads=given.threads or 1) as kept:
+                found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report, kept=kept)
+    for label in found.failed:
+        print(f"{label}: ended every worker that ran it; left out of the result", file=sys.stderr)  # noqa: T201
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:
@@ -218,3 +270,4 @@ def sweep(
         terminal.write_output(plot, curves.draw(found, form, beside=published))
     if not quiet and "-" not in (csv, json, plot):
         terminal.show(curves.table(found))
+    return 1 if found.failed else 0

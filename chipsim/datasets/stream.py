@@ -73,17 +73,17 @@ class ImageStream:
     def _read(self, start: int, count: int) -> npt.NDArray[Any]:
         try:
             if self._file is None or start < self._next:
-                self._file, _, _ = _open(self.path, self.member)
+                self._file, _, _ = open_member(self.path, self.member)
                 self._next = 0
             while self._next < start:
                 step = min(start - self._next, max(1, (1 << 22) // max(1, self._size)))
                 self._take(step)
             return np.frombuffer(self._take(count), self.dtype).reshape(count, *self.shape[1:])
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _corrupt(self.path, error) from None
+            raise corrupt(self.path, error) from None
         except Exception as error:  # zlib.error and its kin, one for each method of compression
             if type(error).__module__ in ("zlib", "_lzma", "lzma", "_bz2"):
-                raise _corrupt(self.path, error) from None
+                raise corrupt(self.path, error) from None
             raise
 
     def _take(self, count: int) -> bytes:
@@ -100,13 +100,13 @@ def open_stream(path: Path) -> ImageStream | None:
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        member = next((name for name in MEMBERS if name in archive.namelist()), None)
+        member = member_of(archive)
         if member is None:
             return None
         size = archive.getinfo(member).file_size
     if size <= LARGE:
         return None
-    file, shape, dtype = _open(path, member)
+    file, shape, dtype = open_member(path, member)
     header = file.tell()
     file.close()
     if shape is None:
@@ -120,7 +120,12 @@ def open_stream(path: Path) -> ImageStream | None:
     return ImageStream(path, shape, dtype, member)
 
 
-def _open(path: Path, member: str) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
+def member_of(archive: zipfile.ZipFile) -> str | None:
+    """Return the name of the array of images, or of spikes, if there is one."""
+    return next((name for name in MEMBERS if name in archive.namelist()), None)
+
+
+def open_member(path: Path, member: str) -> tuple[IO[bytes], tuple[int, ...] | None, np.dtype[Any]]:
     """Open the member behind its header; no shape where it cannot be streamed."""
     file = zipfile.ZipFile(path).open(member)  # noqa: SIM115  # it stays open for the next part
     version = np.lib.format.read_magic(file)
@@ -130,6 +135,7 @@ def _open(path: Path, member: str) -> tuple[IO[bytes], tuple[int, ...] | None, n
     return file, (tuple(shape) if good else None), dtype
 
 
-def _corrupt(path: Path, error: BaseException) -> InputError:
+def corrupt(path: Path, error: BaseException) -> InputError:
+    """Return the error of a file that was damaged."""
     said = str(error).split("\n")[0][:120] or "damaged"
     return InputError(str(path), f"is not a readable npz file ({said})", code="data-corrupt")

@@ -41,9 +41,17 @@ class Batch:
 
 
 def batches(
-    crew: Sequence[Worker], host: ScoringHost, dataset: Dataset, batch: int, watch: Watch | None = None
+    crew: Sequence[Worker],
+    host: ScoringHost,
+    dataset: Dataset,
+    batch: int,
+    watch: Watch | None = None,
+    number: int = 0,
 ) -> Iterator[Batch]:
-    """Yield the result of each batch in order; a few batches are in progress at a time."""
+    """Yield the result of each batch in order; a few batches are in progress at a time.
+
+    ``number`` is that of the first image of the data set, where this is a part of a larger one.
+    """
     stop = Event()
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in crew:
@@ -72,13 +80,13 @@ def batches(
     starts = range(0, len(dataset), batch)
     if len(crew) == 1 or len(starts) == 1:
         for first in starts:
-            yield one(dataset.images[first : first + batch], first)
+            yield one(dataset.images[first : first + batch], number + first)
         return
     pool = ThreadPoolExecutor(len(crew))
     waiting: deque[Future[Batch]] = deque()
     try:
         for first in starts:  # images are read here, in order: they may come from a stream
-            waiting.append(pool.submit(one, dataset.images[first : first + batch], first))
+            waiting.append(pool.submit(one, dataset.images[first : first + batch], number + first))
             if len(waiting) > 4 * len(crew):  # so many that a slow processor does not keep the others waiting
                 yield waiting.popleft().result()
         while waiting:

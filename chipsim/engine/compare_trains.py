@@ -15,7 +15,7 @@ from chipsim.datasets import Dataset
 from chipsim.datasets.npz import UNREADABLE
 from chipsim.engine.host import load_host
 from chipsim.engine.machine import load
-from chipsim.engine.run import layer_trains
+from chipsim.engine.part import layer_trains
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError
 from chipsim.mapping import Mapping

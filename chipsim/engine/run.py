@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.batches import batch_size, batches, processors
+from chipsim.engine.batches import processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
-from chipsim.engine.engines import load_engine
-from chipsim.engine.exceeded import watch
 from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
+from chipsim.engine.part import Part, Wanted, prepare_engine, run_part
 from chipsim.engine.result import CoreCount, Exceeded, LayerCount, RunResult
 from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
-from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
-from chipsim.mapping.program import RELAY
 from chipsim.options import EngineOptions, RunKeywords, RunOptions, merged
 from chipsim.paicore import Program
 from chipsim.paicore.kind import is_program
@@ -84,77 +80,31 @@ def execute(
 ) -> RunResult:
     """Like `run`, for a mapping and images that are loaded already."""
     start = time.perf_counter()
-    mapping, host = setup.mapping, setup.host
-    check_labels(dataset, math.prod(mapping.output_shape))
-    watched = None if setup.faulty else watch(host)  # a chip with faults computes something else
-    keeps = trains or (watched is not None and watched.needs_spikes)
-    chosen = load_engine(options.engine, setup.damage, host, warn or _warn, trains=keeps)
+    check_labels(dataset, math.prod(setup.mapping.output_shape))
+    wanted = Wanted(per_image, trains)
+    prepared = prepare_engine(setup, options, wanted, warn or _warn)
     load_seconds = setup.seconds + time.perf_counter() - start
-    workers = options.threads or processors()
-    size = options.batch or batch_size(chosen.batch, mapping.input)
-    crew = [chosen.worker(setup.noise, setup.seed, per_image, keeps) for _ in range(min(workers, -(-len(dataset) // size)))]
-    spools: dict[str, Spool] = defaultdict(Spool)
-    passing = np.flatnonzero(mapping.passing_cores)
-    start = time.perf_counter()
-    done = 0
-    for batch in batches(crew, host, dataset, size, watched):
-        spools["potentials"].add(batch.potentials)
-        spools["scores"].add(batch.scores.astype(np.float32))
-        spools["predictions"].add(batch.predictions)
-        if batch.counts is not None:
-            each = batch.counts
-            each.spikes[:, passing], each.sops[:, passing] = 0, 0  # in no count of the network
-            for name in IMAGE_COUNTS:
-                spools[name].add(getattr(each, name))
-            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64))
-        if batch.exceeded is not None:
-            spools["exceeded"].add(batch.exceeded)
-        if trains and batch.trains is not None:
-            for name, part in layer_trains(mapping, batch.trains).items():
-                spools[f"spikes_{name}"].add(part)
-        done += len(batch.potentials)
-        if progress is not None:
-            progress(done, len(dataset))
-    counted = chosen.counts(crew)
-    seconds = time.perf_counter() - start
-    found = {name: spool.array() for name, spool in spools.items()}
+    part = run_part(prepared, dataset, options, progress=progress)
+    return assemble(setup, dataset, part, wanted, load_seconds=load_seconds, threads=options.threads or processors())
+
+
+def assemble(setup: Setup, dataset: Dataset, part: Part, wanted: Wanted, *, load_seconds: float, threads: int) -> RunResult:
+    """Return the result of a run from what was counted; ``dataset`` gives the labels and the number of images."""
+    found = part.arrays
     result = _result(
-        mapping, dataset, counted, found["potentials"], found["scores"], found["predictions"], chosen.name, seconds,
-        load_seconds, workers,
+        setup.mapping, dataset, part.counts, found["potentials"], found["scores"], found["predictions"], part.engine,
+        part.seconds, load_seconds, threads,
     )  # fmt: skip
     if setup.faulty:
         result = replace(result, faults=dict(setup.damage.summary))
-    if watched is not None:
-        result = replace(result, exceeded=Exceeded.of(watched.names, found["exceeded"]))
-    if trains:
+    if "exceeded" in found:
+        result = replace(result, exceeded=Exceeded.of(part.watched, found["exceeded"]))
+    if wanted.trains:
         result = replace(result, trains={name[7:]: found[name] for name in found if name.startswith("spikes_")})
-    if not per_image:
+    if not wanted.per_image:
         return result
     by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
     return replace(result, by_image=by_image, image_spikes=found["image"])
-
-
-def layer_trains(m: Mapping, spikes: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Return what the neurons of each population sent, uint8 (images, steps, *shape), or with levels (..., *shape, levels).
-
-    Neurons that were removed send nothing. Relays are no population of the network.
-    """
-    steps, _, images = spikes.shape
-    found = {}
-    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
-    for number, entry in enumerate((m.encoder, *m.layers), -1):
-        if entry.levels == 0 or getattr(entry, "kind", "") == RELAY:
-            continue
-        if number < 0:
-            own, element = np.arange(m.encoder_neurons), np.arange(m.encoder_neurons)
-        else:
-            mine = np.flatnonzero(owner == number)
-            own, element = m.encoder_neurons + mine, m.neuron_element[mine]
-        shape = entry.shape if entry.levels == 1 else (*entry.shape, entry.levels)
-        train = np.zeros((images, steps, int(np.prod(shape))), np.uint8)
-        train[:, :, element] = spikes[:, own].transpose(2, 0, 1)
-        found[entry.name] = train.reshape(images, steps, *shape)
-    return found
 
 
 def _warn(text: str) -> None:

@@ -18,6 +18,7 @@ from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping
 from chipsim.options import EngineKeywords, EngineOptions, RunOptions, check_seed, merged
+from chipsim.tasks import Kept
 
 #: kinds that say what a place is stuck at
 STUCK = ("stuck_synapses", "stuck_axons")
@@ -26,6 +27,13 @@ ALL = (
     "noise=encoder", "noise", "dropped_packets", "dead_neurons", "stuck_synapses=0", "stuck_synapses=1", "stuck_axons=0",
     "stuck_axons=1", "flipped_thresholds", "dead_cores", "dead_links",
 )  # fmt: skip
+
+#: kind, rate and seed of a run
+Run = tuple[str, float, int]
+#: runs and the faults of each
+Broken = dict[Run, dict[str, Any] | None]
+#: the run with nothing broken
+HEALTHY: Run = ("", 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Sweep:
     images: int
     healthy: float  # accuracy with nothing broken
     points: tuple[Point, ...]
+    failed: tuple[str, ...] = ()  # runs that ended every worker of a cluster: there is no point of them
 
     def curves(self) -> dict[str, tuple[Mean, ...]]:
         """Means by fault, in the order of the rates."""
@@ -79,6 +88,7 @@ class Sweep:
             "dataset": self.dataset,
             "images": self.images,
             "healthy": self.healthy,
+            **({"failed": list(self.failed)} if self.failed else {}),
             "curves": [
                 {"fault": fault, "points": [{**asdict(mean), "accuracies": list(mean.accuracies)} for mean in means]}
                 for fault, means in self.curves().items()
@@ -103,6 +113,7 @@ def sweep(
     seed: int = 0,
     warn: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
     **keywords: Unpack[EngineKeywords],
 ) -> Sweep:
     """Run a data set at each rate of each fault with each seed.
@@ -118,6 +129,9 @@ def sweep(
         One `EngineOptions`, or its fields as keywords.
     seeds, seed : int
         Number of seeds, and the first of them; at most `ranges.RUNS` runs in all.
+    kept : Kept, optional
+        Who computes the runs, each a task, and keeps their results (`chipsim.cluster.computing`); by default nothing is
+        kept and the runs are made here.
 
     Raises
     ------
@@ -136,20 +150,43 @@ def sweep(
     data = open_dataset(dataset, options)
     if data.labels is None:
         raise InputError(data.name, "has no labels; a sweep measures accuracy and needs them", code="data-labels")
-    given, tell = RunOptions(**vars(options)), _once(warn)
+    planned = list(product(kinds, rates, range(seed, seed + seeds)))
+    broken = {run: faults_of(*run) for run in planned if run[1]} | {HEALTHY: None}
+    found = _measured(mapping, program, dataset, data, broken, options, kept, warn, progress)
+    healthy = found[HEALTHY]
+    if healthy is None:
+        raise InputError("cluster", "the run with nothing broken ended every worker", code="cluster-unavailable")
+    each = {run: found.get(run, healthy) for run in planned}
+    points = tuple(Point(*run, value) for run, value in each.items() if value is not None)
+    failed = tuple(_label(run) for run, value in each.items() if value is None)
+    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, points, failed)
 
-    def accuracy(broken: dict[str, Any] | None) -> float:
-        found = run(program, data, replace(given, faults=broken), warn=tell).accuracy
-        assert found is not None
+
+def _measured(
+    mapping: Mapping | str | Path, program: Mapping, dataset: Dataset | str | Path, data: Dataset, broken: Broken,
+    options: EngineOptions, kept: Kept | None, warn: Callable[[str], None] | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[Run, float | None]:  # fmt: skip
+    """Return the accuracy of each run; None of one that ended every worker."""
+    if kept is None:
+        given, tell, found = RunOptions(**vars(options)), _once(warn), dict[Run, float | None]()
+        for each, faults in broken.items():
+            found[each] = run(program, data, replace(given, faults=faults), warn=tell).accuracy
+            if progress is not None:
+                progress(len(found), len(broken))
         return found
+    from chipsim.engine.accuracies import accuracies
 
-    healthy = accuracy(None)
-    points = []
-    for kind, rate, number in product(kinds, rates, range(seed, seed + seeds)):
-        points.append(Point(kind, rate, number, accuracy(faults_of(kind, rate, number)) if rate else healthy))
-        if progress is not None:
-            progress(len(points), runs)
-    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, tuple(points))
+    source = program if isinstance(mapping, Mapping) else str(mapping)
+    images = str(dataset) if not isinstance(dataset, Dataset) and str(dataset).endswith(".npz") else data
+    labelled = {_label(each): faults for each, faults in broken.items()}
+    values = accuracies(source, images, labelled, options, kept, progress)
+    return dict(zip(broken, values, strict=True))
+
+
+def _label(run: Run) -> str:
+    """Name a run."""
+    return "nothing broken" if run == HEALTHY else f"{run[0]} at rate {run[1]:g}, seed {run[2]}"
 
 
 def _check_runs(rates: Sequence[float], seeds: int, seed: int) -> None:

@@ -33,13 +33,18 @@ def per_core_csv(result: RunResult) -> bytes:
 def write_outputs(result: RunResult, file: IO[bytes]) -> None:
     """Write ``predictions``, ``scores``, ``potentials`` (``counts`` where spikes are) and ``labels`` as an npz file.
 
-    Where they were kept, ``spikes_LAYER`` holds what each population sent, uint8 (images, steps, *shape).
+    Where they were kept, ``spikes_LAYER`` holds what each population sent, uint8 (images, steps, *shape). Of a run without
+    some of the images, ``missing_images`` (M, 2) holds the first and the last of each range that has no rows.
     """
     read = "counts" if result.readout_of == "count" else "potentials"
     arrays: dict[str, Any] = {"predictions": result.predictions, "scores": result.scores, read: result.potentials}
     arrays |= {f"spikes_{name}": train for name, train in (result.trains or {}).items()}
     if result.labels is not None:
         arrays["labels"] = result.labels
+    if result.missing_images:  # rows are no longer numbered as the data set is
+        import numpy as np
+
+        arrays["missing_images"] = np.array(result.missing_images)
     write_npz(file, arrays, zipfile.ZIP_DEFLATED)
 
 
@@ -68,7 +73,7 @@ def summary(result: RunResult) -> list[Any]:
     accuracy = "no labels" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
     head = Table(box=None, show_header=False, pad_edge=False)
     for name, value in (
-        ("images", f"{result.images:,}"),
+        ("images", f"{result.images:,}" + (" (INCOMPLETE)" if result.missing_images else "")),
         ("accuracy", accuracy),
         ("ticks per image", str(result.ticks_per_image)),
         (
