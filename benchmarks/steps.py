@@ -129,11 +129,13 @@ def snntorch(layers: list[Conv]) -> Framework | None:
     return run
 
 
-def fast_engine(layers: list[Conv], steps: int, chip: str) -> tuple[Framework, int]:
-    """The compiled network on the fast engine, every counter of the run on; and its number of cores."""
+def fast_engine(
+    layers: list[Conv], steps: int, chip: str, *, per_image: bool = False, trains: bool = False
+) -> tuple[Framework, int]:
+    """The compiled network on the fast engine, with the counters of a run by core and layer; and its number of cores."""
     mapping = compile_layers(layer_graph(layers, steps), load_chip(chip)).mapping
     setup = set_up(mapping, RunOptions(threads=1))
-    worker = load_engine("fast", setup.damage, setup.host, print).worker(0.0, 0, False)
+    worker = load_engine("fast", setup.damage, setup.host, print, trains=trains).worker(0.0, 0, per_image, trains)
 
     def run(spikes: np.ndarray) -> np.ndarray:
         return np.concatenate(

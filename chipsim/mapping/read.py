@@ -9,7 +9,7 @@ from chipsim.mapping.dynamics import NeuronModel
 from chipsim.mapping.program import ARRAYS, CEILING, STATE_ARRAYS, InputSpec, Layer, Mapping, Population, array_dtypes
 from chipsim.mapping.schema import ArrayEntry, FileEntry, LayerEntry, Manifest
 from chipsim.mapping.totals import totals
-from chipsim.mapping.validate import validate_mapping
+from chipsim.mapping.validate import validated_synapses
 from chipsim.mapping.write import FILES
 
 #: members that every file has, and those that a file may have besides
@@ -56,9 +56,9 @@ def read_mapping(path: str | Path) -> Mapping:
         readout_of=manifest.output.of,
         watched=manifest.watched,
     )
-    validate_mapping(mapping)
-    if totals(mapping) != manifest.totals.model_dump():
-        raise archive.damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays give {totals(mapping)}")
+    found = totals(mapping, validated_synapses(mapping))
+    if found != manifest.totals.model_dump():
+        raise archive.damaged(path, f"totals are {manifest.totals.model_dump()}; the arrays give {found}")
     return mapping
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from chipsim.mapping.dynamics import Int, NeuronModel, potential_range, unsupported
 from chipsim.mapping.program import RELAY, STATE_ARRAYS, Layer, Mapping
 from chipsim.mapping.rules import check_cores, first_of, refuse
+from chipsim.mapping.totals import neuron_sums
 
 
 def check_steps(m: Mapping) -> None:
@@ -83,11 +84,7 @@ def sums(m: Mapping, number: int) -> tuple[Int, Int]:
     parts: dict[int, tuple[Int, Int]] = {}
     cores = np.flatnonzero(m.core_layer == number)
     for k in np.unique(m.core_crossbar[cores]).tolist():
-        weights = m.crossbar(k)
-        parts[k] = (
-            np.minimum(weights, 0).sum(axis=0, dtype=np.int64),
-            np.maximum(weights, 0).sum(axis=0, dtype=np.int64),
-        )
+        parts[k] = neuron_sums(m.crossbar(k))
     low, high = zip((none, none), *(parts[k] for k in m.core_crossbar[cores].tolist()), strict=True)
     return np.concatenate(low), np.concatenate(high)
 

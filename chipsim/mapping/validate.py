@@ -10,7 +10,7 @@ from chipsim.chip.routes import cut_off
 from chipsim.mapping.program import CEILING, RELAY, STATE_ARRAYS, UNREACHED, Mapping, array_dtypes
 from chipsim.mapping.rules import check_cores, first_of, refuse
 from chipsim.mapping.states import check_states, check_steps
-from chipsim.mapping.totals import crossbar_synapses, layer_sums
+from chipsim.mapping.totals import Int, axon_synapses, layer_sums, neuron_sums
 from chipsim.mapping.wiring import check_wiring
 
 #: a frame whose sources, axons or neurons are more than this many is refused before anything is allocated for it
@@ -25,16 +25,22 @@ def validate_mapping(mapping: Mapping) -> None:
     MappingError
         Names the core (or array) and the rule.
     """
+    validated_synapses(mapping)
+
+
+def validated_synapses(mapping: Mapping) -> Int:
+    """Check every rule, and return the synapses of each distinct crossbar, int64 (K,), which are counted on the way."""
     _shapes(mapping)
     _offsets(mapping)
     _ranges(mapping)
     _cores(mapping)
     check_steps(mapping)
-    _crossbars(mapping)
+    synapses = _crossbars(mapping)
     check_states(mapping)
     _watched(mapping)
     check_wiring(mapping)
-    _repeated(mapping)
+    _repeated(mapping, synapses)
+    return synapses
 
 
 def _shapes(m: Mapping) -> None:
@@ -190,7 +196,7 @@ def _alive(m: Mapping) -> None:
             )
 
 
-def _crossbars(m: Mapping) -> None:
+def _crossbars(m: Mapping) -> Int:
     shape = m.crossbar_shape.astype(np.int64)
     bad = (shape[:, 0] < 0) | (shape[:, 1] < 1) | ~np.isin(shape[:, 2], m.chip.weight_bits)
     bad |= (shape[:, :2] >= 1 << 24).any(axis=1)
@@ -204,6 +210,7 @@ def _crossbars(m: Mapping) -> None:
     has = np.stack([np.diff(m.axon_offset), np.diff(m.neuron_offset), m.core_weight_bits.astype(np.int64)], axis=1)
     check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-rule", "equal")
     top, bottom = m.chip.potential_max, m.chip.potential_min
+    synapses = np.zeros(len(shape), np.int64)
     for k in range(len(shape)):
         core = int(np.flatnonzero(m.core_crossbar == k)[0]) if (m.core_crossbar == k).any() else -1
         where = f"core {core}" if core >= 0 else f"crossbar {k}"
@@ -211,11 +218,13 @@ def _crossbars(m: Mapping) -> None:
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
             refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-rule")
         weights = m.crossbar(k)
-        high = int(np.maximum(weights, 0).sum(axis=0, dtype=np.int64).max())
-        low = int(np.minimum(weights, 0).sum(axis=0, dtype=np.int64).min())
+        synapses[k] = axon_synapses(weights).sum()
+        smallest, largest = neuron_sums(weights)
+        low, high = int(smallest.min()), int(largest.max())
         if high > top or low < bottom:  # in whole weights; with a neuron model fraction bits count too
             text = f"crossbar {k} reaches potentials {low} to {high}; allowed: {bottom} to {top}"
             refuse(where, text, "map-rule", found=[low, high], allowed=[bottom, top])
+    return synapses
 
 
 def _watched(m: Mapping) -> None:
@@ -241,12 +250,12 @@ def _watched(m: Mapping) -> None:
         refuse(_owner(m, CEILING, neuron), text + "the threshold of the neuron of a highest level", "map-rule")
 
 
-def _repeated(m: Mapping) -> None:
+def _repeated(m: Mapping, synapses: Int) -> None:
     """What ``layers`` repeats from the arrays."""
     counts = {
         "cores": layer_sums(m, np.ones(m.cores, np.int64)),
         "neurons": layer_sums(m, np.diff(m.neuron_offset)),
-        "synapses": layer_sums(m, crossbar_synapses(m)[m.core_crossbar]),
+        "synapses": layer_sums(m, synapses[m.core_crossbar]),
     }
     for number, entry in enumerate(m.layers):
         for name, values in counts.items():

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from chipsim.mapping.program import HANDED_OVER, RELAY, Layer, Mapping, Population
 from chipsim.mapping.rules import check_cores, first_of, refuse
 
+#: sent in no tick, whatever the delay
+NEVER = -256
+
 
 def check_wiring(m: Mapping) -> None:
     """Check every rule of this file; shapes, offsets and ranges were checked before."""
@@ -28,8 +31,10 @@ def _sources(m: Mapping) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 def _targets(m: Mapping) -> None:
     """Every axon has one source; the table of a core holds its neurons' entries."""
-    hits = np.bincount(m.target_axon, minlength=m.axon_source.size)
-    if hits.min(initial=1) != 1 or hits.max(initial=1) != 1:
+    seen = np.zeros(m.axon_source.size, bool)
+    seen[m.target_axon] = True
+    if not seen.all():  # as many entries as axons: then some axon has several
+        hits = np.bincount(m.target_axon, minlength=m.axon_source.size)
         axon = first_of(hits != 1)
         core = _core_of_axon(m, axon)
         refuse(
@@ -73,17 +78,20 @@ def _time(m: Mapping) -> None:
         )
     if m.ticks != 1 + max(entry.tick for entry in m.layers):
         refuse("ticks", f"is {m.ticks}; expected: 1 + the largest tick of a layer", "map-rule")
-    at = np.repeat(fires.astype(np.int32), np.diff(m.target_offset))
+    fires = np.where(fires < 0, NEVER, fires).astype(np.int32)
+    at = np.repeat(fires, np.diff(m.target_offset))
     due_of = np.array([entry.tick for entry in m.layers], np.int32)[m.core_layer]
     due = np.repeat(due_of, np.diff(m.axon_offset))[m.target_axon]
-    bad = (at < 0) | (at + m.target_delay != due)
+    bad = at + m.target_delay != due
     if bad.any():
         entry = first_of(bad)
         source = int(np.searchsorted(m.target_offset, entry, "right")) - 1
         core = int(np.searchsorted(m.axon_offset, m.target_axon[entry], "right")) - 1
         refuse(
             f"core {core}",
-            f"a spike of source {source} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
+            f"source {source} is read out, and sends no spikes"
+            if at[entry] == NEVER
+            else f"a spike of source {source} arrives in tick {at[entry]} + {m.target_delay[entry]}, "
             f"the layer's frame is due in tick {due[entry]}",
             "map-rule",
         )

@@ -10,6 +10,7 @@ import chipsim
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping, builder
 from chipsim.mapping.dynamics import NeuronModel
+from chipsim.mapping.totals import neuron_sums
 
 
 def example() -> chipsim.MappingBuilder:
@@ -235,3 +236,14 @@ def test_steps_that_cannot_be_are_refused() -> None:
     net.core(out, back, [[1]])
     with pytest.raises(MappingError, match="back: fires 0 ticks after one of its sources"):
         net.build()
+
+
+def test_sums_of_weights_are_those_of_the_weights() -> None:
+    rng = np.random.default_rng(0)
+    for axons in (0, 1, 7, 3000):
+        weights = rng.integers(-128, 128, (axons, 9)).astype(np.int8)
+        low, high = neuron_sums(weights)
+        np.testing.assert_array_equal(low, np.minimum(weights, 0).sum(axis=0, dtype=np.int64))
+        np.testing.assert_array_equal(high, np.maximum(weights, 0).sum(axis=0, dtype=np.int64))
+    low, high = neuron_sums(np.full((1 << 16, 2), -128, np.int8))
+    assert (low.tolist(), high.tolist()) == ([-128 << 16] * 2, [0, 0])
