@@ -85,6 +85,12 @@ def test_a_network_from_onnx_comes_back_as_the_same_bytes(tmp_path_factory, plan
     np.testing.assert_array_equal(read_out(other, execute_steps(other, spikes)), wanted)
 
 
+@pytest.mark.slow
+def test_limited_levels_come_back(tmp_path):
+    done = compile_model("models/tiny.onnx", "mini", levels={"conv2": 1})
+    assert there_and_back(done, tmp_path) is not None
+
+
 def small(directory, seed=3, steps=3):
     drawn, network = draw(seed)
     (directory / "net.nir").write_bytes(to_bytes(network))

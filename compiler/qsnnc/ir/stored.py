@@ -37,6 +37,7 @@ def describe(graph: LayerGraph) -> dict[str, Any]:
         "model_sha256": graph.model_sha256,
         "steps": graph.steps,
         "of_pixels": graph.of_pixels,
+        "open_encoder": graph.open_encoder,
         "certified": graph.certified,
     }
 
@@ -69,7 +70,8 @@ def restore(
             ),
             encoder_onnx=encoder_onnx, readout_onnx=readout_onnx, encoder_exact=bool(found["certified"]),
             input=InputSpec(**given.model_dump()), output_tensor=output.tensor, output_shape=output.shape,
-            model_sha256=str(found["model_sha256"]), of_pixels=bool(found["of_pixels"]), steps=int(found["steps"]),
+            model_sha256=str(found["model_sha256"]), of_pixels=bool(found["of_pixels"]),
+            open_encoder=bool(found["open_encoder"]), steps=int(found["steps"]),
             readout_of=output.of,
         )  # fmt: skip
         verify_layers(graph)
@@ -144,6 +146,8 @@ def _layer(layer: Layer) -> dict[str, Any]:
         ],
         "thresholds": _listed(layer.thresholds), "border": _listed(layer.border), "reach": _listed(layer.reach),
     }  # fmt: skip
+    if layer.ceiling is not None:
+        found["ceiling"] = _listed(layer.ceiling)
     model = layer.dynamics
     if model is not None:
         found["dynamics"] = {
@@ -165,6 +169,7 @@ def _restored_layer(found: dict[str, Any], weights: Callable[[int], Int]) -> Lay
     return Layer(
         **_restored(found), kind=str(found["kind"]), connections=links, thresholds=_array(found["thresholds"]),
         border=_array(found["border"]), reach=_array(found["reach"]), exact_sums=True, dynamics=model,
+        ceiling=_array(found["ceiling"]) if "ceiling" in found else None,
     )  # fmt: skip
 
 
