@@ -144,6 +144,11 @@ def read(path: Name, most: int, code: Code) -> bytes:
         raise unreadable(path, error, code) from None
 
 
+def stem(path: Name) -> str:
+    """Return the name of a file without its folder and its suffix."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def absolute(path: Name) -> str:
     """Return a path as other processes would have to call it."""
     return os.path.abspath(path)

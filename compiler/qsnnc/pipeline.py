@@ -203,9 +203,25 @@ def compile_layers(
     UsageError, InputError
         An unknown option or chip, or a file that cannot be used.
     """
+    return _fitting(check_layers(graph, chip, options, **keywords))
+
+
+def check_layers(
+    graph: LayerGraph,
+    chip: str | AnyChip = DEFAULT_CHIP,
+    options: BackendOptions | None = None,
+    **keywords: Unpack[BackendKeywords],
+) -> Compilation | FailedCompilation:
+    """Compile like `compile_layers`, but return what is known of a network that does not fit instead of raising.
+
+    Raises
+    ------
+    UsageError, InputError
+        As `compile_layers`.
+    """
     given = merged(options or BackendOptions(), keywords)
     verify_layers(graph)
-    return _fitting(_back(graph, _target(chip, given), given, Stages()))
+    return _back(graph, _target(chip, given), given, Stages())
 
 
 def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
