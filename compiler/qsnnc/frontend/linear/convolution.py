@@ -10,7 +10,7 @@ from qsnnc.frontend.linear.convolve import convolve
 from qsnnc.frontend.linear.matmul import constant, with_exact_integer_sums
 from qsnnc.frontend.linear.polyphase import spaced
 from qsnnc.frontend.linear.pooling import window_of
-from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms, as_map, natural
+from qsnnc.frontend.linear.tensors import F64, Accumulator, Quantized, Terms, as_map, natural
 from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.model.model import Model, Node
 
@@ -18,7 +18,7 @@ from qsnnc.frontend.model.model import Model, Node
 def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
     """Turn a Conv over one or two axes into an accumulator; any stride, padding, dilation and number of groups."""
     weights = constant(model, node, 1)
-    bias = constant(model, node, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(len(weights))
+    bias = _bias(model, node, len(weights))
     out = model.shapes[node.outputs[0]]
     window = window_of(node, weights.shape[2:], terms.shape[1:], out[1:])
     kernel = weights.reshape(*weights.shape[:2], *window.kernel)
@@ -29,6 +29,17 @@ def convolution(model: Model, node: Node, terms: Terms, name: str) -> Accumulato
     shape = as_map(out, node)
     sums = Sums(name, "convolution", node, shape, natural(shape, out))
     return with_exact_integer_sums(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
+
+
+def _bias(model: Model, node: Node, channels: int) -> F64:
+    """Return the bias of each output channel; zeros without one."""
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return np.zeros(channels)
+    bias = constant(model, node, 2)
+    if bias.shape != (channels,):  # the reference evaluator takes others than the standard does
+        text = f"its bias has shape {list(bias.shape)}; expected: {[channels]}, one value for each output channel"
+        raise ModelError(node.name, text, code="weights-shape", node=node.name, found=bias.shape, allowed=(channels,))
+    return bias
 
 
 def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
@@ -53,7 +64,7 @@ def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator
     plain = window_of(node, weights.shape[2:], terms.shape[1:], model.shapes[node.outputs[0]][1:])
     kernel = weights.reshape(groups, len(weights) // groups, weights.shape[1], *plain.kernel)
     kernel = kernel.transpose(0, 2, 1, 3, 4)[..., ::-1, ::-1].reshape(-1, len(weights) // groups, *plain.kernel)
-    bias = constant(model, node, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(len(kernel))
+    bias = _bias(model, node, len(kernel))
     out = as_map(model.shapes[node.outputs[0]], node)
     operands = []
     for tensor, sign in zip(terms.tensors, terms.signs, strict=True):

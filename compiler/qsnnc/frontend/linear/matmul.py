@@ -204,8 +204,28 @@ def _grouped(model: Model, node: Node, terms: Terms, weights: F64, name: str, *,
 
 
 def with_exact_integer_sums(model: Model, sums: Accumulator) -> Accumulator:
-    """Mark integer sums as exact, whatever their size."""
-    return replace(sums, exact=np.ones_like(sums.exact)) if sums.node.name in model.integral else sums
+    """Mark integer sums as exact, whatever their size.
+
+    Raises
+    ------
+    ModelError
+        They may leave int32, in which onnxruntime computes them.
+    """
+    if sums.node.name not in model.integral:
+        return sums
+    ends = sums.scale[..., None] * sums.reach + sums.offset[..., None]
+    largest = float(np.abs(ends).max(initial=0))
+    if largest >= 1 << 31:
+        raise ModelError(
+            sums.node.name,
+            f"its integer sums may reach {largest:,.0f}, and beyond int32 (2,147,483,647) they wrap; use smaller weights or "
+            "a smaller bias",
+            code="sums-too-large",
+            node=sums.node.name,
+            found=largest,
+            allowed=(1 << 31) - 1,
+        )
+    return replace(sums, exact=np.ones_like(sums.exact))
 
 
 def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name: str, *, last: bool) -> Accumulator:
