@@ -38,7 +38,7 @@ def _bias(model: Model, node: Node, channels: int) -> F64:
     bias = constant(model, node, 2)
     if bias.shape != (channels,):  # the reference evaluator takes others than the standard does
         text = f"its bias has shape {list(bias.shape)}; expected: {[channels]}, one value for each output channel"
-        raise ModelError(node.name, text, code="weights-shape", node=node.name, found=bias.shape, allowed=(channels,))
+        raise ModelError(node.name, text, code="model-shapes", node=node.name, found=bias.shape, allowed=(channels,))
     return bias
 
 

@@ -220,7 +220,7 @@ def with_exact_integer_sums(model: Model, sums: Accumulator) -> Accumulator:
             sums.node.name,
             f"its integer sums may reach {largest:,.0f}, and beyond int32 (2,147,483,647) they wrap; use smaller weights or "
             "a smaller bias",
-            code="sums-too-large",
+            code="model-invalid",
             node=sums.node.name,
             found=largest,
             allowed=(1 << 31) - 1,

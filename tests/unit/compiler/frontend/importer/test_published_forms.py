@@ -6,7 +6,8 @@ import logging
 
 import numpy as np
 import pytest
-from support.published import CASES, IMAGES, plain, qonnx
+from onnx import numpy_helper
+from support.published import CASES, IMAGES, microsoft, moved, plain, qonnx
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -54,3 +55,22 @@ def test_what_is_supplied_is_reported(save, caplog) -> None:
     supplied, converted = dict.fromkeys(record.getMessage() for record in caplog.records)
     assert supplied == "the import of domain 'qonnx.custom_op.general', which the file lacks, is supplied: version 1"
     assert converted == "the model is converted from opset 9 to 11, which Quant needs"
+
+
+def test_integer_sums_that_wrap_are_refused(save) -> None:
+    """As beyond int32, where onnxruntime's result has another sign."""
+    model = microsoft()
+    model.graph.initializer.append(numpy_helper.from_array(np.full(3, 2**31 - 1, np.int32), "c"))
+    model.graph.node[-1].input.append("c")
+    with pytest.raises(ModelError, match=r"^y: its integer sums may reach 2,147,483,708, and beyond int32"):
+        compile_model(save(model))
+
+
+def test_a_bias_of_another_shape_is_refused(save) -> None:
+    """The standard has none but [M]; of a kernel's own opinion nothing is known before it runs."""
+    model = moved("move first")
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    conv.input.append("bias")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 4), np.float32), "bias"))
+    with pytest.raises(ModelError, match=r"(?i)bias"):
+        compile_model(save(model))
