@@ -90,6 +90,16 @@ CHANGES = {
     "edge to nowhere": lambda file: dataset(
         file, "node/edges", data=np.array([["input", "x"]], object), dtype=h5py.string_dtype()
     ),
+    "cycle": lambda file: dataset(
+        file,
+        "node/edges",
+        data=np.array([["input", "n0"], ["n0", "n1"], ["n1", "n0"], ["n1", "output"]], object),
+        dtype=h5py.string_dtype(),
+    ),
+    "damaged description": lambda file: file["node"].create_dataset(
+        "metadata/qsnnc.network", data='{"version": 1, "encoder": {', dtype=h5py.string_dtype()
+    ),
+    "no weights": lambda file: [file.__delitem__("node/nodes/n0/bias"), file.__delitem__("node/nodes/n1/r")],
     "complex": lambda file: dataset(file, "node/nodes/n0/weight", data=np.zeros((2, 2), complex)),
     "empty": lambda file: dataset(file, "node/nodes/n0/weight", data=h5py.Empty("f8")),
     "texts": lambda file: dataset(
