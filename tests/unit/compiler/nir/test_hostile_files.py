@@ -35,6 +35,10 @@ def dataset(file, name, **options):
     return file.create_dataset(name, **options)
 
 
+def dataset_new(file, name, text):
+    return file.create_dataset(name, data=text, dtype=h5py.string_dtype())
+
+
 def huge(file):
     dataset(file, "node/nodes/n0/weight", shape=(1 << 20, 1 << 20), dtype="f8", chunks=(1 << 10, 1 << 10))
 
@@ -96,9 +100,6 @@ CHANGES = {
         data=np.array([["input", "n0"], ["n0", "n1"], ["n1", "n0"], ["n1", "output"]], object),
         dtype=h5py.string_dtype(),
     ),
-    "damaged description": lambda file: file["node"].create_dataset(
-        "metadata/qsnnc.network", data='{"version": 1, "encoder": {', dtype=h5py.string_dtype()
-    ),
     "no weights": lambda file: [file.__delitem__("node/nodes/n0/bias"), file.__delitem__("node/nodes/n1/r")],
     "complex": lambda file: dataset(file, "node/nodes/n0/weight", data=np.zeros((2, 2), complex)),
     "empty": lambda file: dataset(file, "node/nodes/n0/weight", data=h5py.Empty("f8")),
@@ -149,6 +150,15 @@ def test_damaged_bytes_are_refused_or_read(tmp_path):
         path.write_bytes(bytes(bent))
         with suppress(ModelError):  # and nothing else
             read_nir(path)
+
+
+def test_a_damaged_description_of_an_exported_file_is_refused(tmp_path):
+    path, out = tmp_path / "net.nir", tmp_path / "net.map"
+    text = '{"version": 1, "encoder": {'
+    path.write_bytes(changed(lambda file: dataset_new(file, "node/metadata/qsnnc.network", text)))
+    done = qsnnc("compile", str(path), "-o", str(out))
+    assert (done.returncode, out.exists()) == (3, False)
+    assert "metadata qsnnc.network is damaged" in done.stderr
 
 
 def test_no_file_and_no_hdf5(tmp_path):
