@@ -11,7 +11,7 @@ multiplied by zero, so that none of its neurons changes and the compiler removes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.onnx_repair import opset_of
+from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Population
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: added to a level before it is divided: steps are multiples of 1/2, so that no level lies closer to a decision than 0.05
 DELTA = 0.3
+#: onnxruntime's names of types other than float32
+TYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16", "tensor(double)": "float64"}
 #: suffix of an activation's name before its change
 BEFORE = "/before-fit"
 
@@ -79,21 +82,35 @@ def edited(proto: onnx.ModelProto, changes: Iterable[tuple[Population, Narrowed]
         Holds the tensor of each of the populations.
     changes : sequence of (Population, Narrowed)
     """
-    from onnx import shape_inference
-
     out = type(proto)()
     out.CopyFrom(proto)
-    inferred = shape_inference.infer_shapes(proto).graph
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
     by_tensor = {entry.tensor: (entry, change) for entry, change in changes}
+    kinds = element_types(proto, list(by_tensor))
     del out.graph.node[:]
     for node in proto.graph.node:
         out.graph.node.append(node)
         for position, name in enumerate(node.output):
             if name in by_tensor:
                 out.graph.node[-1].output[position] = name + BEFORE
-                _append(out, name, *by_tensor[name], kinds.get(name) or 1)
+                _append(out, name, *by_tensor[name], kinds[name])
     return out
+
+
+def element_types(proto: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, int]:
+    """Return the ONNX element type of some tensors: as inferred, or as onnxruntime has it (operators of other domains)."""
+    import onnx
+    from onnx import helper, shape_inference
+
+    inferred = shape_inference.infer_shapes(proto).graph
+    known = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    missing = [name for name in tensors if not known.get(name)]
+    if missing:
+        probe = type(proto)()
+        probe.CopyFrom(proto)
+        probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in missing)
+        for value in session(probe).get_outputs():
+            known[value.name] = helper.np_dtype_to_tensor_dtype(np.dtype(TYPES.get(value.type, "float32")))
+    return {name: known[name] for name in tensors}
 
 
 def _append(proto: onnx.ModelProto, name: str, entry: Population, change: Narrowed, kind: int) -> None:

@@ -47,24 +47,25 @@ class _Search:
     image: str | None
     report: Callable[[int, int], None]
 
-    def narrowings(self) -> Iterator[Fitting]:
-        """Narrow the network itself: levels, weights, channels, and what they do together."""
+    def narrowings(self) -> Iterator[Callable[[], Iterator[Fitting]]]:
+        """Iterate over the ways to narrow the network itself: levels, weights, channels, and what they do together."""
         seen: set[Climb] = set()
         there = {ladder.kind for ladder in self.ladders}
         asked: list[tuple[tuple[str, ...], float]] = [(kinds, 1.0) for kinds in KINDS if there >= set(kinds)]
         asked += [(tuple(sorted(there)), share) for share in SMALLER]
         for kinds, share in asked:
-            found = self._narrowed(kinds, share, seen)
-            if found is not None:
-                yield found
+            yield partial(self._narrowed, kinds, share, seen)
 
-    def _narrowed(self, kinds: Sequence[str], share: float, seen: set[Climb]) -> Fitting | None:
+    def _narrowed(self, kinds: Sequence[str], share: float, seen: set[Climb]) -> Iterator[Fitting]:
         """Narrow so far that a share of the chip's cores is enough."""
         allowed = tuple(ladder if ladder.kind in kinds else replace(ladder, rungs=()) for ladder in self.ladders)
         chip = self.compiler.chip
         if isinstance(chip, ChipSpec):
-            return self._by_estimate(allowed, chip, int(share * chip.cores), seen)
-        return self._by_compiling(allowed, seen) if share == 1 else None
+            found = self._by_estimate(allowed, chip, int(share * chip.cores), seen)
+        else:
+            found = self._by_compiling(allowed, seen) if share == 1 else None
+        if found is not None:
+            yield found
 
     def _by_estimate(self, ladders: tuple[Ladder, ...], chip: ChipSpec, most: int, seen: set[Climb]) -> Fitting | None:
         """Estimate by shapes, compile, and correct the estimate by what the compile takes."""
@@ -169,11 +170,12 @@ class _Search:
 
     def all(self, needed: Counted) -> list[Fitting]:
         """Try every kind of change; return those with which the network fits."""
-        kinds = (self.narrowings(), self.encoders(), self.codes(), self.grids(needed), self.presets())
-        found = []
+        kinds: list[Callable[[], Iterator[Fitting]]] = [*self.narrowings(), self.encoders, self.codes]
+        kinds += [partial(self.grids, needed), self.presets]
+        found: list[Fitting] = []
         for number, kind in enumerate(kinds):
             self.report(number, len(kinds))
-            found += list(kind)
+            found += kind()
         self.report(len(kinds), len(kinds))
         return found
 

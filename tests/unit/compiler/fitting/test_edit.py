@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from support.networks import Builder
+from support.places import ROOT
 
 from qsnnc.fitting.edit import Narrowed, around_zero, can_drop, edited, narrowed, narrowed_levels
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Population
 from qsnnc.pipeline import front
 from qsnnc.verification import verify
+from qsnnc.verification.inner import Reference
+
+ZOO = ROOT / "tests" / "zoo"
 
 
 def network(kind: str) -> onnx.ModelProto:
@@ -110,3 +116,20 @@ def test_a_clip_is_what_the_option_does() -> None:
     assert not narrowed(plain, 15, without=(0,)).is_clip
     assert not narrowed(signed, 4).is_clip  # --levels keeps the lowest values, which would be all negative
     assert narrowed_levels(signed, narrowed(signed, 4)).min() == 5  # -2 to 2: levels 5 to 9 of the old ones
+
+
+@pytest.mark.slow
+def test_an_integer_tensor_of_another_domains_operator_keeps_its_type() -> None:
+    """Shape inference knows no type behind com.microsoft's QGemm; onnxruntime does."""
+    proto = onnx.load(ZOO / "ort_qop_u8u8.onnx")
+    model, graph = front(proto)
+    entry = next(entry for entry in graph.layers if entry.kind == "dense" and entry.levels)
+    after = edited(model.reference, [(entry, narrowed(entry, 15, 17.0))])
+    images = np.random.default_rng(0).integers(0, 256, (4, *graph.input.shape)).astype(graph.input.dtype)
+    before, now = (
+        Reference(replace(model, reference=source), [entry.tensor])(images)[1] for source in (model.reference, after)
+    )
+    assert before.dtype == now.dtype == np.uint8
+    table = narrowed_levels(entry, narrowed(entry, 15, 17.0)) + entry.zero_point
+    assert (now == entry.scale * table[np.rint(before / entry.scale - entry.zero_point).astype(int)]).all()
+    assert len(np.unique(now)) > 3
