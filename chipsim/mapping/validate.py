@@ -196,24 +196,31 @@ def _alive(m: Mapping) -> None:
             )
 
 
+def _holder(m: Mapping, crossbar: int) -> str:
+    """What an error of a crossbar names: the first core that has it, or the crossbar where none has."""
+    cores = np.flatnonzero(m.core_crossbar == crossbar)
+    return f"core {cores[0]}" if len(cores) else f"crossbar {crossbar}"
+
+
 def _crossbars(m: Mapping) -> Int:
     shape = m.crossbar_shape.astype(np.int64)
     bad = (shape[:, 0] < 0) | (shape[:, 1] < 1) | ~np.isin(shape[:, 2], m.chip.weight_bits)
     bad |= (shape[:, :2] >= 1 << 24).any(axis=1)
     if bad.any():
-        refuse(f"crossbar {first_of(bad)}", f"has the invalid shape {shape[first_of(bad)].tolist()}", "map-rule")
+        k = first_of(bad)
+        refuse(_holder(m, k), f"crossbar {k} has the invalid shape {shape[k].tolist()}", "map-rule")
     packed = (shape.prod(axis=1) + 7) // 8
     wrong = np.diff(m.crossbar_offset) != packed
     if wrong.any():
-        refuse(f"crossbar {first_of(wrong)}", "does not have the size that its shape implies", "map-rule")
+        k = first_of(wrong)
+        refuse(_holder(m, k), f"crossbar {k} does not have the size that its shape implies", "map-rule")
     mine = shape[m.core_crossbar]
     has = np.stack([np.diff(m.axon_offset), np.diff(m.neuron_offset), m.core_weight_bits.astype(np.int64)], axis=1)
     check_cores((mine != has).any(axis=1), mine, "crossbar of its axons, neurons and weight bits", "map-rule", "equal")
     top, bottom = m.chip.potential_max, m.chip.potential_min
     synapses = np.zeros(len(shape), np.int64)
     for k in range(len(shape)):
-        core = int(np.flatnonzero(m.core_crossbar == k)[0]) if (m.core_crossbar == k).any() else -1
-        where = f"core {core}" if core >= 0 else f"crossbar {k}"
+        where = _holder(m, k)
         tail = int(shape[k].prod()) % 8
         if tail and m.crossbar_bits[m.crossbar_offset[k + 1] - 1] >> tail:
             refuse(where, f"crossbar {k} has non-zero bits after its last weight", "map-rule")

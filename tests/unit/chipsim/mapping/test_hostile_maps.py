@@ -314,6 +314,9 @@ def test_each_rule_names_its_core(tmp_path: Path) -> None:
     assert changed("neuron_threshold", 2, 1).startswith("out: a readout neuron has a threshold")
     assert changed("target_offset", 1, 2).startswith("core 0: axon 1 is a target of a source other")
     assert "must be non-decreasing" in changed("target_offset", 1, 7)
+    for place, value in (((1, 0), -1), ((1, 2), 3)):
+        assert changed("crossbar_shape", place, value).startswith("core 1: crossbar 1 has the invalid shape")
+    assert changed("crossbar_offset", 1, 0).startswith("core 0: crossbar 0 does not have the size")
 
 
 def test_a_crossbar_beyond_the_potential(tmp_path: Path) -> None:
