@@ -15,7 +15,7 @@ import psutil
 from chipsim.cluster import computing, parse_address
 from chipsim.tasks import Given, Input, Kept, Task
 
-TASKS, CONTENT = 2000, 16 << 20
+TASKS, CONTENT = 1000, 16 << 20
 
 
 def nothing(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[str], None]) -> bytes:
