@@ -32,7 +32,7 @@ FITS = [
     *(
         "ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
         "opt_onnxsim opt_onnxslim opt_ort_basic opt_ort_extended th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
-        "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13"
+        "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13 hgq2_kif"
     ).split()
 ]
 #: as above, but at ties of its average pool onnxruntime's float sum falls on the other side: inside the bound, and said so
@@ -43,6 +43,8 @@ LARGE = (
     "pt2e_x86int8_default pt2e_x86int8_noopt pt2e_x86int8_opset21 std_int8_op13 std_int8_op26 std_int8_op27 opt_ort_all "
     "nncf_mixed_npu"
 ).split()
+#: 8-bit activations as well, of a smaller network
+EIGHT_BITS = "keras_qdq keras_qop inc_keras_qdq olive_qdq optimum_qdq_pc".split()
 REFUSED = {
     "fp32_lenet": "model-not-quantized",
     "fp32_lenet_ts13": "model-not-quantized",
@@ -64,12 +66,12 @@ def chip() -> ChipSpec:
 
 
 def test_every_file_has_a_verdict() -> None:
-    names = [*FITS, *EXPLAINED, *LARGE, *REFUSED]
+    names = [*FITS, *EXPLAINED, *LARGE, *EIGHT_BITS, *REFUSED]
     assert sorted(names) == sorted(path.stem for path in ZOO.glob("*.onnx"))
-    assert len(names) == 62
+    assert len(names) == 68
 
 
-@pytest.mark.parametrize("name", [*FITS, *LARGE])
+@pytest.mark.parametrize("name", [*FITS, *LARGE, *EIGHT_BITS])
 def test_the_integer_network_is_equal(name) -> None:
     found = verify(path_of(name), limit=8)
     assert found.equal, str(found.mismatches[0])
