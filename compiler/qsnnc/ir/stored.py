@@ -71,7 +71,7 @@ def restore(
             encoder_onnx=encoder_onnx, readout_onnx=readout_onnx, encoder_exact=bool(found["certified"]),
             input=InputSpec(**given.model_dump()), output_tensor=output.tensor, output_shape=output.shape,
             model_sha256=str(found["model_sha256"]), of_pixels=bool(found["of_pixels"]),
-            open_encoder=bool(found["open_encoder"]), steps=int(found["steps"]),
+            open_encoder=bool(found.get("open_encoder")), steps=int(found["steps"]),
             readout_of=output.of,
         )  # fmt: skip
         verify_layers(graph)

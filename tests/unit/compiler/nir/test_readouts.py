@@ -10,8 +10,11 @@ from support.random_nir import chain
 import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import UsageError
+from chipsim.mapping import read_mapping
 from qsnnc import compile_model
 from qsnnc.errors import ModelError
+from qsnnc.ir.stored import of_mapping
+from qsnnc.nir.export import export
 from qsnnc.nir.integerize import integerize, interpret
 from qsnnc.nir.network import Network, Node
 from qsnnc.nir.options import NirOptions
@@ -131,3 +134,9 @@ def test_bits_of_single_layers_on_the_command_line(tmp_path):
     done = qsnnc("compile", tmp_path / "net.nir", *words, "--weight-bits", "x=2", "-o", tmp_path / "b.map")
     assert (done.returncode, (tmp_path / "b.map").exists()) == (2, False)
     assert "no layer is called 'x'" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_committed_examples_leave_as_nir(tmp_path):
+    for name in ("tiny-mini", "lenet-xbar1152"):
+        assert export(of_mapping(read_mapping(f"mappings/{name}.map"))).nodes
