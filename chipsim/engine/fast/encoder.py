@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.exact import quick_session
+from chipsim.engine.fast.pixels import Block, blocks
 from chipsim.engine.host import Host, session
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping
@@ -50,6 +51,7 @@ class Encoder:
     single: bool  # the model takes one image only
     thresholds: Floats  # (levels, features filled up)
     signs: npt.NDArray[np.uint32]  # (features filled up,): the sign bit or 0
+    integers: tuple[list[Block], float] | None = None  # of pixels; see `pixels`
     whole: Encoder | None = None  # where the chain was cut: the encoder as it is, for what is not a finite number
 
     @property
@@ -101,7 +103,9 @@ def _split(m: Mapping, whole: Encoder) -> Encoder | None:
         thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
         thresholds[:, :count], signs[:count] = found
         quick = None if linear is None or single else quick_session(part, m.input.name, linear, m.input.shape)
-        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole)
+        graph = onnx.load_model_from_string(part).graph
+        whole_numbers = None if linear is None else blocks(graph, m.input.name, m.input.shape)
+        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole_numbers, whole)
     return None
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast import kernels
 from chipsim.engine.fast.encoder import AT_ONCE, Encoder
-from chipsim.engine.fast.tables import address, aligned
+from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.host import Array, refuse_no_level, run_model
 from chipsim.errors import InputError
 from chipsim.mapping import Mapping as Program

@@ -16,6 +16,7 @@ from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.merge import merge
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build
 from chipsim.engine.fast.worker import FastWorker
@@ -28,6 +29,7 @@ _P, _N = ctypes.c_void_p, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "run": (_P, _N, _N, _N),
     "tally": (_P, _P, _N, _P),
+    "lay": (_P, _N, _P),
     "count_rows": (_P, _P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     **{f"encode{n or ''}": (_P, _N, _N, _N, _P, _P, _P) for n in (*kernels.UNROLLED, 0)},
@@ -81,9 +83,11 @@ def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool 
     if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
-    addresses = code.add(b"kernels", lambda _: kernels.module(), tuple(_SIGNATURES), optimise=True)
+    addresses = code.add(b"kernels", lambda _: kernels.module(code.target.lookup), tuple(_SIGNATURES), optimise=True)
     function: dict[str, Callable[..., None]] = {
         name: ctypes.CFUNCTYPE(None, *_SIGNATURES[name])(address)
         for name, address in zip(_SIGNATURES, addresses, strict=True)
     }
-    return FastEngine(damage, reduced, host, tables, find_encoder(m, host, tables.features), function, code)
+    encoder = find_encoder(m, host, tables.features)
+    pixels = None if encoder.integers is None else pixel_tables(m, tables, encoder, code)
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, function, code)

@@ -78,12 +78,17 @@ def _magnitudes(weights: list[Array], add_up: Callable[[Array], Array]) -> npt.N
     return total + sum(float(np.abs(bias.astype(np.float64)).max(initial=0.0)) for bias in weights[1:])
 
 
-def _exact(sums: npt.NDArray[np.float64], weights: list[Array]) -> bool:
+def grid(weights: list[Array]) -> float:
+    """Return the largest power of two of which all weights are multiples."""
     every = np.concatenate([w.reshape(-1) for w in weights]).astype(np.float64)
     every = every[every != 0]
     if not len(every):
-        return True
+        return 1.0
     fraction, exponent = np.frexp(every)
     whole = np.abs(fraction * 2.0**_DIGITS).astype(np.int64)
     lowest = exponent - _DIGITS + np.log2((whole & -whole).astype(np.float64)).astype(np.int64)
-    return bool(sums.max() < 2.0 ** (_DIGITS + int(lowest.min())))
+    return float(2.0 ** int(lowest.min()))
+
+
+def _exact(sums: npt.NDArray[np.float64], weights: list[Array]) -> bool:
+    return bool(sums.max(initial=0) < 2.0**_DIGITS * grid(weights))

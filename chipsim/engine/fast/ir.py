@@ -116,7 +116,7 @@ class Function:
         self.store(self.load(value.type, place, 64) + value, place, 64)
 
     @contextmanager
-    def loop(self, start: Value | int, stop: Value, step: int = 1) -> Iterator[Value]:
+    def loop(self, start: Value | int, stop: Value, step: Value | int = 1) -> Iterator[Value]:
         """Repeat for i in range(start, stop, step)."""
         label = self._label()
         begin = start.name if isinstance(start, Value) else str(start)

@@ -6,7 +6,7 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 
 from __future__ import annotations
 
-from chipsim.engine.fast import stepping
+from chipsim.engine.fast import lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
@@ -15,9 +15,10 @@ from chipsim.engine.fast.plan import STRIDE
 UNROLLED = (1, 2, 3, 4)
 
 
-def module() -> str:
-    """Return the kernels as LLVM IR."""
-    parts = [_run(), _turn(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
+def module(lookup: str | None) -> str:
+    """Return the kernels as LLVM IR; ``lookup`` is the instruction that looks up bytes, if there is one."""
+    parts = [lookup_kernel.module(lookup)] if lookup else []
+    parts += [_run(lookup is not None), _turn(), _lay(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
         parts += [stepping.step(bits), stepping.hold(bits)]
@@ -25,7 +26,7 @@ def module() -> str:
     return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
 
 
-def _run() -> str:
+def _run(lookup: bool) -> str:
     """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for.
 
     A core does one step after another, ``steps`` of them, each with a context of its own: its program and its potentials
@@ -44,11 +45,19 @@ def _run() -> str:
         taken = f.at(c["row_offset"], core["row"], 4)
         with f.when(core["code"]):
             f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, c["accumulators"])
+        if lookup:
+            with f.when(core["lookup"]):
+                f.call("pack", f.at(c["lists"], core["lookup"], 4), c["values"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
         fires = f.at(c["fires"], core["fire"], 16)
         for bits, kind in ((16, "narrow"), (32, "wide")):
             with f.when(core[kind]):
+                if lookup:
+                    with f.when(core["lookup"]):
+                        program, tables = f.at(c["lists"], core["lookup"], 4), f.at(c["tables"], core["tables"])
+                        packed = f.at(c["rows"], 1, LANES)  # row 0 is the lists' zeros
+                        f.call(f"dense{bits}", program, tables, packed, c["accumulators"], core["accumulators"])
                 with f.when(core["list"]):
                     program = f.at(c["lists"], core["list"], 4)
                     f.call(f"list{bits}", program, c["rows"], c["accumulators"], core["accumulators"])
@@ -244,6 +253,20 @@ def _turn() -> str:
         for lane in range(4):
             piece = f.shuffle(line, line, list(range(16 * lane, 16 * lane + 16)))
             f.store(piece, f.at(a["out"], 16 * lane + part, LANES), 16)
+    return f.text()
+
+
+def _lay() -> str:
+    """Store 64 images of bytes, ``width`` of them, a multiple of 64, as rows of 64 images."""
+    f = Function("lay", images="ptr", width="i64", out="ptr")
+    a = f.arguments
+    scratch = f.variable("[1024 x i8]", "zeroinitializer")
+    with f.loop(0, a["width"], LANES) as first:
+        for group in range(0, LANES, 16):
+            for image in range(16):
+                line = f.at(f.at(a["images"], a["width"] * (group + image)), first)
+                f.store(f.load(BYTES, line, 64), f.at(scratch, LANES * image), 64)
+            f.call("turn", scratch, f.at(f.at(a["out"], first, LANES), group))
     return f.text()
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from chipsim.engine.fast.ir import Function, Value
 
 LANES = 64
+#: features of the encoder, and pixels, are filled up to a multiple of this
+FEATURES = 64
 BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
+    "tables", "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
     "state", "start", "bias", "amount", "step",
 )  # fmt: skip
 #: fields of a core's record, int64
 CORE = (
-    "code", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
+    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
     "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
 )  # fmt: skip
 #: fields of the context that hold potentials from step to step

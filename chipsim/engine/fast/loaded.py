@@ -12,6 +12,7 @@ from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.pixels import PixelTables
 from chipsim.engine.fast.reduce import Reduced
 from chipsim.engine.fast.tables import Tables
 from chipsim.engine.host import Host
@@ -28,6 +29,7 @@ class Loaded:
     host: Host
     tables: Tables
     encoder: Encoder
+    pixels: PixelTables | None  # where the encoder is like cores of pixels
     function: dict[str, Callable[..., None]]
     code: Code  # holds the machine code
     name: str = "fast"

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chipsim.engine.fast import lookup_kernel
 from chipsim.errors import InputError
 from chipsim.files import write_atomically
 
 #: the directory is emptied of what was used longest ago when it holds more than this
 CACHE_BYTES = 64 << 20
-_SOURCES = ("ir.py", "kernels.py", "layout.py", "native.py", "plan.py", "stepping.py", "straight.py")
+_SOURCES = ("ir.py", "kernels.py", "layout.py", "lookup.py", "lookup_kernel.py", "native.py", "plan.py", "stepping.py", "straight.py")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Target:
             if feature in self.features.split(","):
                 return count
         return 4
+
+    @property
+    def lookup(self) -> str | None:
+        """The instruction of this processor that looks up bytes in a table of sixteen, by its feature."""
+        return lookup_kernel.instruction(self.features)
 
 
 def host() -> Target:

@@ -47,6 +47,14 @@ def strands(form: Form) -> Strand:
     return Strand(np.ascontiguousarray(digits[:, used]), used // len(planes), used % len(planes))
 
 
+def additions(form: Form) -> int:
+    """Estimate how many rows the lists add up: the digits of all weights."""
+    weight = np.abs(form.matrix.astype(np.int64))
+    # a number has as many signed digits as bits in which it differs from its triple
+    different = weight ^ (3 * weight)
+    return int(np.unpackbits(different.reshape(-1).view(np.uint8)).sum())
+
+
 def narrow(form: Form) -> bool:
     """Whether 16 bits hold the accumulators; thresholds beyond the bound are cut to it."""
     return form.largest < NARROW

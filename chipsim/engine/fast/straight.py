@@ -16,12 +16,10 @@ import numpy.typing as npt
 from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import BYTE, Strand, narrow, strands
 
+#: time of an addition that is written out, where one of a list is 1: some are shared, and no row is looked for
+TIME = 0.5
+
 Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's pattern on them, first non-zero +1
-
-
-def size(form: Form) -> int:
-    """Estimate the number of additions in the code of a form."""
-    return int(np.count_nonzero(strands(form).digits)) + 8 * int(form.matrix.shape[1])
 
 
 def write(form: Form, name: str, registers: int) -> str:

@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast import plan, straight
-from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.merge import Form, Int, Merged
+from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.merge import Int, Merged
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.programs import programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
-#: cores that must share a form before it is worth code of its own
-SHARED = 3
-#: additions that are written out as code in all; compiling takes some 30 microseconds for each
-WRITTEN = 60_000
-#: the encoder's features are filled up to a multiple of this
-FEATURES = 64
+#: steps of a frame whose values are held at a time
+BLOCK = 8
 
 Word = npt.NDArray[np.uint32]
 
@@ -33,6 +29,8 @@ class Tables:
     slot: Int  # (values,): where its readers find it
     fresh: Int  # (values,): where its core puts it, ``slots`` further if its spikes are sent as those of the next step
     slots: int
+    block: int  # steps of a frame whose values are held at a time
+    all_slots: int  # of those steps, and of the one before
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
     row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot
@@ -43,6 +41,7 @@ class Tables:
     kept: dict[str, npt.NDArray[np.int32]]  # constants of neurons: those of ``thresholds``, then those that are read out
     last: Int  # ``cores`` in the last step of a frame: spikes that would be sent in the next are not found
     lists: Word
+    tables: npt.NDArray[np.uint8]  # of lookups
     splits: Word  # (encoder's values that are not whole features, 4): records of ``split``
     split_thresholds: npt.NDArray[np.int32]
     features: int  # of the encoder, filled up
@@ -54,14 +53,11 @@ class Tables:
 def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists."""
     slot, fresh, slots, features = _slots(m, merged)
+    block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
-    written, sizes = _written(merged, code)
-    programs = [
-        np.zeros(0, np.uint32) if number in written else plan.lists(form) for number, form in enumerate(merged.forms)
-    ]
-    list_offset = 1 + np.concatenate([[0], np.cumsum([len(p) for p in programs])])  # 0 is no list
+    uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
+    found = programs(merged.forms, uses, code)
     row_offset = np.concatenate([[0], np.cumsum([len(c.rows) for c in merged.cores])])
-    narrow = [plan.narrow(form) for form in merged.forms]
     records = np.zeros((len(merged.cores), len(CORE)), np.int64)
     for number, core in enumerate(merged.cores):
         form = merged.forms[core.form]
@@ -70,17 +66,15 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         at, until = fire_offset[core.core], fire_offset[core.core + 1]
         weight = int((form.bound * np.maximum(core.sops, core.events)).max(initial=1))
         records[number] = [
-            written.get(core.form, 0),
-            0 if core.form in written else list_offset[core.form],
+            *found.place(core.form),
             row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
-            narrow[core.form], not narrow[core.form], not silent and not kept, silent and not kept, core.core,
+            *width(form), not silent and not kept, silent and not kept, core.core,
             65535 // max(weight, 1), not silent and kept, silent and kept, *_model(layer.neuron),
         ]  # fmt: skip
     late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
-    # a list names about as many rows as it adds
-    cost = [sizes.get(n, len(programs[n])) + 2 * len(form.matrix) + 100 for n, form in enumerate(merged.forms)]
+    times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
     features_encoded, split_thresholds = _splits(m, merged, slot)
 
     def rows(values: list[Any], kind: Any) -> Any:
@@ -91,8 +85,10 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         slot=slot,
         fresh=fresh,
         slots=slots,
+        block=block,
+        all_slots=(block + bool((fresh != slot).any())) * slots,
         cores=records,
-        cost=np.array(cost, np.int64)[[core.form for core in merged.cores]],
+        cost=np.array(times, np.int64)[[core.form for core in merged.cores]],
         row_offset=rows([LANES * slot[c.rows] for c in merged.cores], np.uint32),
         row_events=rows([c.events for c in merged.cores], np.int32),
         row_sops=rows([c.sops for c in merged.cores], np.int32),
@@ -100,12 +96,13 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         thresholds=thresholds,
         kept=_kept(m, merged),
         last=last,
-        lists=np.concatenate([np.zeros(1, np.uint32), *programs]),
+        lists=found.words,
+        tables=found.tables,
         splits=features_encoded,
         split_thresholds=split_thresholds,
         features=features,
         outputs=m.outputs,
-        most_rows=max(len(c.rows) for c in merged.cores),
+        most_rows=max(found.packed, *(len(c.rows) for c in merged.cores)),
         most_accumulators=max(form.matrix.shape[1] for form in merged.forms),
     )
 
@@ -194,38 +191,3 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     order = np.argsort(owner, kind="stable")
     offset = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=m.cores))])
     return np.concatenate([spiking, reading])[order].astype(np.uint32), threshold[fired], offset
-
-
-def _written(merged: Merged, code: Code | None) -> tuple[dict[int, int], dict[int, int]]:
-    """Addresses of the forms that become code, those that save most, as long as there is room; and what some forms add."""
-    if code is None:
-        return {}, {}
-    uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
-    shared = np.flatnonzero(uses >= SHARED)
-    sizes = {int(number): straight.size(merged.forms[number]) for number in shared}
-    room, out = WRITTEN, {}
-    for number in sorted(sizes, key=lambda n: -sizes[n] * int(uses[n])):
-        if sizes[number] <= room:
-            room -= sizes[number]
-            out[number] = _address(merged.forms[number], code)
-    return out, sizes
-
-
-def _address(form: Form, code: Code) -> int:
-    what = b"\0".join([repr(form.matrix.shape).encode(), form.matrix.tobytes(), form.bound.tobytes()])
-    return code.add(what, lambda name: straight.write(form, name, code.target.registers))[0]
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """Zeros that begin at a multiple of 64 bytes."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + LANES, np.uint8)
-    start = -raw.ctypes.data % LANES
-    return np.asarray(raw[start : start + size].view(dtype).reshape(shape))
-
-
-def address(value: Any) -> int:
-    """Address of an array, 0 of none; a number is itself."""
-    if value is None:
-        return 0
-    return int(value.ctypes.data) if isinstance(value, np.ndarray) else int(value)

@@ -14,11 +14,11 @@ from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.merge import Int
-from chipsim.engine.fast.tables import Tables, address, aligned
+from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.pixels import PixelTables, as_bytes
+from chipsim.engine.fast.tables import Tables
 from chipsim.engine.host import Array, lose
 
-#: steps of a frame whose values are held at a time
-BLOCK = 8
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
 SLICE = 1 << 25
 
@@ -33,8 +33,9 @@ class FastWorker:
         self.trains: npt.NDArray[np.uint8] | None = None
         waiting = t.fresh != t.slot
         self.late = t.slot[waiting]  # what was found in a step before
-        self.block = min(BLOCK, m.steps)
-        self.values = aligned((self.block + bool(len(self.late)), t.slots, LANES), np.uint8)
+        self.block, p = t.block, engine.pixels
+        held = aligned((t.all_slots + (0 if p is None else p.slots), LANES), np.uint8)
+        self.values = held[: t.all_slots].reshape(-1, t.slots, LANES)
         self.mask = aligned((LANES,), np.uint8)
         self.totals = np.zeros(2 * t.slots, np.int64)
         self.numbers = np.zeros(self.block, np.int64)  # of the steps
@@ -42,13 +43,16 @@ class FastWorker:
         self.potentials = aligned((self.block, t.outputs, LANES), np.int32)
         self.read = np.zeros((t.outputs, LANES), np.int64)
         self.per_image = np.zeros((2, LANES), np.int64)  # encoder spikes, and half the paper's SOPs
-        self.rows = aligned((t.most_rows + 1, LANES), np.uint8)  # row 0 stays zero
-        self.accumulators = aligned((t.most_accumulators, LANES), np.int32)
+        most_rows, most_accumulators = (
+            max(getattr(each, name) for each in (t, p) if each is not None) for name in ("most_rows", "most_accumulators")
+        )
+        self.rows = aligned((most_rows + 1, LANES), np.uint8)  # row 0 stays zero
+        self.accumulators = aligned((most_accumulators, LANES), np.int32)
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
         self.sent = aligned((self.block, len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
             "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
-            "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists,
+            "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
             "row_events": t.row_events, "row_sops": t.row_sops,
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
@@ -57,6 +61,7 @@ class FastWorker:
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
         self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values[0])
+        self.pixels = None if p is None else _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared)
         values = t.merged.values
         fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
         self.weights = [
@@ -190,6 +195,8 @@ class FastWorker:
                 place[:filled] = self.values[0, :filled]
                 tally(place)
                 return
+            if self.pixels is not None and self.pixels.run(images, pixels):
+                return
             self.encoding.run(images, pixels)
             split = (t.splits, parts, place, place, self.mask, self.totals, t.split_thresholds)
             call["split"](*map(address, split))
@@ -227,6 +234,33 @@ class _Weights:
         self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
         # a sum that 32 bits might not hold is left to doubles, exact below 2**53
         self.wide = weights.astype(np.float64) if int(of_value @ size) >= 1 << 31 else None
+
+
+class _Pixels:
+    """Runs the encoder as cores of pixels."""
+
+    def __init__(
+        self,
+        tables: PixelTables,
+        function: dict[str, Callable[..., None]],
+        values: npt.NDArray[np.uint8],
+        place: npt.NDArray[np.uint8],
+        shared: dict[str, Any],
+    ) -> None:
+        self.tables, self.function, self.place = tables, function, place
+        self.images = aligned((LANES, len(place)), np.uint8)
+        own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
+        own |= {"lists": tables.found.words, "tables": tables.found.tables}
+        own |= {name: getattr(tables, name) for name in ("cores", "row_offset", "fires", "thresholds")}
+        self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
+
+    def run(self, images: Array, pixels: bool) -> bool:
+        """Put the values of up to 64 images into place and count them; False where not all of them are pixels."""
+        if not as_bytes(images, pixels, self.images):
+            return False
+        self.function["lay"](address(self.images), len(self.place), address(self.place))
+        self.function["run"](address(self.context), 0, len(self.tables.cores), 1)
+        return True
 
 
 def _slices(cost: Int) -> list[tuple[int, int]]:

@@ -1,0 +1,291 @@
+"""Express a form as lookups and products: dense sums of small numbers, by instructions that do many at a time.
+
+*Lookups.* Rows are packed into indices of four bits: four rows of one bit, two of two bits, and so on; each such index is a
+*group*. For each group a column has a table of sixteen bytes: its weights times whatever the index says, plus what makes
+all of them non-negative. One instruction looks up sixteen to sixty-four lanes, so that a lookup and an addition stand for up
+to four multiplications in each lane. Bytes are added up until one might overflow (a *window*), then widened.
+
+*Products.* Rows that are too large for that lie in pairs, and a pair is multiplied by a column's two weights and added up
+in 16 bits by one instruction.
+
+Weights of more bits take further *strands*: columns of digits, added in times a power of 16 or 128.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.plan import narrow
+
+#: the largest sum of bytes, and of halves with a sign
+BYTE, HALF = 255, 32767
+#: the largest sum of lookups where accumulators have 32 bits: it is widened from 16
+SEGMENT = 65535
+#: groups of a segment: their indices stay in the nearest cache while all columns take them
+NEAR = 320
+#: bytes of a table
+TABLE = 16
+#: groups that the kernel takes at a time
+TOGETHER = 2
+#: time of an index or a row of a pair for a column, where an addition of a list is 1
+ENTRY = 0.7
+#: kinds of groups: how many rows, and which bits of them
+KINDS = (
+    (4, "all"),  # of one bit
+    (2, "all"),  # of two
+    (1, "all"),  # of up to four
+    (2, "v & 3"), (4, "v >> 2"),  # of three: eight rows take six indices
+)  # fmt: skip
+#: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs, where their rows begin,
+#: segments of products, where they begin
+HEAD = (*(f"kind{number}" for number in range(len(KINDS))), "lookups", "lookups at", "pairs", "rows at", "products", "products at")
+
+Word = npt.NDArray[np.uint32]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookups:
+    """A form as a program for `lookup_kernel`, and its tables."""
+
+    program: Word
+    tables: Bytes
+    packed: int  # rows of 64 bytes that indices and pairs take
+    cost: int  # vector additions, about
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Groups:
+    """Which rows make up each index, kind by kind in the order of `KINDS`."""
+
+    count: tuple[int, ...]  # groups of each kind
+    rows: Int  # (groups, 4): rows, filled up with the number of rows there are
+    reach: Int  # (groups, 4): largest value of each there
+    scale: Int  # (groups,): what one of those values stands for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Strands:
+    """Sets of columns of digits."""
+
+    digit: npt.NDArray[np.int8]  # (rows + 1, sets, columns): the last row is zeros
+    column: Int  # (sets, columns): accumulator
+    factor: Int  # (sets, columns): 0 where a set is filled up
+
+
+def cost(form: Form) -> int:
+    """Estimate the instructions for lookups and products, in vector additions of 64 bytes."""
+    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), _planes(form)).sum())
+
+
+def lookups(form: Form, columns: int) -> Lookups:
+    """Return the program and the tables of a form, for a kernel that takes so many columns at a time.
+
+    The program: the words of `HEAD`; the rows of all groups; those of pairs; segments of lookups, each the number of its
+    groups, the length of a window, the first table, for each column its accumulator, what is added to it and a factor, and
+    for each group where its index lies, in bytes; segments of products, each the same without what is added.
+    """
+    looked_up = _shares(form) < _planes(form)
+    groups = _group(form, looked_up)
+    rest = np.flatnonzero(~looked_up & (form.bound > 0))
+    pairs = np.concatenate([rest, rest[-1:]] if len(rest) % 2 else [rest]).reshape(-1, 2)
+    store = _Store()
+    first = list(_looked_up(form, groups, columns, store))
+    second = list(_multiplied(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
+    kinds = np.cumsum((0, *groups.count))
+    rows = [groups.rows[a:b, :size].reshape(-1) for a, b, (size, _) in zip(kinds, kinds[1:], KINDS, strict=False)]
+    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in (rows, [pairs.reshape(-1)], first, second)]
+    places = len(HEAD) + np.cumsum([len(part) for part in parts])
+    head = [*groups.count, len(first), places[1], len(pairs), places[0], len(second), places[2]]
+    program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
+    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + 2 * len(pairs), cost(form))
+
+
+def _shares(form: Form) -> npt.NDArray[np.float64]:
+    """Indices that each row takes, times the digits of its weights."""
+    bound = form.bound
+    share = np.select([bound <= 1, bound <= 3, bound <= 7, bound <= 15], [0.25, 0.5, 0.75, 1.0], np.inf)
+    largest, digits = _largest(form), 1
+    while largest > 8:
+        largest, digits = (largest + 8) >> 4, digits + 1
+    return np.asarray(share * digits)
+
+
+def _planes(form: Form) -> int:
+    """Digits of the weights where they are multiplied."""
+    largest, digits = _largest(form), 1
+    while largest > _digit(form):
+        largest, digits = (largest + _base(form) // 2) // _base(form), digits + 1
+    return digits
+
+
+def _digit(form: Form) -> int:
+    """The largest digit whose products with four of the largest rows are within 16 bits."""
+    return min(127, HALF // (2 * TOGETHER * int(form.bound.max(initial=1))))
+
+
+def _base(form: Form) -> int:
+    return 128 if _digit(form) >= 64 else 64
+
+
+def _largest(form: Form) -> int:
+    return 0 if not form.matrix.size else max(int(form.matrix.max()), -int(form.matrix.min()))
+
+
+def _group(form: Form, which: npt.NDArray[np.bool_]) -> _Groups:
+    """Pack some rows into indices, those together that the same columns take."""
+    used = np.packbits(form.matrix != 0, axis=1)
+    order = np.lexsort((*used.T[::-1], form.bound)) if used.size else np.arange(len(form.bound))
+    order = order[which[order]]
+    bound = form.bound[order]
+    ones, twos, threes, fours = (
+        order[(bound > below) & (bound <= most)] for below, most in ((0, 1), (1, 3), (3, 7), (7, 15))
+    )
+    eight = len(threes) // 4 * 4 if _largest(form) <= 7 else 0  # two tables of eights would not fit a byte
+    one, left = _cut(ones, 4)
+    two, left = _cut(np.concatenate([left, twos]), 2)
+    rest = np.concatenate([left, threes[eight:], fours])[:, None]
+    three = threes[:eight]
+    kinds = (one, two, rest, three.reshape(-1, 2), three.reshape(-1, 4))
+    rows = np.concatenate([np.pad(k, ((0, 0), (0, 4 - k.shape[1])), constant_values=len(form.bound)) for k in kinds])
+    kind = np.repeat(np.arange(len(KINDS)), [len(k) for k in kinds])[:, None]
+    most = np.append(form.bound, 0)[rows]
+    reach = np.select([kind == 3, kind == 4], [np.minimum(most, 3), most >> 2], most)
+    return _Groups(tuple(len(k) for k in kinds), rows, reach, np.where(kind[:, 0] == 4, 4, 1))
+
+
+def _cut(rows: Int, size: int) -> tuple[Int, Int]:
+    """As many groups of a size as there are, and what is left."""
+    whole = len(rows) // size * size
+    return rows[:whole].reshape(-1, size), rows[whole:]
+
+
+def _digits(matrix: npt.NDArray[np.signedinteger], largest: int, base: int) -> Iterator[npt.NDArray[np.int8]]:
+    """Write weights in digits of at most ``largest``, the lowest first: the sum of digit[i] * base**i."""
+    rest = matrix.astype(np.int32)
+    while rest.any():
+        digit = np.where(np.abs(rest) <= largest, rest, (rest + base // 2) % base - base // 2)
+        yield digit.astype(np.int8)
+        rest = (rest - digit) // base
+
+
+def _strands(form: Form, taken: Int, largest: int, base: int, columns: int) -> Iterator[_Strands]:
+    """Columns of digits that some rows have, in sets."""
+    for plane, digit in enumerate(_digits(form.matrix, largest, base)):
+        padded = np.concatenate([digit, np.zeros((1, digit.shape[1]), np.int8)])
+        mine = np.flatnonzero(padded[taken].any(axis=0))
+        if not len(mine):
+            continue
+        mine = mine[np.lexsort(np.packbits(padded[:, mine] != 0, axis=0)[::-1])]  # side by side: the same rows
+        more = -len(mine) % columns
+        filled = np.concatenate([padded[:, mine], np.zeros((len(padded), more), np.int8)], axis=1)
+        factor = np.repeat([base**plane, 0], [len(mine), more]).reshape(-1, columns)
+        column = np.pad(mine, (0, more)).reshape(-1, columns)
+        yield _Strands(filled.reshape(len(padded), *column.shape), column, factor)
+
+
+def _looked_up(form: Form, groups: _Groups, columns: int, store: _Store) -> Iterator[Int]:
+    """Segments of lookups; their tables are appended."""
+    at_most = None if narrow(form) else SEGMENT
+    for strands in _strands(form, np.unique(groups.rows), 8, 16, columns):
+        table, low, spread = _tables(groups, strands)
+        for number, mine in _pieces(spread, NEAR, at_most):
+            each = np.stack([strands.column[number], low[mine, number].sum(axis=0), strands.factor[number]], axis=1)
+            yield _segment(64 * mine, _window(spread[mine, number], BYTE), each, table[mine, number], store)
+
+
+def _multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, store: _Store) -> Iterator[Int]:
+    """Segments of products of pairs, the first of which lies at ``start``; their weights are appended."""
+    for strands in _strands(form, pairs.reshape(-1), _digit(form), _base(form), columns):
+        weight = strands.digit[pairs]  # (pairs, 2, sets, columns)
+        if rows % 2:
+            weight[-1, 1] = 0  # the same row once more
+        weight = np.moveaxis(weight, 1, -1)
+        spread = (np.abs(weight.astype(np.int32)) * form.bound[pairs].astype(np.int32)[:, None, None]).sum(axis=3)
+        for number, mine in _pieces(spread, NEAR // 2, None):
+            each = np.stack([strands.column[number], strands.factor[number]], axis=1)
+            # sums of 16 bits may wrap
+            window = _whole(len(mine)) if narrow(form) else _window(spread[mine, number], HALF)
+            yield _segment(start + 128 * mine, window, each, weight[mine, number].view(np.uint8), store)
+
+
+def _pieces(spread: Int, near: int, at_most: int | None) -> Iterator[tuple[int, Int]]:
+    """For each segment its set of columns and its groups, those that one of the columns takes."""
+    used = spread.any(axis=2)
+    for first in range(0, len(used), near):
+        part = used[first : first + near]
+        for number, count in enumerate(part.sum(axis=0).tolist()):
+            taken = first + (np.arange(len(part)) if count == len(part) else np.flatnonzero(part[:, number]))
+            step = max(1, count) if at_most is None else max(1, at_most // max(1, int(spread[taken, number].max(initial=1))))
+            yield from ((number, taken[start : start + step]) for start in range(0, count, step))
+
+
+class _Store:
+    """Tables, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[Bytes] = []
+        self.size = 0
+
+    def add(self, content: Bytes, count: int) -> int:
+        """Append tables, filled up to a count by zeros; return where they begin, in units of `TABLE`."""
+        first, each = self.size // TABLE, content[0].size
+        filled = np.zeros(-(-count * each // TABLE) * TABLE, np.uint8)
+        filled[: content.size] = content.reshape(-1)
+        self.parts.append(filled)
+        self.size += len(filled)
+        return first
+
+    def content(self) -> Bytes:
+        """All of it."""
+        return np.concatenate([np.zeros(0, np.uint8), *self.parts])
+
+
+def _segment(places: Int, window: int, each: Int, content: Bytes, store: _Store) -> Int:
+    """The words of a segment, filled up to whole steps of the kernel."""
+    count = _whole(len(places))
+    head = [count, window, store.add(content, count)]
+    return np.concatenate([head, each.reshape(-1), places, np.zeros(count - len(places), np.int64)])
+
+
+def _tables(groups: _Groups, strands: _Strands) -> tuple[Bytes, Int, Int]:
+    """Tables (groups, sets, columns, 16), what was taken off each of them, and the largest entry that is reached."""
+    weight = strands.digit[groups.rows].astype(np.int16)  # (groups, 4, sets, columns)
+    weight *= groups.scale[:, None, None, None].astype(np.int16)
+    reach = weight * groups.reach[:, :, None, None].astype(np.int16)
+    low, high = np.minimum(reach, 0).sum(axis=1), np.maximum(reach, 0).sum(axis=1)
+    table = np.empty((len(weight), *weight.shape[2:], TABLE), np.int16)
+    index = np.arange(TABLE, dtype=np.int16)
+    kinds = np.cumsum((0, *groups.count))
+    for (size, _), begin, end in zip(KINDS, kinds, kinds[1:], strict=False):
+        table[begin:end] = -low[begin:end, ..., None]
+        bits = 4 // size
+        for position in range(size):
+            part = (index >> (bits * position)) & ((1 << bits) - 1)
+            table[begin:end] += weight[begin:end, position, ..., None] * part
+    return table.astype(np.uint8), low.astype(np.int64), (high - low).astype(np.int32)
+
+
+def _whole(groups: int) -> int:
+    """Filled up to whole steps of the kernel."""
+    return -(-groups // TOGETHER) * TOGETHER
+
+
+def _window(spread: Int, most: int) -> int:
+    """How many groups can be added up within ``most``, from each multiple of that number on."""
+    length = len(spread)
+    before = np.zeros((length + 1, spread.shape[1]), spread.dtype)
+    np.cumsum(spread, axis=0, out=before[1:])
+    if before[-1].max() <= most:
+        return _whole(length)
+    window = most // int(spread.max()) // TOGETHER * TOGETHER
+    for longer in range(2 * window, window, -max(TOGETHER, window // 4 // TOGETHER * TOGETHER)):
+        at = before[::longer]
+        if (at[1:] - at[:-1]).max(initial=0) <= most and (before[-1] - at[-1]).max() <= most:
+            return longer
+    return window

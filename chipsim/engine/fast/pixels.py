@@ -1,0 +1,216 @@
+"""The encoder's linear part in exact integers, where it is one Conv, Gemm or MatMul of pixels.
+
+If all sums are multiples of one power of two and fit a float32 (`chipsim.engine.fast.exact`), they are integers times that
+power, whatever adds them up. Then the encoder is like the cores behind it: rows of pixels, a matrix of integers, and a
+value is how many of its neurons' thresholds a sum reaches. Outputs at one place, for which the same pixels are read, are a
+*block*.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
+from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.merge import Form, Int, make_form
+from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.programs import Programs, programs, width
+from chipsim.engine.host import Array
+from chipsim.mapping import Mapping
+
+if TYPE_CHECKING:
+    from chipsim.engine.fast.encoder import Encoder
+    from chipsim.engine.fast.tables import Tables
+
+#: weights beyond this are left to onnxruntime: they would take several products each
+LARGEST = 1 << 10
+#: blocks of an encoder
+MOST = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Outputs that are sums of the same pixels."""
+
+    pixels: Int  # (rows,)
+    outputs: Int  # (columns,): elements of the tensor
+    weights: Int  # (rows, columns)
+    bias: Int  # (columns,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelTables:
+    """Records and lists of `kernels`, for the encoder."""
+
+    slots: int  # pixels, filled up
+    cores: Int  # (blocks, fields of CORE)
+    found: Programs
+    row_offset: npt.NDArray[np.uint32]  # (all rows,): 64 bytes a pixel, from the first pixel on
+    fires: npt.NDArray[np.uint32]  # (values of the encoder, 4)
+    thresholds: npt.NDArray[np.int32]
+    most_rows: int
+    most_accumulators: int
+
+
+def blocks(graph: Any, source: str, shape: tuple[int, ...]) -> tuple[list[Block], float] | None:
+    """Return the linear part in integers and the power of two that they are multiples of; None where it is not of this kind.
+
+    Parameters
+    ----------
+    graph : onnx.GraphProto
+        One node, from ``source`` to what is graded.
+    shape : tuple of int
+        Of one image.
+    """
+    from onnx import helper, numpy_helper
+
+    if not any_order_is_exact(graph, source):
+        return None
+    node = graph.node[0]
+    constant = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    operands = [constant[name].astype(np.float64) for name in node.input[1:] if name]
+    unit = grid(operands)
+    whole = [np.round(operand / unit).astype(np.int64) for operand in operands]
+    if max(int(np.abs(whole[0]).max(initial=0)), 1) > LARGEST:
+        return None
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Conv":
+        made = _conv(attributes, whole, shape)
+    else:
+        made = _dense(node.op_type, attributes, whole, shape)
+    return None if made is None else (made, unit)
+
+
+def _dense(kind: str, attributes: dict[str, Any], whole: list[Int], shape: tuple[int, ...]) -> list[Block] | None:
+    if len(shape) != 1:
+        return None
+    weights = whole[0].T if kind == "Gemm" and attributes.get("transB", 0) else whole[0]
+    bias = np.zeros(weights.shape[1], np.int64)
+    if len(whole) > 1:
+        if whole[1].size not in (1, len(bias)):
+            return None
+        bias = bias + whole[1].reshape(-1)
+    return [Block(np.arange(shape[0]), np.arange(weights.shape[1]), np.ascontiguousarray(weights), bias)]
+
+
+def _conv(attributes: dict[str, Any], whole: list[Int], shape: tuple[int, ...]) -> list[Block] | None:
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or len(shape) < 2:
+        return None
+    weights, (channels, *size) = whole[0], shape
+    rank, groups = len(size), attributes.get("group", 1)
+    pads = attributes.get("pads", [0] * 2 * rank)
+    strides, dilations = attributes.get("strides", [1] * rank), attributes.get("dilations", [1] * rank)
+    kernel = weights.shape[2:]
+    taps = []  # of each axis: (places, taps), -1 outside
+    for axis in range(rank):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        places = (size[axis] + pads[axis] + pads[rank + axis] - reach) // strides[axis] + 1
+        at = np.arange(places)[:, None] * strides[axis] - pads[axis] + dilations[axis] * np.arange(kernel[axis])
+        taps.append(np.where((at >= 0) & (at < size[axis]), at, -1))
+    if min(len(t) for t in taps) < 1 or groups * math.prod(len(t) for t in taps) > MOST:
+        return None
+    bias = whole[1].reshape(-1) if len(whole) > 1 else np.zeros(len(weights), np.int64)
+    return list(_places(weights, bias, channels, size, groups, taps))
+
+
+def _places(
+    weights: Int, bias: Int, channels: int, size: Sequence[int], groups: int, taps: list[Int]
+) -> Iterator[Block]:
+    inside, out = channels // groups, len(weights) // groups
+    plane, places = math.prod(size), math.prod(len(t) for t in taps)
+    stride = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+    shared: dict[tuple[int, bytes], Int] = {}
+    for number, place in enumerate(itertools.product(*(range(len(t)) for t in taps))):
+        at, good = np.zeros((), np.int64), np.ones((), bool)
+        for axis, where in enumerate(place):
+            line = taps[axis][where]
+            at = at[..., None] + line * stride[axis]
+            good = good[..., None] & (line >= 0)
+        valid = np.flatnonzero(good)
+        for group in range(groups):
+            key = (group, valid.tobytes())
+            if key not in shared:
+                own = weights[group * out : (group + 1) * out].reshape(out, inside, -1)[:, :, valid]
+                shared[key] = np.ascontiguousarray(own.reshape(out, -1).T)
+            pixels = (group * inside + np.arange(inside))[:, None] * plane + at.reshape(-1)[valid]
+            outputs = group * out + np.arange(out)
+            yield Block(pixels.reshape(-1), outputs * places + number, shared[key], bias[outputs])
+
+
+def build(m: Mapping, tables: Tables, encoder: Encoder, code: Code) -> PixelTables | None:
+    """Lay out the encoder as cores whose rows are pixels; None where the processor has no products of bytes.
+
+    The pixels lie behind the values.
+    """
+    if code.target.lookup is None or encoder.integers is None:
+        return None
+    thresholds, signs, (made, unit) = encoder.thresholds, encoder.signs, encoder.integers
+    with np.errstate(invalid="ignore"):
+        reached = np.ceil(thresholds.astype(np.float64) / unit)
+    sign = np.where(signs > 0, -1, 1)
+    forms: list[Form] = []
+    known: dict[tuple[int, bytes], int] = {}
+    form_of = []
+    for block in made:
+        flips = sign[block.outputs]
+        key = (id(block.weights), flips.tobytes())
+        if key not in known:
+            known[key] = len(forms)
+            forms.append(make_form(block.weights * flips, np.full(len(block.pixels), PIXEL)))
+        form_of.append(known[key])
+    found = programs(forms, np.zeros(len(forms), np.int64), code, bytes_without_sign=True)
+    columns = np.array([len(block.outputs) for block in made])
+    outputs = np.concatenate([block.outputs for block in made])
+    block_of, column_of, bias = (np.zeros(thresholds.shape[1], np.int64) for _ in range(3))
+    block_of[outputs] = np.repeat(np.arange(len(made)), columns)
+    column_of[outputs] = np.arange(len(outputs)) - np.repeat(np.cumsum(columns) - columns, columns)
+    bias[outputs] = np.concatenate([block.bias for block in made])
+    most = np.array([forms[form].largest + 1 for form in form_of])
+    values, own = tables.merged.values, np.arange(tables.merged.values.encoder)
+    producer = values.producer[own]
+    own = own[np.lexsort((column_of[producer], block_of[producer]))]
+    producer, size = values.producer[own], values.size[own]
+    first = np.cumsum(size) - size
+    member = values.member[np.repeat(values.offset[own] - first, size) + np.arange(int(size.sum()))]
+    feature, level = np.divmod(member, m.encoder.levels)
+    limit = most[block_of[feature]]
+    bound = np.where(np.isnan(reached[level, feature]), limit, reached[level, feature] - bias[feature] * sign[feature])
+    begin = np.searchsorted(block_of[producer], np.arange(len(made) + 1))
+    rows = np.array([len(block.pixels) for block in made])
+    record = {name: np.zeros(len(made), np.int64) for name in CORE}
+    record |= dict(zip(CORE, found.places[form_of].T, strict=False))
+    record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
+    record |= {"accumulators": columns, "spiking": np.ones(len(made), np.int64)}
+    record["narrow"], record["wide"] = np.array([width(form) for form in forms], np.int64)[form_of].T
+    return PixelTables(
+        slots=-(-math.prod(m.input.shape) // FEATURES) * FEATURES,
+        cores=np.stack([record[name] for name in CORE], axis=1),
+        found=found,
+        row_offset=(LANES * (tables.all_slots + np.concatenate([block.pixels for block in made]))).astype(np.uint32),
+        fires=np.stack([column_of[producer], tables.slot[own], first, size], axis=1).astype(np.uint32),
+        thresholds=np.clip(bound, -limit, limit).astype(np.int32),
+        most_rows=max(found.packed, int(rows.max())),
+        most_accumulators=int(columns.max()),
+    )
+
+
+def as_bytes(images: Array, pixels: bool, out: npt.NDArray[np.uint8]) -> bool:
+    """Write images as bytes, (images, pixels); False where they are not whole numbers from 0 to 255.
+
+    Parameters
+    ----------
+    pixels : bool
+        They are, for sure.
+    """
+    flat = images.reshape(len(images), -1)
+    place = out[: len(flat), : flat.shape[1]]
+    with np.errstate(invalid="ignore"):
+        np.copyto(place, flat, casting="unsafe")
+    return pixels or bool((place == flat).all())

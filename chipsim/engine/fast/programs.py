@@ -1,0 +1,113 @@
+"""Decide how each form is added up, and lay out what the machine code of that reads.
+
+- As code of its own (`straight`): what many cores share and is sparse.
+- By lookups and products (`lookup`): what is dense, on a processor that has the instructions.
+- As a list (`plan`): the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast import lookup_kernel, plan, straight
+from chipsim.engine.fast.lookup import TABLE, Lookups, cost, lookups
+from chipsim.engine.fast.memory import aligned
+from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.native import Code
+
+#: cores that must share a form before it is worth code of its own
+SHARED = 3
+#: additions that are written out as code in all; compiling takes some 30 microseconds for each
+WRITTEN = 15_000
+
+Word = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Programs:
+    """How all forms are added up."""
+
+    words: Word  # programs of lists and of lookups, one after the other; at 0 there is none
+    tables: npt.NDArray[np.uint8]
+    places: Int  # (forms, 4): fields "code", "lookup", "tables" and "list" of a core's record
+    time: Int  # (forms,): in additions of a list
+    packed: int  # rows that indices and pairs take, at most
+
+    def place(self, form: int) -> list[int]:
+        """Fields of a core's record: where its form is."""
+        found: list[int] = self.places[form].tolist()
+        return found
+
+
+def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:
+    """Decide by counting instructions, and lay out.
+
+    Parameters
+    ----------
+    uses : ndarray, int64
+        How many cores have each form.
+    code : Code, optional
+        Where machine code of forms goes; None: all of them are lists.
+    bytes_without_sign : bool
+        Rows may be beyond 127, as only lookups and products take them.
+    """
+    instruction = None if code is None else code.target.lookup
+    added = [plan.additions(form) for form in forms]
+    dense = [
+        bytes_without_sign or (instruction is not None and cost(form) < n) for form, n in zip(forms, added, strict=True)
+    ]
+    time = [cost(form) if better else n for form, n, better in zip(forms, added, dense, strict=True)]
+    written = {} if code is None else _written(forms, uses, added, time, code)
+    words: list[Word] = [np.zeros(1, np.uint32)]
+    tables: list[npt.NDArray[np.uint8]] = []
+    places = np.zeros((len(forms), 4), np.int64)
+    packed = at = content = 0
+    for n, form in enumerate(forms):
+        if n in written:
+            places[n, 0], time[n] = written[n], int(straight.TIME * added[n])
+            continue
+        at += len(words[-1])
+        if dense[n]:
+            found = lookups(form, lookup_kernel.COLUMNS[str(instruction)])
+            places[n, 1:3] = at, content
+            tables.append(found.tables)
+            content += len(found.tables)
+            packed = max(packed, found.packed)
+            words.append(found.program)
+        else:
+            places[n, 3] = at
+            words.append(plan.lists(form))
+    return Programs(np.concatenate(words), _joined(tables), places, np.array(time, np.int64), packed)
+
+
+def width(form: Form) -> tuple[bool, bool]:
+    """Fields "narrow" and "wide" of a core's record."""
+    return plan.narrow(form), not plan.narrow(form)
+
+
+def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int], code: Code) -> dict[int, int]:
+    """Addresses of the forms that become code: those that save most, as long as there is room."""
+    saved = {n: (time[n] - straight.TIME * added[n]) * int(uses[n]) for n in np.flatnonzero(uses >= SHARED).tolist()}
+    room, found = WRITTEN, {}
+    for n in sorted(saved, key=lambda n: -saved[n]):
+        if added[n] <= room and saved[n] > 0:
+            room -= added[n]
+            found[n] = _address(forms[n], code)
+    return found
+
+
+def _address(form: Form, code: Code) -> int:
+    what = b"\0".join([repr(form.matrix.shape).encode(), form.matrix.tobytes(), form.bound.tobytes()])
+    return code.add(what, lambda name: straight.write(form, name, code.target.registers))[0]
+
+
+def _joined(contents: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Tables one after the other, at a place that vectors can be loaded from."""
+    size = sum(len(content) for content in contents)
+    out = aligned((max(TABLE, size),), np.uint8)
+    np.concatenate([np.zeros(0, np.uint8), *contents], out=out[:size])
+    return out
