@@ -1,11 +1,14 @@
 """The fast engine: the same cores, spikes and counts as `chipsim.engine.machine`, 64 images at a time in machine code.
 
 merge        sources that provably behave alike become one value; cores become small matrices
-plan         a core's matrix as additions and subtractions of rows
-straight     ... written out as code, where many cores share it
-kernels      ... or walked as lists; firing, counting, encoding: the rest of the machine code
+programs     decides how a core's matrix is added up:
+straight     ... written out as code, where many cores share it and it is sparse
+lookup       ... by lookups and products of bytes, where it is dense (`lookup_kernel` executes them)
+plan         ... or as a list of rows
+kernels      walking lists, firing, counting, encoding: the rest of the machine code
 native       LLVM makes it, a directory keeps it
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
+pixels       ... or nothing: a linear part of whole numbers runs like cores whose rows are pixels
 worker       one worker's memory, and a batch from pixels to potentials
 engine       what all workers share, loaded and compiled
 """

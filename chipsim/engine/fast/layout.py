@@ -17,8 +17,8 @@ CONTEXT = (
 )  # fmt: skip
 #: fields of a core's record, int64
 CORE = (
-    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking", "readout", "core", "chunk",
-    "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
+    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",
+    "readout", "core", "chunk", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
 )  # fmt: skip
 #: fields of the context that hold potentials from step to step
 KEPT = ("state", "start", "bias", "amount", "step")

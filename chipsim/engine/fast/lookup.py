@@ -43,7 +43,15 @@ KINDS = (
 )  # fmt: skip
 #: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs, where their rows begin,
 #: segments of products, where they begin
-HEAD = (*(f"kind{number}" for number in range(len(KINDS))), "lookups", "lookups at", "pairs", "rows at", "products", "products at")
+HEAD = (
+    *(f"kind{number}" for number in range(len(KINDS))),
+    "lookups",
+    "lookups at",
+    "pairs",
+    "rows at",
+    "products",
+    "products at",
+)
 
 Word = npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]
@@ -216,7 +224,7 @@ def _multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, sto
 
 def _pieces(spread: Int, near: int, at_most: int | None) -> Iterator[tuple[int, Int]]:
     """For each segment its set of columns and its groups, those that one of the columns takes."""
-    used = spread.any(axis=2)
+    used = np.asarray(spread.any(axis=2))
     for first in range(0, len(used), near):
         part = used[first : first + near]
         for number, count in enumerate(part.sum(axis=0).tolist()):

@@ -85,7 +85,7 @@ def _bits(f: Function, which: str, value: Value) -> Value:
     if which == "all":
         return value
     _, operator, operand = which.split()
-    return f.emit(BYTES, f"{ {'&': 'and', '>>': 'lshr'}[operator]} {BYTES} {value.name}, splat (i8 {operand})")
+    return f.emit(BYTES, f"{ {'&': 'and', '>>': 'lshr'}[operator] } {BYTES} {value.name}, splat (i8 {operand})")
 
 
 def _head(f: Function, name: str) -> Value:
@@ -126,7 +126,9 @@ class _Segments:
         with f.loop(0, _head(f, self.what)):
             head = f.load("i64", cursor, 8)
             many, window, first = (f.index(program, head + i) for i in range(3))
-            yield _Segment(self, head, many, window, f.at(f.arguments["tables"], first, TABLE), f.at(program, head + size, 4))
+            yield _Segment(
+                self, head, many, window, f.at(f.arguments["tables"], first, TABLE), f.at(program, head + size, 4)
+            )
             f.store(head + many + size, cursor, 8)
 
 
@@ -207,7 +209,7 @@ def _multiply(bits: int, name: str) -> str:
                         f.add_to(total, _multiplied(f, name, pair, weights))
         for column in columns:
             halves = [f.load(HALVES, total, 64) for total in sums[column]]
-            total = f.shuffle(*halves, list(range(LANES)))
+            total = f.shuffle(halves[0], halves[1], list(range(LANES)))
             s.add(column, f.cast("sext", total, f"<64 x i{bits}>") if bits > 16 else total)
     return f.text()
 
@@ -221,7 +223,10 @@ def _looked_up(f: Function, name: str, content: Value, index: Value) -> Value:
     lanes, intrinsic = LOOKUPS[name]
     kind = f"<{lanes} x i8>"
     table = f.shuffle(content, content, [i % TABLE for i in range(lanes)])
-    parts = [f.emit(kind, f"call {kind} @{intrinsic}({kind} {table.name}, {kind} {part.name})") for part in _parts(f, index, lanes)]
+    parts = [
+        f.emit(kind, f"call {kind} @{intrinsic}({kind} {table.name}, {kind} {part.name})")
+        for part in _parts(f, index, lanes)
+    ]
     return _whole(f, parts)
 
 

@@ -18,7 +18,17 @@ from chipsim.files import write_atomically
 
 #: the directory is emptied of what was used longest ago when it holds more than this
 CACHE_BYTES = 64 << 20
-_SOURCES = ("ir.py", "kernels.py", "layout.py", "lookup.py", "lookup_kernel.py", "native.py", "plan.py", "stepping.py", "straight.py")
+_SOURCES = (
+    "ir.py",
+    "kernels.py",
+    "layout.py",
+    "lookup.py",
+    "lookup_kernel.py",
+    "native.py",
+    "plan.py",
+    "stepping.py",
+    "straight.py",
+)
 
 
 @dataclass(frozen=True)

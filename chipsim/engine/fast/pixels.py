@@ -81,10 +81,7 @@ def blocks(graph: Any, source: str, shape: tuple[int, ...]) -> tuple[list[Block]
     if max(int(np.abs(whole[0]).max(initial=0)), 1) > LARGEST:
         return None
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type == "Conv":
-        made = _conv(attributes, whole, shape)
-    else:
-        made = _dense(node.op_type, attributes, whole, shape)
+    made = _conv(attributes, whole, shape) if node.op_type == "Conv" else _dense(node.op_type, attributes, whole, shape)
     return None if made is None else (made, unit)
 
 
@@ -120,9 +117,7 @@ def _conv(attributes: dict[str, Any], whole: list[Int], shape: tuple[int, ...]) 
     return list(_places(weights, bias, channels, size, groups, taps))
 
 
-def _places(
-    weights: Int, bias: Int, channels: int, size: Sequence[int], groups: int, taps: list[Int]
-) -> Iterator[Block]:
+def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups: int, taps: list[Int]) -> Iterator[Block]:
     inside, out = channels // groups, len(weights) // groups
     plane, places = math.prod(size), math.prod(len(t) for t in taps)
     stride = [math.prod(size[axis + 1 :]) for axis in range(len(size))]

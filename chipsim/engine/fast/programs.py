@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast import lookup_kernel, plan, straight
-from chipsim.engine.fast.lookup import TABLE, Lookups, cost, lookups
+from chipsim.engine.fast.lookup import TABLE, cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.native import Code

@@ -13,8 +13,8 @@ from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
-from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
 from chipsim.engine.fast.tables import Tables
 from chipsim.engine.host import Array, lose

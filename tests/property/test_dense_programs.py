@@ -1,0 +1,93 @@
+"""Lookups and products are the matrix product: any weights, any bounds of rows, one row or many."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chipsim.engine.fast import lookup_kernel
+from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
+from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.merge import Form, make_form
+from chipsim.engine.fast.native import Code, Target, host
+from chipsim.engine.fast.plan import narrow
+
+#: processors whose instructions this one has too
+TARGETS = [
+    Target("x86-64", features) if name != "neon" else Target("", "+neon")
+    for name, features in {
+        "ssse3": "+ssse3,-avx",
+        "avx2": "+avx2,-avx512f",
+        "avx512bw": "+avx512f,+avx512bw",
+        "neon": "",
+    }.items()
+    if f"+{name}" in host().features.split(",")
+]
+
+_KERNELS: dict[Target, tuple[object, ...]] = {}
+
+
+def product(form: Form, values: np.ndarray, target: Target) -> np.ndarray:
+    """What the machine code makes of a form, (accumulators, 64)."""
+    name = str(target.lookup)
+    if target not in _KERNELS:
+        code = Code(target, cached=False)
+        text = "declare i64 @llvm.smin.i64(i64, i64)\n" + lookup_kernel.module(name)
+        _KERNELS[target] = (code, *code.add(b"test", lambda _: text, ("pack", "dense16", "dense32"), optimise=True))
+    _, pack, *dense = _KERNELS[target]
+    found = lookups(form, lookup_kernel.COLUMNS[name])
+    rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) else 32
+    packed, tables = aligned((max(1, found.packed), LANES), np.uint8), aligned((max(1, len(found.tables)),), np.uint8)
+    tables[: len(found.tables)] = found.tables
+    out = aligned((form.matrix.shape[1], LANES), np.int16 if bits == 16 else np.int32)
+    place, number = ctypes.c_void_p, ctypes.c_int64
+    given_values = aligned(values.shape, np.uint8)
+    given_values[:] = values
+    ctypes.CFUNCTYPE(None, *[place] * 4)(pack)(*map(address, (found.program, given_values, rows, packed)))
+    add_up = ctypes.CFUNCTYPE(None, *[place] * 4, number)(dense[bits == 32])
+    add_up(*map(address, (found.program, tables, packed, out)), len(out))
+    return out
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bounds=st.sampled_from([(1,), (3,), (4, 7), (15,), (127,), (255,), (1, 2, 3, 5, 7, 9, 15, 16, 100, 127)]),
+    largest=st.sampled_from([1, 7, 8, 64, 127, 128, 1000]),
+    rows=st.integers(1, 700),
+    columns=st.integers(1, 9),
+    empty=st.sampled_from([0.0, 0.5, 0.95]),
+    target=st.sampled_from(TARGETS) if TARGETS else st.nothing(),
+)
+def test_lookups_and_products_are_the_matrix_product(
+    seed: int, bounds: tuple[int, ...], largest: int, rows: int, columns: int, empty: float, target: Target
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-largest, largest + 1, (rows, columns))
+    if rng.random() < 0.3:  # as far as it goes
+        weights = np.where(rng.random(weights.shape) < 0.5, -largest, largest)
+    weights[rng.random((rows, columns)) < empty] = 0
+    bound = rng.choice(bounds, rows)
+    values = rng.integers(0, bound[:, None] + 1, (rows, LANES))
+    if rng.random() < 0.3:
+        values[:] = bound[:, None]
+    form = make_form(weights, bound)
+    np.testing.assert_array_equal(product(form, values, target), weights.T @ values)
+
+
+@pytest.mark.skipif(not TARGETS, reason="this processor has no instruction that looks up bytes")
+def test_what_a_program_costs() -> None:
+    rng = np.random.default_rng(0)
+    columns = lookup_kernel.COLUMNS[str(TARGETS[0].lookup)]
+    for bound, groups in ((1, 120), (3, 240), (7, 360)):
+        form = make_form(rng.choice([-7, -1, 1, 7], (480, 24)), np.full(480, bound))
+        found = lookups(form, columns)
+        assert len(found.tables) == 16 * groups * 24, "one table for a group and a column"
+        assert found.program[: len(KINDS)].sum() == groups
+        assert found.program[HEAD.index("products")] == 0
+    form = make_form(rng.choice([-7, -1, 1, 7], (480, 24)), np.full(480, 255))
+    assert len(lookups(form, columns).tables) == 480 * 24, "a byte for each weight"
