@@ -43,6 +43,7 @@ Resume = Annotated[
         "--resume", metavar="DIR", help="Keep the results of finished parts in DIR, and go on from those that are there."
     ),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print every figure, not one screen.")]
 Published = Annotated[
     bool,
     typer.Option(

@@ -43,14 +43,18 @@ def refuse(
     )
 
 
-def run(file: str, dataset: str, given: RunOptions, products: Products, quiet: bool) -> None:
+def run(file: str, dataset: str, given: RunOptions, products: Products, *, verbose: bool, quiet: bool) -> None:
     """Run a ``.paicore`` and write what was asked for."""
     from chipsim.engine.paicore.run import run_program
-    from chipsim.report import tables
+    from chipsim.report import screen, tables
 
     with terminal.progress("images", quiet) as report:
         result = run_program(file, dataset, given, progress=report)
     products.write(result, None, result.to_json())
     if not quiet and "-" not in astuple(products):
         frames = f"{result.work_frames / result.images:,.0f}; configuration: {result.config_words:,} words"
-        terminal.show(*tables.summary(result), "", f"work frames from the host per image: {frames}")
+        line = f"work frames from the host per image: {frames}"
+        if verbose:
+            terminal.show(*tables.summary(result), "", line)
+        else:
+            terminal.show(screen.run_screen(result, file, more=[line]))

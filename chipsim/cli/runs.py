@@ -11,7 +11,7 @@ import typer
 
 from chipsim import ranges, reads_writes, terminal
 from chipsim.cli import paicore
-from chipsim.cli.options import Cluster, DatasetName, Json, MapFile, Published, Quiet, Resume, options
+from chipsim.cli.options import Cluster, DatasetName, Json, MapFile, Published, Quiet, Resume, Verbose, options
 from chipsim.cli.products import Products
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chipsim.engine.result import RunResult
     from chipsim.engine.setup import Setup
     from chipsim.tasks import Outcome
+    from chipsim.timing.result import Profile
 
 Timing = Annotated[
     str | None,
@@ -52,6 +53,7 @@ def run(
     timing_limit: TimingLimit = None,
     cluster: Cluster = None,
     resume: Resume = None,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
     """Run a data set through a .map or a .paicore and count spikes and synaptic operations (SOPs).
@@ -65,7 +67,7 @@ def run(
     from chipsim.engine.run import execute
     from chipsim.engine.setup import open_dataset, set_up
     from chipsim.paicore.kind import is_program
-    from chipsim.report import logs, tables
+    from chipsim.report import logs
 
     program = is_program(file)
     if program:
@@ -80,7 +82,7 @@ def run(
     sample = _sample(timing, timing_limit)
     reads_writes.check(reads, products.declared())
     if program:
-        paicore.run(file, dataset, given, products, quiet)
+        paicore.run(file, dataset, given, products, verbose=verbose, quiet=quiet)
         return 0
     setup = set_up(file, given)
     if sample:
@@ -96,19 +98,17 @@ def run(
             result = _in_shards(file, dataset, setup, images, given, wanted, where, resume, report)
         else:
             result = execute(setup, images, given, per_image=wanted.per_image, trains=wanted.trains, progress=report)
-    value, lines, found = result.to_json(), tables.summary(result), None
+    value, found = result.to_json(), None
     if sample:
-        from chipsim.report import timing as timing_tables
         from chipsim.timing.keys import profile_json
         from chipsim.timing.profile import measure
 
         with terminal.progress("frames and pipelined ticks", quiet) as report:
             found = measure(setup, plan, images, given, mode=timing, limit=sample, progress=report)  # type: ignore[arg-type]
         value |= profile_json(found)
-        lines += ["", *timing_tables.summary(found)]
     products.write(result, found, value)
     if not quiet and "-" not in astuple(products):
-        terminal.show(*lines)
+        _show(result, file, found, verbose)
     return 1 if result.missing_images else 0
 
 
@@ -134,6 +134,17 @@ def _report(failed: list[Outcome]) -> None:
     """Name the tasks that have no result."""
     for outcome in failed:
         print(f"{outcome.task.label}: {outcome.failure}; left out of the result", file=sys.stderr)  # noqa: T201
+
+
+def _show(result: RunResult, file: str, timing: Profile | None, verbose: bool) -> None:
+    """Print a run on one screen, or with ``verbose`` everything about it."""
+    from chipsim.report import screen, tables
+    from chipsim.report import timing as timing_tables
+
+    if verbose:
+        terminal.show(*tables.summary(result), *(["", *timing_tables.summary(timing)] if timing else []))
+    else:
+        terminal.show(screen.run_screen(result, file, timing))
 
 
 def _sample(timing: str | None, limit: int | None) -> int:

@@ -97,11 +97,11 @@ def summary(result: RunResult) -> list[Any]:
         whose = "; the SOPs of the last layer are the host's" if result.readout == "host" else ""
         head.add_row("packets to the host", f"{j['output_packets_per_image']:,.1f} per image{whose}")
     if result.exceeded is not None:
-        head.add_row("levels exceeded", _exceeded(result.exceeded, result.images))
+        head.add_row("levels exceeded", exceeded_line(result.exceeded, result.images))
     return [head, "", _layers(result), "", _busiest(result)]
 
 
-def _exceeded(found: Exceeded, images: int) -> str:
+def exceeded_line(found: Exceeded, images: int) -> str:
     """Say for how many images ``--levels`` left too few levels."""
     if not found.images:
         return "in no image"

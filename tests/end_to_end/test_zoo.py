@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.places import ZOO
+from support.screens import on_one_screen
 
 import chipsim
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.datasets import Dataset
 from qsnnc import DoesNotFit, ModelError, check, compile_model, verify
+from qsnnc.explain.screen import compilation_screen
 from qsnnc.verification import random_images
 
 #: at most 15 levels an activation, or levels that a large chip still holds: equal, level by level
@@ -88,6 +90,7 @@ def test_a_difference_is_explained_by_the_float_error_bound(name) -> None:
 @pytest.mark.parametrize("name", FITS)
 def test_the_chip_equals_the_model_level_by_level(name, chip) -> None:
     done = compile_model(path_of(name), chip)
+    on_one_screen(compilation_screen(done, str(path_of(name)), "out.map"))
     images = random_images(done.mapping.input, 3, 1)
     compared = chipsim.compare(done.mapping, path_of(name), Dataset("random", "test", images, None))
     assert compared.equal, compared

@@ -33,6 +33,7 @@ from qsnnc.nir.options import NirOptions
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from qsnnc.compilation import Compilation, FailedCompilation
     from qsnnc.options import LevelCode
 
 MapFile = Annotated[
@@ -128,7 +129,7 @@ def compile_(
     if not isinstance(found, Compilation):
         raise DoesNotFit(found.violations, found.chip.name)
     if not quiet and "-" not in (file, json):
-        terminal.show(*tables.compilation_tables(found))
+        show_compilation(found, model, file, verbose)
     if time:
         _print_times(found.seconds)
     return 0
@@ -183,11 +184,21 @@ def check(
     if json:
         terminal.write_json(json, tables.compilation_json(found))
     if not quiet and json != "-":
-        terminal.show(*tables.compilation_tables(found))
+        show_compilation(found, model, None, verbose)
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
     return 0 if isinstance(found, Compilation) else 4
+
+
+def show_compilation(found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool) -> None:
+    """Print a compilation on one screen, or with ``verbose`` everything about it."""
+    from qsnnc.explain import screen, tables
+
+    if verbose:
+        terminal.show(*tables.compilation_tables(found))
+    else:
+        terminal.show(screen.compilation_screen(found, model, file))
 
 
 def _check_calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> None:

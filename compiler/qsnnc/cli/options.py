@@ -75,7 +75,7 @@ Code = Annotated[
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the four MNIST files.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Say what was changed to read the model: imports supplied, an opset converted.")
+    bool, typer.Option("--verbose", help="Print every figure, not one screen; say what was changed to read the model.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
 

@@ -165,15 +165,15 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
     lines += boundary_lines(found.graph)
-    lines += _rounded_lines(found)
-    lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else _why_tested(found.graph)}")
+    lines += rounded_lines(found)
+    lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else why_tested(found.graph)}")
     if found.chip.hypothetical:
         lines.append(f"chip '{j['chip']}' is hypothetical: do not compare its core counts with those of other chips")
     lines += [violation.shown() for violation in found.violations]
     return lines
 
 
-def _rounded_lines(found: Compilation | FailedCompilation) -> list[str]:
+def rounded_lines(found: Compilation | FailedCompilation) -> list[str]:
     """Say what rounding weights on request changed, and what of the spikes stays."""
     lines = [
         f"weights of {name}: {each.bits} bits; {each.changed:,} are not the file's" for name, each in found.rounded.items()
@@ -193,7 +193,7 @@ def _exactness(layer: Layer) -> str:
     return f"tested ({count:,} uncertain thresholds)" if count else "tested"
 
 
-def _why_tested(graph: LayerGraph) -> str:
+def why_tested(graph: LayerGraph) -> str:
     """Say which part of a network is not certified, and where more is said."""
     inexact = "" if graph.encoder_exact else f"the float sums of the encoder {graph.encoder.name} depend on their order; "
     inexact += "" if graph.readout_exact else "so do those of the host's last layer; "
