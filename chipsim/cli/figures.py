@@ -19,7 +19,7 @@ def plot(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RESULT.json...",
+            metavar="RESULT.json|FILE.map...",
             help="Results of chipsim run --json or a results table; faults: of chipsim sweep --json; saturation: none.",
         ),
     ] = None,
@@ -32,8 +32,9 @@ def plot(
 ) -> None:
     """Draw a figure from results; needs matplotlib.
 
-    map: SOPs of each core on the grid; links: flits on each link; ticks: breakdown of the cycles. links and ticks need a run
-    with --timing.
+    map: SOPs of each core on the grid; of a .map or .paicore that was not run, its synapses or rows.
+
+    links: flits on each link; ticks: breakdown of the cycles. Both need a run with --timing.
 
     sparsity, sops, accuracy: results next to the published figures; faults: accuracy against fault rate.
 

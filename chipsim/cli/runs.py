@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chipsim.engine.part import Wanted
     from chipsim.engine.result import RunResult
     from chipsim.engine.setup import Setup
+    from chipsim.engine.sweep import Sweep
     from chipsim.tasks import Outcome
     from chipsim.timing.result import Profile
 
@@ -106,10 +107,32 @@ def run(
         with terminal.progress("frames and pipelined ticks", quiet) as report:
             found = measure(setup, plan, images, given, mode=timing, limit=sample, progress=report)  # type: ignore[arg-type]
         value |= profile_json(found)
+    value["provenance"] = _made_by(file, dataset, images, given, result)
     products.write(result, found, value)
     if not quiet and "-" not in astuple(products):
         _show(result, file, found, verbose)
     return 1 if result.missing_images else 0
+
+
+def _made_by(file: str, source: str, images: Dataset, given: EngineOptions, result: RunResult) -> dict[str, Any]:
+    """Return what made a run."""
+    from chipsim.provenance import dataset_facts, file_sha256, made_by
+
+    return made_by(
+        given, model_sha256=result.model_sha256, map_sha256=file_sha256(file), chip=result.chip, engine=result.engine,
+        threads=result.threads, dataset=dataset_facts(images, source),
+    )  # fmt: skip
+
+
+def _sweep_made_by(file: str, source: str, given: EngineOptions, found: Sweep, seed: int, seeds: int) -> dict[str, Any]:
+    """Return what made a sweep."""
+    from chipsim.engine.setup import open_dataset
+    from chipsim.provenance import dataset_facts, file_sha256, made_by
+
+    return made_by(
+        given, model_sha256=found.model_sha256, map_sha256=file_sha256(file), chip=found.chip,
+        dataset=dataset_facts(open_dataset(source, given), source), seed=seed, seeds=seeds,
+    )  # fmt: skip
 
 
 def _in_shards(
@@ -274,7 +297,7 @@ def sweep(
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:
-        value = found.to_json()
+        value = found.to_json() | {"provenance": _sweep_made_by(file, dataset, given, found, seed, seeds)}
         schema.check_written(value, schema.SweepFile)
         terminal.write_json(json, value)
     if plot:

@@ -15,7 +15,7 @@ class Core:
     id: int
     at: Place
     layer: str
-    sops: float  # an image
+    sops: float  # an image; synapses, where nothing was run
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +56,5 @@ class Run:
     links: tuple[Link, ...] | None
     ticks: tuple[Tick, ...] | None
     clock_mhz: float | None
+    conditions: str = ""  # noise, faults, a limit: what tells it from a run on a healthy chip
+    quantity: str = "SOPs"  # of a core: SOPs of a run, or synapses or rows of a mapping that was not run

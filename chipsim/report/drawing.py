@@ -26,6 +26,18 @@ LAYERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5c00", "#3d3d3d", "#5b
 PARTS = dict(zip(INCREMENTS, ("#1f5f99", "#7fb2d9", "#e0a030", "#b8d4a8", "#b2182b", "#b0b0b0"), strict=True))
 DEAD, IDLE, HOST = "#b2182b", "#e4e4e4", "#3d3d3d"
 
+#: what a core is coloured by
+_WHAT = {
+    "SOPs": "synaptic operations per core and image",
+    "synapses": "synapses per core",
+    "rows": "rows of memory in use per core",
+}
+
+
+def _under(run: Run) -> str:
+    """A second line of a title: under what conditions."""
+    return f"\n{run.conditions}" if run.conditions else ""
+
 
 def cores(run: Run) -> Figure:
     """Draw the grid: SOPs per image of each core, layers outlined, dead cores and links crossed out."""
@@ -44,20 +56,21 @@ def cores(run: Run) -> Figure:
         extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
     )
     _lattice(plan, columns, rows, -0.5)
-    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label="synaptic operations per core and image", format="{x:,.0f}")
+    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label=_WHAT[run.quantity], format="{x:,.0f}")
     handles: list[Artist] = []
     for number, name in enumerate(dict.fromkeys(core.layer for core in run.cores)):
         mine = [core for core in run.cores if core.layer == name]
         colour = LAYERS[number % len(LAYERS)]
         plan.add_collection(LineCollection(_frame({core.at for core in mine}), colors=colour, linewidths=1.9, zorder=4))
-        label = f"{name}: {len(mine):,} core{'s'[: len(mine) != 1]}, {sum(core.sops for core in mine):,.0f} SOPs"
+        label = f"{name}: {len(mine):,} core{'s'[: len(mine) != 1]}, {sum(core.sops for core in mine):,.0f} {run.quantity}"
         handles.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.9, label=label))
     handles.append(Patch(facecolor="none", edgecolor="#bbbbbb", linewidth=0.6, label="not used"))
     _dead(run, plan, handles)
     _ports(run, plan, handles)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     working = columns * rows - len(run.dead_cores)
-    plan.set_title(f"{run.title}: {len(run.cores):,} of {working:,} cores, mean of {run.images:,} images", fontsize=9)
+    seen = f", mean of {run.images:,} images" if run.images else ", as compiled"
+    plan.set_title(f"{run.title}: {len(run.cores):,} of {working:,} cores{seen}{_under(run)}", fontsize=9)
     return figure
 
 
@@ -78,7 +91,7 @@ def links(run: Run) -> Figure:
     label = "two lines a link, one each way: each lies to the right of where its flits go"
     handles.append(Line2D([], [], color="none", label=label))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.suptitle(f"{run.title}: {run.timing}", fontsize=9)
+    figure.suptitle(f"{run.title}: {run.timing}{_under(run)}", fontsize=9)
     return figure
 
 
@@ -150,7 +163,7 @@ def ticks(run: Run) -> Figure:
         axes[1].set_title("the same without the ingress", fontsize=9, loc="left")
     axes[-1].set_xlabel(f"cycles per image, mean; {run.clock_mhz:g} cycles are 1 us")
     cycles = sum(tick.cycles for tick in run.ticks)
-    figure.suptitle(f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone", fontsize=9)
+    figure.suptitle(f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone{_under(run)}", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
     return figure
 

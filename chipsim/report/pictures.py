@@ -31,6 +31,8 @@ def read(kind: str, paths: Sequence[str]) -> Run:
     if len(paths) > 1:
         raise UsageError("plot", f"{kind} takes one result; found {len(paths)} files", code="plot-files", found=len(paths))
     (path,) = paths
+    if kind == "map" and path.endswith((".map", ".paicore")):
+        return of_mapping(path)
     _, content = schema.read(path, "a result of chipsim run --json", "chipsim-run/1")
     found = schema.parse(path, content, schema.RunChip)
     if found.floorplan is None:
@@ -45,9 +47,57 @@ def read(kind: str, paths: Sequence[str]) -> Run:
     return _run(found, found.floorplan, found.timing)
 
 
+def of_mapping(path: str) -> Run:
+    """Read a mapping as a picture without a run: its cores by synapses, those of a PAICORE chip by rows in use.
+
+    Raises
+    ------
+    InputError, MappingError
+    """
+    from chipsim.paicore.kind import is_program
+
+    run = _of_program(path) if is_program(path) else _of_mapping(path)
+    schema.at_most(path, "layers", len({core.layer for core in run.cores}), MOST_LAYERS)
+    return run
+
+
+def _of_mapping(path: str) -> Run:
+    from chipsim.mapping import read_mapping
+    from chipsim.mapping.totals import core_synapses
+
+    m = read_mapping(path)
+    names = [named(layer.name) for layer in m.layers]
+    each = zip(m.core_position.tolist(), m.core_layer.tolist(), core_synapses(m).tolist(), strict=True)
+    cores = tuple(Core(number, (x, y), names[layer], float(count)) for number, ((x, y), layer, count) in enumerate(each))
+    chip = m.chip
+    return Run(
+        title=named(chip.name), images=0, timing="", grid=chip.grid, ports=chip.ports, dead_cores=chip.dead_cores,
+        dead_links=chip.dead_links, cores=cores, links=None, ticks=None, clock_mhz=None, quantity="synapses",
+    )  # fmt: skip
+
+
+def _of_program(path: str) -> Run:
+    from chipsim.paicore import read_program
+
+    program = read_program(path)
+    cores = tuple(
+        Core(
+            number, (core.x, core.y), named(program.layers[core.layer].name),
+            float(core.records + core.parameters + core.potentials + core.weights),
+        )
+        for number, core in enumerate(program.cores)
+    )  # fmt: skip
+    chip = program.chip
+    return Run(
+        title=named(chip.name), images=0, timing="", grid=chip.grid, ports=(), dead_cores=chip.dead_cores, dead_links=(),
+        cores=cores, links=None, ticks=None, clock_mhz=None, quantity="rows",
+    )  # fmt: skip
+
+
 def _run(run: schema.RunChip, floor: schema.Floorplan, timing: schema.Timing | None) -> Run:
     return Run(
         title=named(run.chip),
+        conditions=named(schema.conditions_of(run)),
         images=run.images,
         timing=f"timing {named(timing.mode)}, mean of {timing.images:,} images" if timing else "",
         grid=floor.grid,

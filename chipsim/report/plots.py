@@ -109,7 +109,7 @@ def read_results(paths: Sequence[str]) -> list[Network]:
 def _of_run(name: str, run: schema.RunMeans) -> Network:
     kb = re.search(r"k([0-9])b([0-9])", name.lower())
     return Network(
-        name=name,
+        name="\n".join(filter(None, (name, *map(named, schema.conditions_of(run).split("; "))))),
         levels=(int(kb[1]), int(kb[2])) if kb else None,
         paper_spikes=run.paper_spikes_per_image,
         sops=run.sops_per_image,

@@ -14,6 +14,7 @@ from chipsim import paths
 from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError
 from chipsim.files import MOST_JSON, parse_json
+from chipsim.provenance import conditions
 from chipsim.timing.tick import INCREMENTS
 from chipsim.wording import refusal
 
@@ -30,6 +31,17 @@ class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
+class Made(_Schema):
+    """What of the provenance of a result tells it from others in a figure."""
+
+    map_sha256: Name | None = None
+    noise: Share = 0.0
+    seed: Count = 0
+    faults: Any = None
+    limit: Images | None = None
+    dataset: dict[str, Any] = {}
+
+
 class RunMeans(_Schema):
     """Means per image of a run (``chipsim run --json``)."""
 
@@ -38,6 +50,8 @@ class RunMeans(_Schema):
     paper_spikes_per_image: Mean
     sops_per_image: Mean
     paper_sops_per_image: Mean | None
+    faults: dict[str, Any] | None = None
+    provenance: Made | None = None
 
 
 class CoreCounts(_Schema):
@@ -88,6 +102,8 @@ class RunChip(_Schema):
     images: Images
     floorplan: Floorplan | None = None
     timing: Timing | None = None
+    faults: dict[str, Any] | None = None
+    provenance: Made | None = None
     cores: list[CoreCounts]
 
     @model_validator(mode="after")
@@ -172,7 +188,13 @@ class SweepFile(_Schema):
     dataset: Name
     images: Images
     healthy: Share
+    provenance: Made | None = None
     curves: list[FaultCurve]
+
+
+def conditions_of(run: RunMeans | RunChip) -> str:
+    """Return what tells a run from one of the same network on a healthy chip."""
+    return conditions(run.provenance.model_dump() if run.provenance else None, run.faults)
 
 
 Schema = TypeVar("Schema", bound=_Schema)

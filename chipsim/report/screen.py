@@ -43,6 +43,8 @@ def _accuracy(result: RunResult, file: str) -> list[str]:
     good = "unknown (the images have no labels)" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
     what = f"of {count(result.images)} images" if result.accuracy is not None else f"{count(result.images)} images"
     short = shortened([os.path.basename(file)], 40)[os.path.basename(file)]
+    missing = sum(last - first + 1 for first, last in result.missing_images)
+    what += f" (INCOMPLETE: {count(missing)} images could not be run)" if missing else ""
     return wrap(f"accuracy: {good}{' ' if result.accuracy is not None else ', '}{what} ({short} on chip '{result.chip}')")
 
 

@@ -102,6 +102,9 @@ def compile_(
     Example: qsnnc compile lenet.onnx -o lenet.map --chip xbar1152, or
     qsnnc compile net.nir --semantics snntorch --steps 16 --input spikes -o net.map
     """
+    import hashlib
+
+    from chipsim.provenance import made_by
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
@@ -125,7 +128,11 @@ def compile_(
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
-        terminal.write_json(json, tables.compilation_json(found))
+        facts = {"avoid": avoid, "calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
+        value = tables.compilation_json(found)
+        written = hashlib.sha256(found.to_bytes()).hexdigest() if isinstance(found, Compilation) else None
+        made = made_by({**reading, **facts, "code": code, "keep_dead": keep_dead}, **_hashes(value), map_sha256=written)
+        terminal.write_json(json, value | {"provenance": made})
     if not isinstance(found, Compilation):
         raise DoesNotFit(found.violations, found.chip.name)
     if not quiet and "-" not in (file, json):
@@ -161,6 +168,7 @@ def check(
     import sys
 
     from chipsim.chip import load_any_chip
+    from chipsim.provenance import made_by
     from qsnnc.compilation import Compilation
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
@@ -177,18 +185,26 @@ def check(
             found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
     except ModelError as error:
         if json:
-            terminal.write_json(json, tables.problems_json(error, model, spec))
+            value = tables.problems_json(error, model, spec)
+            made = made_by({**reading, "avoid": avoid, "code": code}, **_hashes(value))
+            terminal.write_json(json, value | {"provenance": made})
         for problem in error.problems:
             print(problem.shown(), file=sys.stderr)  # noqa: T201
         return error.exit_code
     if json:
-        terminal.write_json(json, tables.compilation_json(found))
+        value = tables.compilation_json(found)
+        made = made_by({**reading, "avoid": avoid, "code": code}, **_hashes(value))
+        terminal.write_json(json, value | {"provenance": made})
     if not quiet and json != "-":
         show_compilation(found, model, None, verbose)
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
     return 0 if isinstance(found, Compilation) else 4
+
+
+def _hashes(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[key] for key in ("model_sha256", "chip")}
 
 
 def show_compilation(found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool) -> None:

@@ -1,0 +1,111 @@
+"""What made a result: command, version, files with their hashes, data set, options, time.
+
+Two results that differ in one of these have another `provenance` in their JSON. A mapping holds none of it, so that the same
+model gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chipsim.datasets import Dataset
+
+#: keys that differ between two equal runs
+OF_THE_MOMENT = ("command", "time")
+#: bytes of images that are hashed at a time
+BLOCK = 1 << 26
+
+
+def made_by(options: object, **facts: object) -> dict[str, Any]:
+    """Return the provenance of a result that a command writes.
+
+    Parameters
+    ----------
+    options : dataclass or dict
+        The options of the verb, as given. A file among ``faults`` and ``avoid`` is hashed: ``faults_sha256``.
+    **facts
+        What else made it, such as ``map_sha256``.
+    """
+    from importlib import metadata
+
+    given: dict[str, Any] = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options)  # type: ignore[call-overload]
+    for name in ("faults", "avoid"):
+        if isinstance(given.get(name), str | os.PathLike):
+            given[f"{name}_sha256"] = file_sha256(given[name])
+    return {
+        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
+        "version": metadata.version("qsnnc"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **facts,
+        **{name: _plain(value) for name, value in given.items() if name not in facts},
+    }
+
+
+def _plain(value: object) -> Any:
+    """Return a value as JSON holds it."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str | None:
+    """Return the hash of a file's content; None for what is no file, such as a pipe that was read already."""
+    if not Path(path).is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dataset_facts(data: Dataset, source: str) -> dict[str, Any]:
+    """Return name, split, number and hash of the images that were used.
+
+    The hash is that of an npz file's content, or of the images and labels of a data set that is called by name.
+    """
+    digest = file_sha256(source) if source.endswith(".npz") else _arrays_sha256(data)
+    return {"name": data.name, "split": data.split, "images": len(data), "sha256": digest}
+
+
+def _arrays_sha256(data: Dataset) -> str:
+    import numpy as np
+
+    found = hashlib.sha256()
+    step = max(1, BLOCK // max(1, int(np.prod(data.images.shape[1:]))))
+    for first in range(0, len(data), step):
+        found.update(np.ascontiguousarray(data.images[first : first + step]).tobytes())
+    if data.labels is not None:
+        found.update(data.labels.tobytes())
+    return found.hexdigest()
+
+
+def conditions(made: Mapping[str, Any] | None, faults: Mapping[str, Any] | None = None) -> str:
+    """Return what tells a run from one of the same network on a healthy chip, for titles and labels; '' if nothing does.
+
+    Parameters
+    ----------
+    made : dict, optional
+        The key ``provenance`` of a run's JSON.
+    faults : dict, optional
+        The key ``faults``.
+    """
+    made = made or {}
+    parts = [f"noise {made['noise']:g}, seed {made.get('seed', 0)}"] if made.get("noise") else []
+    broken = [name for name, value in (faults or {}).items() if value]
+    if broken or made.get("faults"):
+        parts.append(f"faults: {', '.join(broken) or 'none drawn'}, seed {made.get('seed', 0)}")
+    if made.get("limit"):
+        parts.append(f"first {made['limit']:,} images")
+    return "; ".join(parts)

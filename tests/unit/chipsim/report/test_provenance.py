@@ -1,0 +1,112 @@
+"""A result says what made it, and a figure under what conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.command_line import call_text
+from support.places import MODELS, ROOT
+
+from chipsim.provenance import OF_THE_MOMENT, conditions
+from chipsim.report import pictures, plots
+
+TINY = ROOT / "mappings" / "tiny-mini.map"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("d.npz", "e.npz"):
+        np.savez(tmp_path / name, images=rng.integers(0, 256, (6, 28, 28), np.uint8), labels=np.arange(6))
+    (tmp_path / "f.yaml").write_text("dead_neurons: {rate: 0.2}\n")
+    return tmp_path
+
+
+def run(folder: Path, *words: str, data: str = "d.npz") -> dict[str, Any]:
+    done = call_text("chipsim", "run", TINY, "--dataset", data, "--json", "r.json", "-q", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads((folder / "r.json").read_text()))
+
+
+@pytest.mark.slow
+def test_two_runs_that_differ_in_one_thing_have_another_provenance(folder: Path) -> None:
+    plain = run(folder)["provenance"]
+    assert plain["map_sha256"] == hashlib.sha256(TINY.read_bytes()).hexdigest()
+    assert plain["dataset"]["sha256"] == hashlib.sha256((folder / "d.npz").read_bytes()).hexdigest()
+    assert (plain["chip"], plain["engine"], plain["noise"], plain["seed"], plain["limit"]) == ("mini", "fast", 0, 0, None)
+    assert plain["command"][:2] == ["chipsim", "run"]
+    seen = [plain]
+    for words, data in (
+        (("--noise", "0.1"), "d.npz"), (("--seed", "1"), "d.npz"), (("--limit", "3"), "d.npz"), ((), "e.npz"),
+        (("--faults", "f.yaml"), "d.npz"), (("--engine", "reference"), "d.npz"), (("--threads", "1", "--batch", "2"), "d.npz"),
+    ):  # fmt: skip
+        seen.append(run(folder, *words, data=data)["provenance"])
+    stripped = [json.dumps({key: value for key, value in each.items() if key not in OF_THE_MOMENT}) for each in seen]
+    assert len(set(stripped)) == len(seen)
+    again = run(folder)["provenance"]
+    assert {key: value for key, value in again.items() if key != "time"} == {k: v for k, v in plain.items() if k != "time"}
+
+
+@pytest.mark.slow
+def test_a_noisy_and_a_faulty_run_are_drawn_as_such(folder: Path) -> None:
+    for words, said in (
+        (("--noise", "0.1", "--seed", "4"), "noise 0.1, seed 4"),
+        (("--faults", "f.yaml"), "faults: dead_neurons, seed 0"),
+    ):
+        run(folder, *words)
+        shown = pictures.read("map", [str(folder / "r.json")])
+        assert shown.conditions == said
+        assert said.encode() in pictures.draw("map", shown, "svg").replace(b"&#8722;", b"-")
+        (network,) = plots.read_results([str(folder / "r.json")])
+        assert network.name == f"r\n{said}"
+
+
+@pytest.mark.slow
+def test_compile_and_sweep_say_what_made_them_and_the_mapping_does_not(folder: Path) -> None:
+    for name in ("a", "b"):
+        words = ("compile", MODELS / "tiny.onnx", "-o", f"{name}.map", "--chip", "mini", "--json", f"{name}.json", "-q")
+        assert call_text("qsnnc", *words, cwd=folder).returncode == 0
+    assert (folder / "a.map").read_bytes() == (folder / "b.map").read_bytes()
+    made = json.loads((folder / "a.json").read_text())["provenance"]
+    assert made["map_sha256"] == hashlib.sha256((folder / "a.map").read_bytes()).hexdigest()
+    assert made["model_sha256"] == hashlib.sha256((MODELS / "tiny.onnx").read_bytes()).hexdigest()
+    words = (
+        "sweep",
+        TINY,
+        "--fault",
+        "noise",
+        "--rates",
+        "0,0.5",
+        "--seeds",
+        "1",
+        "--dataset",
+        "d.npz",
+        "--json",
+        "s.json",
+        "-q",
+    )
+    assert call_text("chipsim", *words, cwd=folder).returncode == 0
+    made = json.loads((folder / "s.json").read_text())["provenance"]
+    assert (made["seed"], made["seeds"], made["dataset"]["images"]) == (0, 1, 6)
+
+
+@pytest.mark.slow
+def test_a_mapping_is_drawn_without_a_run(folder: Path) -> None:
+    shown = pictures.read("map", [str(TINY)])
+    assert (shown.quantity, shown.images) == ("synapses", 0)
+    described = json.loads(call_text("qsnnc", "inspect", TINY, "--json", "-").stdout)
+    assert {(core.id, core.at, core.sops) for core in shown.cores} == {
+        (core["id"], (core["x"], core["y"]), core["synapses"]) for core in described["cores"]
+    }
+    done = call_text("chipsim", "plot", "map", TINY, "-o", "m.svg", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert b"as compiled" in (folder / "m.svg").read_bytes()
+
+
+def test_nothing_is_said_of_a_healthy_run() -> None:
+    assert conditions(None) == conditions({"noise": 0.0, "seed": 7, "faults": None, "limit": None}, {}) == ""
