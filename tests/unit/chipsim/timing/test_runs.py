@@ -44,7 +44,7 @@ def test_three_modes_run_the_same(place: Path) -> None:
         sample = () if mode == "none" else ("--timing-images", "4")
         done = call(
             place, "run", "m.map", "--dataset", "x.npz", "--timing", mode, *sample, "--json", f"{mode}.json",
-            "--outputs", f"{mode}.npz", "--per-core", f"{mode}.csv", "--per-image", f"{mode}-each.npz",
+            "--outputs", f"{mode}.npz", "--per-core", f"{mode}.csv", "--per-image", f"{mode}-each.npz", "--verbose",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         value = json.loads((place / f"{mode}.json").read_text())
