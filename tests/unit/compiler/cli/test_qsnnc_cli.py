@@ -159,7 +159,15 @@ def test_removed_neurons_are_reported_and_kept_on_request(tmp_path, save) -> Non
     found = {}
     for option in ("", "--keep-dead"):
         done = qsnnc(
-            "compile", path, "-o", tmp_path / "out.map", *option.split(), "--json", tmp_path / "c.json", cwd=tmp_path
+            "compile",
+            path,
+            "-o",
+            tmp_path / "out.map",
+            *option.split(),
+            "--json",
+            tmp_path / "c.json",
+            "--verbose",
+            cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
         layers = json.loads((tmp_path / "c.json").read_text())["layers"]
@@ -181,7 +189,7 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
     assert not found["fits"]
     assert {v["layer"] for v in found["violations"]} >= {"conv0", "head"}
     assert all(v["found"] > v["allowed"] and v["advice"] for v in found["violations"])
-    done = qsnnc("check", model, "--chip", "chip.yaml", cwd=tmp_path)
+    done = qsnnc("check", model, "--chip", "chip.yaml", "--verbose", cwd=tmp_path)
     assert done.returncode == 4
     assert "layers do not fit on a core" in done.stdout
     (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("conv0 "))
