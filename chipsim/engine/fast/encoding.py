@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast import kernels
 from chipsim.engine.fast.encoder import AT_ONCE, Encoder
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.host import Array, refuse_no_level, run_model
@@ -32,7 +31,7 @@ class Encoding:
         self.count = program.encoder_neurons // program.encoder.levels
         self.graded = aligned((AT_ONCE, features), np.float32)
         levels = len(encoder.thresholds)
-        self.encode = functions[f"encode{levels if levels in kernels.UNROLLED else ''}"]
+        self.encode = functions["encode"]
         self.given = aligned((AT_ONCE, *program.input.shape), np.dtype(program.input.dtype))
         straight = self.count == features and not encoder.single
         self.plain, self.quick = (self._binding(m) if straight else None for m in (encoder.linear, encoder.quick))

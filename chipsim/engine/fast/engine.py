@@ -32,7 +32,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "lay": (_P, _N, _P),
     "count_rows": (_P, _P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
-    **{f"encode{n or ''}": (_P, _N, _N, _N, _P, _P, _P) for n in (*kernels.UNROLLED, 0)},
+    "encode": (_P, _N, _N, _N, _P, _P, _P),
 }
 
 

@@ -58,6 +58,10 @@ class Function:
         assert not isinstance(b, Value) or a.type == b.type, f"{op} {a.type}, {b.type}"
         return self.emit(a.type, f"{op} {a.type} {a.name}, {right}")
 
+    def constant(self, number: int) -> Value:
+        """A number, i64."""
+        return Value(self, "i64", str(number))
+
     def zero(self, kind: str) -> Value:
         """A vector of zeros."""
         return Value(self, kind, "zeroinitializer")

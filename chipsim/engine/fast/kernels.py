@@ -11,18 +11,23 @@ from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
 
-#: encoders of so many levels have their thresholds in registers
-UNROLLED = (1, 2, 3, 4)
-
 
 def module(lookup: str | None) -> str:
     """Return the kernels as LLVM IR; ``lookup`` is the instruction that looks up bytes, if there is one."""
     parts = [lookup_kernel.module(lookup)] if lookup else []
-    parts += [_run(lookup is not None), _turn(), _lay(), _tally(), _fire("split", 8), _count_rows(), _count_spikes()]
+    parts += [
+        _run(lookup is not None),
+        _turn(),
+        _lay(),
+        _encode(),
+        _tally(),
+        _fire("split", 8),
+        _count_rows(),
+        _count_spikes(),
+    ]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
         parts += [stepping.step(bits), stepping.hold(bits)]
-    parts += [_encode(levels) for levels in (*UNROLLED, 0)]
     return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
 
 
@@ -207,39 +212,30 @@ def _count_spikes() -> str:
     return f.text()
 
 
-def _encode(levels: int) -> str:
+def _encode() -> str:
     """Levels of up to 16 images (images, features) as bytes, features by images, at images 16 * group of the 64.
 
     A level is how many thresholds of its feature ``value ^ sign`` reaches, compared as float32. Thresholds lie level by
     level, features filled up to a multiple of 64, and so are those of ``images``.
     """
     f = Function(
-        f"encode{levels or ''}", images="ptr", count="i64", features="i64", levels="i64", thresholds="ptr", signs="ptr",
-        out="ptr",
+        "encode", images="ptr", count="i64", features="i64", levels="i64", thresholds="ptr", signs="ptr", out="ptr"
     )  # fmt: skip
     a = f.arguments
     scratch = f.variable("[1024 x i8]", "zeroinitializer")
     with f.loop(0, a["features"], 64) as first:
-        for part in range(4):
-            feature = first + 16 * part
+        with f.loop(0, f.constant(64), 16) as part:
+            feature = first + part
             sign = f.load("<16 x i32>", f.at(a["signs"], feature, 4), 4)
-            bounds = [
-                f.load("<16 x float>", f.at(a["thresholds"], a["features"] * i + feature, 4), 4) for i in range(levels)
-            ]
             with f.loop(0, a["count"]) as image:
                 place = f.at(a["images"], image * a["features"] + feature, 4)
                 x = f.cast("bitcast", f.load("<16 x i32>", place, 4) ^ sign, "<16 x float>")
-                level = f.variable("<16 x i32>", "")
-                f.store(f.zero("<16 x i32>"), level, 64)
-                if levels:
-                    for bound in bounds:
-                        f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
-                else:
-                    with f.loop(0, a["levels"]) as i:
-                        bound = f.load("<16 x float>", f.at(a["thresholds"], a["features"] * i + feature, 4), 4)
-                        f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
+                level = f.variable("<16 x i32>", "zeroinitializer")
+                with f.loop(0, a["levels"]) as i:
+                    bound = f.load("<16 x float>", f.at(a["thresholds"], a["features"] * i + feature, 4), 4)
+                    f.add_to(level, f.cast("zext", f.compare("oge", x, bound), "<16 x i32>"))
                 byte = f.cast("trunc", f.load("<16 x i32>", level, 64), "<16 x i8>")
-                f.store(byte, f.at(scratch, image * 64 + 16 * part), 16)
+                f.store(byte, f.at(scratch, image * 64 + part), 16)
         f.call("turn", scratch, f.at(a["out"], first, LANES))
     return f.text()
 
@@ -261,12 +257,11 @@ def _lay() -> str:
     f = Function("lay", images="ptr", width="i64", out="ptr")
     a = f.arguments
     scratch = f.variable("[1024 x i8]", "zeroinitializer")
-    with f.loop(0, a["width"], LANES) as first:
-        for group in range(0, LANES, 16):
-            for image in range(16):
-                line = f.at(f.at(a["images"], a["width"] * (group + image)), first)
-                f.store(f.load(BYTES, line, 64), f.at(scratch, LANES * image), 64)
-            f.call("turn", scratch, f.at(f.at(a["out"], first, LANES), group))
+    with f.loop(0, a["width"], LANES) as first, f.loop(0, f.constant(LANES), 16) as group:
+        with f.loop(0, f.constant(16)) as image:
+            line = f.at(f.at(a["images"], a["width"] * (group + image)), first)
+            f.store(f.load(BYTES, line, 64), f.at(scratch, image, LANES), 64)
+        f.call("turn", scratch, f.at(f.at(a["out"], first, LANES), group))
     return f.text()
 
 

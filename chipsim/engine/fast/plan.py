@@ -47,12 +47,20 @@ def strands(form: Form) -> Strand:
     return Strand(np.ascontiguousarray(digits[:, used]), used // len(planes), used % len(planes))
 
 
+def _digits(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """How many signed digits numbers take: as many as there are bits in which they differ from their triples."""
+    different = np.abs(weight) ^ (3 * np.abs(weight))
+    return np.unpackbits(different.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1, dtype=np.uint8)
+
+
+_OF_BYTE = _digits(np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64))
+
+
 def additions(form: Form) -> int:
     """Estimate how many rows the lists add up: the digits of all weights."""
-    weight = np.abs(form.matrix.astype(np.int64))
-    # a number has as many signed digits as bits in which it differs from its triple
-    different = weight ^ (3 * weight)
-    return int(np.unpackbits(different.reshape(-1).view(np.uint8)).sum())
+    if form.matrix.dtype == np.int8:
+        return int(_OF_BYTE[np.ascontiguousarray(form.matrix).view(np.uint8)].sum(dtype=np.int64))
+    return int(_digits(form.matrix.astype(np.int64)).sum(dtype=np.int64))
 
 
 def narrow(form: Form) -> bool:

@@ -57,10 +57,9 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     """
     instruction = None if code is None else code.target.lookup
     added = [plan.additions(form) for form in forms]
-    dense = [
-        bytes_without_sign or (instruction is not None and cost(form) < n) for form, n in zip(forms, added, strict=True)
-    ]
-    time = [cost(form) if better else n for form, n, better in zip(forms, added, dense, strict=True)]
+    costs = [cost(form) for form in forms]
+    dense = [bytes_without_sign or (instruction is not None and c < n) for c, n in zip(costs, added, strict=True)]
+    time = [c if better else n for c, n, better in zip(costs, added, dense, strict=True)]
     written = {} if code is None else _written(forms, uses, added, time, code)
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
