@@ -50,7 +50,7 @@ def strands(form: Form) -> Strand:
 def _digits(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """How many signed digits numbers take: as many as there are bits in which they differ from their triples."""
     different = np.abs(weight) ^ (3 * np.abs(weight))
-    return np.unpackbits(different.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1, dtype=np.uint8)
+    return np.asarray(np.unpackbits(different.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1), np.uint8)
 
 
 _OF_BYTE = _digits(np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64))
