@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from chipsim import terminal
-from chipsim.cli import chips, crosscheck, figures, runs
+from chipsim.cli import chips, crosscheck, figures, reporting, runs
 from chipsim.explain.verb import explain
 from chipsim.front import before_the_verb
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 app.callback(help=app.info.help)(before_the_verb)
 VERBS = (
     runs.run, figures.trace, chips.area, runs.compare, crosscheck.crosscheck, chips.network, runs.sweep, figures.plot,
-    chips.data, explain,
+    reporting.report, chips.data, explain,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -134,9 +134,21 @@ class RunResult:
             "levels_exceeded": None if self.exceeded is None else asdict(self.exceeded),
             "faults": self.faults,
             **({"missing_images": [list(each) for each in self.missing_images]} if self.missing_images else {}),
+            **self._outcomes(),
             "timing": None,  # a run has no time: chipsim.timing.profile
             "energy": None,
             "floorplan": self.floorplan,
             "layers": [asdict(layer) for layer in self.layers],
             "cores": [asdict(core) for core in self.cores],
+        }
+
+    def _outcomes(self) -> dict[str, Any]:
+        """Return the confusion matrix and the worst images; None without labels."""
+        if self.labels is None:
+            return {"confusion": None, "worst_images": None}
+        from chipsim.engine.outcomes import confusion, worst
+
+        return {
+            "confusion": confusion(self.labels, self.predictions),
+            "worst_images": worst(self.labels, self.predictions, self.scores),
         }

@@ -27,11 +27,13 @@ Side = Annotated[int, Field(ge=1, le=1024)]
 Place = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
-class _Schema(BaseModel):
+class ResultSchema(BaseModel):
+    """Strict types, and further keys are let be."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class Made(_Schema):
+class Made(ResultSchema):
     """What of the provenance of a result tells it from others in a figure."""
 
     map_sha256: Name | None = None
@@ -42,7 +44,7 @@ class Made(_Schema):
     dataset: dict[str, Any] = {}
 
 
-class RunMeans(_Schema):
+class RunMeans(ResultSchema):
     """Means per image of a run (``chipsim run --json``)."""
 
     schema_: Literal["chipsim-run/1"] = Field(alias="schema")
@@ -54,7 +56,7 @@ class RunMeans(_Schema):
     provenance: Made | None = None
 
 
-class CoreCounts(_Schema):
+class CoreCounts(ResultSchema):
     """A core of a run."""
 
     id: Count
@@ -64,7 +66,7 @@ class CoreCounts(_Schema):
     sops: Count
 
 
-class Floorplan(_Schema):
+class Floorplan(ResultSchema):
     """The grid of the chip that ran."""
 
     grid: tuple[Side, Side]
@@ -73,7 +75,7 @@ class Floorplan(_Schema):
     dead_links: list[tuple[Place, Place]] = []
 
 
-class Timing(_Schema):
+class Timing(ResultSchema):
     """Cycles of a run: links by x, y, side, flits of the cores' packets and of the host's."""
 
     mode: Name
@@ -94,7 +96,7 @@ class Timing(_Schema):
         return self
 
 
-class RunChip(_Schema):
+class RunChip(ResultSchema):
     """What a run says about the cores and links of its chip."""
 
     schema_: Literal["chipsim-run/1"] = Field(alias="schema")
@@ -126,13 +128,13 @@ class RunChip(_Schema):
         return self
 
 
-class NoiseRow(_Schema):
+class NoiseRow(ResultSchema):
     """Accuracy with a share of the encoder's spikes lost."""
 
     mean: Share
 
 
-class NetworkRow(_Schema):
+class NetworkRow(ResultSchema):
     """A network of a results table."""
 
     model: Name
@@ -158,28 +160,28 @@ class NetworkRow(_Schema):
         return self
 
 
-class ResultsTable(_Schema):
+class ResultsTable(ResultSchema):
     """The results of several networks (``models/results.py``)."""
 
     schema_: Literal["qsnnc-results/1"] = Field(alias="schema")
     networks: Annotated[list[NetworkRow], Field(min_length=1)]
 
 
-class RatePoint(_Schema):
+class RatePoint(ResultSchema):
     """The runs of one rate of a fault."""
 
     rate: Share
     accuracies: Annotated[list[Share], Field(min_length=1)]
 
 
-class FaultCurve(_Schema):
+class FaultCurve(ResultSchema):
     """A fault at several rates."""
 
     fault: Name
     points: Annotated[list[RatePoint], Field(min_length=1)]
 
 
-class SweepFile(_Schema):
+class SweepFile(ResultSchema):
     """The result of ``chipsim sweep --json``."""
 
     schema_: Literal["chipsim-sweep/1"] = Field(alias="schema")
@@ -197,7 +199,7 @@ def conditions_of(run: RunMeans | RunChip) -> str:
     return conditions(run.provenance.model_dump() if run.provenance else None, run.faults)
 
 
-Schema = TypeVar("Schema", bound=_Schema)
+Schema = TypeVar("Schema", bound=ResultSchema)
 
 
 def check_written(value: dict[str, Any], *models: type[BaseModel]) -> None:

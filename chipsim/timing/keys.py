@@ -44,6 +44,8 @@ def timing_json(p: Profile) -> dict[str, Any]:
         "busiest_link": p.busiest_link.load if p.busiest_link else 0.0,
         "busiest_link_at": asdict(p.busiest_link) if p.busiest_link else None,
         "links": _links(p),
+        "link_ticks": _link_ticks(p),
+        "core_packets": (p.work.packets[:host] / n).tolist(),
         "images_per_second": p.images_per_second,
         "threads": p.threads,
         "clock_mhz": p.plan.chip.clock_mhz,
@@ -67,6 +69,12 @@ def _links(p: Profile) -> list[list[Any]]:
     names = [SIDES[side] for side in sides]
     flits = (of[routers, sides].tolist() for of in (own, ingress))
     return [list(row) for row in zip(x.tolist(), y.tolist(), names, *flits, strict=True)]
+
+
+def _link_ticks(p: Profile) -> list[list[float]]:
+    """Return the flits of each tick over the links that `_links` lists, in its order."""
+    routers, sides = np.nonzero(p.host_links + p.chip_links)
+    return [(network.links(p.plan.mesh)[routers, sides] / p.images).tolist() for network in p.networks]
 
 
 def _increments(found: Int) -> dict[str, Any]:

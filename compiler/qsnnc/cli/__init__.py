@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, check, fit, verify, inspect, export, chips, explore, explain, nir-annotate."""
+"""The command ``qsnnc``: compile, check, fit, verify, inspect, export, chips, report, explore, explain, nir-annotate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from chipsim import terminal
 from chipsim.explain.verb import explain
 from chipsim.front import before_the_verb
-from qsnnc.cli import annotating, compiling, exploring, fitting, showing, verifying
+from qsnnc.cli import annotating, compiling, exploring, fitting, reporting, showing, verifying
 
 app = typer.Typer(
     name="qsnnc",
@@ -23,7 +23,7 @@ app.callback(help=app.info.help)(before_the_verb)
 for name, verb in (
     ("compile", compiling.compile_), ("check", compiling.check), ("fit", fitting.fit), ("verify", verifying.verify),
     ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
-    ("explore", exploring.explore), ("explain", explain),
+    ("report", reporting.report), ("explore", exploring.explore), ("explain", explain),
     ("nir-annotate", annotating.nir_annotate),
 ):  # fmt: skip
     app.command(name)(verb)

@@ -36,7 +36,8 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         row = {key: known[key] if key in known else getattr(entry, key) for key in LAYER_KEYS}
         if not entry.fold and not isinstance(found.chip, PaicoreSpec):  # a neuron of it fits on no core
             row |= dict.fromkeys(("fold", "cores", "bound"))
-        layers.append({**row, "removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows})
+        more = {"removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows}
+        layers.append({**row, **more, **_certainty(ir)})
     return {
         "schema": "qsnnc-compile/1",
         "model_sha256": found.graph.model_sha256,
@@ -74,6 +75,10 @@ def _alternative(each: Alternative) -> dict[str, Any]:
     fields = {**asdict(each), "change": each.change, "layers_beyond": each.beyond}
     del fields["beyond"]
     return fields | ({"cores": None} if each.beyond else {})
+def _certainty(layer: Layer) -> dict[str, Any]:
+    """Return whether a layer is certified, and if not, the thresholds at which float rounding can change a decision."""
+    exactness = "certified" if layer.certified else "tested"
+    return {"exactness": exactness, "uncertain_thresholds": [asdict(span) for span in layer.uncertain]}
 
 
 def _change(change: WeightsChanged) -> dict[str, Any]:
