@@ -49,7 +49,7 @@ class Browser:
         self.wait("return document.documentElement.dataset.ready !== undefined || !failure.hidden")
         assert not self.script("return failure.hidden ? '' : failure.textContent")
 
-    def wait(self, script: str, seconds: float = 60) -> Any:
+    def wait(self, script: str, seconds: float = 30) -> Any:
         """Wait until a script returns something true."""
         last = time.monotonic() + seconds
         while not (found := self.script(script)):

@@ -117,6 +117,7 @@ class ChipPicture {
     this.drawCores(pen, width, height);
     this.drawDead(pen);
     this.drawPorts(pen);
+    Object.assign(canvas.dataset, { drawn: this.drawn, left: this.left, top: this.top, scale: this.scale }); // for tests
     if (state.links && state.linkLoads) this.drawLinks(pen);
     if (state.core !== null) this.drawSelected(pen);
   }
