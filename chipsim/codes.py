@@ -20,8 +20,8 @@ Code = Literal[
     "nir-graph", "nir-grid", "nir-leak", "nir-metadata", "nir-multi-spike", "nir-node", "nir-none", "nir-parameter",
     "nir-readout", "nir-semantics", "nir-shape", "nir-width", "not-monotone", "not-static", "option-unused",
     "option-value", "options-conflict", "output-twice", "output-unknown", "output-unwritable", "outputs", "pad-value",
-    "page-other", "pixels-no-grid", "place-unknown", "plot-files", "plot-large", "potential", "reference-refuses", "reordered",
-    "requantized", "result-schema", "result-timing", "rows", "space-invalid", "steps", "sweep-mixed", "targets",
+    "page-other", "pixels-no-grid", "place-unknown", "plot-files", "plot-large", "potential", "reference-refuses",
+    "reordered", "requantized", "result-schema", "result-timing", "rows", "space-invalid", "steps", "sweep-mixed", "targets",
     "tensor-rank", "threshold", "two-activations", "two-encoders", "usage", "weight-bits", "weights-not-constant",
     "weights-not-quantized", "yaml-syntax",
 ]  # fmt: skip

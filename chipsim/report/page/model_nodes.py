@@ -26,7 +26,7 @@ def nodes_of_populations(path: str, content: dict[str, Any]) -> list[dict[str, A
     """
     import onnx
 
-    data = paths.read(path, (1 << 31) - 1, "model-unreadable")
+    data = paths.read(path, (1 << 31) - 1, "file-unreadable")
     check_same(path, hashlib.sha256(data).hexdigest(), content)
     try:
         graph = onnx.load_model_from_string(data).graph

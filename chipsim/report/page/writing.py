@@ -37,7 +37,7 @@ def write_page(
     reads = [
         reads_writes.mapping(file),
         *[reads_writes.result(path) for path in (run, compiled) if path is not None],
-        *[reads_writes.Input(path, "model-unreadable") for path in (model,) if path is not None],
+        *[reads_writes.Input(path, "file-unreadable") for path in (model,) if path is not None],
         *reads_writes.dataset(dataset, split, data_dir),
     ]
     reads_writes.check(reads, {"-o": output})

@@ -75,6 +75,8 @@ def _alternative(each: Alternative) -> dict[str, Any]:
     fields = {**asdict(each), "change": each.change, "layers_beyond": each.beyond}
     del fields["beyond"]
     return fields | ({"cores": None} if each.beyond else {})
+
+
 def _certainty(layer: Layer) -> dict[str, Any]:
     """Return whether a layer is certified, and if not, the thresholds at which float rounding can change a decision."""
     exactness = "certified" if layer.certified else "tested"
