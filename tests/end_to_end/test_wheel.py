@@ -16,6 +16,9 @@ import chipsim, qsnnc
 from chipsim.chip import load_chip
 assert load_chip("mini").grid == (4, 4)
 done = qsnnc.compile_model(MODEL, chip="mini")
+from chipsim.report.page import page
+chipsim.write_mapping(done.mapping, "net.map")
+assert page("net.map").startswith("<!DOCTYPE html>")
 print(chipsim.run(done.mapping, "digits", limit=20).images, chipsim.__file__, qsnnc.__file__)
 """
 
@@ -50,6 +53,11 @@ def test_installed_wheel_works_from_anywhere(tmp_path: Path) -> None:
         "chipsim/chip/presets/xbar1152.yaml",
         "chipsim/mapping/FORMAT.md",
         "chipsim/py.typed",
+        "chipsim/report/page/assets/main.js",
+        "chipsim/report/page/echarts/echarts.min.js",
+        "chipsim/report/page/echarts/LICENSE",
+        "chipsim/report/page/echarts/LICENSE-d3",
+        "chipsim/report/page/echarts/NOTICE",
     ):
         assert needed in names
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}

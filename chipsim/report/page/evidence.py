@@ -66,6 +66,7 @@ def _run(path: str, content: dict[str, Any]) -> dict[str, Any]:
     results.check_same(path, found.model_sha256, content)
     results.check_cores(path, found, content)
     value: dict[str, Any] = json.loads(text)
+    content["conditions"] = schema.conditions_of(found)
     names = ("spikes", "sops", "axon_events")
     value["cores"] = {name: packed([core[name] for core in value["cores"]], "float64") for name in names}
     if value["energy"]:

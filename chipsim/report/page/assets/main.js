@@ -5,20 +5,17 @@ function header() {
   const { chip } = data;
   const parts = [
     `chip ${chip.name}, ${chip.grid[0]} × ${chip.grid[1]} cores${chip.hypothetical ? " (hypothetical)" : ""}`, data.exactness,
-    data.run ? `${said(data.run.images)} images${data.run.dataset?.name ?? (typeof data.run.dataset === "string" ? ` of ${data.run.dataset}` : "")}` : "no run given",
-    data.run ? brokenSaid() : "",
+    data.run ? `${said(data.run.images)} images${ofDataset()}` : "no run given",
+    data.conditions, // noise and faults: such a run must not look like one of a healthy chip
   ];
   document.getElementById("subtitle").textContent = parts.filter(Boolean).join(" · ");
   document.getElementById("footer").textContent = `Model ${data.model_sha256}; mapping by ${data.generator}. Charts: Apache ECharts ${echarts.version}, Apache License 2.0.`;
 }
 
-/** What was wrong with the chip of the run, if anything: a noisy run must not look like a healthy one. */
-function brokenSaid() {
-  const { noise, faults } = data.run, parts = [];
-  const rate = typeof noise === "number" ? noise : noise?.rate;
-  if (rate) parts.push(`${said(100 * rate)} % of the encoder's spikes lost`);
-  if (faults && Object.keys(faults).length) parts.push("with faults");
-  return parts.join(", ");
+/** Name of the data set, where the run says so. */
+function ofDataset() {
+  const name = data.run.provenance?.dataset?.name;
+  return name ? ` of ${name}` : "";
 }
 
 function tiles() {
