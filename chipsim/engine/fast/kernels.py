@@ -6,7 +6,7 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 
 from __future__ import annotations
 
-from chipsim.engine.fast import lookup_kernel, stepping
+from chipsim.engine.fast import draw_kernel, lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
@@ -24,6 +24,7 @@ def module(lookup: str | None) -> str:
         _fire("split", 8),
         _count_rows(),
         _count_spikes(),
+        draw_kernel.draw(),
     ]
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]

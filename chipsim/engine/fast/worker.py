@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -61,7 +62,10 @@ class FastWorker:
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
         self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values[0])
-        self.pixels = None if p is None else _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared)
+        self.pixels = None
+        if p is not None:
+            noisy = (noise, seed) if noise else None
+            self.pixels = _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared, noisy)
         values = t.merged.values
         fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
         self.weights = [
@@ -175,6 +179,8 @@ class FastWorker:
             call["tally"](*map(address, (place[t.features :], self.mask, parts, self.totals[t.features :])))
 
         own = m.input.code not in ("image", "direct")
+        if self.noise and m.steps == 1 and self.pixels is not None and self.pixels.run(images, pixels, first):
+            return lambda step, place: None  # in place, and counted
         if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
             frames = self.engine.host.frames(images)
             if self.noise:
@@ -246,18 +252,30 @@ class _Pixels:
         values: npt.NDArray[np.uint8],
         place: npt.NDArray[np.uint8],
         shared: dict[str, Any],
+        noise: tuple[float, int] | None,
     ) -> None:
         self.tables, self.function, self.place = tables, function, place
         self.images = aligned((LANES, len(place)), np.uint8)
         own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
         own |= {"lists": tables.found.words, "tables": tables.found.tables}
         own |= {name: getattr(tables, name) for name in ("cores", "row_offset", "fires", "thresholds")}
+        self.noise = noise
+        self.sent = None if noise is None else aligned((len(tables.thresholds) + 1, LANES), np.uint8)
+        own["sent"] = self.sent
         self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
 
-    def run(self, images: Array, pixels: bool) -> bool:
-        """Put the values of up to 64 images into place and count them; False where not all of them are pixels."""
+    def run(self, images: Array, pixels: bool, first: int = 0) -> bool:
+        """Put the values of up to 64 images from ``first`` on into place and count them; False where not all are pixels.
+
+        With noise as of `chipsim.engine.host.lose`, number by number.
+        """
         if not as_bytes(images, pixels, self.images):
             return False
+        if self.noise is not None:
+            probability, seed = self.noise
+            limit = math.ceil(float(np.float32(probability)) * (1 << 24))
+            places = self.tables.threshold_of
+            self.function["draw"](seed, first, len(images), len(places), limit, address(places), address(self.sent))
         self.function["lay"](address(self.images), len(self.place), address(self.place))
         self.function["run"](address(self.context), 0, len(self.tables.cores), 1)
         return True
