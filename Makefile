@@ -14,8 +14,9 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 demo: $(VENV)/installed
 	$(BIN)/qsnnc compile models/lenet.onnx -o demo.map
-	$(BIN)/chipsim run demo.map --dataset digits
+	$(BIN)/chipsim run demo.map --dataset digits --json demo.json
 	$(BIN)/chipsim compare demo.map --model models/lenet.onnx --dataset digits
+	$(BIN)/chipsim report demo.json --map demo.map --model models/lenet.onnx --dataset digits -o demo.html
 
 # What `make check` and `make pythons` run: all but the tests marked slow, and a few examples of every property.
 QUICK := -n 2 -m "not slow" tests/unit tests/property
@@ -58,4 +59,4 @@ rtl-synth: $(VENV)/installed
 	$(BIN)/python rtl/synth.py
 
 clean:
-	rm -rf $(VENV) .venvs demo.map rtl/build
+	rm -rf $(VENV) .venvs demo.map demo.json demo.html rtl/build

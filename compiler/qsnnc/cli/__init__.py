@@ -1,4 +1,4 @@
-"""The command ``qsnnc``: compile, check, fit, verify, inspect, export, chips, report, explore, explain, nir-annotate."""
+"""The command ``qsnnc``: compile, check, fit, verify, inspect, export, chips, report, explore, explain, (nir-)annotate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for name, verb in (
     ("compile", compiling.compile_), ("check", compiling.check), ("fit", fitting.fit), ("verify", verifying.verify),
     ("inspect", showing.inspect), ("export", showing.export), ("chips", showing.chips),
     ("report", reporting.report), ("explore", exploring.explore), ("explain", explain),
-    ("nir-annotate", annotating.nir_annotate),
+    ("annotate", annotating.annotate), ("nir-annotate", annotating.nir_annotate),
 ):  # fmt: skip
     app.command(name)(verb)
 

@@ -1,4 +1,4 @@
-"""The verb that states what a NIR file means: nir-annotate."""
+"""The verbs that write a copy of a file with more metadata: annotate for ONNX, nir-annotate for NIR."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import typer
 from chipsim import reads_writes, terminal
 from chipsim.errors import UsageError
 from qsnnc.cli.nir_options import with_nir
-from qsnnc.cli.options import model_input
+from qsnnc.cli.options import (
+    Chip,
+    Encoder,
+    Levels,
+    Output,
+    Quiet,
+    ReadoutPlace,
+    WeightBits,
+    frontend_keywords,
+    model_input,
+)  # fmt: skip
 from qsnnc.nir.options import NirOptions
 
 
@@ -47,3 +57,43 @@ def nir_annotate(
             "nir-annotate", "needs at least one option that says something of the file", code="options-conflict"
         )
     terminal.write_output(out, annotate(Path(file), keys, node))
+
+
+def annotate(
+    model: Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")],
+    out: Annotated[str, typer.Option("-o", metavar="OUT.onnx|-", help="The annotated copy to write.")],
+    node_data: Annotated[
+        str | None,
+        typer.Option("--node-data", metavar="FILE.json|-", help="Cores of each node, as node data for Model Explorer."),
+    ] = None,
+    chip: Chip = "xbar1152",
+    output: Output = None,
+    levels: Levels = None,
+    encoder: Encoder = "host",
+    readout: ReadoutPlace = "auto",
+    weight_bits: WeightBits = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a copy of an ONNX model whose nodes say what they take on a chip, for Netron; it computes the same.
+
+    The metadata of a node names its layer, cores, lower bound, levels, exactness and what limits it.
+
+    Example: qsnnc annotate lenet.onnx -o lenet-annotated.onnx --node-data lenet-cores.json
+    """
+    from pathlib import Path
+
+    from qsnnc.explain import node_metadata
+    from qsnnc.frontend.importer.parse import opened, parse
+    from qsnnc.options import CompileOptions
+    from qsnnc.pipeline import check, nir_path
+
+    options = CompileOptions(**frontend_keywords(None, output, levels, encoder, readout, weight_bits))
+    reads_writes.check([model_input(model), *reads_writes.chip(chip)], {"-o": out, "--node-data": node_data})
+    if nir_path(model, options) is not None:
+        raise UsageError("MODEL", "is a NIR file; use qsnnc nir-annotate", code="option-unused", found=model)
+    with terminal.watched(quiet=quiet) as tell:
+        found = check(model, chip, options, tell)
+    proto = parse(*opened(Path(model)))
+    terminal.write_output(out, node_metadata.annotated(proto, found).SerializeToString())
+    if node_data:
+        terminal.write_json(node_data, node_metadata.node_data(proto, found))
