@@ -12,8 +12,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from chipsim import paths
 
 if TYPE_CHECKING:
     from chipsim.datasets import Dataset
@@ -64,10 +65,7 @@ def _plain(value: object) -> Any:
 
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
     """Return the hash of a file's content; None for what is no file, such as a pipe that was read already."""
-    if not Path(path).is_file():
-        return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return paths.sha256(path) if paths.is_stored(path) else None
 
 
 def dataset_facts(data: Dataset, source: str) -> dict[str, Any]:

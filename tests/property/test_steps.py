@@ -21,7 +21,7 @@ from chipsim.chip import ChipSpec, load_any_chip, load_chip
 from chipsim.datasets import Dataset
 from chipsim.engine.compare_trains import compare_trains
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import worker
+from chipsim.engine.fast import tables
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
@@ -154,7 +154,7 @@ def test_the_fast_engine_is_the_reference(
     mapping = compiled(graph, roomy(max_delay=max_delay), keep_dead=keep_dead).mapping
     frames = prepare(frames_of(graph, count, recipe.seed), mapping.input, "random", mapping.steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "BLOCK", block)  # steps whose values are held at a time
+        patch.setattr(tables, "BLOCK", block)  # steps whose values are held at a time
         check_equal(mapping, frames, noise)
 
 

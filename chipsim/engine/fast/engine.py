@@ -90,5 +90,7 @@ def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool 
         for name, address in zip(_SIGNATURES, addresses, strict=True)
     }
     encoder = find_encoder(m, host, tables.features)
-    pixels = None if encoder.integers is None else pixel_tables(m, tables, encoder, code)
+    pixels = None
+    if encoder.integers is not None:
+        pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
     return FastEngine(damage, reduced, host, tables, encoder, pixels, function, code)

@@ -27,7 +27,6 @@ from chipsim.engine.host import Array
 from chipsim.mapping import Mapping
 
 if TYPE_CHECKING:
-    from chipsim.engine.fast.encoder import Encoder
     from chipsim.engine.fast.tables import Tables
 
 #: weights beyond this are left to onnxruntime: they would take several products each
@@ -141,14 +140,22 @@ def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups:
             yield Block(pixels.reshape(-1), outputs * places + number, shared[key], bias[outputs])
 
 
-def build(m: Mapping, tables: Tables, encoder: Encoder, code: Code) -> PixelTables | None:
+def build(
+    m: Mapping,
+    tables: Tables,
+    integers: tuple[list[Block], float],
+    thresholds: npt.NDArray[np.float32],
+    signs: npt.NDArray[np.uint32],
+    code: Code,
+) -> PixelTables | None:
     """Lay out the encoder as cores whose rows are pixels; None where the processor has no products of bytes.
 
-    The pixels lie behind the values.
+    The pixels lie behind the values. ``thresholds`` (levels, features) and ``signs`` (features,) are those of
+    `chipsim.engine.fast.encoder.Encoder`, ``integers`` what `blocks` returns.
     """
-    if code.target.lookup is None or encoder.integers is None:
+    if code.target.lookup is None:
         return None
-    thresholds, signs, (made, unit) = encoder.thresholds, encoder.signs, encoder.integers
+    made, unit = integers
     with np.errstate(invalid="ignore"):
         reached = np.ceil(thresholds.astype(np.float64) / unit)
     sign = np.where(signs > 0, -1, 1)

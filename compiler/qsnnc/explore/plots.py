@@ -24,7 +24,8 @@ MOST_LINES = 2000
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    # not "constrained": its solver leaves the last digits to the order of hashes
+    figure = Figure(figsize=(width, height), layout="tight")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -90,7 +91,7 @@ def over(rows: Sequence[Record], figure_name: str, key: str) -> bytes:
             axes.scatter(x, y, s=10, color=line.get_color(), alpha=0.4)
         axes.set_xlabel(key)
         axes.set_ylabel(f"{figure_name} (line: the smallest)")
-        figure.legend(frameon=False, loc="outside upper left", ncols=3)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, borderaxespad=0)
         return figure
 
     return printed(page, "svg", "--pareto")

@@ -42,7 +42,7 @@ def test_from_model_to_words(
     target, js, bare = tmp_path / "net.paicore", tmp_path / "net.json", tmp_path / "net.bin"
     code, out, _ = run(capsys, monkeypatch, "compile", model, "--chip", "paicore25", "-o", target, "--json", js)
     assert code == 0
-    assert "of 63 cores on chip 'paicore25'" in out
+    assert "cores, chip 'paicore25' has 63" in out
     program = read_program(target)
     said = json.loads(js.read_text())
     assert (said["fits"], said["chip"], said["cores"]) == (True, "paicore25", len(program.cores))
