@@ -105,7 +105,7 @@ def test_eight_bits_do_not_fit_and_it_is_said_what_would_help(name, chip) -> Non
         compile_model(path_of(name), small if name.startswith("std") else chip)
     assert caught.value.exit_code == 4
     assert caught.value.fields["layer"]
-    assert re.search(r"cores with 15 levels|qsnnc fit", str(caught.value))
+    assert re.search(r"cores with 15 levels|qsnnc fit|fewer bits", str(caught.value))
 
 
 def test_sixteen_bits_do_not_fit_either(chip) -> None:
