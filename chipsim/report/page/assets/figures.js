@@ -161,18 +161,18 @@ function confusionFigure() {
   const classes = [...new Set(confusion.flatMap(([label, prediction]) => [label, prediction]))].sort((a, b) => a - b);
   const at = new Map(classes.map((each, number) => [each, number]));
   const wrong = Math.max(1, ...confusion.filter(([label, prediction]) => label !== prediction).map((entry) => entry[2]));
-  const cells = confusion.map(([label, prediction, images]) => ({
+  const cells = () => confusion.map(([label, prediction, images]) => ({
     value: [at.get(prediction), at.get(label), images],
     itemStyle: { color: label === prediction ? css("--unused") : mix(dark() ? "#3a2a1c" : "#fbe3cf", "#c04a00", images / wrong) },
     label: { color: label === prediction || images / wrong < 0.55 ? css("--text") : "#ffffff" },
   }));
-  figure("Confusion matrix", "images by label and prediction; correct ones in grey, mistakes in orange, the darker the more",
+  figure("Confusion matrix", "images by label and prediction; correct ones in grey, mistakes in orange, the stronger the more",
     () => ({
-      grid: { left: 8, right: 12, top: 8, bottom: 34, containLabel: true },
+      grid: { left: 30, right: 12, top: 8, bottom: 34, containLabel: true },
       xAxis: { ...axis("prediction"), type: "category", data: classes.map(String), splitArea: { show: false } },
       yAxis: { ...axis("label", 30), type: "category", inverse: true, data: classes.map(String) },
       tooltip: { trigger: "item", formatter: ({ value }) => lines(`label ${classes[value[1]]}, prediction ${classes[value[0]]}`, plural(value[2], "image")) },
-      series: [{ type: "heatmap", data: cells, label: { show: classes.length <= 24, formatter: ({ value }) => said(value[2]) } }],
+      series: [{ type: "heatmap", data: cells(), label: { show: classes.length <= 24, formatter: ({ value }) => said(value[2]) } }],
     }),
     table("Confusion matrix", [counted("label", (row) => row[0]), counted("prediction", (row) => row[1]), counted("images", (row) => row[2])], confusion), 400);
 }

@@ -84,9 +84,9 @@ async function thresholdsChart(core, box) {
   const first = offset[core], population = state.cores.layer[core] + 1;
   const points = Array.from(threshold.subarray(first, offset[core + 1]), (value, number) => [number, value]);
   return chart(box, () => ({
-    grid: { left: 8, right: 12, top: 12, bottom: 28, containLabel: true },
+    grid: { left: 26, right: 12, top: 12, bottom: 28, containLabel: true },
     xAxis: { ...axis("neuron of the core"), type: "value", min: 0, max: Math.max(1, points.length - 1), minInterval: 1 },
-    yAxis: { ...axis("threshold"), type: "value", scale: true, minInterval: 1 },
+    yAxis: { ...axis("threshold", 40), type: "value", scale: true, minInterval: 1 },
     tooltip: { trigger: "item", formatter: ({ value }) => lines(`neuron ${value[0]}`, elementSaid(population, element[first + value[0]]), `threshold ${said(value[1])}`) },
     series: [{ type: "scatter", symbolSize: 5, data: points, itemStyle: { color: css("--accent") }, large: points.length > 2000 }],
   }));

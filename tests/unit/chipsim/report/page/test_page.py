@@ -13,11 +13,13 @@ import pytest
 from support.browser import Browser
 from support.large_map import SIDE, large_mapping
 from support.networks import Recipe, build
+from support.places import ROOT
 
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from chipsim.options import RunOptions
+from chipsim.paicore import to_bytes
 from chipsim.report.page import Evidence, page
 from qsnnc import compile_model
 from qsnnc.explain.inspect import inspect
@@ -251,4 +253,21 @@ def test_ten_thousand_cores(browser: Browser, tmp_path: Path) -> None:
     assert int(browser.one("#chip").get_attribute("data-drawn")) == SIDE * SIDE
     browser.click_at("#chip", *core_point(browser, mapping, 5050))
     browser.wait("return document.querySelector('#core-panel h3')?.textContent === 'Core 5050 at (50, 50)'")
+    assert browser.console() == []
+
+
+def test_a_paicore(browser: Browser, tmp_path: Path) -> None:
+    program = compile_model(ROOT / "models" / "lenet-k0b1.onnx", "paicore25").mapping
+    (tmp_path / "net.paicore").write_bytes(to_bytes(program))
+    (tmp_path / "page.html").write_text(page(tmp_path / "net.paicore"))
+    browser.open(tmp_path / "page.html")
+    assert int(browser.one("#chip").get_attribute("data-drawn")) == len(program.cores)
+    shown = browser.table("Cores")
+    for name in ("records", "parameters", "potentials", "weights"):
+        assert [int(row[f"{name} rows"]) for row in shown] == [getattr(core, name) for core in program.cores]
+    browser.one("#query").send_keys("core 0")
+    browser.wait("return found.textContent")
+    browser.click("#found button")
+    browser.wait("return document.querySelector('#core-panel .weights')")
+    assert int(browser.one("[data-use=rows]").get_attribute("data-used")) == int(shown[0]["rows"])
     assert browser.console() == []
