@@ -29,17 +29,20 @@ TARGETS = [
     if f"+{name}" in host().features.split(",")
 ]
 
-_KERNELS: dict[Target, tuple[object, ...]] = {}
+_KERNELS: dict[tuple[Target, bool], tuple[object, ...]] = {}
 
 
-def product(form: Form, values: np.ndarray, target: Target) -> np.ndarray:
-    """What the machine code makes of a form, (accumulators, 64)."""
+def product(form: Form, values: np.ndarray, target: Target, plain: bool = False) -> np.ndarray:
+    """What the machine code makes of a form, (accumulators, 64); ``plain``: as where no instruction adds two products."""
     name = str(target.lookup)
-    if target not in _KERNELS:
+    if (target, plain) not in _KERNELS:
         code = Code(target, cached=False)
-        text = "declare i64 @llvm.smin.i64(i64, i64)\n" + lookup_kernel.module(name)
-        _KERNELS[target] = (code, *code.add(b"test", lambda _: text, ("pack", "dense16", "dense32"), optimise=True))
-    _, pack, *dense = _KERNELS[target]
+        with pytest.MonkeyPatch.context() as patch:
+            if plain:
+                patch.setattr(lookup_kernel, "PRODUCTS", {})
+            text = "declare i64 @llvm.smin.i64(i64, i64)\n" + lookup_kernel.module(name)
+        _KERNELS[target, plain] = (code, *code.add(b"test", lambda _: text, ("pack", "dense16", "dense32"), optimise=True))
+    _, pack, *dense = _KERNELS[target, plain]
     found = lookups(form, lookup_kernel.COLUMNS[name])
     rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) else 32
     packed, tables = aligned((max(1, found.packed), LANES), np.uint8), aligned((max(1, len(found.tables)),), np.uint8)
@@ -62,9 +65,10 @@ def product(form: Form, values: np.ndarray, target: Target) -> np.ndarray:
     columns=st.integers(1, 9),
     empty=st.sampled_from([0.0, 0.5, 0.95]),
     target=st.sampled_from(TARGETS) if TARGETS else st.nothing(),
+    plain=st.booleans(),
 )
 def test_lookups_and_products_are_the_matrix_product(
-    seed: int, bounds: tuple[int, ...], largest: int, rows: int, columns: int, empty: float, target: Target
+    seed: int, bounds: tuple[int, ...], largest: int, rows: int, columns: int, empty: float, target: Target, plain: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.integers(-largest, largest + 1, (rows, columns))
@@ -76,7 +80,7 @@ def test_lookups_and_products_are_the_matrix_product(
     if rng.random() < 0.3:
         values[:] = bound[:, None]
     form = make_form(weights, bound)
-    np.testing.assert_array_equal(product(form, values, target), weights.T @ values)
+    np.testing.assert_array_equal(product(form, values, target, plain), weights.T @ values)
 
 
 @pytest.mark.skipif(not TARGETS, reason="this processor has no instruction that looks up bytes")
