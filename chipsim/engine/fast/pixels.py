@@ -148,12 +148,13 @@ def build(
     signs: npt.NDArray[np.uint32],
     code: Code,
 ) -> PixelTables | None:
-    """Lay out the encoder as cores whose rows are pixels; None where the processor has no products of bytes.
+    """Lay out the encoder as cores whose rows are pixels; None where the processor has no products of bytes, or memory is too wide.
 
     The pixels lie behind the values. ``thresholds`` (levels, features) and ``signs`` (features,) are those of
     `chipsim.engine.fast.encoder.Encoder`, ``integers`` what `blocks` returns.
     """
-    if code.target.lookup is None:
+    slots = -(-math.prod(m.input.shape) // FEATURES) * FEATURES
+    if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
         return None
     made, unit = integers
     with np.errstate(invalid="ignore"):
@@ -196,7 +197,7 @@ def build(
     record |= {"accumulators": columns, "spiking": np.ones(len(made), np.int64)}
     record["narrow"], record["wide"] = np.array([width(form) for form in forms], np.int64)[form_of].T
     return PixelTables(
-        slots=-(-math.prod(m.input.shape) // FEATURES) * FEATURES,
+        slots=slots,
         cores=np.stack([record[name] for name in CORE], axis=1),
         found=found,
         row_offset=(LANES * (tables.all_slots + np.concatenate([block.pixels for block in made]))).astype(np.uint32),
