@@ -148,7 +148,7 @@ def build(
     signs: npt.NDArray[np.uint32],
     code: Code,
 ) -> PixelTables | None:
-    """Lay out the encoder as cores whose rows are pixels; None where the processor has no products of bytes, or memory is too wide.
+    """Lay out the encoder as cores whose rows are pixels; None without products of bytes, or where memory is too wide.
 
     The pixels lie behind the values. ``thresholds`` (levels, features) and ``signs`` (features,) are those of
     `chipsim.engine.fast.encoder.Encoder`, ``integers`` what `blocks` returns.

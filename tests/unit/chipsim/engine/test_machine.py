@@ -99,7 +99,7 @@ def test_two_cores_by_hand() -> None:
         {"name": "out", "neurons": 2, "cores": 1, "spikes": 0, "sops": 9, "rate": 0.0},
     ]
     assert set(json) == set(
-        "schema model_sha256 chip images accuracy ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
+        "schema model_sha256 chip images accuracy confusion worst_images ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
         "paper_spikes_per_image sops_per_image paper_sops_per_image axon_events_per_image column_operations_per_image "
         "packets_per_image relay_spikes_per_image relay_sops_per_image images_per_second load_seconds threads engine faults timing "
         "readout output_packets_per_image levels_exceeded energy floorplan layers cores".split()
