@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -200,7 +201,9 @@ def test_a_cluster_and_a_resumed_exploration_give_the_same_bytes(explored: Path)
     assert sorted((explored / "other" / "tasks").rglob("??*/*")) == results
     for path in (explored / "out").rglob("*"):
         if path.is_file() and path.name != "seconds.csv" and "tasks" not in path.parts:  # seconds differ
-            assert (explored / "other" / path.relative_to(explored / "out")).read_bytes() == path.read_bytes(), path
+            theirs = explored / "other" / path.relative_to(explored / "out")
+            mine, other = (re.sub(rb"\b[mpC][0-9a-f]{10}\b", b"id", each.read_bytes()) for each in (path, theirs))
+            assert mine == other, path  # the names inside a picture aside
 
 
 @pytest.mark.slow
