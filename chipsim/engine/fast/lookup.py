@@ -64,7 +64,6 @@ class Lookups:
     program: Word
     tables: Bytes
     packed: int  # rows of 64 bytes that indices and pairs take
-    cost: int  # vector additions, about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +110,7 @@ def lookups(form: Form, columns: int) -> Lookups:
     places = len(HEAD) + np.cumsum([len(part) for part in parts])
     head = [*groups.count, len(first), places[1], len(pairs), places[0], len(second), places[2]]
     program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
-    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + 2 * len(pairs), cost(form))
+    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + 2 * len(pairs))
 
 
 def _shares(form: Form) -> npt.NDArray[np.float64]:

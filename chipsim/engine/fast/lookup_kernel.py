@@ -25,7 +25,7 @@ PRODUCTS = {
 }
 #: columns that are worked on at a time: as many as the registers hold
 COLUMNS = {"avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
-HALVES, PAIRS = "<32 x i16>", "<64 x i16>"
+HALVES = "<32 x i16>"
 
 
 def instruction(features: str) -> str | None:

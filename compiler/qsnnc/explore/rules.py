@@ -33,7 +33,7 @@ def parse(text: str, keys: Mapping[str, object]) -> ast.expr:
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise RuleError(f"is no expression; allowed: {ALLOWED}") from None
+        raise RuleError(f"is not an expression; allowed: {ALLOWED}") from None
     _check(tree, keys)
     return tree
 

@@ -148,7 +148,7 @@ def _range(document: Document[SpaceFile], key: str, given: dict[str, Any]) -> li
     by = next((name for name in ("step", "times") if name in given), "")
     good = set(given) == {"from", "to", by} and all(type(number) in (int, float) for number in numbers)
     if not good or given["from"] > given["to"] or given[by] <= (by == "times") or (by == "times" and given["from"] <= 0):
-        raise _wrong(document, where, f"keys.{key} is no range; {text}")
+        raise _wrong(document, where, f"keys.{key} is not a range; {text}")
     found = [given["from"]]
     while len(found) <= ranges.RUNS:
         following = found[-1] * given["times"] if by == "times" else given["from"] + len(found) * given["step"]

@@ -81,10 +81,10 @@ def test_a_sample_is_distinct_repeatable_and_even(tmp_path: Path, method: str) -
         ("keys:\n  axons:\n    - 256\n    - 0\n", "space.yaml:4: axons is 0; allowed: 1 or more"),
         ("keys:\n  axons: [1, 1]\n", "space.yaml:2: keys.axons has 1 twice"),
         ("keys:\n  timing.router_cycles: [0]\n", "space.yaml:2: timing.router_cycles is 0; allowed: 1 or more"),
-        ("keys:\n  axons: {from: 5, to: 1, step: 1}\n", "space.yaml:2: keys.axons is no range; allowed: {from: A"),
-        ("keys:\n  axons: {from: 1, to: 5, by: 1}\n", "space.yaml:2: keys.axons is no range; allowed: {from: A"),
+        ("keys:\n  axons: {from: 5, to: 1, step: 1}\n", "space.yaml:2: keys.axons is not a range; allowed: {from: A"),
+        ("keys:\n  axons: {from: 1, to: 5, by: 1}\n", "space.yaml:2: keys.axons is not a range; allowed: {from: A"),
         ("keys:\n  axons: [1]\nrules:\n  - axons > 1\n", "space.yaml:3: leave no chip of the space; relax one"),
-        ("keys:\n  axons: [1]\nrules:\n  - axons >\n", "space.yaml:4: the rule 'axons >' is no expression; allowed: "),
+        ("keys:\n  axons: [1]\nrules:\n  - axons >\n", "space.yaml:4: the rule 'axons >' is not an expression; allowed: "),
         ("keys:\n  axons: [1]\nrules: [rows > 1]\n", "space.yaml:3: the rule 'rows > 1' has the unknown key 'rows'"),
         (
             "keys:\n  axons: [1]\nrules: ['axons ** 2 > 1']\n",
