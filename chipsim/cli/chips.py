@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from chipsim import ranges, reads_writes, terminal
-from chipsim.cli.options import DataDir, Json, MapFile, Quiet, Split, options
+from chipsim.cli.options import DataDir, MapFile, Quiet, Split, options
+from chipsim.command_options import Json
 from chipsim.numbers import real, whole
 
 

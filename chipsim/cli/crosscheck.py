@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from chipsim import reads_writes, terminal
-from chipsim.cli.options import DatasetName, Json, MapFile, Quiet, options
+from chipsim.cli.options import DatasetName, MapFile, Quiet, options
+from chipsim.command_options import Json
 from chipsim.options import DataOptions
 
 

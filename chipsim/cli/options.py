@@ -6,15 +6,13 @@ becomes an option of its own, with the field's default and the declaration that 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from functools import wraps
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from chipsim import ranges
+from chipsim.command_options import spread
 from chipsim.numbers import real, whole
 
 Result = TypeVar("Result")
@@ -26,7 +24,6 @@ DatasetName = Annotated[
 ]
 Split = Annotated[str, typer.Option(metavar="test|train", help="Which part of mnist or digits.")]
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory of the four MNIST files.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither a progress bar nor a summary.")]
 Cluster = Annotated[
     str | None,
@@ -81,33 +78,9 @@ DECLARED: dict[str, Any] = {
 
 def options(verb: Callable[..., Result]) -> Callable[..., Result]:
     """Replace each parameter of a verb that is a dataclass by an option for each of its fields."""
-    hints = get_type_hints(verb, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(verb).parameters.values():
-        if parameter.name in groups:
-            parameters += _spread(groups[parameter.name])
-        else:
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
-
-    @wraps(verb)
-    def call(**given: Any) -> Result:
-        values = {
-            group: kind(**{entry.name: given.pop(entry.name) for entry in fields(kind)})  # type: ignore[arg-type, operator]
-            for group, kind in groups.items()
-        }
-        return verb(**values, **given)
-
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+    return spread(verb, _declared)
 
 
-def _spread(kind: Any) -> list[inspect.Parameter]:
-    """Return a parameter for each field, declared in `DECLARED` or, if it is of the command line only, by its type."""
-    declared = DECLARED if kind.__module__ == "chipsim.options" else get_type_hints(kind, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return [
-        inspect.Parameter(entry.name, keyword, default=entry.default, annotation=declared[entry.name])
-        for entry in fields(kind)
-    ]
+def _declared(kind: Any) -> Mapping[str, Any]:
+    """Return the declarations of a group: `DECLARED`, or for a group that only the command line has its annotations."""
+    return DECLARED if kind.__module__ == "chipsim.options" else get_type_hints(kind, include_extras=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chipsim import reads_writes, terminal
-from chipsim.cli.options import Json
+from chipsim.command_options import Json
 from chipsim.errors import UsageError
 
 #: the files of a directory of logs (`chipsim.report.logs`)

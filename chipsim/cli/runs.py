@@ -11,8 +11,9 @@ import typer
 
 from chipsim import ranges, reads_writes, terminal
 from chipsim.cli import paicore
-from chipsim.cli.options import Cluster, DatasetName, Json, MapFile, Published, Quiet, Resume, Verbose, options
+from chipsim.cli.options import Cluster, DatasetName, MapFile, Published, Quiet, Resume, Verbose, options
 from chipsim.cli.products import Products
+from chipsim.command_options import Json
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
 from chipsim.options import FAULTS, DataOptions, EngineOptions, RunOptions

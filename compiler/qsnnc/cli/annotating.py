@@ -16,9 +16,9 @@ from qsnnc.cli.options import (
     Levels,
     Output,
     Quiet,
+    ReadingOptions,
     ReadoutPlace,
     WeightBits,
-    frontend_keywords,
     model_input,
 )  # fmt: skip
 from qsnnc.nir.options import NirOptions
@@ -87,7 +87,8 @@ def annotate(
     from qsnnc.options import CompileOptions
     from qsnnc.pipeline import check, nir_path
 
-    options = CompileOptions(**frontend_keywords(None, output, levels, encoder, readout, weight_bits))
+    given = ReadingOptions(output=output, levels=levels, encoder=encoder, readout=readout, weight_bits=weight_bits)
+    options = CompileOptions(**given.keywords())
     reads_writes.check([model_input(model), *reads_writes.chip(chip)], {"-o": out, "--node-data": node_data})
     if nir_path(model, options) is not None:
         raise UsageError("MODEL", "is a NIR file; use qsnnc nir-annotate", code="option-unused", found=model)

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chipsim import ranges, reads_writes, terminal
+from chipsim.command_options import Json, spread
 from chipsim.errors import UsageError
 from chipsim.numbers import real, whole
 from qsnnc.cli.nir_options import with_nir
-from qsnnc.cli.options import (
-    Avoid,
-    Chip,
-    Code,
-    DataDir,
-    Encoder,
-    Json,
-    Levels,
-    ModelFile,
-    Output,
-    Pixels,
-    Quiet,
-    ReadoutPlace,
-    Verbose,
-    WeightBits,
-    frontend_keywords,
-    model_input,
-)  # fmt: skip
+from qsnnc.cli.options import Chip, CompilingOptions, DataDir, ModelFile, Quiet, Verbose, model_input
 from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qsnnc.compilation import Compilation, FailedCompilation
-    from qsnnc.options import LevelCode
 
 MapFile = Annotated[
     str, typer.Option("-o", metavar="OUT.map|OUT.paicore|-", help="The mapping to write; - is standard output.")
@@ -69,20 +52,15 @@ Seed = Annotated[int, whole("Seed of the placement.", "--seed", least=0, most=ra
 Time = Annotated[bool, typer.Option("--time", help="Print the time of each stage.")]
 
 
+@spread
 @with_nir
 def compile_(
     model: ModelFile,
     file: MapFile,
     nir: NirOptions,
+    *,
     chip: Chip = "xbar1152",
-    pixels: Pixels = None,
-    output: Output = None,
-    levels: Levels = None,
-    encoder: Encoder = "host",
-    readout: ReadoutPlace = "auto",
-    weight_bits: WeightBits = None,
-    avoid: Avoid = None,
-    code: Code = "auto",
+    given: CompilingOptions,
     keep_dead: KeepDead = False,
     calibrate: Calibrate = None,
     limit: Limit = None,
@@ -108,30 +86,30 @@ def compile_(
     from qsnnc.compilation import Compilation
     from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
-    from qsnnc.options import CompileOptions, Placing
+    from qsnnc.options import CompileOptions, Placing, merged
     from qsnnc.pipeline import check
 
-    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
-    reading["nir"] = nir
+    asked = given.keywords()
+    asked["nir"], asked["keep_dead"] = nir, keep_dead
     _check_calibration(calibrate, limit, split, data_dir)
     reads = [
         model_input(model),
         *reads_writes.chip(chip),
-        *reads_writes.listed(avoid, "file-unreadable"),
+        *reads_writes.listed(given.avoid, "file-unreadable"),
         *reads_writes.dataset(calibrate, split, data_dir, "--calibrate"),
     ]
     reads_writes.check(reads, {"-o": file, "--json": json})
     placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
-    options = CompileOptions(**reading, keep_dead=keep_dead, avoid=avoid, placing=placing, code=cast("LevelCode", code))
+    options = merged(CompileOptions(**asked), {"placing": placing})
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
         found = check(model, chip, options, tell)
     if isinstance(found, Compilation):
         terminal.write_output(file, found.to_bytes())
     if json:
-        facts = {"avoid": avoid, "calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
+        facts = {"calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
         value = tables.compilation_json(found)
         written = hashlib.sha256(found.to_bytes()).hexdigest() if isinstance(found, Compilation) else None
-        made = made_by({**reading, **facts, "code": code, "keep_dead": keep_dead}, **_hashes(value), map_sha256=written)
+        made = made_by({**asked, **facts}, **_hashes(value), map_sha256=written)
         terminal.write_json(json, value | {"provenance": made})
     if not isinstance(found, Compilation):
         raise DoesNotFit(found.violations, found.chip.name)
@@ -142,19 +120,14 @@ def compile_(
     return 0
 
 
+@spread
 @with_nir
 def check(
     model: ModelFile,
     nir: NirOptions,
+    *,
     chip: Chip = "xbar1152",
-    pixels: Pixels = None,
-    output: Output = None,
-    levels: Levels = None,
-    encoder: Encoder = "host",
-    readout: ReadoutPlace = "auto",
-    weight_bits: WeightBits = None,
-    avoid: Avoid = None,
-    code: Code = "auto",
+    given: CompilingOptions,
     json: Json = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -175,25 +148,25 @@ def check(
     from qsnnc.options import CompileOptions
     from qsnnc.pipeline import check as check_model
 
-    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
-    reading["nir"] = nir
-    reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(avoid, "file-unreadable")]
+    asked = given.keywords()
+    asked["nir"] = nir
+    reads = [model_input(model), *reads_writes.chip(chip), *reads_writes.listed(given.avoid, "file-unreadable")]
     reads_writes.check(reads, {"--json": json})
     spec = load_any_chip(chip)
     try:
         with terminal.watched(quiet=quiet, verbose=verbose) as tell:
-            found = check_model(model, spec, CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code)), tell)
+            found = check_model(model, spec, CompileOptions(**asked), tell)
     except ModelError as error:
         if json:
             value = tables.problems_json(error, model, spec)
-            made = made_by({**reading, "avoid": avoid, "code": code}, **_hashes(value))
+            made = made_by(asked, **_hashes(value))
             terminal.write_json(json, value | {"provenance": made})
         for problem in error.problems:
             print(problem.shown(), file=sys.stderr)  # noqa: T201
         return error.exit_code
     if json:
         value = tables.compilation_json(found)
-        made = made_by({**reading, "avoid": avoid, "code": code}, **_hashes(value))
+        made = made_by(asked, **_hashes(value))
         terminal.write_json(json, value | {"provenance": made})
     if not quiet and json != "-":
         show_compilation(found, model, None, verbose)

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chipsim import reads_writes, terminal
+from chipsim.command_options import Json, spread
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
-from qsnnc.cli.options import (
-    Avoid,
-    Chip,
-    Code,
-    DataDir,
-    Encoder,
-    Json,
-    Levels,
-    Output,
-    Pixels,
-    Quiet,
-    ReadoutPlace,
-    Verbose,
-    WeightBits,
-    frontend_keywords,
-    model_input,
-)  # fmt: skip
+from qsnnc.cli.options import Chip, CompilingOptions, DataDir, Quiet, Verbose, model_input
 
 if TYPE_CHECKING:
     from qsnnc.fitting.images import Chosen
-    from qsnnc.options import LevelCode
 
 Model = Annotated[str, typer.Argument(metavar="MODEL.onnx", help="The quantized ONNX model.")]
 Folder = Annotated[str, typer.Option("-o", metavar="DIR", help="Where the changed models and chip files are written.")]
@@ -48,22 +32,17 @@ Calibrate = Annotated[
 Limit = Annotated[int, whole("Number of images to choose on, and to report on.", "--limit")]
 
 
+@spread
 def fit(
     model: Model,
     folder: Folder,
+    *,
     chip: Chip = "xbar1152",
     dataset: Images = None,
     calibrate: Calibrate = None,
     limit: Limit = 500,
     data_dir: DataDir = None,
-    pixels: Pixels = None,
-    output: Output = None,
-    levels: Levels = None,
-    encoder: Encoder = "host",
-    readout: ReadoutPlace = "auto",
-    weight_bits: WeightBits = None,
-    avoid: Avoid = None,
-    code: Code = "auto",
+    given: CompilingOptions,
     json: Json = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -81,13 +60,12 @@ def fit(
     from qsnnc.fitting.result import NAMES
     from qsnnc.options import CompileOptions
 
-    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
-    options = CompileOptions(**reading, avoid=avoid, code=cast("LevelCode", code))
+    options = CompileOptions(**given.keywords())
     _check_data_dir(data_dir, dataset, calibrate)
     reads = [
         model_input(model),
         *reads_writes.chip(chip),
-        *reads_writes.listed(avoid, "file-unreadable"),
+        *reads_writes.listed(given.avoid, "file-unreadable"),
         *reads_writes.dataset(dataset, None, data_dir if dataset == "mnist" else None),
         *reads_writes.dataset(calibrate, None, data_dir if calibrate == "mnist" else None, "--calibrate"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -12,7 +13,7 @@ from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
     from qsnnc.frontend.integerize.host_parts import Readout
-    from qsnnc.options import FrontendKeywords
+    from qsnnc.options import CompileKeywords, FrontendKeywords, LevelCode
 
 ModelFile = Annotated[
     str, typer.Argument(metavar="MODEL.onnx|NET.nir", help="The quantized ONNX model, or a spiking network.")
@@ -73,11 +74,53 @@ Code = Annotated[
     ),
 ]
 DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="Directory with the four MNIST files.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Print every figure, not one screen; say what was changed to read the model.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How a model is read."""
+
+    pixels: Pixels = None
+    output: Output = None
+    levels: Levels = None
+    encoder: Encoder = "host"
+    readout: ReadoutPlace = "auto"
+    weight_bits: WeightBits = None
+
+    def keywords(self) -> FrontendKeywords:
+        """Return the fields as `qsnnc.options.FrontendOptions` takes them.
+
+        Raises
+        ------
+        UsageError
+            Levels or weight bits of another form.
+        """
+        return {
+            "pixels": self.pixels,
+            "output": self.output,
+            "levels": parse_levels(self.levels),
+            "encoder": self.encoder,
+            "readout": cast("Readout", self.readout),  # checked by FrontendOptions
+            "weight_bits": parse_weight_bits(self.weight_bits),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompilingOptions(ReadingOptions):
+    """How a model is read and put on a chip."""
+
+    avoid: Avoid = None
+    code: Code = "auto"
+
+    def keywords(self) -> CompileKeywords:
+        """Return the fields as `qsnnc.options.CompileOptions` takes them; raises as for reading."""
+        asked = cast("CompileKeywords", super().keywords())
+        asked["avoid"], asked["code"] = self.avoid, cast("LevelCode", self.code)
+        return asked
 
 
 def model_input(path: str) -> reads_writes.Input:
@@ -89,25 +132,6 @@ def model_input(path: str) -> reads_writes.Input:
         return external_files(path)
 
     return reads_writes.Input(path, "file-unreadable", others=external)
-
-
-def frontend_keywords(
-    pixels: str | None,
-    output: str | None,
-    levels: list[str] | None,
-    encoder: str,
-    readout: str,
-    weight_bits: list[str] | None,
-) -> FrontendKeywords:
-    """Gather the options that say how a model is read."""
-    return {
-        "pixels": pixels,
-        "output": output,
-        "levels": parse_levels(levels),
-        "encoder": encoder,
-        "readout": cast("Readout", readout),  # checked by FrontendOptions
-        "weight_bits": parse_weight_bits(weight_bits),
-    }
 
 
 def parse_weight_bits(given: list[str] | None) -> dict[str, int]:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from chipsim.command_options import Page, PageOptions, spread
 from qsnnc.cli.options import DataDir, Quiet
 
 
+@spread
 def report(
     file: Annotated[str, typer.Argument(metavar="FILE.map|FILE.paicore", help="The mapping.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="PAGE.html|-", help="Page to write.")],
+    output: Page,
     run: Annotated[str | None, typer.Option("--run", metavar="RUN.json", help="Result of chipsim run --json.")] = None,
-    compiled: Annotated[
-        str | None,
-        typer.Option("--compile", metavar="FILE.json", help="Result of qsnnc compile --json: exactness of layers."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL.onnx", help="The model: its nodes can be searched for.")
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option("--dataset", metavar="mnist|digits|FILE.npz", help="The images of the run: pictures of the worst."),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="test|train", help="Which part of mnist or digits.", show_default="test")
-    ] = None,
+    *,
+    shown: PageOptions,
     data_dir: DataDir = None,
     quiet: Quiet = False,
 ) -> None:
@@ -36,6 +27,4 @@ def report(
     """
     from chipsim.report.page.writing import write_page
 
-    write_page(
-        file, output, run=run, compiled=compiled, model=model, dataset=dataset, split=split, data_dir=data_dir, quiet=quiet
-    )
+    write_page(file, output, run=run, data_dir=data_dir, quiet=quiet, **asdict(shown))

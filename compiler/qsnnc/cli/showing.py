@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from chipsim import reads_writes, terminal
+from chipsim.command_options import Json
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
-from qsnnc.cli.options import Json
 
 
 def inspect(

@@ -8,24 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipsim import ranges, reads_writes, terminal
+from chipsim.command_options import Json, spread
 from chipsim.errors import UsageError
 from chipsim.numbers import whole
 from qsnnc.cli.nir_options import with_nir
-from qsnnc.cli.options import (
-    DataDir,
-    Encoder,
-    Json,
-    Levels,
-    ModelFile,
-    Output,
-    Pixels,
-    Quiet,
-    ReadoutPlace,
-    Verbose,
-    WeightBits,
-    frontend_keywords,
-    model_input,
-)
+from qsnnc.cli.options import DataDir, ModelFile, Quiet, ReadingOptions, Verbose, model_input
 from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
@@ -52,20 +39,17 @@ Strict = Annotated[
 ]
 
 
+@spread
 @with_nir
 def verify(
     model: ModelFile,
     nir: NirOptions,
+    *,
     dataset: Images = None,
     data_dir: DataDir = None,
     limit: Limit = 100,
     seed: Seed = None,
-    pixels: Pixels = None,
-    output: Output = None,
-    levels: Levels = None,
-    encoder: Encoder = "host",
-    readout: ReadoutPlace = "auto",
-    weight_bits: WeightBits = None,
+    given: ReadingOptions,
     strict: Strict = False,
     repro: Repro = None,
     json: Json = None,
@@ -86,7 +70,7 @@ def verify(
     from qsnnc.verification import verify as verify_model
     from qsnnc.verification.reproduce import names
 
-    reading = frontend_keywords(pixels, output, levels, encoder, readout, weight_bits)
+    reading = given.keywords()
     stated = replace(FrontendOptions(**reading), nir=nir)
     _check_images(dataset, data_dir, seed)
     folder = None if repro is None else reads_writes.Folder(repro, names(model), parents=True)
