@@ -27,3 +27,9 @@ class Recent(Generic[Value]):
                 self._values[key] = make()
             self._values.move_to_end(key)
             return self._values[key]
+
+    def put(self, key: Hashable, value: Value) -> Value:
+        """Set the value of a key, which may have one, and return it."""
+        with self._lock:
+            self._values.pop(key, None)
+        return self.get(key, lambda: value)

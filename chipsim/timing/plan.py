@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +104,7 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
     counts, target = _targets(damage, mesh, terminal, leaves)
     ticks = np.array([layer.tick for layer in m.layers], np.int32)[m.core_layer]
     slots(mesh, len(target))  # what takes too much memory is refused here, before anything runs
-    fold, order = m.core_fold.astype(np.int64), np.argsort(terminal).astype(np.int32)
+    order = np.argsort(terminal).astype(np.int32)
     offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     hosted = _core_of_axon(m)[m.target_axon][: m.target_offset[m.encoder_neurons]]
     port = assign_ports(chip, m.core_position, np.bincount(hosted, minlength=m.cores))[hosted]
@@ -113,14 +114,10 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         root = np.concatenate([mesh.router_of(mesh.routers + port), np.repeat(senders, counts[m.encoder_neurons :])])
         offset, target, port, trees = _forked(m, mesh, offset, target, port, root)
     return Plan(
-        mapping=m,
-        mesh=mesh,
-        timing=timing,
+        **_of_chip(m, mesh, damage.dead),
         tick=np.where(damage.dead, -1, ticks).astype(np.int32),
         source_tick=np.concatenate([np.zeros(m.encoder_neurons, np.int32), np.repeat(ticks, np.diff(m.neuron_offset))]),
         terminal=terminal,
-        words=np.where(damage.dead, 0, -(-fold * chip.axons // timing.word_bits)),
-        update_cycles=-(-fold * m.core_weight_bits // timing.columns_per_cycle),
         synapses=sops_per_spike(m),
         offset=offset,
         target=target,
@@ -132,8 +129,40 @@ def plan(mapping: Mapping | Damage, mesh: Mesh | None = None) -> Plan:
         readout=readout,
         heard=readout & ~damage.dead & ~cuts,
         order=order[~damage.dead[order]],
-        sync_cycles=timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
     )
+
+
+def replanned(known: Plan, chip: ChipSpec) -> Plan:
+    """Return what `plan` returns for the mapping on a chip that differs in ``timing``, ``energy`` and ``clock_mhz`` alone.
+
+    Packets and their trees stay, so both chips have trees or neither.
+
+    Raises
+    ------
+    InputError
+        As `plan`.
+    """
+    mesh = mesh_of(chip, routes(chip))
+    assert chip.timing is not None, "mesh_of has seen to it"
+    assert chip.timing.multicast == known.timing.multicast, "the same packets"
+    check_mesh(mesh)
+    slots(mesh, known.flits)
+    return replace(known, **_of_chip(replace(known.mapping, chip=chip), mesh, known.tick < 0))
+
+
+def _of_chip(m: Mapping, mesh: Mesh, dead: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the fields of a plan that a chip's timing changes."""
+    chip, fold = m.chip, m.core_fold.astype(np.int64)
+    timing = chip.timing
+    assert timing is not None, "mesh_of has seen to it"
+    return {
+        "mapping": m,
+        "mesh": mesh,
+        "timing": timing,
+        "words": np.where(dead, 0, -(-fold * chip.axons // timing.word_bits)),
+        "update_cycles": -(-fold * m.core_weight_bits // timing.columns_per_cycle),
+        "sync_cycles": timing.sync_cycles_per_hop * (chip.grid[0] + chip.grid[1] - 2),
+    }
 
 
 def _core_of_axon(m: Mapping) -> Int:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
-from chipsim.engine.host import Array, Host, lose
+from chipsim.engine.host import Array, Host, load_host, lose
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.errors import UsageError
@@ -140,6 +140,33 @@ def measure(
                 if progress is not None:
                     progress(done, 2 * len(sample))
     return timer.result(len(dataset), time.perf_counter() - started, count)
+
+
+def recorded(mapping: Mapping, dataset: Dataset) -> npt.NDArray[np.uint8]:
+    """Return what each source sends in all images of a data set, a bit a source and step: (images, bytes)."""
+    machine, host = load(mapping), load_host(mapping)
+    found = []
+    for first in range(0, len(dataset), BATCH):
+        part = dataset.images[first : first + BATCH]
+        numbers = np.arange(first, first + len(part))
+        images = prepare(part, mapping.input, dataset.name, mapping.steps, numbers)
+        found.append(np.packbits(spikes(machine, host, images, numbers).fired, axis=1))
+    return np.concatenate(found)
+
+
+def replay(tables: Plan, bits: npt.NDArray[np.uint8], *, mode: Mode = "cycle") -> Profile:
+    """Like `measure` on one thread, of all images of a data set, whose spikes were `recorded`.
+
+    They are those of any mapping with the same cores, wherever these are, and whatever the chip's timing is.
+    """
+    started = time.perf_counter()
+    images, sources = len(bits), tables.mapping.steps * len(tables.potential)
+    timer = _Timer(tables, mode, evenly(images, images), 1)
+    for first in range(0, images, BATCH):
+        timer.frames(Seen(np.unpackbits(bits[first : first + BATCH], axis=1, count=sources), None), first)
+    for tick in range(images):
+        timer.stream(tick)
+    return timer.result(images, time.perf_counter() - started, 1)
 
 
 def check_timing(mode: str, limit: int) -> None:

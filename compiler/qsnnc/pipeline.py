@@ -18,6 +18,7 @@ from chipsim.chip.avoid import without, without_cores
 from chipsim.chip.routes import routes
 from chipsim.errors import ReportedError, UsageError
 from chipsim.mapping import InputSpec, validate_mapping
+from chipsim.mapping import Mapping as ChipMapping
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit, ModelError
 from qsnnc.frontend.importer.clip_activations import limits_of
@@ -48,8 +49,8 @@ from qsnnc.options import (
     parse_pixels,
 )  # fmt: skip
 from qsnnc.partition.advice import Alternative, Counted, alternatives, with_alternatives
-from qsnnc.partition.layout import lay_out
-from qsnnc.place.assemble import assemble
+from qsnnc.partition.layout import Layout, lay_out
+from qsnnc.place.assemble import assemble, moved
 from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.place.rates import firing_rates
 from qsnnc.targets import paicore25
@@ -326,6 +327,19 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     if isinstance(chip, PaicoreSpec):
         return _words(graph, chip, options, stages)
     laid = lay_out(graph, chip, keep_dead=options.keep_dead, stage=stages.stage, tell=stages.tell)
+    return place_layout(laid, chip, options, stages)
+
+
+def place_layout(
+    laid: Layout, chip: ChipSpec, options: BackendOptions, stages: Stages, elsewhere: ChipMapping | None = None
+) -> Compilation | FailedCompilation:
+    """From cores without positions to a mapping.
+
+    Parameters
+    ----------
+    elsewhere : Mapping, optional
+        The same cores at other positions, perhaps on another grid: only what positions change is made anew.
+    """
     if laid.cores is None:
         return FailedCompilation(
             chip=chip, graph=laid.graph, code=laid.code, neurons=laid.neurons, layers=laid.layers,
@@ -334,7 +348,7 @@ def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Sta
     graph, neurons, layers, cores = laid.graph, laid.neurons, laid.layers, laid.cores
     placed = _placed(graph, cores, chip, options.placing, stages)
     with stages.stage("assemble"):
-        mapping = assemble(graph, neurons, cores, placed, chip)
+        mapping = moved(elsewhere, placed, chip) if elsewhere else assemble(graph, neurons, cores, placed, chip)
         validate_mapping(mapping)
     return Compilation(
         chip=chip, graph=graph, code=laid.code, neurons=neurons, layers=layers,

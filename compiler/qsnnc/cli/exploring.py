@@ -106,7 +106,7 @@ def explore(
         terminal.progress("tasks", quiet) as report,
         computing(where, paths.join(folder, TASKS)) as kept,
     ):
-        explorer = Explorer(graphs, found, images, kept, 1)
+        explorer = Explorer(graphs, found, images, kept)
         if smallest is not None:
             chip, seen = explorer.smallest(smallest)
         else:

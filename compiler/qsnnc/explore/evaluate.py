@@ -1,44 +1,45 @@
-"""Compile a network onto some chips that differ in their timing alone, and measure each of them: one task."""
+"""Compile a network onto some chips and measure each of them: one task."""
 
 from __future__ import annotations
 
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from chipsim.chip import ChipSpec
 from chipsim.datasets import Dataset, load_dataset
-from chipsim.mapping import Mapping
 from chipsim.tasks import Given, Recent
 from chipsim.timing.area import memory_bits
-from chipsim.timing.profile import profile
+from chipsim.timing.profile import replay
+from chipsim.timing.result import Profile
 from qsnnc.compilation import Compilation, FailedCompilation
+from qsnnc.explore.shared import Shared
 from qsnnc.explore.space import TIMED, merged
 from qsnnc.ir.layers import LayerGraph
-from qsnnc.pipeline import check_layers
 
 _GRAPH: Recent[LayerGraph] = Recent(2)
 _IMAGES: Recent[Dataset] = Recent(1)
-#: sections and keys of a chip that the compiler does not look at
-UNCOMPILED = ("timing", "energy", "clock_mhz", "name", "description", "hypothetical", "provenance")
+_SHARED = Shared()
 
 
 def measure(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[str], None]) -> bytes:
-    """Return the rows of the chips in ``arguments["chips"]``: the first is compiled for, the others differ in timing.
+    """Return the rows of the chips in ``arguments["chips"]``; those that share most come one after the other.
 
     The first input is a pickled layer graph that the client made, the second, if cycles are asked for, the images.
     """
-    graph = _GRAPH.get(inputs[0].name, lambda: pickle.loads(inputs[0].read()))
-    chips = [ChipSpec.model_validate(merged(arguments["base"], values) | {"name": "chip"}) for values in arguments["chips"]]
-    found = check_layers(graph, chips[0])
-    rows = [_row(found, chip) for chip in chips]
-    if isinstance(found, Compilation) and arguments["timing"] is not None:
-        assert isinstance(found.mapping, Mapping)
-        images = _IMAGES.get(inputs[1].name, lambda: _load(inputs[1]))
-        for row, chip in zip(rows, chips, strict=True):
-            row |= _timed(replace(found.mapping, chip=chip), images, arguments["timing"], arguments["threads"])
+    name = inputs[0].name
+    graph = _GRAPH.get(name, lambda: pickle.loads(inputs[0].read()))
+    rows = []
+    for values in arguments["chips"]:
+        chip = ChipSpec.model_validate(merged(arguments["base"], values) | {"name": "chip"})
+        found = _SHARED.compiled(name, graph, chip)
+        row = _row(found, chip)
+        if isinstance(found, Compilation) and arguments["timing"] is not None:
+            images = _IMAGES.get(inputs[1].name, lambda: _load(inputs[1]))
+            spikes = _SHARED.spikes(name, graph, chip, images, inputs[1].name)
+            row |= _timed(replay(_SHARED.plan(name, graph, chip), spikes, mode=arguments["timing"]))
+        rows.append(row)
     return json.dumps(rows).encode()
 
 
@@ -61,9 +62,8 @@ def _row(found: Compilation | FailedCompilation, chip: ChipSpec) -> dict[str, An
     return row
 
 
-def _timed(mapping: Mapping, images: Dataset, mode: str, threads: int) -> dict[str, Any]:
+def _timed(found: Profile) -> dict[str, Any]:
     """Return the timed figures: means over the images."""
-    found = profile(mapping, images, mode=mode, timing_limit=len(images), threads=threads)  # type: ignore[arg-type]  # checked
     return {
         "cycles": float(found.cycles.mean()),
         "interval": float(found.interval_cycles.mean()),

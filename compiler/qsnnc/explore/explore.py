@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,14 +18,14 @@ from chipsim.datasets.slices import whole
 from chipsim.tasks import Input, Kept, Task, file_input
 from chipsim.timing.area import memory_bits
 from chipsim.timing.profile import evenly
-from qsnnc.explore.evaluate import UNCOMPILED
+from qsnnc.explore.shared import cores_key, places_key
 from qsnnc.explore.space import TIMED, Candidate, Space
 from qsnnc.frontend.importer.parse import external_files
 from qsnnc.nir.reading import is_nir
 from qsnnc.pipeline import read_layers
 
-#: chips that one task compiles once and times each
-TOGETHER = 8
+#: chips of a task at most, and into how many tasks at least chips are cut before a task has several
+TOGETHER, TASKS = 16, 64
 #: the order of chips in which `smallest` bisects
 SIZES: dict[str, Callable[[Candidate], int]] = {
     "cores": lambda chip: chip.spec.cores,
@@ -59,7 +59,6 @@ class Explorer:
     space: Space
     images: Input | None  # None: no cycles
     kept: Kept
-    threads: int
 
     def explore(self, chips: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Exploration:
         """Compile for each of the chips and measure."""
@@ -106,22 +105,25 @@ class Explorer:
         rows = tuple(row for each in seen for row in each.rows)
         return chip, Exploration(self.space, rows, tuple(label for each in seen for label in each.failed))
 
-    def _task(self, name: str, graph: Input, group: list[Candidate]) -> Task:
-        label = f"{name} on {group[0].name}" + (f" to {group[-1].name}" if len(group) > 1 else "")
+    def _task(self, name: str, graph: Input, group: Sequence[Candidate]) -> Task:
+        label = f"{name} on {group[0].name}" + (f" and {len(group) - 1} more chips" if len(group) > 1 else "")
         timing = None if self.images is None else self.space.file.timing
         arguments = {"base": self.space.base, "chips": [chip.values for chip in group], "timing": timing}
         inputs = (graph,) if self.images is None else (graph, self.images)
-        return Task(label, "qsnnc.explore.evaluate:measure", arguments, inputs, {"threads": self.threads})
+        return Task(label, "qsnnc.explore.evaluate:measure", arguments, inputs)
 
 
-def _groups(chips: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    """Yield chips for which the compiler does the same, a few at a time."""
-    groups: dict[str, list[Candidate]] = {}
-    for chip in chips:
-        groups.setdefault(chip.spec.model_dump_json(exclude=set(UNCOMPILED)), []).append(chip)
-    for group in groups.values():
-        for first in range(0, len(group), TOGETHER):
-            yield group[first : first + TOGETHER]
+def _groups(chips: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
+    """Yield a few chips at a time, in an order in which those that share most follow one another.
+
+    The groups depend on the chips alone, so that results that were kept are good for any cluster. Of chips with the same
+    cores the largest comes first: what it has room for is laid out for all of them.
+    """
+    keys = {chip.name: (cores_key(chip.spec), places_key(chip.spec)) for chip in chips}
+    ordered = sorted(chips, key=lambda chip: (keys[chip.name][0], -chip.spec.cores, keys[chip.name][1]))
+    size = max(1, min(TOGETHER, len(chips) // TASKS))
+    for first in range(0, len(ordered), size):
+        yield ordered[first : first + size]
 
 
 def model_graph(path: str) -> Input:

@@ -65,7 +65,7 @@ def partition(
         found = _does_not_fit(layer, chip, asked)
         bound = layer_bound(layer, populations, chip, int(asked.sum())) if found is None else None
         filling, cores = None, None
-        if found is None and bound is not None and bound.cores <= max(chip.cores, LAID_OUT):
+        if found is None and bound is not None and bound.cores <= most_written(chip):
             filling = fill(layer, chip, asked, bound)
             cores = _write(layer, filling, keep_zero_rows=keep_dead)
             for sources in cores.sources:
@@ -77,13 +77,24 @@ def partition(
     written.reverse()
     summaries.reverse()
     violations.reverse()
-    if sum(entry.cores for entry in summaries) > chip.cores:
-        said = "" if all(cores is not None for cores in written) else "at least"
-        violations.append(cores_violation(tuple(summaries), chip, said))
+    violations += too_many(tuple(summaries), chip)
     if violations or any(cores is None for cores in written):
         return None, tuple(summaries), tuple(violations)
     complete = [cores for cores in written if cores is not None]
     return _assemble(graph, neurons, complete, tuple(summaries), chip), tuple(summaries), ()
+
+
+def too_many(layers: tuple[CoreLayer, ...], chip: ChipSpec) -> tuple[Violation, ...]:
+    """Return the violation of a network that was laid out and needs more cores than the chip has."""
+    if sum(entry.cores for entry in layers) <= chip.cores:
+        return ()
+    counted = all(entry.fold and entry.bound <= most_written(chip) for entry in layers)
+    return (cores_violation(layers, chip, "" if counted else "at least"),)
+
+
+def most_written(chip: ChipSpec) -> int:
+    """Return up to how many cores, by its bound, a layer is written out, whether they fit or not."""
+    return max(chip.cores, LAID_OUT)
 
 
 def _does_not_fit(layer: NeuronLayer, chip: ChipSpec, asked: Int) -> Violation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
@@ -14,7 +14,7 @@ from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.partition.advice import Counted
-from qsnnc.partition.cores import partition
+from qsnnc.partition.cores import most_written, partition, too_many
 from qsnnc.partition.estimate import too_large, violations
 from qsnnc.partition.image import choose
 
@@ -76,6 +76,22 @@ def lay_out(
         if cores is not None and not found:
             verify_cores(cores, chip)
     return Layout(graph, code, neurons, layers, None if found else cores, _causes(found, layers))
+
+
+def lay_out_again(laid: Layout, before: ChipSpec, chip: ChipSpec) -> Layout | None:
+    """Return what `lay_out` returns for a chip that differs in grid, ports and dead places, from its layout on ``before``.
+
+    Positions play no part in a layout, and the size of the grid only in whether there are enough cores. None where more has
+    to be done: cores were not written out because there were too few of them.
+    """
+    if most_written(before) != most_written(chip):
+        return None
+    others = tuple(violation for violation in laid.violations if violation.code != "cores")
+    again = violations(laid.layers, chip) if laid.estimated else too_many(laid.layers, chip)
+    found = (*others, *(violation for violation in again if violation.code == "cores"))
+    if not found and laid.cores is None:
+        return None
+    return replace(laid, cores=None if found else laid.cores, violations=_causes(found, laid.layers))
 
 
 def _causes(found: tuple[Violation, ...], layers: tuple[CoreLayer, ...]) -> tuple[Violation, ...]:

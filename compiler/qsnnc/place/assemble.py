@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -65,6 +66,11 @@ def assemble(
         readout_of=graph.readout_of,
         watched=graph.watched,
     )
+
+
+def moved(mapping: Mapping, placed: Placement, chip: ChipSpec) -> Mapping:
+    """Return what `assemble` returns for the same cores at other positions, perhaps on another grid."""
+    return replace(mapping, chip=chip, arrays={**mapping.arrays, "core_position": np.ascontiguousarray(placed.position)})
 
 
 def _ceilings(neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> npt.NDArray[np.int32]:
