@@ -16,7 +16,7 @@ Code = Literal[
     "model-corrupt",
     "model-differs", "model-ends", "model-external", "model-input", "model-invalid", "model-large",
     "model-not-finite", "model-not-quantized", "model-operator", "model-opset", "model-shapes", "model-subgraph",
-    "network-file", "network-mesh", "network-routes", "network-size", "neuron-model", "nir-corrupt", "nir-direct",
+    "network-file", "network-mesh", "network-routes", "network-size", "neuron-model", "neurons", "nir-corrupt", "nir-direct",
     "nir-graph", "nir-grid", "nir-leak", "nir-metadata", "nir-multi-spike", "nir-node", "nir-none", "nir-parameter",
     "nir-readout", "nir-semantics", "nir-shape", "nir-width", "not-monotone", "not-static", "option-unused",
     "option-value", "options-conflict", "output-twice", "output-unknown", "output-unwritable", "outputs", "pad-value",

@@ -11,7 +11,8 @@ from chipsim.errors import ReportedError, labelled
 
 #: what of a chip can be exhausted, and thus limits how few cores a layer takes
 Limit = Literal[
-    "columns", "axons", "targets", "potential", "cores", "neuron", "rows", "inputs", "weights", "outputs", "run", "layout"
+    "columns", "axons", "targets", "potential", "cores", "neuron", "neurons", "rows", "inputs", "weights",
+    "outputs", "run", "layout",
 ]  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from qsnnc.ir.execute import convolve
 from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
 
 Bool = npt.NDArray[np.bool_]
+#: levels of a level-wise connection that are added at a time, as a batch
+LEVELS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,8 +181,9 @@ def _read(
 def _sum(link: Connection, fired: Bool, layer: Layer) -> Int:
     """Compute what a connection adds for spikes (channels, rows, columns, levels), per neuron or per feature."""
     if link.level_wise:
-        parts = [convolve(link, fired[None, ..., i].astype(np.int64), layer.shape)[0] for i in range(fired.shape[-1])]
-        return np.stack(parts, axis=-1)
+        levels = [fired[..., first : first + LEVELS] for first in range(0, fired.shape[-1], LEVELS)]
+        parts = [convolve(link, part.transpose(3, 0, 1, 2).astype(np.int64), layer.shape) for part in levels]
+        return np.concatenate(parts).transpose(1, 2, 3, 0)
     return np.asarray(convolve(link, fired.sum(axis=-1)[None], layer.shape)[0][..., None])
 
 

@@ -25,6 +25,8 @@ from qsnnc.lower.removal import readers
 #: networks with more neurons than this, or more synapses, are only estimated if the estimate is beyond the chip: laying out
 #: so many takes seconds to minutes
 LARGE, DENSE = 50_000, 100_000_000
+#: neurons, removed ones too, that are written out at most where the estimate fits the chip: some GB
+WRITTEN_OUT = 1 << 26
 #: how many times the chip's cores are clearly beyond it: the partition may save a few that the estimate counts
 CLEARLY = 1.1
 #: cores that are laid out in seconds: up to so many are counted exactly, whatever the chip has
@@ -34,22 +36,43 @@ LAID_OUT = 2048
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
     """Estimate all layers of a large network that clearly needs more cores than the chip has; None for any other.
 
-    Small networks, and those of few cores, are left to the partition, which is exact.
+    Small networks, and those of few cores, are left to the partition, which is exact, unless nearly all of their neurons
+    would be written out only to be removed.
     """
     few = CLEARLY * max(chip.cores, LAID_OUT)
     if sum(sizes(graph, chip).values()) <= few or not _costly(graph):
         return None
     found = estimate(graph, chip)
-    return found if sum(entry.cores for entry in found) > few or any(not entry.fold for entry in found) else None
+    beyond = sum(entry.cores for entry in found) > few or any(not entry.fold for entry in found)
+    return found if beyond or _neurons(graph) > _written_out(chip) else None
+
+
+def _neurons(graph: LayerGraph) -> int:
+    return sum(layer.neurons for layer in graph.layers)
+
+
+def _written_out(chip: ChipSpec) -> int:
+    """Return how many neurons are written out at most to count those that are left."""
+    return max(WRITTEN_OUT, 4 * chip.cores * chip.columns)
+
+
+def too_many_neurons(graph: LayerGraph, chip: ChipSpec) -> Violation:
+    """Return the violation for a network whose few live neurons would fit, but not all of them in memory."""
+    worst = max(graph.layers, key=lambda layer: layer.neurons)
+    found, most = _neurons(graph), _written_out(chip)
+    text = (
+        f"has {worst.features:,} features of {worst.levels:,} levels, and the network {found:,} neurons, nearly all of "
+        f"which cannot change the output; at most {most:,} are examined one by one. Use fewer levels."
+    )
+    return Violation("neurons", worst.name, "neurons", found, most, text)
 
 
 def _costly(graph: LayerGraph) -> bool:
     """Return whether a network is too large to be laid out just to see that it does not fit."""
-    neurons = sum(layer.neurons for layer in graph.layers)
     levels = {entry.name: max(1, entry.levels) for entry in (graph.encoder, *graph.layers)}
     links = [(layer, link) for layer in graph.layers for link in layer.connections]
     synapses = sum(max(1, layer.neurons) * link.weights[0].size * levels[link.source] for layer, link in links)
-    return neurons > LARGE or synapses > DENSE
+    return _neurons(graph) > LARGE or synapses > DENSE
 
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:

@@ -15,7 +15,7 @@ from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.partition.advice import Counted
 from qsnnc.partition.cores import most_written, partition, too_many
-from qsnnc.partition.estimate import too_large, violations
+from qsnnc.partition.estimate import too_large, too_many_neurons, violations
 from qsnnc.partition.image import choose
 
 
@@ -66,6 +66,7 @@ def lay_out(
         estimated = too_large(graph, chip)
     if estimated is not None:
         found = (*(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)), *violations(estimated, chip))
+        found = found or (too_many_neurons(graph, chip),)
         return Layout(graph, code, (), estimated, None, _causes(found, estimated), estimated=True)
     with stage("lower"):
         neurons, found = lower(graph, chip, keep_dead=keep_dead)

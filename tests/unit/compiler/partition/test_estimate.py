@@ -103,3 +103,18 @@ def test_small_networks_are_laid_out_however_little_the_chip_holds(save) -> None
     assert done.neurons
     cores = [violation for violation in done.violations if violation.code == "cores"]
     assert cores[0].found == sum(entry.cores for entry in done.layers)
+
+
+def test_levels_that_nothing_reaches_are_not_written_out_by_the_gigabyte(save) -> None:
+    """Three levels in a quantizer of 65,535: few neurons are left, but all would be examined."""
+    net = Builder((1, 40, 40))
+    net.quantize("first", 0, 3)
+    net.conv("same", np.ones((1, 1, 1, 1)))
+    net.quantize("wide", 0, 65_535)
+    net.conv("last", np.ones((1, 1, 1, 1)))
+    net.flatten()
+    done = check(save(net.model()))
+    assert not done.fits
+    (found,) = done.violations
+    assert (found.code, found.layer, found.found) == ("neurons", "same", 1600 * 65_535 + 1600)
+    assert "Use fewer levels" in found.advice
