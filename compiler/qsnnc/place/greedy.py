@@ -7,12 +7,13 @@ the grid.
 
 from __future__ import annotations
 
-import heapq
+from typing import Any
 
 import numpy as np
 
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
+from qsnnc.place import greedy_kernel as kernel
 from qsnnc.place.traffic import F64, HOST, Traffic
 
 #: equal costs go to the place nearest to a port
@@ -40,71 +41,50 @@ class Field:
         self.other, self.weight = other[order], np.concatenate([packets[inner], packets[inner]])[order]
         self.host = np.bincount(np.maximum(sender, receiver)[~inner], packets[~inner], cores)
         self.width, self.height = chip.grid
-        self.away = [(np.abs(np.arange(self.width) - x), np.abs(np.arange(self.height) - y)) for x, y in chip.ports]
-        self.position = np.full((cores, 2), -1, np.int64)
+        ports = np.array(chip.ports, np.int64)
+        self.away = tuple(np.abs(np.arange(side) - ports[:, axis, None]) for axis, side in enumerate(chip.grid))
+        self.at = np.full(cores, -1, np.int64), np.full(cores, -1, np.int64)
         # for each place the free one nearest at or above it (height: none) and at or below it (-1: none)
         self.above = np.tile(np.arange(self.height), (self.width, 1))
         self.below = self.above.copy()
+        self._scratch = np.empty(self.width), np.empty(self.height)
         for x, y in sorted(set(chip.dead_cores)):
-            self._take(x, y)
+            kernel.take(self.above, self.below, x, y)
+
+    @property
+    def position(self) -> Int:
+        """x, y of each core, -1 before it is placed: (cores, 2)."""
+        return np.stack(self.at, axis=1)
 
     def along(self, core: int) -> tuple[F64, F64]:
         """Compute the cost of each column and each row for a core, from its placed neighbours; without the host."""
-        part = slice(self.start[core], self.start[core + 1])
-        x, y = self.position[self.other[part]].T
-        weight = np.where(x >= 0, self.weight[part], 0.0)
-        return _distances(x, weight, self.width), _distances(y, weight, self.height)
+        first, last = self.start[core], self.start[core + 1]
+        for at, found in zip(self.at, self._scratch, strict=True):
+            kernel.distances(at, self.other, self.weight, first, last, found)
+        x, y = self._scratch
+        return x.copy(), y.copy()
 
     def fill(self) -> None:
         """Place the core with the strongest connection to those already placed, where it costs least."""
-        pull = self.host.copy()
-        queue = [(-strength, core) for core, strength in enumerate(pull.tolist())]
-        heapq.heapify(queue)
-        placed = np.zeros(len(pull), bool)
-        while queue:
-            strength, core = heapq.heappop(queue)
-            if placed[core] or -strength != pull[core]:
-                continue  # it has a stronger entry
-            self._put(core, *self._best_free(core))
-            placed[core] = True
-            part = slice(self.start[core], self.start[core + 1])
-            near = self.other[part]
-            np.add.at(pull, near, self.weight[part])
-            for other in np.unique(near[~placed[near]]).tolist():
-                heapq.heappush(queue, (-float(pull[other]), other))
+        leaves = 1 << max(1, len(self.host) - 1).bit_length()
+        tree = np.full(2 * leaves, -np.inf)
+        for core, strength in enumerate(self.host.tolist()):
+            kernel.strengthen(tree, core, strength)
+        kernel.fill(tree, *self._state)
 
-    def _best_free(self, core: int) -> tuple[int, int]:
+    def best_free(self, core: int) -> tuple[int, int]:
         """Find the free place of least cost; among equal ones the nearest to a port, then the first."""
-        along_x, along_y = self.along(core)
-        columns = np.arange(self.width)
-        best = (np.inf, -1, -1)
-        for away_x, away_y in self.away:
-            cost_x = along_x + (self.host[core] + TIE) * away_x
-            cost_y = np.append(along_y + (self.host[core] + TIE) * away_y, np.inf)  # the last: no place
-            lowest = int(np.argmin(cost_y))
-            up = self.above[:, lowest]
-            down = self.below[:, lowest - 1] if lowest else np.full(self.width, -1)
-            y = np.where(cost_y[down] <= cost_y[up], down, up)
-            cost = cost_x + cost_y[y]
-            x = int(columns[np.argmin(cost)])
-            best = min(best, (float(cost[x]), x, int(y[x])))
-        return best[1], best[2]
+        x, y = divmod(int(kernel.best_free(core, *self._state)), self.height)
+        return x, y
 
-    def _put(self, core: int, x: int, y: int) -> None:
-        self.position[core] = x, y
-        self._take(x, y)
+    def put(self, core: int, x: int, y: int) -> None:
+        """Give a core a place."""
+        self.at[0][core], self.at[1][core] = x, y
+        kernel.take(self.above, self.below, x, y)
 
-    def _take(self, x: int, y: int) -> None:
-        """Mark a place as taken."""
-        above, below = self.above[x], self.below[x]
-        above[above == y] = above[y + 1] if y + 1 < self.height else self.height
-        below[below == y] = below[y - 1] if y else -1
-
-
-def _distances(at: Int, weight: F64, size: int) -> F64:
-    """Compute the sum of weight * |place - at| for each place of an axis, by running sums."""
-    mass = np.bincount(np.maximum(at, 0), weight, size)
-    left = np.cumsum(mass)
-    steps = 2 * left[:-1] - left[-1]  # from a place to the next: what lies behind goes away, the rest comes near
-    first = float(mass @ np.arange(size))
-    return np.concatenate([[first], first + np.cumsum(steps)])
+    @property
+    def _state(self) -> tuple[Any, ...]:
+        return (
+            self.start, self.other, self.weight, self.host, TIE, *self.at, *self.away, self.above, self.below,
+            *self._scratch,
+        )  # fmt: skip

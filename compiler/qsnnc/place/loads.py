@@ -104,22 +104,45 @@ def link_loads(
     ndarray, float64, (rows, 4 * cells)
         By `Traffic.row`; the last row is the sum of all but the host's. The sum of a row is its hops.
     """
+    at, to = cells_of(traffic, chip, position, port_of(traffic, chip, position) if port is None else port)
+    load = _straight(traffic, chip, at, to) if routes is None else _routed(traffic, chip, at, to, routes)
+    load[-1] = load[1:-1].sum(axis=0)
+    return load
+
+
+def _straight(traffic: Traffic, chip: ChipSpec, at: Int, to: Int) -> F64:
+    """Loads of ways along x first, then along y: two lines each, counted by where they begin and end."""
+    width, height = chip.grid
+    (y, x), (to_y, to_x) = np.divmod(at, width), np.divmod(to, width)
+    load = np.empty((traffic.rows, height, width, 4))
+    row, packets = traffic.row, traffic.packets
+    for side, way, line, first, last in (
+        (EAST, to_x > x, row * height + y, x, to_x),
+        (WEST, to_x < x, row * height + y, to_x + 1, x + 1),
+        (SOUTH, to_y > y, row * width + to_x, y, to_y),
+        (NORTH, to_y < y, row * width + to_x, to_y + 1, y + 1),
+    ):
+        along, across = (width, height) if side in (EAST, WEST) else (height, width)
+        count = traffic.rows * across * (along + 1)
+        key = line[way] * (along + 1)
+        change = np.bincount(key + first[way], packets[way], count) - np.bincount(key + last[way], packets[way], count)
+        found = np.cumsum(change.reshape(traffic.rows, across, along + 1), axis=2)[..., :-1]
+        load[..., side] = found if side in (EAST, WEST) else found.transpose(0, 2, 1)
+    return load.reshape(traffic.rows, -1)
+
+
+def _routed(traffic: Traffic, chip: ChipSpec, at: Int, to: Int, routes: Routes) -> F64:
+    """Loads of ways by a table, followed link by link."""
     width, height = chip.grid
     step = np.array([1, -1, -width, width])
     load = np.zeros((traffic.rows, 4 * width * height))
-    at, to = cells_of(traffic, chip, position, port_of(traffic, chip, position) if port is None else port)
     row, packets = traffic.row, traffic.packets
     while len(at):
         flying = at != to
         at, to, row, packets = at[flying], to[flying], row[flying], packets[flying]
-        if routes is None:
-            x, to_x = at % width, to % width
-            side = np.where(x < to_x, EAST, np.where(x > to_x, WEST, np.where(at > to, NORTH, SOUTH)))
-        else:
-            side = routes[at, to].astype(np.int64)
+        side = routes[at, to].astype(np.int64)
         np.add.at(load, (row, 4 * at + side), packets)
         at = at + step[side]
-    load[-1] = load[1:-1].sum(axis=0)
     return load
 
 

@@ -18,7 +18,6 @@ from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int
 from qsnnc.place.anneal import anneal
 from qsnnc.place.bounds import hops_bound, link_bound
-from qsnnc.place.greedy import greedy
 from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, prices_of
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.traffic import F64, Traffic, traffic_of
@@ -125,6 +124,8 @@ def _positions(
     tariff: Tariff,
 ) -> Int:
     """Find positions by a strategy: x, y of each core, (cores, 2)."""
+    from qsnnc.place.greedy import greedy  # numba, which a chip of another kind does not wait for
+
     if strategy == "annealed":
         hurried = traffic.hurried(tariff.readout)
         start, work = greedy(hurried, chip), round(effort * WORK * cores)

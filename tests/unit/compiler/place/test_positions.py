@@ -37,10 +37,10 @@ def test_the_best_place_is_the_best_of_all(seed: int) -> None:
     for core in rng.permutation(traffic.cores).tolist():
         along_x, along_y = field.along(core)
         cost = along_x[:, None] + along_y[None, :] + (field.host[core] + TIE) * to_port
-        there = field._best_free(core)
+        there = field.best_free(core)
         assert not taken[there]
         assert cost[there] == pytest.approx(cost[~taken].min())
-        field._put(core, *there)
+        field.put(core, *there)
         taken[there] = True
 
 
