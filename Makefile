@@ -19,13 +19,13 @@ demo: $(VENV)/installed
 	$(BIN)/chipsim report demo.json --map demo.map --model models/lenet.onnx --dataset digits -o demo.html
 
 # What `make check` and `make pythons` run: all but the tests marked slow, and a few examples of every property.
-QUICK := -n 2 -m "not slow" tests/unit tests/property
+QUICK := -n 2 --dist worksteal -m "not slow" tests/unit tests/property
 
 check: $(VENV)/installed lint
 	HYPOTHESIS_PROFILE=few $(BIN)/python -m pytest $(QUICK)
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --durations=20
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20
 
 pythons:
 	HYPOTHESIS_PROFILE=few $(PYTHON) .ci/pythons.py $(QUICK)

@@ -292,8 +292,8 @@ def watched(*, quiet: bool = False, verbose: bool = False) -> Iterator[Callable[
     def tell() -> None:
         wait = PATIENCE
         while not done.wait(wait):
-            wait = REPEAT
             if doing[0]:
+                wait = REPEAT
                 _tell(f"still working: {doing[0]}, {time.monotonic() - start:.0f} s so far")
 
     notes = logging.StreamHandler(sys.stderr)

@@ -6,6 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+# before NumPy is imported, here and in the commands that tests start: tests run beside one another, and products shared out
+# among more threads than processors take many times as long
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import onnx
 import pytest

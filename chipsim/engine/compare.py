@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from chipsim import paths
 from chipsim.datasets import Dataset
@@ -96,12 +97,13 @@ def compare(
     mapping = open_mapping(mapping)
     of_one_step(mapping, "an ONNX model")
     dataset = open_dataset(dataset, merged(options or DataOptions(), keywords))
-    machine, host = load(mapping), load_host(mapping)
+    machine, host, limits = load(mapping), load_host(mapping), ThreadpoolController()
     watched = [entry for entry in (mapping.encoder, *mapping.layers) if entry.tensor and entry.levels]
     reference = reference_outputs(mapping, Path(model), [entry.tensor for entry in watched])
 
     def execute(images: Array, expected: list[Array], first: int) -> tuple[Array, list[Difference | None]]:
-        spikes, potentials = machine.step(host.spikes(images))
+        with limits.limit(limits=1, user_api="blas"):  # small products, which threads would make slower
+            spikes, potentials = machine.step(host.spikes(images))
         differences = [
             _levels_differ(mapping, machine, spikes, entry, tensor, first)
             for entry, tensor in zip(watched, expected, strict=True)

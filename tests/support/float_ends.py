@@ -162,8 +162,8 @@ def counted(model: onnx.ModelProto, images: np.ndarray) -> dict[str, int]:
     sops = 0
     for before, name in itertools.pairwise(LENET):
         _, kernel, stride, _ = LENET[name]
-        windows = np.lib.stride_tricks.sliding_window_view(levels[before], (kernel, kernel), axis=(2, 3))
-        reach = windows[:, :, ::stride, ::stride].sum(axis=(0, 2, 3))  # how many spikes meet each weight, of each output
+        windows = np.lib.stride_tricks.sliding_window_view(levels[before].sum(axis=0), (kernel, kernel), axis=(1, 2))
+        reach = windows[:, ::stride, ::stride].sum(axis=(1, 2))  # how many spikes meet each weight, of each output
         sops += 4 * int((reach[None] * (weights[f"{name}.weight"] != 0)).sum())  # a feature has four neurons
     total = {name: int(value.sum()) for name, value in levels.items()}
     spikes = sum(total.values()) - total["conv1"]

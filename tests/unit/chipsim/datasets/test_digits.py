@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chipsim.datasets import load_dataset
+from chipsim.datasets import digits, load_dataset
 from chipsim.datasets.digits import enlarge
 from chipsim.errors import UsageError
 
@@ -39,15 +39,19 @@ def test_flat_images(value, pixel):
 
 
 @pytest.mark.slow
-def test_halves():
+@pytest.mark.parametrize("file", ["there", "elsewhere"])
+def test_halves(file, monkeypatch):
     from sklearn.datasets import load_digits
 
-    target = load_digits().target
+    if file == "elsewhere":  # as if another scikit-learn kept it in another place
+        monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    whole = load_digits()
     train, test = load_dataset("digits", "train"), load_dataset("digits")
     assert (len(train), len(test)) == (898, 899)
     assert train.images.shape == (898, 28, 28)
     assert test.labels.dtype == np.int64
-    np.testing.assert_array_equal(np.concatenate([train.labels, test.labels]), target)
+    np.testing.assert_array_equal(np.concatenate([train.images, test.images]), enlarge(whole.images))
+    np.testing.assert_array_equal(np.concatenate([train.labels, test.labels]), whole.target)
 
 
 def test_limit():
