@@ -8,7 +8,7 @@ from typing import Any
 from chipsim.screen import MORE, NAME, count, largest, screen, some, table, wrap
 from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
-from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_json, rounded_lines, why_tested
+from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_json, rounded_lines, unwatched_lines, why_tested
 
 LAYERS, NOTES, VIOLATIONS = 14, 10, 10
 
@@ -88,7 +88,7 @@ def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[st
         )
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
-    lines += [*boundary_lines(found.graph), *rounded_lines(found)]
+    lines += [*boundary_lines(found.graph), *unwatched_lines(found), *rounded_lines(found)]
     certified = found.graph.certified
     how = "certified: bit-exact with the model on every input" if certified else f"tested{why_tested(found.graph)}"
     lines.append(f"exactness: {how}")

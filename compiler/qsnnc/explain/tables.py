@@ -105,6 +105,18 @@ def boundary_lines(graph: LayerGraph) -> list[str]:
     return lines
 
 
+def unwatched_lines(found: Compilation | FailedCompilation) -> list[str]:
+    """Say of which limited activations (--levels) a run does not tell where the model exceeds the limit."""
+    graph = found.graph
+    names, why = graph.unwatched, "the limit changes more of the network than a number of levels"
+    if isinstance(found.chip, PaicoreSpec):
+        names, why = (*graph.watched, *graph.unwatched), f"on chip '{found.chip.name}'"
+    if not names:
+        return []
+    listed = ", ".join(names)
+    return [f"levels: chipsim run does not count images beyond the limit of {listed} ({why}); chipsim compare finds them"]
+
+
 def problems_json(error: ModelError, path: str, chip: AnyChip) -> dict[str, Any]:
     """Return the JSON of check for a model that cannot be compiled: no layers, and every problem as a violation."""
     try:
@@ -172,6 +184,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
     lines += boundary_lines(found.graph)
+    lines += unwatched_lines(found)
     lines += rounded_lines(found)
     lines.append(f"exactness: {j['exactness']}{'' if found.graph.certified else why_tested(found.graph)}")
     if found.chip.hypothetical:

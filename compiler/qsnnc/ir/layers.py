@@ -157,6 +157,7 @@ class LayerGraph:
     direct_encoding: bool = False  # whether the host computes the first linear layer though the image is quantized
     readout_layers: tuple[str, ...] = ()  # linear layers that the host computes behind the chip
     readout_exact: bool = True  # whether the host's part after the chip is computed without float sums
+    unwatched: tuple[str, ...] = ()  # limited by the user, but a run cannot tell where the model exceeds the limit
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
     open_encoder: bool = False  # whether the encoder tells levels beyond its highest (--levels)

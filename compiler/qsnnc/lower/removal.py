@@ -91,14 +91,17 @@ def survivors(
         removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
         left = np.where(always, low, thresholds) - folded
-        found[layer.name] = Survivors(mine, left, removed, _left(layer, high, folded), (low - folded, high - folded))
+        found[layer.name] = Survivors(mine, left, removed, _left(layer, low, high, folded), (low - folded, high - folded))
     return found
 
 
-def _left(layer: Layer, high: Int, folded: Int) -> Int | None:
-    """Return the ceilings that remain, as the thresholds do."""
+def _left(layer: Layer, low: Int, high: Int, folded: Int) -> Int | None:
+    """Return the ceilings that remain, as the thresholds do: also one that is always met is no lower than any potential."""
     ceilings = ceilings_of(layer)
-    return None if ceilings is None else np.where(ceilings > high[..., -1], UNREACHED, ceilings - folded[..., -1])
+    if ceilings is None:
+        return None
+    met = np.maximum(ceilings, low[..., -1]) - folded[..., -1]
+    return np.where(ceilings > high[..., -1], UNREACHED, met)
 
 
 def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:

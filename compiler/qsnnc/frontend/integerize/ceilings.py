@@ -19,7 +19,7 @@ SHAPE = ("source", "strides", "pads", "dilations", "groups", "level_wise")
 
 
 def with_ceilings(limited: LayerGraph, whole: LayerGraph, tensors: Collection[str]) -> LayerGraph:
-    """Return a limited network that tells where its model exceeds the limits.
+    """Return a limited network that tells where its model exceeds the limits, or names the limits of which it cannot.
 
     Parameters
     ----------
@@ -34,9 +34,12 @@ def with_ceilings(limited: LayerGraph, whole: LayerGraph, tensors: Collection[st
         for layer in limited.layers
     )
     opened = _without_clip(limited.encoder_onnx, limited.encoder.tensor) if limited.encoder.tensor in tensors else None
-    if opened is None:
-        return replace(limited, layers=layers)
-    return replace(limited, layers=layers, encoder_onnx=opened, open_encoder=True)
+    if opened is not None:
+        limited = replace(limited, encoder_onnx=opened, open_encoder=True)
+    found = replace(limited, layers=layers)
+    watched = {found.population(name).tensor for name in found.watched}
+    names = tuple(entry.name for entry in (whole.encoder, *whole.layers) if entry.tensor in set(tensors) - watched)
+    return replace(found, unwatched=names)
 
 
 def _ceiling(layer: Layer, whole: Layer) -> Int | None:
@@ -46,6 +49,8 @@ def _ceiling(layer: Layer, whole: Layer) -> Int | None:
     if not alike or len(layer.connections) != len(whole.connections):
         return None
     if not all(map(_equal, layer.connections, whole.connections)):
+        return None
+    if any(link.level_wise for link in layer.connections):  # a level's neuron is not told of the level above it
         return None
     thresholds = np.clip(whole.thresholds[..., : layer.levels + 1], low, high + 1)
     if not np.array_equal(thresholds[..., :-1], layer.thresholds):

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.command_line import qsnnc, unlabelled
 from support.networks import Builder
+from support.random_graphs import Plan, build
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -21,6 +22,7 @@ from chipsim.mapping import validate_mapping, write_mapping
 from chipsim.mapping.program import CEILING
 from chipsim.mapping.write import to_bytes
 from qsnnc.errors import ModelError
+from qsnnc.explain.tables import unwatched_lines
 from qsnnc.frontend.importer.clip_activations import BEFORE, clip
 from qsnnc.frontend.model.reference import session
 from qsnnc.options import FrontendOptions
@@ -244,3 +246,29 @@ def test_a_scale_that_float32_does_not_hold_is_limited_at_every_level(save, scal
     for level in (1, 2, 7, 15, 100, 254):
         assert level_counts(path, first=level)["first"] == level
     assert verify(path, levels={"first": 15}, limit=5).passes(strict=False)
+
+
+def test_a_limit_that_a_run_cannot_watch_is_named(save) -> None:
+    """On a PAICORE, and where a pool takes the largest levels of an activation that the limit narrows with it."""
+    (line,) = unwatched_lines(check(save(network("typed")), "paicore25", levels={"first": 3}))
+    assert line.startswith("levels: chipsim run does not count images beyond the limit of first (on chip 'paicore25')")
+    path = save(build(Plan((4, 4), 2, ("latepool", "falling", "maxpool"), 3, signed=True, ending="scores", seed=39)))
+    found = check(path, levels={"pool10": 1})
+    assert found.fits
+    assert found.graph.watched == ()
+    (line,) = unwatched_lines(found)
+    assert "beyond the limit of pool10 (the limit changes more of the network than a number of levels)" in line
+    assert unwatched_lines(check(save(network()), levels={"second": 3})) == []
+
+
+def test_a_ceiling_that_is_always_met_is_no_lower_than_its_threshold(save) -> None:
+    """An activation of a large bias, which no image leaves at a level within the limit."""
+    net = Builder((1, 3, 3))
+    net.quantize("stem", 0, 3)
+    net.conv("always", np.ones((1, 1, 3, 3)), np.array([6.0]))
+    net.quantize("high", 0, 15)
+    net.flatten()
+    net.gemm("head", np.array([[1.0], [-1.0]]))
+    found = compile_model(save(net.model()), levels={"always": 2})
+    images = Dataset("", "test", np.zeros((3, 1, 3, 3), np.uint8), None)
+    assert chipsim.run(found.mapping, images).exceeded == Exceeded(3, {"always": 3})
