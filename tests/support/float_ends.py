@@ -137,8 +137,25 @@ MLPS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-def counted(model: onnx.ModelProto, images: np.ndarray) -> dict[str, int]:
+def with_levels(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Open a `float_lenet` so that it returns its scores and the levels of each convolution, times their scale."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    wide.graph.output.extend(onnx.ValueInfoProto(name=f"{name}/{end}") for name, end in _levels(model).items())
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(wide.SerializeToString(), options)
+
+
+def counted(model: onnx.ModelProto, found: list[np.ndarray]) -> dict[str, int]:
     """Count spikes and SOPs of a `float_lenet` from its file alone: levels by onnxruntime, synapses by its weights.
+
+    Parameters
+    ----------
+    model : ModelProto
+    found : list of ndarray
+        What `with_levels` returns for some images, but for the scores.
 
     Returns
     -------
@@ -148,16 +165,7 @@ def counted(model: onnx.ModelProto, images: np.ndarray) -> dict[str, int]:
     """
     from onnx import numpy_helper
 
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    wide.graph.output.extend(onnx.ValueInfoProto(name=f"{name}/{end}") for name, end in _levels(model).items())
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    names = [f"{name}/{end}" for name, end in _levels(model).items()]
-    found = ort.InferenceSession(wide.SerializeToString(), options).run(names, {"image": images})
-    levels = {
-        name: np.round(value.astype(np.float64) * 2).astype(np.int64) for name, value in zip(LENET, found, strict=True)
-    }
+    levels = {name: np.rint(value * 2).astype(np.uint8) for name, value in zip(LENET, found, strict=True)}  # steps of a half
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     sops = 0
     for before, name in itertools.pairwise(LENET):

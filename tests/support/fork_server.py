@@ -55,11 +55,14 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     (False: as a user to whom nothing else belongs), and ``signal`` with ``after`` seconds. With ``alone``, the beginning of a
     command, the fork becomes a process with a start of its own.
     """
-    begin = time.monotonic()
+    loaded, loads = os.pipe()  # what the child holds of it is closed where it begins; before that no handler is installed
     child = os.fork()
     if not child:
-        _become(request)
-    sent = False
+        _become(request, loads)
+    os.close(loads)
+    os.read(loaded, 1)
+    os.close(loaded)
+    begin, sent = time.monotonic(), False
     while True:
         done, status, used = os.wait4(child, os.WNOHANG)
         spent = time.monotonic() - begin
@@ -73,7 +76,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.005)
 
 
-def _become(request: dict[str, Any]) -> None:
+def _become(request: dict[str, Any], loads: int) -> None:
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -95,6 +98,7 @@ def _become(request: dict[str, Any]) -> None:
             code = f"from {sys.argv[0]}.start import main; main()".encode()
             os.execvpe(request["alone"][0], [request["alone"][0], "-c", code, *words[1:]], os.environ)
         program = __import__(f"{sys.argv[0]}.start", fromlist=["main"])
+        os.close(loads)
         program.main()
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 0
