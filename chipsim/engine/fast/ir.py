@@ -76,6 +76,15 @@ class Function:
         lanes = a.type[1:].split(" x ")[0] if a.type.startswith("<") else None
         return self.emit(f"<{lanes} x i1>" if lanes else "i1", f"{word} {how} {a.type} {a.name}, {b.name}")
 
+    def flag(self, how: str, a: Value, b: Value | int) -> Value:
+        """Compare two i64: 1 or 0, i64."""
+        right = b.name if isinstance(b, Value) else str(b)
+        return self.cast("zext", self.emit("i1", f"icmp {how} i64 {a.name}, {right}"), "i64")
+
+    def smallest(self, a: Value, b: Value) -> Value:
+        """The smaller of two i64."""
+        return self.emit("i64", f"call i64 @llvm.smin.i64(i64 {a.name}, i64 {b.name})")
+
     def splat(self, value: Value, lanes: int) -> Value:
         """Repeat a scalar in every lane."""
         kind = f"<{lanes} x {value.type}>"
@@ -101,6 +110,10 @@ class Function:
     def store(self, value: Value, place: Value, align: int) -> None:
         """Store at an address."""
         self.lines.append(f"  store {value.type} {value.name}, ptr {place.name}, align {align}")
+
+    def prefetch(self, place: Value) -> None:
+        """Ask for the line at an address, into the second cache; an address that cannot be read does no harm."""
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {place.name}, i32 0, i32 2, i32 1)")
 
     def index(self, base: Value, at: Value | int) -> Value:
         """Load entry ``at`` of an array of uint32, as i64."""

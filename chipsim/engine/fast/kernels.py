@@ -11,6 +11,12 @@ from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
 
+DECLARED = (
+    "declare i64 @llvm.smin.i64(i64, i64)",
+    "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)",
+    "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+)
+
 
 def module(lookup: str | None) -> str:
     """Return the kernels as LLVM IR; ``lookup`` is the instruction that looks up bytes, if there is one."""
@@ -29,57 +35,66 @@ def module(lookup: str | None) -> str:
     for bits in (16, 32):
         parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
         parts += [stepping.step(bits), stepping.hold(bits)]
-    return "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)\n\n" + "\n".join(parts)
+    return "\n".join([*DECLARED, "", *parts])
 
 
 def _run(lookup: bool) -> str:
     """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for.
 
     A core does one step after another, ``steps`` of them, each with a context of its own: its program and its potentials
-    stay near the processor.
+    stay near the processor. Cores that share code of their own are added up some at a time, where there is one step.
     """
     f = Function("run", contexts="ptr", begin="i64", end="i64", steps="i64")
     a = f.arguments
+    single = f.flag("eq", a["steps"], 1)
+    start, ready = f.variable("i64", "0"), f.variable("i64", "0")  # cores that are added up: start .. ready
     with f.loop(a["begin"], a["end"]) as number, f.loop(0, a["steps"]) as step:
         context = f.at(a["contexts"], step, 8 * len(CONTEXT))
         c = {name: f.load("ptr", f.at(context, i, 8), 8) for i, name in enumerate(CONTEXT)}
         noisy = f.cast("ptrtoint", c["sent"], "i64")
-        quiet = f.cast("zext", f.emit("i1", f"icmp eq i64 {noisy.name}, 0"), "i64")
+        quiet = f.flag("eq", noisy, 0)
         kept = tuple(c[name] for name in KEPT)
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
         taken = f.at(c["row_offset"], core["row"], 4)
-        with f.when(core["code"]):
-            f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, c["accumulators"])
+        with f.when(f.flag("sge", number, f.load("i64", ready, 8))):
+            together = (f.smallest(core["together"], a["end"] - number) - 1) * single + 1
+            f.store(number, start, 8)
+            f.store(number + together * single, ready, 8)
+            with f.when(core["code"]):
+                f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, together, c["accumulators"])
+        first = (number - f.load("i64", start, 8)) * core["accumulators"]
         if lookup:
             with f.when(core["lookup"]):
                 f.call("pack", f.at(c["lists"], core["lookup"], 4), c["values"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
+        _fetch(f, c, number + 1, a["end"])
         fires = f.at(c["fires"], core["fire"], 16)
         for bits, kind in ((16, "narrow"), (32, "wide")):
             with f.when(core[kind]):
+                accumulators = f.at(c["accumulators"], first, LANES * bits // 8)
                 if lookup:
                     with f.when(core["lookup"]):
                         program, tables = f.at(c["lists"], core["lookup"], 4), f.at(c["tables"], core["tables"])
                         packed = f.at(c["rows"], 1, LANES)  # row 0 is the lists' zeros
-                        f.call(f"dense{bits}", program, tables, packed, c["accumulators"], core["accumulators"])
+                        f.call(f"dense{bits}", program, tables, packed, accumulators, core["accumulators"])
                 with f.when(core["list"]):
                     program = f.at(c["lists"], core["list"], 4)
-                    f.call(f"list{bits}", program, c["rows"], c["accumulators"], core["accumulators"])
+                    f.call(f"list{bits}", program, c["rows"], accumulators, core["accumulators"])
                 with f.when(core["spiking"]):
-                    place = (c["accumulators"], c["values"], c["mask"], c["totals"])
+                    place = (accumulators, c["values"], c["mask"], c["totals"])
                     with f.when(quiet):
                         f.call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
                     with f.when(noisy):
                         f.call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
                 with f.when(core["readout"]):
-                    f.call(f"read{bits}", fires, core["fires"], c["accumulators"], c["potentials"])
+                    f.call(f"read{bits}", fires, core["fires"], accumulators, c["potentials"])
                 with f.when(core["stepping"]):
-                    given = (record, c["accumulators"], c["values"], c["mask"], c["totals"], c["thresholds"])
+                    given = (record, accumulators, c["values"], c["mask"], c["totals"], c["thresholds"])
                     f.call(f"step{bits}", fires, core["fires"], *given, c["sent"], *kept)
                 with f.when(core["holding"]):
-                    f.call(f"hold{bits}", fires, core["fires"], record, c["accumulators"], c["potentials"], *kept)
+                    f.call(f"hold{bits}", fires, core["fires"], record, accumulators, c["potentials"], *kept)
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
             with f.when(core["spiking"] + core["stepping"]):
                 f.call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
@@ -87,6 +102,16 @@ def _run(lookup: bool) -> str:
                 weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
                 f.call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
     return f.text()
+
+
+def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
+    """Bring the rows of the next core near, if it packs them: they lie scattered, and seldom in a near cache."""
+    with f.when(f.flag("slt", number, end)):
+        record = f.at(c["cores"], number, 8 * len(CORE))
+        row, rows = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in ("row", "rows"))
+        taken = f.at(c["row_offset"], row, 4)
+        with f.when(f.load("i64", f.at(record, CORE.index("lookup"), 8), 8)), f.loop(0, rows) as r:
+            f.prefetch(f.at(c["values"], f.index(taken, r)))
 
 
 def _list(bits: int) -> str:
@@ -179,7 +204,7 @@ def _count_rows() -> str:
         steps = f.emit("i64", f"udiv i64 {(a['count'] + a['chunk'] - 1).name}, {a['chunk'].name}")
         with f.loop(0, steps):
             first = f.load("i64", start, 8)
-            last = f.emit("i64", f"call i64 @llvm.smin.i64(i64 {(first + a['chunk']).name}, i64 {a['count'].name})")
+            last = f.smallest(first + a["chunk"], a["count"])
             part = f.variable(HALVES, "")
             f.store(f.zero(HALVES), part, 64)
             with f.loop(first, last) as r:
@@ -192,7 +217,7 @@ def _count_rows() -> str:
         row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), WORDS)
         f.add_to(total, row * f.splat(f.load("i32", f.at(a["weights"], r, 4), 4), LANES))
     f.add_to(a["out"], f.load(WORDS, total, 64))
-    return "declare i64 @llvm.smin.i64(i64, i64)\n" + f.text()
+    return f.text()
 
 
 def _count_spikes() -> str:
@@ -205,7 +230,7 @@ def _count_spikes() -> str:
         value = fire_record(f, a["fires"], i)[1]
         f.add_to(total, f.cast("zext", f.load(BYTES, f.at(a["values"], value, LANES), 64), HALVES))
         full = f.emit("i64", f"and i64 {i.name}, 255")  # 256 values of at most 127
-        with f.when(f.cast("zext", f.emit("i1", f"icmp eq i64 {full.name}, 255"), "i64")):
+        with f.when(f.flag("eq", full, 255)):
             f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
             f.store(f.zero(HALVES), total, 64)
     f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))

@@ -19,6 +19,7 @@ CONTEXT = (
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",
     "readout", "core", "chunk", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
+    "together",
 )  # fmt: skip
 #: fields of the context that hold potentials from step to step
 KEPT = ("state", "start", "bias", "amount", "step")

@@ -151,7 +151,7 @@ class _Segment:
         """Go over all windows; what it gives goes over the groups of one, some at a time."""
         f = self.every.f
         with f.loop(0, self.many, self.window) as begin:
-            end = f.emit("i64", f"call i64 @llvm.smin.i64(i64 {(begin + self.window).name}, i64 {self.many.name})")
+            end = f.smallest(begin + self.window, self.many)
             yield lambda: f.loop(begin, end, TOGETHER)
 
     def add(self, number: int, total: Value, least: Value | None = None) -> None:

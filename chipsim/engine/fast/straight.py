@@ -9,10 +9,12 @@ all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import BYTE, Strand, narrow, strands
 
@@ -23,7 +25,11 @@ Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's patter
 
 
 def write(form: Form, name: str, registers: int) -> str:
-    """Return the LLVM IR of ``void name(values, offsets of the rows, accumulators)``."""
+    """Return the LLVM IR of ``void name(values, offsets of the rows, cores, accumulators)``.
+
+    The rows and the accumulators of ``cores`` cores lie one after the other. Each part of the code does all of them before
+    the next part: it is fetched once for all, and instructions from afar come in more slowly than they are executed.
+    """
     return _Writer(form, registers).function(name)
 
 
@@ -54,18 +60,42 @@ class _Writer:
         self.lines: list[str] = []
         self.names = 0
         self.stored: set[int] = set()
+        self.before = "start"  # the label under way
 
     def function(self, name: str) -> str:
         groups = pairs(self.strands.digits)
         for number, start in enumerate(range(0, len(groups), self.blocks)):
-            self._block(groups[start : start + self.blocks])
-            self.lines += [f"  br label %b{number}", f"b{number}:"]  # a short block is quicker to compile
-        for silent in sorted(set(range(self.accumulators)) - self.stored):
-            self._store("zeroinitializer", silent)
+            with self._every_core(f"b{number}"):
+                self._block(groups[start : start + self.blocks])
+        with self._every_core("rest"):
+            for silent in sorted(set(range(self.accumulators)) - self.stored):
+                self._store("zeroinitializer", silent)
         body = "\n".join(self.lines)
-        return (
-            f"define void @{name}(ptr noalias %values, ptr noalias %offsets, ptr noalias %acc) {{\n{body}\n  ret void\n}}\n"
-        )
+        arguments = "ptr noalias %values, ptr noalias %rows, i64 %cores, ptr noalias %accumulators"
+        return f"define void @{name}({arguments}) {{\nstart:\n{body}\n  ret void\n}}\n"
+
+    @contextmanager
+    def _every_core(self, label: str) -> Iterator[None]:
+        """Repeat for each core, with its ``offsets`` and its ``acc``."""
+        self.offsets, self.acc = f"%{label}.offsets", f"%{label}.acc"
+        core, size = f"%{label}.core", LANES * self.bits // 8 * self.accumulators
+        self.lines += [
+            f"  br label %{label}",
+            f"{label}:",
+            f"  {core} = phi i64 [0, %{self.before}], [{core}.next, %{label}]",
+            f"  {core}.rows = mul i64 {core}, {4 * len(self.bound)}",
+            f"  {self.offsets} = getelementptr i8, ptr %rows, i64 {core}.rows",
+            f"  {core}.size = mul i64 {core}, {size}",
+            f"  {self.acc} = getelementptr i8, ptr %accumulators, i64 {core}.size",
+        ]
+        yield
+        self.lines += [
+            f"  {core}.next = add i64 {core}, 1",
+            f"  {core}.more = icmp ult i64 {core}.next, %cores",
+            f"  br i1 {core}.more, label %{label}, label %{label}.end",
+            f"{label}.end:",
+        ]
+        self.before = f"{label}.end"
 
     def _block(self, groups: list[tuple[int, ...]]) -> None:
         partial: dict[Class, tuple[str, int, int]] = {}  # name, lowest and highest value so far
@@ -119,7 +149,7 @@ class _Writer:
         """Load a row from where its value lies; it is not copied first."""
         entry, offset, place, value = (self._name() for _ in range(4))
         self.lines += [
-            f"  {entry} = getelementptr i32, ptr %offsets, i64 {row}",
+            f"  {entry} = getelementptr i32, ptr {self.offsets}, i64 {row}",
             f"  {offset} = load i32, ptr {entry}, align 4",
             f"  {offset}.wide = zext i32 {offset} to i64",
             f"  {place} = getelementptr i8, ptr %values, i64 {offset}.wide",
@@ -133,7 +163,7 @@ class _Writer:
 
     def _place(self, accumulator: int) -> str:
         place = self._name()
-        self.lines.append(f"  {place} = getelementptr i8, ptr %acc, i64 {accumulator * 64 * self.bits // 8}")
+        self.lines.append(f"  {place} = getelementptr i8, ptr {self.acc}, i64 {accumulator * LANES * self.bits // 8}")
         return place
 
     def _op(self, op: str, bits: int, a: str, b: str) -> str:

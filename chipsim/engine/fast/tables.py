@@ -17,6 +17,8 @@ from chipsim.mapping.dynamics import NeuronModel
 
 #: steps of a frame whose values are held at a time
 BLOCK = 8
+#: bytes of accumulators of cores that are added up together
+NEAR = 1 << 15
 
 Word = npt.NDArray[np.uint32]
 
@@ -69,9 +71,10 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
             *found.place(core.form),
             row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
             *width(form), not silent and not kept, silent and not kept, core.core,
-            65535 // max(weight, 1), not silent and kept, silent and kept, *_model(layer.neuron),
+            65535 // max(weight, 1), not silent and kept, silent and kept, *_model(layer.neuron), 1,
         ]  # fmt: skip
     late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
+    records[:, CORE.index("together")] = together = _together(records, merged)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
@@ -103,8 +106,18 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         features=features,
         outputs=m.outputs,
         most_rows=max(found.packed, *(len(c.rows) for c in merged.cores)),
-        most_accumulators=max(form.matrix.shape[1] for form in merged.forms),
+        most_accumulators=int((together * records[:, CORE.index("accumulators")]).max()),
     )
+
+
+def _together(records: Int, merged: Merged) -> Int:
+    """How many cores from each one on share its code, as long as their accumulators stay in a near cache."""
+    form = np.array([core.form for core in merged.cores])
+    end = np.append(np.flatnonzero(np.diff(form)) + 1, len(form))
+    number = np.arange(len(form))
+    left = end[np.searchsorted(end, number, side="right")] - number
+    room = NEAR // np.maximum(1, LANES * 2 * records[:, CORE.index("accumulators")])
+    return np.where(records[:, CORE.index("code")] != 0, np.clip(room, 1, left), 1)
 
 
 def _model(neuron: NeuronModel | None) -> tuple[int, ...]:
