@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipsim.engine.fast import lookup_kernel
+from chipsim.engine.fast import kernels, lookup_kernel
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
 from chipsim.engine.fast.memory import address, aligned
@@ -40,8 +40,11 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
         with pytest.MonkeyPatch.context() as patch:
             if plain:
                 patch.setattr(lookup_kernel, "PRODUCTS", {})
-            text = "declare i64 @llvm.smin.i64(i64, i64)\n" + lookup_kernel.module(name)
-        _KERNELS[target, plain] = (code, *code.add(b"test", lambda _: text, ("pack", "dense16", "dense32"), optimise=True))
+            made = [
+                code.add(b"", lambda _, kernel=kernel: kernels.text(kernel, name), kernel, optimise=True)
+                for kernel in ("pack", "dense16", "dense32")
+            ]
+        _KERNELS[target, plain] = (code, *made)
     _, pack, *dense = _KERNELS[target, plain]
     found = lookups(form, lookup_kernel.COLUMNS[name])
     rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) else 32

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoder import AT_ONCE, Encoder
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.host import Array, refuse_no_level, run_model
 from chipsim.errors import InputError
-from chipsim.mapping import Mapping as Program
+from chipsim.mapping import Mapping
 
 
 class Encoding:
@@ -20,10 +20,10 @@ class Encoding:
 
     def __init__(
         self,
-        program: Program,
+        program: Mapping,
         features: int,
         encoder: Encoder,
-        functions: Mapping[str, Callable[..., None]],
+        functions: Kernels,
         values: npt.NDArray[np.uint8],
     ) -> None:
         self.encoder, self.features = encoder, features

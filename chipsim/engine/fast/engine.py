@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from chipsim.engine.count import Counts
-from chipsim.engine.fast import kernels
+from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.loaded import Loaded
@@ -24,17 +22,6 @@ from chipsim.engine.host import Host
 from chipsim.engine.protocol import Worker
 from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
-
-_P, _N = ctypes.c_void_p, ctypes.c_int64
-_SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "run": (_P, _N, _N, _N),
-    "tally": (_P, _P, _N, _P),
-    "lay": (_P, _N, _P),
-    "draw": (_N, _N, _N, _N, _N, _P, _P),
-    "count_rows": (_P, _P, _N, _N, _P, _P),
-    "split": (_P, _N, _P, _P, _P, _P, _P),
-    "encode": (_P, _N, _N, _N, _P, _P, _P),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +71,8 @@ def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool 
     if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
-    addresses = code.add(b"kernels", lambda _: kernels.module(code.target.lookup), tuple(_SIGNATURES), optimise=True)
-    function: dict[str, Callable[..., None]] = {
-        name: ctypes.CFUNCTYPE(None, *_SIGNATURES[name])(address)
-        for name, address in zip(_SIGNATURES, addresses, strict=True)
-    }
     encoder = find_encoder(m, host, tables.features)
     pixels = None
     if encoder.integers is not None:
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
-    return FastEngine(damage, reduced, host, tables, encoder, pixels, function, code)
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, Kernels(code), code)

@@ -34,9 +34,9 @@ class Value:
 class Function:
     """A function being written; every argument is i64 or ptr and nothing is returned."""
 
-    def __init__(self, name: str, apart: bool = False, **arguments: str) -> None:
+    def __init__(self, name: str, internal: bool = False, **arguments: str) -> None:
         listed = ", ".join(f"{kind} %{arg}" for arg, kind in arguments.items())
-        self.head = f"define void @{name}({listed})" + " noinline" * apart
+        self.head = f"define {'internal ' * internal}void @{name}({listed})" + " noinline" * internal
         self.arguments = {arg: Value(self, kind, f"%{arg}") for arg, kind in arguments.items()}
         self.entry: list[str] = []
         self.lines: list[str] = []

@@ -6,9 +6,12 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from chipsim.engine.fast import draw_kernel, lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
-from chipsim.engine.fast.layout import BYTES, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
+from chipsim.engine.fast.layout import BYTES, CALLED, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.plan import STRIDE
 
 DECLARED = (
@@ -18,27 +21,15 @@ DECLARED = (
 )
 
 
-def module(lookup: str | None) -> str:
-    """Return the kernels as LLVM IR; ``lookup`` is the instruction that looks up bytes, if there is one."""
-    parts = [lookup_kernel.module(lookup)] if lookup else []
-    parts += [
-        _run(lookup is not None),
-        _turn(),
-        _lay(),
-        _encode(),
-        _tally(),
-        _fire("split", 8),
-        _count_rows(),
-        _count_spikes(),
-        draw_kernel.draw(),
-    ]
-    for bits in (16, 32):
-        parts += [_list(bits), _fire(f"fire{bits}", bits), _fire(f"fire_sent{bits}", bits, noisy=True), _read(bits)]
-        parts += [stepping.step(bits), stepping.hold(bits)]
-    return "\n".join([*DECLARED, "", *parts])
+def text(name: str, lookup: str | None) -> str:
+    """Return a kernel as LLVM IR; ``lookup`` is the instruction that looks up bytes, if there is one.
+
+    Each is compiled by itself, when it is first wanted: a mapping needs about ten of them.
+    """
+    return "\n".join([*DECLARED, "", _WRITERS[name](lookup)])
 
 
-def _run(lookup: bool) -> str:
+def _run(lookup: str | None) -> str:
     """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for.
 
     A core does one step after another, ``steps`` of them, each with a context of its own: its program and its potentials
@@ -51,6 +42,11 @@ def _run(lookup: bool) -> str:
     with f.loop(a["begin"], a["end"]) as number, f.loop(0, a["steps"]) as step:
         context = f.at(a["contexts"], step, 8 * len(CONTEXT))
         c = {name: f.load("ptr", f.at(context, i, 8), 8) for i, name in enumerate(CONTEXT)}
+        kernel = {name: f.at(c["kernels"], i, 8) for i, name in enumerate(CALLED)}
+
+        def call(name: str, *arguments: Value, kernel: dict[str, Value] = kernel) -> None:
+            f.call(f.load("ptr", kernel[name], 8), *arguments)
+
         noisy = f.cast("ptrtoint", c["sent"], "i64")
         quiet = f.flag("eq", noisy, 0)
         kept = tuple(c[name] for name in KEPT)
@@ -66,7 +62,7 @@ def _run(lookup: bool) -> str:
         first = (number - f.load("i64", start, 8)) * core["accumulators"]
         if lookup:
             with f.when(core["lookup"]):
-                f.call("pack", f.at(c["lists"], core["lookup"], 4), c["values"], taken, f.at(c["rows"], 1, LANES))
+                call("pack", f.at(c["lists"], core["lookup"], 4), c["values"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
         _fetch(f, c, number + 1, a["end"])
@@ -78,29 +74,29 @@ def _run(lookup: bool) -> str:
                     with f.when(core["lookup"]):
                         program, tables = f.at(c["lists"], core["lookup"], 4), f.at(c["tables"], core["tables"])
                         packed = f.at(c["rows"], 1, LANES)  # row 0 is the lists' zeros
-                        f.call(f"dense{bits}", program, tables, packed, accumulators, core["accumulators"])
+                        call(f"dense{bits}", program, tables, packed, accumulators, core["accumulators"])
                 with f.when(core["list"]):
                     program = f.at(c["lists"], core["list"], 4)
-                    f.call(f"list{bits}", program, c["rows"], accumulators, core["accumulators"])
+                    call(f"list{bits}", program, c["rows"], accumulators, core["accumulators"])
                 with f.when(core["spiking"]):
                     place = (accumulators, c["values"], c["mask"], c["totals"])
                     with f.when(quiet):
-                        f.call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
+                        call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
                     with f.when(noisy):
-                        f.call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
+                        call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
                 with f.when(core["readout"]):
-                    f.call(f"read{bits}", fires, core["fires"], accumulators, c["potentials"])
+                    call(f"read{bits}", fires, core["fires"], accumulators, c["potentials"])
                 with f.when(core["stepping"]):
                     given = (record, accumulators, c["values"], c["mask"], c["totals"], c["thresholds"])
-                    f.call(f"step{bits}", fires, core["fires"], *given, c["sent"], *kept)
+                    call(f"step{bits}", fires, core["fires"], *given, c["sent"], *kept)
                 with f.when(core["holding"]):
-                    f.call(f"hold{bits}", fires, core["fires"], record, accumulators, c["potentials"], *kept)
+                    call(f"hold{bits}", fires, core["fires"], record, accumulators, c["potentials"], *kept)
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
             with f.when(core["spiking"] + core["stepping"]):
-                f.call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
+                call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
             for weights, out in (("row_sops", "core_sops"), ("row_events", "core_events")):
                 weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
-                f.call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
+                call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
     return f.text()
 
 
@@ -184,9 +180,9 @@ def _read(bits: int) -> str:
     return f.text()
 
 
-def _tally(name: str = "tally") -> str:
+def _tally() -> str:
     """Totals of values that lie one after the other."""
-    f = Function(name, values="ptr", mask="ptr", count="i64", totals="ptr")
+    f = Function("tally", values="ptr", mask="ptr", count="i64", totals="ptr")
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
     with f.loop(0, a["count"]) as i:
@@ -196,7 +192,7 @@ def _tally(name: str = "tally") -> str:
 
 def _count_rows() -> str:
     """Add up rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
-    f = Function("count_rows", apart=True, values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
+    f = Function("count_rows", values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
     a = f.arguments
     total = f.variable(WORDS, "zeroinitializer")
     start = f.variable("i64", "0")
@@ -248,7 +244,7 @@ def _encode() -> str:
         "encode", images="ptr", count="i64", features="i64", levels="i64", thresholds="ptr", signs="ptr", out="ptr"
     )  # fmt: skip
     a = f.arguments
-    scratch = f.variable("[1024 x i8]", "zeroinitializer")
+    scratch = f.variable("[1024 x i8]", "")
     with f.loop(0, a["features"], 64) as first:
         with f.loop(0, f.constant(64), 16) as part:
             feature = first + part
@@ -263,12 +259,12 @@ def _encode() -> str:
                 byte = f.cast("trunc", f.load("<16 x i32>", level, 64), "<16 x i8>")
                 f.store(byte, f.at(scratch, image * 64 + part), 16)
         f.call("turn", scratch, f.at(a["out"], first, LANES))
-    return f.text()
+    return _turn() + f.text()
 
 
 def _turn() -> str:
     """Store 16 images of 64 features, bytes, as 64 features of 16 images, ``LANES`` bytes apart."""
-    f = Function("turn", apart=True, images="ptr", out="ptr")
+    f = Function("turn", internal=True, images="ptr", out="ptr")
     a = f.arguments
     lines = [f.load(BYTES, f.at(a["images"], 64 * i), 64) for i in range(16)]
     for part, line in enumerate(_transposed(f, lines)):
@@ -282,13 +278,13 @@ def _lay() -> str:
     """Store 64 images of bytes, ``width`` of them, a multiple of 64, as rows of 64 images."""
     f = Function("lay", images="ptr", width="i64", out="ptr")
     a = f.arguments
-    scratch = f.variable("[1024 x i8]", "zeroinitializer")
+    scratch = f.variable("[1024 x i8]", "")
     with f.loop(0, a["width"], LANES) as first, f.loop(0, f.constant(LANES), 16) as group:
         with f.loop(0, f.constant(16)) as image:
             line = f.at(f.at(a["images"], a["width"] * (group + image)), first)
             f.store(f.load(BYTES, line, 64), f.at(scratch, image, LANES), 64)
         f.call("turn", scratch, f.at(f.at(a["out"], first, LANES), group))
-    return f.text()
+    return _turn() + f.text()
 
 
 def _transposed(f: Function, lines: list[Value]) -> list[Value]:
@@ -301,3 +297,26 @@ def _transposed(f: Function, lines: list[Value]) -> list[Value]:
                 new.append(f.shuffle(lines[i], lines[i + 8], lanes))
         lines = new
     return lines
+
+
+_WRITERS: dict[str, Callable[[str | None], str]] = {
+    "run": _run,
+    "lay": lambda _: _lay(),
+    "encode": lambda _: _encode(),
+    "tally": lambda _: _tally(),
+    "split": lambda _: _fire("split", 8),
+    "count_rows": lambda _: _count_rows(),
+    "count_spikes": lambda _: _count_spikes(),
+    "draw": lambda _: draw_kernel.draw(),
+    "pack": lambda _: lookup_kernel.pack(),
+}
+for _bits in (16, 32):
+    _WRITERS |= {
+        f"dense{_bits}": partial(lookup_kernel.dense, _bits),
+        f"list{_bits}": lambda _, bits=_bits: _list(bits),
+        f"fire{_bits}": lambda _, bits=_bits: _fire(f"fire{bits}", bits),
+        f"fire_sent{_bits}": lambda _, bits=_bits: _fire(f"fire_sent{bits}", bits, noisy=True),
+        f"read{_bits}": lambda _, bits=_bits: _read(bits),
+        f"step{_bits}": lambda _, bits=_bits: stepping.step(bits),
+        f"hold{_bits}": lambda _, bits=_bits: stepping.hold(bits),
+    }

@@ -13,8 +13,15 @@ BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
     "tables", "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
-    "state", "start", "bias", "amount", "step",
+    "state", "start", "bias", "amount", "step", "kernels",
 )  # fmt: skip
+#: kernels that `run` calls, addresses in this order
+CALLED = (
+    "pack",
+    "count_spikes",
+    "count_rows",
+    *(f"{name}{bits}" for bits in (16, 32) for name in ("dense", "list", "fire", "fire_sent", "read", "step", "hold")),
+)
 #: fields of a core's record, int64
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",

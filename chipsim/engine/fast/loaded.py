@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Int
@@ -30,7 +30,7 @@ class Loaded:
     tables: Tables
     encoder: Encoder
     pixels: PixelTables | None  # where the encoder is like cores of pixels
-    function: dict[str, Callable[..., None]]
+    function: Kernels
     code: Code  # holds the machine code
     name: str = "fast"
     batch: int = 4 * LANES

@@ -33,20 +33,18 @@ def instruction(features: str) -> str | None:
     return next((name for name in LOOKUPS if f"+{name}" in features.split(",")), None)
 
 
-def module(name: str) -> str:
-    """Return the kernels for a feature: ``pack``, and ``dense16`` and ``dense32``, which make all accumulators of a core."""
+def dense(bits: int, name: str | None) -> str:
+    """Return the kernel that makes all accumulators of a core, for a feature that there is."""
+    assert name is not None
     lanes, intrinsic = LOOKUPS[name]
     kind = f"<{lanes} x i8>"
     parts = [f"declare {kind} @{intrinsic}({kind}, {kind})"]
     if name in PRODUCTS:
         parts.append(f"declare <{lanes // 2} x i16> @{PRODUCTS[name]}({kind}, {kind})")
-    parts.append(_pack())
-    for bits in (16, 32):
-        parts += [_dense(bits), _lookup(bits, name), _multiply(bits, name)]
-    return "\n".join(parts)
+    return "\n".join([*parts, _lookup(bits, name), _multiply(bits, name), _dense(bits)])
 
 
-def _pack() -> str:
+def pack() -> str:
     """Pack rows into indices, kind by kind, and lay the bytes of pairs side by side."""
     f = Function("pack", program="ptr", values="ptr", offsets="ptr", packed="ptr")
     a = f.arguments
@@ -215,7 +213,7 @@ def _multiply(bits: int, name: str) -> str:
 
 
 def _kernel(name: str) -> Function:
-    return Function(name, program="ptr", tables="ptr", packed="ptr", accumulators="ptr")
+    return Function(name, internal=True, program="ptr", tables="ptr", packed="ptr", accumulators="ptr")
 
 
 def _looked_up(f: Function, name: str, content: Value, index: Value) -> Value:

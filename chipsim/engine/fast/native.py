@@ -48,6 +48,12 @@ class Target:
         return 4
 
     @property
+    def lanes(self) -> int:
+        """Bytes of a vector register."""
+        features = self.features.split(",")
+        return 64 if "+avx512bw" in features else 32 if "+avx2" in features else 16
+
+    @property
     def lookup(self) -> str | None:
         """The instruction of this processor that looks up bytes in a table of sixteen, by its feature."""
         return lookup_kernel.instruction(self.features)
@@ -147,32 +153,32 @@ class Code:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine(2))
         self._symbols: set[str] = set()
 
-    def add(
-        self, what: bytes, write: Callable[[str], str], names: tuple[str, ...] = (), optimise: bool = False
-    ) -> list[int]:
-        """Add functions and return their addresses.
+    def add(self, what: bytes, write: Callable[[str], str], name: str = "", optimise: bool = False) -> int:
+        """Add a function and return its address.
 
         Parameters
         ----------
         what : bytes
             All that the text depends on besides the sources of this package.
         write : callable
-            Makes the text; it is given the name of the function where there are no `names`.
+            Makes the text; it is given the name of the function.
+        name : str
+            Of the function; by default it is made from ``what``.
         optimise : bool
             Whether the text goes through LLVM's passes, or to the code generator as it is.
         """
-        key = hashlib.sha256(b"\0".join([self._stamp, repr((names, optimise)).encode(), what])).hexdigest()
-        symbols = names or (f"form_{key[:32]}",)
+        key = hashlib.sha256(b"\0".join([self._stamp, repr((name, optimise)).encode(), what])).hexdigest()
+        symbol = name or f"form_{key[:32]}"
         if key not in self._symbols:
             code = self.cache.get(key)
             if code is None:
-                code = self._compile(write(symbols[0]), optimise)
+                code = self._compile(write(symbol), optimise)
                 self.made += 1
                 self.cache.put(key, code)
             self._engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
             self._symbols.add(key)
         self._engine.finalize_object()
-        return [self._engine.get_function_address(symbol) for symbol in symbols]
+        return int(self._engine.get_function_address(symbol))
 
     @cached_property
     def _stamp(self) -> bytes:

@@ -101,7 +101,7 @@ def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]
 
 def _address(form: Form, code: Code) -> int:
     what = b"\0".join([repr(form.matrix.shape).encode(), form.matrix.tobytes(), form.bound.tobytes()])
-    return code.add(what, lambda name: straight.write(form, name, code.target.registers))[0]
+    return code.add(what, lambda name: straight.write(form, name, code.target.registers, code.target.lanes))
 
 
 def _joined(contents: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

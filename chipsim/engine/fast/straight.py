@@ -21,16 +21,18 @@ from chipsim.engine.fast.plan import BYTE, Strand, narrow, strands
 #: time of an addition that is written out, where one of a list is 1: some are shared, and no row is looked for
 TIME = 0.55
 
+Parts = tuple[str, ...]  # 64 lanes, in as many registers as that takes
 Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's pattern on them, first non-zero +1
 
 
-def write(form: Form, name: str, registers: int) -> str:
+def write(form: Form, name: str, registers: int, lanes: int = LANES) -> str:
     """Return the LLVM IR of ``void name(values, offsets of the rows, cores, accumulators)``.
 
     The rows and the accumulators of ``cores`` cores lie one after the other. Each part of the code does all of them before
     the next part: it is fetched once for all, and instructions from afar come in more slowly than they are executed.
+    Vectors have so many ``lanes``, those of a register: what need not be split is compiled in a fraction of the time.
     """
-    return _Writer(form, registers).function(name)
+    return _Writer(form, registers, lanes).function(name)
 
 
 def pairs(digits: npt.NDArray[np.int8]) -> list[tuple[int, ...]]:
@@ -51,7 +53,8 @@ def pairs(digits: npt.NDArray[np.int8]) -> list[tuple[int, ...]]:
 
 
 class _Writer:
-    def __init__(self, form: Form, registers: int) -> None:
+    def __init__(self, form: Form, registers: int, lanes: int) -> None:
+        self.lanes = lanes
         self.strands: Strand = strands(form)
         self.bound = form.bound.tolist()
         self.accumulators = form.matrix.shape[1]
@@ -60,7 +63,7 @@ class _Writer:
         self.lines: list[str] = []
         self.names = 0
         self.stored: set[int] = set()
-        self.before = "start"  # the label under way
+        self.before = self.under_way = "start"  # the label before a loop, and of the block that is written
 
     def function(self, name: str) -> str:
         groups = pairs(self.strands.digits)
@@ -69,7 +72,7 @@ class _Writer:
                 self._block(groups[start : start + self.blocks])
         with self._every_core("rest"):
             for silent in sorted(set(range(self.accumulators)) - self.stored):
-                self._store("zeroinitializer", silent)
+                self._store(("zeroinitializer",) * (LANES // self.lanes), silent)
         body = "\n".join(self.lines)
         arguments = "ptr noalias %values, ptr noalias %rows, i64 %cores, ptr noalias %accumulators"
         return f"define void @{name}({arguments}) {{\nstart:\n{body}\n  ret void\n}}\n"
@@ -79,16 +82,18 @@ class _Writer:
         """Repeat for each core, with its ``offsets`` and its ``acc``."""
         self.offsets, self.acc = f"%{label}.offsets", f"%{label}.acc"
         core, size = f"%{label}.core", LANES * self.bits // 8 * self.accumulators
-        self.lines += [
+        head = len(self.lines)
+        self.under_way = label
+        yield
+        self.lines[head:head] = [
             f"  br label %{label}",
             f"{label}:",
-            f"  {core} = phi i64 [0, %{self.before}], [{core}.next, %{label}]",
+            f"  {core} = phi i64 [0, %{self.before}], [{core}.next, %{self.under_way}]",
             f"  {core}.rows = mul i64 {core}, {4 * len(self.bound)}",
             f"  {self.offsets} = getelementptr i8, ptr %rows, i64 {core}.rows",
             f"  {core}.size = mul i64 {core}, {size}",
             f"  {self.acc} = getelementptr i8, ptr %accumulators, i64 {core}.size",
         ]
-        yield
         self.lines += [
             f"  {core}.next = add i64 {core}, 1",
             f"  {core}.more = icmp ult i64 {core}.next, %cores",
@@ -98,23 +103,28 @@ class _Writer:
         self.before = f"{label}.end"
 
     def _block(self, groups: list[tuple[int, ...]]) -> None:
-        partial: dict[Class, tuple[str, int, int]] = {}  # name, lowest and highest value so far
+        partial: dict[Class, tuple[Parts, int, int]] = {}  # names, lowest and highest value so far
         digits = self.strands.digits
         for row in np.flatnonzero(digits[:, [s for group in groups for s in group]].any(axis=1)).tolist():
-            value, bound = self._load(row), self.bound[row]
-            for group, pattern, sign in self._patterns(groups, digits[row]):
-                name, low, high = partial.pop((group, pattern), ("", 0, 0))
-                new = (low, high + bound) if sign > 0 else (low - bound, high)
-                if name and (new[0] < -BYTE or new[1] > BYTE):
-                    self._flush((group, pattern), name)
-                    name, new = "", (0, bound) if sign > 0 else (-bound, 0)
-                if not name and sign > 0:
+            bound = self.bound[row]
+            taken = list(self._patterns(groups, digits[row]))
+            after = {}
+            for group, pattern, sign in taken:
+                _, low, high = partial.get((group, pattern), ((), 0, 0))
+                after[group, pattern] = (low, high + bound) if sign > 0 else (low - bound, high)
+            if any(low < -BYTE or high > BYTE for low, high in after.values()):  # all at once: it costs a block
+                self._flush_all(partial)
+                partial = {}
+                after = {(g, p): (0, bound) if sign > 0 else (-bound, 0) for g, p, sign in taken}
+            value = self._load(row)
+            for group, pattern, sign in taken:
+                before, *_ = partial.get((group, pattern), ((), 0, 0))
+                if not before and sign > 0:
                     result = value
                 else:
-                    result = self._op("add" if sign > 0 else "sub", 8, name or "zeroinitializer", value)
-                partial[group, pattern] = (result, *new)
-        for key, (name, _, _) in partial.items():
-            self._flush(key, name)
+                    result = self._op("add" if sign > 0 else "sub", "i8", before, value)
+                partial[group, pattern] = (result, *after[group, pattern])
+        self._flush_all(partial)
 
     @staticmethod
     def _patterns(
@@ -126,50 +136,86 @@ class _Writer:
             if sign:
                 yield group, tuple(sign * d for d in pattern), sign
 
-    def _flush(self, key: Class, name: str) -> None:
+    def _flush_all(self, partial: dict[Class, tuple[Parts, int, int]]) -> None:
+        """Widen the partial sums, in a block of its own: LLVM is quick only at blocks without vectors that it has to split."""
+        self._next_block()
+        for key, (parts, *_) in partial.items():
+            self._flush(key, parts)
+        self._next_block()
+
+    def _flush(self, key: Class, parts: Parts) -> None:
         """Widen a partial sum and add it to the accumulators that it counts for."""
-        wide = self._name()
-        self.lines.append(f"  {wide} = sext <64 x i8> {name} to <64 x i{self.bits}>")
-        shifted = {0: wide}
+        kind = f"i{self.bits}"
+        wide = []
+        for part in parts:
+            wide.append(self._name())
+            self.lines.append(f"  {wide[-1]} = sext <{self.lanes} x i8> {part} to <{self.lanes} x {kind}>")
+        shifted = {0: tuple(wide)}
         for strand, sign in zip(*key, strict=True):
             if not sign:
                 continue
             shift, accumulator = int(self.strands.shift[strand]), int(self.strands.accumulator[strand])
             if shift not in shifted:
-                shifted[shift] = self._op("shl", self.bits, wide, f"splat (i{self.bits} {shift})")
+                factor = (f"splat ({kind} {shift})",) * len(parts)
+                shifted[shift] = self._op("shl", kind, shifted[0], factor)
             if accumulator in self.stored:
-                before = self._name()
-                self.lines.append(f"  {before} = load <64 x i{self.bits}>, ptr {self._place(accumulator)}, align 64")
-                self._store(self._op("add" if sign > 0 else "sub", self.bits, before, shifted[shift]), accumulator)
+                before = self._loaded(kind, self._place(accumulator))
+                self._store(self._op("add" if sign > 0 else "sub", kind, before, shifted[shift]), accumulator)
             else:
-                first = shifted[shift] if sign > 0 else self._op("sub", self.bits, "zeroinitializer", shifted[shift])
+                first = shifted[shift] if sign > 0 else self._op("sub", kind, (), shifted[shift])
                 self._store(first, accumulator)
 
-    def _load(self, row: int) -> str:
+    def _load(self, row: int) -> Parts:
         """Load a row from where its value lies; it is not copied first."""
-        entry, offset, place, value = (self._name() for _ in range(4))
+        entry, offset, place = (self._name() for _ in range(3))
         self.lines += [
             f"  {entry} = getelementptr i32, ptr {self.offsets}, i64 {row}",
             f"  {offset} = load i32, ptr {entry}, align 4",
             f"  {offset}.wide = zext i32 {offset} to i64",
             f"  {place} = getelementptr i8, ptr %values, i64 {offset}.wide",
-            f"  {value} = load <64 x i8>, ptr {place}, align 64",
         ]
-        return value
+        return self._loaded("i8", place)
 
-    def _store(self, value: str, accumulator: int) -> None:
+    def _loaded(self, kind: str, place: str) -> Parts:
+        """Load 64 lanes."""
+        parts = []
+        for at in self._parts(kind, place):
+            parts.append(self._name())
+            self.lines.append(f"  {parts[-1]} = load <{self.lanes} x {kind}>, ptr {at}, align {self.lanes}")
+        return tuple(parts)
+
+    def _store(self, value: Parts, accumulator: int) -> None:
         self.stored.add(accumulator)
-        self.lines.append(f"  store <64 x i{self.bits}> {value}, ptr {self._place(accumulator)}, align 64")
+        kind = f"i{self.bits}"
+        for part, at in zip(value, self._parts(kind, self._place(accumulator)), strict=True):
+            self.lines.append(f"  store <{self.lanes} x {kind}> {part}, ptr {at}, align {self.lanes}")
+
+    def _parts(self, kind: str, place: str) -> Iterator[str]:
+        """Addresses of the parts of 64 lanes."""
+        yield place
+        for first in range(self.lanes, LANES, self.lanes):
+            name = self._name()
+            self.lines.append(f"  {name} = getelementptr {kind}, ptr {place}, i64 {first}")
+            yield name
 
     def _place(self, accumulator: int) -> str:
         place = self._name()
-        self.lines.append(f"  {place} = getelementptr i8, ptr {self.acc}, i64 {accumulator * LANES * self.bits // 8}")
+        offset = accumulator * LANES * self.bits // 8
+        self.lines.append(f"  {place} = getelementptr i8, ptr {self.acc}, i64 {offset}")
         return place
 
-    def _op(self, op: str, bits: int, a: str, b: str) -> str:
-        result = self._name()
-        self.lines.append(f"  {result} = {op} <64 x i{bits}> {a}, {b}")
-        return result
+    def _op(self, op: str, kind: str, a: Parts, b: Parts) -> Parts:
+        """An operation on each part; no parts are zeros."""
+        results = []
+        for one, other in zip(a or ("zeroinitializer",) * len(b), b, strict=True):
+            results.append(self._name())
+            self.lines.append(f"  {results[-1]} = {op} <{self.lanes} x {kind}> {one}, {other}")
+        return tuple(results)
+
+    def _next_block(self) -> None:
+        label = f"n{self._name()[1:]}"
+        self.lines += [f"  br label %{label}", f"{label}:"]
+        self.under_way = label
 
     def _name(self) -> str:
         self.names += 1

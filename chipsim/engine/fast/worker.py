@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
+from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
@@ -59,9 +61,9 @@ class FastWorker:
         }  # fmt: skip
         if self.per_core is not None:
             self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
+        self.called = engine.function.called(t.cores, self.sent is not None, per_image)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
-        self.encoding = Encoding(m, t.features, engine.encoder, engine.function, self.values[0])
         self.pixels = None
         if p is not None:
             noisy = (noise, seed) if noise else None
@@ -72,10 +74,16 @@ class FastWorker:
             _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
         ]
 
+    @cached_property
+    def encoding(self) -> Encoding:
+        """What runs the encoder where it does not run as cores of pixels."""
+        engine = self.engine
+        return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values[0])
+
     def _context(self, step: int) -> list[int]:
         """Addresses of what a step of a block works on."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
-        own |= {"step": self.numbers[step:], "sent": None if self.sent is None else self.sent[step]}
+        own |= {"kernels": self.called, "step": self.numbers[step:], "sent": None if self.sent is None else self.sent[step]}
         return [address((self.shared | own).get(name)) for name in CONTEXT]
 
     def batch(
@@ -248,7 +256,7 @@ class _Pixels:
     def __init__(
         self,
         tables: PixelTables,
-        function: dict[str, Callable[..., None]],
+        function: Kernels,
         values: npt.NDArray[np.uint8],
         place: npt.NDArray[np.uint8],
         shared: dict[str, Any],
@@ -262,6 +270,8 @@ class _Pixels:
         self.noise = noise
         self.sent = None if noise is None else aligned((len(tables.thresholds) + 1, LANES), np.uint8)
         own["sent"] = self.sent
+        self.called = function.called(tables.cores, noise is not None, counted=False)
+        own["kernels"] = self.called
         self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
 
     def run(self, images: Array, pixels: bool, first: int = 0) -> bool:

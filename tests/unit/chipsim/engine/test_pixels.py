@@ -91,7 +91,7 @@ def test_draws_are_those_of_numpy(seed: int, probability: float) -> None:
     from chipsim.engine.fast.native import Code
 
     code = Code(cached=False)
-    (place,) = code.add(b"draw", lambda _: draw(), ("draw",), optimise=True)
+    place = code.add(b"draw", lambda _: draw(), "draw", optimise=True)
     sources, images, first = 37, 5, 1000
     rows = np.random.default_rng(0).permutation(sources)
     places = np.full(-(-sources // NUMBERS) * NUMBERS, sources, np.uint32)

@@ -1,0 +1,71 @@
+"""The kernels as functions, each compiled when it is first wanted."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from chipsim.engine.fast import kernels
+from chipsim.engine.fast.layout import CALLED, CORE
+from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.native import Code
+
+_P, _N = ctypes.c_void_p, ctypes.c_int64
+#: those that Python calls
+SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "run": (_P, _N, _N, _N),
+    "tally": (_P, _P, _N, _P),
+    "lay": (_P, _N, _P),
+    "draw": (_N, _N, _N, _N, _N, _P, _P),
+    "count_rows": (_P, _P, _N, _N, _P, _P),
+    "split": (_P, _N, _P, _P, _P, _P, _P),
+    "encode": (_P, _N, _N, _N, _P, _P, _P),
+}
+
+
+class Kernels:
+    """The kernels for one processor."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._addresses: dict[str, int] = {}
+        self._functions: dict[str, Callable[..., None]] = {}
+        self._lock = Lock()  # threads may want one that is not there yet
+
+    def __getitem__(self, name: str) -> Callable[..., None]:
+        """A kernel of `SIGNATURES`, to be called."""
+        if name not in self._functions:
+            self._functions[name] = ctypes.CFUNCTYPE(None, *SIGNATURES[name])(self._address(name))
+        return self._functions[name]
+
+    def called(self, cores: Int, noisy: bool, counted: bool) -> Int:
+        """Addresses of what `run` calls for some cores (records of `CORE`), in the order of `CALLED`; 0: not called.
+
+        Parameters
+        ----------
+        noisy : bool
+            Spikes may be lost.
+        counted : bool
+            There are counts of each image.
+        """
+        wanted = {"count_spikes", "count_rows"} if counted else set()
+        if cores[:, CORE.index("lookup")].any():
+            wanted.add("pack")
+        kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
+        kinds["spiking"] = "fire_sent" if noisy else "fire"
+        for bits, width in ((16, "narrow"), (32, "wide")):
+            own = cores[cores[:, CORE.index(width)] != 0]
+            wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}
+        return np.array([self._address(name) if name in wanted else 0 for name in CALLED], np.int64)
+
+    def _address(self, name: str) -> int:
+        with self._lock:
+            if name not in self._addresses:
+                lookup = self._code.target.lookup
+                what = name.encode()
+                self._addresses[name] = self._code.add(what, lambda _: kernels.text(name, lookup), name, optimise=True)
+        return self._addresses[name]
