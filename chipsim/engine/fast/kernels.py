@@ -7,7 +7,6 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from chipsim.engine.fast import draw_kernel, lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
@@ -26,7 +25,7 @@ def text(name: str, lookup: str | None) -> str:
 
     Each is compiled by itself, when it is first wanted: a mapping needs about ten of them.
     """
-    return "\n".join([*DECLARED, "", _WRITERS[name](lookup)])
+    return "\n".join([*DECLARED, "", _writers(lookup)[name]()])
 
 
 def _run(lookup: str | None) -> str:
@@ -299,24 +298,30 @@ def _transposed(f: Function, lines: list[Value]) -> list[Value]:
     return lines
 
 
-_WRITERS: dict[str, Callable[[str | None], str]] = {
-    "run": _run,
-    "lay": lambda _: _lay(),
-    "encode": lambda _: _encode(),
-    "tally": lambda _: _tally(),
-    "split": lambda _: _fire("split", 8),
-    "count_rows": lambda _: _count_rows(),
-    "count_spikes": lambda _: _count_spikes(),
-    "draw": lambda _: draw_kernel.draw(),
-    "pack": lambda _: lookup_kernel.pack(),
-}
-for _bits in (16, 32):
-    _WRITERS |= {
-        f"dense{_bits}": partial(lookup_kernel.dense, _bits),
-        f"list{_bits}": lambda _, bits=_bits: _list(bits),
-        f"fire{_bits}": lambda _, bits=_bits: _fire(f"fire{bits}", bits),
-        f"fire_sent{_bits}": lambda _, bits=_bits: _fire(f"fire_sent{bits}", bits, noisy=True),
-        f"read{_bits}": lambda _, bits=_bits: _read(bits),
-        f"step{_bits}": lambda _, bits=_bits: stepping.step(bits),
-        f"hold{_bits}": lambda _, bits=_bits: stepping.hold(bits),
+def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
+    """What writes each kernel."""
+    found: dict[str, Callable[[], str]] = {
+        "run": lambda: _run(lookup),
+        "lay": _lay,
+        "encode": _encode,
+        "tally": _tally,
+        "split": lambda: _fire("split", 8),
+        "count_rows": _count_rows,
+        "count_spikes": _count_spikes,
+        "draw": draw_kernel.draw,
+        "pack": lookup_kernel.pack,
+    }
+    return found | _of_width(16, lookup) | _of_width(32, lookup)
+
+
+def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
+    """What writes the kernels for accumulators of so many bits."""
+    return {
+        f"dense{bits}": lambda: lookup_kernel.dense(bits, lookup),
+        f"list{bits}": lambda: _list(bits),
+        f"fire{bits}": lambda: _fire(f"fire{bits}", bits),
+        f"fire_sent{bits}": lambda: _fire(f"fire_sent{bits}", bits, noisy=True),
+        f"read{bits}": lambda: _read(bits),
+        f"step{bits}": lambda: stepping.step(bits),
+        f"hold{bits}": lambda: stepping.hold(bits),
     }

@@ -196,8 +196,9 @@ class Code:
         module = self._llvm.parse_assembly(text)
         machine = self._machine(2 if optimise else 0)
         if optimise:
-            options = self._llvm.create_pipeline_tuning_options(speed_level=2)
+            options = self._llvm.create_pipeline_tuning_options(speed_level=1)
             options.loop_vectorization = options.slp_vectorization = False  # it is in vectors already
+            options.loop_unrolling = False
             passes = self._llvm.create_pass_builder(machine, options)
             passes.getModulePassManager().run(module, passes)
         return bytes(machine.emit_object(module))

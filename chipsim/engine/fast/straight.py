@@ -119,10 +119,7 @@ class _Writer:
             value = self._load(row)
             for group, pattern, sign in taken:
                 before, *_ = partial.get((group, pattern), ((), 0, 0))
-                if not before and sign > 0:
-                    result = value
-                else:
-                    result = self._op("add" if sign > 0 else "sub", "i8", before, value)
+                result = self._op("add" if sign > 0 else "sub", "i8", before, value) if before or sign < 0 else value
                 partial[group, pattern] = (result, *after[group, pattern])
         self._flush_all(partial)
 
@@ -137,7 +134,7 @@ class _Writer:
                 yield group, tuple(sign * d for d in pattern), sign
 
     def _flush_all(self, partial: dict[Class, tuple[Parts, int, int]]) -> None:
-        """Widen the partial sums, in a block of its own: LLVM is quick only at blocks without vectors that it has to split."""
+        """Widen the partial sums, in a block of its own: LLVM is quick at blocks whose vectors fit the registers."""
         self._next_block()
         for key, (parts, *_) in partial.items():
             self._flush(key, parts)
