@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Encoder:
     """
 
     linear: Any
-    quick: Any  # the same bits sooner, on images that are pixels; None where that is not proved
+    quick: Callable[[], Any]  # the same bits sooner, on images that are pixels; None where that is not proved
     source: str
     tensor: str
     shape: tuple[int, ...]  # of the graded tensor, one image
@@ -67,15 +68,19 @@ def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
     whole = np.full((levels, features), np.nan, np.float32)
     whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
     if m.encoder_onnx is None or m.input.code == "computed":
-        return Encoder(None, None, m.input.name, "", m.input.shape, False, whole, signs)
+        return Encoder(None, _nothing, m.input.name, "", m.input.shape, False, whole, signs)
     single = host.encoder.get_inputs()[0].shape[0] == 1
-    given = Encoder(host.encoder, None, m.input.name, "levels", m.encoder.shape, single, whole, signs)
+    given = Encoder(host.encoder, _nothing, m.input.name, "levels", m.encoder.shape, single, whole, signs)
     if levels * count > MOST or m.input.dtype != "float32":
         return given
     try:
         return _split(m, given) or given
     except Exception:  # noqa: BLE001  # a part that onnxruntime does not take alone, whatever it raises: run the whole
         return given
+
+
+def _nothing() -> None:
+    return None
 
 
 def _split(m: Mapping, whole: Encoder) -> Encoder | None:
@@ -102,7 +107,9 @@ def _split(m: Mapping, whole: Encoder) -> Encoder | None:
                 return None
         thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
         thresholds[:, :count], signs[:count] = found
-        quick = None if linear is None or single else quick_session(part, m.input.name, linear, m.input.shape)
+        quick = _nothing
+        if linear is not None and not single:  # only made where the encoder does not run in integers
+            quick = cache(partial(quick_session, part, m.input.name, linear, m.input.shape))
         graph = onnx.load_model_from_string(part).graph
         whole_numbers = None if linear is None else blocks(graph, m.input.name, m.input.shape)
         return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole_numbers, whole)

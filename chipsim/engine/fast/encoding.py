@@ -34,7 +34,7 @@ class Encoding:
         self.encode = functions["encode"]
         self.given = aligned((AT_ONCE, *program.input.shape), np.dtype(program.input.dtype))
         straight = self.count == features and not encoder.single
-        self.plain, self.quick = (self._binding(m) if straight else None for m in (encoder.linear, encoder.quick))
+        self.plain, self.quick = (self._binding(m) if straight else None for m in (encoder.linear, encoder.quick()))
         self.place = {
             e: (features, levels, address(e.thresholds), address(e.signs)) for e in (encoder, encoder.whole) if e is not None
         }
@@ -53,7 +53,7 @@ class Encoding:
         if self.plain is not None and len(images) == AT_ONCE:
             self.given[...] = images
             if pixels and self.quick is not None:
-                e.quick.run_with_iobinding(self.quick)
+                e.quick().run_with_iobinding(self.quick)
                 return e  # all of it is finite, that is proved
             e.linear.run_with_iobinding(self.plain)
             finite = _finite(self.graded)

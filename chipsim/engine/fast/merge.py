@@ -133,7 +133,7 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, ap
     if m.readout_of == "count":  # the spikes of each are wanted
         counted = encoder + np.flatnonzero(m.core_layer[core_of] == m.readout)
         alike[counted] = counted
-    order = np.lexsort((np.arange(sources), alike, producer))
+    order = np.lexsort((alike, producer))
     order = order[~mute[order]]
     new = np.ones(len(order), bool)
     new[1:] = (alike[order[1:]] != alike[order[:-1]]) | (producer[order[1:]] != producer[order[:-1]])
@@ -161,29 +161,30 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int
     sources = len(sent)
     row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
     row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
+    row = row.astype(np.int32)
     order, offset = m.target_axon, m.target_offset  # axons, source by source
     keys, count = row[order], np.diff(offset)
-    owner = np.repeat(np.arange(sources), count)
-    if ((keys[1:] < keys[:-1]) & (owner[1:] == owner[:-1])).any():
+    falls = np.flatnonzero(keys[1:] < keys[:-1]) + 1
+    if not np.isin(falls, offset).all():  # within a source
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
-    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(keys.astype(np.uint64)))])
+    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(row.astype(np.uint64))[order])])
     digest = running[offset[1:]] - running[offset[:-1]]
     digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
     digest += _mix(sent.astype(np.uint64))
-    by = np.lexsort((np.arange(sources), digest, producer))
+    by = np.argsort(digest ^ _mix(producer.astype(np.uint64)), kind="stable")
     new = np.ones(sources, bool)
     new[1:] = (digest[by[1:]] != digest[by[:-1]]) | (producer[by[1:]] != producer[by[:-1]])
-    first = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
     leader = np.empty(sources, np.int64)
-    leader[by] = first
+    leader[by] = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
     same = (count == count[leader]) & (sent == sent[leader]) & (m.dense_fanout == m.dense_fanout[leader])
-    rank = np.arange(len(keys)) - offset[owner]
-    theirs = offset[leader[owner]] + np.minimum(rank, np.maximum(count[leader[owner]] - 1, 0))
-    wrong = np.zeros(sources, bool)
-    if len(keys):
-        wrong[owner[keys != keys[np.minimum(theirs, len(keys) - 1)]]] = True
-    return np.where(same & ~wrong, leader, np.arange(sources))
+    follows = np.flatnonzero(same & (leader != np.arange(sources)))
+    many = count[follows]
+    own = np.repeat(offset[follows] - (np.cumsum(many) - many), many) + np.arange(int(many.sum()))
+    theirs = own + np.repeat(offset[leader[follows]] - offset[follows], many)
+    wrong = np.repeat(follows, many)[keys[own] != keys[theirs]]
+    same[wrong] = False
+    return np.where(same, leader, np.arange(sources))
 
 
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -242,15 +243,18 @@ def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
     Lines are told apart by what they hold, then by what the lines hold that they cross (Weisfeiler and Leman's refinement).
     Lines that stay alike keep their order; then matrices that could be put in one order may stay apart, and nothing is lost.
     """
-    weights = [w for w in np.unique(matrix).tolist() if w]
-    mark = _mix(np.array(weights, np.int64).astype(np.uint64))
+    low, high = int(matrix.min(initial=0)), int(matrix.max(initial=0))
+    if high - low < 1 << 12:
+        weights, place = np.arange(low, high + 1), matrix - low
+    else:
+        weights, place = np.unique(matrix, return_inverse=True)
+        place = place.reshape(matrix.shape)
+    mark = _mix(weights.astype(np.int64).astype(np.uint64))[:, None]
     row, column = _mix(bound.astype(np.uint64)), np.zeros(matrix.shape[1], np.uint64)
-    planes = [matrix == w for w in weights]
+    across, down = np.arange(matrix.shape[1]), np.arange(len(matrix))[:, None]
     for _ in range(3):
-        for one, plane in zip(mark, planes, strict=True):
-            column = column + _mix(row ^ one) @ plane
-        for one, plane in zip(mark, planes, strict=True):
-            row = row + plane @ _mix(column ^ one)
+        column = column + np.where(weights[:, None] != 0, _mix(row ^ mark), 0)[place, down].sum(axis=0, dtype=np.uint64)
+        row = row + np.where(weights[:, None] != 0, _mix(column ^ mark), 0)[place, across].sum(axis=1, dtype=np.uint64)
     return np.argsort(row, kind="stable"), np.argsort(column, kind="stable")
 
 

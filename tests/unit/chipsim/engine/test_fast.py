@@ -144,9 +144,9 @@ def test_the_lenet_s_encoder_is_a_convolution_and_thresholds(lenet) -> None:
     host = load_host(mapping)
     found = find_encoder(mapping, host, mapping.encoder_neurons // mapping.encoder.levels)
     assert found.split
-    assert found.quick is not None, "its weights lie on a grid: the sums are exact in any order"
+    assert found.quick() is not None, "its weights lie on a grid: the sums are exact in any order"
     images = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28)).astype(np.float32)
-    for model in (found.linear, found.quick):
+    for model in (found.linear, found.quick()):
         graded = model.run([found.tensor], {found.source: images})[0].reshape(7, -1)
         spikes = host.spikes(images).reshape(-1, mapping.encoder.levels, 7).sum(axis=1)
         np.testing.assert_array_equal(levels_by_threshold(found, graded), spikes.T)
