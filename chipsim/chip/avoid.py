@@ -20,7 +20,7 @@ Source = str | Path | Mapping[str, Any]
 class Broken(BaseModel):
     """Dead cores (x, y) and dead links (two neighbours) of a chip, as a file of `--avoid` lists them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     cores: Annotated[tuple[Place, ...], Field(strict=False)] = ()
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,14 @@ import numpy.typing as npt
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
-from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
 from chipsim.engine.part import Part, Wanted, prepare_engine, run_part
 from chipsim.engine.result import CoreCount, Exceeded, LayerCount, RunResult
 from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
 from chipsim.mapping import Mapping
 from chipsim.options import EngineOptions, RunKeywords, RunOptions, merged
-from chipsim.paicore import Program
-from chipsim.paicore.kind import is_program
+
+if TYPE_CHECKING:
+    from chipsim.paicore import Program
 
 Int = npt.NDArray[np.int64]
 
@@ -61,9 +61,14 @@ def run(
     UsageError, InputError, MappingError
     """
     options = merged(options or RunOptions(), keywords)
-    if isinstance(mapping, Program) or (not isinstance(mapping, Mapping) and is_program(mapping)):
-        refuse_crossbar_options({"--trains": trains or None})
-        return run_program(mapping, dataset, options, per_image=per_image, warn=warn, progress=progress)
+    if not isinstance(mapping, Mapping):
+        from chipsim.paicore.kind import is_program  # importing PAICORE takes a while, and a crossbar needs nothing of it
+
+        if not isinstance(mapping, str | Path) or is_program(mapping):
+            from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
+
+            refuse_crossbar_options({"--trains": trains or None})
+            return run_program(mapping, dataset, options, per_image=per_image, warn=warn, progress=progress)
     setup, data = set_up(mapping, options), open_dataset(dataset, options)
     return execute(setup, data, options, per_image=per_image, trains=trains, warn=warn, progress=progress)
 

@@ -29,7 +29,7 @@ Core = Annotated[int | tuple[int, int], PlainValidator(_core)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Rate(_Strict):

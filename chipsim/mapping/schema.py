@@ -23,7 +23,7 @@ Text = Annotated[str, Field(max_length=1000)]
 class Strict(BaseModel):
     """No key besides, no other type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class InputEntry(Strict):

@@ -30,7 +30,7 @@ Place = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 class ResultSchema(BaseModel):
     """Strict types, and further keys are let be."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Made(ResultSchema):
