@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,9 +107,11 @@ def lookups(form: Form, columns: int) -> Lookups:
     second = list(_multiplied(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
     kinds = np.cumsum((0, *groups.count))
     rows = [groups.rows[a:b, :size].reshape(-1) for a, b, (size, _) in zip(kinds, kinds[1:], KINDS, strict=False)]
-    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in (rows, [pairs.reshape(-1)], first, second)]
+    segments = [[words for _, words in part] for part in (first, second)]
+    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in (rows, [pairs.reshape(-1)], *segments)]
     places = len(HEAD) + np.cumsum([len(part) for part in parts])
-    head = [*groups.count, len(first), places[1], len(pairs), places[0], len(second), places[2]]
+    many = [sum(count for count, _ in part) for part in (first, second)]
+    head = [*groups.count, many[0], places[1], len(pairs), places[0], many[1], places[2]]
     program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
     return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + 2 * len(pairs))
 
@@ -196,40 +199,66 @@ def _strands(form: Form, taken: Int, largest: int, base: int, columns: int) -> I
         yield _Strands(filled.reshape(len(padded), *column.shape), column, factor)
 
 
-def _looked_up(form: Form, groups: _Groups, columns: int, store: _Store) -> Iterator[Int]:
-    """Segments of lookups; their tables are appended."""
+def _looked_up(form: Form, groups: _Groups, columns: int, store: _Store) -> Iterator[tuple[int, Int]]:
+    """Segments of lookups, and how many; their tables are appended."""
     at_most = None if narrow(form) else SEGMENT
     for strands in _strands(form, np.unique(groups.rows), 8, 16, columns):
         table, low, spread = _tables(groups, strands)
-        for number, mine in _pieces(spread, NEAR, at_most):
-            each = np.stack([strands.column[number], low[mine, number].sum(axis=0), strands.factor[number]], axis=1)
-            yield _segment(64 * mine, _window(spread[mine, number], BYTE), each, table[mine, number], store)
+        for piece in _pieces(spread, NEAR, at_most):
+            least = piece.of(low).sum(axis=0)
+            each = np.stack([strands.column[piece.sets], least, strands.factor[piece.sets]], axis=2)
+            yield len(piece.sets), _segments(piece, 0, 64, _windows(piece, spread, BYTE), each, table, store)
 
 
-def _multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, store: _Store) -> Iterator[Int]:
-    """Segments of products of pairs, the first of which lies at ``start``; their weights are appended."""
+def _multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, store: _Store) -> Iterator[tuple[int, Int]]:
+    """Segments of products of pairs, and how many, the first of which lies at ``start``; their weights are appended."""
     for strands in _strands(form, pairs.reshape(-1), _digit(form), _base(form), columns):
         weight = strands.digit[pairs]  # (pairs, 2, sets, columns)
         if rows % 2:
             weight[-1, 1] = 0  # the same row once more
         weight = np.moveaxis(weight, 1, -1)
         spread = (np.abs(weight.astype(np.int32)) * form.bound[pairs].astype(np.int32)[:, None, None]).sum(axis=3)
-        for number, mine in _pieces(spread, NEAR // 2, None):
-            each = np.stack([strands.column[number], strands.factor[number]], axis=1)
+        for piece in _pieces(spread, NEAR // 2, None):
+            each = np.stack([strands.column[piece.sets], strands.factor[piece.sets]], axis=2)
             # sums of 16 bits may wrap
-            window = _whole(len(mine)) if narrow(form) else _window(spread[mine, number], HALF)
-            yield _segment(start + 128 * mine, window, each, weight[mine, number].view(np.uint8), store)
+            windows = _whole(piece.count) if narrow(form) else _windows(piece, spread, HALF)
+            yield len(piece.sets), _segments(piece, start, 128, windows, each, weight, store)
 
 
-def _pieces(spread: Int, near: int, at_most: int | None) -> Iterator[tuple[int, Int]]:
-    """For each segment its set of columns and its groups, those that one of the columns takes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """Sets of columns with a segment each, of the groups that one of their columns takes."""
+
+    sets: Int  # (sets,)
+    count: Int  # (sets,): groups
+    taken: Int  # (groups, sets): filled up with the number of groups there are
+
+    def of(self, content: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What is there for each group and set, (groups, sets, ...), of the groups that are taken; zeros of none."""
+        return np.concatenate([content, np.zeros((1, *content.shape[1:]), content.dtype)])[self.taken, self.sets]
+
+
+def _pieces(spread: Int, near: int, at_most: int | None) -> Iterator[_Piece]:
+    """Segments for all sets, ``near`` groups at a time, and no sum in one beyond ``at_most``."""
     used = np.asarray(spread.any(axis=2))
     for first in range(0, len(used), near):
         part = used[first : first + near]
-        for number, count in enumerate(part.sum(axis=0).tolist()):
-            taken = first + (np.arange(len(part)) if count == len(part) else np.flatnonzero(part[:, number]))
-            step = max(1, count) if at_most is None else max(1, at_most // max(1, int(spread[taken, number].max(initial=1))))
-            yield from ((number, taken[start : start + step]) for start in range(0, count, step))
+        count = part.sum(axis=0)
+        sets = np.flatnonzero(count)
+        if not len(sets):
+            continue
+        taken = first + np.argsort(~part[:, sets], axis=0, kind="stable")
+        if at_most is None:
+            taken = taken[: count.max()]
+            taken[np.arange(len(taken))[:, None] >= count[sets]] = len(used)
+            yield _Piece(sets, count[sets], taken)
+            continue
+        for place, number in enumerate(sets.tolist()):
+            mine = taken[: count[number], place]
+            step = max(1, at_most // max(1, int(spread[mine, number].max(initial=1))))
+            for start in range(0, len(mine), step):
+                few = mine[start : start + step]
+                yield _Piece(np.array([number]), np.array([len(few)]), few[:, None])
 
 
 class _Store:
@@ -239,13 +268,22 @@ class _Store:
         self.parts: list[Bytes] = []
         self.size = 0
 
-    def add(self, content: Bytes, count: int) -> int:
-        """Append tables, filled up to a count by zeros; return where they begin, in units of `TABLE`."""
-        first, each = self.size // TABLE, content[0].size
-        filled = np.zeros(-(-count * each // TABLE) * TABLE, np.uint8)
-        filled[: content.size] = content.reshape(-1)
-        self.parts.append(filled)
-        self.size += len(filled)
+    def add(self, content: Bytes, count: Int) -> Int:
+        """Append tables (groups, sets, bytes), set by set, each cut or filled up by zeros to a count of groups.
+
+        Returns
+        -------
+        ndarray, int64, (sets,)
+            Where those of each begin, in units of `TABLE`.
+        """
+        groups, sets, each = content.shape
+        whole = -(-count * each // TABLE) * TABLE // each
+        filled = np.zeros((sets, max(groups, int(whole.max())), each), np.uint8)
+        filled[:, :groups] = content.swapaxes(0, 1)
+        self.parts.append(filled[np.arange(filled.shape[1]) < whole[:, None]].reshape(-1))
+        size = whole * each
+        first = np.asarray((self.size + np.cumsum(size) - size) // TABLE)
+        self.size += int(size.sum())
         return first
 
     def content(self) -> Bytes:
@@ -253,11 +291,27 @@ class _Store:
         return np.concatenate([np.zeros(0, np.uint8), *self.parts])
 
 
-def _segment(places: Int, window: int, each: Int, content: Bytes, store: _Store) -> Int:
-    """The words of a segment, filled up to whole steps of the kernel."""
-    count = _whole(len(places))
-    head = [count, window, store.add(content, count)]
-    return np.concatenate([head, each.reshape(-1), places, np.zeros(count - len(places), np.int64)])
+def _segments(
+    piece: _Piece, start: int, size: int, windows: Int, each: Int, content: npt.NDArray[Any], store: _Store
+) -> Int:
+    """The words of segments, filled up to whole steps of the kernel.
+
+    Parameters
+    ----------
+    start, size : int
+        Where the first group's rows lie, and their bytes.
+    windows : ndarray, (sets,)
+    each : ndarray, (sets, columns, words)
+    content : ndarray, (groups, sets, ...)
+    """
+    sets, count, words = len(piece.sets), _whole(piece.count), each[0].size
+    found = piece.of(content)
+    tables = store.add(found.reshape(*found.shape[:2], -1).view(np.uint8), count)
+    places = np.zeros((sets, int(count.max())), np.int64)
+    inside = np.arange(len(piece.taken)) < piece.count[:, None]
+    places[:, : len(piece.taken)] = np.where(inside, start + size * piece.taken.T, 0)
+    rows = np.concatenate([np.stack([count, windows, tables], axis=1), each.reshape(sets, -1), places], axis=1)
+    return np.asarray(rows[np.arange(rows.shape[1]) < 3 + words + count[:, None]])
 
 
 def _tables(groups: _Groups, strands: _Strands) -> tuple[Bytes, Int, Int]:
@@ -278,21 +332,28 @@ def _tables(groups: _Groups, strands: _Strands) -> tuple[Bytes, Int, Int]:
     return table.astype(np.uint8), low.astype(np.int64), (high - low).astype(np.int32)
 
 
-def _whole(groups: int) -> int:
+def _whole(groups: Int) -> Int:
     """Filled up to whole steps of the kernel."""
-    return -(-groups // TOGETHER) * TOGETHER
+    return np.asarray(-(-groups // TOGETHER) * TOGETHER)
 
 
-def _window(spread: Int, most: int) -> int:
-    """How many groups can be added up within ``most``, from each multiple of that number on."""
-    length = len(spread)
-    before = np.zeros((length + 1, spread.shape[1]), spread.dtype)
+def _windows(piece: _Piece, spreads: Int, most: int) -> Int:
+    """How many groups of each set can be added up within ``most``, from each multiple of that number on.
+
+    ``spreads`` (groups, sets, columns) says how much each adds at most.
+    """
+    spread = piece.of(spreads)
+    before = np.zeros((len(spread) + 1, *spread.shape[1:]), spread.dtype)
     np.cumsum(spread, axis=0, out=before[1:])
-    if before[-1].max() <= most:
-        return _whole(length)
-    window = most // int(spread.max()) // TOGETHER * TOGETHER
-    for longer in range(2 * window, window, -max(TOGETHER, window // 4 // TOGETHER * TOGETHER)):
-        at = before[::longer]
-        if (at[1:] - at[:-1]).max(initial=0) <= most and (before[-1] - at[-1]).max() <= most:
-            return longer
-    return window
+    found = _whole(piece.count)
+    beyond = before[-1].max(axis=1) > most
+    least = most // np.maximum(1, spread.max(axis=(0, 2))) // TOGETHER * TOGETHER
+    for window in np.unique(least[beyond]).tolist():
+        mine = np.flatnonzero(beyond & (least == window))
+        found[mine] = window
+        for longer in range(2 * window, window, -max(TOGETHER, window // 4 // TOGETHER * TOGETHER)):
+            at, end = before[::longer][:, mine], before[-1][mine]
+            good = np.maximum((at[1:] - at[:-1]).max(axis=(0, 2), initial=0), (end - at[-1]).max(axis=1)) <= most
+            found[mine[good]] = longer
+            mine = mine[~good]
+    return found

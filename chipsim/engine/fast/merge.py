@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -107,18 +106,26 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False) -> Merged
 
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
-    def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
-        if not lines.size:
-            return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
-        seen: dict[bytes, int] = {}
-        content = cast(list[bytes], lines.view(np.dtype((np.void, lines.shape[1]))).reshape(-1).tolist())
-        number = np.array([seen.setdefault(line, len(seen)) for line in content], np.int64)
-        before = np.concatenate([[-1], np.maximum.accumulate(number)[:-1]])
-        return number, np.flatnonzero(number > before)
-
-    row, first_row = numbered(np.ascontiguousarray(crossbar))
-    column, first = numbered(np.ascontiguousarray(crossbar.T))
+    row, first_row = _numbered(crossbar)
+    column, first = _numbered(np.ascontiguousarray(crossbar.T))
     return _Classes(first_row[row], axon_sops(crossbar), column, crossbar[:, first])
+
+
+def _numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
+    """Number distinct lines in the order of their appearance: the number of each line, and the first line of each."""
+    if not lines.size:
+        return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
+    words = np.zeros((len(lines), -(-lines.shape[1] // 8)), np.uint64)
+    words.view(np.int8)[:, : lines.shape[1]] = lines
+    mark = _mix(words ^ _mix(np.arange(words.shape[1], dtype=np.uint64))).sum(axis=1)
+    _, first, number = np.unique(mark, return_index=True, return_inverse=True)
+    if (lines != lines[first[number]]).any():  # two lines with one mark
+        _, first, number = np.unique(lines, axis=0, return_index=True, return_inverse=True)
+        number = number.reshape(-1)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[number], first[order]
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, apart: bool) -> Values:
