@@ -101,7 +101,10 @@ def element_types(proto: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, i
     import onnx
     from onnx import helper, shape_inference
 
-    inferred = shape_inference.infer_shapes(proto).graph
+    bare = type(proto)()
+    bare.CopyFrom(proto)
+    del bare.graph.value_info[:]  # what the file says there may be wrong
+    inferred = shape_inference.infer_shapes(bare).graph
     known = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
     missing = [name for name in tensors if not known.get(name)]
     if missing:

@@ -35,7 +35,8 @@ def clip(proto: onnx.ModelProto, limits: Mapping[str, float]) -> onnx.ModelProto
 
     out = type(proto)()
     out.CopyFrom(proto)
-    inferred = shape_inference.infer_shapes(proto).graph
+    del out.graph.value_info[:]  # what the file says there may be wrong, and is not needed
+    inferred = shape_inference.infer_shapes(out).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
     opset = opset_of(proto)
     del out.graph.node[:]

@@ -81,6 +81,8 @@ class _Forms:
 
 def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]) -> _Forms:
     """Rewrite foreign operators, free the batch axis, and insert the limits."""
+    from onnx.shape_inference import InferenceError
+
     try:
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
@@ -91,6 +93,8 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     except InputError as error:
         found = error.fields["found"]
         raise ModelError(error.subject, error.message, code=error.code, node=error.subject, found=found) from None
+    except InferenceError as error:
+        raise refuse(path, f"shapes are inconsistent: {first_line(error)}", "model-shapes") from None
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None

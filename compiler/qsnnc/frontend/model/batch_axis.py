@@ -43,7 +43,6 @@ def free_batch(proto: onnx.ModelProto) -> None:
     constants = _constants(proto)
     _free_elementwise(proto, constants, batch)
     axis.dim_param = "N"
-    del proto.graph.value_info[:]
     free_shapes(proto.graph, constants, batch, "qsnnc.batch")
 
 
@@ -137,6 +136,7 @@ def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], ba
     from onnx import shape_inference
 
     graph = proto.graph
+    del graph.value_info[:]  # what the file says there may be wrong, and is for one batch size
     values = shape_inference.infer_shapes(proto).graph
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*values.input, *values.value_info, *values.output)}
     moving, made = _of_images(graph), _Made(graph, "qsnnc.image")
@@ -163,7 +163,7 @@ def _one(node: onnx.NodeProto, value: Array) -> Array:
         raise ModelError(
             node.name or node.op_type,
             f"{node.op_type} has a constant that differs between the {len(value)} images of the batch; export with a batch "
-            "of one",
+            "of one, or, if the rows are parts of one image, with an axis for the batch before them",
             code="batch-moved",
             node=node.name,
         )

@@ -272,3 +272,13 @@ def test_a_ceiling_that_is_always_met_is_no_lower_than_its_threshold(save) -> No
     found = compile_model(save(net.model()), levels={"always": 2})
     images = Dataset("", "test", np.zeros((3, 1, 3, 3), np.uint8), None)
     assert chipsim.run(found.mapping, images).exceeded == Exceeded(3, {"always": 3})
+
+
+def test_a_shape_that_the_file_states_wrongly_is_not_read(save) -> None:
+    """As other programs write it which change a constant and leave its entry in ``value_info``."""
+    model = network()
+    model.graph.value_info.append(helper.make_tensor_value_info("head.weight", TensorProto.FLOAT, []))
+    model.graph.value_info.append(helper.make_tensor_value_info("pool_out", TensorProto.FLOAT, [1]))
+    path, levels = save(network()), {"second": 3}
+    right = level_counts(path, **levels)
+    assert level_counts(save(model), **levels) == right
