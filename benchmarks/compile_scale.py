@@ -1,8 +1,8 @@
 """Seconds of each stage of `compile` on networks of growing size: ``python benchmarks/compile_scale.py``.
 
 The networks are chains of ternary convolutions at four levels, wider and deeper with the size, on xbar1152's rules with a
-grid that they fill. The exponent is the slope between neighbouring rows in log seconds over log cores: 1 is linear,
-n log n is 1.1 to 1.2 at these sizes.
+grid that they fill; ``--sizes 282x5 --grid 320`` is one of 100,000 cores. The exponent is the slope between neighbouring
+rows in log seconds over log cores: 1 is linear, n log n is 1.1 to 1.2 at these sizes.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def network(side: int, depth: int, channels: int = 16, levels: int = 4, seed: in
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def seconds(side: int, depth: int) -> tuple[int, int, int, dict[str, float]]:
-    """Cores, neurons and axons of a network, and what each stage took."""
+def seconds(side: int, depth: int, grid: int | None = None) -> tuple[int, int, int, dict[str, float]]:
+    """Cores, neurons and axons of a network, and what each stage took; ``grid``: side of the chip's."""
     with tempfile.TemporaryDirectory() as directory:
         path, out = Path(directory) / "net.onnx", Path(directory) / "net.map"
         path.write_bytes(network(side, depth).SerializeToString())
         need = depth * side * side // 4
-        width = math.ceil(math.sqrt(need * 1.3)) + 4
+        width = grid or math.ceil(math.sqrt(need * 1.3)) + 4
         chip = load_chip("xbar1152").model_copy(update={"grid": (width, width)})
         done = check(path, chip)
         assert done.fits, str(done.violations[0])
@@ -109,6 +109,7 @@ def main() -> None:
     """Print a table in Markdown, and the exponent of each stage between the middle and the last size."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--sizes", default="16x2,32x2,48x3,64x4,88x5,124x5", help="side x depth, comma separated")
+    p.add_argument("--grid", type=int, metavar="SIDE", help="side of the chip's grid; otherwise a third more than needed")
     p.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the curve")
     options = p.parse_args()
     print("| cores | neurons | axons | " + " | ".join(STAGES) + " | all | exponent | peak GB |")
@@ -116,7 +117,7 @@ def main() -> None:
     rows: list[tuple[int, dict[str, float]]] = []
     for size in options.sizes.split(","):
         side, depth = (int(part) for part in size.split("x"))
-        cores, neurons, axons, spent = seconds(side, depth)
+        cores, neurons, axons, spent = seconds(side, depth, options.grid)
         spent["all"] = sum(spent.values())
         rows.append((cores, spent))
         grown = "" if len(rows) < 2 else f"{slope((rows[-2][0], rows[-2][1]['all']), (cores, spent['all'])):.2f}"

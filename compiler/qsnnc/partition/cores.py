@@ -16,6 +16,7 @@ from qsnnc.lower.neurons import NeuronLayer
 from qsnnc.partition.bounds import Bound, layer_bound
 from qsnnc.partition.estimate import LAID_OUT, cores_violation
 from qsnnc.partition.fill import Filling, fill
+from qsnnc.partition.sharing import sharing_bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +68,8 @@ def partition(
         filling, cores = None, None
         if found is None and bound is not None and bound.cores <= most_written(chip):
             filling = fill(layer, chip, asked, bound)
+            if filling.cores > bound.cores:
+                bound = sharing_bound(layer, chip, bound)
             cores = _write(layer, filling, keep_zero_rows=keep_dead)
             for sources in cores.sources:
                 np.add.at(entries, sources, 1)  # two connections to one source have an axon each
@@ -169,14 +172,16 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     sources, elements, index = [], [], []
     zero_rows = 0
     kind, width = _kinds(layer), layer.tile_width
+    number_of = np.full(len(width) + 1, -1, np.int64)  # of a tile in its core; the last is the padding's
     channel, taps_of = layer.channels(layer.output_elements), layer.kernel()
     for slices in filling.by_core():
         output, first, last = slices.T
         taps = layer.output_tiles[output]
-        tiles = np.unique(taps)
-        tiles = tiles[tiles >= 0]
+        tiles = np.sort(taps, axis=None)
+        tiles = tiles[np.diff(tiles, prepend=-1) > 0]  # each once, without the padding's -1
         # which tile of the core stands at each tap of each of its output positions, -1 in the padding
-        pattern = np.where(taps >= 0, np.searchsorted(tiles, taps), -1)
+        number_of[tiles] = np.arange(len(tiles))
+        pattern = number_of[taps]
         neurons = _spans(layer.output_offset[output] + first, last - first)
         axons = _spans(layer.tile_offset[tiles], width[tiles])
         parts = pattern, output % layer.groups, last - first, channel[neurons], kind[tiles]

@@ -179,3 +179,112 @@ def crossbar(kernel, pattern, row_start, rows, column_start, columns, weights): 
                 row = rows[axon]
                 for neuron in range(column_start[piece], column_start[piece + 1]):
                     weights[axon, neuron] += kernel[tap, row, columns[neuron]]
+
+
+@in_machine_code
+def add_tiles(tiles, width, held, output):  # type: ignore[no-untyped-def]
+    """Count the tiles of an output position in ``held``; returns the axons of those that were not there."""
+    more = 0
+    for tap in range(tiles.shape[1]):
+        tile = tiles[output, tap]
+        if tile >= 0:
+            if held[tile] == 0:
+                more += width[tile]
+            held[tile] += 1
+    return more
+
+
+@in_machine_code
+def remove_tiles(tiles, held, output):  # type: ignore[no-untyped-def]
+    """Take back `add_tiles`."""
+    for tap in range(tiles.shape[1]):
+        if tiles[output, tap] >= 0:
+            held[tiles[output, tap]] -= 1
+
+
+@in_machine_code
+def remove_weighed(tiles, width, held, output):  # type: ignore[no-untyped-def]
+    """Take back `add_tiles`; returns the axons of the tiles that are not there any more."""
+    less = 0
+    for tap in range(tiles.shape[1]):
+        tile = tiles[output, tap]
+        if tile >= 0:
+            held[tile] -= 1
+            if held[tile] == 0:
+                less += width[tile]
+    return less
+
+
+@in_machine_code
+def most_beside(tiles, width, size, start, readers, axons, room, limit, budget, held, chosen, near, level_of, found):  # type: ignore[no-untyped-def]
+    """Bound the neurons of a core that holds some of an output position, for each output position.
+
+    All sets of output positions are tried that contain it and together read at most ``limit`` axons.
+
+    Parameters
+    ----------
+    start, readers : (tiles + 1,), (entries,)
+        The output positions that read each tile.
+    axons : (output positions,)
+        What each reads alone.
+    room, limit, budget : int
+        Neurons and axons of a core; sets to try for an output position, beyond which the bound is ``room``.
+    held, chosen : scratch, (tiles,) and (output positions,); zero, -1
+    near, level_of : scratch, (output positions,); the others that may be in a set, and the index of each that is
+    found : (output positions, 2)
+        Takes the bound, 0 where the output position itself reads too much; and 1 where no other can be beside it, else 0.
+    """
+    count = len(size)
+    least = axons[0]
+    for output in range(count):
+        least = min(least, axons[output])
+    for output in range(count):
+        found[output, 0], found[output, 1] = 0, 0
+        if axons[output] > limit:
+            continue
+        if axons[output] + least <= limit:  # others far away may be beside it
+            found[output, 0] = room
+            continue
+        # whoever is beside it shares a tile with it
+        union = add_tiles(tiles, width, held, output)
+        beside = 0
+        chosen[output] = output
+        for tap in range(tiles.shape[1]):
+            tile = tiles[output, tap]
+            for k in range(start[tile], start[tile + 1]) if tile >= 0 else range(0):
+                other = readers[k]
+                if chosen[other] != output:
+                    chosen[other] = output
+                    more = add_tiles(tiles, width, held, other)
+                    remove_tiles(tiles, held, other)
+                    if union + more <= limit:
+                        near[beside] = other
+                        beside += 1
+        best, tried = min(room, size[output]), 0
+        neurons, depth, at = size[output], 0, 0
+        while best < room and tried <= budget:
+            if at == beside:  # no further one: take back the last
+                if depth == 0:
+                    break
+                depth -= 1
+                at = level_of[depth]
+                union -= remove_weighed(tiles, width, held, near[at])
+                neurons -= size[near[at]]
+                at += 1
+                continue
+            tried += 1
+            more = add_tiles(tiles, width, held, near[at])
+            if union + more <= limit:
+                union += more
+                neurons += size[near[at]]
+                best = max(best, min(room, neurons))
+                level_of[depth] = at
+                depth += 1
+            else:
+                remove_tiles(tiles, held, near[at])
+            at += 1
+        for level in range(depth):
+            remove_tiles(tiles, held, near[level_of[level]])
+        remove_tiles(tiles, held, output)
+        found[output, 0] = room if tried > budget else best
+        found[output, 1] = int(beside == 0)
