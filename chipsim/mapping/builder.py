@@ -35,6 +35,7 @@ from chipsim.mapping.groups import (
     each,
     elements_of,
     fold_of,
+    hold,
     matrix_of,
     sides,
 )
@@ -65,6 +66,7 @@ class MappingBuilder:
         self._input: InputGroup | None = None
         self._layers: list[LayerGroup] = []
         self._cores: list[CoreOfGroup] = []
+        self._taken, self._first = set(self.chip.dead_cores), 0  # positions, and the first that may not be
         self._scale = 1.0
         self._readout: NeuronGroup | None = None
         self._of: ReadoutOf = "potential"
@@ -244,7 +246,8 @@ class MappingBuilder:
             fold=fold_of(self.chip, len(sources)) if fold is None else fold,
             position=self._free(target.name) if position is None else position,
         )
-        target.cores.append(core)
+        hold(target, core)
+        self._taken.add((core.position[0], core.position[1]))
         self._cores.append(core)
         return len(self._cores) - 1
 
@@ -320,11 +323,11 @@ class MappingBuilder:
     def _free(self, name: str) -> tuple[int, int]:
         """Return the first position, row by row, that is neither taken nor dead."""
         columns, rows = self.chip.grid
-        taken = {core.position for core in self._cores} | set(self.chip.dead_cores)
-        for number in range(columns * rows):
-            position = (number % columns, number // columns)
-            if position not in taken:
+        while self._first < columns * rows:
+            position = (self._first % columns, self._first // columns)
+            if position not in self._taken:
                 return position
+            self._first += 1
         raise MappingError(
             name,
             f"needs another core; chip {self.chip.name!r} has {self.chip.cores}; use a larger chip",

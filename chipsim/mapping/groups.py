@@ -60,6 +60,7 @@ class LayerGroup:
     kind: str
     neuron: NeuronModel | None
     cores: list[CoreOfGroup]
+    held: npt.NDArray[np.bool_] | None = None  # (neurons,): on a core already; None: no core yet
 
     @property
     def delay(self) -> int:
@@ -156,15 +157,24 @@ def each(values: npt.ArrayLike, count: int, name: str, what: str) -> Int:
     return np.broadcast_to(found, count).copy()
 
 
+def hold(layer: LayerGroup, core: CoreOfGroup) -> None:
+    """Add a core to its layer."""
+    if layer.held is None:
+        layer.held = np.zeros(layer.neurons, np.bool_)
+    layer.held[core.elements] = True
+    layer.cores.append(core)
+
+
 def elements_of(layer: LayerGroup, elements: Sequence[int] | None, count: int) -> Int:
     """Check which neurons of a layer a core is to hold; by default take the next ones."""
-    held = np.concatenate([np.zeros(0, np.int64), *(core.elements for core in layer.cores)])
+    held = np.zeros(layer.neurons, np.bool_) if layer.held is None else layer.held
     if elements is None:
-        found = np.setdiff1d(np.arange(layer.neurons), held)[:count]
+        found = np.flatnonzero(~held)[:count]
         if len(found) < count:
+            wanted = int(held.sum()) + count
             raise MappingError(
-                layer.name, f"has {layer.neurons} neurons; {len(held) + count} are put on cores", code="builder-rule",
-                found=len(held) + count, allowed=layer.neurons,
+                layer.name, f"has {layer.neurons} neurons; {wanted} are put on cores", code="builder-rule",
+                found=wanted, allowed=layer.neurons,
             )  # fmt: skip
         return found
     found = each(elements, count, layer.name, "elements")
@@ -173,7 +183,7 @@ def elements_of(layer: LayerGroup, elements: Sequence[int] | None, count: int) -
         raise MappingError(
             layer.name, f"has no neuron {int(found[bad][0])}; allowed: 0 to {layer.neurons - 1}", code="builder-rule"
         )
-    twice = np.isin(found, held) | (np.bincount(found, minlength=1)[found] > 1)
+    twice = held[found] | (np.bincount(found, minlength=1)[found] > 1)
     if twice.any():
         raise MappingError(layer.name, f"neuron {int(found[twice][0])} is on a core already", code="builder-rule")
     return found
