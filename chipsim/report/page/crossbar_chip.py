@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chipsim.mapping import Mapping, Population
 from chipsim.mapping.totals import core_synapses, totals
+from chipsim.report.page.edges import edges
 from chipsim.report.page.packing import packed
 
 Int = npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ def content(m: Mapping) -> dict[str, Any]:
             {"key": "columns", "label": "columns", "limit": "column_limit"},
             {"key": "targets", "label": "target entries", "limit": "target_limit"},
         ],
-        **_links(m),
+        **_edges(m),
         "neurons": {
             "offset": packed(m.neuron_offset, "int32"),
             "element": packed(m.neuron_element, "int32", delta=True),
@@ -91,24 +92,11 @@ def _cores(m: Mapping) -> dict[str, Any]:
     return {name: packed(values, "int32") for name, values in columns.items()}
 
 
-def _links(m: Mapping) -> dict[str, Any]:
-    """Return who sends to whom: pairs of cores (-1: the host) and of populations, with the axons that join them."""
+def _edges(m: Mapping) -> dict[str, Any]:
+    """Return who sends to whom: each axon is an input of its core."""
     core_of_neuron = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     sender = np.concatenate([np.full(m.encoder_neurons, -1), core_of_neuron])[m.axon_source]
-    receiver = np.repeat(np.arange(m.cores), np.diff(m.axon_offset))
-    pairs, axons = np.unique(np.stack([sender, receiver], axis=1), axis=0, return_counts=True)
-    population = np.append(m.core_layer + 1, 0)  # index -1 is the host
-    layers = np.stack([population[pairs[:, 0]], population[pairs[:, 1]]], axis=1)
-    edges, index = np.unique(layers, axis=0, return_inverse=True)
-    sums = np.bincount(index.reshape(-1), axons).astype(np.int64)
-    return {
-        "core_edges": {
-            "from": packed(pairs[:, 0], "int32", delta=True),
-            "to": packed(pairs[:, 1], "int32", delta=True),
-            "axons": packed(axons, "int32"),
-        },
-        "edges": [[*map(int, edge), int(count)] for edge, count in zip(edges, sums, strict=True)],
-    }
+    return edges(sender, np.repeat(np.arange(m.cores), np.diff(m.axon_offset)), m.core_layer)
 
 
 def _wiring(m: Mapping) -> dict[str, Any]:

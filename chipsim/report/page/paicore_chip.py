@@ -15,6 +15,7 @@ from chipsim.mapping import pack_crossbar
 from chipsim.mapping.program import FEATURES
 from chipsim.paicore import Program, Signal
 from chipsim.paicore.totals import totals
+from chipsim.report.page.edges import edges
 from chipsim.report.page.packing import packed
 
 _ROWS = ("records", "parameters", "potentials", "weights")
@@ -82,20 +83,9 @@ def _columns(p: Program, cores: tuple[Core, ...]) -> dict[str, Any]:
 
 
 def _edges(p: Program, links: Links) -> dict[str, Any]:
-    """Return who sends to whom: pairs of cores (-1: the host) and of populations, with the inputs that join them."""
+    """Return who sends to whom: each input of the words is one of its core."""
     sender = np.concatenate([np.full(p.encoder_inputs, -1), links.neuron_core])[links.source]
-    pairs, inputs = np.unique(np.stack([sender, links.core], axis=1), axis=0, return_counts=True)
-    population = np.array([*(core.layer + 1 for core in p.cores), 0])  # index -1 is the host
-    edges, index = np.unique(population[pairs], axis=0, return_inverse=True)
-    sums = np.bincount(index.reshape(-1), inputs).astype(np.int64)
-    return {
-        "core_edges": {
-            "from": packed(pairs[:, 0], "int32", delta=True),
-            "to": packed(pairs[:, 1], "int32", delta=True),
-            "axons": packed(inputs, "int32"),
-        },
-        "edges": [[*map(int, edge), int(count)] for edge, count in zip(edges, sums, strict=True)],
-    }
+    return edges(sender, links.core, np.array([core.layer for core in p.cores], np.int64))
 
 
 def _weights(cores: tuple[Core, ...]) -> dict[str, Any]:
