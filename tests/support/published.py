@@ -97,6 +97,38 @@ def half() -> onnx.ModelProto:
     return model
 
 
+def modelopt() -> onnx.ModelProto:
+    """Two convolutions as nvidia-modelopt writes them: float16 between two Casts, weights quantized by nodes of the graph."""
+    rng = np.random.default_rng(7)
+    body = """
+    h = Cast<to: int = 10>(x)
+    i = QuantizeLinear(h, first, none)
+    a = DequantizeLinear(i, first, none)
+    wi = QuantizeLinear<axis: int = 0>(w, wide, nones)
+    wd = DequantizeLinear<axis: int = 0>(wi, wide, nones)
+    s = Conv(a, wd, b)
+    r = Relu(s)
+    j = QuantizeLinear(r, second, none)
+    d = DequantizeLinear(j, second, none)
+    vi = QuantizeLinear<axis: int = 0>(v, fine, nones)
+    vd = DequantizeLinear<axis: int = 0>(vi, fine, nones)
+    t = Conv(d, vd)
+    f = Flatten(t)
+    y = Cast<to: int = 1>(f)
+    """
+    opened = f'<ir_version: 9, opset_import: ["" : 19]> net (float[N,1,4,4] x) => (float[N,2] y) {{ {body} }}'
+    model = onnx.parser.parse_model(opened)
+    half = {
+        "first": np.array(0.0079), "second": np.array(0.0113), "wide": np.array([0.0107, 0.0033]), "fine": np.array([0.0061, 0.009]),
+        "w": rng.normal(0, 0.4, (2, 1, 2, 2)), "v": rng.normal(0, 0.3, (2, 2, 3, 3)), "b": np.array([0.05, -0.1]),
+    }  # fmt: skip
+    for name, value in half.items():
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float16), name))
+    for name, zero in {"none": np.int8(0), "nones": np.zeros(2, np.int8)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(zero), name))
+    return model
+
+
 def microsoft() -> onnx.ModelProto:
     """A QGemm whose domain the file does not import."""
     body = """

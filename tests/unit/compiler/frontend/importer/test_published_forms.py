@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
-from support.published import CASES, IMAGES, microsoft, moved, plain, qonnx
+from support.published import CASES, IMAGES, microsoft, modelopt, moved, plain, qonnx
 
 import chipsim
+from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
 from qsnnc.errors import ModelError
+from qsnnc.frontend.model.reference import session
 
 
 @pytest.mark.slow
@@ -26,6 +29,20 @@ def test_the_chip_computes_the_right_output(name, save) -> None:
     np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, np.array(case.right, np.float32))
     assert chipsim.compare(done.mapping, path, data).equal
     assert verify(path, case.images).equal
+
+
+@pytest.mark.slow
+def test_scales_and_weights_in_float16_have_the_files_own_values(save) -> None:
+    """On the chip, level by level: no scale is a power of two, so that float16 rounds nearly every product."""
+    path = save(modelopt())
+    images = np.random.default_rng(1).uniform(-1, 1, (20, 1, 4, 4)).astype(np.float32)
+    data = Dataset("images", "test", images, None)
+    done = compile_model(path, load_chip("xbar1152").model_copy(update={"grid": (60, 60)}))
+    (right,) = session(onnx.load(path)).run(None, {"x": images})
+    assert len(np.unique(right)) > 20
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, right)
+    assert chipsim.compare(done.mapping, path, data).equal
+    assert verify(path, images).equal
 
 
 def test_a_constant_that_differs_between_images_is_named(save) -> None:
