@@ -12,6 +12,7 @@ from chipsim import paths
 from chipsim.errors import InputError
 from chipsim.mapping.pixels import prepare
 from chipsim.qonnx_ops import origins
+from qsnnc.errors import ModelError
 from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.outcomes import UnevenLevels
 from qsnnc.frontend.model.reference import session
@@ -77,7 +78,7 @@ class Comparison:
         expected = {entry.name: _levels(entry, theirs[entry.tensor], first) for entry in self.watched}
         (levels,) = self.encoder.run(["levels"], {self.model.input: batch})
         levels = np.minimum(levels, self.graph.encoder.levels)  # a limited one may tell more
-        own = {self.graph.encoder.name: levels.astype(np.int64).reshape(len(batch), *self.graph.encoder.shape)}
+        own = {self.graph.encoder.name: _of_images(self.graph.encoder, levels)}
         given = dict(expected)
         self._compare(self.graph.encoder, given, own, expected, theirs, first)
         for layer in self.graph.layers:
@@ -244,7 +245,8 @@ def _levels(entry: Population, tensor: Array, first: int) -> Int:
     Raises
     ------
     ModelError
-        A value is no number, as where the model divides by an activation that is zero.
+        A value is no number, as where the model divides by an activation that is zero; or there are other values than those
+        of so many images, as where one image is a weight of the other.
     """
     bad = np.isnan(tensor)
     if bad.any():
@@ -254,7 +256,16 @@ def _levels(entry: Population, tensor: Array, first: int) -> Int:
             node=entry.tensor, found="NaN",
         )  # fmt: skip
     level = np.round(tensor.astype(np.float64) / entry.scale - entry.zero_point)
-    return level.astype(np.int64).reshape(len(tensor), *entry.shape)
+    return _of_images(entry, level)
+
+
+def _of_images(entry: Population, levels: Array) -> Int:
+    if levels.size != len(levels) * entry.features:
+        raise ModelError(
+            entry.name, f"has {levels.size:,} values for {len(levels):,} images; compute each image without the others",
+            code="batch-moved", node=entry.name, found=levels.size, allowed=len(levels) * entry.features,
+        )  # fmt: skip
+    return levels.astype(np.int64).reshape(len(levels), *entry.shape)
 
 
 def _score_errors(found: Array, expected: Array, certified: bool, slack: float) -> npt.NDArray[np.bool_]:

@@ -95,6 +95,18 @@ def test_a_constant_that_differs_from_image_to_image_is_refused(save) -> None:
     assert (caught.value.subject, caught.value.code) == ("own", "batch-moved")
 
 
+def test_images_that_are_each_others_weights_are_refused(save) -> None:
+    """On the host, where any operator is allowed: with one image alone the shapes are right."""
+    net = Builder((1, 3, 3))
+    net.node("Conv", "self", "image", pads=[1] * 4)
+    net.quantize("q", 0, 3)
+    net.conv("conv", np.ones((2, 1, 3, 3)))
+    net.flatten()
+    with pytest.raises(ModelError, match=r"has 36 values for 2 images; compute each image") as caught:
+        verify(save(net.model()), np.ones((2, 1, 3, 3), np.float32))
+    assert caught.value.code == "batch-moved"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [0, 1, 4])
 @pytest.mark.parametrize("opset", [11, 17])
