@@ -84,21 +84,19 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> N
 
     import numpy as np
 
-    with zipfile.ZipFile(file, "w", compression) as archive:
+    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:  # higher levels take longer than many a run
         for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = compression
-            with archive.open(entry, "w", force_zip64=True) as member:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # by name: dated 1980, whenever it is written
                 header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
                 np.lib.format.write_array_header_1_0(member, header)
                 rows = max(1, PART // max(1, array[:1].nbytes))
                 for first in range(0, len(array), rows):
                     member.write(array[first : first + rows].tobytes())
-                    _let_go(array)
+                    let_go(array)
 
 
-def _let_go(array: Any) -> None:
-    """Pages of a mapped file that were read need not stay in memory."""
+def let_go(array: Any) -> None:
+    """Let go of the pages of a mapped file that were read: they would count as memory of the process."""
     import mmap
 
     mapped = getattr(array, "_mmap", None)

@@ -253,7 +253,10 @@ def sweep(
             "stuck_synapses=0 or =1 for one value; all: each of them.",
         ),
     ],
-    rates: Annotated[str, typer.Option(metavar="R,R,...", help="Fault rates, 0 to 1.")],
+    rates: Annotated[
+        list[str],
+        typer.Option(metavar="[KIND=]R,R,...", help="Fault rates, 0 to 1: of every kind, or of one. Repeatable."),
+    ],
     dataset: DatasetName,
     given: EngineOptions,
     seeds: Annotated[int, whole("Number of seeds for each rate.", "--seeds", most=ranges.SEEDS)] = 5,
@@ -275,14 +278,15 @@ def sweep(
     Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
     """
     from chipsim.cluster import computing, parse_address
-    from chipsim.engine.sweep import parse_faults, parse_rates
+    from chipsim.engine.sweep import parse_faults, parse_rates_of
     from chipsim.engine.sweep import sweep as execute
     from chipsim.report import curves, plots, schema
 
     form = plots.suffix(plot, "--plot") if plot else ""
     if published and not plot:
         raise UsageError("--published", "needs --plot", code="option-unused")
-    kinds, shares = parse_faults(fault), parse_rates(rates)
+    kinds = parse_faults(fault)
+    shares = parse_rates_of(rates, kinds)
     where = None if cluster is None else parse_address(cluster)
     reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
     reads_writes.check(reads, {"--csv": csv, "--json": json, "--plot": plot})

@@ -15,12 +15,16 @@ from chipsim.errors import InputError, UsageError
 from chipsim.tasks import Executor, Here, Kept
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 #: seconds to reach a scheduler, and to wait for its first worker
 CONNECT, FIRST_WORKER = 15, 60
 #: deaths of a worker after which a task is held to be the cause
 DEATHS = 3
+#: how many threads libraries of numbers use
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: Dask has workers give all memory back at once, so that every batch gets new pages from the system: a tenth of the time
+MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 #: for a cluster that is started here: nothing is served over HTTP, nothing is encrypted on the loopback, nothing is logged
 LOCAL = {
     "distributed.scheduler.allowed-failures": DEATHS,
@@ -111,11 +115,28 @@ def _local(address: Address, threads: int) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
             security=Security(require_encryption=False),
             local_directory=folder,
-            env={name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
+            env={name: str(threads) for name in THREADS} | MEMORY,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        silence(cluster, client)
         yield client
+
+
+def silence(cluster: LocalCluster, client: Client) -> None:
+    """Close the HTTP servers of scheduler and workers, which Dask always opens; also those of workers that start later."""
+    from distributed import WorkerPlugin
+
+    class NoHTTP(WorkerPlugin):  # Dask sends it by value: a worker needs nothing of this package to close a port
+        def setup(self, worker: Any) -> None:
+            worker.http_server.stop()
+
+    async def stop() -> None:
+        if cluster.scheduler is not None:
+            cluster.scheduler.http_server.stop()
+
+    cluster.sync(stop)
+    client.register_plugin(NoHTTP(), name="no-http")
 
 
 @contextlib.contextmanager
@@ -125,6 +146,7 @@ def _existing(address: Address) -> Iterator[Client]:
     where: dict[str, Any] = {"scheduler_file": address.text} if address.kind == "file" else {"address": address.text}
     try:
         if address.kind == "address":
+            _check_encryption(address.text)
             _knock(address.text)
         client = Client(**where, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
@@ -138,6 +160,17 @@ def _existing(address: Address) -> Iterator[Client]:
             text = f"the scheduler has no worker after {FIRST_WORKER} s; start dask worker {address.text}"
             raise InputError(f"--cluster {address.text}", text, code="cluster-unavailable") from None
         yield client
+
+
+def _check_encryption(address: str) -> None:
+    """Raise ValueError where Dask's configuration does not go with an address: its client would hang for half a minute."""
+    from distributed.security import Security
+
+    security, protocol = Security(), address.rpartition("://")[0] or "tcp"
+    if protocol == "tls" and security.get_connection_args("client").get("ssl_context") is None:
+        raise ValueError("Dask's configuration names no certificates, distributed.comm.tls.client")
+    if protocol == "tcp" and security.require_encryption:
+        raise ValueError("Dask's configuration has distributed.comm.require-encryption; use tls://")
 
 
 def _knock(address: str) -> None:

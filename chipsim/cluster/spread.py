@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 AHEAD = 3
 #: results that wait for an earlier one: bytes, and how many
 MOST_BYTES, MOST_WAITING = 64 << 20, 1000
+#: results that are fetched at a time
+AT_ONCE = 64
 #: seconds between two looks at the cluster while nothing arrives, and for which it may have no worker
 LOOK, PATIENCE = 1.0, 120.0
 
@@ -56,6 +58,7 @@ class Spread:
         self._attempts = count()
         self._threads = 0
         self._silence = 0.0  # seconds without a worker
+        self._largest = MOST_BYTES // 4  # bytes of a result, until some are known
         self._look()
         self._check_versions()
 
@@ -107,7 +110,7 @@ class Spread:
         """Send a task to the cluster."""
         task = out.task
         sent = [self._sent(entry) for entry in task.inputs]
-        wanted = [Wanted(entry.name, entry.path, entry.sha256) for entry in task.inputs]
+        wanted = [Wanted(entry.name, entry.path, entry.sha256, entry.identity) for entry in task.inputs]
         if self._refused:
             out.workers = tuple(worker for worker in self._client.nthreads() if worker not in self._refused)
         future = self._client.submit(
@@ -133,6 +136,7 @@ class Spread:
         futures = self._take()
         finished = [future for future in futures if future.status == "finished"]
         replies: dict[Future, Reply] = dict(zip(finished, self._client.gather(finished, errors="skip"), strict=False))
+        self._largest = max([self._largest, *(len(reply.value) for reply in replies.values())])
         if len(replies) < len(finished):  # a result was lost on its way
             replies = {}
         found = []
@@ -152,7 +156,7 @@ class Spread:
             self._look()
             self._restart_stranded()
             return []
-        while len(futures) < 64:
+        while len(futures) < min(AT_ONCE, max(1, MOST_BYTES // self._largest)):
             try:
                 futures.append(self._ready.get_nowait())
             except Empty:

@@ -74,18 +74,40 @@ def whole(dataset: Dataset) -> tuple[str, bytes]:
     return found.hexdigest(), file.getvalue()
 
 
-def read_slice(path: str, first: int, count: int, changed: int) -> npt.NDArray[Any]:
-    """Read images of an npz file in place; ``changed`` is when it was last written to.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Consecutive images of an npz file, read in place as they are asked for.
 
     A stored array is read where it lies. A compressed one is read on from the place where the last slice ended, so slices
     of one process are best asked for in order.
 
-    Raises
-    ------
-    InputError
-        The file is damaged.
+    Parameters
+    ----------
+    path : str
+    first, count : int
+    changed : int
+        When the file was last written to, in nanoseconds.
     """
-    return _source(path, changed)[first : first + count]
+
+    path: str
+    first: int
+    count: int
+    changed: int
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return self.count
+
+    def __getitem__(self, part: slice) -> npt.NDArray[Any]:
+        """Read some of them.
+
+        Raises
+        ------
+        InputError
+            The file is damaged.
+        """
+        start, stop, _ = part.indices(self.count)
+        return _source(self.path, self.changed)[self.first + start : self.first + stop]
 
 
 @lru_cache(2)

@@ -20,7 +20,7 @@ import numpy as np
 from chipsim import paths
 from chipsim.chip.avoid import load_broken
 from chipsim.datasets import Dataset
-from chipsim.datasets.slices import in_place, pack, read_slice, unpack
+from chipsim.datasets.slices import Slice, in_place, pack, unpack
 from chipsim.engine.batches import batch_size
 from chipsim.engine.count import Counts
 from chipsim.engine.part import Part, Prepared, Wanted, prepare_engine, run_part
@@ -33,8 +33,10 @@ from chipsim.faults import load_faults
 from chipsim.options import RunOptions
 from chipsim.tasks import Given, Input, Kept, Outcome, Recent, Task, file_input
 
-#: images of a shard at most, and bytes that go in and come back
-IMAGES, BYTES = 4096, 8 << 20
+#: images of a shard at least and at most, and into how many shards images are cut between the two
+FEWEST, MOST, SHARDS = 4096, 1 << 17, 64
+#: bytes that come back from a shard, or are sent to it, at most
+BYTES = 16 << 20
 #: images of a batch, where the options do not say: the fast engine's
 BATCH = 256
 TOTALS = tuple(entry.name for entry in fields(Counts))
@@ -47,8 +49,7 @@ class Shards:
     setup: Setup
     mapping: Input
     data: Dataset
-    path: str | None  # of the data set's file, where slices of it can be read in place
-    sha256: str  # of that file
+    file: Input | None  # the data set's, where slices of it can be read in place
     options: RunOptions
     wanted: Wanted
     threads: int  # of a task
@@ -68,18 +69,23 @@ class Shards:
 
     @property
     def count(self) -> int:
-        """Images of a shard: whole batches of the run in one process, so that no batch is another one here."""
+        """Images of a shard: whole batches of the run in one process, so that no batch is another one here.
+
+        Many images are cut into larger shards than few: a task costs a scheduler some milliseconds, whatever is in it.
+        """
         m, spec = self.setup.mapping, self.setup.mapping.input
         batch = self.options.batch or batch_size(BATCH, spec)
-        each = math.prod(self.data.images.shape[1:]) * self.data.images.dtype.itemsize + 32 * math.prod(m.output_shape)
-        each += 12 * m.cores * self.wanted.per_image + (m.encoder_neurons + m.neurons) * m.steps * self.wanted.trains
-        return max(1, min(IMAGES, BYTES // each) // batch) * batch
+        back = 16 * math.prod(m.output_shape) + 12 * m.cores * self.wanted.per_image
+        back += (m.encoder_neurons + m.neurons) * m.steps * self.wanted.trains
+        sent = 0 if self.file else math.prod(self.data.images.shape[1:]) * self.data.images.dtype.itemsize
+        most = min(MOST, BYTES // max(back, sent, 1))
+        return max(1, min(max(FEWEST, len(self.data) // SHARDS), most) // batch) * batch
 
     def _slice(self, first: int, count: int) -> Input:
         """Return the images of a shard; they are packed only if they have to be sent."""
-        if self.path is not None:
-            name = f"{self.sha256} images {first} {count}"
-            return Input(name, lambda: pack(self.data, first, count), self.path, self.sha256, shared=False)
+        if self.file is not None:
+            name = f"{self.file.sha256} images {first} {count}"
+            return replace(self.file, name=name, content=lambda: pack(self.data, first, count), shared=False)
         content = pack(self.data, first, count)
         return Input(hashlib.sha256(content).hexdigest(), lambda: content, shared=False)
 
@@ -104,9 +110,8 @@ def shards_of(
         A file cannot be read, or labels do not suit the network.
     """
     check_labels(data, math.prod(setup.mapping.output_shape))
-    path = paths.absolute(source) if source is not None and in_place(source) else None
-    digest = file_input(path).sha256 if path else ""
-    return Shards(setup, file_input(mapping), data, path, digest, options, wanted, threads)
+    file = file_input(source) if source is not None and in_place(source) else None
+    return Shards(setup, file_input(mapping), data, file, options, wanted, threads)
 
 
 def run_in_shards(
@@ -198,7 +203,7 @@ def run_shard(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[st
     first, count, name = arguments["first"], arguments["count"], arguments["name"]
     images: Any
     if data.path is not None:
-        images = read_slice(data.path, first, count, paths.stamp(data.path)[1])
+        images = Slice(data.path, first, count, paths.stamp(data.path)[1])
     else:
         images = unpack(data.read(), name)
     prepared = _prepared(mapping, options, wanted, tell)

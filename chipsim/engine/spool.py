@@ -11,7 +11,7 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 
 #: bytes of one array that are kept in memory
-IN_MEMORY = 64 << 20
+IN_MEMORY = 16 << 20
 
 
 class Spool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,7 +16,7 @@ from chipsim.engine.run import run
 from chipsim.engine.setup import open_dataset, open_mapping
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
-from chipsim.mapping import Mapping
+from chipsim.mapping import Mapping as ChipMapping
 from chipsim.options import EngineKeywords, EngineOptions, RunOptions, check_seed, merged
 from chipsim.tasks import Kept
 
@@ -103,10 +103,10 @@ def _mean(rate: float, values: list[float]) -> Mean:
 
 
 def sweep(
-    mapping: Mapping | str | Path,
+    mapping: ChipMapping | str | Path,
     dataset: Dataset | str | Path,
     faults: Sequence[str],
-    rates: Sequence[float],
+    rates: Sequence[float] | Mapping[str, Sequence[float]],
     options: EngineOptions | None = None,
     *,
     seeds: int = 5,
@@ -123,8 +123,8 @@ def sweep(
     faults : sequence of str
         Kinds of a faults file (`ALL` lists them): ``noise`` affects every layer and ``noise=NAME`` one of them;
         ``stuck_axons=1`` sets the value that bits are stuck at, and without it both are run; ``all`` means every kind.
-    rates : sequence of float
-        0 to 1.
+    rates : sequence of float, or dict
+        0 to 1: of every kind, or for each kind its own.
     options, **keywords
         One `EngineOptions`, or its fields as keywords.
     seeds, seed : int
@@ -139,31 +139,32 @@ def sweep(
     """
     options = merged(options or EngineOptions(), keywords)
     kinds = parse_faults(faults)
-    rates = tuple(dict.fromkeys(rates))
-    _check_runs(rates, seeds, seed)
-    runs = len(kinds) * len(rates) * seeds
+    each = rates if isinstance(rates, abc.Mapping) else dict.fromkeys(kinds, rates)
+    points = [(kind, rate) for kind in kinds for rate in dict.fromkeys(each[kind])]
+    _check_runs([rate for _, rate in points], seeds, seed)
+    runs = len(points) * seeds
     if runs > ranges.RUNS:
-        text = f"makes {runs:,} runs with {len(kinds)} faults and {len(rates)} rates; allowed: {ranges.RUNS:,}"
+        text = f"makes {runs:,} runs with {len(points):,} rates of {len(kinds)} faults; allowed: {ranges.RUNS:,}"
         raise UsageError("--seeds", text, code="option-value", found=runs, allowed=ranges.RUNS)
     program = open_mapping(mapping)
     _check_layers(kinds, program)
     data = open_dataset(dataset, options)
     if data.labels is None:
         raise InputError(data.name, "has no labels; a sweep measures accuracy and needs them", code="data-labels")
-    planned = list(product(kinds, rates, range(seed, seed + seeds)))
+    planned = [(*point, number) for point in points for number in range(seed, seed + seeds)]
     broken = {run: faults_of(*run) for run in planned if run[1]} | {HEALTHY: None}
     found = _measured(mapping, program, dataset, data, broken, options, kept, warn, progress)
     healthy = found[HEALTHY]
     if healthy is None:
         raise InputError("cluster", "the run with nothing broken ended every worker", code="cluster-unavailable")
-    each = {run: found.get(run, healthy) for run in planned}
-    points = tuple(Point(*run, value) for run, value in each.items() if value is not None)
-    failed = tuple(_label(run) for run, value in each.items() if value is None)
-    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, points, failed)
+    values = {run: found.get(run, healthy) for run in planned}
+    known = tuple(Point(*run, value) for run, value in values.items() if value is not None)
+    failed = tuple(_label(run) for run, value in values.items() if value is None)
+    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, known, failed)
 
 
 def _measured(
-    mapping: Mapping | str | Path, program: Mapping, dataset: Dataset | str | Path, data: Dataset, broken: Broken,
+    mapping: ChipMapping | str | Path, program: ChipMapping, dataset: Dataset | str | Path, data: Dataset, broken: Broken,
     options: EngineOptions, kept: Kept | None, warn: Callable[[str], None] | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[Run, float | None]:  # fmt: skip
@@ -177,7 +178,7 @@ def _measured(
         return found
     from chipsim.engine.accuracies import accuracies
 
-    source = program if isinstance(mapping, Mapping) else str(mapping)
+    source = program if isinstance(mapping, ChipMapping) else str(mapping)
     images = str(dataset) if not isinstance(dataset, Dataset) and str(dataset).endswith(".npz") else data
     labelled = {_label(each): faults for each, faults in broken.items()}
     values = accuracies(source, images, labelled, options, kept, progress)
@@ -218,7 +219,7 @@ def _print(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
-def _check_layers(kinds: Sequence[str], m: Mapping) -> None:
+def _check_layers(kinds: Sequence[str], m: ChipMapping) -> None:
     """Refuse noise of a layer that sends no spikes, before anything runs."""
     names = ["encoder", *(name for name in spiking(m) if name != "encoder")]
     for kind in kinds:
@@ -272,6 +273,32 @@ def parse_faults(names: Sequence[str]) -> tuple[str, ...]:
     if not found:
         raise UsageError("--fault", "at least one is required", code="option-value")
     return tuple(dict.fromkeys(found))
+
+
+def parse_rates_of(texts: Sequence[str], kinds: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Parse R,R,... for every kind of fault, and KIND=R,R,... for one; ``stuck_axons=R,R`` is for both values.
+
+    Raises
+    ------
+    UsageError
+        A rate is no number, or a kind has no rates or is not among those that are swept.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        for kind in parse_faults([name]) if name else [""]:
+            if kind and kind not in kinds:
+                said = f"names {kind}, which is not swept; allowed: {', '.join(kinds)}"
+                raise UsageError("--rates", said, code="option-value", found=kind, allowed=list(kinds))
+            if kind in found:
+                said = f"has two lists for {kind or 'every kind'}; give it one"
+                raise UsageError("--rates", said, code="options-conflict", found=text)
+            found[kind] = parse_rates(numbers)
+    lacking = next((kind for kind in kinds if kind not in found and "" not in found), None)
+    if lacking is not None:
+        said = f"has none for {lacking}; add --rates {lacking}=R,R,... or a list for every kind"
+        raise UsageError("--rates", said, code="option-value", found=lacking)
+    return {kind: found[kind] if kind in found else found[""] for kind in kinds}
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

@@ -33,6 +33,8 @@ class Input:
         File that holds it: read in place by whoever finds a file with this hash there.
     sha256 : str
         Hash of the whole file at ``path``.
+    identity : str
+        Of the file that was hashed: a process that sees the very same one need not hash it again (`chipsim.paths.identity`).
     shared : bool
         Several tasks read it: a worker that got it once keeps it.
     """
@@ -41,6 +43,7 @@ class Input:
     content: Callable[[], bytes]
     path: str | None = None
     sha256: str = ""
+    identity: str = ""
     shared: bool = True
 
     @classmethod
@@ -126,7 +129,7 @@ def file_input(path: str) -> Input:
         It cannot be read.
     """
     try:
-        digest = paths.sha256(path)
+        identity, digest = paths.identity(path), paths.sha256(path)
     except OSError as error:
         raise paths.unreadable(path, error, "file-unreadable") from None
-    return Input(digest, lambda: paths.read(path, MOST, "file-unreadable"), paths.absolute(path), digest)
+    return Input(digest, lambda: paths.read(path, MOST, "file-unreadable"), paths.absolute(path), digest, identity)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chipsim import paths, reads_writes, terminal
+from chipsim.command_options import spread
 from chipsim.errors import UsageError
-from qsnnc.cli.options import DataDir, Quiet, model_input
+from qsnnc.cli.nir_options import with_nir
+from qsnnc.cli.options import DataDir, Quiet, ReadingOptions, model_input
+from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     from qsnnc.explore.explore import Exploration, Row
@@ -61,13 +65,18 @@ PLOTS = ("front.svg", "parallel.svg", "over.svg")
 FILES = ("table.csv", "table.json", "pareto.csv", "seconds.csv")
 
 
+@spread
+@with_nir
 def explore(
     models: Models,
     space: SpaceFile,
     folder: Folder,
+    nir: NirOptions,
+    *,
     dataset: Images = None,
     split: Split = "test",
     data_dir: DataDir = None,
+    given: ReadingOptions,
     pareto: Pareto = None,
     smallest: Smallest = None,
     cluster: Cluster = None,
@@ -84,11 +93,16 @@ def explore(
     from qsnnc.explore.explore import SIZES, Explorer, model_graph, model_names, timed_images
     from qsnnc.explore.front import parse_figures
     from qsnnc.explore.space import TIMED, read_space
+    from qsnnc.options import FrontendOptions
+    from qsnnc.pipeline import nir_path
 
     if smallest is not None and smallest not in SIZES:
         text = f"is {smallest!r}; allowed: {' or '.join(SIZES)}"
         raise UsageError("--smallest", text, code="option-value", found=smallest, allowed=list(SIZES))
     figures = parse_figures(pareto or ("cores,area_bits" if dataset is None else "cores,energy_pj"))
+    reading = replace(FrontendOptions(**given.keywords()), nir=nir)
+    for path in models:
+        nir_path(path, reading)  # options of another kind of file are refused before anything is read
     where = None if cluster is None else parse_address(cluster)
     reads = [*map(model_input, models), reads_writes.Input(space, "file-unreadable")]
     reads += reads_writes.dataset(dataset, split, data_dir)
@@ -101,7 +115,7 @@ def explore(
     if timed and dataset is None:
         raise UsageError("--dataset", f"is needed for {timed[0]}; name some images", code="options-conflict", found=timed)
     images = None if dataset is None else timed_images(dataset, found, split, data_dir)
-    graphs = tuple(zip(model_names(models), map(model_graph, models), strict=True))
+    graphs = tuple((name, model_graph(path, reading)) for name, path in zip(model_names(models), models, strict=True))
     with (
         terminal.progress("tasks", quiet) as report,
         computing(where, paths.join(folder, TASKS)) as kept,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from qsnnc.explore.shared import cores_key, places_key
 from qsnnc.explore.space import TIMED, Candidate, Space
 from qsnnc.frontend.importer.parse import external_files
 from qsnnc.nir.reading import is_nir
+from qsnnc.options import FrontendOptions
 from qsnnc.pipeline import read_layers
 
 #: chips of a task at most, and into how many tasks at least chips are cut before a task has several
@@ -126,16 +127,21 @@ def _groups(chips: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
         yield ordered[first : first + size]
 
 
-def model_graph(path: str) -> Input:
-    """Return the layer graph of a model as an input: named by the model's files, read and integerized once if needed."""
+def model_graph(path: str, options: FrontendOptions | None = None) -> Input:
+    """Return the layer graph of a model as an input, read and integerized once if needed.
+
+    It is named by the model's files and by the options with which it is read.
+    """
+    given = options or FrontendOptions()
 
     @cache
     def content() -> bytes:
-        return pickle.dumps(read_layers(path), protocol=5)
+        return pickle.dumps(read_layers(path, given), protocol=5)
 
     others = [] if is_nir(path) else external_files(path)
     digests = [file_input(each).sha256 for each in (path, *others)]
-    return Input(hashlib.sha256(json.dumps(["layer graph", digests]).encode()).hexdigest(), content)
+    made_of = ["layer graph", digests, asdict(given)]
+    return Input(hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest(), content)
 
 
 def timed_images(name: str, space: Space, split: str, data_dir: str | None) -> Input:

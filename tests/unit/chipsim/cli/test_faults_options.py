@@ -15,7 +15,7 @@ from support.hand_mappings import two_cores, wide_map
 
 import chipsim
 from chipsim.datasets import Dataset
-from chipsim.engine.sweep import ALL, Sweep, faults_of, parse_faults, parse_rates, sweep
+from chipsim.engine.sweep import ALL, Sweep, faults_of, parse_faults, parse_rates, parse_rates_of, sweep
 from chipsim.errors import InputError, UsageError
 from chipsim.mapping import write_mapping
 from chipsim.report import curves
@@ -204,6 +204,27 @@ def test_kinds_of_a_sweep() -> None:
     for text in ("stuck_axons=2", "dead_cores=1", "noise=", ""):
         with pytest.raises(UsageError):
             parse_faults([text])
+
+
+def test_rates_of_a_kind() -> None:
+    kinds = parse_faults(["noise=encoder,dead_links,stuck_axons"])
+    found = parse_rates_of(["0.1,0.2", "stuck-axons=0.5", "noise=encoder=0,1"], kinds)
+    assert found == {"noise=encoder": (0, 1), "dead_links": (0.1, 0.2), "stuck_axons=0": (0.5,), "stuck_axons=1": (0.5,)}
+    for texts, said in (
+        (["dead_links=0.1"], "--rates: has none for noise=encoder"),
+        (["0.1", "dead_cores=0.1"], "--rates: names dead_cores, which is not swept; allowed: noise=encoder, "),
+        (["0.1", "0.2"], "--rates: has two lists for every kind"),
+        (["0.1", "stuck_axons=0=x"], "--rates: is 'x'; allowed: numbers"),
+    ):
+        with pytest.raises(UsageError, match=f"^{said}"):
+            parse_rates_of(texts, kinds)
+    data = Dataset("x", "test", np.zeros((2, 2), np.float32), np.zeros(2, np.int64))
+    swept = sweep(
+        two_cores().build(), data, ["dead_cores", "dead_links"], {"dead_cores": [1], "dead_links": [0, 1]}, seeds=2
+    )
+    assert [(point.fault, point.rate) for point in swept.points] == [
+        *[("dead_cores", 1)] * 2, *[("dead_links", 0)] * 2, *[("dead_links", 1)] * 2
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

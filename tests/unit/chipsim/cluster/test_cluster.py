@@ -111,12 +111,13 @@ def test_only_a_few_tasks_are_out(two: Kept, tmp_path: Path, monkeypatch: pytest
 
 
 @SLOW
-def test_nothing_listens_on_other_interfaces(two: Kept) -> None:
+def test_nothing_listens_on_other_interfaces_and_nothing_serves_http(two: Kept) -> None:
     values(two, [task("square", number=1)])
-    found = set()
+    found = []
     for pid in (os.getpid(), *workers()):
-        found |= {each.laddr.ip for each in psutil.Process(pid).net_connections("inet") if each.status == psutil.CONN_LISTEN}
-    assert found == {"127.0.0.1"}
+        found += [each.laddr.ip for each in psutil.Process(pid).net_connections("inet") if each.status == psutil.CONN_LISTEN]
+    assert found == ["127.0.0.1"] * len(found)
+    assert len(found) == 1 + 2 + 2, "the scheduler, and each worker and its nanny: nobody serves HTTP"
 
 
 @SLOW
@@ -227,6 +228,26 @@ def test_a_worker_with_other_versions_is_refused(monkeypatch: pytest.MonkeyPatch
         ):
             pass
         assert error.value.code == "cluster-unavailable"
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("address", "config", "said"),
+    [
+        ("tls://127.0.0.1:1", {}, "names no certificates"),
+        ("tcp://127.0.0.1:1", {"distributed.comm.require-encryption": True}, "use tls://"),
+    ],
+)
+def test_an_address_that_does_not_go_with_the_configuration(address: str, config: dict[str, bool], said: str) -> None:
+    import dask
+    import distributed  # noqa: F401  # its defaults
+
+    with (
+        dask.config.set(config),
+        pytest.raises(InputError, match=f"no scheduler can be reached there .*{said}"),
+        computing(parse_address(address)),
+    ):
+        pass
 
 
 @SLOW

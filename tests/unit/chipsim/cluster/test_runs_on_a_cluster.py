@@ -18,7 +18,7 @@ from support.places import ROOT
 from chipsim import read_mapping
 from chipsim.cluster import computing, parse_address
 from chipsim.datasets import load_dataset
-from chipsim.datasets.slices import read_slice
+from chipsim.datasets.slices import Slice
 from chipsim.engine import shards
 from chipsim.engine.part import Wanted
 from chipsim.engine.run import execute
@@ -72,7 +72,7 @@ def assert_equal(one, other) -> None:
 def test_a_run_in_shards_is_the_run(
     two: Kept, data: Path, options: RunOptions, in_place: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "IMAGES", 130)
+    monkeypatch.setattr(shards, "MOST", 130)
     images, setup, wanted = load_dataset(data, limit=options.limit), set_up(MAP, options), Wanted(True, True)
     whole = execute(setup, images, options, per_image=True, trains=True)
     parts = shards.shards_of(MAP, setup, images, str(data) if in_place else None, options, wanted, 1)
@@ -83,7 +83,7 @@ def test_a_run_in_shards_is_the_run(
 
 
 def test_a_shard_without_result_is_left_out_and_marked(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "IMAGES", 64)
+    monkeypatch.setattr(shards, "MOST", 64)
     images, options = load_dataset(data), RunOptions(batch=64)
     setup = set_up(MAP, options)
     parts = shards.shards_of(MAP, setup, images, str(data), options, Wanted(), 1)
@@ -114,7 +114,7 @@ def test_slices_are_read_from_stored_and_compressed_files(data: Path) -> None:
     images = load_dataset(data).images
     for path in (data, data.with_name("compressed.npz")):
         for first, count in ((0, 10), (10, 100), (5, 7), (690, 10)):
-            assert np.array_equal(read_slice(str(path), first, count, 1), images[first : first + count])
+            assert np.array_equal(Slice(str(path), first, count, 1)[:], images[first : first + count])
 
 
 def test_a_sweep_is_the_same_on_a_cluster(two: Kept, data: Path) -> None:

@@ -225,6 +225,20 @@ def test_the_smallest_chip_by_bisection(tmp_path: Path, by: str) -> None:
     assert (done.returncode, done.stderr) == (4, "no chip of 1 holds every network\n")
 
 
+@pytest.mark.slow
+def test_models_are_read_as_the_options_say(tmp_path: Path) -> None:
+    written(tmp_path, "base: mini\nkeys: {grid: [[8, 8], [1, 1]]}\n")
+    words = ["explore", TINY, "--space", "space.yaml", "-q", "--resume"]
+    for name, options, keywords in (("plain", [], {}), ("other", ["--levels", "conv2=1"], {"levels": {"conv2": 1}})):
+        assert qsnnc(*words, "-o", name, *options, cwd=tmp_path).returncode == 0
+        rows = list(csv.DictReader((tmp_path / name / "table.csv").open()))
+        assert int(rows[0]["cores"]) == compile_model(TINY, "mini", **keywords).cores
+    kept = [{path.name for path in (tmp_path / name / "tasks").rglob("*")} for name in ("plain", "other")]
+    assert not {name for name in kept[0] & kept[1] if len(name) > 2}
+    refused(qsnnc(*words, "-o", "none", "--semantics", "snntorch", cwd=tmp_path), 2, "--semantics: ")
+    assert not (tmp_path / "none").exists()
+
+
 def test_wrong_options(space: Path, tmp_path: Path) -> None:
     words = ["explore", TINY, "--space", space, "-o", tmp_path / "out"]
     refused(qsnnc(*words, "--smallest", "size"), 2, "--smallest: is 'size'; allowed: cores or bits")
