@@ -21,7 +21,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "tally": (_P, _P, _N, _P),
     "lay": (_P, _N, _P),
     "draw": (_N, _N, _N, _N, _N, _P, _P),
-    "count_rows": (_P, _P, _N, _N, _P, _P),
+    "count_runs": (_P, _N, _P, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),
 }
@@ -52,7 +52,7 @@ class Kernels:
         counted : bool
             There are counts of each image.
         """
-        wanted = {"count_spikes", "count_rows"} if counted else set()
+        wanted = {"count_runs"} if counted else set()
         if cores[:, CORE.index("lookup")].any():
             wanted.add("pack")
         kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}

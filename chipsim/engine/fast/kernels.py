@@ -91,11 +91,10 @@ def _run(lookup: str | None) -> str:
                 with f.when(core["holding"]):
                     call(f"hold{bits}", fires, core["fires"], record, accumulators, c["potentials"], *kept)
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
+            own = {name: f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops", "core_events")}
             with f.when(core["spiking"] + core["stepping"]):
-                call("count_spikes", fires, core["fires"], c["values"], f.at(c["core_spikes"], core["core"], 4 * LANES))
-            for weights, out in (("row_sops", "core_sops"), ("row_events", "core_events")):
-                weight, target = f.at(c[weights], core["row"], 4), f.at(c[out], core["core"], 4 * LANES)
-                call("count_rows", c["values"], taken, core["rows"], core["chunk"], weight, target)
+                call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
+            call("count_runs", c["row_runs"], number, c["values"], own["core_sops"], own["core_events"])
     return f.text()
 
 
@@ -189,47 +188,38 @@ def _tally() -> str:
     return f.text()
 
 
-def _count_rows() -> str:
-    """Add up rows, each times its weight, by image; ``chunk`` rows at a time do not overflow 16 bits (0: one might)."""
-    f = Function("count_rows", values="ptr", offsets="ptr", count="i64", chunk="i64", weights="ptr", out="ptr")
+def _count_runs() -> str:
+    """Add up the rows of an owner by image, each times its two weights: see `chipsim.engine.fast.counting`."""
+    f = Function("count_runs", table="ptr", owner="i64", values="ptr", one="ptr", other="ptr")
     a = f.arguments
-    total = f.variable(WORDS, "zeroinitializer")
-    start = f.variable("i64", "0")
-    with f.when(a["chunk"]):
-        steps = f.emit("i64", f"udiv i64 {(a['count'] + a['chunk'] - 1).name}, {a['chunk'].name}")
-        with f.loop(0, steps):
-            first = f.load("i64", start, 8)
-            last = f.smallest(first + a["chunk"], a["count"])
-            part = f.variable(HALVES, "")
-            f.store(f.zero(HALVES), part, 64)
-            with f.loop(first, last) as r:
-                weight = f.cast("trunc", f.load("i32", f.at(a["weights"], r, 4), 4), "i16")
-                row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), HALVES)
-                f.add_to(part, row * f.splat(weight, LANES))
-            f.add_to(total, f.cast("zext", f.load(HALVES, part, 64), WORDS))
-            f.store(last, start, 8)
-    with f.loop(f.load("i64", start, 8), a["count"]) as r:
-        row = f.cast("zext", f.load(BYTES, f.at(a["values"], f.index(a["offsets"], r)), 64), WORDS)
-        f.add_to(total, row * f.splat(f.load("i32", f.at(a["weights"], r, 4), 4), LANES))
-    f.add_to(a["out"], f.load(WORDS, total, 64))
-    return f.text()
+    offsets, runs, segments, first = (f.load("ptr", f.at(a["table"], i, 8), 8) for i in range(4))
 
+    def run(r: Value) -> tuple[Value, list[Value]]:
+        begin, count, *weights = (f.index(f.at(runs, r, 16), i) for i in range(4))
+        total = f.variable(BYTES, "")
+        f.store(f.zero(BYTES), total, 64)
+        with f.loop(begin, begin + count) as row:
+            f.add_to(total, f.load(BYTES, f.at(a["values"], f.index(offsets, row)), 64))
+        return f.load(BYTES, total, 64), weights
 
-def _count_spikes() -> str:
-    """Add the spikes of a core by image."""
-    f = Function("count_spikes", fires="ptr", count="i64", values="ptr", out="ptr")
-    a = f.arguments
-    total = f.variable(HALVES, "zeroinitializer")
-    wide = f.variable(WORDS, "zeroinitializer")
-    with f.loop(0, a["count"]) as i:
-        value = fire_record(f, a["fires"], i)[1]
-        f.add_to(total, f.cast("zext", f.load(BYTES, f.at(a["values"], value, LANES), 64), HALVES))
-        full = f.emit("i64", f"and i64 {i.name}, 255")  # 256 values of at most 127
-        with f.when(f.flag("eq", full, 255)):
-            f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
-            f.store(f.zero(HALVES), total, 64)
-    f.add_to(wide, f.cast("zext", f.load(HALVES, total, 64), WORDS))
-    f.add_to(a["out"], f.load(WORDS, wide, 64))
+    with f.loop(f.index(first, a["owner"]), f.index(first, a["owner"] + 1)) as s:
+        begin, end, wide = (f.index(segments, s * 3 + i) for i in range(3))
+        with f.when(f.flag("eq", wide, 0)):
+            sums = [f.variable(HALVES, "") for _ in range(2)]
+            for place in sums:
+                f.store(f.zero(HALVES), place, 64)
+            with f.loop(begin, end) as r:
+                total, weights = run(r)
+                half = f.cast("zext", total, HALVES)
+                for place, weight in zip(sums, weights, strict=True):
+                    f.add_to(place, half * f.splat(f.cast("trunc", weight, "i16"), LANES))
+            for place, out in zip(sums, ("one", "other"), strict=True):
+                f.add_to(a[out], f.cast("zext", f.load(HALVES, place, 64), WORDS))
+        with f.when(wide), f.loop(begin, end) as r:
+            total, weights = run(r)
+            word = f.cast("zext", total, WORDS)
+            for weight, out in zip(weights, ("one", "other"), strict=True):
+                f.add_to(a[out], word * f.splat(f.cast("trunc", weight, "i32"), LANES))
     return f.text()
 
 
@@ -306,8 +296,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "encode": _encode,
         "tally": _tally,
         "split": lambda: _fire("split", 8),
-        "count_rows": _count_rows,
-        "count_spikes": _count_spikes,
+        "count_runs": _count_runs,
         "draw": draw_kernel.draw,
         "pack": lookup_kernel.pack,
     }

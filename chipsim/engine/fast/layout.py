@@ -12,20 +12,19 @@ BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "tables", "potentials", "row_events", "row_sops", "core_spikes", "core_sops", "core_events", "sent",
+    "tables", "potentials", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts", "sent",
     "state", "start", "bias", "amount", "step", "kernels",
 )  # fmt: skip
 #: kernels that `run` calls, addresses in this order
 CALLED = (
     "pack",
-    "count_spikes",
-    "count_rows",
+    "count_runs",
     *(f"{name}{bits}" for bits in (16, 32) for name in ("dense", "list", "fire", "fire_sent", "read", "step", "hold")),
 )
 #: fields of a core's record, int64
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",
-    "readout", "core", "chunk", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
+    "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
     "together",
 )  # fmt: skip
 #: fields of the context that hold potentials from step to step

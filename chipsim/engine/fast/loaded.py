@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from chipsim.engine.fast.callables import Kernels
+from chipsim.engine.fast.counting import Counting
 from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Int
@@ -39,6 +40,12 @@ class Loaded:
     def mapping(self) -> Mapping:
         """The mapping after constant axons were removed."""
         return self.reduced.mapping
+
+    @cached_property
+    def counting(self) -> Counting:
+        """What counts of each image are made from; only then it is laid out."""
+        values = self.tables.merged.values
+        return Counting(self.tables, self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64))
 
     @cached_property
     def fired(self) -> Int:

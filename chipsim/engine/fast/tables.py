@@ -66,12 +66,11 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         layer = m.layers[m.core_layer[core.core]]
         silent, kept = layer.levels == 0, layer.neuron is not None
         at, until = fire_offset[core.core], fire_offset[core.core + 1]
-        weight = int((form.bound * np.maximum(core.sops, core.events)).max(initial=1))
         records[number] = [
             *found.place(core.form),
             row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
             *width(form), not silent and not kept, silent and not kept, core.core,
-            65535 // max(weight, 1), not silent and kept, silent and kept, *_model(layer.neuron), 1,
+            not silent and kept, silent and kept, *_model(layer.neuron), 1,
         ]  # fmt: skip
     late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
     records[:, CORE.index("together")] = together = _together(records, merged)

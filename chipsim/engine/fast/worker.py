@@ -19,7 +19,6 @@ from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
-from chipsim.engine.fast.tables import Tables
 from chipsim.engine.host import Array, lose
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
@@ -56,11 +55,12 @@ class FastWorker:
         self.shared: dict[str, Any] = {
             "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
             "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
-            "row_events": t.row_events, "row_sops": t.row_sops,
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
         if self.per_core is not None:
             self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
+            self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
+            self.shared["no_counts"] = aligned((LANES,), np.int32)
         self.called = engine.function.called(t.cores, self.sent is not None, per_image)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
@@ -68,11 +68,6 @@ class FastWorker:
         if p is not None:
             noisy = (noise, seed) if noise else None
             self.pixels = _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared, noisy)
-        values = t.merged.values
-        fanout = m.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
-        self.weights = [
-            _Weights(t, of_value) for of_value in ((np.arange(len(fanout)) < values.encoder).astype(np.int64), fanout)
-        ]
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -154,8 +149,7 @@ class FastWorker:
             values = self.engine.tables.merged.values
             trains[step, values.member] = self.values[place, self.engine.tables.slot, : trains.shape[2]]
         if self.per_core is not None:
-            for sums, weights in zip(self.per_image, self.weights, strict=True):
-                sums += self._weighed(weights, self.values[place])
+            self.per_image += self._sent(self.values[place])
 
     def _read(self, step: int, place: int) -> None:
         """What the readout layer gives in a step."""
@@ -226,28 +220,17 @@ class FastWorker:
         events += self.engine.reduced.core_events.astype(np.int32)
         return ImageCounts(encoder, 2 * paper, spikes, sops, events)
 
-    def _weighed(self, weights: _Weights, values: npt.NDArray[np.uint8]) -> Int:
-        """Sum of all values, each times its weight, by image."""
-        if weights.wide is not None:
-            return np.asarray(weights.wide @ values.astype(np.float64)).astype(np.int64)
-        call, out = self.engine.function["count_rows"], aligned((LANES,), np.int32)
-        place = (values, weights.offsets, len(values), weights.chunk, weights.narrow, out)
-        call(*map(address, place))
-        return out.astype(np.int64)
-
-
-class _Weights:
-    """One weight for each slot."""
-
-    def __init__(self, t: Tables, of_value: Int) -> None:
-        weights = np.zeros(t.slots, np.int64)
-        weights[t.slot] = of_value
-        size = t.merged.values.size
-        self.offsets = np.arange(0, LANES * t.slots, LANES, dtype=np.uint32)
-        self.narrow = weights.astype(np.int32)
-        self.chunk = 65535 // max(1, int((of_value * size).max(initial=1)))
-        # a sum that 32 bits might not hold is left to doubles, exact below 2**53
-        self.wide = weights.astype(np.float64) if int(of_value @ size) >= 1 << 31 else None
+    def _sent(self, values: npt.NDArray[np.uint8]) -> Int:
+        """Spikes of the encoder, and half the paper's SOPs, by image."""
+        counting, out = self.engine.counting, aligned((2, LANES), np.int32)
+        self.engine.function["count_runs"](address(counting.sent.table), 0, address(values), *map(address, out))
+        found = out.astype(np.int64)
+        if counting.wide:
+            t = self.engine.tables
+            found[1] = (counting.fanout.astype(np.float64) @ values.reshape(-1, LANES)[t.slot].astype(np.float64)).astype(
+                np.int64
+            )
+        return found
 
 
 class _Pixels:

@@ -1,0 +1,101 @@
+"""Lay out what counts of each image are added up from: rows in *runs* that weigh alike.
+
+The SOPs and events of a core are sums of its rows, each times a weight. Rows of equal weights are added up in bytes first
+and multiplied once. Runs are put into *segments*, whose sums fit 16 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.layout import CORE, LANES
+from chipsim.engine.fast.memory import address
+from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.tables import Tables
+
+Word = npt.NDArray[np.uint32]
+#: the largest sum of bytes; half of the largest sum of a segment
+BYTE, HALF = 255, 32767
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Rows of some owners, run by run."""
+
+    offsets: Word  # (rows,): where each lies
+    runs: Word  # (runs, 4): first row, rows, both weights
+    segments: Word  # (segments, 3): first run, end, whether a product may not fit 16 bits
+    first: Word  # (owners + 1,): segments of each owner
+
+    @cached_property
+    def table(self) -> Int:
+        """Addresses of all of it, for the kernel."""
+        return np.array([address(part) for part in (self.offsets, self.runs, self.segments, self.first)], np.int64)
+
+
+def runs(owner: Int, offset: Int, bound: Int, weights: tuple[Int, Int], owners: int) -> Runs:
+    """Sort rows into runs and segments.
+
+    Parameters
+    ----------
+    owner, offset, bound : ndarray, (rows,)
+        Whose row it is, where it lies in bytes, and its largest value, at most 255.
+    weights : two ndarrays, (rows,)
+        A row without weight is left out.
+    """
+    kept = np.flatnonzero((weights[0] != 0) | (weights[1] != 0))
+    order = kept[np.lexsort((weights[1][kept], weights[0][kept], owner[kept]))]
+    owner, offset, bound, one, other = (part[order] for part in (owner, offset, bound, *weights))
+    rows = len(order)
+    alike = np.ones(rows, bool)
+    alike[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    start = np.flatnonzero(alike)
+    size = np.diff(start, append=rows)
+    heaviest = np.maximum(1, np.maximum(one[start], other[start]))
+    largest = np.maximum.reduceat(bound, start) if rows else bound
+    together = np.maximum(1, np.minimum(BYTE, HALF // heaviest) // np.maximum(1, largest))
+    first = np.flatnonzero((np.arange(rows) - np.repeat(start, size)) % np.repeat(together, size) == 0)
+    count = np.diff(first, append=rows)
+    most = count * np.repeat(heaviest * largest, size)[first]
+    wide = most > HALF
+    mine = owner[first]
+    before = np.cumsum(most) - most
+    own = np.searchsorted(mine, mine)  # the first run of its owner
+    part = (before - before[own]) // (HALF + 1)
+    new = np.ones(len(first), bool)
+    new[1:] = (mine[1:] != mine[:-1]) | (part[1:] != part[:-1]) | (wide[1:] != wide[:-1])
+    begin = np.flatnonzero(new)
+    segments = np.stack([begin, np.append(begin[1:], len(first))[: len(begin)], wide[begin]], axis=1)
+    return Runs(
+        offset.astype(np.uint32),
+        np.stack([first, count, one[first], other[first]], axis=1).astype(np.uint32),
+        segments.astype(np.uint32),
+        np.searchsorted(mine[begin], np.arange(owners + 1)).astype(np.uint32),
+    )
+
+
+class Counting:
+    """What the counts of each image are made from."""
+
+    def __init__(self, t: Tables, fanout: Int) -> None:
+        cores, size = t.cores, np.zeros(t.all_slots, np.int64)
+        size[t.fresh] = size[t.slot] = t.merged.values.size
+        owner = np.repeat(np.arange(len(cores)), cores[:, CORE.index("rows")])
+        weights = t.row_sops.astype(np.int64), t.row_events.astype(np.int64)
+        self.rows = runs(owner, t.row_offset.astype(np.int64), size[t.row_offset // LANES], weights, len(cores))
+        fires = cores[:, CORE.index("fires")] * (cores[:, CORE.index("spiking")] + cores[:, CORE.index("stepping")])
+        owner = np.repeat(np.arange(len(cores)), fires)
+        record = np.arange(len(owner)) + np.repeat(cores[:, CORE.index("fire")] - (np.cumsum(fires) - fires), fires)
+        slot = t.fires[record, 1].astype(np.int64)
+        once = np.ones(len(slot), np.int64)
+        self.spikes = runs(owner, LANES * slot, size[slot], (once, 0 * once), len(cores))
+        self.fanout = fanout
+        encoder = (np.arange(len(fanout)) < t.merged.values.encoder).astype(np.int64)
+        # a sum that 32 bits might not hold is left to doubles, exact below 2**53
+        self.wide = int(fanout @ t.merged.values.size) >= 1 << 31
+        given = (encoder, 0 * fanout if self.wide else fanout)
+        self.sent = runs(0 * fanout, LANES * t.slot, t.merged.values.size, given, 1)
