@@ -78,6 +78,8 @@ def test_lookups_and_products_are_the_matrix_product(
     if rng.random() < 0.3:  # as far as it goes
         weights = np.where(rng.random(weights.shape) < 0.5, -largest, largest)
     weights[rng.random((rows, columns)) < empty] = 0
+    if rng.random() < 0.3:  # levels on rows of their own
+        weights = weights[rng.integers(0, max(1, rows // 3), rows)]
     bound = rng.choice(bounds, rows)
     values = rng.integers(0, bound[:, None] + 1, (rows, LANES))
     if rng.random() < 0.3:
@@ -96,5 +98,7 @@ def test_what_a_program_costs() -> None:
         assert len(found.tables) == 16 * groups * 24, "one table for a group and a column"
         assert found.program[: len(KINDS)].sum() == groups
         assert found.program[HEAD.index("products")] == 0
+    form = make_form(np.repeat(rng.choice([-7, -1, 1, 7], (160, 24)), 3, axis=0), np.ones(480, np.int64))
+    assert lookups(form, columns).program[: len(KINDS)].sum() == 80, "three levels of one value are two bits"
     form = make_form(rng.choice([-7, -1, 1, 7], (480, 24)), np.full(480, 255))
     assert len(lookups(form, columns).tables) == 480 * 24, "a byte for each weight"

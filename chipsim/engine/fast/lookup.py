@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.merge import Form, Int, numbered
 from chipsim.engine.fast.plan import narrow
 
 #: the largest sum of bytes, and of halves with a sign
@@ -35,12 +35,13 @@ TABLE = 16
 TOGETHER = 2
 #: time of an index or a row of a pair for a column, where an addition of a list is 1
 ENTRY = 0.7
-#: kinds of groups: how many rows, and which bits of them
+#: kinds of groups: how many rows, which bits of them, and how many numbers an index is made of
 KINDS = (
-    (4, "all"),  # of one bit
-    (2, "all"),  # of two
-    (1, "all"),  # of up to four
-    (2, "v & 3"), (4, "v >> 2"),  # of three: eight rows take six indices
+    (4, "all", 4),  # of one bit
+    (2, "all", 2),  # of two
+    (1, "all", 1),  # of up to four
+    (2, "v & 3", 2), (4, "v >> 2", 4),  # of three: eight rows take six indices
+    (6, "sums", 2),  # of one bit, of which three and three have equal weights: two sums of two bits
 )  # fmt: skip
 #: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs, where their rows begin,
 #: segments of products, where they begin
@@ -72,7 +73,8 @@ class _Groups:
     """Which rows make up each index, kind by kind in the order of `KINDS`."""
 
     count: tuple[int, ...]  # groups of each kind
-    rows: Int  # (groups, 4): rows, filled up with the number of rows there are
+    taken: Int  # rows, group by group
+    rows: Int  # (groups, 4): a row with the weights of each number, filled up with the number of rows there are
     reach: Int  # (groups, 4): largest value of each there
     scale: Int  # (groups,): what one of those values stands for
 
@@ -105,10 +107,8 @@ def lookups(form: Form, columns: int) -> Lookups:
     store = _Store()
     first = list(_looked_up(form, groups, columns, store))
     second = list(_multiplied(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
-    kinds = np.cumsum((0, *groups.count))
-    rows = [groups.rows[a:b, :size].reshape(-1) for a, b, (size, _) in zip(kinds, kinds[1:], KINDS, strict=False)]
     segments = [[words for _, words in part] for part in (first, second)]
-    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in (rows, [pairs.reshape(-1)], *segments)]
+    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in ([groups.taken], [pairs.reshape(-1)], *segments)]
     places = len(HEAD) + np.cumsum([len(part) for part in parts])
     many = [sum(count for count, _ in part) for part in (first, second)]
     head = [*groups.count, many[0], places[1], len(pairs), places[0], many[1], places[2]]
@@ -120,10 +120,27 @@ def _shares(form: Form) -> npt.NDArray[np.float64]:
     """Indices that each row takes, times the digits of its weights."""
     bound = form.bound
     share = np.select([bound <= 1, bound <= 3, bound <= 7, bound <= 15], [0.25, 0.5, 0.75, 1.0], np.inf)
+    share[_sums(form, np.arange(len(bound)))] = 1 / 6
     largest, digits = _largest(form), 1
     while largest > 8:
         largest, digits = (largest + 8) >> 4, digits + 1
     return np.asarray(share * digits)
+
+
+def _sums(form: Form, order: Int) -> Int:
+    """Rows of one bit, (groups, 6), where the first three and the last three have equal weights; some ``order`` of rows.
+
+    Levels that arrive on a row each, as pooling makes them, become one number again.
+    """
+    ones = order[form.bound[order] == 1]
+    if form.matrix.dtype != np.int8 or len(ones) < 6:
+        return np.zeros((0, 6), np.int64)
+    number, _ = numbered(form.matrix[ones])
+    ones, number = ones[np.argsort(number, kind="stable")], np.sort(number)
+    first = np.searchsorted(number, number)
+    rank = np.arange(len(number)) - first
+    three = ones[rank < np.bincount(number)[number] // 3 * 3].reshape(-1, 3)
+    return np.asarray(three[: len(three) // 2 * 2].reshape(-1, 6))
 
 
 def _planes(form: Form) -> int:
@@ -152,6 +169,8 @@ def _group(form: Form, which: npt.NDArray[np.bool_]) -> _Groups:
     used = np.packbits(form.matrix != 0, axis=1)
     order = np.lexsort((*used.T[::-1], form.bound)) if used.size else np.arange(len(form.bound))
     order = order[which[order]]
+    sums = _sums(form, order)
+    order = order[~np.isin(order, sums)]
     bound = form.bound[order]
     ones, twos, threes, fours = (
         order[(bound > below) & (bound <= most)] for below, most in ((0, 1), (1, 3), (3, 7), (7, 15))
@@ -161,12 +180,14 @@ def _group(form: Form, which: npt.NDArray[np.bool_]) -> _Groups:
     two, left = _cut(np.concatenate([left, twos]), 2)
     rest = np.concatenate([left, threes[eight:], fours])[:, None]
     three = threes[:eight]
-    kinds = (one, two, rest, three.reshape(-1, 2), three.reshape(-1, 4))
-    rows = np.concatenate([np.pad(k, ((0, 0), (0, 4 - k.shape[1])), constant_values=len(form.bound)) for k in kinds])
+    kinds = (one, two, rest, three.reshape(-1, 2), three.reshape(-1, 4), sums)
+    numbers = (*kinds[:-1], sums[:, ::3])
+    rows = np.concatenate([np.pad(k, ((0, 0), (0, 4 - k.shape[1])), constant_values=len(form.bound)) for k in numbers])
     kind = np.repeat(np.arange(len(KINDS)), [len(k) for k in kinds])[:, None]
     most = np.append(form.bound, 0)[rows]
-    reach = np.select([kind == 3, kind == 4], [np.minimum(most, 3), most >> 2], most)
-    return _Groups(tuple(len(k) for k in kinds), rows, reach, np.where(kind[:, 0] == 4, 4, 1))
+    reach = np.select([kind == 3, kind == 4, kind == 5], [np.minimum(most, 3), most >> 2, 3 * most], most)
+    taken = np.concatenate([k.reshape(-1) for k in kinds])
+    return _Groups(tuple(len(k) for k in kinds), taken, rows, reach, np.where(kind[:, 0] == 4, 4, 1))
 
 
 def _cut(rows: Int, size: int) -> tuple[Int, Int]:
@@ -323,7 +344,7 @@ def _tables(groups: _Groups, strands: _Strands) -> tuple[Bytes, Int, Int]:
     table = np.empty((len(weight), *weight.shape[2:], TABLE), np.int16)
     index = np.arange(TABLE, dtype=np.int16)
     kinds = np.cumsum((0, *groups.count))
-    for (size, _), begin, end in zip(KINDS, kinds, kinds[1:], strict=False):
+    for (*_, size), begin, end in zip(KINDS, kinds, kinds[1:], strict=False):
         table[begin:end] = -low[begin:end, ..., None]
         bits = 4 // size
         for position in range(size):

@@ -54,14 +54,16 @@ def pack() -> str:
         source = f.index(a["offsets"], f.index(a["program"], position))
         return f.load(BYTES, f.at(a["values"], source), 64)
 
-    for number, (size, bits) in enumerate(KINDS):
+    for number, (size, bits, numbers) in enumerate(KINDS):
         with f.loop(0, f.index(a["program"], number)):
             first, target = f.load("i64", row, 8), f.load("i64", place, 8)
             index: Value | None = None
-            for position in range(size - 1, -1, -1):
+            for position in range(size - size // numbers, -1, -(size // numbers)):
                 value = _bits(f, bits, taken(first + position))
+                for more in range(1, size // numbers):
+                    value = value + taken(first + position + more)
                 if index is not None:
-                    for _ in range(4 // size):
+                    for _ in range(4 // numbers):
                         index = index + index
                 index = value if index is None else index + value
             assert index is not None
@@ -80,7 +82,7 @@ def pack() -> str:
 
 def _bits(f: Function, which: str, value: Value) -> Value:
     """Some bits of a value: those that ``v & 3``, ``v >> 2`` and the like say."""
-    if which == "all":
+    if which in ("all", "sums"):
         return value
     _, operator, operand = which.split()
     return f.emit(BYTES, f"{ {'&': 'and', '>>': 'lshr'}[operator] } {BYTES} {value.name}, splat (i8 {operand})")

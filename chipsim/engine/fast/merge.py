@@ -106,12 +106,12 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False) -> Merged
 
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
-    row, first_row = _numbered(crossbar)
-    column, first = _numbered(np.ascontiguousarray(crossbar.T))
+    row, first_row = numbered(crossbar)
+    column, first = numbered(np.ascontiguousarray(crossbar.T))
     return _Classes(first_row[row], axon_sops(crossbar), column, crossbar[:, first])
 
 
-def _numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
+def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
     """Number distinct lines in the order of their appearance: the number of each line, and the first line of each."""
     if not lines.size:
         return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
