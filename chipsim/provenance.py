@@ -7,9 +7,10 @@ model gives the same bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 #: keys that differ between two equal runs
 OF_THE_MOMENT = ("command", "time")
+#: keys on which no result depends: files of equal results are equal byte for byte, whoever computed them
+OF_THE_COMPUTING = (*OF_THE_MOMENT, "threads", "engine", "batch", "data_dir")
+#: hex digits of a hash that a figure or a table shows
+DIGITS = 8
 #: bytes of images that are hashed at a time
 BLOCK = 1 << 26
 
@@ -73,20 +78,55 @@ def dataset_facts(data: Dataset, source: str) -> dict[str, Any]:
 
     The hash is that of an npz file's content, or of the images and labels of a data set that is called by name.
     """
-    digest = file_sha256(source) if source.endswith(".npz") else _arrays_sha256(data)
-    return {"name": data.name, "split": data.split, "images": len(data), "sha256": digest}
+    found = file_sha256(source) if source.endswith(".npz") else _arrays_sha256(data)
+    return {"name": data.name, "split": data.split, "images": len(data), "sha256": found}
 
 
 def _arrays_sha256(data: Dataset) -> str:
     import numpy as np
 
+    from chipsim.datasets.events import EventFrames
+
     found = hashlib.sha256()
+    if isinstance(data.images, EventFrames):
+        for name in ("x", "y", "t", "p", "offsets"):
+            found.update(np.ascontiguousarray(getattr(data.images, name)).tobytes())
+        return found.hexdigest()
     step = max(1, BLOCK // max(1, int(np.prod(data.images.shape[1:]))))
     for first in range(0, len(data), step):
         found.update(np.ascontiguousarray(data.images[first : first + step]).tobytes())
     if data.labels is not None:
         found.update(data.labels.tobytes())
     return found.hexdigest()
+
+
+def digest(made: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """Return a short hash of a provenance: two that differ in a key that counts have different ones."""
+    kept = {name: value for name, value in made.items() if name not in without}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def line(made: Mapping[str, Any] | None) -> str:
+    """Return a provenance in a line, for figures and tables; '' of a result without.
+
+    It names what a reader compares, hashes by their first digits; ``run`` is the `digest` of everything.
+    """
+    if not made:
+        return ""
+    data = made.get("dataset") or {}
+    named = " ".join(str(data[key]) for key in ("name", "split") if data.get(key))
+    if data.get("images"):
+        named += f", {data['images']:,} images"
+    if data.get("sha256"):
+        named += f" ({data['sha256'][:DIGITS]})"
+    hashes = [f"{what} {made[f'{what}_sha256'][:DIGITS]}" for what in ("map", "model") if made.get(f"{what}_sha256")]
+    when = str(made.get("time") or "").replace("T", " ").replace("+00:00", " UTC")
+    parts = [
+        f"run {digest(made)}", when, f"qsnnc {made['version']}" if made.get("version") else "",
+        " of ".join(hashes), named, f"engine {made['engine']}" if made.get("engine") else "",
+        f"threads {made['threads']}" if made.get("threads") else "",
+    ]  # fmt: skip
+    return "; ".join(part for part in parts if part)
 
 
 def conditions(made: Mapping[str, Any] | None, faults: Mapping[str, Any] | None = None) -> str:

@@ -46,22 +46,18 @@ def refuse(
 def run(file: str, dataset: str, given: RunOptions, products: Products, *, verbose: bool, quiet: bool) -> None:
     """Run a ``.paicore`` and write what was asked for."""
     from chipsim.engine.paicore.run import run_program
+    from chipsim.engine.run import with_origin
     from chipsim.engine.setup import open_dataset
-    from chipsim.provenance import dataset_facts, file_sha256, made_by
     from chipsim.report import screen, tables
 
     with terminal.progress("images", quiet) as report:
         result = run_program(file, dataset, given, progress=report)
-    images = open_dataset(dataset, given)
-    made = made_by(
-        given, model_sha256=result.model_sha256, map_sha256=file_sha256(file), chip=result.chip, engine=result.engine,
-        threads=result.threads, dataset=dataset_facts(images, dataset),
-    )  # fmt: skip
-    products.write(result, None, result.to_json() | {"provenance": made})
+    made = with_origin(result, file, dataset, open_dataset(dataset, given), given)
+    products.write(made, None, made.to_json())
     if not quiet and "-" not in astuple(products):
         frames = f"{result.work_frames / result.images:,.0f}; configuration: {result.config_words:,} words"
         line = f"work frames from the host per image: {frames}"
         if verbose:
-            terminal.show(*tables.summary(result), "", line)
+            terminal.show(*tables.summary(made), "", line)
         else:
-            terminal.show(screen.run_screen(result, file, more=[line]))
+            terminal.show(screen.run_screen(made, file, more=[line]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from chipsim.engine.part import Wanted
     from chipsim.engine.result import RunResult
     from chipsim.engine.setup import Setup
-    from chipsim.engine.sweep import Sweep
     from chipsim.tasks import Outcome
     from chipsim.timing.result import Profile
 
@@ -66,7 +65,7 @@ def run(
     """
     from chipsim.cluster import parse_address
     from chipsim.engine.part import Wanted
-    from chipsim.engine.run import execute
+    from chipsim.engine.run import execute, with_origin
     from chipsim.engine.setup import open_dataset, set_up
     from chipsim.paicore.kind import is_program
     from chipsim.report import logs
@@ -100,6 +99,7 @@ def run(
             result = _in_shards(file, dataset, setup, images, given, wanted, where, resume, report)
         else:
             result = execute(setup, images, given, per_image=wanted.per_image, trains=wanted.trains, progress=report)
+    result = with_origin(result, file, dataset, images, given)
     value, found = result.to_json(), None
     if sample:
         from chipsim.timing.keys import profile_json
@@ -108,32 +108,10 @@ def run(
         with terminal.progress("frames and pipelined ticks", quiet) as report:
             found = measure(setup, plan, images, given, mode=timing, limit=sample, progress=report)  # type: ignore[arg-type]
         value |= profile_json(found)
-    value["provenance"] = _made_by(file, dataset, images, given, result)
     products.write(result, found, value)
     if not quiet and "-" not in astuple(products):
         _show(result, file, found, verbose)
     return 1 if result.missing_images else 0
-
-
-def _made_by(file: str, source: str, images: Dataset, given: EngineOptions, result: RunResult) -> dict[str, Any]:
-    """Return what made a run."""
-    from chipsim.provenance import dataset_facts, file_sha256, made_by
-
-    return made_by(
-        given, model_sha256=result.model_sha256, map_sha256=file_sha256(file), chip=result.chip, engine=result.engine,
-        threads=result.threads, dataset=dataset_facts(images, source),
-    )  # fmt: skip
-
-
-def _sweep_made_by(file: str, source: str, given: EngineOptions, found: Sweep, seed: int, seeds: int) -> dict[str, Any]:
-    """Return what made a sweep."""
-    from chipsim.engine.setup import open_dataset
-    from chipsim.provenance import dataset_facts, file_sha256, made_by
-
-    return made_by(
-        given, model_sha256=found.model_sha256, map_sha256=file_sha256(file), chip=found.chip,
-        dataset=dataset_facts(open_dataset(source, given), source), seed=seed, seeds=seeds,
-    )  # fmt: skip
 
 
 def _in_shards(
@@ -261,7 +239,7 @@ def sweep(
     given: EngineOptions,
     seeds: Annotated[int, whole("Number of seeds for each rate.", "--seeds", most=ranges.SEEDS)] = 5,
     seed: Annotated[int, whole("First seed.", "--seed", least=0, most=ranges.SEED)] = 0,
-    csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE.csv|-", help="Write fault,rate,seed,accuracy,made_by.")] = None,
     json: Json = None,
     plot: Annotated[
         str | None, typer.Option(metavar="FILE.png|.svg|.pdf", help="Plot accuracy against rate; needs matplotlib.")
@@ -280,6 +258,7 @@ def sweep(
     from chipsim.cluster import computing, parse_address
     from chipsim.engine.sweep import parse_faults, parse_rates_of
     from chipsim.engine.sweep import sweep as execute
+    from chipsim.provenance import line
     from chipsim.report import curves, plots, schema
 
     form = plots.suffix(plot, "--plot") if plot else ""
@@ -302,11 +281,11 @@ def sweep(
     if csv:
         terminal.write_output(csv, curves.to_csv(found))
     if json:
-        value = found.to_json() | {"provenance": _sweep_made_by(file, dataset, given, found, seed, seeds)}
+        value = found.to_json()
         schema.check_written(value, schema.SweepFile)
         terminal.write_json(json, value)
     if plot:
         terminal.write_output(plot, curves.draw(found, form, beside=published))
     if not quiet and "-" not in (csv, json, plot):
-        terminal.show(curves.table(found))
+        terminal.show(curves.table(found), *(line(each) for each in found.provenance))
     return 1 if found.failed else 0

@@ -8,7 +8,8 @@ from typing import Any
 
 from chipsim.datasets import Dataset, load_dataset
 from chipsim.datasets.slices import whole
-from chipsim.engine.run import run
+from chipsim.engine.run import execute
+from chipsim.engine.setup import open_dataset, set_up
 from chipsim.mapping import Mapping as ChipMapping
 from chipsim.mapping import read_mapping
 from chipsim.mapping.write import to_bytes
@@ -76,5 +77,6 @@ def accuracy(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[str
             return load_dataset(path)
 
     options = RunOptions(**{name: arguments[name] for name in ("limit", "batch", "engine", "faults", "threads")})
-    found = run(_MAPPING.get(mapping.name, read), _DATA.get(data.name, load), options, warn=tell)
+    images = open_dataset(_DATA.get(data.name, load), options)
+    found = execute(set_up(_MAPPING.get(mapping.name, read), options), images, options, warn=tell)
     return json.dumps(found.accuracy).encode()

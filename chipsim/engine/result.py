@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,7 @@ class RunResult:
     exceeded: Exceeded | None = None  # None: no activation is limited, or the chip has faults
     missing_images: tuple[tuple[int, int], ...] = ()  # first and last of those that no worker could run: in no count
     trains: dict[str, npt.NDArray[np.uint8]] | None = None  # by population, (images, steps, *shape); where asked for
+    made: Callable[[], dict[str, Any]] | None = None  # tells the provenance
 
     @property
     def image_paper_sops(self) -> Int | None:
@@ -99,8 +101,17 @@ class RunResult:
         """Throughput from the encoder to the counters, without loading."""
         return self.images / self.run_seconds
 
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """What made the result: version, hashes, data set, options, time; None where a part of a run was put together."""
+        return None if self.made is None else self.made()
+
     def to_json(self) -> dict[str, Any]:
         """Return the run's JSON: means per image, totals per core."""
+        return {**self.figures(), **({} if self.made is None else {"provenance": self.provenance})}
+
+    def figures(self) -> dict[str, Any]:
+        """Return the run's JSON without its provenance."""
         from dataclasses import asdict
 
         n = self.images

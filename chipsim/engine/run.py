@@ -15,6 +15,7 @@ import numpy.typing as npt
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
 from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
+from chipsim.engine.origin import origin
 from chipsim.engine.part import Part, Wanted, prepare_engine, run_part
 from chipsim.engine.result import CoreCount, Exceeded, LayerCount, RunResult
 from chipsim.engine.setup import Setup, check_labels, open_dataset, set_up
@@ -68,9 +69,27 @@ def run(
             from chipsim.engine.paicore.run import refuse_crossbar_options, run_program
 
             refuse_crossbar_options({"--trains": trains or None})
-            return run_program(mapping, dataset, options, per_image=per_image, warn=warn, progress=progress)
+            data = open_dataset(dataset, options)
+            program = run_program(mapping, data, options, per_image=per_image, warn=warn, progress=progress)
+            return with_origin(program, mapping, dataset, data, options)
     setup, data = set_up(mapping, options), open_dataset(dataset, options)
-    return execute(setup, data, options, per_image=per_image, trains=trains, warn=warn, progress=progress)
+    found = execute(setup, data, options, per_image=per_image, trains=trains, warn=warn, progress=progress)
+    return with_origin(found, mapping, dataset, data, options)
+
+
+def with_origin(
+    result: RunResult,
+    mapping: Mapping | Program | str | Path,
+    dataset: Dataset | str | Path,
+    images: Dataset,
+    options: EngineOptions,
+) -> RunResult:
+    """Return a result that says what made it."""
+    made = origin(
+        mapping, dataset, images, options, model_sha256=result.model_sha256, chip=result.chip, engine=result.engine,
+        threads=result.threads,
+    )  # fmt: skip
+    return replace(result, made=made)
 
 
 def execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from chipsim import ranges
 from chipsim.datasets import Dataset
-from chipsim.engine.run import run
-from chipsim.engine.setup import open_dataset, open_mapping
+from chipsim.engine.batches import processors
+from chipsim.engine.origin import origin
+from chipsim.engine.run import execute
+from chipsim.engine.setup import open_dataset, open_mapping, set_up
 from chipsim.errors import InputError, UsageError
 from chipsim.faults import KINDS, spiking
 from chipsim.mapping import Mapping as ChipMapping
@@ -69,6 +71,12 @@ class Sweep:
     healthy: float  # accuracy with nothing broken
     points: tuple[Point, ...]
     failed: tuple[str, ...] = ()  # runs that ended every worker of a cluster: there is no point of them
+    made: tuple[Callable[[], dict[str, Any]], ...] = field(default=(), compare=False)  # tell the provenance of its parts
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """What made each sweep that this one was put together from: version, hashes, data set, options, time."""
+        return [each() for each in self.made]
 
     def curves(self) -> dict[str, tuple[Mean, ...]]:
         """Means by fault, in the order of the rates."""
@@ -89,6 +97,7 @@ class Sweep:
             "images": self.images,
             "healthy": self.healthy,
             **({"failed": list(self.failed)} if self.failed else {}),
+            **({"provenance": self.provenance[0]} if len(self.made) == 1 else {}),
             "curves": [
                 {"fault": fault, "points": [{**asdict(mean), "accuracies": list(mean.accuracies)} for mean in means]}
                 for fault, means in self.curves().items()
@@ -160,7 +169,11 @@ def sweep(
     values = {run: found.get(run, healthy) for run in planned}
     known = tuple(Point(*run, value) for run, value in values.items() if value is not None)
     failed = tuple(_label(run) for run, value in values.items() if value is None)
-    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, known, failed)
+    made = origin(
+        mapping, dataset, data, options, model_sha256=program.model_sha256, chip=program.chip.name,
+        rates={kind: list(each[kind]) for kind in kinds}, seed=seed, seeds=seeds, threads=options.threads or processors(),
+    )  # fmt: skip
+    return Sweep(program.model_sha256, program.chip.name, data.name, len(data), healthy, known, failed, (made,))
 
 
 def _measured(
@@ -172,7 +185,8 @@ def _measured(
     if kept is None:
         given, tell, found = RunOptions(**vars(options)), _once(warn), dict[Run, float | None]()
         for each, faults in broken.items():
-            found[each] = run(program, data, replace(given, faults=faults), warn=tell).accuracy
+            broken_chip = replace(given, faults=faults)
+            found[each] = execute(set_up(program, broken_chip), data, broken_chip, warn=tell).accuracy
             if progress is not None:
                 progress(len(found), len(broken))
         return found

@@ -57,4 +57,5 @@ class Run:
     ticks: tuple[Tick, ...] | None
     clock_mhz: float | None
     conditions: str = ""  # noise, faults, a limit: what tells it from a run on a healthy chip
+    made: str = ""  # what made it: versions, hashes, data set, engine, time
     quantity: str = "SOPs"  # of a core: SOPs of a run, or synapses or rows of a mapping that was not run

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chipsim.engine.sweep import Point, Sweep
 from chipsim.errors import InputError
+from chipsim.provenance import OF_THE_COMPUTING, digest, line
 from chipsim.report import schema
-from chipsim.report.canvas import named, printed
+from chipsim.report.canvas import KEY, LETTER, foot, named, printed, sheet, sign
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +26,20 @@ COLOURS = ("#1f5f99", "#d1495b", "#2e933c", "#8a4fbe", "#e08e0b", "#5c6b73")
 STYLES = ("-", "--")
 #: curves of one figure
 MOST_CURVES = 100
+HEALTHY, THEIRS = "nothing broken", ", the authors' network"
 BESIDE = {"noise=encoder": "noise", "noise": "noise_everywhere"}
 
 
 def to_csv(sweep: Sweep) -> bytes:
-    """Return a CSV with one row per run: ``fault,rate,seed,accuracy``."""
+    """Return a CSV with one row per run: ``fault,rate,seed,accuracy,made_by``.
+
+    ``made_by`` is a digest of all that the accuracies depend on: the mapping, the images, the options, the version.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fault", "rate", "seed", "accuracy"])
-    writer.writerows([point.fault, point.rate, point.seed, point.accuracy] for point in sweep.points)
+    made = "+".join(digest(each, OF_THE_COMPUTING) for each in sweep.provenance)
+    writer.writerow(["fault", "rate", "seed", "accuracy", "made_by"])
+    writer.writerows([point.fault, point.rate, point.seed, point.accuracy, made] for point in sweep.points)
     return text.getvalue().encode()
 
 
@@ -71,9 +78,9 @@ def read_sweeps(paths: Sequence[str]) -> Sweep:
     """
     found = [_read(path) for path in paths]
     for path, one in zip(paths, found, strict=True):
-        for name in ("model_sha256", "chip", "dataset", "images"):
-            mine, first = getattr(one, name), getattr(found[0], name)
-            if mine != first:
+        for name in ("model_sha256", "chip", "dataset", "images", "map_sha256", "images_sha256"):
+            mine, first = _same(one, name), _same(found[0], name)
+            if mine != first and None not in (mine, first):
                 raise InputError(
                     path,
                     f"has {name} {mine!r}, and {paths[0]} has {first!r}; plot them separately",
@@ -81,7 +88,18 @@ def read_sweeps(paths: Sequence[str]) -> Sweep:
                     found=mine,
                     allowed=first,
                 )
-    return replace(found[0], points=tuple(point for one in found for point in one.points))
+    points = tuple(point for one in found for point in one.points)
+    return replace(found[0], points=points, made=tuple(each for one in found for each in one.made))
+
+
+def _same(sweep: Sweep, name: str) -> Any:
+    """Return what sweeps of one figure must have in common; hashes are None where they are not known."""
+    made = sweep.provenance[0] if sweep.made else {}
+    if name == "map_sha256":
+        return made.get("map_sha256")
+    if name == "images_sha256":
+        return (made.get("dataset") or {}).get("sha256")
+    return getattr(sweep, name)
 
 
 def _read(path: str) -> Sweep:
@@ -95,7 +113,10 @@ def _read(path: str) -> Sweep:
         for mean in curve.points
         for seed, accuracy in enumerate(mean.accuracies)
     ]
-    return Sweep(found.model_sha256, found.chip, found.dataset, found.images, found.healthy, tuple(points))
+    made: tuple[Callable[[], dict[str, Any]], ...] = (
+        () if found.provenance is None else (partial(dict, found.provenance.as_written()),)
+    )
+    return Sweep(found.model_sha256, found.chip, found.dataset, found.images, found.healthy, tuple(points), made=made)
 
 
 def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
@@ -110,17 +131,19 @@ def draw(sweep: Sweep, form: str, *, beside: bool = False) -> bytes:
     """
 
     def page() -> Figure:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(8.6, 4.8), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axhline(100 * sweep.healthy, color="#9a9a9a", linewidth=0.8, label="nothing broken")
+        labels = [label(fault) for fault in sweep.curves()] + ([f"{label('noise=encoder')}{THEIRS}"] if beside else [])
+        right = KEY + LETTER * max(map(len, [*labels, HEALTHY]))
+        made = [line(each) for each in sweep.provenance]
+        width = 6.7 + right
+        figure, (axes,) = sheet([(6.0, 4.0)], left=0.7, right=right, top=0.2, bottom=0.55 + foot(made, width))
+        axes.axhline(100 * sweep.healthy, color="#9a9a9a", linewidth=0.8, label=HEALTHY)
         _lines(axes, sweep, beside)
         axes.set_xlabel("rate (log scale)")
         axes.set_ylabel(f"accuracy of {sweep.images:,} images, %")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", linewidth=0.6)
-        figure.legend(frameon=False, loc="outside right upper", fontsize=8)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, borderaxespad=0)
+        sign(figure, made)
         return figure
 
     return printed(page, form, "--plot")
@@ -143,7 +166,7 @@ def _lines(axes: Axes, sweep: Sweep, beside: bool) -> None:
         )
         marks = theirs.get(fault, {})
         if marks:
-            name = f"{label(fault)}, the authors' network"
+            name = f"{label(fault)}{THEIRS}"
             values = [100 * value for value in marks.values()]
             axes.plot(list(marks), values, "x", color=colour, markersize=8, markeredgewidth=1.8, label=name)
     axes.set_xscale("log")

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from chipsim.chip.routes import SIDES, STEPS
+from chipsim.report.canvas import LETTER, bar_place, columns_of, foot, sheet, sign
 from chipsim.timing.tick import INCREMENTS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    from chipsim.report.chip_view import Link, Place, Run
+    from chipsim.report.chip_view import Core, Link, Place, Run
 
 LAYERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5c00", "#3d3d3d", "#5b3fa0", "#00868b")
 PARTS = dict(zip(INCREMENTS, ("#1f5f99", "#7fb2d9", "#e0a030", "#b8d4a8", "#b2182b", "#b0b0b0"), strict=True))
+#: inches that a letter of a title takes
+TITLE_LETTER = 0.072
 DEAD, IDLE, HOST = "#b2182b", "#e4e4e4", "#3d3d3d"
 
 #: what a core is coloured by
@@ -34,15 +38,18 @@ _WHAT = {
 }
 
 
-def _under(run: Run) -> str:
-    """A second line of a title: under what conditions."""
-    return f"\n{run.conditions}" if run.conditions else ""
+def _title(run: Run, text: str, figure: Figure) -> str:
+    """A title, and a further line: under what conditions; broken where the figure ends."""
+    letters = int(figure.get_figwidth() / TITLE_LETTER)
+    return "\n".join(part for line in (text, run.conditions) for part in textwrap.wrap(line, letters))
 
 
 def cores(run: Run) -> Figure:
     """Draw the grid: SOPs per image of each core, layers outlined, dead cores and links crossed out."""
-    figure, (plan,) = _page(run, 1)
     columns, rows = run.grid
+    layers = _layers(run)
+    handles: list[Artist] = [*layers]
+    figure, (plan,) = _page(run, 1, [str(handle.get_label()) for handle in handles])
     sops = np.full((rows, columns), np.nan)
     for core in run.cores:
         sops[core.at[1], core.at[0]] = core.sops
@@ -56,28 +63,54 @@ def cores(run: Run) -> Figure:
         extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
     )
     _lattice(plan, columns, rows, -0.5)
-    figure.colorbar(used, ax=plan, shrink=0.7, pad=0.02, label=_WHAT[run.quantity], format="{x:,.0f}")
-    handles: list[Artist] = []
-    for number, name in enumerate(dict.fromkeys(core.layer for core in run.cores)):
-        mine = [core for core in run.cores if core.layer == name]
-        colour = LAYERS[number % len(LAYERS)]
+    bar = figure.add_axes(bar_place(figure, plan))
+    figure.colorbar(used, cax=bar, label=_WHAT[run.quantity], format="{x:,.0f}")
+    for handle, mine in zip(layers, _by_layer(run).values(), strict=False):
+        colour = handle.get_edgecolor()
         plan.add_collection(LineCollection(_frame({core.at for core in mine}), colors=colour, linewidths=1.9, zorder=4))
-        label = f"{name}: {len(mine):,} core{'s'[: len(mine) != 1]}, {sum(core.sops for core in mine):,.0f} {run.quantity}"
-        handles.append(Patch(facecolor="none", edgecolor=colour, linewidth=1.9, label=label))
-    handles.append(Patch(facecolor="none", edgecolor="#bbbbbb", linewidth=0.6, label="not used"))
     _dead(run, plan, handles)
     _ports(run, plan, handles)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _legend(figure, run, handles)
     working = columns * rows - len(run.dead_cores)
     seen = f", mean of {run.images:,} images" if run.images else ", as compiled"
-    plan.set_title(f"{run.title}: {len(run.cores):,} of {working:,} cores{seen}{_under(run)}", fontsize=9)
+    title = f"{run.title}: {len(run.cores):,} of {working:,} cores{seen}"
+    figure.text(0.5, 1 - 0.1 / figure.get_figheight(), _title(run, title, figure), fontsize=9, ha="center", va="top")
     return figure
+
+
+def _by_layer(run: Run) -> dict[str, list[Core]]:
+    """Cores by the name of their layer, in the order of their first."""
+    found: dict[str, list[Core]] = {}
+    for core in run.cores:
+        found.setdefault(core.layer, []).append(core)
+    return found
+
+
+def _layers(run: Run) -> list[Patch]:
+    """A key of the legend for each layer, and one for cores that are not used."""
+    handles: list[Patch] = []
+    for number, (name, mine) in enumerate(_by_layer(run).items()):
+        label = f"{name}: {len(mine):,} core{'s'[: len(mine) != 1]}, {sum(core.sops for core in mine):,.0f} {run.quantity}"
+        handles.append(Patch(facecolor="none", edgecolor=LAYERS[number % len(LAYERS)], linewidth=1.9, label=label))
+    return [*handles, Patch(facecolor="none", edgecolor="#bbbbbb", linewidth=0.6, label="not used")]
+
+
+def _legend(figure: Figure, run: Run, handles: list[Artist]) -> None:
+    """The legend at the foot, and below it what made the run."""
+    labels = [str(handle.get_label()) for handle in handles]
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    figure.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, foot([run.made], width) / height), frameon=False,
+        ncols=columns_of(labels, width, 3), fontsize=8, borderaxespad=0,
+    )  # fmt: skip
+    sign(figure, [run.made])
 
 
 def links(run: Run) -> Figure:
     """Draw the mesh: flits per image on each link, in each direction; the busiest is named."""
     assert run.links is not None
-    figure, (after, ingress) = _page(run, 2)
+    label = "two lines a link, one each way: each lies to the right of where its flits go"
+    figure, (after, ingress) = _page(run, 2, [label])
     for axes, what, loads in (
         (after, "packets of the cores", [(link, link.flits) for link in run.links]),
         (ingress, "ingress: the host's spikes", [(link, link.ingress) for link in run.links]),
@@ -88,10 +121,10 @@ def links(run: Run) -> Figure:
     _dead(run, ingress, [])
     _ports(run, after, handles)
     _ports(run, ingress, [])
-    label = "two lines a link, one each way: each lies to the right of where its flits go"
     handles.append(Line2D([], [], color="none", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.suptitle(f"{run.title}: {run.timing}{_under(run)}", fontsize=9)
+    _legend(figure, run, handles)
+    title = _title(run, f"{run.title}: {run.timing}", figure)
+    figure.text(0.5, 1 - 0.08 / figure.get_figheight(), title, fontsize=9, ha="center", va="top")
     return figure
 
 
@@ -109,7 +142,7 @@ def _mesh(figure: Figure, axes: Axes, run: Run, loads: list[tuple[Link, float]],
     )  # fmt: skip
     lines.set_array(values)
     axes.add_collection(lines)
-    figure.colorbar(lines, ax=axes, shrink=0.7, pad=0.02, label="flits per image", format="{x:,.0f}")
+    figure.colorbar(lines, cax=figure.add_axes(bar_place(figure, axes)), label="flits per image", format="{x:,.0f}")
     link, most = loads[-1]
     (start, end), (right, down) = _line(link), STEPS[SIDES.index(link.side)]
     axes.annotate(
@@ -134,15 +167,19 @@ def ticks(run: Run) -> Figure:
     assert run.ticks is not None
     rest = run.ticks[1:]
     dwarfed = bool(rest) and run.ticks[0].cycles > 3 * max(tick.cycles for tick in rest)
-    figure = Figure(figsize=(8.4, 0.34 * (len(run.ticks) + dwarfed * len(rest)) + 2.2), layout="constrained")
-    heights = [len(run.ticks), len(rest)] if dwarfed else [1]
-    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    heights = [len(run.ticks), len(rest)] if dwarfed else [len(run.ticks)]
+    left = 0.4 + LETTER * max(len(tick.layer) for tick in run.ticks)
+    under = foot([run.made], left + 7)
+    figure, axes = sheet(
+        [(6.7, 0.34 * max(2, count)) for count in heights], left=left, right=0.3, top=0.75, bottom=0.9 + under, gap=0.55,
+        down=True,
+    )  # fmt: skip
     for each, shown in zip(axes, (run.ticks, rest), strict=False):
-        left = np.zeros(len(shown))
+        start = np.zeros(len(shown))
         for number, (part, colour) in enumerate(PARTS.items()):
             width = np.array([tick.increments[number] for tick in shown])
-            each.barh(range(len(shown)), width, 0.72, left, color=colour, label=part)
-            left += width
+            each.barh(range(len(shown)), width, 0.72, start, color=colour, label=part)
+            start += width
         for row, tick in enumerate(shown):
             bound = INCREMENTS[int(np.argmax(tick.increments))]
             each.annotate(
@@ -163,17 +200,29 @@ def ticks(run: Run) -> Figure:
         axes[1].set_title("the same without the ingress", fontsize=9, loc="left")
     axes[-1].set_xlabel(f"cycles per image, mean; {run.clock_mhz:g} cycles are 1 us")
     cycles = sum(tick.cycles for tick in run.ticks)
-    figure.suptitle(f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone{_under(run)}", fontsize=9)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    title = _title(run, f"{run.title}: {run.timing}; {cycles:,.0f} cycles for a frame alone", figure)
+    figure.text(0.5, 1 - 0.08 / figure.get_figheight(), title, fontsize=9, ha="center", va="top")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(0.5, under / figure.get_figheight()),
+        ncols=6, frameon=False, borderaxespad=0,
+    )  # fmt: skip
+    sign(figure, [run.made])
     return figure
 
 
-def _page(run: Run, count: int) -> tuple[Figure, list[Axes]]:
-    """A page with so many drawings of the grid beside each other, y growing downwards."""
+def _page(run: Run, count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
+    """A page with so many drawings of the grid beside each other, y growing downwards, and room for a legend below."""
     columns, rows = run.grid
     side = 5.6 / max(columns, rows)
-    figure = Figure(figsize=(count * (max(3.0, columns * side) + 1.2), max(2.0, rows * side) + 1.3), layout="constrained")
-    axes = list(figure.subplots(1, count, squeeze=False)[0])
+    size = (max(3.8, columns * side), max(2.0, rows * side))
+    left, right, gap = 0.6, 1.0, 1.6
+    width = left + right + count * size[0] + (count - 1) * gap
+    marks = 3  # dead cores, dead links, ports
+    lines = -(-(len(labels) + marks) // columns_of(labels, width, 3))
+    figure, axes = sheet(
+        [size] * count, left=left, right=right, top=0.62 if count == 1 else 0.85, gap=gap,
+        bottom=0.55 + 0.175 * lines + foot([run.made], width),
+    )  # fmt: skip
     for each in axes:
         each.set(xlim=(-1.4, columns - 0.4), ylim=(rows - 0.4, -0.6), aspect="equal", xlabel="x, router", ylabel="y, router")
         each.set(xticks=_places(columns), yticks=_places(rows))
@@ -208,8 +257,8 @@ def _frame(places: set[Place]) -> list[tuple[tuple[float, float], tuple[float, f
             if (x + right, y + down) in places:
                 continue
             ends = []
-            for sign in (-1, 1):  # along the side; to the cell's edge where the border goes on
-                along = (sign * abs(down), sign * abs(right))
+            for way in (-1, 1):  # along the side; to the cell's edge where the border goes on
+                along = (way * abs(down), way * abs(right))
                 goes_on = (x + along[0], y + along[1]) in places
                 reach = 0.5 if goes_on else inset
                 ends.append((x + inset * right + reach * along[0], y + inset * down + reach * along[1]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chipsim.errors import InputError, UsageError
+from chipsim.provenance import file_sha256, line
 from chipsim.report import schema
 from chipsim.report.canvas import named, printed
 from chipsim.report.chip_view import Core, Link, Run, Tick
@@ -66,13 +67,14 @@ def _of_mapping(path: str) -> Run:
     from chipsim.mapping.totals import core_synapses
 
     m = read_mapping(path)
+    made = line({"map_sha256": file_sha256(path), "model_sha256": m.model_sha256})
     names = [named(layer.name) for layer in m.layers]
     each = zip(m.core_position.tolist(), m.core_layer.tolist(), core_synapses(m).tolist(), strict=True)
     cores = tuple(Core(number, (x, y), names[layer], float(count)) for number, ((x, y), layer, count) in enumerate(each))
     chip = m.chip
     return Run(
         title=named(chip.name), images=0, timing="", grid=chip.grid, ports=chip.ports, dead_cores=chip.dead_cores,
-        dead_links=chip.dead_links, cores=cores, links=None, ticks=None, clock_mhz=None, quantity="synapses",
+        dead_links=chip.dead_links, cores=cores, links=None, ticks=None, clock_mhz=None, quantity="synapses", made=made,
     )  # fmt: skip
 
 
@@ -80,6 +82,7 @@ def _of_program(path: str) -> Run:
     from chipsim.paicore import read_program
 
     program = read_program(path)
+    made = line({"map_sha256": file_sha256(path), "model_sha256": program.model_sha256})
     cores = tuple(
         Core(
             number, (core.x, core.y), named(program.layers[core.layer].name),
@@ -90,7 +93,7 @@ def _of_program(path: str) -> Run:
     chip = program.chip
     return Run(
         title=named(chip.name), images=0, timing="", grid=chip.grid, ports=(), dead_cores=chip.dead_cores, dead_links=(),
-        cores=cores, links=None, ticks=None, clock_mhz=None, quantity="rows",
+        cores=cores, links=None, ticks=None, clock_mhz=None, quantity="rows", made=made,
     )  # fmt: skip
 
 
@@ -98,6 +101,7 @@ def _run(run: schema.RunChip, floor: schema.Floorplan, timing: schema.Timing | N
     return Run(
         title=named(run.chip),
         conditions=named(schema.conditions_of(run)),
+        made=schema.made_line(run),
         images=run.images,
         timing=f"timing {named(timing.mode)}, mean of {timing.images:,} images" if timing else "",
         grid=floor.grid,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chipsim.errors import UsageError
 from chipsim.report import schema
-from chipsim.report.canvas import named, printed
+from chipsim.report.canvas import LETTER, columns_of, foot, named, printed, sheet, sign
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ class Network:
     accuracy: float | None = None
     ann_accuracy: float | None = None
     noise: dict[float, float] = field(default_factory=dict)  # accuracy by the share of encoder spikes lost
+    made: str = ""  # what made it: versions, hashes, data set, engine, time
 
 
 def suffix(target: str, option: str = "--output") -> str:
@@ -107,9 +108,11 @@ def read_results(paths: Sequence[str]) -> list[Network]:
 
 
 def _of_run(name: str, run: schema.RunMeans) -> Network:
+    made = schema.made_line(run)
     kb = re.search(r"k([0-9])b([0-9])", name.lower())
     return Network(
-        name="\n".join(filter(None, (name, *map(named, schema.conditions_of(run).split("; "))))),
+        name="\n".join(filter(None, (name, *map(named, schema.conditions_of(run).split("; ")), made.partition(";")[0]))),
+        made=made and f"{name}: {made}",
         levels=(int(kb[1]), int(kb[2])) if kb else None,
         paper_spikes=run.paper_spikes_per_image,
         sops=run.sops_per_image,
@@ -151,16 +154,21 @@ def draw(kind: str, networks: list[Network], form: str) -> bytes:
     slots = [(other, None) for levels, other in theirs.items() if levels not in shown and _has(kind, other)] + slots
 
     def page() -> Figure:
-        from matplotlib.figure import Figure
-
         wide = {"sparsity": 1.1, "sops": 1.25, "accuracy": 1.5}[kind]
-        figure = Figure(figsize=(max(6.4, wide * len(slots) + 0.9), 4.4), layout="constrained")
-        axes = figure.add_subplot()
+        labels = [_label(theirs, mine) for theirs, mine in slots]
+        wide = max(wide, 0.15 + LETTER * max(len(line) for label in labels for line in label.splitlines()))
+        inner = max(5.6, wide * len(slots))
+        lines = [f"published: {given.source}", *(mine.made for mine in networks)]
+        under = 0.15 + 0.15 * max(len(label.splitlines()) for label in labels)
+        figure, (axes,) = sheet([(inner, 3.4)], left=0.75, right=0.1, top=0.75, bottom=under + foot(lines, inner + 0.85))
         {"sparsity": _sparsity, "sops": _sops, "accuracy": _accuracy}[kind](axes, slots)
-        axes.set_xticks(range(len(slots)), [_label(theirs, mine) for theirs, mine in slots])
+        axes.set_xticks(range(len(slots)), labels)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(frameon=False, loc="outside upper left", ncols=3)
-        figure.supxlabel(f"published: {given.source}", fontsize=7, color="#666666")
+        shown = [str(label) for label in axes.get_legend_handles_labels()[1]]
+        axes.legend(
+            frameon=False, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns_of(shown, inner, 3), borderaxespad=0
+        )
+        sign(figure, lines)
         return figure
 
     return printed(page, form)

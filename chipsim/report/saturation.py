@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chipsim.report.canvas import printed
+from chipsim.report.canvas import printed, sheet
 from chipsim.timing.network.alone import Progress, network
 
 if TYPE_CHECKING:
@@ -49,12 +49,9 @@ def draw(found: list[Curve], form: str) -> bytes:
     """Draw the curves and the bisection bound; ``form`` is ``png``, ``svg`` or ``pdf``."""
 
     def page() -> Figure:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9.0, 3.9), layout="constrained")
-        accepted, latency = figure.subplots(1, 2)
+        figure, (accepted, latency) = sheet([(3.7, 2.9)] * 2, left=0.65, right=0.15, top=0.45, bottom=0.5, gap=0.75)
         for curve, colour in zip(found, SHADES, strict=True):
-            style = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.4}
+            style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.4}
             accepted.plot(curve.offered, curve.accepted, label=f"buffers of {curve.buffer} flits", **style)
             latency.plot(curve.offered, curve.latency, **style)
         most = max(RATES)
@@ -68,7 +65,7 @@ def draw(found: list[Curve], form: str) -> bytes:
         for axes in (accepted, latency):
             axes.set_xlabel("offered, flits a node and cycle")
             axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(frameon=False, loc="outside upper left", ncols=5)
+        figure.legend(frameon=False, loc="upper left", ncols=5, fontsize=8)
         return figure
 
     return printed(page, form)

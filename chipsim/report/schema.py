@@ -14,7 +14,7 @@ from chipsim import paths
 from chipsim.chip.routes import SIDES
 from chipsim.errors import InputError
 from chipsim.files import MOST_JSON, parse_json
-from chipsim.provenance import conditions
+from chipsim.provenance import conditions, line
 from chipsim.timing.tick import INCREMENTS
 from chipsim.wording import refusal
 
@@ -33,15 +33,37 @@ class ResultSchema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False, defer_build=True)
 
 
+class MadeOf(ResultSchema):
+    """The images of a result."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name | None = None
+    split: Name | None = None
+    images: Count | None = None
+    sha256: Name | None = None
+
+
 class Made(ResultSchema):
     """What of the provenance of a result tells it from others in a figure."""
 
+    model_config = ConfigDict(extra="allow")  # all of it tells two results apart
+
+    time: Name | None = None
+    version: Name | None = None
     map_sha256: Name | None = None
-    noise: Share = 0.0
+    model_sha256: Name | None = None
+    engine: Name | None = None
+    threads: Count | None = None
+    noise: Annotated[int | float, Field(ge=0, le=1)] = 0.0
     seed: Count = 0
     faults: Any = None
     limit: Images | None = None
-    dataset: dict[str, Any] = {}
+    dataset: MadeOf | None = None
+
+    def as_written(self) -> dict[str, Any]:
+        """Return it as the file has it."""
+        return self.model_dump(exclude_unset=True)
 
 
 class RunMeans(ResultSchema):
@@ -197,6 +219,11 @@ class SweepFile(ResultSchema):
 def conditions_of(run: RunMeans | RunChip) -> str:
     """Return what tells a run from one of the same network on a healthy chip."""
     return conditions(run.provenance.model_dump() if run.provenance else None, run.faults)
+
+
+def made_line(run: RunMeans | RunChip) -> str:
+    """Return what made a run, in a line; '' where the file does not say."""
+    return line(run.provenance.as_written()) if run.provenance else ""
 
 
 Schema = TypeVar("Schema", bound=ResultSchema)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from chipsim.engine.result import LayerCount, RunResult
+from chipsim.provenance import line
 from chipsim.report.tables import exceeded_line
 from chipsim.screen import MORE, NAME, count, largest, screen, table, wrap
 from chipsim.timing.advice import advise
@@ -35,6 +36,7 @@ def run_screen(result: RunResult, file: str, timing: Profile | None = None, more
         _takes(result, more),
         _layers(result, timing),
         _limits(result, timing),
+        wrap(line(result.provenance)),
         wrap(f"next: {_next(timing)}; {MORE}"),
     )
 
@@ -49,7 +51,7 @@ def _accuracy(result: RunResult, file: str) -> list[str]:
 
 
 def _takes(result: RunResult, more: Sequence[str]) -> list[str]:
-    j = result.to_json()
+    j = result.figures()
     paper = "" if j["paper_sops_per_image"] is None else f" ({count(j['paper_sops_per_image'])} by the paper's count)"
     steps = "" if result.steps == 1 else f", in {result.steps} steps"
     sent, entered, sops = (count(j[f"{what}_per_image"]) for what in ("spikes", "encoder_spikes", "sops"))

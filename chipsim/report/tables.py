@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from chipsim.engine.result import CoreCount, Exceeded, RunResult
 from chipsim.files import write_npz
+from chipsim.provenance import OF_THE_COMPUTING, digest, line
 from chipsim.wording import shortened
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ BUSIEST = 5
 
 
 def per_core_csv(result: RunResult) -> bytes:
-    """Return a CSV with one row per core and the columns of the JSON's ``cores``."""
+    """Return a CSV with one row per core and the columns of the JSON's ``cores``.
+
+    A last column ``made_by`` is a digest of all that the counts depend on: mapping, images, options, version.
+    """
     text = io.StringIO()
-    names = [field.name for field in fields(CoreCount)]
+    made = "" if result.provenance is None else digest(result.provenance, OF_THE_COMPUTING)
+    names = [*(field.name for field in fields(CoreCount)), "made_by"]
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(core) for core in result.cores)
+    writer.writerows({**asdict(core), "made_by": made} for core in result.cores)
     return text.getvalue().encode()
 
 
@@ -69,7 +74,7 @@ def summary(result: RunResult) -> list[Any]:
     """Return lines and tables for a terminal."""
     from rich.table import Table
 
-    j = result.to_json()
+    j = result.figures()
     accuracy = "no labels" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
     head = Table(box=None, show_header=False, pad_edge=False)
     for name, value in (
@@ -98,7 +103,7 @@ def summary(result: RunResult) -> list[Any]:
         head.add_row("packets to the host", f"{j['output_packets_per_image']:,.1f} per image{whose}")
     if result.exceeded is not None:
         head.add_row("levels exceeded", exceeded_line(result.exceeded, result.images))
-    return [head, "", _layers(result), "", _busiest(result)]
+    return [head, "", _layers(result), "", _busiest(result), "", line(result.provenance)]
 
 
 def exceeded_line(found: Exceeded, images: int) -> str:

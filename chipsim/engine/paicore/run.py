@@ -38,9 +38,9 @@ class ProgramResult(RunResult):
     config_words: int = 0
     rows: tuple[dict[str, int], ...] = ()  # of each core
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the run's JSON: means an image, totals a core."""
-        found = RunResult.to_json(self)
+    def figures(self) -> dict[str, Any]:
+        """Return the run's JSON without its provenance: means an image, totals a core."""
+        found = RunResult.figures(self)
         found["work_frames_per_image"] = self.work_frames / self.images
         found["config_words"] = self.config_words
         found["steps"] = 1

@@ -64,9 +64,10 @@ def _run(path: str, content: dict[str, Any]) -> dict[str, Any]:
     _, text = schema.read(path, "a result of chipsim run --json", "chipsim-run/1")
     found = schema.parse(path, text, results.RunPage)
     results.check_same(path, found.model_sha256, content)
+    results.check_map(path, found.provenance, content)
     results.check_cores(path, found, content)
     value: dict[str, Any] = json.loads(text)
-    content["conditions"] = schema.conditions_of(found)
+    content["conditions"], content["made"] = schema.conditions_of(found), schema.made_line(found)
     names = ("spikes", "sops", "axon_events")
     value["cores"] = {name: packed([core[name] for core in value["cores"]], "float64") for name in names}
     if value["energy"]:
@@ -103,6 +104,7 @@ def _compile(path: str, content: dict[str, Any]) -> dict[str, Any]:
     _, text = schema.read(path, "a result of qsnnc compile --json", "qsnnc-compile/1")
     found = schema.parse(path, text, results.CompilePage)
     results.check_same(path, found.model_sha256, content)
+    results.check_map(path, found.provenance, content)
     value: dict[str, Any] = json.loads(text)
     return value
 

@@ -14,6 +14,7 @@ from typing import Any
 from chipsim.mapping import read_mapping
 from chipsim.paicore import read_program
 from chipsim.paicore.kind import is_program
+from chipsim.provenance import file_sha256
 from chipsim.report.page import crossbar_chip, paicore_chip
 from chipsim.report.page.evidence import Evidence, evidence_content
 
@@ -43,6 +44,7 @@ def page(file: str | Path, evidence: Evidence | None = None) -> str:
     """
     name = str(file)
     content = paicore_chip.content(read_program(name)) if is_program(name) else crossbar_chip.content(read_mapping(name))
+    content["map_sha256"] = file_sha256(name)
     content["schema"] = "qsnnc-page/1"
     content["title"] = f"{Path(name).stem} on {content['chip']['name']}"
     content |= evidence_content(evidence or Evidence(), content)

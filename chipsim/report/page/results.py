@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from chipsim.errors import InputError
-from chipsim.report.schema import Count, Mean, Name, ResultSchema, RunChip, Share
+from chipsim.report.schema import Count, Made, Mean, Name, ResultSchema, RunChip, Share
 
 Means = Annotated[list[Mean], Field(max_length=1 << 20)]
 
@@ -91,6 +91,7 @@ class CompilePage(ResultSchema):
 
     schema_: Literal["qsnnc-compile/1"] = Field(alias="schema")
     model_sha256: Name | None
+    provenance: Made | None = None
     layers: list[CompiledLayer]
 
     @model_validator(mode="after")
@@ -128,6 +129,25 @@ def check_cores(path: str, run: RunPage, content: dict[str, Any]) -> None:
             path, f"names the layer {unknown!r}, which the mapping does not have; give a run of this mapping",
             code="page-other", found=unknown,
         )  # fmt: skip
+
+
+def check_map(path: str, made: Made | None, content: dict[str, Any]) -> None:
+    """Refuse a result of another mapping, though of the same model; none is known to be of one that was read from a pipe.
+
+    Raises
+    ------
+    InputError
+    """
+    digest, expected = made.map_sha256 if made else None, content["map_sha256"]
+    if None not in (digest, expected) and digest != expected:
+        raise InputError(
+            path,
+            f"belongs to the mapping {str(digest)[:12]}..., the given one is {expected[:12]}... (SHA-256 of the file); "
+            "give results of this mapping",
+            code="page-other",
+            found=digest,
+            allowed=expected,
+        )
 
 
 def check_same(path: str, digest: str | None, content: dict[str, Any]) -> None:

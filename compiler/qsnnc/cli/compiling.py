@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qsnnc.compilation import Compilation, FailedCompilation
+    from qsnnc.errors import DoesNotFit
+    from qsnnc.options import CompileOptions
 
 MapFile = Annotated[
     str, typer.Option("-o", metavar="OUT.map|OUT.paicore|-", help="The mapping to write; - is standard output.")
@@ -84,7 +86,6 @@ def compile_(
 
     from chipsim.provenance import made_by
     from qsnnc.compilation import Compilation
-    from qsnnc.errors import DoesNotFit
     from qsnnc.explain import tables
     from qsnnc.options import CompileOptions, Placing, merged
     from qsnnc.pipeline import check
@@ -112,7 +113,7 @@ def compile_(
         made = made_by({**asked, **facts}, **_hashes(value), map_sha256=written)
         terminal.write_json(json, value | {"provenance": made})
     if not isinstance(found, Compilation):
-        raise DoesNotFit(found.violations, found.chip.name)
+        raise _refusal(found, _fit_command(model, chip, options))
     if not quiet and "-" not in (file, json):
         show_compilation(found, model, file, verbose)
     if time:
@@ -169,7 +170,7 @@ def check(
         made = made_by(asked, **_hashes(value))
         terminal.write_json(json, value | {"provenance": made})
     if not quiet and json != "-":
-        show_compilation(found, model, None, verbose)
+        show_compilation(found, model, None, verbose, _fit_command(model, chip, CompileOptions(**asked)))
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
@@ -180,14 +181,33 @@ def _hashes(value: dict[str, Any]) -> dict[str, Any]:
     return {key: value[key] for key in ("model_sha256", "chip")}
 
 
-def show_compilation(found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool) -> None:
+def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
+    """Return the command that makes a network fit; '' for a NIR file, whose levels and channels have no such change."""
+    from qsnnc.fitting.commands import fit_command
+    from qsnnc.pipeline import nir_path
+
+    return "" if nir_path(model, options) is not None else fit_command(model, chip, options)
+
+
+def _refusal(found: FailedCompilation, fit: str) -> DoesNotFit:
+    """Return the error of a network that does not fit, with the command to go on with."""
+    from qsnnc.errors import DoesNotFit
+
+    error = DoesNotFit(found.violations, found.chip.name)
+    error.lines = (f"next: {fit}",) if fit else ()
+    return error
+
+
+def show_compilation(
+    found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool, fit: str = ""
+) -> None:
     """Print a compilation on one screen, or with ``verbose`` everything about it."""
     from qsnnc.explain import screen, tables
 
     if verbose:
         terminal.show(*tables.compilation_tables(found))
     else:
-        terminal.show(screen.compilation_screen(found, model, file))
+        terminal.show(screen.compilation_screen(found, model, file, fit))
 
 
 def _check_calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> None:

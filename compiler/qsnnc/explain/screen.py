@@ -13,7 +13,7 @@ from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_json, ro
 LAYERS, NOTES, VIOLATIONS = 14, 10, 10
 
 
-def compilation_screen(found: Compilation | FailedCompilation, model: str, file: str | None = None) -> str:
+def compilation_screen(found: Compilation | FailedCompilation, model: str, file: str | None = None, fit: str = "") -> str:
     """Return the text that ``compile`` and ``check`` print.
 
     Parameters
@@ -22,6 +22,8 @@ def compilation_screen(found: Compilation | FailedCompilation, model: str, file:
         Path of the model.
     file : str, optional
         The mapping that was written.
+    fit : str
+        The command that looks for changes with which it fits; '' where there is none, as for a NIR file.
     """
     j = compilation_json(found)
     return screen(
@@ -29,7 +31,7 @@ def compilation_screen(found: Compilation | FailedCompilation, model: str, file:
         _layers(j["layers"]),
         some(_notes(found, j), NOTES, "notes"),
         some([violation.shown() for violation in found.violations], VIOLATIONS, "problems"),
-        wrap(f"next: {_next(found, model, file)}"),
+        wrap(f"next: {_next(found, model, file, fit)}"),
     )
 
 
@@ -97,8 +99,9 @@ def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[st
     return lines
 
 
-def _next(found: Compilation | FailedCompilation, model: str, file: str | None) -> str:
+def _next(found: Compilation | FailedCompilation, model: str, file: str | None, fit: str) -> str:
     if not isinstance(found, Compilation):
-        return f"qsnnc explain {found.violations[0].code}; --verbose for every layer's limits"
+        explain = f"qsnnc explain {found.violations[0].code}; {MORE}"
+        return f"{fit} finds changes that fit; --dataset tells what they cost; {explain}" if fit else explain
     short = shortened([model, file or ""], 30)
     return f"chipsim run {short[file]} --dataset mnist" if file else f"qsnnc compile {short[model]} -o OUT.map"

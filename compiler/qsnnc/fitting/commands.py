@@ -12,6 +12,7 @@ from qsnnc.fitting.change import chip_file
 from qsnnc.fitting.compiled import Fitting
 from qsnnc.fitting.result import Found
 from qsnnc.options import CompileOptions
+from qsnnc.pipeline import DEFAULT_CHIP
 
 
 def found_of(
@@ -33,6 +34,12 @@ def found_of(
     words = ["qsnnc", "compile", model, "--chip", target, *_options(change.options(given))]
     command = shlex.join([*words, "-o", paths.join(folder, f"{name}.{ending}")])
     return Found(fitting, change.kind(levels), tuple(change.words(levels)), change.to_json(levels), command, files)
+
+
+def fit_command(model: str, chip: str, options: CompileOptions) -> str:
+    """Return the command that looks for changes with which a model fits."""
+    target = [] if chip == DEFAULT_CHIP else ["--chip", chip]
+    return shlex.join(["qsnnc", "fit", model, *target, *_options(options), "-o", "smaller"])
 
 
 def _options(options: CompileOptions) -> list[str]:

@@ -9,7 +9,8 @@ function header() {
     data.conditions, // noise and faults: such a run must not look like one of a healthy chip
   ];
   document.getElementById("subtitle").textContent = parts.filter(Boolean).join(" · ");
-  document.getElementById("footer").textContent = `Model ${data.model_sha256}; mapping by ${data.generator}. Charts: Apache ECharts ${echarts.version}, Apache License 2.0.`;
+  document.getElementById("made").textContent = data.made ?? "";
+  document.getElementById("footer").textContent = `${data.map_sha256 ? `Mapping ${data.map_sha256}. ` : ""}Model ${data.model_sha256}; mapping by ${data.generator}. Charts: Apache ECharts ${echarts.version}, Apache License 2.0.`;
 }
 
 /** Name of the data set, where the run says so. */

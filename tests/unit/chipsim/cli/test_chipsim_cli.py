@@ -19,6 +19,7 @@ from support.command_line import PROCESS, call
 from support.hand_mappings import two_cores, two_cores_model
 
 from chipsim.mapping import write_mapping
+from chipsim.provenance import OF_THE_COMPUTING, digest
 
 COMMAND = PROCESS["chipsim"]
 chipsim = partial(call, "chipsim")
@@ -72,7 +73,8 @@ def test_files_and_summary(folder: Path, tmp_path: Path) -> None:
     result = json.loads(names[0].read_text())
     assert result["accuracy"] is None
     rows = list(csv.DictReader(io.StringIO(names[1].read_text())))
-    assert rows == [{key: str(value) for key, value in core.items()} for core in result["cores"]]
+    made = digest(result["provenance"], OF_THE_COMPUTING)
+    assert rows == [{**{key: str(value) for key, value in core.items()}, "made_by": made} for core in result["cores"]]
     with np.load(names[2]) as outputs:
         assert set(outputs.files) == {"predictions", "scores", "potentials"}
         assert outputs["potentials"].tolist() == [[5, -1], [-2, 0], [-5, 1]]

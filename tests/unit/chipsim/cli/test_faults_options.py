@@ -135,7 +135,7 @@ def test_sweep_writes_table_csv_json_and_figure(place: Path) -> None:
     done = call(place, "sweep", "m.map", *words, *files)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((place / "s.csv").open()))
-    assert list(rows[0]) == ["fault", "rate", "seed", "accuracy"]
+    assert list(rows[0]) == ["fault", "rate", "seed", "accuracy", "made_by"]
     assert len(rows) == 2 * 3 * 3
     assert {row["accuracy"] for row in rows if float(row["rate"]) == 0} == {"1.0"}
     result = json.loads((place / "s.json").read_text())

@@ -12,8 +12,10 @@ import pytest
 from support.command_line import call_text
 from support.places import MODELS, ROOT
 
-from chipsim.provenance import OF_THE_MOMENT, conditions
-from chipsim.report import pictures, plots
+import chipsim
+from chipsim.errors import InputError
+from chipsim.provenance import OF_THE_MOMENT, conditions, digest, line
+from chipsim.report import curves, pictures, plots, schema
 
 TINY = ROOT / "mappings" / "tiny-mini.map"
 
@@ -63,7 +65,9 @@ def test_a_noisy_and_a_faulty_run_are_drawn_as_such(folder: Path) -> None:
         assert shown.conditions == said
         assert said.encode() in pictures.draw("map", shown, "svg").replace(b"&#8722;", b"-")
         (network,) = plots.read_results([str(folder / "r.json")])
-        assert network.name == f"r\n{said}"
+        made = json.loads((folder / "r.json").read_text())["provenance"]
+        assert network.name == f"r\n{said}\nrun {digest(made)}"
+        assert network.made == f"r: {line(made)}"
 
 
 @pytest.mark.slow
@@ -110,3 +114,49 @@ def test_a_mapping_is_drawn_without_a_run(folder: Path) -> None:
 
 def test_nothing_is_said_of_a_healthy_run() -> None:
     assert conditions(None) == conditions({"noise": 0.0, "seed": 7, "faults": None, "limit": None}, {}) == ""
+
+
+def test_a_digest_tells_every_key_apart_and_a_line_names_what_is_compared() -> None:
+    made = {
+        "command": ["chipsim", "run"], "version": "1.0", "time": "2026-01-02T03:04:05+00:00", "map_sha256": "a" * 64,
+        "model_sha256": "b" * 64, "dataset": {"name": "digits", "split": "test", "images": 5, "sha256": "c" * 64},
+        "limit": 5, "noise": 0.0, "seed": 0, "faults": None, "engine": "fast", "threads": 2, "chip": "mini",
+    }  # fmt: skip
+    others = [{**made, key: "other"} for key in made]
+    assert len({digest(each) for each in (made, *others)}) == len(made) + 1
+    assert line(made) == (
+        f"run {digest(made)}; 2026-01-02 03:04:05 UTC; qsnnc 1.0; map aaaaaaaa of model bbbbbbbb; "
+        "digits test, 5 images (cccccccc); engine fast; threads 2"
+    )
+    assert line(None) == line({}) == ""
+
+
+def test_a_digest_survives_the_reader(tmp_path: Path) -> None:
+    data = chipsim.Dataset("d", "", np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.int64))
+    value = chipsim.run(TINY, data, engine="reference", threads=1).to_json()
+    (tmp_path / "r.json").write_text(json.dumps(value))
+    path = str(tmp_path / "r.json")
+    read = schema.parse(path, schema.read(path, "", "chipsim-run/1")[1], schema.RunChip)
+    assert schema.made_line(read) == line(value["provenance"])
+    assert f"run {digest(value['provenance'])}".encode() in pictures.draw("map", pictures.read("map", [path]), "svg")
+    in_memory = chipsim.run(chipsim.read_mapping(TINY), data, engine="reference", threads=1).provenance
+    assert in_memory is not None
+    assert in_memory["map_sha256"] == value["provenance"]["map_sha256"]
+
+
+def test_sweeps_of_other_images_or_mappings_are_not_drawn_together(tmp_path: Path) -> None:
+    made = {"map_sha256": "a", "dataset": {"sha256": "b"}}
+    sweep = {
+        "schema": "chipsim-sweep/1", "model_sha256": "m", "chip": "c", "dataset": "d", "images": 1, "healthy": 1.0,
+        "curves": [{"fault": "noise", "points": [{"rate": 0.1, "accuracies": [0.5]}]}],
+    }  # fmt: skip
+    given = {"one": made, "two": {**made, "dataset": {"sha256": "x"}}, "three": {**made, "map_sha256": "x"}}
+    for name, each in given.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**sweep, "provenance": each}))
+    one = str(tmp_path / "one.json")
+    for name, key in (("two", "images_sha256"), ("three", "map_sha256")):
+        with pytest.raises(InputError, match=key):
+            curves.read_sweeps([one, str(tmp_path / f"{name}.json")])
+    both = curves.read_sweeps([one, one])
+    assert len({each.split(",")[-1] for each in curves.to_csv(both).decode().splitlines()[1:]}) == 1
+    assert curves.draw(both, "svg").count(f"run {digest(made)}".encode()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from support.places import ROOT
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
+from chipsim.errors import InputError
 from chipsim.options import RunOptions
 from chipsim.paicore import to_bytes
+from chipsim.provenance import line
 from chipsim.report.page import Evidence, page
 from qsnnc import compile_model
 from qsnnc.explain.inspect import inspect
@@ -71,6 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
         tick["layers"] = [HOSTILE if name == first.name else name for name in tick["layers"]]
     file, result, built = folder / "net.map", folder / "run.json", folder / "compile.json"
     chipsim.write_mapping(hostile, file)
+    run["provenance"]["map_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     result.write_text(json.dumps(run))
     built.write_text(json.dumps(compilation_json(compiled)))
     out = folder / "page.html"
@@ -271,3 +275,16 @@ def test_a_paicore(browser: Browser, tmp_path: Path) -> None:
     browser.wait("return document.querySelector('#core-panel .weights')")
     assert int(browser.one("[data-use=rows]").get_attribute("data-used")) == int(shown[0]["rows"])
     assert browser.console() == []
+
+
+def test_the_run_of_another_mapping_of_the_same_model_is_refused(made) -> None:
+    other = made.folder / "other.json"
+    other.write_text(json.dumps({**made.run, "provenance": {**made.run["provenance"], "map_sha256": "0" * 64}}))
+    with pytest.raises(InputError, match="belongs to the mapping 000000000000") as caught:
+        page(made.file, Evidence(run=str(other)))
+    assert caught.value.code == "page-other"
+
+
+def test_the_page_says_what_made_the_run(opened: Browser, made) -> None:
+    assert opened.text("#made") == line(made.run["provenance"])
+    assert hashlib.sha256(made.file.read_bytes()).hexdigest() in opened.text("#footer")
