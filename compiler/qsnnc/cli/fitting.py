@@ -9,7 +9,7 @@ import typer
 from chipsim import reads_writes, terminal
 from chipsim.command_options import Json, spread
 from chipsim.errors import UsageError
-from chipsim.numbers import whole
+from chipsim.numbers import real, whole
 from qsnnc.cli.options import Chip, CompilingOptions, DataDir, Quiet, Verbose, model_input
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ Calibrate = Annotated[
         show_default="those of --dataset: its train split, or every other image of a file",
     ),
 ]
+Budget = Annotated[
+    float,
+    real("Seconds after which no further kind of change is begun, once something fits.", "--budget", least=0, most=1e6),
+]
 Limit = Annotated[int, whole("Number of images to choose on, and to report on.", "--limit")]
 
 
@@ -43,6 +47,7 @@ def fit(
     limit: Limit = 500,
     data_dir: DataDir = None,
     given: CompilingOptions,
+    budget: Budget = 45,
     json: Json = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -74,7 +79,7 @@ def fit(
     with terminal.watched(quiet=quiet, verbose=verbose) as tell, terminal.progress("kinds of change", quiet) as report:
         found = search(
             model, chip, options, calibration=images.calibration, dataset=images.dataset, choice=images.said, folder=folder,
-            tell=tell, report=report,
+            tell=tell, report=report, budget=budget,
         )  # fmt: skip
     found.write(folder)
     if json:

@@ -43,14 +43,18 @@ def annotated(model: onnx.ModelProto, found: Compilation | FailedCompilation) ->
 
 
 def node_data(model: onnx.ModelProto, found: Compilation | FailedCompilation) -> dict[str, Any]:
-    """Return the cores of each node's layer as a `GraphNodeData` of Model Explorer, by the tensors that it computes."""
+    """Return the cores of each node's layer as a `GraphNodeData` of Model Explorer.
+
+    Its readers of ONNX call a node by its name, or ``<node_N>`` without one (model-explorer-onnx 0.4.2), and do not find
+    nodes by the tensors that they compute, as those of other formats do; so both stand there.
+    """
     layers = compilation_json(found)["layers"]
     results = {
-        output: {"value": layers[number - 1]["cores"]}
-        for node, number in zip(model.graph.node, _owner(model.graph, found), strict=True)
+        key: {"value": layers[number - 1]["cores"]}
+        for at, (node, number) in enumerate(zip(model.graph.node, _owner(model.graph, found), strict=True))
         if number and layers[number - 1]["cores"] is not None
-        for output in node.output
-        if output
+        for key in (node.name or f"<node_{at}>", *node.output)
+        if key
     }
     gradient = [{"stop": 0, "bgColor": "#fde725"}, {"stop": 1, "bgColor": "#31688e"}]
     return {"results": results, "name": f"cores on {found.chip.name}", "gradient": gradient}

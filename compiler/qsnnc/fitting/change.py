@@ -55,12 +55,26 @@ class Change:
             more["code"] = self.code
         return replace(given, **more)
 
-    def words(self, levels: Mapping[str, int]) -> list[str]:
-        """Say what is changed; ``levels`` are those of the unchanged activations."""
+    def words(self, levels: Mapping[str, int], uncut: Mapping[str, str] | None = None) -> list[str]:
+        """Say what is changed.
+
+        Parameters
+        ----------
+        levels : mapping of str to int
+            Those of the unchanged activations.
+        uncut : mapping of str to str, optional
+            Activations whose channels are multiplied by zero, and why they cannot be cut out of the file.
+        """
+        uncut = uncut or {}
         fewer = [
             f"{name} {each.levels} of {levels[name]}" for name, each in self.narrowed.items() if each.levels < levels[name]
         ]
-        without = [f"{len(each.without)} of {name}" for name, each in self.narrowed.items() if each.without]
+        without = [
+            f"{len(each.without)} of {name}"
+            + (f" (multiplied by zero, for the graph does not let them be cut: {uncut[name]})" if name in uncut else "")
+            for name, each in self.narrowed.items()
+            if each.without
+        ]
         widths = {
             bits: [name for name, own in self.weight_bits.items() if own == bits] for bits in self.weight_bits.values()
         }

@@ -33,7 +33,8 @@ def found_of(
     ending = "paicore" if isinstance(fitting.chip, PaicoreSpec) else "map"
     words = ["qsnnc", "compile", model, "--chip", target, *_options(change.options(given))]
     command = shlex.join([*words, "-o", paths.join(folder, f"{name}.{ending}")])
-    return Found(fitting, change.kind(levels), tuple(change.words(levels)), change.to_json(levels), command, files)
+    said = tuple(change.words(levels, fitting.uncut))
+    return Found(fitting, change.kind(levels), said, change.to_json(levels), command, files)
 
 
 def fit_command(model: str, chip: str, options: CompileOptions) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from chipsim.chip import AnyChip, ChipSpec, load_any_chip
 from chipsim.chip.avoid import without
 from qsnnc.errors import DoesNotFit, Violation
 from qsnnc.fitting.change import Change
-from qsnnc.fitting.edit import edited
+from qsnnc.fitting.cut import CannotCut, cut
+from qsnnc.fitting.edit import Narrowed, edited
 from qsnnc.fitting.measure import Array, Images, accuracy, distance, scores
 from qsnnc.frontend.importer.check import load
 from qsnnc.frontend.importer.parse import opened
@@ -52,6 +53,7 @@ class Fitting:
     content: bytes | None  # the changed ONNX file; None: the user's own, with options
     calibration: Measured | None
     dataset: Measured | None
+    uncut: Mapping[str, str] = field(default_factory=dict)  # whose channels are multiplied by zero, and why they stay
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,16 +101,33 @@ class Compiler:
         """Their largest levels."""
         return {name: entry.levels for name, entry in self.populations.items()}
 
-    def content(self, change: Change) -> bytes | None:
-        """Return the changed ONNX file, None if options alone make the change."""
+    def content(self, change: Change) -> tuple[bytes | None, dict[str, str]]:
+        """Return the changed ONNX file, None if options alone make the change; and whose channels are not cut, and why."""
         if not change.needs_file:
-            return None
+            return None, {}
         from onnx import helper
 
-        proto = edited(self.file, [(self.populations[name], each) for name, each in change.narrowed.items()])
+        proto, narrowed, uncut = self._cut(change)
+        proto = edited(proto, narrowed)
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
-        helper.set_model_props(proto, {**metadata, "qsnnc.fit": "; ".join(change.words(self.levels))})
-        return bytes(proto.SerializeToString(deterministic=True))
+        helper.set_model_props(proto, {**metadata, "qsnnc.fit": "; ".join(change.words(self.levels, uncut))})
+        return bytes(proto.SerializeToString(deterministic=True)), uncut
+
+    def _cut(self, change: Change) -> tuple[onnx.ModelProto, list[tuple[Population, Narrowed]], dict[str, str]]:
+        """Cut channels out of the file where its graph allows it; return it, and what is to be edited besides."""
+        proto, narrowed, uncut = self.file, [], {}
+        for name, each in change.narrowed.items():
+            entry = self.populations[name]
+            if each.without:
+                shape = entry.tensor_shape
+                try:
+                    proto = cut(proto, entry.tensor, len(shape) + 1, shape[0], each.without)
+                    each = replace(each, without=())  # the rest of it
+                except CannotCut as error:
+                    uncut[name] = str(error)
+            if each.without or each.levels < entry.levels or each.step != 1:
+                narrowed.append((entry, each))
+        return proto, narrowed, uncut
 
     def unchanged(self) -> tuple[tuple[Violation, ...], Counted]:
         """Return all limits that the unchanged network exceeds, none if it fits, and the cores that it needs."""
@@ -138,7 +157,7 @@ class Compiler:
         """
         self.tried += 1
         self.tell(f"compiling change {self.tried} ({change.kind(self.levels)})")
-        content = self.content(change)
+        content, uncut = self.content(change)
         options = change.options(self.options)
         model, graph = front(self.source if content is None else parsed(content), options)
         chip = self.chip_of(change)
@@ -149,7 +168,7 @@ class Compiler:
             return Refused(change, error.violations)
         return Fitting(
             change, chip, found.cores, found.cores_bound, graph.certified, self._host_share(graph), content,
-            self._measured(model, graph, self.calibration), self._measured(model, graph, self.dataset),
+            self._measured(model, graph, self.calibration), self._measured(model, graph, self.dataset), uncut,
         )  # fmt: skip
 
     def chip_of(self, change: Change) -> AnyChip:

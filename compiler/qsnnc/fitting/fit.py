@@ -32,6 +32,8 @@ ATTEMPTS = 3
 USED = 0.85
 #: shares of the chip's cores that a network is narrowed to besides all of them: smaller networks for the front
 SMALLER = (0.6, 0.3)
+#: seconds in which an answer is to be found, and the share of them in which single narrowings are measured
+BUDGET, MEASURING = 45.0, 0.4
 #: neurons of a network up to which other chips are tried: to see that larger ones do not fit takes minutes
 MOST_NEURONS = 1_000_000
 #: which ladders are climbed together
@@ -46,6 +48,8 @@ class _Search:
     ladders: tuple[Ladder, ...]
     image: str | None
     report: Callable[[int, int], None]
+    in_time: Callable[[], bool] = lambda: True
+    untried: int = 0  # kinds of change for which no time was left
 
     def narrowings(self) -> Iterator[Callable[[], Iterator[Fitting]]]:
         """Iterate over the ways to narrow the network itself: levels, weights, channels, and what they do together."""
@@ -72,7 +76,7 @@ class _Search:
         budget, best = float(most), None
         for _ in range(ATTEMPTS):
             climb = mildest(ladders, partial(self._is_enough, ladders, chip, budget))
-            if climb is None or climb in seen or not any(climb):
+            if climb is None or climb in seen or not any(climb) or (best is not None and not self.in_time()):
                 break
             seen.add(climb)
             found = self._compiled(ladders, climb)
@@ -170,14 +174,19 @@ class _Search:
 
     def all(self, needed: Counted) -> list[Fitting]:
         """Try every kind of change; return those with which the network fits."""
-        kinds: list[Callable[[], Iterator[Fitting]]] = [*self.narrowings(), self.encoders, self.codes]
-        kinds += [partial(self.grids, needed), self.presets]
-        found: list[Fitting] = []
+        whole: list[Callable[[], Iterator[Fitting]]] = [self.encoders, self.codes, partial(self.grids, needed), self.presets]
+        narrowings = list(self.narrowings())
+        kinds = [*whole, *narrowings]  # what costs no accuracy first, so that the budget never takes it away
+        found: list[list[Fitting]] = []
         for number, kind in enumerate(kinds):
             self.report(number, len(kinds))
-            found += kind()
+            if any(found) and not self.in_time():
+                self.untried = len(kinds) - number
+                break
+            found.append(list(kind()))
         self.report(len(kinds), len(kinds))
-        return found
+        ordered = [*found[len(whole) :], *found[: len(whole)]]
+        return [fitting for each in ordered for fitting in each]
 
     def limits(self) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
         """Return what the network exceeds when everything is narrowed as far as it is tried, and how that was done."""
@@ -199,6 +208,7 @@ def fit(
     folder: str = ".",
     tell: Callable[[str], None] = lambda _: None,
     report: Callable[[int, int], None] | None = None,
+    budget: float = BUDGET,
 ) -> FitResult:
     """Look for the smallest changes with which a network fits a chip.
 
@@ -220,6 +230,8 @@ def fit(
         Where the files of the commands are to be written.
     tell, report : callable
         Told what is being done, and how many of the steps are done.
+    budget : float
+        Seconds after which no further kind of change is begun, once something fits; a kind that was begun ends.
 
     Raises
     ------
@@ -245,18 +257,24 @@ def fit(
     image = graph.encoder.name if is_image(model, graph) else None
     sample = None if calibration is None else calibration.head(SAMPLE)
     tell("measuring what fewer levels, weight bits and channels cost")
-    ladders = ladders_of(model, graph, target, sample, image)
-    search = _Search(compiler, ladders, image, report or (lambda done, total: None))
+    in_time = partial(_within, start, budget)
+    ladders = ladders_of(model, graph, target, sample, image, partial(_within, start, MEASURING * budget))
+    search = _Search(compiler, ladders, image, report or (lambda done, total: None), in_time)
     fitting = search.all(now)
     chosen = chosen_of(fitting)
     remaining, narrowest = ((), ()) if chosen else search.limits()
     found = [found_of(each, number, compiler.levels, source, chip, folder, options) for number, each in enumerate(chosen, 1)]
-    return _result(compiler, found, now, remaining, narrowest, choice, start)
+    return _result(compiler, found, now, remaining, narrowest, choice, start, search.untried)
+
+
+def _within(start: float, budget: float) -> bool:
+    """Return whether less than a number of seconds has gone by."""
+    return time.perf_counter() - start < budget
 
 
 def _result(
     compiler: Compiler, found: list[Found], now: Counted, remaining: tuple[Violation, ...], narrowest: tuple[str, ...],
-    choice: str, start: float,
+    choice: str, start: float, untried: int = 0,
 ) -> FitResult:  # fmt: skip
     return FitResult(
         model_sha256=compiler.model.sha256,
@@ -266,6 +284,7 @@ def _result(
         estimated=now.estimated,
         found=tuple(found),
         tried=compiler.tried,
+        untried=untried,
         remaining=remaining,
         narrowest=narrowest,
         choice=choice,

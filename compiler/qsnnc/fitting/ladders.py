@@ -7,7 +7,7 @@ calibration images. Without images it is the error of a uniform quantizer of tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,8 +77,9 @@ def change_of(ladders: Sequence[Ladder], climb: Climb, populations: Mapping[str,
 
 
 def ladders_of(
-    model: Model, graph: LayerGraph, chip: AnyChip, images: Images | None, image: str | None
-) -> tuple[Ladder, ...]:
+    model: Model, graph: LayerGraph, chip: AnyChip, images: Images | None, image: str | None,
+    in_time: Callable[[], bool] = lambda: True,
+) -> tuple[Ladder, ...]:  # fmt: skip
     """Measure all ladders of a network.
 
     Parameters
@@ -87,6 +88,8 @@ def ladders_of(
         To calibrate on.
     image : str, optional
         The population that is the image itself, which is not narrowed.
+    in_time : callable
+        Asked before each measurement; once it is False, a ladder has no further rungs.
     """
     entries = [entry for entry in narrowable(model, graph) if entry.name != image]
     wanted, found = (None, {}) if images is None else statistics(model, graph.input, images, entries)
@@ -103,15 +106,18 @@ def ladders_of(
         rungs = []
         for count in (count for count in LEVELS if count < entry.levels):
             each = narrowed(entry, count, best_step(entry, count, found.get(entry.name), whole=whole))
+            if not in_time():
+                break
             rungs.append(Rung(1 / (12 * count**2) if images is None else error([(entry, each)]), levels=each))
         ladders.append(Ladder(entry.name, "levels", _rising(rungs)))
         if images is not None and entry is not graph.encoder and can_drop(entry):
             rungs = [
                 Rung(error([(entry, narrowed(entry, entry.levels, without=drop))]), without=drop)
                 for drop in least(found[entry.name])
+                if in_time()
             ]
             ladders.append(Ladder(entry.name, "channels", _rising(rungs)))
-    ladders += _weights(model, graph, chip, images, wanted)
+    ladders += _weights(model, graph, chip, images, wanted, in_time)
     return tuple(ladder for ladder in ladders if ladder.rungs)
 
 
@@ -156,8 +162,9 @@ def least(found: Statistics) -> Iterator[tuple[int, ...]]:
 
 
 def _weights(
-    model: Model, graph: LayerGraph, chip: AnyChip, images: Images | None, wanted: Array | None
-) -> Iterator[Ladder]:
+    model: Model, graph: LayerGraph, chip: AnyChip, images: Images | None, wanted: Array | None,
+    in_time: Callable[[], bool],
+) -> Iterator[Ladder]:  # fmt: skip
     """Iterate over the ladders of the layers whose weights can be quantized to fewer bits."""
     namer = Namer()
     nodes = {namer.layer(node): node for node in model.nodes if node.op in WEIGHTED and node.name not in model.integral}
@@ -165,7 +172,7 @@ def _weights(
         node, own = nodes.get(layer.name), bits_of_connections(layer.connections)
         rungs = []
         for bits in sorted(chip.weight_bits, reverse=True):
-            if node is None or bits >= own or bits < FEWEST_BITS:
+            if node is None or bits >= own or bits < FEWEST_BITS or not in_time():
                 continue
             change = quantized(model, node, layer.name, bits)
             if change is None:

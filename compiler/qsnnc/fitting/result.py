@@ -63,6 +63,7 @@ class FitResult:
     estimated: bool
     found: tuple[Found, ...]
     tried: int
+    untried: int  # kinds of change for which the budget left no time
     remaining: tuple[Violation, ...]  # limits that the narrowest network still exceeds, where nothing fits
     narrowest: tuple[str, ...]
     choice: str  # which images the changes were chosen on
@@ -85,6 +86,7 @@ class FitResult:
             "dataset": None if self.dataset is None else asdict(self.dataset),
             "found": [each.to_json() for each in self.found],
             "tried": self.tried,
+            "untried_kinds": self.untried,
             "narrowest": list(self.narrowest),
             "violations": [violation.to_json() for violation in self.remaining],
             "seconds": round(self.seconds, 3),
@@ -120,6 +122,8 @@ class FitResult:
         for number, each in enumerate(self.found, 1):
             found += [f"{number}. {'; '.join(each.words)}", f"   {each.command}"]
         found += ["", f"compiled {self.tried} changes in {self.seconds:.0f} s; {self.choice}"]
+        if self.untried:
+            found.append(f"{self.untried} kinds of change were not tried, for lack of time; --budget SECONDS gives more")
         measured = self.dataset or self.calibration
         if measured is not None:
             found.append("accuracy is that of the changed network as it is; training it again may win some back")

@@ -69,10 +69,10 @@ def test_node_data_of_model_explorer(made: Path) -> None:
     assert set(data) == {"results", "name", "gradient"}
     cores = {row["name"]: row["cores"] for row in compilation_json(check(MODEL, "mini"))["layers"]}
     expected = {
-        output: {"value": cores[said(node)["qsnnc.layer"]]}
-        for node in onnx.load(made / "out.onnx").graph.node
+        key: {"value": cores[said(node)["qsnnc.layer"]]}
+        for at, node in enumerate(onnx.load(made / "out.onnx").graph.node)
         if said(node)["qsnnc.place"] == "chip"
-        for output in node.output
+        for key in (node.name or f"<node_{at}>", *node.output)
     }
     assert data["results"] == expected
     assert expected
