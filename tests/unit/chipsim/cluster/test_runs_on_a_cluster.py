@@ -53,7 +53,7 @@ def two() -> Iterator[Kept]:
 
 def assert_equal(one, other) -> None:
     seconds = ("images_per_second", "load_seconds", "threads")
-    first, second = ({k: v for k, v in each.to_json().items() if k not in seconds} for each in (one, other))
+    first, second = ({k: v for k, v in each.figures().items() if k not in seconds} for each in (one, other))
     assert first == second
     for name in ("predictions", "scores", "potentials", "labels", "image_spikes"):
         a, b = getattr(one, name), getattr(other, name)

@@ -99,7 +99,7 @@ def test_two_cores_by_hand() -> None:
         {"name": "out", "neurons": 2, "cores": 1, "spikes": 0, "sops": 9, "rate": 0.0},
     ]
     assert set(json) == set(
-        "schema model_sha256 chip images accuracy confusion worst_images ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
+        "schema provenance model_sha256 chip images accuracy confusion worst_images ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
         "paper_spikes_per_image sops_per_image paper_sops_per_image axon_events_per_image column_operations_per_image "
         "packets_per_image relay_spikes_per_image relay_sops_per_image images_per_second load_seconds threads engine faults timing "
         "readout output_packets_per_image levels_exceeded energy floorplan layers cores".split()
@@ -135,7 +135,7 @@ def test_batch_and_threads_change_nothing(noise: float) -> None:
     seen = []
     for threads, batch in ((1, 1), (1, 23), (2, 4), (3, 7), (2, 100)):
         result = chipsim.run(mapping, data, threads=threads, batch=batch, noise=noise, seed=3)
-        json = result.to_json()
+        json = result.figures()
         for name in ("images_per_second", "load_seconds", "threads"):
             del json[name]
         seen.append((json, result.potentials.tobytes(), result.scores.tobytes(), result.predictions.tobytes()))
