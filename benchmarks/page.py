@@ -88,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        browser = Browser(folder / "profile", width=1500, height=1020)
+        browser = Browser(folder / "profile", width=1500, height=1120)
         try:
             text = page(LENET, lenet_run(folder))
             if given.screenshots:
