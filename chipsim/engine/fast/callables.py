@@ -20,7 +20,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "run": (_P, _N, _N, _N),
     "tally": (_P, _P, _N, _P),
     "lay": (_P, _N, _P),
-    "draw": (_N, _N, _N, _N, _N, _P, _P),
+    "draw": (_N, _N, _N, _N, _N, _N, _P, _P),
     "count_runs": (_P, _N, _P, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),

@@ -1,4 +1,4 @@
-"""The kernel that draws which spikes of the encoder are sent: NumPy's Philox, by image and source.
+"""The kernel that draws which spikes are sent: NumPy's Philox, by image and place (`chipsim.faults.draws`).
 
 Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11), Philox4x64-10. How NumPy makes float32
 numbers of it is in ``numpy/random/src/philox/philox.h`` and ``distributions.c``: the counter is raised before each block of
@@ -20,15 +20,18 @@ NUMBERS = 8
 def draw() -> str:
     """Mark what is sent: ones in row ``places[source]``, at each image's lane, where a number is at least ``limit``.
 
-    ``count`` sources, filled up to a multiple of `NUMBERS`; images ``first`` on, ``lanes`` of them; ``limit`` in 2**-24.
+    ``count`` sources of a ``stream``, filled up to a multiple of `NUMBERS`; images ``first`` on, ``lanes`` of them;
+    ``limit`` in 2**-24.
     """
-    f = Function("draw", seed="i64", first="i64", lanes="i64", count="i64", limit="i64", places="ptr", out="ptr")
+    f = Function(
+        "draw", seed="i64", stream="i64", first="i64", lanes="i64", count="i64", limit="i64", places="ptr", out="ptr"
+    )
     a = f.arguments
     with f.loop(0, a["count"], NUMBERS) as source:
         rows = [f.at(a["out"], f.index(a["places"], source + i), LANES) for i in range(NUMBERS)]
         counter = f.emit("i64", f"udiv i64 {source.name}, {NUMBERS}") + 1
         with f.loop(0, a["lanes"]) as lane:
-            words = _philox(f, counter, (a["seed"], a["first"] + lane))
+            words = _philox(f, (counter, a["stream"]), (a["seed"], a["first"] + lane))
             for i, row in enumerate(rows):
                 word = words[i // 2]
                 number = f.emit("i64", f"lshr i64 {word.name}, {40 if i % 2 else 8}")
@@ -38,10 +41,10 @@ def draw() -> str:
     return f.text()
 
 
-def _philox(f: Function, counter: Value, key: tuple[Value, Value]) -> list[Value]:
-    """The four words of a counter that is below 2**64."""
+def _philox(f: Function, counter: tuple[Value, Value], key: tuple[Value, Value]) -> list[Value]:
+    """The four words of a counter of which the lowest and the highest word may not be 0."""
     zero = f.constant(0)
-    words, keys = [counter, zero, zero, zero], list(key)
+    words, keys = [counter[0], zero, zero, counter[1]], list(key)
     for number in range(ROUNDS):
         if number:
             keys = [one + _signed(step) for one, step in zip(keys, WEYL, strict=True)]

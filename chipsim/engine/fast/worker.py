@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +15,7 @@ from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
+from chipsim.engine.fast.losses import Losses, mark_sent
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
@@ -52,6 +52,7 @@ class FastWorker:
         self.accumulators = aligned((most_accumulators, LANES), np.int32)
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
         self.sent = aligned((self.block, len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
+        self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
             "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
             "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
@@ -110,7 +111,8 @@ class FastWorker:
         """Run up to 64 frames, step by step; False where somebody wants to stop."""
         steps = self.engine.mapping.steps
         enter = self._encoded(images, first, pixels)
-        drawn = self._drawn(first, len(images))
+        if self.losses is not None:
+            self.losses.draw(first, len(images))
         if self.per_core is not None:
             self.per_core[:], self.per_image[:] = 0, 0
         self.read[:] = 0
@@ -120,8 +122,8 @@ class FastWorker:
                 self.values[0, self.late] = self.values[-1, self.late] if begin else 0
             for step in range(count):
                 enter(begin + step, self.values[step])
-                if self.sent is not None:
-                    self.sent[step, :, : len(images)] = drawn(begin + step)
+                if self.losses is not None and self.sent is not None:
+                    self.losses.lay(begin + step, self.sent[step])
             if not self._cores(begin, count, stop):
                 return False
             for step in range(count):
@@ -161,14 +163,6 @@ class FastWorker:
             np.maximum(self.read, self.potentials[place], out=self.read)
         else:
             self.read[:] = self.potentials[place]
-
-    def _drawn(self, first: int, images: int) -> Callable[[int], npt.NDArray[np.uint8]]:
-        """Which spikes of each step are sent, as bytes of ones, (neurons that fire, images)."""
-        if self.sent is None:
-            return lambda step: np.zeros((0, images), np.uint8)
-        sent = self.engine.damage.sent(first, images).view(np.uint8) * np.uint8(255)
-        fired, late, last = self.engine.fired, self.engine.delays, len(sent) - 1
-        return lambda step: sent[np.minimum(step + late, last), fired]
 
     def _encoded(self, images: Array, first: int, pixels: bool) -> Callable[[int, npt.NDArray[np.uint8]], None]:
         """Return what puts the encoder's values of a step into place and counts them."""
@@ -264,11 +258,9 @@ class _Pixels:
         """
         if not as_bytes(images, pixels, self.images):
             return False
-        if self.noise is not None:
-            probability, seed = self.noise
-            limit = math.ceil(float(np.float32(probability)) * (1 << 24))
-            places = self.tables.threshold_of
-            self.function["draw"](seed, first, len(images), len(places), limit, address(places), address(self.sent))
+        if self.noise is not None and self.sent is not None:
+            rate, seed = self.noise
+            mark_sent(self.function, (rate, seed, 0), range(first, first + len(images)), self.tables.threshold_of, self.sent)
         self.function["lay"](address(self.images), len(self.place), address(self.place))
         self.function["run"](address(self.context), 0, len(self.tables.cores), 1)
         return True

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.engine.fast.pixels import as_bytes, blocks
 from chipsim.engine.host import lose
+from chipsim.faults import draws
 
 
 def linear(op: str, weights: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], **attributes: object) -> bytes:
@@ -99,7 +100,12 @@ def test_draws_are_those_of_numpy(seed: int, probability: float) -> None:
     out = aligned((sources + 1, 64), np.uint8)
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     limit = int(np.ceil(float(np.float32(probability)) * (1 << 24)))
-    call = ctypes.CFUNCTYPE(None, *[number] * 5, pointer, pointer)(place)
-    call(seed, first, images, len(places), limit, address(places), address(out))
+    call = ctypes.CFUNCTYPE(None, *[number] * 6, pointer, pointer)(place)
+    call(seed, 0, first, images, len(places), limit, address(places), address(out))
     spikes = np.ones((sources, images), np.uint8)
     np.testing.assert_array_equal(out[rows, :images], 255 * lose(spikes, first, probability, seed))
+    kind = draws.stream("noise conv2")
+    call(seed, kind, first, images, len(places), limit, address(places), address(out))
+    for image in range(images):
+        lost = draws.below(draws.draw(seed, kind, sources, image=first + image), probability)
+        np.testing.assert_array_equal(out[rows, image], np.where(lost, 0, 255))
