@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from chipsim.report.canvas import printed, sheet
+from chipsim.report.canvas import foot, printed, sheet, sign
 from chipsim.timing.network.alone import Progress, network
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def curves(cycles: int = CYCLES, seed: int = 0, progress: Progress | None = None
     return found
 
 
-def draw(found: list[Curve], form: str) -> bytes:
-    """Draw the curves and the bisection bound; ``form`` is ``png``, ``svg`` or ``pdf``."""
+def draw(found: list[Curve], form: str, cycles: int = CYCLES, seed: int = 0) -> bytes:
+    """Draw the curves and the bisection bound; ``form`` is ``png``, ``svg`` or ``pdf``, the others are as for `curves`."""
+    made = f"qsnnc {metadata.version('qsnnc')}; {SIDE} x {SIDE} nodes, uniform traffic, {cycles:,} cycles, seed {seed}"
 
     def page() -> Figure:
-        figure, (accepted, latency) = sheet([(3.7, 2.9)] * 2, left=0.65, right=0.15, top=0.45, bottom=0.5, gap=0.75)
+        under = 0.5 + foot([made], 8.95)
+        figure, (accepted, latency) = sheet([(3.7, 2.9)] * 2, left=0.65, right=0.15, top=0.45, bottom=under, gap=0.75)
         for curve, colour in zip(found, SHADES, strict=True):
             style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.4}
             accepted.plot(curve.offered, curve.accepted, label=f"buffers of {curve.buffer} flits", **style)
@@ -66,6 +69,7 @@ def draw(found: list[Curve], form: str) -> bytes:
             axes.set_xlabel("offered, flits a node and cycle")
             axes.spines[["top", "right"]].set_visible(False)
         figure.legend(frameon=False, loc="upper left", ncols=5, fontsize=8)
+        sign(figure, [made])
         return figure
 
     return printed(page, form)

@@ -92,6 +92,7 @@ def explore(
     from chipsim.cluster import computing, parse_address
     from qsnnc.explore.explore import SIZES, Explorer, model_graph, model_names, timed_images
     from qsnnc.explore.front import parse_figures
+    from qsnnc.explore.origin import origin
     from qsnnc.explore.space import TIMED, read_space
     from qsnnc.options import FrontendOptions
     from qsnnc.pipeline import nir_path
@@ -125,7 +126,8 @@ def explore(
             chip, seen = explorer.smallest(smallest)
         else:
             chip, seen = None, explorer.explore(found.chips, report)
-    chosen = _write(folder, seen, figures, quiet)
+    made = origin(models, found, reading, dataset, split, None if images is None else images.sha256)
+    chosen = _write(folder, seen, figures, made, quiet)
     for label in seen.failed:
         print(f"{label}: ended every worker that ran it; not measured", file=sys.stderr)  # noqa: T201
     if smallest is not None:
@@ -135,25 +137,28 @@ def explore(
     return 1 if seen.failed else 0
 
 
-def _write(folder: str, seen: Exploration, figures: tuple[str, ...], quiet: bool) -> list[Row]:
+def _write(folder: str, seen: Exploration, figures: tuple[str, ...], made: dict[str, Any], quiet: bool) -> list[Row]:
     """Write all files, and return the front."""
+    from chipsim.provenance import digest
     from qsnnc.explore import table
     from qsnnc.explore.front import front
 
     space, chosen = seen.space, front(seen.rows, figures)
-    columns = ["model", "chip", *space.keys, *table.COLUMNS]
-    rows = table.records(space, seen.rows)
+    columns = ["model", "chip", *space.keys, *table.COLUMNS, "made_by"]
+    rows, best = (
+        [record | {"made_by": digest(made)} for record in table.records(space, several)] for several in (seen.rows, chosen)
+    )
     contents: dict[str, bytes | None] = {
         "table.csv": table.to_csv(rows, columns),
-        "table.json": table.to_json(seen, figures, chosen),
+        "table.json": table.to_json(seen, figures, chosen, made),
         "table.parquet": table.to_parquet(rows, columns),
-        "pareto.csv": table.to_csv(table.records(space, chosen), columns),
+        "pareto.csv": table.to_csv(best, columns),
         "seconds.csv": table.to_csv(
             [{"model": row.model, "chip": row.chip.name, "seconds": row.figures.get("seconds")} for row in seen.rows],
             ["model", "chip", "seconds"],
         ),
     }
-    contents |= _plots(space, rows, table.records(space, chosen), figures, quiet)
+    contents |= _plots(space, rows, best, figures, made, quiet)
     paths.make_folder(paths.join(folder, "chips"), parents=True)
     for row in chosen:
         contents[paths.join("chips", f"{row.chip.name}.yaml")] = table.chip_yaml(space, row.chip)
@@ -164,10 +169,16 @@ def _write(folder: str, seen: Exploration, figures: tuple[str, ...], quiet: bool
 
 
 def _plots(
-    space: Space, rows: list[dict[str, Any]], chosen: list[dict[str, Any]], figures: tuple[str, ...], quiet: bool
+    space: Space,
+    rows: list[dict[str, Any]],
+    chosen: list[dict[str, Any]],
+    figures: tuple[str, ...],
+    made: dict[str, Any],
+    quiet: bool,
 ) -> dict[str, bytes | None]:
     """Draw what can be drawn; without matplotlib nothing, and without a chip that fits there is nothing to draw."""
     from qsnnc.explore import plots
+    from qsnnc.explore.origin import line
 
     fitting = [row for row in rows if row["fits"]]
     if not chosen:
@@ -175,9 +186,9 @@ def _plots(
     known = [name for name in ("cores", "area_bits", "cycles", "energy_pj") if all(row[name] is not None for row in fitting)]
     try:
         drawn = (
-            plots.front(fitting, chosen, figures),
-            plots.parallel(fitting, chosen, [*space.keys, *known]),
-            plots.over(fitting, figures[0], space.keys[0]),
+            plots.front(fitting, chosen, figures, line(made)),
+            plots.parallel(fitting, chosen, [*space.keys, *known], line(made)),
+            plots.over(fitting, figures[0], space.keys[0], line(made)),
         )
     except UsageError as error:
         if error.code != "library-missing":

@@ -50,8 +50,8 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, bool | list | tuple | dict) else value
 
 
-def to_json(exploration: Exploration, figures: Sequence[str], chosen: Sequence[Row]) -> bytes:
-    """Return everything as JSON."""
+def to_json(exploration: Exploration, figures: Sequence[str], chosen: Sequence[Row], made: dict[str, Any]) -> bytes:
+    """Return everything as JSON; ``made`` is what made it, as `origin` returns it."""
     space = exploration.space
     value = {
         "schema": "qsnnc-explore/1",
@@ -62,6 +62,7 @@ def to_json(exploration: Exploration, figures: Sequence[str], chosen: Sequence[R
         "rows": records(space, exploration.rows),
         "pareto": {"figures": list(figures), "rows": [{"model": row.model, "chip": row.chip.name} for row in chosen]},
         "failed": list(exploration.failed),
+        "provenance": made,
     }
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
