@@ -109,7 +109,7 @@ def digest(made: Mapping[str, Any], without: Sequence[str] = ()) -> str:
 def line(made: Mapping[str, Any] | None) -> str:
     """Return a provenance in a line, for figures and tables; '' of a result without.
 
-    It names what a reader compares, hashes by their first digits; ``run`` is the `digest` of everything.
+    It names what a reader compares, hashes by their first digits; the first is the `digest` of everything.
     """
     if not made:
         return ""
@@ -122,7 +122,7 @@ def line(made: Mapping[str, Any] | None) -> str:
     hashes = [f"{what} {made[f'{what}_sha256'][:DIGITS]}" for what in ("map", "model") if made.get(f"{what}_sha256")]
     when = str(made.get("time") or "").replace("T", " ").replace("+00:00", " UTC")
     parts = [
-        f"run {digest(made)}", when, f"qsnnc {made['version']}" if made.get("version") else "",
+        f"{'run' if made.get('engine') else 'made by'} {digest(made)}", when, f"qsnnc {made['version']}" if made.get("version") else "",
         " of ".join(hashes), named, f"engine {made['engine']}" if made.get("engine") else "",
         f"threads {made['threads']}" if made.get("threads") else "",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ workers again is held to be the cause.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -30,6 +30,8 @@ AHEAD = 3
 MOST_BYTES, MOST_WAITING = 64 << 20, 1000
 #: results that are fetched at a time
 AT_ONCE = 64
+#: how the keys of held inputs begin, and how often one is held anew
+HELD, MOST_LOST = "input-", 8
 #: seconds between two looks at the cluster while nothing arrives, and for which it may have no worker
 LOOK, PATIENCE = 1.0, 120.0
 
@@ -53,6 +55,7 @@ class Spread:
         self._out: dict[Future, _Out] = {}
         self._suspects: deque[_Out] = deque()
         self._held: dict[str, Future] = {}  # shared inputs, by name
+        self._lost: Counter[str] = Counter()  # how often the workers of a held input died
         self._unseen: set[str] = set()  # files that some worker does not see
         self._refused: set[str] = set()  # workers with other versions
         self._attempts = count()
@@ -128,7 +131,8 @@ class Spread:
         if not entry.shared:
             return entry.content()
         if entry.name not in self._held:  # in the graph, not scattered: it is made again if every worker that has it dies
-            self._held[entry.name] = self._client.submit(hold, entry.content(), key=f"input-{entry.name}")
+            key = f"{HELD}{entry.name}-{self._lost[entry.name]}"
+            self._held[entry.name] = self._client.submit(hold, entry.content(), key=key)
         return self._held[entry.name]
 
     def _arrived(self) -> list[tuple[int, Outcome]]:
@@ -189,11 +193,26 @@ class Spread:
             self._submit(_Out(out.number, out.task, out.alone))
         elif not isinstance(error, KilledWorker):
             raise crash(out.task.label, f"{type(error).__name__}: {error}", "")
+        elif self._held_again(str(error.task)):
+            self._submit(_Out(out.number, out.task, out.alone))
         elif out.alone:
             return Outcome(out.task, None, "ended every worker that ran it")
         else:
             self._suspects.append(_Out(out.number, out.task, alone=True))
         return None
+
+    def _held_again(self, key: str) -> bool:
+        """Whether it was an input whose workers died, which can be held anew: no fault of the task that waited for it."""
+        if not key.startswith(HELD):
+            return False
+        name = key.removeprefix(HELD).rpartition("-")[0]
+        future = self._held.get(name)
+        if future is not None and future.status == "error":  # the first of the tasks that waited for it
+            self._lost[name] += 1
+            if self._lost[name] > MOST_LOST:  # too large for the memory of a worker, perhaps
+                return False
+            self._held.pop(name).release()
+        return True
 
     def _look(self) -> None:
         """Count the threads of the workers; give up where there has been none for long.

@@ -71,7 +71,7 @@ def unlabelled(said: AnyStr) -> AnyStr:
 
 def refused(done: subprocess.CompletedProcess[str], code: int, start: str) -> str:
     assert done.returncode == code, done.stderr
-    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("still working: ")]
+    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith(("still working: ", "next: "))]
     assert len(lines) == 1, done.stderr
     line = unlabelled(lines[0])
     assert line.startswith(start), line

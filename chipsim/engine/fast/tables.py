@@ -73,7 +73,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
             not silent and kept, silent and kept, *_model(layer.neuron), 1,
         ]  # fmt: skip
     late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
-    records[:, CORE.index("together")] = together = _together(records, merged)
+    records[:, CORE.index("together")] = together = _together(m, records, merged)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
@@ -109,10 +109,14 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     )
 
 
-def _together(records: Int, merged: Merged) -> Int:
-    """How many cores from each one on share its code, as long as their accumulators stay in a near cache."""
+def _together(m: Mapping, records: Int, merged: Merged) -> Int:
+    """How many cores from each one on share its code, as long as their accumulators stay in a near cache.
+
+    They are of one tick: a core of a later one may read what they send.
+    """
     form = np.array([core.form for core in merged.cores])
-    end = np.append(np.flatnonzero(np.diff(form)) + 1, len(form))
+    tick = np.array([e.tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
+    end = np.append(np.flatnonzero(np.diff(form) | np.diff(tick)) + 1, len(form))
     number = np.arange(len(form))
     left = end[np.searchsorted(end, number, side="right")] - number
     room = NEAR // np.maximum(1, LANES * 2 * records[:, CORE.index("accumulators")])
