@@ -143,25 +143,3 @@ def marked(verb: str, folder: Path) -> None:
     with np.load(folder / "outputs.npz") as found:
         assert found["missing_images"].tolist() == [[first, last]]
         assert len(found["predictions"]) == 2000
-
-
-def test_workers_with_other_versions_are_refused_by_every_verb(
-    cluster: distributed.Client, data: Path, tmp_path: Path
-) -> None:
-    def pretend() -> None:
-        from chipsim.tasks import versions as module
-
-        module.versions.cache_clear()
-        module.LIBRARIES = ("numpy",)
-
-    cluster.run(pretend)
-    for verb, (program, words) in verbs(data, tmp_path).items():
-        out = ["-o", tmp_path / "out"] if verb == "explore" else ["--json", tmp_path / "out"]
-        done = call_text(program, *words, *out, "--cluster", cluster.scheduler.address)
-        assert done.returncode == 3
-        lines = done.stderr.splitlines()
-        assert lines[0].startswith("worker tcp://127.0.0.1:")
-        assert "refused, because it has onnxruntime missing (here " in lines[0]
-        assert "no worker has the versions of the client" in lines[1]
-        assert not (tmp_path / "out" / "table.csv").exists()
-        assert verb == "explore" or not (tmp_path / "out").exists()

@@ -195,18 +195,3 @@ def test_equal_crossbars_share_a_bank_and_equal_columns_a_potential() -> None:
     machine = load(mapping)
     assert [bank.weights.shape for bank in machine.banks] == [(1, 4), (2, 3)]
     assert [bank.tick for bank in machine.banks] == [1, 2]
-
-
-def test_layers_alike_wait_for_each_other() -> None:
-    """Cores of one form are added up together, but not those that read each other."""
-    net = chipsim.MappingBuilder("mini")
-    last = net.input(4)
-    for name in ("first", "second", "third"):
-        layer = net.layer(name, 4)
-        net.core(layer, last, np.roll(np.eye(4, dtype=int), 1, axis=1), thresholds=[1] * 4)
-        last = layer
-    scores = net.readout("scores", 4)
-    net.core(scores, last, np.eye(4, dtype=int))
-    images = np.array([[1, 0, 0, 0], [0, 1, 1, 0]], np.uint8)
-    result = chipsim.run(net.build(), Dataset("by hand", "test", images), engine="fast")
-    np.testing.assert_array_equal(result.scores, np.roll(images, 3, axis=1))
