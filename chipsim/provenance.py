@@ -121,8 +121,9 @@ def line(made: Mapping[str, Any] | None) -> str:
         named += f" ({data['sha256'][:DIGITS]})"
     hashes = [f"{what} {made[f'{what}_sha256'][:DIGITS]}" for what in ("map", "model") if made.get(f"{what}_sha256")]
     when = str(made.get("time") or "").replace("T", " ").replace("+00:00", " UTC")
+    what = "run" if made.get("engine") else "made by"
     parts = [
-        f"{'run' if made.get('engine') else 'made by'} {digest(made)}", when, f"qsnnc {made['version']}" if made.get("version") else "",
+        f"{what} {digest(made)}", when, f"qsnnc {made['version']}" if made.get("version") else "",
         " of ".join(hashes), named, f"engine {made['engine']}" if made.get("engine") else "",
         f"threads {made['threads']}" if made.get("threads") else "",
     ]  # fmt: skip
