@@ -159,4 +159,4 @@ def test_sweeps_of_other_images_or_mappings_are_not_drawn_together(tmp_path: Pat
             curves.read_sweeps([one, str(tmp_path / f"{name}.json")])
     both = curves.read_sweeps([one, one])
     assert len({each.split(",")[-1] for each in curves.to_csv(both).decode().splitlines()[1:]}) == 1
-    assert curves.draw(both, "svg").count(f"run {digest(made)}".encode()) == 2
+    assert curves.draw(both, "svg").count(f"made by {digest(made)}".encode()) == 2
