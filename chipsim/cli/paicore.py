@@ -60,4 +60,4 @@ def run(file: str, dataset: str, given: RunOptions, products: Products, *, verbo
         if verbose:
             terminal.show(*tables.summary(made), "", line)
         else:
-            terminal.show(screen.run_screen(made, file, more=[line]))
+            terminal.show(screen.run_screen(made, file, more=[line], timeable=False))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 LAYERS = 14
 
 
-def run_screen(result: RunResult, file: str, timing: Profile | None = None, more: Sequence[str] = ()) -> str:
+def run_screen(
+    result: RunResult, file: str, timing: Profile | None = None, more: Sequence[str] = (), *, timeable: bool = True
+) -> str:
     """Return the text that ``chipsim run`` prints; the accuracy comes first.
 
     Parameters
@@ -30,6 +32,8 @@ def run_screen(result: RunResult, file: str, timing: Profile | None = None, more
         Cycles and energy of the run.
     more : sequence of str
         Lines about a kind of mapping.
+    timeable : bool
+        Whether ``--timing`` takes this kind of mapping.
     """
     return screen(
         _accuracy(result, file),
@@ -37,7 +41,7 @@ def run_screen(result: RunResult, file: str, timing: Profile | None = None, more
         _layers(result, timing),
         _limits(result, timing),
         wrap(line(result.provenance)),
-        wrap(f"next: {_next(timing)}; {MORE}"),
+        wrap(f"next: {_next(timing is not None or not timeable)}; {MORE}"),
     )
 
 
@@ -119,9 +123,5 @@ def _limits(result: RunResult, timing: Profile | None) -> list[str]:
     return [line for text in lines for line in wrap(text)]
 
 
-def _next(timing: Profile | None) -> str:
-    return (
-        "--json FILE writes all figures"
-        if timing
-        else "--timing cycle tells latency and energy, --json FILE writes all figures"
-    )
+def _next(timed: bool) -> str:
+    return "--json FILE writes all figures" if timed else f"--timing cycle tells latency and energy, {_next(True)}"

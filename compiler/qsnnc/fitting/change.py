@@ -87,7 +87,7 @@ class Change:
             "chip": self.chip or "",
             "grid": "" if self.grid is None else f"{self.grid[0]} x {self.grid[1]} cores",
         }
-        return [f"{name}: {text}" for name, text in parts.items() if text] or ["nothing"]
+        return [f"{name}: {text}" for name, text in parts.items() if text] or ["nothing is to be changed"]
 
     def to_json(self, levels: Mapping[str, int]) -> dict[str, Any]:
         """Return the change as JSON; ``step`` is how many old levels a new one takes."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipsim import paths
+from chipsim import paths, screen
 from chipsim.chip import AnyChip
+from chipsim.errors import printable
 from chipsim.files import write_atomically
+from chipsim.wording import shortened
 from qsnnc.errors import QsnncError, Violation
 from qsnnc.fitting.compiled import Fitting, Measured
 from qsnnc.fitting.pareto import MOST
@@ -121,13 +124,14 @@ class FitResult:
         found: list[Any] = [self._table(), ""]
         for number, each in enumerate(self.found, 1):
             found += [f"{number}. {'; '.join(each.words)}", f"   {each.command}"]
-        found += ["", f"compiled {self.tried} changes in {self.seconds:.0f} s; {self.choice}"]
+        changes = "1 change" if self.tried == 1 else f"{self.tried} changes"
+        prose = [f"compiled {changes} in {self.seconds:.0f} s; {self.choice}"]
         if self.untried:
-            found.append(f"{self.untried} kinds of change were not tried, for lack of time; --budget SECONDS gives more")
+            prose.append(f"{self.untried} kinds of change were not tried, for lack of time; --budget SECONDS gives more")
         measured = self.dataset or self.calibration
         if measured is not None:
-            found.append("accuracy is that of the changed network as it is; training it again may win some back")
-        return found
+            prose.append("accuracy is that of the changed network as it is; training it again may win some back")
+        return [*found, "", *(line for text in prose for line in screen.wrap(text))]
 
     def _table(self) -> Table:
         from rich.table import Table
@@ -137,10 +141,10 @@ class FitResult:
             table.add_column(name, justify="right")
         before = [each for each in (self.calibration, self.dataset) if each is not None]
         for each in before:
-            table.add_column(f"{each.images} {'changed' if each.accuracy is None else '%'}", justify="right")
+            table.add_column(f"{_heading(each.images)} {'changed' if each.accuracy is None else '%'}", justify="right")
             if each.accuracy is not None:
                 table.add_column("lost", justify="right")
-        table.add_column("to the host", justify="right")
+        table.add_column("to the\nhost", justify="right")
         if before:
             cores = "-" if self.cores is None else f"{'about ' if self.estimated else ''}{self.cores:,}"
             table.add_row("", "as it is", self.chip.name, cores, f"{self.chip.cores:,}", *_row(before), "")
@@ -171,6 +175,13 @@ class NothingFits(QsnncError):
             source, f"{text}. What remains: {worst.limit}{times}. {worst.layer}: {worst.advice}",
             code="fit-nothing", layer=worst.layer, limit=worst.limit, found=worst.found, allowed=worst.allowed,
         )  # fmt: skip
+
+
+def _heading(images: str) -> str:
+    """Return what images are called on two lines: the data set, or a file without its folders, and the part of it."""
+    name = printable(os.path.basename(images))
+    source, _, part = name.rpartition(" ")
+    return f"{shortened([source], 14)[source]}\n{part}" if source else shortened([name], 14)[name]
 
 
 def _row(measured: Sequence[Measured]) -> list[str]:
