@@ -28,8 +28,10 @@ _log = logging.getLogger("chipsim")
 STANDARD, SPELT_OUT = "", "ai.onnx"
 #: domains of QONNX operators
 QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+#: domain of QONNX's operators on tensors with their channels last
+QONNX_CHANNELS_LAST = "qonnx.custom_op.channels_last"
 #: version of a domain that a file uses without importing it
-VERSIONS = {**dict.fromkeys(QONNX_DOMAINS, 1), "com.microsoft": 1}
+VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST), 1), "com.microsoft": 1}
 #: most bytes of a sparse tensor made dense
 MOST_DENSE = 1 << 28
 

@@ -2,7 +2,8 @@
 
 Supports Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``,
 ``onnx.brevitas`` and ``finn.custom_op.general``, with the semantics of qonnx 1.0, operation by operation: in float32, and in
-float64 where a scale or zero point is of a type that NumPy promotes to it, unless that cannot change the result.
+float64 where a scale or zero point is of a type that NumPy promotes to it, unless that cannot change the result. Those of
+``qonnx.custom_op.channels_last`` are in `qonnx_layout`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import qonnx_layout
 from chipsim.errors import InputError
-from chipsim.onnx_repair import QONNX_DOMAINS, opset_of, upgraded
+from chipsim.onnx_repair import QONNX_CHANNELS_LAST, QONNX_DOMAINS, opset_of, upgraded
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
 
-DOMAINS = QONNX_DOMAINS
+DOMAINS = (*QONNX_DOMAINS, QONNX_CHANNELS_LAST)
 #: how the doc_string of a node begins that replaces another; that node and its output follow, a line each
 ORIGIN = "replaces "
 #: oldest opset that has Round
@@ -44,7 +46,9 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     if first is None:
         return model
     model = upgraded(model, OLDEST, first.op_type)
-    out = replace_nodes(model, lambda node: node.domain in DOMAINS, _WRITERS)
+    out = replace_nodes(model, lambda node: node.domain in QONNX_DOMAINS, _WRITERS)
+    known = qonnx_layout.ranks(model.graph)
+    out = replace_nodes(out, lambda node: node.domain == QONNX_CHANNELS_LAST, qonnx_layout.writers(known))
     kept = [entry for entry in out.opset_import if entry.domain not in DOMAINS]
     out.ClearField("opset_import")
     out.opset_import.extend(kept)

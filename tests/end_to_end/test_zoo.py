@@ -1,7 +1,7 @@
 """Graphs that real exporters wrote, file by file: what `verify`, `compile`, `chipsim run` and `compare` say of each.
 
 `tests/zoo/` holds small untrained LeNet-like networks as Brevitas (bv), torch (th), torchao (pt2e), onnxruntime (ort) and
-the ONNX standard itself (std) write them, at 1 to 16 bits an activation, and as others simplify or optimise those (opt).
+the ONNX standard itself (std) write them, at 1 to 16 bits an activation, and as others simplify or optimise those (opt, qonnx).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FITS = [
     *(
         "ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
         "opt_onnxsim opt_onnxslim opt_ort_basic opt_ort_extended th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
-        "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13 hgq2_kif"
+        "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13 hgq2_kif "
+        "qonnx_channels_last qonnx_qcdq_to_quant"
     ).split()
 ]
 #: as above, but at ties of its average pool onnxruntime's float sum falls on the other side: inside the bound, and said so
@@ -70,7 +71,7 @@ def chip() -> ChipSpec:
 def test_every_file_has_a_verdict() -> None:
     names = [*FITS, *EXPLAINED, *LARGE, *EIGHT_BITS, *REFUSED]
     assert sorted(names) == sorted(path.stem for path in ZOO.glob("*.onnx"))
-    assert len(names) == 68
+    assert len(names) == 70
 
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE, *EIGHT_BITS])

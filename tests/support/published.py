@@ -129,6 +129,29 @@ def modelopt() -> onnx.ModelProto:
     return model
 
 
+def qkeras() -> onnx.ModelProto:
+    """QKeras through qonnx: NHWC outside and in front of Flatten, and a Quant whose scale is double and whose width int64."""
+    quant = f"qonnx.custom_op.general.{QUANT}"
+    body = f"""
+    t = Transpose<perm: ints = [0, 3, 1, 2]>(x)
+    a = {quant}(t, step, zero, bits)
+    s = Conv(a, k)
+    r = Relu(s)
+    b = {quant}(r, step, zero, bits)
+    h = Transpose<perm: ints = [0, 2, 3, 1]>(b)
+    f = Flatten(h)
+    y = MatMul(f, w)
+    """
+    opened = f'<ir_version: 8, opset_import: ["" : 13]> g (float[N,3,3,1] x) => (float[N,2] y) <{QKERAS}> {{ {body} }}'
+    return parser.parse_model(opened)
+
+
+QKERAS = (
+    "double step = {0.25}, double zero = {0}, int64 bits = {4}, float[2,1,2,2] k = {1, -1, 0.5, 1, -0.5, 1, 1, 0}, "
+    "float[8,2] w = {1, 0, -1, 1, 2, 1, 0, -2, 1, 1, -1, 0, 0, 2, 1, -1}"
+)
+
+
 def microsoft() -> onnx.ModelProto:
     """A QGemm whose domain the file does not import."""
     body = """
@@ -150,6 +173,7 @@ WIDE = (
     "float lowest = {0}, float top = {255}, float[4,2] w = {7, -7, 7, -6, 5, 7, -7, 6}, float many = {256}, "
     "float[2,3] v = {1, 0, -1, 2, 1, 0}"
 )
+CLIPPED = FLOOR.replace("f = Floor(d)", "o = Floor(d)\n    f = Clip(o, lowest_sum, highest_sum)")
 EMPTY = """
     s = MatMul(a, w)
     c = Concat<axis: int = 1>(s, nothing)
@@ -179,6 +203,14 @@ CASES = {
         lambda: network(FLOOR, WIDE),
         [[-7.0, -7.0, -7.0], [-1.0, -1.0, -1.0]],
         np.array([[255, 0, 17, 3], [100, 200, 30, 255]], np.float32),
+    ),
+    "rounding with a clip that changes nothing": Case(
+        lambda: network(CLIPPED, f"{WIDE}, float lowest_sum = {{-1000}}, float highest_sum = {{1000}}"),
+        [[-7.0, -7.0, -7.0], [-1.0, -1.0, -1.0]],
+        np.array([[255, 0, 17, 3], [100, 200, 30, 255]], np.float32),
+    ),
+    "C of a Gemm, (1, 1), one output": Case(
+        lambda: plain(GEMM, "float[4,1] w = {1, 0, 2, -1}, float[1,1] c = {0.5}", outputs="1"), [[7.5], [6.75]]
     ),
     "Quant": Case(lambda: qonnx('"" : 13, "qonnx.custom_op.general" : 1'), QUANTS),
     "Quant without an import": Case(qonnx, QUANTS),

@@ -14,7 +14,7 @@ from chipsim.qonnx_ops import rewrite
 from qsnnc.frontend.model.reference import session
 
 MODES = ["ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]
-GENERAL = "qonnx.custom_op.general"
+GENERAL, LAST = "qonnx.custom_op.general", "qonnx.custom_op.channels_last"
 
 
 def one_node(
@@ -46,11 +46,11 @@ def ours(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     return session(rewrite(model)).run(None, {"x": x})[0]
 
 
-def theirs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    """The qonnx package runs its own operator."""
+def theirs(model: onnx.ModelProto, x: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """The qonnx package runs its own operator; some need a tensor ``like`` the result."""
     registry = pytest.importorskip("qonnx.custom_op.registry")
     node = model.graph.node[0]
-    context = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer} | {"x": x}
+    context = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer} | {"x": x, "y": like}
     version = next(entry.version for entry in model.opset_import if entry.domain == node.domain)
     registry.getCustomOp(node, onnx_opset_version=version).execute_node(context, model.graph)
     return np.asarray(context["y"], np.float32)
@@ -139,6 +139,48 @@ def test_other_domains_are_the_same_operators() -> None:
     for domain in ("onnx.brevitas", "finn.custom_op.general"):
         model, standard = (one_node("Quant", constants, name, signed=1, narrow=0) for name in (domain, GENERAL))
         np.testing.assert_array_equal(ours(model, x), ours(standard, x))
+
+
+WINDOW = {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [1, 0, 0, 1], "dilations": [1, 1]}
+CHANNELS_LAST = {
+    "Conv": ([(6, 2, 3, 2), (6,)], {**WINDOW, "group": 2}, (4, 2, 3, 6)),
+    "MaxPool": ([], {**WINDOW, "ceil_mode": 0}, (4, 2, 3, 4)),
+    "BatchNormalization": ([(4,)] * 4, {"epsilon": 1e-3, "momentum": 0.9, "training_mode": 0}, (4, 4, 4, 4)),
+}
+
+
+def channels_last(op: str) -> onnx.ModelProto:
+    """Make an operator on four images of 4 x 4 positions and four channels, or six behind the convolution."""
+    rng = np.random.default_rng(6)
+    shapes, attributes, out = CHANNELS_LAST[op]
+    model = one_node(op, [rng.uniform(0.5, 2, s).astype(np.float32) for s in shapes], LAST, version=17, **attributes)
+    del model.graph.input[:], model.graph.output[:]
+    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 4, 4]))
+    model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", *out[1:]]))
+    return model
+
+
+@pytest.mark.parametrize("op", CHANNELS_LAST)
+def test_channels_last(op) -> None:
+    model, x = channels_last(op), np.random.default_rng(7).normal(0, 2, (4, 4, 4, 4)).astype(np.float32)
+    found = ours(model, x)
+    assert found.shape == CHANNELS_LAST[op][2]
+    np.testing.assert_array_equal(found, theirs(model, x, np.zeros_like(found)))
+
+
+def test_what_is_refused_of_channels_last() -> None:
+    model = channels_last("MaxPool")
+    del model.graph.node[0].attribute[:]
+    with pytest.raises(InputError, match=r"^n: MaxPool without kernel_shape, which qonnx requires"):
+        rewrite(model)
+    model = channels_last("BatchNormalization")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    with pytest.raises(InputError, match=r"^n: the file states no shape of its input"):
+        rewrite(model)
+    model.graph.node[0].op_type = "AveragePool"
+    with pytest.raises(InputError, match=r"allowed in that domain: Conv, MaxPool, BatchNormalization"):
+        rewrite(model)
 
 
 @pytest.mark.parametrize(

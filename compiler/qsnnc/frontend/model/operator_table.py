@@ -24,7 +24,7 @@ ROLES = {
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
 }
-QONNX = "qonnx.custom_op.general"
+QONNX, QONNX_CHANNELS_LAST = "qonnx.custom_op.general", "qonnx.custom_op.channels_last"
 MICROSOFT = "com.microsoft"
 
 
@@ -274,6 +274,13 @@ TABLE = (
         QONNX,
     ),
     Group("decomposed", _named("MultiThreshold"), "data_layout NC, NCW, NCHW, NWC, NHWC", "defined by FINN", QONNX),
+    Group(
+        "decomposed",
+        _named("Conv MaxPool BatchNormalization"),
+        "as the standard operators",
+        "written by qonnx's ConvertToChannelsLast",
+        QONNX_CHANNELS_LAST,
+    ),
     Group(
         "host",
         _named("ArgMax ArgMin Softmax LogSoftmax TopK"),

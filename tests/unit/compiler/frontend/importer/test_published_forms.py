@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from support.published import CASES, IMAGES, microsoft, modelopt, moved, plain, qonnx
+from support.published import CASES, IMAGES, microsoft, modelopt, moved, plain, qkeras, qonnx
 
 import chipsim
 from chipsim.chip import load_chip
@@ -43,6 +43,47 @@ def test_scales_and_weights_in_float16_have_the_files_own_values(save) -> None:
     np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, right)
     assert chipsim.compare(done.mapping, path, data).equal
     assert verify(path, images).equal
+
+
+def test_channels_last_beside_quant_keeps_its_order(save) -> None:
+    """The right output by NumPy: a window sum of NHWC levels, flattened with the channels last."""
+    images = np.random.default_rng(4).uniform(0, 4, (5, 3, 3, 1)).astype(np.float32)
+    model = qkeras()
+    kernel, matrix = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in ("k", "w"))
+    levels = np.clip(np.round(images / 0.25), 0, 15) * 0.25
+    windows = np.lib.stride_tricks.sliding_window_view(levels[..., 0], (2, 2), (1, 2))
+    sums = np.einsum("nijhw,chw->nijc", windows, kernel[:, 0])
+    right = (np.clip(np.round(sums / 0.25), 0, 15) * 0.25).reshape(5, -1) @ matrix
+    path, data = save(model), Dataset("images", "test", images, None)
+    done = compile_model(path)
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, right.astype(np.float32))
+    assert chipsim.compare(done.mapping, path, data).equal
+
+
+def test_scores_of_scales_that_are_no_powers_of_two_differ_by_the_order_of_a_float_sum(save) -> None:
+    """As torchao's: every level is equal, and a score by a few units in its last places.
+
+    So do onnxruntime's own scores of one image, in a batch of one and in a batch of many; neither is the right one.
+    """
+    rng = np.random.default_rng(5)
+    model = moved("move first")
+    factors = {"w": 0.0123, "k": 0.931, "step": 0.948}  # with the factor of k, no sum is a tie between two levels
+    for tensor in model.graph.initializer:
+        if tensor.name in factors:
+            value = numpy_helper.to_array(tensor) * np.float32(factors[tensor.name])
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "w")
+    bound = len(weights) * np.finfo(np.float32).eps * 0.75 * np.abs(weights).sum(axis=0)
+    images = rng.uniform(0, 1, (20, 8, 8, 1)).astype(np.float32)
+    path, data = save(model), Dataset("images", "test", images, None)
+    done = compile_model(path)
+    scores = chipsim.run(done.mapping, data).scores
+    reference = session(path.read_bytes())
+    (together,) = reference.run(None, {"x": images})
+    alone = np.concatenate([reference.run(None, {"x": image[None]})[0] for image in images])
+    assert (np.abs(scores - together) <= bound).all()
+    assert (np.abs(scores - alone) <= bound).all()
+    assert chipsim.compare(done.mapping, path, data).equal
 
 
 def test_a_constant_that_differs_between_images_is_named(save) -> None:

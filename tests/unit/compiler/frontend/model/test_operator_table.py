@@ -6,10 +6,10 @@ import onnx
 import pytest
 from support.places import DOCS
 
-from chipsim import monotone, qonnx_ops
+from chipsim import monotone, qonnx_layout, qonnx_ops
 from qsnnc.frontend.decompose.integer_ops import writers
 from qsnnc.frontend.model import operators
-from qsnnc.frontend.model.operator_table import MICROSOFT, QONNX, ROLES, TABLE
+from qsnnc.frontend.model.operator_table import MICROSOFT, QONNX, QONNX_CHANNELS_LAST, ROLES, TABLE
 from qsnnc.frontend.model.operators import ELEMENTWISE, OPERATORS, POOLS, RELABEL, WEIGHTED
 
 PAGE = DOCS / "onnx.md"
@@ -34,6 +34,7 @@ def test_the_page_holds_the_table(request) -> None:
 
 def test_every_rewriting_has_a_row_and_every_row_a_rewriting() -> None:
     assert names("decomposed", QONNX) == set(qonnx_ops._WRITERS)
+    assert names("decomposed", QONNX_CHANNELS_LAST) == set(qonnx_layout.writers({}))
     assert names("decomposed", "") | names("decomposed", MICROSOFT) | names("host", MICROSOFT) == set(writers(set()))
 
 
