@@ -12,11 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chipsim.errors import InputError
+from chipsim.node_rewrite import Rewrite
 
 if TYPE_CHECKING:
     import onnx
-
-    from chipsim.qonnx_ops import Rewrite
 
 #: the attributes of each operator that has a window
 WINDOW = {

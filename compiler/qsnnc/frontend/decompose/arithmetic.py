@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.qonnx_ops import Rewrite
+from chipsim.node_rewrite import Rewrite
 from qsnnc.frontend.model.dtypes import ends
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chipsim.errors import InputError
-from chipsim.qonnx_ops import Rewrite
+from chipsim.node_rewrite import Rewrite
 from qsnnc.frontend.decompose.arithmetic import Array, as_given, channels_first, geometry, summed
 from qsnnc.frontend.model.dtypes import ends
 

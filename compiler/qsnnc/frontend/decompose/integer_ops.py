@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chipsim.errors import InputError
+from chipsim.node_rewrite import Rewrite
 from chipsim.onnx_repair import opset_of, upgraded
-from chipsim.qonnx_ops import OLDEST, Rewrite, replace_nodes
+from chipsim.qonnx_ops import OLDEST, replace_nodes
 from qsnnc.frontend.decompose import contrib_ops
 from qsnnc.frontend.decompose.arithmetic import (
     along,
