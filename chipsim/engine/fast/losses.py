@@ -36,6 +36,7 @@ class Losses:
             rows += count
         self.sent = aligned((rows, LANES), np.uint8)
         self.sent[:] = 255
+        self.laid = aligned((engine.tables.block, len(engine.tables.thresholds), LANES), np.uint8)  # for the kernels
         self.first, self.stride = first[engine.fired], stride[engine.fired]
         self.delays, self.last = engine.delays, steps - 1
 
@@ -44,10 +45,10 @@ class Losses:
         for numbers, places in self.drawn:
             mark_sent(self.function, numbers, range(first, first + images), places, self.sent)
 
-    def lay(self, step: int, out: Bytes) -> None:
-        """Put what is sent of the spikes that are found in a step, ones or 0, into (neurons that fire, 64)."""
+    def lay(self, step: int, place: int) -> None:
+        """Put what is sent of the spikes that are found in a step, ones or 0, into a place of the block."""
         late = np.minimum(step + self.delays, self.last)
-        np.take(self.sent, np.asarray(self.first + late * self.stride, np.int64), axis=0, out=out)
+        np.take(self.sent, np.asarray(self.first + late * self.stride, np.int64), axis=0, out=self.laid[place])
 
 
 def mark_sent(

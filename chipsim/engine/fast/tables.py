@@ -72,8 +72,10 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
             *width(form), not silent and not kept, silent and not kept, core.core,
             not silent and kept, silent and kept, *_model(layer.neuron), 1,
         ]  # fmt: skip
-    late = np.array([e.tick != e.sent_tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
-    records[:, CORE.index("together")] = together = _together(m, records, merged)
+    layer_of = m.core_layer[records[:, CORE.index("core")]]
+    tick = np.array([e.tick for e in m.layers])[layer_of]
+    late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
+    records[:, CORE.index("together")] = together = _together(records, merged, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
@@ -109,13 +111,12 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     )
 
 
-def _together(m: Mapping, records: Int, merged: Merged) -> Int:
+def _together(records: Int, merged: Merged, tick: Int) -> Int:
     """How many cores from each one on share its code, as long as their accumulators stay in a near cache.
 
-    They are of one tick: a core of a later one may read what they send.
+    They are of one ``tick``, (cores,): a core of a later one may read what they send.
     """
     form = np.array([core.form for core in merged.cores])
-    tick = np.array([e.tick for e in m.layers])[m.core_layer[records[:, CORE.index("core")]]]
     end = np.append(np.flatnonzero(np.diff(form) | np.diff(tick)) + 1, len(form))
     number = np.arange(len(form))
     left = end[np.searchsorted(end, number, side="right")] - number

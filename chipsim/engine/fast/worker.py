@@ -51,7 +51,6 @@ class FastWorker:
         self.rows = aligned((most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((most_accumulators, LANES), np.int32)
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
-        self.sent = aligned((self.block, len(t.thresholds), LANES), np.uint8) if engine.damage.noise else None
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
             "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
@@ -62,7 +61,7 @@ class FastWorker:
             self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
             self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
             self.shared["no_counts"] = aligned((LANES,), np.int32)
-        self.called = engine.function.called(t.cores, self.sent is not None, per_image)
+        self.called = engine.function.called(t.cores, self.losses is not None, per_image)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
         self.pixels = None
@@ -79,7 +78,8 @@ class FastWorker:
     def _context(self, step: int) -> list[int]:
         """Addresses of what a step of a block works on."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
-        own |= {"kernels": self.called, "step": self.numbers[step:], "sent": None if self.sent is None else self.sent[step]}
+        own |= {"kernels": self.called, "step": self.numbers[step:]}
+        own["sent"] = None if self.losses is None else self.losses.laid[step]
         return [address((self.shared | own).get(name)) for name in CONTEXT]
 
     def batch(
@@ -122,8 +122,8 @@ class FastWorker:
                 self.values[0, self.late] = self.values[-1, self.late] if begin else 0
             for step in range(count):
                 enter(begin + step, self.values[step])
-                if self.losses is not None and self.sent is not None:
-                    self.losses.lay(begin + step, self.sent[step])
+                if self.losses is not None:
+                    self.losses.lay(begin + step, step)
             if not self._cores(begin, count, stop):
                 return False
             for step in range(count):

@@ -8,7 +8,6 @@ an addition behind the activation), nothing is cut and `CannotCut` says why.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,15 +30,6 @@ OF_WEIGHTS = frozenset("Add Cast Clip DequantizeLinear Div Identity Mul Quant Qu
 
 class CannotCut(Exception):
     """Some channels cannot be cut out; the text says what is in the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A tensor whose channels are cut: of rank ``rank``, with ``flat`` each channel is several features in a row."""
-
-    tensor: str
-    rank: int
-    flat: bool = False
 
 
 class _Graph:
@@ -141,7 +131,7 @@ def cut(proto: onnx.ModelProto, tensor: str, rank: int, count: int, without: Seq
     keep = np.array([channel for channel in range(count) if channel not in set(without)])
     graph = _Graph(proto, keep, count)
     _backwards(graph, tensor, rank)
-    _forwards(graph, [_Place(tensor, rank)])
+    _forwards(graph, [(tensor, rank)])
     return graph.proto
 
 
@@ -170,11 +160,11 @@ def _cut_bias(graph: _Graph, node: onnx.NodeProto) -> None:
         graph.cut_weights(node, 2, 0)
 
 
-def _forwards(graph: _Graph, places: list[_Place]) -> None:
-    """Cut what reads some tensors, up to the weights of the next layers."""
-    while places:
-        place = places.pop()
-        for node, at in graph.readers(place.tensor):
+def _forwards(graph: _Graph, tensors: list[tuple[str, int]]) -> None:
+    """Cut what reads some tensors, given with their ranks, up to the weights of the next layers."""
+    while tensors:
+        tensor, rank = tensors.pop()
+        for node, at in graph.readers(tensor):
             if at == 0 and node.op_type in ("Conv", "Gemm", "MatMul"):
                 _refuse_groups(node)
                 if node.op_type == "Conv" or _attribute(node, "transB", 0):
@@ -183,21 +173,21 @@ def _forwards(graph: _Graph, places: list[_Place]) -> None:
                     graph.cut_weights(node, 1, 0)
             elif at == 0 and node.op_type in ("Flatten", "Reshape"):
                 _flatten(graph, node)
-                places.append(_Place(node.output[0], 2, flat=True))
+                tensors.append((node.output[0], 2))  # each channel is several features in a row
             else:
-                _keeps_zero(graph, node, at, place)
-                places.append(_Place(node.output[0], place.rank, place.flat))
+                _keeps_zero(graph, node, at, tensor, rank)
+                tensors.append((node.output[0], rank))
 
 
-def _keeps_zero(graph: _Graph, node: onnx.NodeProto, at: int, place: _Place) -> None:
+def _keeps_zero(graph: _Graph, node: onnx.NodeProto, at: int, tensor: str, rank: int) -> None:
     """Cut the constants of a node that reads the tensor and gives zero for zero."""
     if node.op_type not in ZERO or (node.op_type == "Div" and at != 0):
-        raise CannotCut(f"{node.name or node.op_type} ({node.op_type}) reads {place.tensor}")
+        raise CannotCut(f"{node.name or node.op_type} ({node.op_type}) reads {tensor}")
     if node.op_type == "Clip":
         low, high = _clip_range(graph, node)
         if not low <= 0 <= high:
             raise CannotCut(f"{node.name or 'Clip'} gives no zero")
-    _through(graph, node, place.rank)
+    _through(graph, node, rank)
 
 
 def _clip_range(graph: _Graph, node: onnx.NodeProto) -> tuple[float, float]:

@@ -195,15 +195,7 @@ def add_tiles(tiles, width, held, output):  # type: ignore[no-untyped-def]
 
 
 @in_machine_code
-def remove_tiles(tiles, held, output):  # type: ignore[no-untyped-def]
-    """Take back `add_tiles`."""
-    for tap in range(tiles.shape[1]):
-        if tiles[output, tap] >= 0:
-            held[tiles[output, tap]] -= 1
-
-
-@in_machine_code
-def remove_weighed(tiles, width, held, output):  # type: ignore[no-untyped-def]
+def remove_tiles(tiles, width, held, output):  # type: ignore[no-untyped-def]
     """Take back `add_tiles`; returns the axons of the tiles that are not there any more."""
     less = 0
     for tap in range(tiles.shape[1]):
@@ -256,7 +248,7 @@ def most_beside(tiles, width, size, start, readers, axons, room, limit, budget, 
                 if chosen[other] != output:
                     chosen[other] = output
                     more = add_tiles(tiles, width, held, other)
-                    remove_tiles(tiles, held, other)
+                    remove_tiles(tiles, width, held, other)
                     if union + more <= limit:
                         near[beside] = other
                         beside += 1
@@ -268,7 +260,7 @@ def most_beside(tiles, width, size, start, readers, axons, room, limit, budget, 
                     break
                 depth -= 1
                 at = level_of[depth]
-                union -= remove_weighed(tiles, width, held, near[at])
+                union -= remove_tiles(tiles, width, held, near[at])
                 neurons -= size[near[at]]
                 at += 1
                 continue
@@ -281,10 +273,10 @@ def most_beside(tiles, width, size, start, readers, axons, room, limit, budget, 
                 level_of[depth] = at
                 depth += 1
             else:
-                remove_tiles(tiles, held, near[at])
+                remove_tiles(tiles, width, held, near[at])
             at += 1
         for level in range(depth):
-            remove_tiles(tiles, held, near[level_of[level]])
-        remove_tiles(tiles, held, output)
+            remove_tiles(tiles, width, held, near[level_of[level]])
+        remove_tiles(tiles, width, held, output)
         found[output, 0] = room if tried > budget else best
         found[output, 1] = int(beside == 0)

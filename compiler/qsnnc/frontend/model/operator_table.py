@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipsim.onnx_repair import QONNX_CHANNELS_LAST
 from qsnnc.frontend.numerics import activations, intervals
 from qsnnc.frontend.numerics.intervals import Rule, rising
 
@@ -24,7 +25,7 @@ ROLES = {
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
 }
-QONNX, QONNX_CHANNELS_LAST = "qonnx.custom_op.general", "qonnx.custom_op.channels_last"
+QONNX = "qonnx.custom_op.general"
 MICROSOFT = "com.microsoft"
 
 
