@@ -43,8 +43,11 @@ def codes_of(example: Example, folder: Path) -> list[str]:
         onnx.save(onnx.parser.parse_model(example.text), folder / "example.onnx")
         done = call_text("qsnnc", "check", "example.onnx", *example.options, cwd=folder)
         return CODE.findall(done.stdout + done.stderr)
+    loaded = dict(sys.modules)
     with chdir(folder), mock.patch.object(sys, "path", [str(folder), *sys.path]), pytest.raises(ReportedError) as caught:
         exec(compile(example.text, "example", "exec"), {"__name__": "example"})
+    # a library that is loaded twice has its settings twice: what is set in the one does nothing in the other
+    assert [name for name, module in loaded.items() if sys.modules.get(name) is not module] == []
     return [caught.value.code]
 
 
