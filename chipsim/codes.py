@@ -11,7 +11,7 @@ Code = Literal[
     "data-corrupt", "data-dtype",
     "data-events", "data-labels", "data-missing", "data-no-images", "data-not-finite", "data-not-pixels", "data-rate",
     "data-shape", "data-spikes", "dataset-unknown", "fan-in", "faults-contradiction", "faults-invalid",
-    "file-unreadable", "fit-nothing", "host-integers", "inputs", "layer-unknown", "layout", "levels-uneven",
+    "file-unreadable", "fit-nir", "fit-nothing", "host-integers", "inputs", "layer-unknown", "layout", "levels-uneven",
     "library-missing", "map-damaged", "map-dead-core", "map-onnx", "map-rule", "model-attribute", "model-chance",
     "model-corrupt",
     "model-differs", "model-ends", "model-external", "model-input", "model-invalid", "model-large",

@@ -69,8 +69,14 @@ def some(lines: Sequence[str], most: int, what: str) -> list[str]:
 
 
 def screen(*parts: Sequence[str]) -> str:
-    """Join parts with an empty line between them, where there is something; never more than `HEIGHT` lines."""
-    lines = [line for part in parts if part for line in ("", *part)][1:]
-    if len(lines) > HEIGHT:
-        lines = [*lines[: HEIGHT - 1], f"... {MORE}"]
-    return "\n".join(lines)
+    """Join parts with an empty line between them, where there is something; never more than `HEIGHT` lines.
+
+    The last part, what to do next, stays; lines above it go.
+    """
+    *before, last = [list(part) for part in parts if part] or [[]]
+    last = last[:HEIGHT]
+    lines = [line for part in before for line in (*part, "")]
+    room = HEIGHT - len(last)
+    if len(lines) > room:
+        lines = [*lines[: room - 2], f"... {MORE}", ""][:room]
+    return "\n".join([*lines, *last])

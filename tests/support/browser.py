@@ -40,6 +40,7 @@ class Browser:
         for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.clicks = 0
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
 
     def open(self, page: Path) -> None:
@@ -72,6 +73,7 @@ class Browser:
 
     def click(self, selector: str) -> None:
         self.one(selector).click()
+        self.clicks += 1
 
     def click_at(self, selector: str, x: float, y: float) -> None:
         """Click a point of an element, pixels from its corner."""
@@ -80,6 +82,7 @@ class Browser:
         actions = ActionChains(self.driver, duration=0)
         actions.move_to_element_with_offset(element, round(x - size["width"] / 2), round(y - size["height"] / 2))
         actions.click().perform()
+        self.clicks += 1
 
     def table(self, title: str) -> list[dict[str, str]]:
         """Rows of a table as their unrounded values."""

@@ -21,7 +21,9 @@ def edges(sender: Int, receiver: Int, core_layer: Int) -> dict[str, Any]:
         The core, or -1, that each input of a core comes from, and the core that it belongs to.
     core_layer : ndarray of int, (cores,)
     """
-    pairs, inputs = np.unique(np.stack([sender, receiver], axis=1), axis=0, return_counts=True)
+    many = len(core_layer) + 1
+    keys, inputs = np.unique((sender + 1).astype(np.int64) * many + receiver, return_counts=True)
+    pairs = np.stack([keys // many - 1, keys % many], axis=1)
     population = np.append(core_layer + 1, 0)  # index -1 is the host
     joined, index = np.unique(population[pairs], axis=0, return_inverse=True)
     sums = np.bincount(index.reshape(-1), inputs).astype(np.int64)

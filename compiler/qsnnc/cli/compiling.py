@@ -84,9 +84,9 @@ def compile_(
     """
     import hashlib
 
-    from chipsim.provenance import made_by
     from qsnnc.compilation import Compilation
     from qsnnc.explain import tables
+    from qsnnc.explain.origin import origin
     from qsnnc.options import CompileOptions, Placing, merged
     from qsnnc.pipeline import check
 
@@ -104,18 +104,18 @@ def compile_(
     options = merged(CompileOptions(**asked), {"placing": placing})
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
         found = check(model, chip, options, tell)
-    if isinstance(found, Compilation):
-        terminal.write_output(file, found.to_bytes())
+    content = found.to_bytes() if isinstance(found, Compilation) else None
+    if content is not None:
+        terminal.write_output(file, content)
+    facts = {"calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
+    written = None if content is None else hashlib.sha256(content).hexdigest()
+    made = origin({**asked, **facts}, found.chip, found.graph.model_sha256, map_sha256=written)
     if json:
-        facts = {"calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
-        value = tables.compilation_json(found)
-        written = hashlib.sha256(found.to_bytes()).hexdigest() if isinstance(found, Compilation) else None
-        made = made_by({**asked, **facts}, **_hashes(value), map_sha256=written)
-        terminal.write_json(json, value | {"provenance": made})
+        terminal.write_json(json, tables.compilation_json(found) | {"provenance": made})
     if not isinstance(found, Compilation):
         raise _refusal(found, _fit_command(model, chip, options))
     if not quiet and "-" not in (file, json):
-        show_compilation(found, model, file, verbose)
+        show_compilation(found, model, file, verbose, made=made)
     if time:
         _print_times(found.seconds)
     return 0
@@ -142,10 +142,10 @@ def check(
     import sys
 
     from chipsim.chip import load_any_chip
-    from chipsim.provenance import made_by
     from qsnnc.compilation import Compilation
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
+    from qsnnc.explain.origin import origin
     from qsnnc.options import CompileOptions
     from qsnnc.pipeline import check as check_model
 
@@ -160,25 +160,19 @@ def check(
     except ModelError as error:
         if json:
             value = tables.problems_json(error, model, spec)
-            made = made_by(asked, **_hashes(value))
-            terminal.write_json(json, value | {"provenance": made})
+            terminal.write_json(json, value | {"provenance": origin(asked, spec, value["model_sha256"])})
         for problem in error.problems:
             print(problem.shown(), file=sys.stderr)  # noqa: T201
         return error.exit_code
+    made = origin(asked, spec, found.graph.model_sha256)
     if json:
-        value = tables.compilation_json(found)
-        made = made_by(asked, **_hashes(value))
-        terminal.write_json(json, value | {"provenance": made})
+        terminal.write_json(json, tables.compilation_json(found) | {"provenance": made})
     if not quiet and json != "-":
-        show_compilation(found, model, None, verbose, _fit_command(model, chip, CompileOptions(**asked)))
+        show_compilation(found, model, None, verbose, _fit_command(model, chip, CompileOptions(**asked)), made)
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
     return 0 if isinstance(found, Compilation) else 4
-
-
-def _hashes(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in ("model_sha256", "chip")}
 
 
 def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
@@ -199,15 +193,17 @@ def _refusal(found: FailedCompilation, fit: str) -> DoesNotFit:
 
 
 def show_compilation(
-    found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool, fit: str = ""
-) -> None:
-    """Print a compilation on one screen, or with ``verbose`` everything about it."""
+    found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool, fit: str = "",
+    made: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Print a compilation on one screen, or with ``verbose`` everything about it; ``made`` is its provenance."""
+    from chipsim.provenance import line
     from qsnnc.explain import screen, tables
 
     if verbose:
-        terminal.show(*tables.compilation_tables(found))
+        terminal.show(*tables.compilation_tables(found), "", line(made))
     else:
-        terminal.show(screen.compilation_screen(found, model, file, fit))
+        terminal.show(screen.compilation_screen(found, model, file, fit, made))
 
 
 def _check_calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> None:

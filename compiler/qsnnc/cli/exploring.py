@@ -61,6 +61,8 @@ Resume = Annotated[
 ]  # fmt: skip
 #: where in DIR the results of tasks are kept
 TASKS = "tasks"
+#: chips of the front that are printed
+SHOWN = 20
 PLOTS = ("front.svg", "parallel.svg", "over.svg")
 FILES = ("table.csv", "table.json", "pareto.csv", "seconds.csv")
 
@@ -133,7 +135,7 @@ def explore(
     if smallest is not None:
         return _smallest(folder, found, chip, smallest, seen, quiet)
     if not quiet:
-        _show(seen, chosen, figures)
+        _show(seen, chosen, figures, made)
     return 1 if seen.failed else 0
 
 
@@ -217,15 +219,23 @@ def _smallest(folder: str, space: Space, chip: Candidate | None, by: str, seen: 
     return 0
 
 
-def _show(seen: Exploration, chosen: list[Row], figures: tuple[str, ...]) -> None:
-    from rich.table import Table
+def _show(seen: Exploration, chosen: list[Row], figures: tuple[str, ...], made: dict[str, Any]) -> None:
+    """Print the front on one screen: figures first, then as many of the varied keys as there is room for."""
+    from chipsim import screen
+    from chipsim.wording import shortened
+    from qsnnc.explore.origin import line
 
     fits = sum(bool(row.figures.get("fits")) for row in seen.rows)
-    shown = Table("model", "chip", box=None, pad_edge=False)
-    for name in (*seen.space.keys, *figures):
-        shown.add_column(name, justify="right")
-    for row in chosen[:20]:
-        values = [str(row.chip.values[key]) for key in seen.space.keys]
-        shown.add_row(row.model, row.chip.name, *values, *(f"{row.figures[name]:,.10g}" for name in figures))
-    more = f", the first 20 of {len(chosen)}" if len(chosen) > 20 else ""
-    terminal.show(f"{fits:,} of {len(seen.rows):,} fit; Pareto front by {', '.join(figures)}{more}:", shown)
+    more = f", the first {SHOWN} of {len(chosen)}" if len(chosen) > SHOWN else ""
+    names = shortened((row.model for row in chosen), screen.NAME)
+    rows = [
+        [
+            names[row.model], row.chip.name, *(f"{row.figures[name]:,.6g}" for name in figures),
+            *(str(row.chip.values[key]) for key in seen.space.keys),
+        ]
+        for row in chosen[:SHOWN]
+    ]  # fmt: skip
+    head = f"{fits:,} of {len(seen.rows):,} fit; Pareto front by {', '.join(figures)}{more}:"
+    shown = screen.table(("model", "chip", *figures, *seen.space.keys), rows, left=(0, 1))
+    said = ["pareto.csv and table.csv have all figures and keys"]
+    terminal.show(screen.screen(screen.wrap(head), shown, screen.wrap(line(made)), said))

@@ -60,6 +60,9 @@ def fit(
 
     Example: qsnnc fit lenet.onnx --chip mini --dataset mnist -o smaller
     """
+    from chipsim.provenance import line
+    from chipsim.screen import wrap
+    from qsnnc.explain.origin import origin
     from qsnnc.fitting.fit import fit as search
     from qsnnc.fitting.images import chosen_images
     from qsnnc.fitting.result import NAMES
@@ -82,12 +85,13 @@ def fit(
             tell=tell, report=report, budget=budget,
         )  # fmt: skip
     found.write(folder)
+    made = origin(given.keywords() | {"limit": limit, "budget": budget}, found.chip, found.model_sha256, **images.facts)
     if json:
-        terminal.write_json(json, found.to_json())
+        terminal.write_json(json, found.to_json() | {"provenance": made})
     if not found.found:
         raise found.refusal(model)
     if not quiet and json != "-":
-        terminal.show(*found.lines())
+        terminal.show(*found.lines(), "", *wrap(line(made)))
     return 0
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from chipsim.provenance import line
 from chipsim.screen import MORE, NAME, count, largest, screen, some, table, wrap
 from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_json, rounded_lines, unwatched_lines, why_tested
 
-LAYERS, NOTES, VIOLATIONS = 14, 10, 10
+#: rows of the table, lines of notes and of problems
+FITTING, FAILED = (14, 10, 0), (12, 5, 8)
 
 
-def compilation_screen(found: Compilation | FailedCompilation, model: str, file: str | None = None, fit: str = "") -> str:
+def compilation_screen(
+    found: Compilation | FailedCompilation, model: str, file: str | None = None, fit: str = "",
+    made: dict[str, Any] | None = None,
+) -> str:  # fmt: skip
     """Return the text that ``compile`` and ``check`` print.
 
     Parameters
@@ -24,13 +29,17 @@ def compilation_screen(found: Compilation | FailedCompilation, model: str, file:
         The mapping that was written.
     fit : str
         The command that looks for changes with which it fits; '' where there is none, as for a NIR file.
+    made : dict, optional
+        The provenance, named in a line.
     """
     j = compilation_json(found)
+    rows, notes, problems = FITTING if found.fits else FAILED
     return screen(
         wrap(f"{_what(found, model, file)}: {_cores(j)}"),
-        _layers(j["layers"]),
-        some(_notes(found, j), NOTES, "notes"),
-        some([violation.shown() for violation in found.violations], VIOLATIONS, "problems"),
+        _layers(j["layers"], rows),
+        some(_notes(found, j), notes, "notes"),
+        some([violation.shown() for violation in found.violations], problems, "problems"),
+        wrap(line(made)) if made else (),
         wrap(f"next: {_next(found, model, file, fit)}"),
     )
 
@@ -56,10 +65,10 @@ def _cores(j: dict[str, Any]) -> str:
     return f"{about}{count(j['cores'])} cores, {has}" + (rest or f" ({fewest})")
 
 
-def _layers(layers: list[dict[str, Any]]) -> list[str]:
+def _layers(layers: list[dict[str, Any]], most: int) -> list[str]:
     """A row a layer; of many, those with the most cores."""
     heads = ("layer", "neurons", "levels", "bits", "fan-in", "cores", "limited by")
-    shown = largest([float("inf") if layer["cores"] is None else layer["cores"] for layer in layers], LAYERS)
+    shown = largest([float("inf") if layer["cores"] is None else layer["cores"] for layer in layers], most)
     short = shortened((layer["name"] for layer in layers), NAME)
     rows = [
         (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chipsim.chip import AnyChip, ChipSpec, load_any_chip
 from chipsim.chip.avoid import without
+from chipsim.mapping import InputSpec
 from qsnnc.errors import DoesNotFit, Violation
 from qsnnc.fitting.change import Change
 from qsnnc.fitting.cut import CannotCut, cut
@@ -51,8 +52,10 @@ class Fitting:
     certified: bool
     host_share: float  # of the multiplications that the chip does for the unchanged network: left to the host
     content: bytes | None  # the changed ONNX file; None: the user's own, with options
+    model: Model  # the changed one
+    rule: InputSpec
     calibration: Measured | None
-    dataset: Measured | None
+    dataset: Measured | None = None  # of those that are reported
     uncut: Mapping[str, str] = field(default_factory=dict)  # whose channels are multiplied by zero, and why they stay
 
 
@@ -168,8 +171,12 @@ class Compiler:
             return Refused(change, error.violations)
         return Fitting(
             change, chip, found.cores, found.cores_bound, graph.certified, self._host_share(graph), content,
-            self._measured(model, graph, self.calibration), self._measured(model, graph, self.dataset), uncut,
+            model, graph.input, self._measured(model, graph.input, self.calibration), uncut=uncut,
         )  # fmt: skip
+
+    def reported(self, fitting: Fitting) -> Fitting:
+        """Measure a chosen change on the images that its accuracy is reported on."""
+        return replace(fitting, dataset=self._measured(fitting.model, fitting.rule, self.dataset))
 
     def chip_of(self, change: Change) -> AnyChip:
         """Return the chip that a change is compiled for."""
@@ -179,11 +186,11 @@ class Compiler:
             return self.chip
         return type(self.chip).model_validate({**self.chip.model_dump(mode="json"), "grid": list(change.grid)})
 
-    def _measured(self, model: Model, graph: LayerGraph, images: Images | None) -> Measured | None:
+    def _measured(self, model: Model, rule: InputSpec, images: Images | None) -> Measured | None:
         if images is None:
             return None
         wanted = self.wanted(images)
-        found = scores(model, graph.input, images)
+        found = scores(model, rule, images)
         now, before = accuracy(found, images), accuracy(wanted, images)
         lost = None if now is None or before is None else before - now
         differ = int((predictions(found) != predictions(wanted)).sum())

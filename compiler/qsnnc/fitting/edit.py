@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 #: added to a level before it is divided: steps are multiples of 1/2, so that no level lies closer to a decision than 0.05
 DELTA = 0.3
 #: onnxruntime's names of types other than float32
-TYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16", "tensor(double)": "float64"}
+TYPES = {
+    "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(uint16)": "uint16", "tensor(int16)": "int16",
+    "tensor(int32)": "int32", "tensor(float16)": "float16", "tensor(double)": "float64",
+}  # fmt: skip
 #: suffix of an activation's name before its change
 BEFORE = "/before-fit"
 

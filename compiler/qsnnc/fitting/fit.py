@@ -243,7 +243,7 @@ def fit(
     calibration, dataset = (Images.of(data) if isinstance(data, Dataset) else data for data in (calibration, dataset))
     if nir_path(source, options) is not None:
         text = "is a NIR file, and fit changes ONNX models; compile it with --weight-bits, or for a larger grid"
-        raise ModelError(source, text, code="model-corrupt", found=source)
+        raise ModelError(source, text, code="fit-nir", found=source)
     target = load_any_chip(chip)
     model, graph = front(source, options)
     compiler = Compiler(source, options, target, model, graph, calibration, dataset, tell)
@@ -252,7 +252,7 @@ def fit(
     if not violations:
         whole = compiler.compile(Change())
         assert isinstance(whole, Fitting)
-        found = [found_of(whole, 1, compiler.levels, source, chip, folder, options)]
+        found = [found_of(compiler.reported(whole), 1, compiler.levels, source, chip, folder, options)]
         return _result(compiler, found, now, (), (), choice, start)
     image = graph.encoder.name if is_image(model, graph) else None
     sample = None if calibration is None else calibration.head(SAMPLE)
@@ -261,7 +261,7 @@ def fit(
     ladders = ladders_of(model, graph, target, sample, image, partial(_within, start, MEASURING * budget))
     search = _Search(compiler, ladders, image, report or (lambda done, total: None), in_time)
     fitting = search.all(now)
-    chosen = chosen_of(fitting)
+    chosen = [compiler.reported(each) for each in chosen_of(fitting)]
     remaining, narrowest = ((), ()) if chosen else search.limits()
     found = [found_of(each, number, compiler.levels, source, chip, folder, options) for number, each in enumerate(chosen, 1)]
     return _result(compiler, found, now, remaining, narrowest, choice, start, search.untried)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from chipsim.datasets import load_dataset
 from chipsim.datasets.dataset import Dataset
 from chipsim.errors import InputError
+from chipsim.provenance import dataset_facts
 from qsnnc.fitting.measure import Images
 
 
@@ -19,6 +21,7 @@ class Chosen:
     calibration: Images | None
     dataset: Images | None
     said: str
+    facts: dict[str, Any] = field(default_factory=dict)  # of their provenance
 
 
 def chosen_images(dataset: str | None, calibrate: str | None, data_dir: str | None, limit: int) -> Chosen:
@@ -47,12 +50,13 @@ def chosen_images(dataset: str | None, calibrate: str | None, data_dir: str | No
             )
         chosen, shown = (_part(shown, start, limit) for start in (0, 1))
     found = _images(chosen, f"{source}{split}" if not halved else f"{source} even")
+    facts = {"calibrate": dataset_facts(chosen, source)}
     if shown is None:
-        return Chosen(found, None, f"chosen on {len(found)} images of {found.name}")
+        return Chosen(found, None, f"chosen on {len(found)} images of {found.name}", facts)
     name = str(dataset) + ("" if str(dataset).endswith(".npz") else " test") + (" odd" if halved else "")
     reported = _images(shown, name)
     said = f"chosen on {len(found)} images of {found.name}, reported on {len(reported)} of {reported.name}"
-    return Chosen(found, reported, said)
+    return Chosen(found, reported, said, facts | {"dataset": dataset_facts(shown, str(dataset))})
 
 
 def _folder(name: str, data_dir: str | None) -> str | None:

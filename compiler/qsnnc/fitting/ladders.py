@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from chipsim.chip import AnyChip
 from qsnnc.errors import ModelError
 from qsnnc.fitting.change import Change
 from qsnnc.fitting.edit import BEFORE, DELTA, Narrowed, can_drop, edited, narrowed, narrowed_levels
-from qsnnc.fitting.measure import Array, Images, Statistics, distance, scores, statistics
+from qsnnc.fitting.measure import Images, Statistics, distance, unchanged
+from qsnnc.fitting.tails import Tails
 from qsnnc.frontend.integerize.weights import in_reference
 from qsnnc.frontend.linear.weight_bits import FEWEST_BITS, quantized
 from qsnnc.frontend.model.layer_names import Namer
@@ -24,6 +27,9 @@ from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.ir.layers import Layer, LayerGraph, Population
 from qsnnc.ir.weights import bits_of_connections
+
+if TYPE_CHECKING:
+    import onnx
 
 #: largest levels that are tried
 LEVELS = (63, 31, 15, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
@@ -92,12 +98,16 @@ def ladders_of(
         Asked before each measurement; once it is False, a ladder has no further rungs.
     """
     entries = [entry for entry in narrowable(model, graph) if entry.name != image]
-    wanted, found = (None, {}) if images is None else statistics(model, graph.input, images, entries)
+    known = None if images is None else unchanged(model, graph.input, images, entries)
+    found = {} if known is None else known.statistics
 
-    def error(changes: Sequence[tuple[Population, Narrowed]]) -> float:
-        assert images is not None
-        assert wanted is not None
-        return distance(scores(model, graph.input, images, edited(model.reference, changes)), wanted)
+    def error(proto: onnx.ModelProto) -> float:
+        assert tails is not None
+        assert known is not None
+        return distance(tails.scores(proto), known.scores)
+
+    tails = None if known is None or images is None else Tails(model, graph.input, images, known.tensors)
+    change = partial(edited, model.reference)
 
     again = any(node.op_type == "QuantizeLinear" for node in model.reference.graph.node)
     ladders = []
@@ -108,16 +118,16 @@ def ladders_of(
             each = narrowed(entry, count, best_step(entry, count, found.get(entry.name), whole=whole))
             if not in_time():
                 break
-            rungs.append(Rung(1 / (12 * count**2) if images is None else error([(entry, each)]), levels=each))
+            rungs.append(Rung(1 / (12 * count**2) if images is None else error(change([(entry, each)])), levels=each))
         ladders.append(Ladder(entry.name, "levels", _rising(rungs)))
         if images is not None and entry is not graph.encoder and can_drop(entry):
             rungs = [
-                Rung(error([(entry, narrowed(entry, entry.levels, without=drop))]), without=drop)
+                Rung(error(change([(entry, narrowed(entry, entry.levels, without=drop))])), without=drop)
                 for drop in least(found[entry.name])
                 if in_time()
             ]
             ladders.append(Ladder(entry.name, "channels", _rising(rungs)))
-    ladders += _weights(model, graph, chip, images, wanted, in_time)
+    ladders += _weights(model, graph, chip, None if images is None else error, in_time)
     return tuple(ladder for ladder in ladders if ladder.rungs)
 
 
@@ -162,7 +172,7 @@ def least(found: Statistics) -> Iterator[tuple[int, ...]]:
 
 
 def _weights(
-    model: Model, graph: LayerGraph, chip: AnyChip, images: Images | None, wanted: Array | None,
+    model: Model, graph: LayerGraph, chip: AnyChip, error_of: Callable[[onnx.ModelProto], float] | None,
     in_time: Callable[[], bool],
 ) -> Iterator[Ladder]:  # fmt: skip
     """Iterate over the ladders of the layers whose weights can be quantized to fewer bits."""
@@ -181,10 +191,7 @@ def _weights(
                 proto = in_reference(model, [change]).reference
             except ModelError:  # the file holds the weights in another form
                 continue
-            error = 4.0**-bits / 3
-            if images is not None and wanted is not None:
-                error = distance(scores(model, graph.input, images, proto), wanted)
-            rungs.append(Rung(error, bits=bits))
+            rungs.append(Rung(4.0**-bits / 3 if error_of is None else error_of(proto), bits=bits))
         yield Ladder(layer.name, "bits", _rising(rungs))
 
 

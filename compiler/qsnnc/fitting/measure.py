@@ -24,6 +24,8 @@ Array = npt.NDArray[Any]
 
 #: images at a time
 BATCH = 64
+#: bytes of activations that are kept at most
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,22 +82,34 @@ class Statistics:
     rates: npt.NDArray[np.float64]  # (channels,): spikes of a feature
 
 
-def statistics(
-    model: Model, rule: InputSpec, images: Images, populations: Iterable[Population]
-) -> tuple[Array, dict[str, Statistics]]:
-    """Run the unchanged model; return its scores and the statistics of each population, by name."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Unchanged:
+    """What the unchanged model does on some images."""
+
+    scores: Array  # (N, outputs)
+    statistics: dict[str, Statistics]  # by population
+    tensors: dict[str, Array]  # by name, (N, ...): those of the populations; empty where they take too much memory
+
+
+def unchanged(model: Model, rule: InputSpec, images: Images, populations: Iterable[Population]) -> Unchanged:
+    """Run the unchanged model: its scores, and the statistics and values of each population."""
     entries = list(populations)
     run = Reference(model, [entry.tensor for entry in entries])
-    parts = []
+    parts, held = [], 0
+    kept: dict[str, list[Array]] = {entry.tensor: [] for entry in entries}
     counts = {entry.name: np.zeros(entry.levels + 1, np.int64) for entry in entries}
     sums = {entry.name: np.zeros(entry.tensor_shape[0] if entry.tensor_shape else 1) for entry in entries}
     for batch in images.batches(rule):
         found, *tensors = run(batch)
         parts.append(found.reshape(len(found), -1))
+        held += sum(tensor.nbytes for tensor in tensors)
         for entry, tensor in zip(entries, tensors, strict=True):
+            if held <= MOST_BYTES:
+                kept[entry.tensor].append(tensor)
             level = np.rint(tensor.astype(np.float64) / entry.scale - entry.zero_point).astype(np.int64)
             level = np.clip(level, 0, entry.levels).reshape(len(tensor), len(sums[entry.name]), -1)
             counts[entry.name] += np.bincount(level.reshape(-1), minlength=entry.levels + 1)
             sums[entry.name] += level.mean(axis=2).sum(axis=0)
     found_of = {e.name: Statistics(counts[e.name], sums[e.name] / max(1, len(images))) for e in entries}
-    return np.concatenate(parts), found_of
+    whole = {name: np.concatenate(each) for name, each in kept.items()} if held <= MOST_BYTES else {}
+    return Unchanged(np.concatenate(parts), found_of, whole)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: names of the files that a search may write
 NAMES = tuple(f"fit-{number}.{ending}" for number in range(1, MOST + 1) for ending in ("onnx", "yaml"))
+#: lines that a change takes on the screen; its command is one line, to be copied
+MOST_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,10 @@ class FitResult:
         """Return a table of the changes, and the command of each."""
         found: list[Any] = [self._table(), ""]
         for number, each in enumerate(self.found, 1):
-            found += [f"{number}. {'; '.join(each.words)}", f"   {each.command}"]
+            said = screen.wrap(f"{number}. {'; '.join(each.words)}")
+            if len(said) > MOST_LINES:
+                said = [*said[: MOST_LINES - 1], "  ... --json FILE names all"]
+            found += [*said, f"   {each.command}"]
         changes = "1 change" if self.tried == 1 else f"{self.tried} changes"
         prose = [f"compiled {changes} in {self.seconds:.0f} s; {self.choice}"]
         if self.untried:
@@ -136,7 +141,10 @@ class FitResult:
     def _table(self) -> Table:
         from rich.table import Table
 
-        table = Table("", "change", "chip", box=None, pad_edge=False)
+        table = Table("", box=None, pad_edge=False)
+        table.add_column("change", max_width=10)
+        table.add_column("chip")
+        chips = shortened((self.chip.name, *(found.fitting.chip.name for found in self.found)), 10)
         for name in ("cores", "of"):
             table.add_column(name, justify="right")
         before = [each for each in (self.calibration, self.dataset) if each is not None]
@@ -147,13 +155,14 @@ class FitResult:
         table.add_column("to the\nhost", justify="right")
         if before:
             cores = "-" if self.cores is None else f"{'about ' if self.estimated else ''}{self.cores:,}"
-            table.add_row("", "as it is", self.chip.name, cores, f"{self.chip.cores:,}", *_row(before), "")
+            table.add_row("", "as it is", chips[self.chip.name], cores, f"{self.chip.cores:,}", *_row(before), "")
         for number, found in enumerate(self.found, 1):
             done = found.fitting
             measured = [m for m in (done.calibration, done.dataset) if m is not None]
             host = f"{100 * done.host_share:.0f} %" if done.host_share else ""
             there = f"{done.cores:,}", f"{done.chip.cores:,}"
-            table.add_row(str(number), found.kind, done.chip.name, *there, *_row(measured), host)
+            kind = found.kind.replace("weight bits", "bits").replace(" + ", ", ")
+            table.add_row(str(number), kind, chips[done.chip.name], *there, *_row(measured), host)
         return table
 
 
@@ -181,7 +190,7 @@ def _heading(images: str) -> str:
     """Return what images are called on two lines: the data set, or a file without its folders, and the part of it."""
     name = printable(os.path.basename(images))
     source, _, part = name.rpartition(" ")
-    return f"{shortened([source], 14)[source]}\n{part}" if source else shortened([name], 14)[name]
+    return f"{shortened([source], 10)[source]}\n{part}" if source else shortened([name], 10)[name]
 
 
 def _row(measured: Sequence[Measured]) -> list[str]:

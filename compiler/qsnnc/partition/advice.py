@@ -57,8 +57,6 @@ class Alternative:
         return " and ".join(parts) or "a larger grid"
 
     def __str__(self) -> str:
-        if self.beyond:
-            return f"{self.beyond} layers fit on no core with {self.change}"
         about = "about " if self.estimated else ""
         grid = f" (a grid of {self.grid[0]} x {self.grid[1]})" if self.grid else ""
         return f"{about}{self.cores:,} cores with {self.change}{grid}"
@@ -89,8 +87,8 @@ def alternatives(
     for group in _changes(graph, layers, chip, now):
         for levels, bits in group:
             found = changed(levels, bits)
-            if found is None:
-                continue
+            if found is None or (found.cores >= now.cores and found.beyond >= now.beyond):
+                continue  # no help
             fits = not found.beyond and found.cores <= chip.cores
             wanted = None if fits else holding(chip, found)
             yield Alternative(levels, bits, found.cores, found.estimated, found.beyond, wanted, fits)
@@ -136,10 +134,16 @@ def with_alternatives(found: Violation, others: tuple[Alternative, ...], graph: 
     """Return the violation for too many cores with what would help."""
     grids = [each.grid for each in others if each.grid and _is_grid(each)]
     grid = f" A grid of {grids[0][0]} x {grids[0][1]} holds it." if grids else ""
-    counted = [str(each) for each in others if not _is_grid(each)]
+    counted = [str(each) for each in others if not _is_grid(each) and not each.beyond]
+    small = [
+        f"with {each.change} {each.beyond} layer{'s fit' if each.beyond > 1 else ' fits'} on no core"
+        for each in others
+        if each.beyond
+    ]
     first = f" Begin with the levels of {costliest(graph, chip)}." if any(each.levels for each in others) else ""
     numbers = f" It takes {'; '.join(counted)} (--levels, --weight-bits)." if counted else ""
-    return replace(found, advice=f"{found.advice}{grid}{numbers}{first} qsnnc fit looks for the smallest change.")
+    beyond = f" {'; '.join(small).capitalize()}." if small else ""
+    return replace(found, advice=f"{found.advice}{grid}{numbers}{beyond}{first} qsnnc fit looks for the smallest change.")
 
 
 def _is_grid(each: Alternative) -> bool:

@@ -205,22 +205,27 @@ class ChipPicture {
 
   portAt([x, y]) { const [mx, my] = this.middle(x, y); return [mx - this.scale / 2 - 11, my]; }
 
-  /** Each direction of a link has a line of its own, to the right of where its flits go. */
+  /** Each direction of a link has a line of its own, to the right of where its flits go; one path for links of about one load. */
   drawLinks(pen) {
-    const { x, y, side, loads, most } = state.linkLoads;
-    const order = [...loads.keys()].filter((i) => loads[i] > 0).sort((a, b) => loads[a] - loads[b]);
+    const { x, y, side, loads, most, order } = state.linkLoads, { clientWidth: width, clientHeight: height } = this.canvas;
     const [pale, strong] = dark() ? ["#5a4a3a", "#ffb347"] : ["#f3d9c4", "#a63603"];
+    const shift = 0.13 * this.scale;
+    let drawn = 0; // the step of the path that is begun
     for (const i of order) {
+      const step = Math.ceil((LINK_STEPS * loads[i]) / most), [mx, my] = this.middle(x[i], y[i]);
+      if (mx < -this.scale || my < -this.scale || mx > width + this.scale || my > height + this.scale) continue;
+      if (step !== drawn) {
+        if (drawn) pen.stroke();
+        drawn = step;
+        pen.strokeStyle = mix(pale, strong, Math.sqrt(step / LINK_STEPS));
+        pen.lineWidth = Math.max(0.6, this.scale * (0.03 + (0.17 * step) / LINK_STEPS));
+        pen.beginPath();
+      }
       const [, dx, dy] = data.run.timing.sides[side[i]];
-      const share = loads[i] / most, [mx, my] = this.middle(x[i], y[i]);
-      const shift = 0.13 * this.scale;
-      pen.strokeStyle = mix(pale, strong, Math.sqrt(share));
-      pen.lineWidth = Math.max(0.6, this.scale * (0.03 + 0.17 * share));
-      pen.beginPath();
       pen.moveTo(mx - dy * shift, my + dx * shift);
       pen.lineTo(mx - dy * shift + dx * this.scale, my + dx * shift + dy * this.scale);
-      pen.stroke();
     }
+    if (drawn) pen.stroke();
   }
 
   drawSelected(pen) {
@@ -342,6 +347,7 @@ class ChipPicture {
   }
 }
 const TRAFFIC = 10; // sources and targets that are drawn
+const LINK_STEPS = 32; // widths and colours of links
 
 /** Flits per image on each link in a tick, or in all; null without timing. */
 function linkLoads(tick) {
@@ -349,7 +355,8 @@ function linkLoads(tick) {
   const { x, y, side, after, ingress, ticks } = state.linkColumns;
   if (tick >= 0 && !ticks.length) return null;
   const loads = tick < 0 ? after.map((value, i) => value + ingress[i]) : ticks[tick];
-  return { x, y, side, loads, most: chunkMost(loads)[0] };
+  const order = [...loads.keys()].filter((i) => loads[i] > 0).sort((a, b) => loads[a] - loads[b]);
+  return { x, y, side, loads, order, most: chunkMost(loads)[0] };
 }
 
 /** The controls beside the chip: colours, links, ticks, and what the signs mean. */

@@ -2,14 +2,25 @@
 
 const charts = new Set();
 
+const WIDEST = 16000; // of a picture for paper, pixels: browsers draw no canvas above 32,767
+
 /** Draw a chart and keep it in step with the theme and the width of the page; `option` is asked again each time. */
 function chart(box, option) {
   const drawn = echarts.init(box);
+  box.classList.add("drawn");
   const resized = new ResizeObserver(() => drawn.resize());
   const entry = {
     draw() { drawn.setOption({ ...look(), ...option() }, true); },
     resize() { drawn.resize(); },
     on(event, listener) { drawn.on(event, listener); },
+    /** Put one picture in place of the layers of canvas that a chart may have: paper scales it as a whole. */
+    toPaper() {
+      const picture = drawn.renderToCanvas({ pixelRatio: Math.min(2, WIDEST / Math.max(1, box.clientWidth)) });
+      picture.className = "paper";
+      picture.removeAttribute("style"); // the library's, for a layer of a chart
+      box.append(picture);
+    },
+    fromPaper() { for (const picture of box.querySelectorAll(".paper")) picture.remove(); },
     close() { resized.disconnect(); charts.delete(entry); drawn.dispose(); },
   };
   entry.draw();

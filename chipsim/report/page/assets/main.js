@@ -79,9 +79,12 @@ function startTheme() {
   window.addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     set("light");
+    state.picture?.draw(); // now: no frame is drawn before the paper is
+    for (const entry of charts) entry.toPaper();
     for (const closed of document.querySelectorAll("details:not([open])")) { closed.open = true; closed.dataset.print = ""; }
   });
   window.addEventListener("afterprint", () => {
+    for (const entry of charts) entry.fromPaper();
     for (const opened of document.querySelectorAll("details[data-print]")) { opened.open = false; delete opened.dataset.print; }
     set(before);
   });

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command_line import qsnnc, refused
 from support.places import ROOT
+from support.screens import on_one_screen
 
 from chipsim import profile
 from chipsim.chip import load_chip
@@ -161,6 +162,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = qsnnc("explore", TINY, "--space", "space.yaml", "--dataset", "digits", "-o", "out", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Pareto front by cores, energy_pj" in done.stdout
+    on_one_screen(done.stdout)
     return folder
 
 

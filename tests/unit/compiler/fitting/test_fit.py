@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.command_line import qsnnc, refused
 from support.networks import Builder
+from support.screens import on_one_screen
 
 import chipsim
 from chipsim.datasets import load_dataset
@@ -63,8 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(folder: Path, *words: str, chip: str = "small.yaml", out: str = "out") -> dict[str, Any]:
     done = qsnnc("fit", "net.onnx", "--chip", chip, "-o", out, "--json", f"{out}.json", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
-    for line in (each["command"] for each in json.loads((folder / f"{out}.json").read_text())["found"]):
-        assert line in done.stdout
+    commands = [each["command"] for each in json.loads((folder / f"{out}.json").read_text())["found"]]
+    assert all(line in done.stdout for line in commands)
+    on_one_screen("\n".join(line for line in done.stdout.splitlines() if line.strip() not in commands))
     return json.loads((folder / f"{out}.json").read_text())
 
 
@@ -193,6 +195,24 @@ def test_an_interrupt_leaves_no_part_of_a_result(folder) -> None:
     assert list((folder / "stopped").iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_presets")
+def test_from_a_refusal_to_a_network_that_fits_in_two_commands(folder) -> None:
+    """The refusal prints a command, and each command that this one prints makes a network that fits."""
+    done = qsnnc("compile", "net.onnx", "--chip", "small.yaml", "-o", "no.map", cwd=folder)
+    assert done.returncode == 4
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("next: "))
+    program, verb, *words = shlex.split(line.removeprefix("next: "))
+    assert (program, verb) == ("qsnnc", "fit")
+    search = qsnnc(verb, *words, cwd=folder)
+    assert search.returncode == 0, search.stderr
+    commands = [line.strip() for line in search.stdout.splitlines() if line.strip().startswith("qsnnc compile ")]
+    for command in (commands[0], commands[-1]):
+        done = qsnnc(*shlex.split(command)[1:], cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert (folder / shlex.split(command)[-1]).exists()
+
+
 def test_what_cannot_be_asked_for_is_refused(folder) -> None:
     (folder / "net.nir").write_bytes(b"\x89HDF\r\n\x1a\n")
     for words, start in (
@@ -201,6 +221,6 @@ def test_what_cannot_be_asked_for_is_refused(folder) -> None:
         (("net.onnx", "-o", "out", "--chip", "loihi"), "--chip: unknown chip"),
     ):
         refused(qsnnc("fit", *words, cwd=folder), 2, start)
-    refused(qsnnc("fit", "net.nir", "-o", "out", cwd=folder), 3, "net.nir: is a NIR file")
+    assert "error[fit-nir]: net.nir: is a NIR file" in qsnnc("fit", "net.nir", "-o", "out", cwd=folder).stderr
     np.savez(folder / "one.npz", images=np.zeros((1, 1, 10, 10), np.uint8))
     refused(qsnnc("fit", "net.onnx", "-o", "out", "--dataset", "one.npz", cwd=folder), 3, "one.npz: has one image")

@@ -29,6 +29,14 @@ from qsnnc.explain.inspect import inspect
 from qsnnc.explain.tables import compilation_json
 
 pytestmark = pytest.mark.slow
+#: colours in the picture that paper gets of each figure
+PRINTED = """
+    return Object.fromEntries([...document.querySelectorAll("#figures .paper")].map((picture) => {
+        const {data} = picture.getContext("2d").getImageData(0, 0, picture.width, picture.height), found = new Set();
+        for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
+        return [picture.closest("figure").dataset.figure, found.size];
+    }));
+"""
 HOSTILE = "</script><img src=x onerror=window.hacked=1>{a|b}"
 
 
@@ -163,6 +171,7 @@ def test_from_an_element_to_its_core_in_three_clicks(opened: Browser, made) -> N
     neuron = int(np.flatnonzero(m.core_layer[owner] == 0)[-1])
     feature, core = int(m.neuron_element[neuron]) // m.layers[0].levels, int(owner[neuron])
     channel, row, column = (int(at) for at in np.unravel_index(feature, m.layers[0].shape))
+    opened.clicks = 0
     opened.click("[data-population='1']")
     opened.wait("return document.querySelector('[data-channel]')")
     opened.click(f"[data-channel='{channel}']")
@@ -174,6 +183,7 @@ def test_from_an_element_to_its_core_in_three_clicks(opened: Browser, made) -> N
     where = f"channel {channel}, row {row}, column {column} of {HOSTILE}"
     assert opened.text("#answer").startswith(f"{where}: core {core} at ({x}, {y}), neuron")
     opened.wait(f"return document.querySelector('#core-panel h3')?.textContent.startsWith('Core {core} ')")
+    assert opened.clicks == 3
 
 
 def test_search_goes_both_ways(opened: Browser, made) -> None:
@@ -240,10 +250,21 @@ def test_ticks_links_theme_keys_and_print(opened: Browser, made) -> None:
     assert opened.script("return document.documentElement.dataset.theme") != theme
     opened.one("#chip").send_keys("\ue014")  # right
     opened.wait("return document.querySelector('#core-panel h3')?.textContent.startsWith('Core 0 ')")
-    opened.script("window.dispatchEvent(new Event('beforeprint'))")
+    if opened.script("return document.documentElement.dataset.theme") == "light":
+        opened.click("#theme")
+    at_once, later = opened.script("""
+        window.dispatchEvent(new Event("beforeprint"));
+        const now = chip.toDataURL(), frame = () => new Promise(requestAnimationFrame);
+        return frame().then(frame).then(() => [now, chip.toDataURL()]);
+    """)
+    assert at_once == later  # no frame is drawn before the paper is
     assert opened.script("return document.querySelectorAll('#figures details:not([open])').length") == 0
     assert opened.script("return document.documentElement.dataset.theme") == "light"
+    pictures = opened.script(PRINTED)
+    assert pictures.keys() >= {"Confusion matrix", "Spikes by layer", "Energy by part"}
+    assert all(colours > 3 for colours in pictures.values()), pictures
     opened.script("window.dispatchEvent(new Event('afterprint'))")
+    assert opened.script("return document.querySelectorAll('.paper').length") == 0
     assert opened.console() == []
 
 
