@@ -14,7 +14,7 @@ from chipsim.datasets import Dataset
 from qsnnc import ModelError, compile_model
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import fire, potentials
-from qsnnc.pipeline import front
+from qsnnc.reading import front
 
 CHANNELS = 3
 

@@ -85,7 +85,8 @@ def annotate(
     from qsnnc.explain import node_metadata
     from qsnnc.frontend.importer.parse import opened, parse
     from qsnnc.options import CompileOptions
-    from qsnnc.pipeline import check, nir_path
+    from qsnnc.pipeline import check
+    from qsnnc.reading import nir_path
 
     given = ReadingOptions(output=output, levels=levels, encoder=encoder, readout=readout, weight_bits=weight_bits)
     options = CompileOptions(**given.keywords())

@@ -178,7 +178,7 @@ def check(
 def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
     """Return the command that makes a network fit; '' for a NIR file, whose levels and channels have no such change."""
     from qsnnc.fitting.commands import fit_command
-    from qsnnc.pipeline import nir_path
+    from qsnnc.reading import nir_path
 
     return "" if nir_path(model, options) is not None else fit_command(model, chip, options)
 

@@ -97,7 +97,7 @@ def explore(
     from qsnnc.explore.origin import origin
     from qsnnc.explore.space import TIMED, read_space
     from qsnnc.options import FrontendOptions
-    from qsnnc.pipeline import nir_path
+    from qsnnc.reading import nir_path
 
     if smallest is not None and smallest not in SIZES:
         text = f"is {smallest!r}; allowed: {' or '.join(SIZES)}"

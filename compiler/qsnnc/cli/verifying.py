@@ -66,7 +66,7 @@ def verify(
 
     from qsnnc.explain import tables
     from qsnnc.options import FrontendOptions
-    from qsnnc.pipeline import nir_path
+    from qsnnc.reading import nir_path
     from qsnnc.verification import verify as verify_model
     from qsnnc.verification.reproduce import names
 

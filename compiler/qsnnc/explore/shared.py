@@ -21,7 +21,8 @@ from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.ir.layers import LayerGraph, verify_layers
 from qsnnc.options import BackendOptions
 from qsnnc.partition.layout import Layout, lay_out, lay_out_again
-from qsnnc.pipeline import Stages, place_layout
+from qsnnc.pipeline import place_layout
+from qsnnc.stages import Stages
 
 #: sections and keys of a chip that the compiler does not look at
 UNCOMPILED = ("timing", "energy", "clock_mhz", "name", "description", "hypothetical", "provenance")

@@ -22,7 +22,8 @@ from qsnnc.ir.layers import LayerGraph, Population
 from qsnnc.options import CompileOptions, Placing
 from qsnnc.partition.advice import Counted
 from qsnnc.partition.layout import lay_out
-from qsnnc.pipeline import compile_layers, front
+from qsnnc.pipeline import compile_layers
+from qsnnc.reading import front
 from qsnnc.verification.weight_effects import predictions
 
 if TYPE_CHECKING:

@@ -20,9 +20,11 @@ from qsnnc.fitting.pareto import chosen_of, cost
 from qsnnc.fitting.result import FitResult, Found
 from qsnnc.fitting.search import cores_needed, mildest
 from qsnnc.frontend.integerize.host_parts import linear_layers
+from qsnnc.narrower import is_image
 from qsnnc.options import CompileOptions
 from qsnnc.partition.advice import Counted, holding
-from qsnnc.pipeline import DEFAULT_CHIP, front, is_image, nir_path
+from qsnnc.pipeline import DEFAULT_CHIP
+from qsnnc.reading import front, nir_path
 
 #: images on which single narrowings are measured
 SAMPLE = 256

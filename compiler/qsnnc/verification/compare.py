@@ -14,13 +14,13 @@ from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from qsnnc.ir.layers import LayerGraph
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
-from qsnnc.pipeline import front
+from qsnnc.reading import front
 from qsnnc.verification.comparison import MOST_FEATURES, Comparison
 from qsnnc.verification.result import Verification
 from qsnnc.verification.weight_effects import effects_of
 
 if TYPE_CHECKING:
-    from qsnnc.pipeline import ModelSource
+    from qsnnc.reading import ModelSource
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,8 @@ from chipsim.errors import InputError
 from chipsim.mapping.pixels import prepare
 from qsnnc.nir.layers import Agreement, SpikingNetwork, agreement, random_frames
 from qsnnc.options import FrontendKeywords, FrontendOptions, merged
-from qsnnc.pipeline import Stages, spiking_front
+from qsnnc.reading import spiking_front
+from qsnnc.stages import Stages
 
 #: random frames, where no data are given
 RANDOM_FRAMES = 100

@@ -198,7 +198,7 @@ def test_what_does_not_fit_exits_4_with_every_violation(tmp_path, model) -> None
 
 @pytest.mark.slow
 def test_interrupt_exits_130(tmp_path) -> None:
-    slow = "import qsnnc.pipeline as p, time\np.read_onnx = lambda *rest: (print('here', flush=True), time.sleep(60))\n"
+    slow = "import qsnnc.reading as p, time\np.read_onnx = lambda *rest: (print('here', flush=True), time.sleep(60))\n"
     code = (
         slow
         + "from qsnnc.cli import main\nimport sys\nsys.argv = ['qsnnc', 'check', 'x.onnx']; open('x.onnx', 'w').close()\nmain()"

@@ -14,7 +14,7 @@ from support.places import MODELS
 from qsnnc.fitting.cut import CannotCut, cut
 from qsnnc.fitting.edit import edited, narrowed
 from qsnnc.frontend.model.reference import session
-from qsnnc.pipeline import front
+from qsnnc.reading import front
 
 
 def network(seed: int = 0) -> Builder:

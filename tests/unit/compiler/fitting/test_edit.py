@@ -13,7 +13,7 @@ from support.places import ROOT
 from qsnnc.fitting.edit import Narrowed, around_zero, can_drop, edited, narrowed, narrowed_levels
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.layers import Population
-from qsnnc.pipeline import front
+from qsnnc.reading import front
 from qsnnc.verification import verify
 from qsnnc.verification.inner import Reference
 

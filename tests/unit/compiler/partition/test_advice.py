@@ -10,9 +10,11 @@ from support.networks import Builder, Recipe, build
 
 from chipsim.chip import ChipSpec, load_chip
 from qsnnc.compilation import FailedCompilation
+from qsnnc.narrower import activations
 from qsnnc.options import Placing
 from qsnnc.partition.advice import Counted, holding
-from qsnnc.pipeline import activations, check, compile_model, front
+from qsnnc.pipeline import check, compile_model
+from qsnnc.reading import front
 
 
 def small(across: int, down: int, **limits: int) -> ChipSpec:

@@ -94,9 +94,9 @@ def test_core_graph_and_placement(save) -> None:
     from qsnnc.ir.layers import verify_layers
     from qsnnc.lower.neurons import lower
     from qsnnc.partition.cores import partition
-    from qsnnc.pipeline import front
     from qsnnc.place.positions import figures, place
     from qsnnc.place.traffic import traffic_of
+    from qsnnc.reading import front
 
     path = save(lenet(np.random.default_rng(3), 0, 1))
     _, graph = front(path)

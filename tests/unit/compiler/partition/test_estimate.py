@@ -16,7 +16,8 @@ from chipsim.chip import ChipSpec, load_chip
 from qsnnc.lower.neurons import lower
 from qsnnc.partition import estimate as judge
 from qsnnc.partition.cores import partition
-from qsnnc.pipeline import check, front
+from qsnnc.pipeline import check
+from qsnnc.reading import front
 
 
 @pytest.fixture(scope="module")

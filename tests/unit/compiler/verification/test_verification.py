@@ -17,7 +17,8 @@ from support.networks import Builder, Recipe, build
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run as execute
 from qsnnc.ir.layers import LayerGraph, Uncertain
-from qsnnc.pipeline import check, front
+from qsnnc.pipeline import check
+from qsnnc.reading import front
 from qsnnc.verification import compare, verify
 
 RECIPE = Recipe(8, 3, 1, 3, ("conv", "maxpool", "conv"), 4, seed=5, odd=False)

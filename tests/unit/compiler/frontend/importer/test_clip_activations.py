@@ -26,7 +26,8 @@ from qsnnc.explain.tables import unwatched_lines
 from qsnnc.frontend.importer.clip_activations import BEFORE, clip
 from qsnnc.frontend.model.reference import session
 from qsnnc.options import FrontendOptions
-from qsnnc.pipeline import check, compile_model, front, read_layers
+from qsnnc.pipeline import check, compile_model, read_layers
+from qsnnc.reading import front
 from qsnnc.verification import verify
 
 

@@ -16,7 +16,8 @@ from support.networks import Builder, Recipe, build
 
 from chipsim.errors import ReportedError, UsageError
 from qsnnc.errors import ModelError
-from qsnnc.pipeline import check, front
+from qsnnc.pipeline import check
+from qsnnc.reading import front
 from qsnnc.verification import verify
 
 

@@ -10,7 +10,7 @@ from support.against_reference import stem, ternary
 from support.float_ends import QONNX, quant
 
 from qsnnc import ModelError, read_layers, verify
-from qsnnc.pipeline import front
+from qsnnc.reading import front
 from qsnnc.verification import compare
 
 
