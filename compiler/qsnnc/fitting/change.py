@@ -27,6 +27,11 @@ class Change:
         """Whether it is a changed ONNX file, and not options alone."""
         return not all(each.is_clip for each in self.narrowed.values())
 
+    @property
+    def keeps_scores(self) -> bool:
+        """Whether the model computes what it did: only where it is computed changes."""
+        return not self.narrowed and not self.weight_bits
+
     def kind(self, levels: Mapping[str, int]) -> str:
         """Return which means it uses, as a short word; ``levels`` are those of the unchanged activations."""
         parts = (

@@ -163,7 +163,9 @@ class Compiler:
         self.tell(f"compiling change {self.tried} ({change.kind(self.levels)})")
         content, uncut = self.content(change)
         options = change.options(self.options)
-        model, graph = front(self.source if content is None else parsed(content), options)
+        model, graph = self.model, self.graph
+        if not change.keeps_scores or change.encoder is not None:
+            model, graph = front(self.source if content is None else parsed(content), options)
         chip = self.chip_of(change)
         placing = Placing(effort=0)  # where cores lie changes neither their number nor what they compute
         try:
@@ -172,12 +174,12 @@ class Compiler:
             return Refused(change, error.violations)
         return Fitting(
             change, chip, found.cores, found.cores_bound, graph.certified, self._host_share(graph), content,
-            model, graph.input, self._measured(model, graph.input, self.calibration), uncut=uncut,
+            model, graph.input, self._measured(change, model, graph.input, self.calibration), uncut=uncut,
         )  # fmt: skip
 
     def reported(self, fitting: Fitting) -> Fitting:
         """Measure a chosen change on the images that its accuracy is reported on."""
-        return replace(fitting, dataset=self._measured(fitting.model, fitting.rule, self.dataset))
+        return replace(fitting, dataset=self._measured(fitting.change, fitting.model, fitting.rule, self.dataset))
 
     def chip_of(self, change: Change) -> AnyChip:
         """Return the chip that a change is compiled for."""
@@ -187,9 +189,9 @@ class Compiler:
             return self.chip
         return type(self.chip).model_validate({**self.chip.model_dump(mode="json"), "grid": list(change.grid)})
 
-    def _measured(self, model: Model, rule: InputSpec, images: Images | None) -> Measured | None:
-        if images is None:
-            return None
+    def _measured(self, change: Change, model: Model, rule: InputSpec, images: Images | None) -> Measured | None:
+        if images is None or change.keeps_scores:
+            return self.baseline(images)
         wanted = self.wanted(images)
         found = scores(model, rule, images)
         now, before = accuracy(found, images), accuracy(wanted, images)
