@@ -15,8 +15,7 @@ from qsnnc.cli.options import Chip, CompilingOptions, DataDir, ModelFile, Quiet,
 from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from chipsim.datasets import Dataset
     from qsnnc.compilation import Compilation, FailedCompilation
     from qsnnc.errors import DoesNotFit
     from qsnnc.options import CompileOptions
@@ -84,6 +83,9 @@ def compile_(
     """
     import hashlib
 
+    import numpy as np
+
+    from chipsim.provenance import dataset_facts
     from qsnnc.compilation import Compilation
     from qsnnc.explain import tables
     from qsnnc.explain.origin import origin
@@ -100,14 +102,17 @@ def compile_(
         *reads_writes.dataset(calibrate, split, data_dir, "--calibrate"),
     ]
     reads_writes.check(reads, {"-o": file, "--json": json})
-    placing = Placing(_calibration(calibrate, limit, split, data_dir), calibrate or "", effort, seed)
+    measured = _calibration(calibrate, limit, split, data_dir)
+    images = None if measured is None else np.asarray(measured.images)
+    placing = Placing(images, calibrate or "", effort, seed)
     options = merged(CompileOptions(**asked), {"placing": placing})
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
         found = check(model, chip, options, tell)
     content = found.to_bytes() if isinstance(found, Compilation) else None
     if content is not None:
         terminal.write_output(file, content)
-    facts = {"calibrate": calibrate, "limit": limit, "split": split, "effort": effort, "seed": seed}
+    data = None if measured is None else dataset_facts(measured, str(calibrate))
+    facts = {"calibrate": data, "limit": limit, "split": split, "effort": effort, "seed": seed}
     written = None if content is None else hashlib.sha256(content).hexdigest()
     made = origin({**asked, **facts}, found.chip, found.graph.model_sha256, map_sha256=written)
     if json:
@@ -214,15 +219,13 @@ def _check_calibration(name: str | None, limit: int | None, split: str | None, d
             raise UsageError(option, text, code="option-unused", found=value)
 
 
-def _calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> npt.NDArray[Any] | None:
+def _calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> Dataset | None:
     """Load the calibration images, if any."""
     if name is None:
         return None
-    import numpy as np
-
     from chipsim.datasets import load_dataset
 
-    return np.asarray(load_dataset(name, split or "train", data_dir, limit or 100).images)  # type: ignore[arg-type]
+    return load_dataset(name, split or "train", data_dir, limit or 100)  # type: ignore[arg-type]  # checked
 
 
 def _print_times(seconds: dict[str, float]) -> None:

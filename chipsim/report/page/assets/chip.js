@@ -10,7 +10,7 @@ function metrics() {
   const found = [{ key: "layer", label: "layer" }];
   const add = (key, label, unit, values, most) => found.push({ key, label, unit, values, most: most ?? Math.max(0, ...chunkMost(values)) });
   if (counts) {
-    add("sops", "synaptic operations (SOPs)", "SOPs per image", counts.sops.map((v) => v / images));
+    add("sops", "SOPs (synaptic operations)", "SOPs per image", counts.sops.map((v) => v / images));
     add("spikes", "spikes sent", "spikes per image", counts.spikes.map((v) => v / images));
     add("axon_events", "axon events (packets received)", "axon events per image", counts.axon_events.map((v) => v / images));
   }

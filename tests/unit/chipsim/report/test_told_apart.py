@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -40,7 +41,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         "verbose": ("chipsim", "run", TINY, "--dataset", "d.npz", "--verbose", "--json", "verbose.json"),
         "sweep": ("chipsim", "sweep", TINY, "--dataset", "d.npz", "--fault", "noise", "--rates", "0.5", "--seeds", "1",
                   "--json", "sweep.json"),
-        "compile": ("qsnnc", "compile", MODELS / "tiny.onnx", "-o", "t.map", "--chip", "mini", "--json", "compile.json"),
+        "compile": ("qsnnc", "compile", MODELS / "tiny.onnx", "-o", "t.map", "--chip", "mini", "--calibrate", "d.npz",
+                    "--json", "compile.json"),
         "check": ("qsnnc", "check", MODELS / "tiny.onnx", "--verbose", "--json", "check.json"),
         "fit": ("qsnnc", "fit", MODELS / "tiny.onnx", "-o", "fit", "--json", "fit.json"),
     }.items():  # fmt: skip
@@ -95,6 +97,12 @@ def test_a_run_that_differs_in_one_thing_has_another_digest(made: SimpleNamespac
     other = {**given, key: "another" if key != "dataset" else {**given[key], "sha256": "0" * 64}}
     assert digest(other) != digest(given)
     assert (digest(other, OF_THE_COMPUTING) != digest(given, OF_THE_COMPUTING)) == (what not in COMPUTING)
+
+
+@pytest.mark.slow
+def test_a_compilation_names_its_calibration_images_by_content(made: SimpleNamespace) -> None:
+    wanted = hashlib.sha256((made.folder / "d.npz").read_bytes()).hexdigest()
+    assert provenance(made, "compile")["calibrate"]["sha256"] == wanted
 
 
 @pytest.mark.slow
