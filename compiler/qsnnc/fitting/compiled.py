@@ -53,11 +53,10 @@ class Fitting:
     certified: bool
     host_share: float  # of the multiplications that the chip does for the unchanged network: left to the host
     content: bytes | None  # the changed ONNX file; None: the user's own, with options
-    model: Model  # the changed one
-    rule: InputSpec
     calibration: Measured | None
     dataset: Measured | None = None  # of those that are reported
     uncut: Mapping[str, str] = field(default_factory=dict)  # whose channels are multiplied by zero, and why they stay
+    changed: tuple[Model, InputSpec] | None = None  # what was compiled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,12 +173,13 @@ class Compiler:
             return Refused(change, error.violations)
         return Fitting(
             change, chip, found.cores, found.cores_bound, graph.certified, self._host_share(graph), content,
-            model, graph.input, self._measured(change, model, graph.input, self.calibration), uncut=uncut,
+            self._measured(change, model, graph.input, self.calibration), uncut=uncut, changed=(model, graph.input),
         )  # fmt: skip
 
     def reported(self, fitting: Fitting) -> Fitting:
         """Measure a chosen change on the images that its accuracy is reported on."""
-        return replace(fitting, dataset=self._measured(fitting.change, fitting.model, fitting.rule, self.dataset))
+        assert fitting.changed is not None
+        return replace(fitting, dataset=self._measured(fitting.change, *fitting.changed, self.dataset))
 
     def chip_of(self, change: Change) -> AnyChip:
         """Return the chip that a change is compiled for."""

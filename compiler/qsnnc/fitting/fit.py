@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from chipsim.chip import ChipSpec, PaicoreSpec, load_any_chip, preset_names
 from chipsim.datasets.dataset import Dataset
@@ -18,7 +18,7 @@ from qsnnc.fitting.ladders import Climb, Ladder, change_of, ladders_of
 from qsnnc.fitting.measure import Images
 from qsnnc.fitting.pareto import chosen_of, cost
 from qsnnc.fitting.result import FitResult, Found
-from qsnnc.fitting.search import cores_needed, mildest
+from qsnnc.fitting.search import Shapes, cores_needed, mildest
 from qsnnc.frontend.integerize.host_parts import linear_layers
 from qsnnc.narrower import is_image
 from qsnnc.options import CompileOptions
@@ -52,6 +52,11 @@ class _Search:
     report: Callable[[int, int], None]
     in_time: Callable[[], bool] = lambda: True
     untried: int = 0  # kinds of change for which no time was left
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """What the estimate reads of the network."""
+        return Shapes.of(self.compiler.graph)
 
     def narrowings(self) -> Iterator[Callable[[], Iterator[Fitting]]]:
         """Iterate over the ways to narrow the network itself: levels, weights, channels, and what they do together."""
@@ -95,7 +100,7 @@ class _Search:
         return best
 
     def _is_enough(self, ladders: tuple[Ladder, ...], chip: ChipSpec, budget: float, climb: Climb) -> bool:
-        need = cores_needed(self.compiler.graph, chip, ladders, climb, self.image)
+        need = cores_needed(self.shapes, chip, ladders, climb, self.image)
         return need is not None and need <= budget
 
     def _by_compiling(self, ladders: tuple[Ladder, ...], seen: set[Climb]) -> Fitting | None:

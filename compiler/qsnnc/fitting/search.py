@@ -7,6 +7,9 @@ network fits is found by bisection; then every ladder that does not need it is c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from chipsim.chip import ChipSpec
 from qsnnc.fitting.ladders import Climb, Ladder
@@ -56,8 +59,60 @@ def _relaxed(ladders: Sequence[Ladder], climb: Climb, fits: Callable[[Climb], bo
     return climb
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a layer reads from one population."""
+
+    source: str
+    window: int  # positions of the kernel
+    per_group: int  # channels of a group
+    of: int  # channels of the source
+    level_wise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the cores of a layer depend on."""
+
+    name: str
+    links: tuple[Link, ...]
+    channels: int
+    features: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What the cores of a network depend on, read off its layers once."""
+
+    levels: Mapping[str, int]
+    channels: Mapping[str, int]
+    layers: tuple[Shape, ...]
+
+    @classmethod
+    def of(cls, graph: LayerGraph) -> Shapes:
+        """Read the shapes of a network."""
+        populations = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
+        layers = [
+            Shape(
+                layer.name,
+                tuple(
+                    Link(
+                        link.source, int(np.prod(link.weights.shape[2:])), link.weights.shape[1],
+                        populations[link.source].shape[0], link.level_wise,
+                    )
+                    for link in layer.connections
+                ),
+                layer.shape[0], layer.features, bits_of_connections(layer.connections),
+            )
+            for layer in graph.layers
+        ]  # fmt: skip
+        levels = {name: entry.levels for name, entry in populations.items()}
+        return cls(levels, {name: entry.shape[0] for name, entry in populations.items()}, tuple(layers))
+
+
 def cores_needed(
-    graph: LayerGraph, chip: ChipSpec, ladders: Sequence[Ladder], climb: Climb, image: str | None = None
+    shapes: Shapes, chip: ChipSpec, ladders: Sequence[Ladder], climb: Climb, image: str | None = None
 ) -> int | None:
     """Estimate the cores of a narrowed network from shapes; None if a neuron fits on no core.
 
@@ -67,10 +122,7 @@ def cores_needed(
         The population that is the image itself: the host computes the first layer too where that layer's activation is
         narrow and the image is not.
     """
-    populations = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
-    levels = {name: entry.levels for name, entry in populations.items()}
-    channels = {name: entry.shape[0] for name, entry in populations.items()}
-    bits = {layer.name: bits_of_connections(layer.connections) for layer in graph.layers}
+    levels, channels, bits = dict(shapes.levels), dict(shapes.channels), {each.name: each.bits for each in shapes.layers}
     for ladder, height in zip(ladders, climb, strict=True):
         if height:
             rung = ladder.rungs[height - 1]
@@ -81,14 +133,14 @@ def cores_needed(
             else:
                 channels[ladder.name] -= len(rung.without)
     total = 0
-    for layer in graph.layers:
-        first = layer.connections[0]
+    for layer in shapes.layers:
+        first = layer.links[0]
         if first.level_wise:  # a max pool passes levels and channels on
             levels[layer.name], channels[layer.name] = levels[first.source], channels[first.source]
-        hosted = image is not None and all(link.source == image for link in layer.connections)
+        hosted = image is not None and all(link.source == image for link in layer.links)
         if hosted and levels[str(image)] > NARROW >= levels[layer.name]:
             continue
-        need = _layer_cores(graph, chip, layer.name, levels, channels, bits[layer.name])
+        need = _layer_cores(layer, chip, levels, channels, bits[layer.name])
         if need is None:
             return None
         total += need
@@ -96,17 +148,15 @@ def cores_needed(
 
 
 def _layer_cores(
-    graph: LayerGraph, chip: ChipSpec, name: str, levels: Mapping[str, int], channels: Mapping[str, int], bits: int
+    layer: Shape, chip: ChipSpec, levels: Mapping[str, int], channels: Mapping[str, int], bits: int
 ) -> int | None:
-    layer = next(layer for layer in graph.layers if layer.name == name)
     axons = 0
-    for link in layer.connections:
-        per_group, rows, columns = link.weights.shape[1:]
-        share = channels[link.source] / graph.population(link.source).shape[0]
-        axons += rows * columns * (1 if link.level_wise else round(per_group * share) * levels[link.source])
+    for link in layer.links:
+        kept = 1 if link.level_wise else round(link.per_group * (channels[link.source] / link.of)) * levels[link.source]
+        axons += link.window * kept
     width = next((w for w in sorted(chip.weight_bits) if w >= bits), max(chip.weight_bits))
     fold = next((f for f in chip.folds if f * chip.axons >= axons), chip.max_fold)
     if not fits_on_core(axons, fold, width, chip):
         return None
-    features = layer.features * channels[name] // layer.shape[0]
-    return -(-features * max(1, levels[name]) // (chip.columns // (fold * width)))
+    features = layer.features * channels[layer.name] // layer.channels
+    return -(-features * max(1, levels[layer.name]) // (chip.columns // (fold * width)))

@@ -29,7 +29,10 @@ class Tails:
     kept: Mapping[str, Array]  # tensors of the unchanged model, (N, ...) each
 
     def scores(self, proto: onnx.ModelProto) -> Array:
-        """Return the scores of a changed form of the reference, (N, outputs), the same as `measure.scores`."""
+        """Return the scores of a changed form of the reference, (N, outputs).
+
+        Where float32 sums are exact they are those of `measure.scores` bit for bit, elsewhere but for the last bits.
+        """
         tail, sources = self._tail(proto)
         if tail is None or any(len(self.kept[name]) != len(self.images) for name in sources.values()):
             return scores(self.model, self.rule, self.images, proto)

@@ -1,4 +1,4 @@
-"""Scores from the first changed activation on are those of the whole changed model, bit for bit."""
+"""Scores from the first changed activation on are those of the whole changed model, bit for bit where sums are exact."""
 
 from __future__ import annotations
 
