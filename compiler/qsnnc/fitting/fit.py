@@ -133,15 +133,30 @@ class _Search:
             return None
 
     def encoders(self) -> Iterator[Fitting]:
-        """Leave more of the network to the host: as few layers as possible."""
+        """Leave more of the network to the host: as few layers as possible.
+
+        Ever more layers are left to it, 1, 2, 4, ..., until the network fits; then the number is bisected.
+        """
         if self.compiler.options.encoder != "host":
             return
         there = {layer.name for layer in self.compiler.graph.layers}
-        for name in (name for name in linear_layers(self.compiler.model) if name in there):
-            found = self.attempt(Change(encoder=name))
-            if isinstance(found, Fitting):
-                yield found
-                return
+        names = [name for name in linear_layers(self.compiler.model) if name in there]
+        found = None
+        low, high, step = 0, 0, 1  # names before `low` do not do
+        while found is None and low < len(names):
+            high = min(low + step, len(names)) - 1
+            found = self._hosted(names[high])
+            low, step = (low, step) if found else (high + 1, 2 * step)
+        while found is not None and low < high:
+            middle = (low + high) // 2
+            fewer = self._hosted(names[middle])
+            found, low, high = (found, middle + 1, high) if fewer is None else (fewer, low, middle)
+        if found is not None:
+            yield found
+
+    def _hosted(self, name: str) -> Fitting | None:
+        found = self.attempt(Change(encoder=name))
+        return found if isinstance(found, Fitting) else None
 
     def codes(self) -> Iterator[Fitting]:
         """Send levels as words, or as thermometers, where the chip has both."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from chipsim.chip import load_chip
 from qsnnc.fitting.change import Change
-from qsnnc.fitting.compiled import Fitting, Measured
+from qsnnc.fitting.compiled import Fitting, Measured, Refused
 from qsnnc.fitting.edit import Narrowed
+from qsnnc.fitting.fit import _Search
 from qsnnc.fitting.ladders import Climb, Ladder, Rung
 from qsnnc.fitting.pareto import MOST, beats, chosen_of
 from qsnnc.fitting.search import mildest
@@ -74,3 +77,25 @@ def test_at_most_five_are_reported_and_the_costliest_narrowings_go() -> None:
 def test_a_ruined_network_is_reported_only_where_nothing_else_fits(others) -> None:
     ruined, fine = fitting(1, 0.8, changed=80), fitting(9, 0.1, changed=10)
     assert chosen_of([ruined, fine] if others else [ruined]) == ([fine] if others else [ruined])
+
+
+@pytest.mark.parametrize("wanted", [*range(1, 12), 60, 61])
+def test_as_few_layers_as_possible_are_left_to_the_host_in_few_compiles(wanted: int) -> None:
+    names = [f"layer{number}" for number in range(60)]
+    tried: list[str] = []
+
+    def compile_(change: Change) -> Fitting | Refused:
+        assert change.encoder is not None
+        tried.append(change.encoder)
+        fits = names.index(change.encoder) + 1 >= wanted
+        return fitting(1, 0.0, encoder=change.encoder) if fits else Refused(change, ())
+
+    compiler = SimpleNamespace(
+        options=SimpleNamespace(encoder="host"), compile=compile_, model=None,
+        graph=SimpleNamespace(layers=[SimpleNamespace(name=name) for name in names]),
+    )  # fmt: skip
+    search = _Search(compiler, (), None, lambda done, total: None)  # type: ignore[arg-type]
+    with mock.patch("qsnnc.fitting.fit.linear_layers", return_value=names):
+        found = list(search.encoders())
+    assert [each.change.encoder for each in found] == ([names[wanted - 1]] if wanted <= 60 else [])
+    assert len(tried) == len(set(tried)) <= 12
