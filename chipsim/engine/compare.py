@@ -177,7 +177,10 @@ def reference_outputs(
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
     wanted = [mapping.output_tensor, *tensors]
     name = mapping.input.name
-    axis = next(value for value in proto.graph.input if value.name == name).type.tensor_type.shape.dim[0]
+    axes = next(value for value in proto.graph.input if value.name == name).type.tensor_type.shape.dim
+    if len(axes) == len(mapping.input.shape):  # a whole batch of the file is one image
+        return _one_by_one(reference_session(proto.SerializeToString(), str(path)), str(path), name, wanted)
+    axis = axes[0]
     size = axis.dim_value if axis.HasField("dim_value") else 0
     if size <= 0:
         axis.dim_param = "N"
@@ -200,12 +203,29 @@ def reference_outputs(
             return parts(images, size if size > 0 else len(images))
         except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
             if size > 0 or len(images) == 1:
-                raise InputError(
-                    str(path), f"onnxruntime cannot run it ({quote(error)})", code="reference-refuses"
-                ) from None
+                raise _not_run(str(path), error) from None
         return parts(images, 1)  # a reshape to one image, say
 
     return call
+
+
+def _one_by_one(
+    runner: Any, path: str, name: str, wanted: list[str]
+) -> Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """Run a file whose tensors have no axis for the images, image by image."""
+
+    def call(images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        try:
+            found = [runner.run(wanted, {name: image}) for image in images]
+        except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
+            raise _not_run(path, error) from None
+        return [np.stack(values) for values in zip(*found, strict=True)]
+
+    return call
+
+
+def _not_run(path: str, error: Exception) -> InputError:
+    return InputError(path, f"onnxruntime cannot run it ({quote(error)})", code="reference-refuses")
 
 
 def _whole(path: Path, content: bytes) -> Any:

@@ -87,6 +87,7 @@ class RunResult:
     steps: int = 1  # of a frame
     readout_of: str = "potential"  # what `potentials` are: of the last step, the largest of all steps, or counts of spikes
     exceeded: Exceeded | None = None  # None: no activation is limited, or the chip has faults
+    unwatched: tuple[str, ...] = ()  # limited activations of which a run cannot tell where the model exceeds the limit
     missing_images: tuple[tuple[int, int], ...] = ()  # first and last of those that no worker could run: in no count
     trains: dict[str, npt.NDArray[np.uint8]] | None = None  # by population, (images, steps, *shape); where asked for
     made: Callable[[], dict[str, Any]] | None = None  # tells the provenance
@@ -143,6 +144,7 @@ class RunResult:
             "readout": self.readout,
             "output_packets_per_image": self.output_packets / n,
             "levels_exceeded": None if self.exceeded is None else asdict(self.exceeded),
+            "levels_unwatched": list(self.unwatched),
             "faults": self.faults,
             **({"missing_images": [list(each) for each in self.missing_images]} if self.missing_images else {}),
             **self._outcomes(),

@@ -181,6 +181,7 @@ def _result(
         ticks_per_image=m.frame_ticks,
         steps=m.steps,
         readout_of=m.readout_of,
+        unwatched=m.unwatched,
         spikes=int(spikes.sum()),
         encoder_spikes=c.encoder_spikes,
         paper_sops=c.paper_sops,

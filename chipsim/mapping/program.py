@@ -157,6 +157,7 @@ class Mapping:
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
     watched: tuple[str, ...] = ()  # populations limited by the user: a run counts where the model's level is beyond them
+    unwatched: tuple[str, ...] = ()  # activations limited by the user of which a run cannot tell that
 
     @property
     def cores(self) -> int:

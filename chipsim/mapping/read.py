@@ -55,6 +55,7 @@ def read_mapping(path: str | Path) -> Mapping:
         steps=manifest.steps,
         readout_of=manifest.output.of,
         watched=manifest.watched,
+        unwatched=manifest.unwatched,
     )
     found = totals(mapping, validated_synapses(mapping))
     if found != manifest.totals.model_dump():

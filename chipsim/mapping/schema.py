@@ -139,6 +139,7 @@ class Manifest(Strict):
     ticks: Annotated[int, Field(ge=2, le=100_001)]
     steps: Annotated[int, Field(ge=1, le=100_000)] = 1
     watched: Annotated[tuple[Text, ...], Field(strict=False, max_length=100_000)] = ()
+    unwatched: Annotated[tuple[Text, ...], Field(strict=False, max_length=100_000)] = ()
     totals: TotalsEntry
     arrays: dict[str, ArrayEntry]
     files: dict[Literal["encoder.onnx", "network.json", "readout.onnx"], FileEntry]
@@ -152,7 +153,11 @@ class Manifest(Strict):
             "input.seed": "seed" in self.input.model_fields_set,
             "output.of": "of" in self.output.model_fields_set,
         }
-        optional = {"layers.neuron": any(e.neuron for e in self.layers), "watched": bool(self.watched)}
+        optional = {
+            "layers.neuron": any(e.neuron for e in self.layers),
+            "watched": bool(self.watched),
+            "unwatched": bool(self.unwatched),
+        }
         for key, stated in {**news, **optional}.items():
             if stated and self.version == 1:
                 raise ValueError(f"{key} is a key of version 2, and version is 1")

@@ -42,6 +42,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
         "output": {"tensor": mapping.output_tensor, "shape": list(mapping.output_shape), "of": mapping.readout_of},
         "steps": mapping.steps,
         **({"watched": list(mapping.watched)} if mapping.watched else {}),
+        **({"unwatched": list(mapping.unwatched)} if mapping.unwatched else {}),
         "ticks": mapping.ticks,
         "totals": totals(mapping),
         "arrays": {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chipsim.engine.result import LayerCount, RunResult
 from chipsim.provenance import line
-from chipsim.report.tables import exceeded_line
+from chipsim.report.tables import exceeded_line, unwatched_line
 from chipsim.screen import MORE, NAME, count, largest, screen, table, wrap
 from chipsim.timing.advice import advise
 from chipsim.timing.result import Profile
@@ -67,6 +67,8 @@ def _takes(result: RunResult, more: Sequence[str]) -> list[str]:
         lines.append(f"the host computes the last layer, from {count(j['output_packets_per_image'])} packets per image")
     if result.exceeded is not None:
         lines.append(f"levels exceeded {exceeded_line(result.exceeded, result.images)}")
+    if result.unwatched:
+        lines.append(f"levels not watched: {unwatched_line(result.unwatched)}")
     lines += more
     lines.append(
         f"simulated at {count(result.images_per_second)} images per second, {result.threads} threads, engine {result.engine}"

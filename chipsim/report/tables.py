@@ -103,6 +103,8 @@ def summary(result: RunResult) -> list[Any]:
         head.add_row("packets to the host", f"{j['output_packets_per_image']:,.1f} per image{whose}")
     if result.exceeded is not None:
         head.add_row("levels exceeded", exceeded_line(result.exceeded, result.images))
+    if result.unwatched:
+        head.add_row("levels not watched", unwatched_line(result.unwatched))
     return [head, "", _layers(result), "", _busiest(result), "", line(result.provenance)]
 
 
@@ -113,6 +115,14 @@ def exceeded_line(found: Exceeded, images: int) -> str:
     short = shortened(found.layers)
     layers = ", ".join(f"{short[name]} {count:,}" for name, count in found.layers.items() if count)
     return f"in {found.images:,} of {images:,} images ({layers}); their scores may differ from the model's"
+
+
+def unwatched_line(names: tuple[str, ...]) -> str:
+    """Say of which limited activations (``--levels``) images beyond the limit are not counted."""
+    short = shortened(names)
+    return (
+        f"images beyond the limit of {', '.join(short[name] for name in names)} are not counted; chipsim compare finds them"
+    )
 
 
 def _steps(result: RunResult) -> list[tuple[str, str]]:

@@ -91,6 +91,11 @@ def _change(change: WeightsChanged) -> dict[str, Any]:
 def boundary_lines(graph: LayerGraph) -> list[str]:
     """Say what the host computes, and which weights are not the file's."""
     lines = []
+    if graph.batch_rows:
+        lines.append(
+            f"input: an image is the file's whole batch, {graph.input.shape}, because a constant differs between its "
+            f"{graph.batch_rows} rows"
+        )
     if graph.readout == "host":
         sources = " and ".join(sorted({link.source for link in graph.layers[-1].connections}))
         last = " and ".join(graph.readout_layers)

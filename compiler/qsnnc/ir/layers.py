@@ -160,6 +160,7 @@ class LayerGraph:
     unwatched: tuple[str, ...] = ()  # limited by the user, but a run cannot tell where the model exceeds the limit
     steps: int = 1  # of a frame
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
+    batch_rows: int = 0  # rows of the file's batch if that is one image, else 0
     open_encoder: bool = False  # whether the encoder tells levels beyond its highest (--levels)
 
     def population(self, name: str) -> Population:

@@ -65,6 +65,7 @@ def assemble(
         steps=graph.steps,
         readout_of=graph.readout_of,
         watched=graph.watched,
+        unwatched=graph.unwatched,
     )
 
 

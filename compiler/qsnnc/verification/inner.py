@@ -28,23 +28,32 @@ class Reference:
         self.wanted = [model.output, *tensors]
         self.run = session(proto, evaluator=True)
         self.input = model.input
+        self.rows = {name: model.shapes[name] for name in self.wanted if name in model.merged}
         self.single = proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
     def __call__(self, images: Array) -> list[Array]:
         """Return the output and the inner tensors for a batch."""
         if not self.single:
             try:
-                found = self.run.run(self.wanted, {self.input: images})
+                found = self._run(images)
                 if all(len(value) == len(images) for value in found):
                     return found
             except ModelError:  # a reshape to one image, say
                 if len(images) == 1:
                     raise
             self.single = True
-        parts = [self.run.run(self.wanted, {self.input: images[i : i + 1]}) for i in range(len(images))]
+        parts = [self._run(images[i : i + 1]) for i in range(len(images))]
         if any(np.ndim(value) == 0 or len(value) != 1 for part in parts for value in part):
             raise InputError(self.input, "a tensor of the model has no batch axis; export it with one", code="batch-moved")
         return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    def _run(self, images: Array) -> list[Array]:
+        """Return the tensors, with the rows of each image on an axis of their own."""
+        found = self.run.run(self.wanted, {self.input: images})
+        return [
+            value.reshape(len(images), *self.rows[name]) if name in self.rows else value
+            for name, value in zip(self.wanted, found, strict=True)
+        ]
 
 
 def with_outputs(content: bytes, tensors: list[str]) -> bytes:

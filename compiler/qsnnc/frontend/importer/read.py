@@ -27,7 +27,8 @@ from qsnnc.frontend.importer.determinism import refuse_nondeterministic
 from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
 from qsnnc.frontend.model.constant_folding import evaluated
-from qsnnc.frontend.model.messages import first_line, label, names_of_file, refuse
+from qsnnc.frontend.model.merged_rows import rows_apart
+from qsnnc.frontend.model.messages import first_line, names_of_file, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
 from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session, with_kernels
@@ -65,6 +66,8 @@ def read_onnx(
     forms = _normalised(load(path, content, output), path, limits or {})
     with names_of_file(forms.reference.graph.node, forms.decomposed.graph.node):
         model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
+        apart = rows_apart(model)
+        model = model if apart is model else _with_shapes(apart)
         _refuse_nan(model)
         _try_run(model)
     return merged(model)
@@ -77,6 +80,7 @@ class _Forms:
     reference: onnx.ModelProto  # standard operators as the file has them: what onnxruntime executes
     decomposed: onnx.ModelProto  # integer operators rewritten as float ones: what is compiled
     integral: frozenset[str]  # nodes of the second whose sums are integers
+    batch_rows: int  # of the file's batch if that is one image, else 0
 
 
 def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]) -> _Forms:
@@ -87,7 +91,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
         free_squeezes(standard)
-        free_batch(standard)
+        rows = free_batch(standard)
         reference = clip(of_one_signedness(standard), limits)
         proto, integral = decompose(with_explicit_casts(with_kernels(clip(standard, limits))))
     except InputError as error:
@@ -98,7 +102,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    return _Forms(reference, proto, integral)
+    return _Forms(reference, proto, integral, rows)
 
 
 def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
@@ -117,7 +121,7 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
         input=value.name,
         input_dtype=str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))),
         output=graph.output[0].name,
-        nodes=tuple(_node(node) for node in graph.node),
+        nodes=tuple(map(Node.of, graph.node)),
         constants=constants,
         shapes={value.name: _axes(value)},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
@@ -127,6 +131,7 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
         written=frozenset(name for node in forms.reference.graph.node for name in node.output),
         kinds={value.name: value.type.tensor_type.elem_type},
         reference=forms.reference,
+        batch_rows=forms.batch_rows,
     )
 
 
@@ -214,13 +219,6 @@ def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, 
     dims = {value.name: value.type.tensor_type.shape.dim for value in values}
     empty = {name for name, known in dims.items() if any(d.HasField("dim_value") and d.dim_value == 0 for d in known)}
     return shapes, {value.name: value.type.tensor_type.elem_type for value in values}, empty
-
-
-def _node(proto: onnx.NodeProto) -> Node:
-    from onnx import helper
-
-    attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
-    return Node(label(proto), proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
 
 
 def _fold_constants(model: Model, kinds: Mapping[str, int]) -> Model:

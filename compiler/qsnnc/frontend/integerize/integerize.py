@@ -90,6 +90,7 @@ def integerize(model: Model, rule: InputSpec, chosen: Boundaries | None = None) 
         image_on_chip=chosen.image_on_chip,
         readout_layers=tuple(walk.namer.layer(node) for node in model.nodes if walk.host.is_last(node)),
         readout_exact=readout.exact,
+        batch_rows=model.batch_rows,
     )
     return Integerized(graph, walk.weights.changed)
 

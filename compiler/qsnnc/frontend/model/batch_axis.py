@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsnnc.errors import ModelError
+from qsnnc.frontend.model.batch_as_image import with_image_axis
 from qsnnc.frontend.model.constant_folding import with_constants
 from qsnnc.frontend.model.operators import ELEMENTWISE, facts
 
@@ -23,27 +24,41 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 
-def free_batch(proto: onnx.ModelProto) -> None:
+def free_batch(proto: onnx.ModelProto) -> int:
     """Let a model that was exported with a batch of several images take any number of images.
+
+    If they are not exchangeable, because a constant differs between them, the whole batch becomes one image where that is
+    possible.
 
     Parameters
     ----------
     proto : ModelProto
         With one input; changed in place.
 
+    Returns
+    -------
+    int
+        Rows of the batch if it became one image, else 0.
+
     Raises
     ------
     ModelError
-        A constant differs from image to image.
+        A constant differs from image to image, and the batch cannot be one image.
     """
     axis = proto.graph.input[0].type.tensor_type.shape.dim[0]
     batch = axis.dim_value if axis.HasField("dim_value") else 0
     if batch < 2:
-        return
-    constants = _constants(proto)
-    _free_elementwise(proto, constants, batch)
+        return 0
+    constants, ranks = _constants(proto), _ranks(proto)
+    try:
+        _free_elementwise(proto, constants, ranks, batch)
+    except ModelError:
+        if not with_image_axis(proto, _of_images(proto.graph), _constants(proto), ranks):
+            raise
+        return batch
     axis.dim_param = "N"
     free_shapes(proto.graph, constants, batch, "qsnnc.batch")
+    return 0
 
 
 def free_squeezes(proto: onnx.ModelProto) -> None:
@@ -90,8 +105,12 @@ def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch:
                 for entry in [entry for entry in node.attribute if entry.name == "allowzero"]:
                     node.attribute.remove(entry)
             free = np.array([keep, *shape[1:]], np.int64)
-            node.input[1] = f"{mark}_{number}"
-            graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
+        elif len(shape) > 1 and shape[0] > batch and shape[0] % batch == 0 and min(shape[1:]) > 0:  # rows of all images
+            free = np.array([-1, *shape[1:]], np.int64)
+        else:
+            continue
+        node.input[1] = f"{mark}_{number}"
+        graph.initializer.append(numpy_helper.from_array(free, node.input[1]))
 
 
 def free_shapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:
@@ -131,14 +150,18 @@ def _free_concat(node: onnx.NodeProto, constants: Mapping[str, Array], batch: in
             node.input[number] = made.node("Expand", made.constant(_one(node, value)), made.shape(value.shape[1:]))
 
 
-def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], batch: int) -> None:
-    """Replace constants that are repeated for every image of the batch by one copy that broadcasts."""
+def _ranks(proto: onnx.ModelProto) -> dict[str, int]:
+    """Return the numbers of axes of the tensors, where they can be inferred."""
     from onnx import shape_inference
 
-    graph = proto.graph
-    del graph.value_info[:]  # what the file says there may be wrong, and is for one batch size
+    del proto.graph.value_info[:]  # what the file says there may be wrong, and is for one batch size
     values = shape_inference.infer_shapes(proto).graph
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*values.input, *values.value_info, *values.output)}
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in (*values.input, *values.value_info, *values.output)}
+
+
+def _free_elementwise(proto: onnx.ModelProto, constants: Mapping[str, Array], ranks: Mapping[str, int], batch: int) -> None:
+    """Replace constants that are repeated for every image of the batch by one copy that broadcasts."""
+    graph = proto.graph
     moving, made = _of_images(graph), _Made(graph, "qsnnc.image")
     for node in list(graph.node):
         rank = max((ranks.get(name, 0) for name in node.input if name in moving), default=0)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chipsim.qonnx_ops import ORIGIN
 from qsnnc.errors import ModelError
+from qsnnc.frontend.model.messages import label
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +33,14 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     proto: onnx.NodeProto
+
+    @staticmethod
+    def of(proto: onnx.NodeProto) -> Node:
+        """Return a node of a graph."""
+        from onnx import helper
+
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+        return Node(label(proto), proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
 
     def renamed(self, names: Mapping[str, str]) -> Node:
         """Return the same operator on renamed tensors; those that are not listed keep their names."""
@@ -68,6 +77,8 @@ class Model:
     written: frozenset[str]  # tensors that the reference has as well
     kinds: Mapping[str, int]  # ONNX element type of every tensor where it is known
     reference: onnx.ModelProto  # what results are compared with: the file, QONNX operators rewritten
+    merged: frozenset[str] = frozenset()  # whose first axis in the reference is the batch times rows of their own
+    batch_rows: int = 0  # rows of the file's batch if that is one image (`batch_as_image`), else 0
 
     def whole(self, name: str) -> bool:
         """Return whether an inner tensor has a type other than a float type; unknown types count as float."""

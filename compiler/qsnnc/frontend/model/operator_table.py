@@ -126,7 +126,7 @@ TABLE = (
             Operator("DepthToSpace", index_type="float64"),
             Operator("SpaceToDepth", index_type="float64"),
         ),
-        "constant shapes and indices; the batch stays axis 0",
+        "constant shapes and indices; the batch stays axis 0, but for rows that join it for a linear layer",
         "a window on a tensor whose rows and columns were reordered becomes a matrix of up to 8 million weights",
     ),
     Group(

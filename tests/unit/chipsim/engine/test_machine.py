@@ -102,7 +102,7 @@ def test_two_cores_by_hand() -> None:
         "schema provenance model_sha256 chip images accuracy confusion worst_images ticks_per_image steps readout_of spikes_per_step sops_per_step spikes_per_image encoder_spikes_per_image "
         "paper_spikes_per_image sops_per_image paper_sops_per_image axon_events_per_image column_operations_per_image "
         "packets_per_image relay_spikes_per_image relay_sops_per_image images_per_second load_seconds threads engine faults timing "
-        "readout output_packets_per_image levels_exceeded energy floorplan layers cores".split()
+        "readout output_packets_per_image levels_exceeded levels_unwatched energy floorplan layers cores".split()
     )
     assert set(json["cores"][0]) == {"id", "x", "y", "layer", "spikes", "sops", "axon_events"}
 

@@ -21,6 +21,7 @@ from chipsim.errors import MappingError, ReportedError, UsageError
 from chipsim.mapping import validate_mapping, write_mapping
 from chipsim.mapping.program import CEILING
 from chipsim.mapping.write import to_bytes
+from chipsim.report.screen import run_screen
 from qsnnc.errors import ModelError
 from qsnnc.explain.tables import unwatched_lines
 from qsnnc.frontend.importer.clip_activations import BEFORE, clip
@@ -28,7 +29,7 @@ from qsnnc.frontend.model.reference import session
 from qsnnc.options import FrontendOptions
 from qsnnc.pipeline import check, compile_model, read_layers
 from qsnnc.reading import front
-from qsnnc.verification import verify
+from qsnnc.verification import random_images, verify
 
 
 def network(kind: str = "float", opset: int = 17) -> onnx.ModelProto:
@@ -260,6 +261,18 @@ def test_a_limit_that_a_run_cannot_watch_is_named(save) -> None:
     (line,) = unwatched_lines(found)
     assert "beyond the limit of pool10 (the limit changes more of the network than a number of levels)" in line
     assert unwatched_lines(check(save(network()), levels={"second": 3})) == []
+
+
+def test_a_run_repeats_which_limits_it_does_not_watch(save, tmp_path) -> None:
+    path = save(build(Plan((4, 4), 2, ("latepool", "falling", "maxpool"), 3, signed=True, ending="scores", seed=39)))
+    done = compile_model(path, levels={"pool10": 1})
+    chipsim.write_mapping(done.mapping, tmp_path / "limited.map")
+    mapping = chipsim.read_mapping(tmp_path / "limited.map")
+    images = random_images(mapping.input, 2, 0)
+    result = chipsim.run(mapping, Dataset("random", "test", images, None))
+    assert result.exceeded is None
+    assert result.to_json()["levels_unwatched"] == ["pool10"]
+    assert "beyond the limit of pool10 are not counted" in " ".join(run_screen(result, "limited.map").split())
 
 
 def test_a_ceiling_that_is_always_met_is_no_lower_than_its_threshold(save) -> None:

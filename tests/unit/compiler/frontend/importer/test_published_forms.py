@@ -16,6 +16,7 @@ from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from qsnnc import compile_model, verify
 from qsnnc.errors import ModelError
+from qsnnc.explain.tables import boundary_lines
 from qsnnc.frontend.model.reference import session
 
 
@@ -86,11 +87,47 @@ def test_scores_of_scales_that_are_no_powers_of_two_differ_by_the_order_of_a_flo
     assert chipsim.compare(done.mapping, path, data).equal
 
 
-def test_a_constant_that_differs_between_images_is_named(save) -> None:
-    model = plain(
-        "y = Gemm(a, w, c)", "float[4,3] w = {1, -2, 3, 0, 1, -1, 2, 2, -3, -1, 0, 1}, float[2,1] c = {0.5, 1}", batch="2"
-    )
-    with pytest.raises(ModelError, match=r"^y: Gemm has a constant that differs between the 2 images of the batch"):
+BATCHES = {
+    "an offset": ("y = Gemm(a, w, c)", "float[4,3] w = {1, -2, 3, 0, 1, -1, 2, 2, -3, -1, 0, 1}", 3),
+    "transposed and scaled": (
+        "s = Gemm<transB: int = 1, alpha: float = 0.5, beta: float = 2.0>(a, w, c)\nr = Relu(s)\n"
+        "e = QuantizeLinear(r, step, zero)\nb = DequantizeLinear(e, step, zero)\ny = MatMul(b, v)",
+        "float[3,4] w = {1, -2, 3, 0, 1, -1, 2, 2, -3, -1, 0, 1}, float[3,3] v = {1, 0, -1, 2, 1, 0, -1, 1, 1}", 3,
+    ),
+    "a scale for each column, then the class": (
+        "s = MatMul(a, w)\nt = Add(s, c)\ne = QuantizeLinear<axis: int = 1>(t, steps, zeros)\n"
+        "b = DequantizeLinear<axis: int = 1>(e, steps, zeros)\ny = Softmax<axis: int = 1>(b)",
+        "float[4,3] w = {1, -2, 3, 0, 1, -1, 2, 2, -3, -1, 0, 1}, float[3] steps = {0.5, 0.25, 1}, uint8[3] zeros = {0, 0, 0}", 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ["2,1", "2,3"])
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_whose_rows_differ_is_one_image(name, shape, save) -> None:
+    """As a Gemm with a C for each row: each place of the batch is computed as in the file."""
+    body, constants, outputs = BATCHES[name]
+    offsets = {"2,1": "0.5, 1", "2,3": "0.5, 0, 1, -1, 0.25, 3"}[shape]
+    path = save(plain(body, f"{constants}, float[{shape}] c = {{{offsets}}}", batch="2", outputs=str(outputs)))
+    images = np.concatenate([IMAGES, IMAGES[::-1] * np.float32(0.75)]).reshape(2, 2, 4)
+    right = [session(path.read_bytes()).run(None, {"x": rows})[0] for rows in images]
+    data = Dataset("images", "test", images, None)
+    done = compile_model(path)
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, np.stack(right))
+    assert chipsim.compare(done.mapping, path, data).equal
+    assert verify(path, images).equal
+    assert any("the file's whole batch, (2, 4)" in line for line in boundary_lines(done.graph))
+
+
+def test_images_that_differ_by_their_place_are_refused(save) -> None:
+    """Behind a convolution; the file has no form with the batch as one image."""
+    model = moved("move first")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    flat = next(node for node in model.graph.node if node.op_type == "Flatten")
+    flat.input.append("own")
+    flat.op_type = "Add"
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(2, dtype=np.float32).reshape(2, 1, 1, 1), "own"))
+    with pytest.raises(ModelError, match=r"^flat: Add has a constant that differs between the 2 images of the batch"):
         compile_model(save(model))
 
 
