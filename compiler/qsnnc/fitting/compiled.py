@@ -57,6 +57,7 @@ class Fitting:
     dataset: Measured | None = None  # of those that are reported
     uncut: Mapping[str, str] = field(default_factory=dict)  # whose channels are multiplied by zero, and why they stay
     changed: tuple[Model, InputSpec] | None = None  # what was compiled
+    narrowing: float = 0.0  # sum of the errors that its narrowings have alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -118,7 +118,11 @@ class _Search:
         return found if isinstance(found, Fitting) else None
 
     def _compiled(self, ladders: Sequence[Ladder], climb: Climb) -> Fitting | Refused | None:
-        return self.attempt(change_of(ladders, climb, self.compiler.populations))
+        found = self.attempt(change_of(ladders, climb, self.compiler.populations))
+        if not isinstance(found, Fitting):
+            return found
+        errors = [ladder.rungs[height - 1].error for ladder, height in zip(ladders, climb, strict=True) if height]
+        return replace(found, narrowing=sum(errors))
 
     def attempt(self, change: Change) -> Fitting | Refused | None:
         """Compile a change; None where the network cannot be changed so."""

@@ -13,10 +13,13 @@ RUINED = 0.5
 
 
 def cost(fitting: Fitting) -> tuple[float, float]:
-    """Return what a change costs: accuracy (or predictions, without labels), then the error of the scores."""
+    """Return what a change costs: accuracy (or predictions, without labels), then the error of the scores.
+
+    Without images both are the sum of the errors that uniform quantizers of so few levels and bits have.
+    """
     measured = fitting.calibration
     if measured is None:
-        return (0.0, 0.0)
+        return (fitting.narrowing, fitting.narrowing)
     lost = measured.predictions_changed / measured.count if measured.lost is None else measured.lost
     return (max(0.0, lost), measured.error)
 

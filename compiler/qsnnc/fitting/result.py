@@ -190,7 +190,7 @@ def _heading(images: str) -> str:
     """Return what images are called on two lines: the data set, or a file without its folders, and the part of it."""
     name = printable(os.path.basename(images))
     source, _, part = name.rpartition(" ")
-    return f"{shortened([source], 10)[source]}\n{part}" if source else shortened([name], 10)[name]
+    return f"{shortened([source], 10)[source]}\n{part}" if source else f"{shortened([name], 10)[name]}\n"
 
 
 def _row(measured: Sequence[Measured]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from unittest import mock
@@ -62,6 +63,14 @@ def test_what_another_change_beats_is_not_reported() -> None:
     other = fitting(30, 0.0, chip="mini", grid=(9, 9))
     assert not beats(good, other)  # the cores of two chips are not compared
     assert chosen_of([worse, good, hosted, other]) == [other, hosted, good]
+
+
+def test_without_images_a_milder_narrowing_is_worth_its_cores() -> None:
+    mild, strong, worse = (
+        replace(fitting(cores, 0.0), calibration=None, narrowing=error)
+        for cores, error in ((30, 0.01), (10, 0.1), (31, 0.02))
+    )
+    assert chosen_of([strong, worse, mild]) == [mild, strong]
 
 
 def test_at_most_five_are_reported_and_the_costliest_narrowings_go() -> None:
