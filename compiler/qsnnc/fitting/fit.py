@@ -200,9 +200,9 @@ class _Search:
 
     def all(self, needed: Counted) -> list[Fitting]:
         """Try every kind of change; return those with which the network fits."""
-        whole: list[Callable[[], Iterator[Fitting]]] = [self.encoders, self.codes, partial(self.grids, needed), self.presets]
-        narrowings = list(self.narrowings())
-        kinds = [*whole, *narrowings]  # what costs no accuracy first, so that the budget never takes it away
+        first, *narrowings = self.narrowings()
+        # what costs no accuracy comes first, so that the budget never takes it away, but for other chips, which take longest
+        kinds = [self.encoders, self.codes, partial(self.grids, needed), first, self.presets, *narrowings]
         found: list[list[Fitting]] = []
         for number, kind in enumerate(kinds):
             self.report(number, len(kinds))
@@ -211,8 +211,8 @@ class _Search:
                 break
             found.append(list(kind()))
         self.report(len(kinds), len(kinds))
-        ordered = [*found[len(whole) :], *found[: len(whole)]]
-        return [fitting for each in ordered for fitting in each]
+        fitting = [each for several in found for each in several]
+        return sorted(fitting, key=lambda each: each.change.keeps_scores)  # of equal ones the narrowing stays
 
     def limits(self) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
         """Return what the network exceeds when everything is narrowed as far as it is tried, and how that was done."""
