@@ -202,7 +202,8 @@ class _Search:
         """Try every kind of change; return those with which the network fits."""
         first, *narrowings = self.narrowings()
         # what costs no accuracy comes first, so that the budget never takes it away, but for other chips, which take longest
-        kinds = [self.encoders, self.codes, partial(self.grids, needed), first, self.presets, *narrowings]
+        exact: list[Callable[[], Iterator[Fitting]]] = [self.encoders, self.codes, partial(self.grids, needed)]
+        kinds = [*exact, first, self.presets, *narrowings]
         found: list[list[Fitting]] = []
         for number, kind in enumerate(kinds):
             self.report(number, len(kinds))
