@@ -87,7 +87,13 @@ def over_steps(spikes: Spikes) -> npt.NDArray[np.integer]:
 
 
 def load_engine(
-    name: str, mapping: Mapping | Damage, host: Host, warn: Callable[[str], None], *, trains: bool = False
+    name: str,
+    mapping: Mapping | Damage,
+    host: Host,
+    warn: Callable[[str], None],
+    *,
+    trains: bool = False,
+    noisy: bool = False,
 ) -> Engine:
     """Load an engine; if the fast one is not available, warn and load the reference engine.
 
@@ -95,6 +101,8 @@ def load_engine(
     ----------
     trains : bool
         Whether what each source sends will be asked for.
+    noisy : bool
+        Whether its workers will lose spikes of the encoder.
 
     Raises
     ------
@@ -103,17 +111,15 @@ def load_engine(
     """
     check_engine(name)
     if name == "fast":
-        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host, trains)
+        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host, trains, noisy)
         if not isinstance(found, str):
             return found
         warn(f"fast engine not available: {found}; using the reference engine (same results, much slower)")
     return ReferenceEngine(mapping, host)
 
 
-def _fast(damage: Damage, host: Host, trains: bool) -> Engine | str:
+def _fast(damage: Damage, host: Host, trains: bool, noisy: bool) -> Engine | str:
     """The fast engine, or why there is none."""
-    if damage.dropped is not None:
-        return "it does not support dropped packets"
     wraps = damage.wraps
     if wraps.any():
         return f"a faulty weight may overflow a potential of core {int(wraps.argmax())}"
@@ -123,7 +129,8 @@ def _fast(damage: Damage, host: Host, trains: bool) -> Engine | str:
     from chipsim.engine.fast.engine import load_fast
 
     return (
-        load_fast(damage, host, code, apart=trains) or "this mapping has potentials wider than 32 bits, or too many neurons"
+        load_fast(damage, host, code, apart=trains, noisy=noisy)
+        or "this mapping has potentials wider than 32 bits, or too many neurons"
     )
 
 

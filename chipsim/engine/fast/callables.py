@@ -42,7 +42,7 @@ class Kernels:
             self._functions[name] = ctypes.CFUNCTYPE(None, *SIGNATURES[name])(self._address(name))
         return self._functions[name]
 
-    def called(self, cores: Int, noisy: bool, counted: bool) -> Int:
+    def called(self, cores: Int, noisy: bool, counted: bool, arriving: bool = False) -> Int:
         """Addresses of what `run` calls for some cores (records of `CORE`), in the order of `CALLED`; 0: not called.
 
         Parameters
@@ -51,8 +51,10 @@ class Kernels:
             Spikes may be lost.
         counted : bool
             There are counts of each image.
+        arriving : bool
+            Not all that is sent arrives.
         """
-        wanted = {"count_runs"} if counted else set()
+        wanted = {name for name, so in (("count_runs", counted), ("arrive", arriving)) if so}
         if cores[:, CORE.index("lookup")].any():
             wanted.add("pack")
         kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}

@@ -83,10 +83,11 @@ class Counting:
 
     def __init__(self, t: Tables, fanout: Int) -> None:
         cores, size = t.cores, np.zeros(t.all_slots, np.int64)
+        bound = np.concatenate([t.merged.forms[core.form].bound for core in t.merged.cores])
         size[t.fresh] = size[t.slot] = t.merged.values.size
         owner = np.repeat(np.arange(len(cores)), cores[:, CORE.index("rows")])
         weights = t.row_sops.astype(np.int64), t.row_events.astype(np.int64)
-        self.rows = runs(owner, t.row_offset.astype(np.int64), size[t.row_offset // LANES], weights, len(cores))
+        self.rows = runs(owner, t.row_offset.astype(np.int64), bound, weights, len(cores))
         fires = cores[:, CORE.index("fires")] * (cores[:, CORE.index("spiking")] + cores[:, CORE.index("stepping")])
         owner = np.repeat(np.arange(len(cores)), fires)
         record = np.arange(len(owner)) + np.repeat(cores[:, CORE.index("fire")] - (np.cumsum(fires) - fires), fires)

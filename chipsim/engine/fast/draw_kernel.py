@@ -31,14 +31,18 @@ def draw() -> str:
         rows = [f.at(a["out"], f.index(a["places"], source + i), LANES) for i in range(NUMBERS)]
         counter = f.emit("i64", f"udiv i64 {source.name}, {NUMBERS}") + 1
         with f.loop(0, a["lanes"]) as lane:
-            words = _philox(f, (counter, a["stream"]), (a["seed"], a["first"] + lane))
-            for i, row in enumerate(rows):
-                word = words[i // 2]
-                number = f.emit("i64", f"lshr i64 {word.name}, {40 if i % 2 else 8}")
-                if i % 2 == 0:
-                    number = number & 0xFFFFFF
+            drawn = numbers(f, (counter, a["stream"]), (a["seed"], a["first"] + lane))
+            for number, row in zip(drawn, rows, strict=True):
                 f.store(f.cast("sext", f.compare("uge", number, a["limit"]), "i8"), f.at(row, lane), 1)
     return f.text()
+
+
+def numbers(f: Function, counter: tuple[Value, Value], key: tuple[Value, Value]) -> list[Value]:
+    """The `NUMBERS` float32 numbers of a counter, in 2**-24."""
+    found = []
+    for word in _philox(f, counter, key):
+        found += [f.emit("i64", f"lshr i64 {word.name}, 8") & 0xFFFFFF, f.emit("i64", f"lshr i64 {word.name}, 40")]
+    return found
 
 
 def _philox(f: Function, counter: tuple[Value, Value], key: tuple[Value, Value]) -> list[Value]:

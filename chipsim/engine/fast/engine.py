@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chipsim.engine.count import Counts
+from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.layout import CORE, LANES
@@ -44,6 +45,8 @@ class FastEngine(Loaded):
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
         arrivals = totals[t.row_offset // LANES]
+        if self.arrivals is not None:
+            arrivals = np.sum([worker.arrived for worker in mine], axis=0)
         core = np.repeat(t.cores[:, CORE.index("core")], t.cores[:, CORE.index("rows")])
         sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
         np.add.at(sops, core, arrivals * t.row_sops)
@@ -59,15 +62,24 @@ class FastEngine(Loaded):
         )
 
 
-def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool = False) -> FastEngine | None:
+def load_fast(
+    mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool = False, noisy: bool = False
+) -> FastEngine | None:
     """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits.
 
-    With ``apart`` no two sources become one value, so that the spikes of each can be seen.
+    Parameters
+    ----------
+    apart : bool
+        No two sources become one value, so that the spikes of each can be seen.
+    noisy : bool
+        Workers will lose spikes of the encoder.
     """
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
-    reduced = reduce(damage)
+    arriving = axon_by_axon(damage)
+    reduced = reduce(damage, keep=arriving)
     m = reduced.mapping
-    merged = merge(m, reduced.sent, apart=apart)
+    apart = apart or (arriving and (noisy or not counts_tell(damage)))
+    merged = merge(m, reduced.sent, apart=apart, arriving=arriving)
     if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
@@ -75,4 +87,5 @@ def load_fast(mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool 
     pixels = None
     if encoder.integers is not None:
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
-    return FastEngine(damage, reduced, host, tables, encoder, pixels, Kernels(code), code)
+    arrivals = lay_out(damage, m, tables) if arriving else None
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, arrivals, Kernels(code), code)

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chipsim.engine.fast import draw_kernel, lookup_kernel, stepping
+from chipsim.engine.fast import arrive_kernel, draw_kernel, lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
-from chipsim.engine.fast.layout import BYTES, CALLED, CONTEXT, CORE, HALVES, KEPT, LANES, WORDS, add_total, fire_record
+from chipsim.engine.fast.layout import (
+    ARRIVAL,
+    BYTES,
+    CALLED,
+    CONTEXT,
+    CORE,
+    HALVES,
+    KEPT,
+    LANES,
+    WORDS,
+    add_total,
+    fire_record,
+)
 from chipsim.engine.fast.plan import STRIDE
 
 DECLARED = (
     "declare i64 @llvm.smin.i64(i64, i64)",
     "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)",
     "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+    "declare i64 @llvm.ctpop.i64(i64)",
+    "declare i64 @llvm.cttz.i64(i64, i1)",
 )
 
 
@@ -32,7 +46,8 @@ def _run(lookup: str | None) -> str:
     """Cores begin .. end: latch their rows, integrate, fire or read out, and count by image where asked for.
 
     A core does one step after another, ``steps`` of them, each with a context of its own: its program and its potentials
-    stay near the processor. Cores that share code of their own are added up some at a time, where there is one step.
+    stay near the processor. Cores that share code of their own are added up some at a time, where there is one step. Rows
+    are taken from ``taken``: the values, or where some is lost on the way what arrives at the core.
     """
     f = Function("run", contexts="ptr", begin="i64", end="i64", steps="i64")
     a = f.arguments
@@ -52,18 +67,22 @@ def _run(lookup: str | None) -> str:
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
         taken = f.at(c["row_offset"], core["row"], 4)
+        with f.when(f.cast("ptrtoint", c["arrivals"], "i64")):
+            arrival = f.at(c["arrivals"], number, 8 * len(ARRIVAL))
+            known = tuple(c[name] for name in ("entries", "drawing", "step", "values", "mask", "taken"))
+            call("arrive", arrival, *known, core["rows"], f.at(c["arrived"], core["row"], 8))
         with f.when(f.flag("sge", number, f.load("i64", ready, 8))):
             together = (f.smallest(core["together"], a["end"] - number) - 1) * single + 1
             f.store(number, start, 8)
             f.store(number + together * single, ready, 8)
             with f.when(core["code"]):
-                f.call(f.cast("inttoptr", core["code"], "ptr"), c["values"], taken, together, c["accumulators"])
+                f.call(f.cast("inttoptr", core["code"], "ptr"), c["taken"], taken, together, c["accumulators"])
         first = (number - f.load("i64", start, 8)) * core["accumulators"]
         if lookup:
             with f.when(core["lookup"]):
-                call("pack", f.at(c["lists"], core["lookup"], 4), c["values"], taken, f.at(c["rows"], 1, LANES))
+                call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
-            f.store(f.load(BYTES, f.at(c["values"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
+            f.store(f.load(BYTES, f.at(c["taken"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
         _fetch(f, c, number + 1, a["end"])
         fires = f.at(c["fires"], core["fire"], 16)
         for bits, kind in ((16, "narrow"), (32, "wide")):
@@ -94,7 +113,7 @@ def _run(lookup: str | None) -> str:
             own = {name: f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops", "core_events")}
             with f.when(core["spiking"] + core["stepping"]):
                 call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
-            call("count_runs", c["row_runs"], number, c["values"], own["core_sops"], own["core_events"])
+            call("count_runs", c["row_runs"], number, c["taken"], own["core_sops"], own["core_events"])
     return f.text()
 
 
@@ -105,7 +124,7 @@ def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
         row, rows = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in ("row", "rows"))
         taken = f.at(c["row_offset"], row, 4)
         with f.when(f.load("i64", f.at(record, CORE.index("lookup"), 8), 8)), f.loop(0, rows) as r:
-            f.prefetch(f.at(c["values"], f.index(taken, r)))
+            f.prefetch(f.at(c["taken"], f.index(taken, r)))
 
 
 def _list(bits: int) -> str:
@@ -298,6 +317,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "split": lambda: _fire("split", 8),
         "count_runs": _count_runs,
         "draw": draw_kernel.draw,
+        "arrive": arrive_kernel.arrive,
         "pack": lookup_kernel.pack,
     }
     return found | _of_width(16, lookup) | _of_width(32, lookup)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from chipsim.engine.fast.arrivals import Arrivals
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.counting import Counting
 from chipsim.engine.fast.encoder import Encoder
@@ -31,6 +32,7 @@ class Loaded:
     tables: Tables
     encoder: Encoder
     pixels: PixelTables | None  # where the encoder is like cores of pixels
+    arrivals: Arrivals | None  # where not all that is sent arrives
     function: Kernels
     code: Code  # holds the machine code
     name: str = "fast"

@@ -62,9 +62,10 @@ class MergedCore:
 
     core: int
     form: int  # index of its `Form`
-    rows: Int  # (rows,): value
+    rows: Int  # (rows,): value, or the value of which a part arrives
     events: Int  # (rows,): axons that one spike of the value arrives at
     sops: Int  # (rows,): SOPs of one spike of it there
+    arrives: Int | None = None  # (axons,): row of each axon, where not all that is sent arrives
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,7 @@ class _Classes:
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
 
-def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False) -> Merged:
+def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving: bool = False) -> Merged:
     """Find values and forms.
 
     Parameters
@@ -96,12 +97,14 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False) -> Merged
         Packets that a spike of each source sends, where not all of them arrive.
     apart : bool
         Every source is a value of its own.
+    arriving : bool
+        A row is what arrives by some axons of equal weights, which may be less than was sent.
     """
     sent = np.diff(m.target_offset) if sent is None else sent
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
     values = _values(m, classes, accumulator, sent, apart)
-    forms, cores, placed = _cores(m, classes, values, accumulator)
+    forms, cores, placed = _cores(m, classes, values, accumulator, arriving)
     return Merged(values, forms, cores, placed)
 
 
@@ -203,28 +206,34 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def _cores(
-    m: Mapping, classes: list[_Classes], values: Values, accumulator: Int
+    m: Mapping, classes: list[_Classes], values: Values, accumulator: Int, arriving: bool
 ) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
     """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
     leader = values.member[values.offset[:-1]]  # one source speaks for its value
     speaks = np.zeros(len(values.of_source), bool)
     speaks[leader] = True
     alike: dict[tuple[int, bytes, bytes, bytes], list[tuple[int, Int, Int]]] = defaultdict(list)
-    taken = []
+    taken, bounds = [], []
     for core in range(m.cores):
-        sources = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]]
-        axons = np.flatnonzero(speaks[sources])
-        rows, row = _rows(values.of_source[sources[axons]])
+        sources, k = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]], int(m.core_crossbar[core])
+        if arriving:
+            rows, row, axons, bound = _arriving(values.of_source[sources], classes[k].row)
+        else:
+            axons = np.flatnonzero(speaks[sources])
+            rows, row = _rows(values.of_source[sources[axons]])
+            bound = values.size[rows]
         taken.append(axons)
-        shape = (int(m.core_crossbar[core]), axons.tobytes(), row.tobytes(), values.size[rows].tobytes())
-        alike[shape].append((core, rows, row))
+        bounds.append(bound)
+        alike[k, axons.tobytes(), row.tobytes(), bound.tobytes()].append((core, rows, row))
     forms: list[Form] = []
     known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
     merged = []
     placed = np.empty_like(accumulator)
     for (k, *_), cores in alike.items():
         first, rows, row = cores[0]
-        axons, bound = taken[first], values.size[rows]
+        axons, bound, arrives = taken[first], bounds[first], row if arriving else None
+        if arriving:  # one axon speaks for its row
+            row = np.arange(len(rows))
         matrix = _matrix(classes[k], axons, row, len(rows))
         # putting lines in order costs time, and pays where code is shared
         by_row, by_column = _in_order(matrix, bound) if len(cores) > 1 else (np.arange(n) for n in matrix.shape)
@@ -235,8 +244,9 @@ def _cores(
         events = np.bincount(row, minlength=len(rows))[by_row]
         sops = np.bincount(row, classes[k].sops[axons], len(rows)).astype(np.int64)[by_row]
         rank = np.argsort(by_column)
+        arrives = None if arrives is None else np.argsort(by_row)[arrives]
         for core, rows, _ in cores:
-            merged.append(MergedCore(core, form, rows[by_row], events, sops))
+            merged.append(MergedCore(core, form, rows[by_row], events, sops, arrives))
             own = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
             placed[own] = rank[accumulator[own]]
     ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
@@ -275,6 +285,29 @@ def _rows(value: Int) -> tuple[Int, Int]:
     position = np.empty(len(rows), np.int64)
     position[by_axon] = np.arange(len(rows))
     return rows[by_axon], position[row]
+
+
+def _arriving(value: Int, row_class: Int) -> tuple[Int, Int, Int, Int]:
+    """Rows of axons whose sources are of one value and whose weights are equal, at most `LARGEST_VALUE` of them.
+
+    Returns
+    -------
+    value of each row, row of each axon, first axon and number of axons of each row
+    """
+    key = value * (len(value) + 1) + row_class
+    order = np.argsort(key, kind="stable")
+    in_order = key[order]
+    rank = np.arange(len(key)) - np.searchsorted(in_order, in_order)
+    new = rank % LARGEST_VALUE == 0
+    row = np.empty(len(key), np.int64)
+    row[order] = np.cumsum(new) - 1
+    first = order[new]
+    by_axon = np.argsort(first)
+    position = np.empty(len(first), np.int64)
+    position[by_axon] = np.arange(len(first))
+    row = position[row]
+    axons = first[by_axon]
+    return value[axons], row, axons, np.bincount(row, minlength=len(axons))
 
 
 def _matrix(classes: _Classes, axons: Int, row: Int, rows: int) -> Matrix:

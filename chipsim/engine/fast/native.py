@@ -19,6 +19,7 @@ from chipsim.files import write_atomically
 #: the directory is emptied of what was used longest ago when it holds more than this
 CACHE_BYTES = 64 << 20
 _SOURCES = (
+    "arrive_kernel.py",
     "draw_kernel.py",
     "ir.py",
     "kernels.py",

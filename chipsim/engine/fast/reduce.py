@@ -32,8 +32,8 @@ class Reduced:
     silent: npt.NDArray[np.bool_]  # (outputs,): potentials that are read as 0
 
 
-def reduce(damage: Damage) -> Reduced:
-    """Remove the axons whose bits are constant."""
+def reduce(damage: Damage, *, keep: bool = False) -> Reduced:
+    """Remove the axons whose bits are constant; with ``keep`` they stay, and are to be without a bit."""
     m = damage.mapping
     sent = np.diff(m.target_offset)
     cores, outputs = np.zeros(m.cores, np.int64), np.zeros(len(damage.silent), np.int64)
@@ -53,7 +53,7 @@ def reduce(damage: Damage) -> Reduced:
     never = m.neuron_threshold == NEVER
     threshold[never | (constant == 0)] = m.neuron_threshold[never | (constant == 0)]
     changed = with_arrays(m, neuron_threshold=threshold.astype(np.int32), **changes)
-    kept = _without(changed, damage.held == WORKS)
+    kept = changed if keep else _without(changed, damage.held == WORKS)
     return Reduced(kept, sent, events * m.steps, sops * m.steps, outputs, damage.silent)
 
 

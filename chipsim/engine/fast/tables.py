@@ -35,7 +35,7 @@ class Tables:
     all_slots: int  # of those steps, and of the one before
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
-    row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot
+    row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot; or among what arrives at the core
     row_events: npt.NDArray[np.int32]
     row_sops: npt.NDArray[np.int32]
     fires: Word  # (values of cores and read-out neurons, 4)
@@ -75,7 +75,8 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = np.array([e.tick for e in m.layers])[layer_of]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
-    records[:, CORE.index("together")] = together = _together(records, merged, tick)
+    arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
+    records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
@@ -93,7 +94,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         all_slots=(block + bool((fresh != slot).any())) * slots,
         cores=records,
         cost=np.array(times, np.int64)[[core.form for core in merged.cores]],
-        row_offset=rows([LANES * slot[c.rows] for c in merged.cores], np.uint32),
+        row_offset=rows([LANES * (np.arange(len(c.rows)) if arriving else slot[c.rows]) for c in merged.cores], np.uint32),
         row_events=rows([c.events for c in merged.cores], np.int32),
         row_sops=rows([c.sops for c in merged.cores], np.int32),
         fires=fires,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
+from chipsim.engine.fast.arrive_kernel import DRAWING
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
@@ -61,7 +62,16 @@ class FastWorker:
             self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
             self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
             self.shared["no_counts"] = aligned((LANES,), np.int32)
-        self.called = engine.function.called(t.cores, self.losses is not None, per_image)
+        self.drawing = np.zeros(len(DRAWING), np.int64)
+        self.arrived = np.zeros(len(t.row_events), np.int64)  # packets by row, where not all of them arrive
+        if engine.arrivals is not None:
+            self.shared |= {"arrivals": engine.arrivals.cores, "entries": engine.arrivals.entries}
+            self.shared |= {
+                "drawing": self.drawing,
+                "arrived": self.arrived,
+                "taken": aligned((most_rows + 1, LANES), np.uint8),
+            }
+        self.called = engine.function.called(t.cores, self.losses is not None, per_image, engine.arrivals is not None)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
         self.pixels = None
@@ -78,7 +88,7 @@ class FastWorker:
     def _context(self, step: int) -> list[int]:
         """Addresses of what a step of a block works on."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
-        own |= {"kernels": self.called, "step": self.numbers[step:]}
+        own |= {"kernels": self.called, "step": self.numbers[step:], "taken": self.shared.get("taken", self.values[step])}
         own["sent"] = None if self.losses is None else self.losses.laid[step]
         return [address((self.shared | own).get(name)) for name in CONTEXT]
 
@@ -113,6 +123,8 @@ class FastWorker:
         enter = self._encoded(images, first, pixels)
         if self.losses is not None:
             self.losses.draw(first, len(images))
+        if self.engine.arrivals is not None:
+            self.drawing[:] = self.engine.arrivals.drawing(first)
         if self.per_core is not None:
             self.per_core[:], self.per_image[:] = 0, 0
         self.read[:] = 0
@@ -242,7 +254,7 @@ class _Pixels:
         self.tables, self.function, self.place = tables, function, place
         self.images = aligned((LANES, len(place)), np.uint8)
         own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
-        own |= {"lists": tables.found.words, "tables": tables.found.tables}
+        own |= {"taken": values, "lists": tables.found.words, "tables": tables.found.tables}
         own |= {name: getattr(tables, name) for name in ("cores", "row_offset", "fires", "thresholds")}
         self.noise = noise
         self.sent = None if noise is None else aligned((len(tables.thresholds) + 1, LANES), np.uint8)

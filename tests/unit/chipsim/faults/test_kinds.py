@@ -141,15 +141,14 @@ class TestEach:
         }  # fmt: skip
 
 
-def test_dropped_packets_fall_back_and_say_so() -> None:
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_no_packet_arrives_at_rate_one(engine: str) -> None:
     data = Dataset("hand", "test", IMAGES, None)
     said: list[str] = []
-    result = chipsim.run(two_cores().build(), data, faults={"dropped_packets": {"rate": 1.0, "seed": 1}}, warn=said.append)
+    every = {"dropped_packets": {"rate": 1.0, "seed": 1}}
+    result = chipsim.run(two_cores().build(), data, faults=every, engine=engine, warn=said.append)
     assert not result.potentials.any()
-    assert result.engine == "reference"
-    assert said == [
-        "fast engine not available: it does not support dropped packets; using the reference engine (same results, much slower)"
-    ]
+    assert (result.engine, said) == (engine, [])
     assert result.packets > 0
     assert all(core.axon_events == 0 for core in result.cores)
 

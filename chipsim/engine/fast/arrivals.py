@@ -1,0 +1,96 @@
+"""Which packets arrive, axon by axon: `chipsim.faults.damage.Dropped` and constant bits in machine code.
+
+A core's rows are then not values but what arrives of them: cores whose axons are stuck in different places still share
+their matrices, as if all axons worked. A value says how many of its sources fired; where these share a
+potential and lose nothing on the way, that says which did: those with the lowest thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.arrive_kernel import ENTRY
+from chipsim.engine.fast.draw_kernel import NUMBERS
+from chipsim.engine.fast.merge import Int, Merged
+from chipsim.engine.fast.tables import Tables
+from chipsim.faults import WORKS, Damage
+from chipsim.faults.draws import stream
+from chipsim.mapping import Mapping
+
+#: matrices that stuck axons may add before they are left as they are
+OWN = 32
+#: a rank that no value reaches: nothing arrives
+NOTHING = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """What the kernel reads, and what is drawn."""
+
+    cores: Int  # (cores, fields of ARRIVAL), in the order of the tables
+    entries: npt.NDArray[np.uint32]  # (entries, fields of ENTRY)
+    numbers: tuple[int, int]  # seed, stream
+    limit: int  # in 2**-24; 0: none is dropped
+    axons: int
+
+    def drawing(self, first: int) -> list[int]:
+        """The fields of `chipsim.engine.fast.arrive_kernel.DRAWING` for images from ``first`` on."""
+        seed, kind = (number - (number >> 63 << 64) for number in self.numbers)  # as int64
+        return [seed, kind, first, self.limit, self.axons]
+
+
+def axon_by_axon(damage: Damage) -> bool:
+    """Whether packets are dropped, or so many axons are stuck that cores without them would share little."""
+    if damage.dropped is not None:
+        return True
+    m, works = damage.mapping, damage.held == WORKS
+    if works.all():
+        return False
+    own = {
+        (int(k), works[first:end].tobytes())
+        for k, first, end in zip(m.core_crossbar, m.axon_offset[:-1], m.axon_offset[1:], strict=True)
+    }
+    return len(own) > OWN + len(np.unique(m.core_crossbar))
+
+
+def counts_tell(damage: Damage) -> bool:
+    """Whether the number of sources of a value that fired tells which did, without noise of the encoder."""
+    m = damage.mapping
+    return not (m.stateful or damage.noise or damage.encoder_noise) and m.input.code in ("image", "direct")
+
+
+def lay_out(damage: Damage, m: Mapping, t: Tables) -> Arrivals:
+    """Lay out an entry for each axon of the chip; ``m`` has the thresholds that constant bits leave."""
+    works, rank, merged = damage.held == WORKS, _ranks(m, t.merged), t.merged
+    axons = np.diff(m.axon_offset)
+    first = np.concatenate([[0], np.cumsum(axons + 2 * NUMBERS)])  # entries of each core, in the mapping's order
+    entries = np.zeros((int(first[-1]), len(ENTRY)), np.uint32)
+    entries[:, ENTRY.index("rank")] = NOTHING
+    for core in merged.cores:
+        assert core.arrives is not None
+        own = slice(*m.axon_offset[core.core : core.core + 2].tolist())
+        sources, at = m.axon_source[own], int(first[core.core]) + NUMBERS
+        ranks = np.where(works[own], rank[sources], NOTHING)
+        entries[at : at + len(sources)] = np.stack([t.slot[merged.values.of_source[sources]], ranks, core.arrives], axis=1)
+    number = np.array([core.core for core in merged.cores])
+    cores = np.stack([first[number], m.axon_offset[number], axons[number]], axis=1).astype(np.int64)
+    numbers, limit, dropped = (0, 0), 0, damage.dropped
+    if dropped is not None:
+        numbers = dropped.seed, stream("dropped_packets")
+        limit = math.ceil(float(np.float32(dropped.rate)) * (1 << 24))
+    return Arrivals(cores, entries, numbers, limit, len(m.axon_source))
+
+
+def _ranks(m: Mapping, merged: Merged) -> Int:
+    """How many sources of its value each source fires after, (sources,)."""
+    values = merged.values
+    level = np.arange(m.encoder_neurons) % m.encoder.levels
+    order = np.concatenate([level, m.neuron_threshold.astype(np.int64)])[values.member]
+    owner = np.repeat(np.arange(len(values.size)), values.size)
+    rank = np.zeros(len(values.of_source), np.int64)
+    rank[values.member[np.lexsort((order, owner))]] = np.arange(len(owner)) - np.repeat(values.offset[:-1], values.size)
+    return rank
