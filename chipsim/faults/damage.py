@@ -92,6 +92,7 @@ class Damage:
     noise: tuple[Noise, ...] = ()  # of layers on the chip
     dropped: Dropped | None = None
     summary: Dict[str, Any] = field(default_factory=dict)
+    healthy: Mapping | None = None  # with the weights as they were, where bits of some are stuck
 
     def luck(self, first: int, images: int) -> Luck:
         """Draw what is lost in the images of a data set from ``first`` on."""

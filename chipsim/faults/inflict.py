@@ -54,7 +54,8 @@ def inflict(mapping: Mapping, source: Source | None, seed: int = 0) -> Damage:
     counted = {"dead_neurons": int(neurons.sum()), "dead_cores": int(dead.sum())}
     summary.update({kind: count for kind, count in counted.items() if getattr(faults.content, kind) is not None})
     told = {kind: _told(places, kind, summary.get(kind)) for kind in KINDS if getattr(faults.content, kind) is not None}
-    return Damage(changed, held, silent, dead, packets, cut, encoder, layers, dropped, told)
+    healthy = mapping if broken else None
+    return Damage(changed, held, silent, dead, packets, cut, encoder, layers, dropped, told, healthy)
 
 
 def _without_threshold(m: Mapping) -> Bools:

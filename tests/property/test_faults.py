@@ -14,7 +14,7 @@ from support.hand_mappings import HandMap, random_map, relayed, wide_map
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import arrivals
+from chipsim.engine.fast import arrivals, changes
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
@@ -79,6 +79,7 @@ def test_engines_agree_under_faults(seed: int, count: int, much_to_merge: bool, 
     host = load_host(mapping)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrivals, "OWN", int(rng.choice([-1, 32])))  # matrices of stuck axons' own, or axon by axon
+        patch.setattr(changes, "MOST", float(rng.integers(2)))  # matrices of stuck synapses' own, or what differs
         fast = load_fast(damage, host, Code(), noisy=noise > 0)
     assert fast is not None
     images = images_for(hand, rng, count)

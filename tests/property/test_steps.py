@@ -21,7 +21,7 @@ from chipsim.chip import ChipSpec, load_any_chip, load_chip
 from chipsim.datasets import Dataset
 from chipsim.engine.compare_trains import compare_trains
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import arrivals, tables
+from chipsim.engine.fast import arrivals, changes, tables
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
@@ -170,6 +170,7 @@ def test_the_engines_agree_under_faults(recipe: Recipe, max_delay: int, count: i
     host, images = load_host(mapping), prepare(frames_of(graph, count, 1), mapping.input, "random", mapping.steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrivals, "OWN", int(rng.choice([-1, 32])))  # matrices of stuck axons' own, or axon by axon
+        patch.setattr(changes, "MOST", float(rng.integers(2)))  # matrices of stuck synapses' own, or what differs
         fast = load_fast(damage, host, Code())
     assert fast is not None
     want = ran(ReferenceEngine(damage, host), images, [count], 1)

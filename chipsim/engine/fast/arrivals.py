@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.arrive_kernel import ENTRY
 from chipsim.engine.fast.draw_kernel import NUMBERS
+from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.merge import Int, Merged
-from chipsim.engine.fast.tables import Tables
+from chipsim.engine.fast.tables import Lines, Tables
 from chipsim.faults import WORKS, Damage
 from chipsim.faults.draws import stream
 from chipsim.mapping import Mapping
@@ -36,6 +37,9 @@ class Arrivals:
     numbers: tuple[int, int]  # seed, stream
     limit: int  # in 2**-24; 0: none is dropped
     axons: int
+    lines: Lines  # what is counted: rows, or each axon
+    each: bool  # each axon
+    latched: int  # lines that cores latch, at most
 
     def drawing(self, first: int) -> list[int]:
         """The fields of `chipsim.engine.fast.arrive_kernel.DRAWING` for images from ``first`` on."""
@@ -63,8 +67,16 @@ def counts_tell(damage: Damage) -> bool:
     return not (m.stateful or damage.noise or damage.encoder_noise) and m.input.code in ("image", "direct")
 
 
-def lay_out(damage: Damage, m: Mapping, t: Tables) -> Arrivals:
-    """Lay out an entry for each axon of the chip; ``m`` has the thresholds that constant bits leave."""
+def lay_out(damage: Damage, m: Mapping, t: Tables, sops: list[Int] | None) -> Arrivals:
+    """Lay out an entry for each axon of the chip.
+
+    Parameters
+    ----------
+    m : Mapping
+        With the thresholds that constant bits leave.
+    sops : list of ndarray, optional
+        SOPs of one spike on each axon, core by core: axons of a row differ in them.
+    """
     works, rank, merged = damage.held == WORKS, _ranks(m, t.merged), t.merged
     axons = np.diff(m.axon_offset)
     first = np.concatenate([[0], np.cumsum(axons + 2 * NUMBERS)])  # entries of each core, in the mapping's order
@@ -77,12 +89,20 @@ def lay_out(damage: Damage, m: Mapping, t: Tables) -> Arrivals:
         ranks = np.where(works[own], rank[sources], NOTHING)
         entries[at : at + len(sources)] = np.stack([t.slot[merged.values.of_source[sources]], ranks, core.arrives], axis=1)
     number = np.array([core.core for core in merged.cores])
-    cores = np.stack([first[number], m.axon_offset[number], axons[number]], axis=1).astype(np.int64)
+    many = axons[number] if sops is not None else t.cores[:, CORE.index("rows")]
+    cores = np.stack([first[number], m.axon_offset[number], axons[number], many, np.cumsum(many) - many], axis=1)
+    lines = t.lines
+    if sops is not None:
+        ones = np.ones(int(many.sum()), np.int64)
+        owner = np.repeat(np.arange(len(many)), many)
+        place = np.arange(len(ones)) - np.repeat(np.cumsum(many) - many, many)
+        lines = Lines(owner, LANES * place, ones, np.concatenate([sops[core] for core in number]), ones)
     numbers, limit, dropped = (0, 0), 0, damage.dropped
     if dropped is not None:
         numbers = dropped.seed, stream("dropped_packets")
         limit = math.ceil(float(np.float32(dropped.rate)) * (1 << 24))
-    return Arrivals(cores, entries, numbers, limit, len(m.axon_source))
+    latched = int(axons.max(initial=0)) + 2 * NUMBERS
+    return Arrivals(cores.astype(np.int64), entries, numbers, limit, len(m.axon_source), lines, sops is not None, latched)
 
 
 def _ranks(m: Mapping, merged: Merged) -> Int:

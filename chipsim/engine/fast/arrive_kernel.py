@@ -1,4 +1,4 @@
-"""The kernel that says what arrives at a core, axon by axon, with a draw for each image and step where packets are dropped."""
+"""The kernel that says what arrives at a core, axon by axon; where packets are dropped, with a draw for each image."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ ENTRY = ("value", "rank", "row")
 
 
 def arrive() -> str:
-    """Add up what arrives on each row of a core: for each axon its source's bit, unless a number is below ``limit``.
+    """Latch a core's axons: each its source's bit, unless a number is below ``limit``; and add them up on the core's rows.
 
-    Entry 8 of ``arrival`` is the core's first axon; around its axons lie entries of nothing, so that whole blocks of
-    `NUMBERS` can be taken wherever the axons begin. Numbers are drawn for a block and an image where one of its bits is set.
+    The core's first axon is entry 8 of ``arrival`` and line 8 of ``latched``; around its axons lie entries of nothing, so
+    that whole blocks of `NUMBERS` can be taken wherever the axons begin. Numbers are drawn for a block and an image where
+    one of its bits is set. What is in the ``counted`` lines, rows or axons, is added to the totals.
     """
-    f = Function(
-        "arrive", arrival="ptr", entries="ptr", drawing="ptr", step="ptr", values="ptr", mask="ptr", rows="ptr",
-        count="i64", totals="ptr",
-    )  # fmt: skip
+    names = ("arrival", "entries", "drawing", "step", "values", "mask", "rows", "latched", "counted", "totals")
+    f = Function("arrive", False, **dict.fromkeys(names, "ptr"), count="i64")
     a = f.arguments
-    entry, axon, axons = (f.load("i64", f.at(a["arrival"], i, 8), 8) for i in range(len(ARRIVAL)))
+    entry, axon, axons, lines, total = (f.load("i64", f.at(a["arrival"], i, 8), 8) for i in range(len(ARRIVAL)))
     seed, stream, image, limit, all_axons = (f.load("i64", f.at(a["drawing"], i, 8), 8) for i in range(len(DRAWING)))
     mask = f.load(BYTES, a["mask"], 64)
-    bits = f.variable(f"[{NUMBERS * LANES} x i8]", "")
     todo = f.variable("i64", "0")
     with f.loop(0, a["count"]) as row:
         f.store(f.zero(BYTES), f.at(a["rows"], row, LANES), 64)
     first = f.load("i64", a["step"], 8) * all_axons + axon  # the number of its first axon in this step
     with f.loop(_block(f, first), _block(f, first + axons + NUMBERS - 1)) as block:
-        at = f.at(a["entries"], (block * NUMBERS - first + NUMBERS + entry) * len(ENTRY), 4)
+        line = block * NUMBERS - first + NUMBERS
+        at, bits = f.at(a["entries"], (line + entry) * len(ENTRY), 4), f.at(a["latched"], line, LANES)
         some = f.zero(BYTES)
         for i in range(NUMBERS):
             value, rank, _ = _entry(f, at, i)
@@ -51,8 +50,8 @@ def arrive() -> str:
         for i in range(NUMBERS):
             _, _, row = _entry(f, at, i)
             f.add_to(f.at(a["rows"], row, LANES), f.load(BYTES, f.at(bits, i, LANES), 64))
-    with f.loop(0, a["count"]) as row:
-        add_total(f, a["totals"], row, f.load(BYTES, f.at(a["rows"], row, LANES), 64))
+    with f.loop(0, lines) as line:
+        add_total(f, a["totals"], total + line, f.load(BYTES, f.at(a["counted"], line, LANES), 64))
     return f.text()
 
 

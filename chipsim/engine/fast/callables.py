@@ -58,7 +58,7 @@ class Kernels:
         if cores[:, CORE.index("lookup")].any():
             wanted.add("pack")
         kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
-        kinds["spiking"] = "fire_sent" if noisy else "fire"
+        kinds |= {"change": "change", "spiking": "fire_sent" if noisy else "fire"}
         for bits, width in ((16, "narrow"), (32, "wide")):
             own = cores[cores[:, CORE.index(width)] != 0]
             wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}

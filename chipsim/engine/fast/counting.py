@@ -15,7 +15,7 @@ import numpy.typing as npt
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.merge import Int
-from chipsim.engine.fast.tables import Tables
+from chipsim.engine.fast.tables import Lines, Tables
 
 Word = npt.NDArray[np.uint32]
 #: the largest sum of bytes; half of the largest sum of a segment
@@ -81,13 +81,10 @@ def runs(owner: Int, offset: Int, bound: Int, weights: tuple[Int, Int], owners: 
 class Counting:
     """What the counts of each image are made from."""
 
-    def __init__(self, t: Tables, fanout: Int) -> None:
+    def __init__(self, t: Tables, lines: Lines, fanout: Int) -> None:
         cores, size = t.cores, np.zeros(t.all_slots, np.int64)
-        bound = np.concatenate([t.merged.forms[core.form].bound for core in t.merged.cores])
         size[t.fresh] = size[t.slot] = t.merged.values.size
-        owner = np.repeat(np.arange(len(cores)), cores[:, CORE.index("rows")])
-        weights = t.row_sops.astype(np.int64), t.row_events.astype(np.int64)
-        self.rows = runs(owner, t.row_offset.astype(np.int64), bound, weights, len(cores))
+        self.rows = runs(lines.owner, lines.offset, lines.bound, (lines.sops, lines.events), len(cores))
         fires = cores[:, CORE.index("fires")] * (cores[:, CORE.index("spiking")] + cores[:, CORE.index("stepping")])
         owner = np.repeat(np.arange(len(cores)), fires)
         record = np.arange(len(owner)) + np.repeat(cores[:, CORE.index("fire")] - (np.cumsum(fires) - fires), fires)

@@ -10,6 +10,7 @@ import numpy as np
 from chipsim.engine.count import Counts
 from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels
+from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.loaded import Loaded
@@ -44,13 +45,14 @@ class FastEngine(Loaded):
         spikes = np.zeros(m.cores, np.int64)
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
-        arrivals = totals[t.row_offset // LANES]
+        lines = self.lines
+        arrivals = totals[lines.offset // LANES]
         if self.arrivals is not None:
             arrivals = np.sum([worker.arrived for worker in mine], axis=0)
-        core = np.repeat(t.cores[:, CORE.index("core")], t.cores[:, CORE.index("rows")])
+        core = t.cores[lines.owner, CORE.index("core")]
         sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
-        np.add.at(sops, core, arrivals * t.row_sops)
-        np.add.at(events, core, arrivals * t.row_events)
+        np.add.at(sops, core, arrivals * lines.sops)
+        np.add.at(events, core, arrivals * lines.events)
         fanout = m.dense_fanout[lead].astype(np.int64)
         return Counts(
             encoder_spikes=int(fired[: values.encoder].sum()),
@@ -75,17 +77,23 @@ def load_fast(
         Workers will lose spikes of the encoder.
     """
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
-    arriving = axon_by_axon(damage)
+    found = differences(damage)
+    arriving = found is not None or axon_by_axon(damage)
     reduced = reduce(damage, keep=arriving)
     m = reduced.mapping
-    apart = apart or (arriving and (noisy or not counts_tell(damage)))
-    merged = merge(m, reduced.sent, apart=apart, arriving=arriving)
-    if max(form.largest for form in merged.forms) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
+    apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
+    merged = None
+    if found is not None:
+        merged = with_differences(merge(as_if_healthy(m, damage), reduced.sent, apart=True, arriving=True), m, found)
+    if merged is None:
+        merged, found = merge(m, reduced.sent, apart=apart, arriving=arriving), None
+    if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
     encoder = find_encoder(m, host, tables.features)
     pixels = None
     if encoder.integers is not None:
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
-    arrivals = lay_out(damage, m, tables) if arriving else None
+    sops = None if found is None else [each.sops for each in found]
+    arrivals = lay_out(damage, m, tables, sops) if arriving else None
     return FastEngine(damage, reduced, host, tables, encoder, pixels, arrivals, Kernels(code), code)

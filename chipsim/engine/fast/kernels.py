@@ -12,6 +12,7 @@ from chipsim.engine.fast import arrive_kernel, draw_kernel, lookup_kernel, stepp
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
     ARRIVAL,
+    BEFORE,
     BYTES,
     CALLED,
     CONTEXT,
@@ -69,8 +70,8 @@ def _run(lookup: str | None) -> str:
         taken = f.at(c["row_offset"], core["row"], 4)
         with f.when(f.cast("ptrtoint", c["arrivals"], "i64")):
             arrival = f.at(c["arrivals"], number, 8 * len(ARRIVAL))
-            known = tuple(c[name] for name in ("entries", "drawing", "step", "values", "mask", "taken"))
-            call("arrive", arrival, *known, core["rows"], f.at(c["arrived"], core["row"], 8))
+            names = ("entries", "drawing", "step", "values", "mask", "taken", "latched", "counted", "arrived")
+            call("arrive", arrival, *(c[name] for name in names), core["rows"])
         with f.when(f.flag("sge", number, f.load("i64", ready, 8))):
             together = (f.smallest(core["together"], a["end"] - number) - 1) * single + 1
             f.store(number, start, 8)
@@ -96,6 +97,10 @@ def _run(lookup: str | None) -> str:
                 with f.when(core["list"]):
                     program = f.at(c["lists"], core["list"], 4)
                     call(f"list{bits}", program, c["rows"], accumulators, core["accumulators"])
+                with f.when(core["change"]):
+                    program, before = f.at(c["lists"], core["change"], 4), f.at(c["latched"], BEFORE, LANES)
+                    more = f.at(accumulators, core["accumulators"], LANES * bits // 8)
+                    call(f"change{bits}", program, before, accumulators, more)
                 with f.when(core["spiking"]):
                     place = (accumulators, c["values"], c["mask"], c["totals"])
                     with f.when(quiet):
@@ -113,7 +118,7 @@ def _run(lookup: str | None) -> str:
             own = {name: f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops", "core_events")}
             with f.when(core["spiking"] + core["stepping"]):
                 call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
-            call("count_runs", c["row_runs"], number, c["taken"], own["core_sops"], own["core_events"])
+            call("count_runs", c["row_runs"], number, c["counted"], own["core_sops"], own["core_events"])
     return f.text()
 
 
@@ -135,23 +140,45 @@ def _list(bits: int) -> str:
     size = LANES * bits // 8
     with f.loop(0, a["count"]) as j:
         f.store(f.zero(wide), f.at(a["accumulators"], j, size), 64)
+    _walk(f, a["program"], a["rows"], a["accumulators"], bits)
+    return f.text()
+
+
+def _change(bits: int) -> str:
+    """Neurons whose weights differ from those of the shared matrix: its accumulators, and a list of the differences.
+
+    The program: how many neurons there are, the accumulator of each, and a program of `plan`.
+    """
+    f = Function(f"change{bits}", program="ptr", rows="ptr", shared="ptr", accumulators="ptr")
+    a = f.arguments
+    kind, size = f"<64 x i{bits}>", LANES * bits // 8
+    neurons = f.index(a["program"], 0)
+    with f.loop(0, neurons) as n:
+        taken = f.load(kind, f.at(a["shared"], f.index(a["program"], n + 1), size), 64)
+        f.store(taken, f.at(a["accumulators"], n, size), 64)
+    _walk(f, f.at(a["program"], neurons + 1, 4), a["rows"], a["accumulators"], bits)
+    return f.text()
+
+
+def _walk(f: Function, program: Value, rows: Value, accumulators: Value, bits: int) -> None:
+    """Add up the rows of a program of `plan.lists`."""
+    wide, size = f"<64 x i{bits}>", LANES * bits // 8
     cursor = f.variable("i64", "1")
-    with f.loop(0, f.index(a["program"], 0)):
+    with f.loop(0, f.index(program, 0)):
         at = f.load("i64", cursor, 8)
-        adds, subs, accumulator, factor = (f.index(a["program"], at + i) for i in range(4))
+        adds, subs, accumulator, factor = (f.index(program, at + i) for i in range(4))
         total = f.variable(BYTES, "zeroinitializer")
         middle = at + 4 + adds * STRIDE
         end = middle + subs * STRIDE
         for start, stop, sign in ((at + 4, middle, 1), (middle, end, -1)):
             with f.loop(start, stop, STRIDE) as i:
-                taken = [f.load(BYTES, f.at(a["rows"], f.index(a["program"], i + s)), 64) for s in range(STRIDE)]
+                taken = [f.load(BYTES, f.at(rows, f.index(program, i + s)), 64) for s in range(STRIDE)]
                 part = (taken[0] + taken[1]) + (taken[2] + taken[3])
                 before = f.load(BYTES, total, 64)
                 f.store(before + part if sign > 0 else before - part, total, 64)
         scaled = f.cast("sext", f.load(BYTES, total, 64), wide) * f.splat(f.cast("trunc", factor, f"i{bits}"), LANES)
-        f.add_to(f.at(a["accumulators"], accumulator, size), scaled)
+        f.add_to(f.at(accumulators, accumulator, size), scaled)
         f.store(end, cursor, 8)
-    return f.text()
 
 
 def _fire(name: str, bits: int, noisy: bool = False) -> str:
@@ -328,6 +355,7 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
     return {
         f"dense{bits}": lambda: lookup_kernel.dense(bits, lookup),
         f"list{bits}": lambda: _list(bits),
+        f"change{bits}": lambda: _change(bits),
         f"fire{bits}": lambda: _fire(f"fire{bits}", bits),
         f"fire_sent{bits}": lambda: _fire(f"fire_sent{bits}", bits, noisy=True),
         f"read{bits}": lambda: _read(bits),

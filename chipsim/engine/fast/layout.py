@@ -13,23 +13,31 @@ BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
     "tables", "potentials", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts", "sent",
-    "state", "start", "bias", "amount", "step", "kernels", "taken", "arrivals", "entries", "drawing", "arrived",
+    "state", "start", "bias", "amount", "step", "kernels", "taken", "counted", "latched",
+    "arrivals", "entries", "drawing", "arrived",
 )  # fmt: skip
 #: kernels that `run` calls, addresses in this order
 CALLED = (
     "pack",
     "count_runs",
     "arrive",
-    *(f"{name}{bits}" for bits in (16, 32) for name in ("dense", "list", "fire", "fire_sent", "read", "step", "hold")),
+    *(
+        f"{name}{bits}"
+        for bits in (16, 32)
+        for name in ("dense", "list", "change", "fire", "fire_sent", "read", "step", "hold")
+    ),
 )
 #: fields of a core's record, int64
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",
     "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
-    "together",
+    "together", "change",
 )  # fmt: skip
-#: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has
-ARRIVAL = ("entry", "axon", "axons")
+#: the line of nothing before the first axon's, among those that a core latches
+BEFORE = 7
+#: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
+#: lines are counted, and where their totals begin
+ARRIVAL = ("entry", "axon", "axons", "lines", "total")
 #: fields of the context that hold potentials from step to step
 KEPT = ("state", "start", "bias", "amount", "step")
 

@@ -16,7 +16,7 @@ from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import PixelTables
 from chipsim.engine.fast.reduce import Reduced
-from chipsim.engine.fast.tables import Tables
+from chipsim.engine.fast.tables import Lines, Tables
 from chipsim.engine.host import Host
 from chipsim.faults import Damage
 from chipsim.mapping import Mapping
@@ -43,11 +43,18 @@ class Loaded:
         """The mapping after constant axons were removed."""
         return self.reduced.mapping
 
+    @property
+    def lines(self) -> Lines:
+        """What is counted as it arrives."""
+        return self.tables.lines if self.arrivals is None else self.arrivals.lines
+
     @cached_property
     def counting(self) -> Counting:
         """What counts of each image are made from; only then it is laid out."""
         values = self.tables.merged.values
-        return Counting(self.tables, self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64))
+        return Counting(
+            self.tables, self.lines, self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
+        )
 
     @cached_property
     def fired(self) -> Int:

@@ -57,15 +57,25 @@ def make_form(matrix: Matrix, bound: Int) -> Form:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """Weights of a core that differ from its form's: its neurons then have accumulators of their own."""
+
+    neurons: int
+    program: npt.NDArray[np.uint32]  # of the kernel ``change``
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MergedCore:
     """One core: which values its rows take, what a spike on a row counts, and what fires from its accumulators."""
 
     core: int
     form: int  # index of its `Form`
-    rows: Int  # (rows,): value, or the value of which a part arrives
+    rows: Int  # (rows,): value; of what arrives axon by axon that of the first axon's source
     events: Int  # (rows,): axons that one spike of the value arrives at
     sops: Int  # (rows,): SOPs of one spike of it there
+    largest: int  # no partial sum of an accumulator is larger in magnitude
     arrives: Int | None = None  # (axons,): row of each axon, where not all that is sent arrives
+    change: Change | None = None  # where some weights differ from the form's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +114,9 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving:
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
     values = _values(m, classes, accumulator, sent, apart)
-    forms, cores, placed = _cores(m, classes, values, accumulator, arriving)
+    # one row takes what arrives from sources that nobody else tells apart
+    together = _values(m, classes, accumulator, sent, apart=False) if apart and arriving else values
+    forms, cores, placed = _cores(m, classes, together, accumulator, arriving)
     return Merged(values, forms, cores, placed)
 
 
@@ -246,7 +258,7 @@ def _cores(
         rank = np.argsort(by_column)
         arrives = None if arrives is None else np.argsort(by_row)[arrives]
         for core, rows, _ in cores:
-            merged.append(MergedCore(core, form, rows[by_row], events, sops, arrives))
+            merged.append(MergedCore(core, form, rows[by_row], events, sops, forms[form].largest, arrives))
             own = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
             placed[own] = rank[accumulator[own]]
     ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]

@@ -196,7 +196,7 @@ def build(
     record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
     record |= {"accumulators": columns, "spiking": np.ones(len(made), np.int64)}
     record["together"] = record["spiking"]
-    record["narrow"], record["wide"] = np.array([width(form) for form in forms], np.int64)[form_of].T
+    record["narrow"], record["wide"] = np.array([width(form.largest) for form in forms], np.int64)[form_of].T
     return PixelTables(
         slots=slots,
         cores=np.stack([record[name] for name in CORE], axis=1),

@@ -7,6 +7,7 @@ before a byte can overflow, and shifted into the accumulator. A ternary matrix i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,18 +34,22 @@ class Strand:
 
 def strands(form: Form) -> Strand:
     """Write a form's weights in signed digits; strands without a digit are left out."""
-    rest = form.matrix.astype(np.int64)
-    planes = []
-    while rest.any():
-        odd = rest & 1
-        digit = np.where(odd == 1, 2 - (rest & 3), 0)  # +1 where the rest is 1 modulo 4, -1 where it is 3
-        planes.append(digit.astype(np.int8))
-        rest = (rest - digit) >> 1
+    planes = list(_planes(form.matrix))
     if not planes:
         return Strand(np.zeros((len(form.matrix), 0), np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
     digits = np.stack(planes, axis=2).reshape(len(form.matrix), -1)
     used = np.flatnonzero(digits.any(axis=0))
     return Strand(np.ascontiguousarray(digits[:, used]), used // len(planes), used % len(planes))
+
+
+def _planes(weights: npt.NDArray[np.signedinteger]) -> Iterator[npt.NDArray[np.int8]]:
+    """Write weights in signed digits, the lowest first: the sum of digit[i] << i."""
+    rest = weights.astype(np.int64)
+    while rest.any():
+        odd = rest & 1
+        digit = np.where(odd == 1, 2 - (rest & 3), 0)  # +1 where the rest is 1 modulo 4, -1 where it is 3
+        yield digit.astype(np.int8)
+        rest = (rest - digit) >> 1
 
 
 def _digits(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -75,10 +80,29 @@ def lists(form: Form) -> npt.NDArray[np.uint32]:
     the factor, and the rows, as byte offsets into the latched rows (row r lies at 64 * (r + 1); at 0 there are zeros).
     """
     parts = strands(form)
-    at_once = max(1, BYTE // int(form.bound.max(initial=1)))
-    count = np.stack([(parts.digits == sign).sum(axis=0) for sign in (1, -1)], axis=1)  # rows to add, to subtract
     column, row = np.nonzero(parts.digits.T)
-    minus = (parts.digits.T[column, row] < 0).astype(np.int64)
+    signs = parts.digits.T[column, row].astype(np.int64)
+    return _program(column, row, signs, parts.accumulator, parts.shift, max(1, BYTE // int(form.bound.max(initial=1))))
+
+
+def sparse(row: Int, accumulator: Int, weight: Int) -> npt.NDArray[np.uint32]:
+    """Return the same for a few weights of rows of one bit, (weights,) each."""
+    found = [(np.zeros(0, np.int64),) * 4]
+    for shift, digit in enumerate(_planes(weight)):
+        used = np.flatnonzero(digit)
+        found.append((row[used], accumulator[used], np.full(len(used), shift), digit[used].astype(np.int64)))
+    rows, owner, shifts, signs = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((shifts, owner))
+    rows, owner, shifts, signs = rows[order], owner[order], shifts[order], signs[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (shifts[1:] != shifts[:-1])
+    return _program(np.cumsum(new) - 1, rows, signs, owner[new], shifts[new], BYTE)
+
+
+def _program(column: Int, row: Int, signs: Int, accumulator: Int, shift: Int, at_once: int) -> npt.NDArray[np.uint32]:
+    """The program of digits, strand by strand: which ``column`` each is in, its row and its sign; ``at_once`` in a byte."""
+    minus = (signs < 0).astype(np.int64)
+    count = np.stack([np.bincount(column[minus == sign], minlength=len(accumulator)) for sign in (0, 1)], axis=1)
     before = np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(count, axis=0)])
     rank = np.where(minus, np.cumsum(minus), np.cumsum(1 - minus)) - 1 - before[column, minus]
     many = -(-count.max(axis=1, initial=0) // at_once)  # a segment adds and subtracts at most `at_once` rows
@@ -93,8 +117,8 @@ def lists(form: Form) -> npt.NDArray[np.uint32]:
     program[0] = len(owner)
     at = start[:-1]
     program[at], program[at + 1] = steps[:, 0], steps[:, 1]
-    program[at + 2] = parts.accumulator[owner]
-    program[at + 3] = 1 << parts.shift[owner]
+    program[at + 2] = accumulator[owner]
+    program[at + 3] = 1 << shift[owner]
     place = at[number] + 4 + np.where(minus == 1, STRIDE * steps[number, 0], 0) + rank % at_once
     program[place] = 64 * (row + 1)
     return program.astype(np.uint32)

@@ -83,9 +83,9 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     return Programs(np.concatenate(words), _joined(tables), places, np.array(time, np.int64), packed)
 
 
-def width(form: Form) -> tuple[bool, bool]:
-    """Fields "narrow" and "wide" of a core's record."""
-    return plan.narrow(form), not plan.narrow(form)
+def width(largest: int) -> tuple[bool, bool]:
+    """Fields "narrow" and "wide" of a core's record, from the largest partial sum."""
+    return largest < plan.NARROW, largest >= plan.NARROW
 
 
 def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int], code: Code) -> dict[int, int]:

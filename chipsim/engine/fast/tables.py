@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,17 @@ Word = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """What arrives at cores, counted line by line: rows of values, or axons."""
+
+    owner: Int  # (lines,): record of the core
+    offset: Int  # (lines,): where it lies, in bytes
+    events: Int  # (lines,): axons that one spike arrives at
+    sops: Int  # (lines,): SOPs of one spike
+    bound: Int  # (lines,): largest value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tables:
     """Records and lists of `kernels`. Values lie in *slots*: first one for each feature of the encoder, then the others."""
 
@@ -36,8 +46,7 @@ class Tables:
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
     row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot; or among what arrives at the core
-    row_events: npt.NDArray[np.int32]
-    row_sops: npt.NDArray[np.int32]
+    lines: Lines  # the rows, as what is counted
     fires: Word  # (values of cores and read-out neurons, 4)
     thresholds: npt.NDArray[np.int32]
     kept: dict[str, npt.NDArray[np.int32]]  # constants of neurons: those of ``thresholds``, then those that are read out
@@ -59,7 +68,10 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
     found = programs(merged.forms, uses, code)
-    row_offset = np.concatenate([[0], np.cumsum([len(c.rows) for c in merged.cores])])
+    first_row = np.concatenate([[0], np.cumsum([len(c.rows) for c in merged.cores])])
+    arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
+    lines = _lines(merged, slot, arriving)
+    words, change = _changes(merged, found.words)
     records = np.zeros((len(merged.cores), len(CORE)), np.int64)
     for number, core in enumerate(merged.cores):
         form = merged.forms[core.form]
@@ -68,22 +80,18 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         at, until = fire_offset[core.core], fire_offset[core.core + 1]
         records[number] = [
             *found.place(core.form),
-            row_offset[number], len(core.rows), at, until - at, form.matrix.shape[1],
-            *width(form), not silent and not kept, silent and not kept, core.core,
-            not silent and kept, silent and kept, *_model(layer.neuron), 1,
+            first_row[number], len(core.rows), at, until - at, form.matrix.shape[1],
+            *width(core.largest), not silent and not kept, silent and not kept, core.core,
+            not silent and kept, silent and kept, *_model(layer.neuron), 1, change[number],
         ]  # fmt: skip
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = np.array([e.tick for e in m.layers])[layer_of]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
-    arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
     records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
     features_encoded, split_thresholds = _splits(m, merged, slot)
-
-    def rows(values: list[Any], kind: Any) -> Any:
-        return np.concatenate([np.zeros(0, kind), *values]).astype(kind)
 
     return Tables(
         merged=merged,
@@ -94,22 +102,54 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         all_slots=(block + bool((fresh != slot).any())) * slots,
         cores=records,
         cost=np.array(times, np.int64)[[core.form for core in merged.cores]],
-        row_offset=rows([LANES * (np.arange(len(c.rows)) if arriving else slot[c.rows]) for c in merged.cores], np.uint32),
-        row_events=rows([c.events for c in merged.cores], np.int32),
-        row_sops=rows([c.sops for c in merged.cores], np.int32),
+        row_offset=lines.offset.astype(np.uint32),
+        lines=lines,
         fires=fires,
         thresholds=thresholds,
         kept=_kept(m, merged),
         last=last,
-        lists=found.words,
+        lists=words,
         tables=found.tables,
         splits=features_encoded,
         split_thresholds=split_thresholds,
         features=features,
         outputs=m.outputs,
         most_rows=max(found.packed, *(len(c.rows) for c in merged.cores)),
-        most_accumulators=int((together * records[:, CORE.index("accumulators")]).max()),
+        most_accumulators=int((together * records[:, CORE.index("accumulators")] + _own(merged)).max()),
     )
+
+
+def _lines(merged: Merged, slot: Int, arriving: bool) -> Lines:
+    """The rows of all cores."""
+    cores = merged.cores
+
+    def joined(values: list[Int]) -> Int:
+        return np.concatenate([np.zeros(0, np.int64), *values])
+
+    return Lines(
+        np.repeat(np.arange(len(cores)), [len(core.rows) for core in cores]),
+        joined([LANES * (np.arange(len(core.rows)) if arriving else slot[core.rows]) for core in cores]),
+        joined([core.events for core in cores]),
+        joined([core.sops for core in cores]),
+        joined([merged.forms[core.form].bound for core in cores]),
+    )
+
+
+def _changes(merged: Merged, words: Word) -> tuple[Word, list[int]]:
+    """Programs with those of cores whose weights differ from their form's, and where these are; 0: there is none."""
+    parts, at = [words], len(words)
+    places = []
+    for core in merged.cores:
+        places.append(0 if core.change is None else at)
+        if core.change is not None:
+            parts.append(core.change.program)
+            at += len(core.change.program)
+    return np.concatenate(parts), places
+
+
+def _own(merged: Merged) -> Int:
+    """Accumulators that cores have beside those of their form."""
+    return np.array([0 if core.change is None else core.change.neurons for core in merged.cores])
 
 
 def _together(records: Int, merged: Merged, tick: Int) -> Int:
@@ -191,7 +231,7 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     mute = np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]
     limit = np.empty(m.cores, np.int64)
     for core in merged.cores:
-        limit[core.core] = merged.forms[core.form].largest + 1
+        limit[core.core] = core.largest + 1
     # thresholds beyond what a potential reaches are cut to just beyond it: the same spikes, in 16 bits
     plain = np.array([e.neuron is None for e in m.layers])[m.core_layer][core_of]
     cut = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of])

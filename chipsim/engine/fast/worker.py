@@ -14,7 +14,7 @@ from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
 from chipsim.engine.fast.arrive_kernel import DRAWING
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
-from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.layout import BEFORE, CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Losses, mark_sent
 from chipsim.engine.fast.memory import address, aligned
@@ -63,14 +63,13 @@ class FastWorker:
             self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
             self.shared["no_counts"] = aligned((LANES,), np.int32)
         self.drawing = np.zeros(len(DRAWING), np.int64)
-        self.arrived = np.zeros(len(t.row_events), np.int64)  # packets by row, where not all of them arrive
+        self.arrived = np.zeros(len(engine.lines.owner), np.int64)  # by line, where not all of them arrive
+        self.arrival: dict[str, Any] = {}
         if engine.arrivals is not None:
-            self.shared |= {"arrivals": engine.arrivals.cores, "entries": engine.arrivals.entries}
-            self.shared |= {
-                "drawing": self.drawing,
-                "arrived": self.arrived,
-                "taken": aligned((most_rows + 1, LANES), np.uint8),
-            }
+            taken, latched = aligned((most_rows + 1, LANES), np.uint8), aligned((engine.arrivals.latched, LANES), np.uint8)
+            counted = latched[BEFORE + 1 :] if engine.arrivals.each else taken
+            self.arrival |= {"arrivals": engine.arrivals.cores, "entries": engine.arrivals.entries, "drawing": self.drawing}
+            self.arrival |= {"arrived": self.arrived, "taken": taken, "latched": latched, "counted": counted}
         self.called = engine.function.called(t.cores, self.losses is not None, per_image, engine.arrivals is not None)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
@@ -88,9 +87,13 @@ class FastWorker:
     def _context(self, step: int) -> list[int]:
         """Addresses of what a step of a block works on."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
-        own |= {"kernels": self.called, "step": self.numbers[step:], "taken": self.shared.get("taken", self.values[step])}
+        own |= {
+            "kernels": self.called,
+            "step": self.numbers[step:],
+            **dict.fromkeys(("taken", "counted"), self.values[step]),
+        }
         own["sent"] = None if self.losses is None else self.losses.laid[step]
-        return [address((self.shared | own).get(name)) for name in CONTEXT]
+        return [address((self.shared | own | self.arrival).get(name)) for name in CONTEXT]
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
