@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chipsim import paths
+from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
     from chipsim.datasets import Dataset
@@ -49,10 +50,22 @@ def made_by(options: object, **facts: object) -> dict[str, Any]:
     return {
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
         "version": metadata.version("qsnnc"),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": _now().isoformat(timespec="seconds"),
         **facts,
         **{name: _plain(value) for name, value in given.items() if name not in facts},
     }
+
+
+def _now() -> datetime:
+    """The time; with ``SOURCE_DATE_EPOCH`` in the environment that one, so that whole files can be compared."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(given), UTC)
+    except (ValueError, OverflowError, OSError):
+        said = f"is {given!r}; allowed: seconds since the start of 1970"
+        raise UsageError("SOURCE_DATE_EPOCH", said, code="option-value", found=given) from None
 
 
 def _plain(value: object) -> Any:

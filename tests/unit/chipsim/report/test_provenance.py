@@ -13,8 +13,8 @@ from support.command_line import call_text
 from support.places import MODELS, ROOT
 
 import chipsim
-from chipsim.errors import InputError
-from chipsim.provenance import OF_THE_MOMENT, conditions, digest, line
+from chipsim.errors import InputError, UsageError
+from chipsim.provenance import OF_THE_MOMENT, conditions, digest, line, made_by
 from chipsim.report import curves, pictures, plots, schema
 
 TINY = ROOT / "mappings" / "tiny-mini.map"
@@ -52,6 +52,15 @@ def test_two_runs_that_differ_in_one_thing_have_another_provenance(folder: Path)
     assert len(set(stripped)) == len(seen)
     again = run(folder)["provenance"]
     assert {key: value for key, value in again.items() if key != "time"} == {k: v for k, v in plain.items() if k != "time"}
+
+
+def test_the_time_is_that_of_the_environment_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767323045")
+    assert made_by({})["time"] == "2026-01-02T03:04:05+00:00"
+    for wrong in ("yesterday", "", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: is '.*'; allowed: seconds since the start of 1970"):
+            made_by({})
 
 
 @pytest.mark.slow
