@@ -6,6 +6,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from chipsim import terminal
+from chipsim.errors import UsageError
 
 if TYPE_CHECKING:
     from chipsim.cli.products import Products
@@ -37,10 +38,12 @@ def refuse(
             "--faults": given.faults,
             "--avoid": given.avoid,
             "--trains": products.trains or None,
-            "--cluster": cluster,
-            "--resume": resume,
         }
     )
+    for option, value in (("--cluster", cluster), ("--resume", resume)):
+        if value is not None:
+            said = "is for a .map, whose images can be cut into tasks; a .paicore is executed in one process: leave it out"
+            raise UsageError(option, said, code="option-unused")
 
 
 def run(file: str, dataset: str, given: RunOptions, products: Products, *, verbose: bool, quiet: bool) -> None:

@@ -139,6 +139,13 @@ def test_options_of_crossbar_chips_are_refused(written: Path, option: tuple[str,
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("option", [("--cluster", "local:1"), ("--resume", "kept")])
+def test_it_is_not_cut_into_tasks(written: Path, option: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=rf"^{option[0]}: is for a \.map, .* executed in one process") as caught:
+        command("run", str(written / "a.paicore"), "--dataset", "digits", *option)
+    assert (caught.value.exit_code, caught.value.code) == (2, "option-unused")
+
+
 @pytest.mark.slow
 def test_the_function_takes_a_file_of_either_kind(written: Path) -> None:
     found = chipsim.run(written / "a.paicore", written / "d.npz", limit=5)
