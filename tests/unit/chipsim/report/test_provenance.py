@@ -59,7 +59,7 @@ def test_the_time_is_that_of_the_environment_where_it_has_one(monkeypatch: pytes
     assert made_by({})["time"] == "2026-01-02T03:04:05+00:00"
     for wrong in ("yesterday", "", "9" * 30):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
-        with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: is '.*'; allowed: seconds since the start of 1970"):
+        with pytest.raises(UsageError, match=r"SOURCE_DATE_EPOCH: is '.*'; allowed: seconds since the start of 1970"):
             made_by({})
 
 
