@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from numba import njit
@@ -20,7 +19,3 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     except RuntimeError:  # numba: no locator available
         found = njit(nogil=True, **options)(function)
     return found
-
-
-#: as `compiled`, and no more than what is called: no reference counts, no array expressions, no entry from C
-in_machine_code = partial(compiled, error_model="numpy", no_rewrites=True, no_cfunc_wrapper=True, _nrt=False)

@@ -1,23 +1,17 @@
-"""Compile LLVM IR to machine code and cache it in a directory of the user."""
+"""Compile LLVM IR to machine code and keep it in the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from chipsim.code_cache import CodeCache, cache_directory
 from chipsim.engine.fast import lookup_kernel
-from chipsim.errors import InputError
-from chipsim.files import write_atomically
 
-#: the directory is emptied of what was used longest ago when it holds more than this
-CACHE_BYTES = 64 << 20
 _SOURCES = (
     "arrive_kernel.py",
     "draw_kernel.py",
@@ -71,74 +65,6 @@ def host() -> Target:
     return Target(llvm.get_host_cpu_name(), features)
 
 
-def cache_directory() -> Path | None:
-    """Return the directory of the user's compiled code; None for a user who has no home."""
-    try:
-        return _cache_directory()
-    except RuntimeError:
-        return None
-
-
-def _cache_directory() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home())
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "chipsim" / "code"
-
-
-class Cache:
-    """Compiled code by content; if the directory cannot be used, code is compiled again without a message."""
-
-    def __init__(self, directory: Path | None) -> None:
-        self.directory = directory if directory is not None and _ours(directory) else None
-
-    def get(self, key: str) -> bytes | None:
-        """Return what was put under the key, if it is there and whole."""
-        if self.directory is None:
-            return None
-        path = self.directory / key
-        try:
-            content = path.read_bytes()
-            os.utime(path)
-        except OSError:
-            return None
-        return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
-
-    def put(self, key: str, code: bytes) -> None:
-        """Keep code, if it can be kept."""
-        if self.directory is None:
-            return
-        try:
-            write_atomically(self.directory / key, hashlib.sha256(code).digest() + code)
-            self._prune()
-        except (OSError, InputError):
-            return
-
-    def _prune(self) -> None:
-        assert self.directory is not None
-        files = sorted(((path, path.stat()) for path in self.directory.iterdir()), key=lambda one: -one[1].st_mtime)
-        total = 0
-        for path, status in files:
-            total += status.st_size
-            if total > CACHE_BYTES:
-                path.unlink(missing_ok=True)
-
-
-def _ours(directory: Path) -> bool:
-    """Whether code in a directory can be trusted: it belongs to this user, and only they can write there."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.stat()
-    except (OSError, RuntimeError):  # no home directory
-        return False
-    if not hasattr(os, "getuid"):
-        return True
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
 class Code:
     """The code of one program, in this process."""
 
@@ -149,7 +75,7 @@ class Code:
         llvm.initialize_native_asmprinter()
         self._llvm = llvm
         self.target = target or host()
-        self.cache = Cache((directory or cache_directory()) if cached else None)
+        self.cache = CodeCache((directory or cache_directory()) if cached else None)
         self.made = 0  # how many functions were compiled, not found in the cache
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine(2))
         self._symbols: set[str] = set()

@@ -23,9 +23,11 @@ from qsnnc.partition.sharing import sharing_bound
 class Written:
     """The cores of a layer with all their axons; cores with equal crossbars share one."""
 
-    sources: tuple[Int, ...]  # of each core's axons, global elements
-    elements: tuple[Int, ...]
-    crossbar: tuple[int, ...]  # index into
+    sources: Int  # global elements, axon by axon and core by core
+    axons: Int  # (cores,): how many axons each core has
+    elements: Int  # neuron by neuron
+    neurons: Int  # (cores,)
+    crossbar: Int  # (cores,): index into
     crossbars: tuple[npt.NDArray[np.int8], ...]
     zero_rows: int
 
@@ -71,8 +73,7 @@ def partition(
             if filling.cores > bound.cores:
                 bound = sharing_bound(layer, chip, bound)
             cores = _write(layer, filling, keep_zero_rows=keep_dead)
-            for sources in cores.sources:
-                np.add.at(entries, sources, 1)  # two connections to one source have an axon each
+            entries += np.bincount(cores.sources, minlength=len(entries))  # two connections to one source have an axon each
         if found is not None:
             violations.append(found)
         written.append(cores)
@@ -167,38 +168,49 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     """Write out the cores of a layer."""
     from qsnnc.partition.kernel import crossbar  # numba, as in `fill`
 
-    known: dict[tuple[bytes, ...], tuple[int, npt.NDArray[np.bool_]]] = {}
+    core, output, first, last = filling.slices.T
+    width, size, kind = layer.tile_width, last - first, _kinds(layer)
+    slices = np.searchsorted(core, np.arange(filling.cores + 1))
+    # the tiles of each core in ascending order, and which of them stands at each tap of its slices, -1 in the padding
+    taps = layer.output_tiles[output]
+    pattern = np.full(taps.shape, -1, np.int64)
+    read = taps >= 0
+    one, place = np.unique((core[:, None] * len(width) + taps)[read], return_inverse=True)
+    tiles = one % len(width)
+    tile = np.searchsorted(one, np.arange(filling.cores + 1) * len(width))
+    pattern[read] = place - np.broadcast_to(tile[core, None], taps.shape)[read]
+    neurons = _spans(layer.output_offset[output] + first, size)
+    axons = _spans(layer.tile_offset[tiles], width[tiles])
+    neuron, axon = _starts(size)[slices], _starts(width[tiles])[tile]
+    channel, rows, taps_of = layer.channels(layer.output_elements)[neurons], layer.tile_rows, layer.kernel()
+    group, kind = output % layer.groups, kind[tiles]
+    known: dict[tuple[bytes, ...], int] = {}
     crossbars: list[npt.NDArray[np.int8]] = []
-    sources, elements, index = [], [], []
-    zero_rows = 0
-    kind, width = _kinds(layer), layer.tile_width
-    number_of = np.full(len(width) + 1, -1, np.int64)  # of a tile in its core; the last is the padding's
-    channel, taps_of = layer.channels(layer.output_elements), layer.kernel()
-    for slices in filling.by_core():
-        output, first, last = slices.T
-        taps = layer.output_tiles[output]
-        tiles = np.sort(taps, axis=None)
-        tiles = tiles[np.diff(tiles, prepend=-1) > 0]  # each once, without the padding's -1
-        # which tile of the core stands at each tap of each of its output positions, -1 in the padding
-        number_of[tiles] = np.arange(len(tiles))
-        pattern = number_of[taps]
-        neurons = _spans(layer.output_offset[output] + first, last - first)
-        axons = _spans(layer.tile_offset[tiles], width[tiles])
-        parts = pattern, output % layer.groups, last - first, channel[neurons], kind[tiles]
+    wanted: list[npt.NDArray[np.bool_]] = []  # rows of each crossbar that some neuron has a weight for
+    index = np.empty(filling.cores, np.int64)
+    for number in range(filling.cores):
+        mine, its = slice(slices[number], slices[number + 1]), slice(tile[number], tile[number + 1])
+        columns = channel[neuron[number] : neuron[number + 1]]
+        parts = pattern[mine], group[mine], size[mine], columns, kind[its]
         key = tuple(part.tobytes() for part in parts)
         if key not in known:
-            weights = np.zeros((len(axons), len(neurons)), np.int8)
-            place = _starts(width[tiles]), layer.tile_rows[axons], _starts(last - first), channel[neurons]
-            crossbar(taps_of, pattern, *place, weights)
-            wanted = np.asarray(weights.any(axis=1) | keep_zero_rows)
-            known[key] = len(crossbars), wanted
-            crossbars.append(weights[wanted])
-        number, wanted = known[key]
-        zero_rows += int((~wanted).sum())
-        sources.append(layer.tile_sources[axons][wanted])
-        elements.append(layer.output_elements[neurons])
-        index.append(number)
-    return Written(tuple(sources), tuple(elements), tuple(index), tuple(crossbars), zero_rows)
+            known[key] = len(crossbars)
+            held = rows[axons[axon[number] : axon[number + 1]]]
+            weights = np.zeros((len(held), len(columns)), np.int8)
+            crossbar(taps_of, pattern[mine], _starts(width[tiles[its]]), held, _starts(size[mine]), columns, weights)
+            wanted.append(np.asarray(weights.any(axis=1) | keep_zero_rows))
+            crossbars.append(weights[wanted[-1]])
+        index[number] = known[key]
+    kept = np.concatenate([np.zeros(0, bool), *(wanted[number] for number in index.tolist())])
+    return Written(
+        layer.tile_sources[axons[kept]],
+        np.array([len(held) for held in crossbars], np.int64)[index],
+        layer.output_elements[neurons],
+        np.diff(neuron),
+        index,
+        tuple(crossbars),
+        len(kept) - int(kept.sum()),
+    )
 
 
 def _starts(length: Int) -> Int:
@@ -234,33 +246,30 @@ def _assemble(
     chip: ChipSpec,
 ) -> CoreGraph:
     """Number the cores, neurons and sources of all layers."""
-    axons = [part for layer in written for part in layer.sources]
-    elements = [part for layer in written for part in layer.elements]
-    neuron_element = np.concatenate(elements)
-    neuron_layer = np.repeat(np.arange(len(written)), [sum(map(len, layer.elements)) for layer in written])
+    axons = np.concatenate([layer.axons for layer in written])
+    neuron_element = np.concatenate([layer.elements for layer in written])
+    neuron_layer = np.repeat(np.arange(len(written)), [len(layer.elements) for layer in written])
     element = np.array([layer.base for layer in neurons])[neuron_layer] + neuron_element
     index_of = np.full(_elements(neurons), -1, np.int64)  # global element to source
     index_of[: graph.encoder.neurons] = np.arange(graph.encoder.neurons)
     index_of[element] = graph.encoder.neurons + np.arange(len(element))
-    axon_source = index_of[np.concatenate(axons)]
+    axon_source = np.concatenate([index_of[layer.sources].astype(np.int32) for layer in written])
     assert (axon_source >= 0).all()
 
     def each(values: list[Int]) -> npt.NDArray[np.int32]:
         """Order the constants of all elements by neuron."""
-        return np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *values])[element].astype(np.int32)
+        return np.asarray(np.concatenate([np.zeros(graph.encoder.neurons, np.int64), *values])[element], np.int32)
 
     first = np.concatenate([[0], np.cumsum([len(layer.crossbars) for layer in written])])
     return CoreGraph(
         layers=summaries,
         encoder_neurons=graph.encoder.neurons,
-        core_layer=np.repeat(np.arange(len(written)), [len(layer.sources) for layer in written]).astype(np.int32),
-        core_fold=np.array([next(f for f in chip.folds if f * chip.axons >= len(part)) for part in axons], np.int32),
-        core_crossbar=np.concatenate(
-            [first[i] + np.array(layer.crossbar, np.int64) for i, layer in enumerate(written)]
-        ).astype(np.int32),
-        axon_offset=np.concatenate([[0], np.cumsum([len(part) for part in axons])]).astype(np.int64),
-        axon_source=axon_source.astype(np.int32),
-        neuron_offset=np.concatenate([[0], np.cumsum([len(part) for part in elements])]).astype(np.int64),
+        core_layer=np.repeat(np.arange(len(written)), [len(layer.axons) for layer in written]).astype(np.int32),
+        core_fold=np.array(chip.folds, np.int32)[np.searchsorted(np.array(chip.folds) * chip.axons, axons)],
+        core_crossbar=np.concatenate([first[i] + layer.crossbar for i, layer in enumerate(written)]).astype(np.int32),
+        axon_offset=_starts(axons),
+        axon_source=axon_source,
+        neuron_offset=_starts(np.concatenate([layer.neurons for layer in written])),
         neuron_element=neuron_element.astype(np.int32),
         neuron_threshold=each([layer.thresholds for layer in neurons]),
         neuron_constants=tuple(each([layer.constants[i] for layer in neurons]) for i in range(3)),

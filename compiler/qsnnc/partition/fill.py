@@ -37,12 +37,6 @@ class Filling:
         """Sort key: fewer cores first, then fewer axons, then a lower peak."""
         return self.cores, self.axons, self.peak
 
-    def by_core(self) -> list[Int]:
-        """Output position, first and last neuron + 1 of each core's slices, (slices of the core, 3)."""
-        if not self.cores:
-            return []
-        return np.split(self.slices[:, 1:], np.flatnonzero(np.diff(self.slices[:, 0])) + 1)
-
 
 def fill(neurons: NeuronLayer, chip: ChipSpec, entries: Int, bound: Bound) -> Filling:
     """Find the best filling over orders and folds, and of output positions with few axons apart from the rest.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from chipsim.compiled import in_machine_code
+from chipsim.machine_code import in_machine_code
 
 
 @in_machine_code

@@ -68,8 +68,11 @@ class Field:
         """Place the core with the strongest connection to those already placed, where it costs least."""
         leaves = 1 << max(1, len(self.host) - 1).bit_length()
         tree = np.full(2 * leaves, -np.inf)
-        for core, strength in enumerate(self.host.tolist()):
-            kernel.strengthen(tree, core, strength)
+        tree[leaves : leaves + len(self.host)] = self.host
+        level = leaves
+        while level > 1:
+            tree[level // 2 : level] = tree[level : 2 * level].reshape(-1, 2).max(axis=1)
+            level //= 2
         kernel.fill(tree, *self._state)
 
     def best_free(self, core: int) -> tuple[int, int]:

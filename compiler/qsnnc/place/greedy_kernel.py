@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from chipsim.compiled import in_machine_code
+from chipsim.machine_code import in_machine_code
 
 
 @in_machine_code

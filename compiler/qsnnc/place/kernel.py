@@ -6,19 +6,17 @@ Everything is plain loops over flat arrays, so that the first compilation takes 
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
-from chipsim.compiled import in_machine_code
+from chipsim.machine_code import in_machine_code
 
 FREE = -1
 #: of the generator, xorshift64
 LEFT, RIGHT, AGAIN, HIGH, SIGN = (np.uint64(bits) for bits in (13, 7, 17, 33, 1))
 
 
-@partial(in_machine_code, no_cpython_wrapper=True)
+@in_machine_code
 def walk(load, price, free, tick, routes, width, column, line, here, there, packets, counts):  # type: ignore[no-untyped-def]
     """Add packets to the links from one cell to another; returns the increase of the cost if ``counts`` is set.
 

@@ -14,13 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 from support.hand_mappings import random_map, two_cores, wide_map
 
 import chipsim
+from chipsim.code_cache import CodeCache
 from chipsim.datasets import Dataset
 from chipsim.engine.engines import load_engine
 from chipsim.engine.fast import straight
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.exact import any_order_is_exact
 from chipsim.engine.fast.merge import merge
-from chipsim.engine.fast.native import Cache, Code
+from chipsim.engine.fast.native import Code
 from chipsim.engine.host import Host, load_host, session
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
@@ -192,9 +193,9 @@ def test_code_is_kept(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners here")
 def test_code_of_others_is_not_run(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    assert Cache(tmp_path).directory is None
+    assert CodeCache(tmp_path).directory is None
     tmp_path.chmod(0o700)
-    assert Cache(tmp_path).directory == tmp_path
+    assert CodeCache(tmp_path).directory == tmp_path
 
 
 def test_without_llvm_the_reference_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
