@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LEVELS = (63, 31, 15, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 #: shares of an activation's channels that are left out
 SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
+#: steps that are tried for one activation and number of levels
+MOST_STEPS = 512
 #: fewest channels of an activation from which some are left out
 CHANNELS = 4
 
@@ -95,7 +97,7 @@ def ladders_of(
     image : str, optional
         The population that is the image itself, which is not narrowed.
     in_time : callable
-        Asked before each measurement; once it is False, a ladder has no further rungs.
+        Asked before each measurement; once it is False, errors are those of uniform quantizers, and no channel is tried.
     """
     entries = [entry for entry in narrowable(model, graph) if entry.name != image]
     known = None if images is None else unchanged(model, graph.input, images, entries)
@@ -116,9 +118,8 @@ def ladders_of(
         rungs = []
         for count in (count for count in LEVELS if count < entry.levels):
             each = narrowed(entry, count, best_step(entry, count, found.get(entry.name), whole=whole))
-            if not in_time():
-                break
-            rungs.append(Rung(1 / (12 * count**2) if images is None else error(change([(entry, each)])), levels=each))
+            measured = images is not None and in_time()
+            rungs.append(Rung(error(change([(entry, each)])) if measured else 1 / (12 * count**2), levels=each))
         ladders.append(Ladder(entry.name, "levels", _rising(rungs)))
         if images is not None and entry is not graph.encoder and can_drop(entry):
             rungs = [
@@ -153,6 +154,8 @@ def best_step(entry: Population, count: int, found: Statistics | None, *, whole:
     widest = float(np.ceil(entry.levels / count / unit) * unit)
     level = np.arange(entry.levels + 1)
     steps = np.arange(1.0, widest + unit / 2, unit)
+    if len(steps) > MOST_STEPS:  # 16-bit levels
+        steps = np.unique(np.round(np.linspace(1.0, widest, MOST_STEPS) / unit) * unit)
     steps = steps[np.floor((entry.levels + DELTA) / steps + 0.5) >= count]  # each new level is taken
     if found is None:
         return float(steps[-1])
@@ -182,7 +185,7 @@ def _weights(
         node, own = nodes.get(layer.name), bits_of_connections(layer.connections)
         rungs = []
         for bits in sorted(chip.weight_bits, reverse=True):
-            if node is None or bits >= own or bits < FEWEST_BITS or not in_time():
+            if node is None or bits >= own or bits < FEWEST_BITS:
                 continue
             change = quantized(model, node, layer.name, bits)
             if change is None:
@@ -191,7 +194,7 @@ def _weights(
                 proto = in_reference(model, [change]).reference
             except ModelError:  # the file holds the weights in another form
                 continue
-            rungs.append(Rung(4.0**-bits / 3 if error_of is None else error_of(proto), bits=bits))
+            rungs.append(Rung(error_of(proto) if error_of is not None and in_time() else 4.0**-bits / 3, bits=bits))
         yield Ladder(layer.name, "bits", _rising(rungs))
 
 

@@ -10,10 +10,13 @@ import pytest
 from onnx import numpy_helper
 from support.networks import Builder
 
+from chipsim.chip import load_chip
 from qsnnc.fitting import tails
 from qsnnc.fitting.edit import edited, narrowed
-from qsnnc.fitting.measure import Images, scores, unchanged
+from qsnnc.fitting.ladders import best_step, ladders_of
+from qsnnc.fitting.measure import Images, Statistics, scores, unchanged
 from qsnnc.fitting.tails import Tails
+from qsnnc.ir.layers import Population
 from qsnnc.pipeline import front
 
 
@@ -63,3 +66,24 @@ def test_a_tail_gives_the_scores_of_the_whole(branch: bool) -> None:
     assert np.array_equal(
         Tails(model, graph.input, images, {}).scores(forms[0]), scores(model, graph.input, images, forms[0])
     )
+
+
+@pytest.mark.slow
+def test_without_time_to_measure_every_narrowing_is_still_there() -> None:
+    model, graph = front(network(branch=False))
+    images = Images("random", np.random.default_rng(0).integers(0, 256, (8, 1, 8, 8)).astype(np.float32), None)
+    chip = load_chip("xbar1152")
+    timely, late = (ladders_of(model, graph, chip, images, None, lambda there=there: there) for there in (True, False))
+    known = {(each.name, each.kind): [rung.bits or rung.levels for rung in each.rungs] for each in timely}
+    kept = {(each.name, each.kind): [rung.bits or rung.levels for rung in each.rungs] for each in late}
+    assert kept == {key: rungs for key, rungs in known.items() if key[1] != "channels"}
+    assert {key[1] for key in kept} == {"levels", "bits"}
+
+
+def test_levels_of_16_bits_have_few_steps_to_try() -> None:
+    wide = Population("a", "a", (4, 2, 2), (4, 2, 2), 65535, 0.5, 0.0)
+    histogram = np.zeros(65536, np.int64)
+    histogram[:600] = 1
+    found = best_step(wide, 3, Statistics(histogram, np.zeros(4)), whole=True)
+    assert 1 <= found <= 65535
+    assert 3 * found > 300
