@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chipsim.qonnx_ops import ORIGIN
 from qsnnc.frontend.model.reference import executed_graph
 
 if TYPE_CHECKING:
     import onnx
+
+#: how the names of casts that onnxruntime inserts begin, and those of the tensors between them
+INSERTED = "InsertedPrecisionFreeCast_"
 
 
 def has_half_precision(model: onnx.ModelProto) -> bool:
@@ -60,9 +64,18 @@ def with_explicit_casts(model: onnx.ModelProto) -> onnx.ModelProto:
     found.opset_import.extend(kept)
     found.metadata_props.extend(entry for entry in model.metadata_props if entry not in found.metadata_props)
     nodes = list(_in_order(found.graph))
+    for node in nodes:
+        _say_origin(node)
     del found.graph.node[:]
     found.graph.node.extend(nodes)
     return found
+
+
+def _say_origin(node: onnx.NodeProto) -> None:
+    """Note at a node whose result onnxruntime renamed which tensor of the file that is, for messages."""
+    if node.output[0].startswith(INSERTED) and not node.doc_string.startswith(ORIGIN):
+        tensor = node.output[0].removeprefix(INSERTED)
+        node.doc_string = f"{ORIGIN}{node.name.removeprefix(INSERTED)}\n{tensor}"
 
 
 def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize import per_channel
 from qsnnc.frontend.integerize.absorb import resolve
+from qsnnc.frontend.integerize.linear_terms import keeps_values
 from qsnnc.frontend.integerize.reachable_levels import find_reachable
 from qsnnc.frontend.integerize.requantize import requantized
 from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled
@@ -68,7 +69,7 @@ def _materialised(walk: Walk, name: str) -> Quantized | None:
     if region is None or root is None:
         return None
     if isinstance(root, Accumulator):
-        steps = walk.known.steps.get(region.input) if not region.nodes else None
+        steps = walk.known.steps.get(region.input) if keeps_values(walk.model, region.nodes) else None
         before = _absorbed(walk, root, region) if steps is None else _from_steps(walk, root, steps)
     else:
         before = _moved_or_pooled(walk, root, region.input)

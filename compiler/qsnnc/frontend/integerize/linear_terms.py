@@ -6,7 +6,7 @@ average pool has a larger kernel and a longer stride. The sum itself needs no ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from qsnnc.frontend.linear.add import signs
 from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.pooling import Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
-from qsnnc.frontend.model.model import Model, Node
+from qsnnc.frontend.model.model import HALF, SINGLE, Model, Node
 from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
 
 #: most terms of one sum: a global average over 16 x 16 positions
@@ -31,7 +31,7 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     if known is not None:
         return Terms.of(known)
     region = walk.analysis.region(name)
-    if region is None or any(node.op not in IDENTITY for node in region.nodes):
+    if region is None or not keeps_values(walk.model, region.nodes):
         return None
     if region.input in walk.known.steps:
         return walk.known.steps[region.input]
@@ -54,6 +54,15 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
         before = terms_of(walk, data[0], resolve)
         return _averaged(walk.model, node, before) if before else None
     return None
+
+
+def keeps_values(model: Model, nodes: Iterable[Node]) -> bool:
+    """Return whether elementwise operators change nothing: copies, and casts from float16 to float32."""
+    return all(
+        node.op in IDENTITY
+        or (node.op == "Cast" and model.kind(node.inputs[0]) == HALF and model.kind(node.outputs[0]) == SINGLE)
+        for node in nodes
+    )
 
 
 def _added(operands: list[Terms], turns: tuple[int, ...]) -> Terms | None:

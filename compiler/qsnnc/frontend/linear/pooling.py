@@ -71,6 +71,13 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
     if axes is None:
         axes = [] if node.attributes.get("noop_with_empty_axes", 0) else list(range(rank))
     found = tuple(sorted({int(axis) % rank for axis in axes}))
+    if not found:
+        raise ModelError(
+            node.name,
+            f"{node.op} has an empty list of axes; name the axes that it reduces",
+            code="tensor-rank",
+            node=node.name,
+        )
     if 0 in found:
         raise ModelError(
             node.name,

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from support.published import CASES, IMAGES, microsoft, modelopt, moved, plain, qkeras, qonnx
+from support.published import CASES, IMAGES, WEIGHTS, microsoft, modelopt, moved, network, plain, qkeras, qonnx
 
 import chipsim
 from chipsim.chip import load_chip
@@ -44,6 +44,72 @@ def test_scales_and_weights_in_float16_have_the_files_own_values(save) -> None:
     np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, right)
     assert chipsim.compare(done.mapping, path, data).equal
     assert verify(path, images).equal
+
+
+def in_half(body: str, **values: object) -> onnx.ModelProto:
+    """A network of two inputs in float16, with constants of that type but for integers."""
+    text = f'<ir_version: 9, opset_import: ["" : 19]> g (float16[N,2] x) => (float16[N,2] y) {{ {body} }}'
+    model = onnx.parser.parse_model(text)
+    given = {"step": 0.25, "zero": np.uint8(0), "low": 0.0, "high": 3.75, "w": [[2.0, -1.0], [1.0, 3.0]]} | values
+    for name, value in given.items():
+        array = np.asarray(value)
+        model.graph.initializer.append(
+            numpy_helper.from_array(array.astype(np.float16) if array.dtype.kind == "f" else array, name)
+        )
+    for node in model.graph.node:
+        node.name = node.output[0]
+    return model
+
+
+TURNING = """
+    i = QuantizeLinear(x, step, zero)
+    a = DequantizeLinear(i, step, zero)
+    b = Clip(a, low, high)
+    s = MatMul(b, w)
+    m = Sub(s, middle)
+    v = Abs(m)
+    c = Clip(v, low, high)
+    j = QuantizeLinear(c, step, zero)
+    d = DequantizeLinear(j, step, zero)
+    f = Flatten(d)
+    y = MatMul(f, w)
+"""
+
+
+def test_an_activation_that_falls_and_rises_in_float16(save) -> None:
+    """onnxruntime casts its levels to float32 behind the Flatten, which changes none of them."""
+    path = save(in_half(TURNING, middle=1.5))
+    images = np.random.default_rng(1).uniform(0, 4, (30, 2)).astype(np.float16)
+    data = Dataset("images", "test", images, None)
+    done = compile_model(path)
+    (right,) = session(path.read_bytes()).run(None, {"x": images})
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, right)
+    assert chipsim.compare(done.mapping, path, data).equal
+    assert verify(path, images).equal
+
+
+def test_a_tensor_that_onnxruntime_cast_has_the_files_name_in_messages(save) -> None:
+    body = TURNING.replace("j = QuantizeLinear(c, step, zero)", "").replace("DequantizeLinear(j, step, zero)", "Exp(c)")
+    with pytest.raises(ModelError, match=r"reads '[a-z]', which is not quantized") as caught:
+        compile_model(save(in_half(body, middle=1.5)))
+    assert "Inserted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceMax"])
+def test_an_empty_list_of_axes_is_refused(op, save) -> None:
+    model = network(
+        f"""
+        a = QuantizeLinear(x, step, zero)
+        d = DequantizeLinear(a, step, zero)
+        m = {op}<noop_with_empty_axes: int = 1>(d, none)
+        y = MatMul(m, w)
+        """,
+        f"float step = {{0.25}}, uint8 zero = {{0}}, int64[0] none = {{}}, {WEIGHTS}",
+        opset='"" : 18',
+    )
+    with pytest.raises(ModelError, match=rf"^m: {op} has an empty list of axes") as caught:
+        compile_model(save(model))
+    assert caught.value.exit_code == 3
 
 
 def test_channels_last_beside_quant_keeps_its_order(save) -> None:
