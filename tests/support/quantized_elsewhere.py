@@ -1,7 +1,8 @@
 """Write some files of `tests/zoo/`: small untrained networks as Keras (through tf2onnx), HGQ2, INC, Olive and Optimum write them.
 
 Each maker needs its own packages, in an environment of its own: ``python tests/support/quantized_elsewhere.py MAKER tests/zoo``.
-Made with tensorflow 2.21.0, tf2onnx 1.17.0, HGQ2 0.2.0, onnx-neural-compressor 1.0, olive-ai 0.13.0, optimum-onnx 0.1.0 and
+Made with tensorflow 2.21.0, tf2onnx 1.17.0, HGQ2 0.2.0, onnx-neural-compressor 1.0,
+neural_compressor 3.10 with torch 2.13.0 and torchao 0.18.0, olive-ai 0.13.0, optimum-onnx 0.1.0 and
 onnxruntime 1.32.0.
 """
 
@@ -170,7 +171,34 @@ def optimum(folder: Path) -> None:
         shutil.copy(next(out.glob("*.onnx")), folder / "optimum_qdq_pc.onnx")
 
 
-MAKERS = {"keras": keras, "inc": inc, "hgq2": hgq2, "olive": olive, "optimum": optimum}
+def inc_torch(folder: Path) -> None:
+    """Neural Compressor quantizes in torch (its own ONNX part is onnx-neural-compressor); torch exports to ONNX."""
+    import torch
+    from neural_compressor.torch.export import export
+    from neural_compressor.torch.quantization import StaticQuantConfig, convert, prepare
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(72, 5),
+    ).eval()  # fmt: skip
+    images = torch.rand(32, 1, SIZE, SIZE)
+    free = ({0: torch.export.Dim("N")},)
+    prepared = prepare(export(net, example_inputs=(images[:2],), dynamic_shapes=free), StaticQuantConfig())
+    prepared(images)
+    exported = torch.export.export(convert(prepared), (images[:2],), dynamic_shapes=free)
+    names = {"input_names": ["image"], "output_names": ["scores"]}
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "made.onnx"
+        torch.onnx.export(exported, (images[:2],), str(made), dynamo=True, external_data=False, verbose=False, **names)
+        written = onnx.load(str(made))
+    for part in (written, written.graph, *written.graph.node, *written.graph.value_info):
+        del part.metadata_props[:]  # stack traces, with the folders of the machine
+    onnx.save(written, str(folder / "inc_torch_qdq.onnx"))
+
+
+MAKERS = {"keras": keras, "inc": inc, "inc_torch": inc_torch, "hgq2": hgq2, "olive": olive, "optimum": optimum}
 
 if __name__ == "__main__":
     MAKERS[sys.argv[1]](Path(sys.argv[2]))
