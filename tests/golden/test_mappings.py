@@ -40,14 +40,17 @@ def test_example_is_made_again(made: Path, name: str) -> None:
 
 
 def test_a_file_of_version_1_is_read_as_before() -> None:
-    """The file of version 1 that `qsnnc` 0.1 wrote for tiny.onnx: the same cores, and the same results on the digits."""
+    """The file of version 1 that `qsnnc` 0.1 wrote for tiny.onnx: the same cores at other
+    positions, and the same results on the digits."""
     old, new = (
         read_mapping(ROOT / "tests" / "golden" / "version1" / "tiny-mini.map"),
         read_mapping(ROOT / "mappings" / "tiny-mini.map"),
     )
     assert (old.steps, old.readout_of, old.input, old.layers) == (1, "potential", new.input, new.layers)
-    for array in old.arrays:
+    for array in old.arrays.keys() - {"core_position"}:  # cores are placed by other means today
         np.testing.assert_array_equal(old.arrays[array], new.arrays[array], err_msg=array)
     one, other = (chipsim.run(mapping, "digits", limit=40) for mapping in (old, new))
     np.testing.assert_array_equal(one.potentials, other.potentials)
-    assert (one.sops, one.spikes, one.packets, one.cores) == (other.sops, other.spikes, other.packets, other.cores)
+    assert (one.sops, one.spikes, one.packets) == (other.sops, other.spikes, other.packets)
+    counted = [[(core.layer, core.spikes, core.sops, core.axon_events) for core in run.cores] for run in (one, other)]
+    assert counted[0] == counted[1]

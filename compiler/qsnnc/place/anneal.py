@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from chipsim.chip import ChipSpec
+from chipsim.chip.routes import EAST, WEST
 from qsnnc.ir.layers import Int
 from qsnnc.place.loads import Prices, Routes, cost_of, link_loads, port_of
 from qsnnc.place.traffic import F64, HOST, Traffic
 
 #: of the first temperature to the mean cost of a core, and of the last to the first
-HEAT, COLD = 1.0, 1e-4
+HEAT, COLD = 0.3, 1e-4
 #: temperatures
 STEPS = 64
 #: with several ports the host's choice among them is looked at anew so many times
@@ -42,7 +43,7 @@ def anneal(
     walk = Walk(traffic, chip, position, prices, routes)
     first = best = walk.cost
     heat = HEAT * first / max(1, traffic.cores) * COLD ** (np.arange(STEPS) / (STEPS - 1))
-    reach = np.maximum(1, np.round(max(chip.grid) / 2 ** (1 + 4 * np.arange(STEPS) / (STEPS - 1)))).astype(np.int64)
+    reach = np.maximum(1, np.round(max(chip.grid) / 2 ** (3 + 4 * np.arange(STEPS) / (STEPS - 1)))).astype(np.int64)
     state = np.random.default_rng(seed).integers(1, 1 << 63, 1, np.uint64)
     found = position
     rounds = ROUNDS if len(chip.ports) > 1 else 1
@@ -72,7 +73,9 @@ class Walk:
         order = np.argsort(core, kind="stable")
         order = order[np.searchsorted(core[order], 0) :]  # the host's own rows are not moved
         self.start = np.searchsorted(core[order], np.arange(cores + 1))
-        self.pair = order % len(traffic.packets)
+        self.order, self.pair = order, order % len(traffic.packets)
+        self.sends = (order < len(traffic.packets)).astype(np.uint8)
+        self.rows, self.packets = traffic.row.astype(np.int32)[self.pair], traffic.packets[self.pair]
         self.reassign()
 
     @property
@@ -92,20 +95,38 @@ class Walk:
         from qsnnc.place.kernel import moved
 
         traffic, cores, width = self.traffic, self.traffic.cores, self.chip.grid[0]
-        ports = np.array([y * width + x for x, y in self.chip.ports], np.int64)
         sender = np.where(traffic.sender == HOST, cores + self.port[traffic.receiver], traffic.sender)
         receiver = np.where(traffic.receiver == HOST, cores + self.port[traffic.sender], traffic.receiver)
-        cell = np.concatenate([self.cell, ports])
-        line, column = np.divmod(np.arange(len(self.owner)), width)
+        others = np.concatenate([receiver, sender])[self.order].astype(np.int32)
+        ports = np.array(self.chip.ports, np.int64)
+        at_x = np.concatenate([self.cell % width, ports[:, 0]]).astype(np.int32)
+        at_y = np.concatenate([self.cell // width, ports[:, 1]]).astype(np.int32)
         table = np.zeros(0, np.uint8) if self.routes is None else np.ascontiguousarray(self.routes).reshape(-1)
+        sides = max(self.chip.grid)
+        load = by_line(self.load, self.chip)
+        lines = np.zeros(len(load) // (sides + 1), np.int32), np.full(len(load) // (sides + 1), -1, np.int32)
+        touched, changed = np.empty_like(lines[0]), np.empty(len(load), np.int64)
         pool = ThreadPoolExecutor(1)  # machine code hears no Ctrl-C; whoever waits for it does
         done = pool.submit(
-            moved, self.load, self.prices.price, self.prices.free, self.start, self.pair,
-            np.stack([sender, receiver], axis=1), traffic.row, traffic.packets, table, width, column, line,
-            cell, self.owner, heat, reach, WAIT, state, work,
+            moved, load, self.prices.price, self.prices.free, self.start, others, self.sends, self.rows, self.packets,
+            table, sides, width, at_x, at_y, self.owner, heat, reach, WAIT, state, work,
+            np.zeros_like(load), *lines, touched, changed, np.empty_like(load),
         )  # fmt: skip
         try:
             self.cost += done.result()
         finally:
             pool.shutdown(wait=False)
-        self.cell = cell[:cores]
+        self.cell = at_y[:cores].astype(np.int64) * width + at_x[:cores]
+
+
+def by_line(load: F64, chip: ChipSpec) -> F64:
+    """Return loads of links in the order of `qsnnc.place.kernel.moved`: by row, side, line, and place along it."""
+    (width, height), sides = chip.grid, max(chip.grid)
+    cells = load.reshape(len(load), height, width, 4)
+    found = np.zeros((len(load), 4, sides, sides + 1))
+    for side in range(4):
+        if side in (EAST, WEST):
+            found[:, side, :height, :width] = cells[..., side]
+        else:
+            found[:, side, :width, :height] = cells[..., side].transpose(0, 2, 1)
+    return found.reshape(-1)

@@ -1,7 +1,8 @@
 """Place cores on the grid: few hops, and no link much busier than it has to be (docs/placement.md).
 
 Cost: the hops of all packets, and for every tick and for all ticks of the chip together a price on links that carry much
-more than the bound of the busiest one. The start is greedy; then cores are moved and swapped at a falling temperature.
+more than the bound of the busiest one. The start is greedy, or as the feature maps lie, whichever costs less; then cores are
+moved and swapped at a falling temperature.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int
 from qsnnc.place.anneal import anneal
 from qsnnc.place.bounds import hops_bound, link_bound
+from qsnnc.place.feature_maps import by_feature_map
 from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, prices_of
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.traffic import F64, Traffic, traffic_of
 
 Strategy = Literal["annealed", "greedy", "row-major", "random", "hilbert"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-#: links that the annealer looks at for each core at effort 1: counted, not timed, so that any machine finds the same
-WORK = 100_000
+#: links that the annealer looks at for each of the first so many cores at effort 1, and for each further one: counted, not
+#: timed, so that any machine finds the same
+WORK, FIRST, MORE_WORK = 100_000, 500, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def place(
     strategy : str
         One of `STRATEGIES`; all but the first are for comparison.
     effort : float
-        Work of the annealer, in units of `WORK` per core; 0 keeps the greedy start.
+        Work of the annealer, relative to the default; 0 keeps the greedy start.
     seed : int
         Seed of the annealer and of random placements.
     routes : ndarray, uint8, (cells, cells), optional
@@ -100,7 +103,7 @@ def place(
         An unknown strategy.
     """
     traffic = traffic_of(graph, rates)
-    found = _positions(traffic, chip, graph.cores, strategy, effort, seed, routes, tariff)
+    found = _positions(graph, traffic, chip, strategy, effort, seed, routes, tariff)
     return Placement(
         found.astype(np.int32),
         strategy,
@@ -114,9 +117,9 @@ def place(
 
 
 def _positions(
+    graph: CoreGraph,
     traffic: Traffic,
     chip: ChipSpec,
-    cores: int,
     strategy: Strategy,
     effort: float,
     seed: int,
@@ -126,12 +129,17 @@ def _positions(
     """Find positions by a strategy: x, y of each core, (cores, 2)."""
     from qsnnc.place.greedy import greedy  # numba, which a chip of another kind does not wait for
 
+    cores, hurried = graph.cores, traffic.hurried(tariff.readout)
     if strategy == "annealed":
-        hurried = traffic.hurried(tariff.readout)
-        start, work = greedy(hurried, chip), round(effort * WORK * cores)
-        return anneal(hurried, chip, start, prices_of(traffic, chip, tariff), work, seed, routes) if work else start
+        start, work = greedy(hurried, chip), round(effort * (WORK * min(cores, FIRST) + MORE_WORK * max(0, cores - FIRST)))
+        if not work:
+            return start
+        prices = prices_of(traffic, chip, tariff)
+        starts = start, by_feature_map(graph, chip)
+        start = min(starts, key=lambda one: cost_of(link_loads(hurried, chip, one, routes), prices))
+        return anneal(hurried, chip, start, prices, work, seed, routes)
     if strategy == "greedy":
-        return greedy(traffic.hurried(tariff.readout), chip)
+        return greedy(hurried, chip)
     if strategy == "row-major":
         return row_major(cores, chip)
     if strategy == "random":

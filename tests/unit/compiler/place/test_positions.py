@@ -15,10 +15,16 @@ from support.networks import lenet
 from support.placements import chip_of, from_pairs, random_traffic
 
 import chipsim
-from chipsim.chip import ChipSpec
+from chipsim.chip import ChipSpec, load_chip
+from chipsim.chip.routes import routes
 from qsnnc import Placing, compile_model
+from qsnnc.partition.layout import lay_out
+from qsnnc.pipeline import read_layers
+from qsnnc.place.anneal import Walk
 from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
+from qsnnc.place.feature_maps import by_feature_map
 from qsnnc.place.greedy import TIE, Field, greedy
+from qsnnc.place.loads import cost_of, link_loads, prices_of
 from qsnnc.place.orders import at_random, hilbert, row_major
 from qsnnc.place.positions import figures, verify_placement
 
@@ -91,6 +97,45 @@ def test_orders_fill_the_cells_that_work() -> None:
 def test_the_hilbert_curve_goes_from_neighbour_to_neighbour(side: int) -> None:
     order = hilbert(side * side, chip_of((side, side)))
     assert (np.abs(np.diff(order, axis=0)).sum(axis=1) == 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_the_annealer_knows_what_its_moves_cost(seed: int, broken: bool) -> None:
+    rng = np.random.default_rng(seed)
+    chip, traffic = random_traffic(rng, most=30)
+    while broken and min(chip.grid) < 2:
+        chip, traffic = random_traffic(rng, most=30)
+    if broken:
+        chip = chip.model_copy(update={"dead_links": (((0, 0), (1, 0)),)})
+    table, prices = routes(chip), prices_of(traffic, chip)
+    walk = Walk(traffic, chip, at_random(traffic.cores, chip, seed), prices, table)
+    port, before = walk.port, walk.cost
+    walk.run(np.full(4, before / traffic.cores), np.array([4, 3, 2, 1]), np.array([seed + 1], np.uint64), 40_000)
+    assert walk.cost != before or traffic.cores < 6
+    assert walk.cost == pytest.approx(cost_of(link_loads(traffic, chip, walk.position, table, port), prices), rel=1e-9)
+    cells = walk.position.tolist()
+    assert len({tuple(cell) for cell in cells}) == traffic.cores
+    assert not {tuple(cell) for cell in cells} & set(chip.dead_cores)
+
+
+@pytest.mark.parametrize("grid", [(9, 9), (30, 20)])
+def test_cores_lie_as_their_maps_do(network, grid) -> None:
+    chip = load_chip("xbar1152").model_copy(update={"grid": grid, "dead_cores": ((1, 1),)})
+    graph = lay_out(read_layers(network), chip).cores
+    found = by_feature_map(graph, chip)
+    assert len({tuple(cell) for cell in found.tolist()} - {(1, 1)}) == graph.cores
+    away = np.abs(usable_cells(chip) - np.array(chip.ports)).sum(axis=1)
+    assert np.abs(found - np.array(chip.ports)).sum() == np.sort(away)[: graph.cores].sum()
+    for layer in range(len(graph.layers)):  # from the top of its map to the bottom
+        mine = np.flatnonzero(graph.core_layer == layer)
+        first = graph.neuron_element[graph.neuron_offset[mine]]
+        entry = graph.layers[layer].layer
+        rows = first // max(1, entry.levels) % (entry.shape[1] * entry.shape[2]) // entry.shape[2]
+        top, bottom = mine[rows == rows.min()], mine[rows == rows.max()]
+        if rows.max() > rows.min() + 8:
+            assert found[top, 1].max() <= found[bottom, 1].min()
 
 
 @pytest.fixture(scope="module")
