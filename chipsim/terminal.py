@@ -81,11 +81,14 @@ class Interrupts:
 
     The first is raised as KeyboardInterrupt in the main thread. It is also noted, since one that strikes while a library is
     loading surfaces as that library's own error. A second one, or one while the interpreter shuts down, ends the process
-    there and then. Signals that whoever started the process had ignored (nohup) stay ignored.
+    there and then; so does one that strikes in a destructor, where Python would print it and go on. Signals that whoever
+    started the process had ignored (nohup) stay ignored.
     """
 
     def __init__(self) -> None:
         self.seen = False
+        self._unraisable = sys.unraisablehook
+        sys.unraisablehook = self._lost
         self._set(self._note)
 
     def _note(self, number: int, frame: object) -> NoReturn:
@@ -94,8 +97,14 @@ class Interrupts:
         self.seen = True
         raise KeyboardInterrupt
 
+    def _lost(self, lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            leave()
+        self._unraisable(lost)
+
     def leave_at_once(self) -> None:
         """From here on the process ends with the first signal."""
+        sys.unraisablehook = self._unraisable
         self._set(lambda number, frame: leave())
 
     def _set(self, handler: Callable[[int, Any], object]) -> None:

@@ -117,6 +117,7 @@ class Walk:
         finally:
             pool.shutdown(wait=False)
         self.cell = at_y[:cores].astype(np.int64) * width + at_x[:cores]
+        self.load = by_link(load, self.chip)
 
 
 def by_line(load: F64, chip: ChipSpec) -> F64:
@@ -130,3 +131,16 @@ def by_line(load: F64, chip: ChipSpec) -> F64:
         else:
             found[:, side, :width, :height] = cells[..., side].transpose(0, 2, 1)
     return found.reshape(-1)
+
+
+def by_link(load: F64, chip: ChipSpec) -> F64:
+    """Return loads in the order of `qsnnc.place.loads.link_loads`: what `by_line` is given."""
+    (width, height), sides = chip.grid, max(chip.grid)
+    lines = load.reshape(-1, 4, sides, sides + 1)
+    found = np.zeros((len(lines), height, width, 4))
+    for side in range(4):
+        if side in (EAST, WEST):
+            found[..., side] = lines[:, side, :height, :width]
+        else:
+            found[..., side] = lines[:, side, :width, :height].transpose(0, 2, 1)
+    return found.reshape(len(lines), -1)

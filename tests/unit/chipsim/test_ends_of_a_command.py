@@ -91,6 +91,26 @@ WRITER = (
 
 
 @pytest.mark.slow
+def test_a_signal_in_a_destructor_ends_the_command() -> None:
+    code = """
+import os, signal
+from chipsim.terminal import run_program
+
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def main():
+    del globals()["ends"]
+    print("went on", flush=True)
+
+ends = Ends()
+run_program(main, "chipsim")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_clean_up(tmp_path: Path, number: int) -> None:
     import numpy as np

@@ -207,7 +207,7 @@ def test_a_worker_with_other_versions_is_refused(monkeypatch: pytest.MonkeyPatch
 
     with (
         LocalCluster(
-            2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", local_directory=tmp_path
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", local_directory=tmp_path
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
