@@ -22,8 +22,8 @@ from qsnnc.stages import Stages
 if TYPE_CHECKING:
     from qsnnc.reading import ModelSource
 
-#: features of a network up to which its smaller forms are counted; those of larger ones take minutes to read
-MOST_FEATURES = 200_000
+#: features and weights of a network up to which its smaller forms are counted; those of larger ones take minutes to read
+MOST_FEATURES, MOST_WEIGHTS = 200_000, 4_000_000
 
 
 def advised(
@@ -35,7 +35,8 @@ def advised(
         return found
     stages.tell("counting what fewer levels and narrower weights take")
     others: tuple[Alternative, ...] = ()
-    if sum(layer.features for layer in graph.layers) <= MOST_FEATURES:
+    weights = sum(connection.weights.size for layer in graph.layers for connection in layer.connections)
+    if sum(layer.features for layer in graph.layers) <= MOST_FEATURES and weights <= MOST_WEIGHTS:
         now = Counted(found.cores, found.estimated, sum(not entry.fold for entry in found.layers))
         count = partial(_changed, source, model, graph, chip, options)
         others = tuple(alternatives(graph, found.layers, chip, now, count))

@@ -40,8 +40,9 @@ def integer_weights(
         The weights of a channel are not integers of at most `MOST_BITS` bits times one scale.
     """
     rows = weights.astype(np.float64).reshape(len(weights), -1)
-    whole = _smallest_grid(rows.reshape(1, -1))
-    each = [_smallest_grid(row[None]) for row in rows]
+    sizes = [np.unique(np.abs(row[row != 0])) for row in rows]
+    whole = _smallest_grid(rows.reshape(1, -1), np.unique(np.concatenate([np.zeros(0), *sizes])))
+    each = [_smallest_grid(row[None], size) for row, size in zip(rows, sizes, strict=True)]
     if any(found is None for found in each):
         channel = next(i for i, found in enumerate(each) if found is None)
         values = len(np.unique(rows[channel]))
@@ -61,9 +62,14 @@ def integer_weights(
     return integers.reshape(weights.shape), scales
 
 
-def _smallest_grid(row: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
-    """Return the smallest integers and their scale; None if there are none of few enough bits."""
-    size = np.unique(np.abs(row[row != 0]))
+def _smallest_grid(row: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
+    """Return the smallest integers and their scale; None if there are none of few enough bits.
+
+    Parameters
+    ----------
+    size : ndarray, float64
+        The distinct magnitudes of the row that are not 0, in order.
+    """
     if not len(size):
         return np.zeros(row.shape, np.int64), 1.0
     for parts in range(1, (1 << (MOST_BITS - 1)) + 1):

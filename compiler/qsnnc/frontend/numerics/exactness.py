@@ -13,6 +13,7 @@ import numpy.typing as npt
 F64 = npt.NDArray[np.float64]
 UNIT_ROUNDOFF = 2.0**-24
 EXACT_BELOW = 2.0**24  # float32 represents every integer below this
+TOGETHER = 1 << 16  # values that are looked at together: what is made of them stays in the cache
 
 
 def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
@@ -23,6 +24,11 @@ def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
 
 def dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
     """Return the largest power of two that divides every value of a row; infinity where all are zero."""
+    together = max(1, TOGETHER // max(1, rows.shape[1]))
+    return np.concatenate([_dyadic_units(rows[i : i + together]) for i in range(0, len(rows), together)] or [np.zeros(0)])
+
+
+def _dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
     mantissa, exponent = np.frexp(np.abs(rows.astype(np.float64)))
     whole = (mantissa * 2.0**53).astype(np.int64)
     lowest = (whole & -whole).astype(np.float64)
