@@ -33,10 +33,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[distributed.Cl
     import dask
 
     with (
-        # one task at a time on a worker: those that wait there count as failed with the one that ended it
+        # two workers, one task at a time on each: those that wait on a worker count as failed with the one that ended it
         dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}),
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             local_directory=tmp_path_factory.mktemp("workers"),
         ) as found,
         distributed.Client(found, set_as_default=False) as client,
