@@ -1,4 +1,4 @@
-"""Machine code that was compiled on this machine, in a directory of the user."""
+"""Machine code for this machine's processor: the compiler's target, and what was compiled, in a directory of the user."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 from chipsim.errors import InputError
 from chipsim.files import write_atomically
 
 #: the directory is emptied of what was used longest ago when it holds more than this
 CACHE_BYTES = 64 << 20
+
+
+def processor() -> tuple[str, str]:
+    """Return this machine's processor as LLVM describes it: its name, and its features ("+avx2,-avx512f,...")."""
+    import llvmlite.binding as llvm
+
+    try:
+        features = str(llvm.get_host_cpu_features().flatten())
+    except RuntimeError:  # not known for every processor
+        features = ""
+    return llvm.get_host_cpu_name(), features
+
+
+def target_machine(cpu: str, features: str, effort: int) -> Any:
+    """Return LLVM's code generator for a processor, whose code runs in this process; ``effort`` is 0 to 3."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=effort, jit=True)
 
 
 def cache_directory() -> Path | None:

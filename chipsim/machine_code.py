@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from chipsim.code_cache import CodeCache, cache_directory
+from chipsim.code_cache import CodeCache, cache_directory, processor, target_machine
 
 #: options of numba's `njit`: no reference counts, no array expressions, no entries from Python and C
 OPTIONS: dict[str, Any] = {
@@ -101,8 +101,7 @@ class MachineCode:
             elif isinstance(value, int | float | np.generic):
                 parts.append(f"{name} = {value!r}")
         assert not any(isinstance(constant, CodeType) for constant in code.co_consts), "a function in a function"
-        constants = code.co_consts[1:]  # the first is the docstring
-        facts = code.co_code, code.co_names, code.co_varnames, code.co_argcount, constants
+        facts = code.co_code, code.co_names, code.co_varnames, code.co_argcount, code.co_consts
         return f"{code.co_name} {facts!r} ({'; '.join(parts)})"
 
 
@@ -123,10 +122,8 @@ def _entry(code: MachineCode, kinds: tuple[str, ...]) -> Entry:
     """Load the code for some types of arguments, compiled before or now."""
     import llvmlite.binding as llvm
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    cpu, features = llvm.get_host_cpu_name(), _features(llvm)
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3, jit=True)
+    cpu, features = processor()
+    machine = target_machine(cpu, features, 3)
     facts = version("numba"), llvm.llvm_version_info, sys.version_info[:2], cpu, features, OPTIONS, kinds, code.content()
     key, cache = hashlib.sha256(repr(facts).encode()).hexdigest(), CodeCache(cache_directory())
     kept = cache.get(key)
@@ -141,13 +138,6 @@ def _entry(code: MachineCode, kinds: tuple[str, ...]) -> Entry:
     passed = [one for kind in kinds for one in _passed(kind)]
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *passed)
     return Entry(call(engine.get_function_address(symbol.decode())), struct.Struct(result.decode()))
-
-
-def _features(llvm: Any) -> str:
-    try:
-        return str(llvm.get_host_cpu_features().flatten())
-    except RuntimeError:  # not known for every processor
-        return ""
 
 
 def _passed(kind: str) -> list[Any]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from chipsim.code_cache import CodeCache, cache_directory
+from chipsim.code_cache import CodeCache, cache_directory, processor, target_machine
 from chipsim.engine.fast import lookup_kernel
 
 _SOURCES = (
@@ -56,13 +56,7 @@ class Target:
 
 def host() -> Target:
     """Return this machine's processor."""
-    import llvmlite.binding as llvm
-
-    try:
-        features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # not known for every processor
-        features = ""
-    return Target(llvm.get_host_cpu_name(), features)
+    return Target(*processor())
 
 
 class Code:
@@ -71,8 +65,6 @@ class Code:
     def __init__(self, target: Target | None = None, directory: Path | None = None, cached: bool = True) -> None:
         import llvmlite.binding as llvm
 
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
         self._llvm = llvm
         self.target = target or host()
         self.cache = CodeCache((directory or cache_directory()) if cached else None)
@@ -115,9 +107,7 @@ class Code:
         return sources + repr((self._llvm.llvm_version_info, self.target)).encode()
 
     def _machine(self, effort: int) -> Any:
-        return self._llvm.Target.from_default_triple().create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=effort, jit=True
-        )
+        return target_machine(self.target.cpu, self.target.features, effort)
 
     def _compile(self, text: str, optimise: bool) -> bytes:
         module = self._llvm.parse_assembly(text)
