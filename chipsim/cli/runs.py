@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -63,7 +64,7 @@ def run(
 
     Example: chipsim run lenet.map --dataset mnist --json result.json --per-core cores.csv
     """
-    from chipsim.cluster import parse_address
+    from chipsim.cluster import expect, parse_address
     from chipsim.engine.part import Wanted
     from chipsim.engine.run import execute, with_origin
     from chipsim.engine.setup import open_dataset, set_up
@@ -85,6 +86,7 @@ def run(
     if program:
         paicore.run(file, dataset, given, products, verbose=verbose, quiet=quiet)
         return 0
+    expect(where, given.threads or 1, "chipsim.engine.shards")
     setup = set_up(file, given)
     if sample:
         from chipsim.timing.profile import planned
@@ -121,13 +123,18 @@ def _in_shards(
     """Run the images in parts, on a cluster or with results that are kept."""
     from chipsim.cluster import computing
     from chipsim.engine.batches import processors
-    from chipsim.engine.shards import run_in_shards, shards_of
+    from chipsim.engine.setup import check_labels
+    from chipsim.engine.shards import preparation, run_in_shards, shards_of
+    from chipsim.tasks import aside
 
     threads = given.threads or (processors() if cluster is None else 1)
     source = dataset if dataset.endswith(".npz") else None
-    shards = shards_of(file, setup, images, source, given, wanted, threads)
+    check_labels(images, math.prod(setup.mapping.output_shape))
+    # a large data set is hashed while workers start and load the mapping
+    prepared = aside(lambda: shards_of(file, setup, images, source, given, wanted, threads))
     with computing(cluster, resume, threads=threads) as kept:
-        result, failed = run_in_shards(shards, kept, workers=kept.workers, progress=report)
+        kept.begin(preparation(file, given, wanted, threads))
+        result, failed = run_in_shards(prepared(), kept, workers=kept.workers, progress=report)
     _report(failed)
     return result
 
@@ -255,7 +262,7 @@ def sweep(
 
     Example: chipsim sweep lenet.map --fault dead_neurons --rates 0,0.01,0.1 --seeds 5 --dataset digits --csv dead.csv
     """
-    from chipsim.cluster import computing, parse_address
+    from chipsim.cluster import computing, expect, parse_address
     from chipsim.engine.sweep import parse_faults, parse_rates_of
     from chipsim.engine.sweep import sweep as execute
     from chipsim.provenance import line
@@ -269,6 +276,7 @@ def sweep(
     where = None if cluster is None else parse_address(cluster)
     reads = [reads_writes.mapping(file), *reads_writes.dataset(dataset, given.split, given.data_dir)]
     reads_writes.check(reads, {"--csv": csv, "--json": json, "--plot": plot})
+    expect(where, given.threads or 1, "chipsim.engine.sweep")
     with terminal.progress("runs", quiet) as report:
         if where is None and resume is None:
             found = execute(file, dataset, kinds, shares, given, seeds=seeds, seed=seed, progress=report)

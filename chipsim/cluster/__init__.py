@@ -6,6 +6,6 @@ Nothing but the command lines imports this package, and it loads Dask only when 
 from __future__ import annotations
 
 from chipsim.cluster.address import Address, parse_address
-from chipsim.cluster.opened import computing
+from chipsim.cluster.opened import computing, expect
 
-__all__ = ["Address", "computing", "parse_address"]
+__all__ = ["Address", "computing", "expect", "parse_address"]

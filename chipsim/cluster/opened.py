@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from chipsim.cluster import forks
 from chipsim.cluster.address import Address
 from chipsim.errors import InputError, UsageError
 from chipsim.tasks import Executor, Here, Kept
@@ -21,11 +24,8 @@ if TYPE_CHECKING:
 CONNECT, FIRST_WORKER = 15, 60
 #: deaths of a worker after which a task is held to be the cause
 DEATHS = 3
-#: how many threads libraries of numbers use
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-#: Dask has workers give all memory back at once, so that every batch gets new pages from the system: a tenth of the time
-MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-#: for a cluster that is started here: nothing is served over HTTP, nothing is encrypted on the loopback, nothing is logged
+#: for a cluster that is started here: nothing is served over HTTP, nothing is encrypted on the loopback, nothing is logged,
+#: and no time goes into profiles of the workers, which nobody sees
 LOCAL = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.scheduler.http.routes": [],
@@ -34,8 +34,17 @@ LOCAL = {
     "distributed.worker.preload": [],
     "distributed.scheduler.preload": [],
     "distributed.comm.require-encryption": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.worker.multiprocessing-method": "forkserver" if forks.FORKS else "spawn",
     "distributed.logging": {"distributed": "critical", "tornado": "critical", "asyncio": "critical"},
 }
+
+
+def expect(cluster: Address | None, threads: int, module: str) -> None:
+    """Begin to start what `computing` will open, and to import what its tasks need; nothing is waited for."""
+    if cluster is not None and cluster.kind == "local":
+        forks.start(threads, module)
 
 
 @contextlib.contextmanager
@@ -69,8 +78,6 @@ def computing(
 
 
 def _print(text: str) -> None:
-    import sys
-
     print(text, file=sys.stderr)  # noqa: T201
 
 
@@ -91,19 +98,22 @@ def _spread(address: Address, tell: Callable[[str], None], threads: int) -> Iter
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of large tasks, of ports in use, of clients that go away
         if address.kind == "local":
-            stack.enter_context(dask.config.set(LOCAL))
-            client = stack.enter_context(_local(address, threads))
+            environment = {"distributed.nanny.pre-spawn-environ": forks.settings(threads)}
+            stack.enter_context(dask.config.set(LOCAL | environment))
+            forks.start(threads)
+            client = stack.enter_context(_local(address))
         else:
             client = stack.enter_context(_existing(address))
         yield stack.enter_context(contextlib.closing(Spread(client, tell)))
 
 
 @contextlib.contextmanager
-def _local(address: Address, threads: int) -> Iterator[Client]:
+def _local(address: Address) -> Iterator[Client]:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
     with (
+        _without_main(),
         tempfile.TemporaryDirectory(prefix="chipsim-cluster-", ignore_cleanup_errors=True) as folder,
         LocalCluster(
             n_workers=address.workers,
@@ -115,12 +125,22 @@ def _local(address: Address, threads: int) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
             security=Security(require_encryption=False),
             local_directory=folder,
-            env={name: str(threads) for name in THREADS} | MEMORY,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         silence(cluster, client)
         yield client
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program that called: workers need nothing of it, and multiprocessing would run a script again in each."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def silence(cluster: LocalCluster, client: Client) -> None:

@@ -59,6 +59,7 @@ class Spread:
         self._unseen: set[str] = set()  # files that some worker does not see
         self._refused: set[str] = set()  # workers with other versions
         self._attempts = count()
+        self._begun: list[Future] = []
         self._threads = 0
         self._silence = 0.0  # seconds without a worker
         self._largest = MOST_BYTES // 4  # bytes of a result, until some are known
@@ -72,11 +73,16 @@ class Spread:
 
     def close(self) -> None:
         """Cancel what is out."""
-        out = [*self._out, *self._held.values()]
+        out = [*self._out, *self._held.values(), *self._begun]
         self._out.clear()
+        self._begun.clear()
         self._held.clear()
         if out and self._client.status == "running":
             self._client.cancel(out, force=True)
+
+    def begin(self, task: Task) -> None:
+        """Compute a task on every worker, before all others: see `Executor`."""
+        self._begun = [self._sent_to(task, (worker,)) for worker in self._client.nthreads() if worker not in self._refused]
 
     def outcomes(self, items: Iterable[Task | Outcome], done: Callable[[Outcome], None]) -> Iterator[Outcome]:
         """Yield what became of each task: see `Executor`."""
@@ -111,18 +117,21 @@ class Spread:
 
     def _submit(self, out: _Out) -> None:
         """Send a task to the cluster."""
-        task = out.task
-        sent = [self._sent(entry) for entry in task.inputs]
-        wanted = [Wanted(entry.name, entry.path, entry.sha256, entry.identity) for entry in task.inputs]
         if self._refused:
             out.workers = tuple(worker for worker in self._client.nthreads() if worker not in self._refused)
-        future = self._client.submit(
-            compute, task.function, {**task.arguments, **task.unkeyed}, wanted, versions(), *sent,
-            key=f"{task.function.partition(':')[2]}-{task.key}-{next(self._attempts)}", pure=False,
-            workers=list(out.workers) or None,
-        )  # fmt: skip
+        future = self._sent_to(out.task, out.workers)
         self._out[future] = out
         future.add_done_callback(self._ready.put)
+
+    def _sent_to(self, task: Task, workers: tuple[str, ...]) -> Future:
+        """Send a task to some of the workers, or to any."""
+        sent = [self._sent(entry) for entry in task.inputs]
+        wanted = [Wanted(entry.name, entry.path, entry.sha256, entry.identity) for entry in task.inputs]
+        return self._client.submit(
+            compute, task.function, {**task.arguments, **task.unkeyed}, wanted, versions(), *sent,
+            key=f"{task.function.partition(':')[2]}-{task.key}-{next(self._attempts)}", pure=False,
+            workers=list(workers) or None,
+        )  # fmt: skip
 
     def _sent(self, entry: Input) -> Future | bytes | None:
         """What goes with a task for one of its inputs: nothing, if it is read in place."""

@@ -26,7 +26,7 @@ from chipsim.engine.count import Counts
 from chipsim.engine.part import Part, Prepared, Wanted, prepare_engine, run_part
 from chipsim.engine.result import RunResult
 from chipsim.engine.run import assemble
-from chipsim.engine.setup import Setup, check_labels, set_up
+from chipsim.engine.setup import Setup, set_up
 from chipsim.engine.spool import Spool
 from chipsim.errors import InputError
 from chipsim.faults import load_faults
@@ -34,7 +34,7 @@ from chipsim.options import RunOptions
 from chipsim.tasks import Given, Input, Kept, Outcome, Recent, Task, file_input
 
 #: images of a shard at least and at most, and into how many shards images are cut between the two
-FEWEST, MOST, SHARDS = 4096, 1 << 17, 64
+FEWEST, MOST, SHARDS = 4096, 1 << 17, 128
 #: bytes that come back from a shard, or are sent to it, at most
 BYTES = 16 << 20
 #: images of a batch, where the options do not say: the fast engine's
@@ -107,11 +107,21 @@ def shards_of(
     Raises
     ------
     InputError
-        A file cannot be read, or labels do not suit the network.
+        A file cannot be read.
     """
-    check_labels(data, math.prod(setup.mapping.output_shape))
     file = file_input(source) if source is not None and in_place(source) else None
     return Shards(setup, file_input(mapping), data, file, options, wanted, threads)
+
+
+def preparation(mapping: str, options: RunOptions, wanted: Wanted, threads: int) -> Task:
+    """Return the task that loads the mapping and the engine, before it is known what the shards are."""
+    return Task(
+        f"loading {mapping}",
+        "chipsim.engine.shards:prepare",
+        {"options": _canonical(options), **asdict(wanted)},
+        (file_input(mapping),),
+        {"threads": threads},
+    )
 
 
 def run_in_shards(
@@ -195,11 +205,17 @@ def _canonical(options: RunOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def prepare(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[str], None]) -> bytes:
+    """Compute `preparation`: what it returns is what it leaves behind."""
+    options, wanted = _what(arguments)
+    _prepared(inputs[0], options, wanted, tell)
+    return b""
+
+
 def run_shard(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[str], None]) -> bytes:
     """Compute a task of `Shards`."""
     mapping, data = inputs
-    options = RunOptions(**arguments["options"], threads=arguments["threads"])
-    wanted = Wanted(arguments["per_image"], arguments["trains"])
+    options, wanted = _what(arguments)
     first, count, name = arguments["first"], arguments["count"], arguments["name"]
     images: Any
     if data.path is not None:
@@ -208,6 +224,12 @@ def run_shard(arguments: dict[str, Any], inputs: list[Given], tell: Callable[[st
         images = unpack(data.read(), name)
     prepared = _prepared(mapping, options, wanted, tell)
     return _encoded(run_part(prepared, Dataset(name, "all", images), options, first=first))
+
+
+def _what(arguments: dict[str, Any]) -> tuple[RunOptions, Wanted]:
+    """Return what the arguments of a task say of the run."""
+    options = RunOptions(**arguments["options"], threads=arguments["threads"])
+    return options, Wanted(arguments["per_image"], arguments["trains"])
 
 
 #: the mapping and the engine of the last shard

@@ -7,9 +7,10 @@ those that a folder holds already.
 
 from __future__ import annotations
 
+from chipsim.tasks.aside import aside
 from chipsim.tasks.executor import Executor, Here, Outcome
 from chipsim.tasks.kept import Kept
 from chipsim.tasks.recent import Recent
 from chipsim.tasks.task import Given, Input, Task, file_input
 
-__all__ = ["Executor", "Given", "Here", "Input", "Kept", "Outcome", "Recent", "Task", "file_input"]
+__all__ = ["Executor", "Given", "Here", "Input", "Kept", "Outcome", "Recent", "Task", "aside", "file_input"]

@@ -25,6 +25,12 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many tasks are computed at a time, now."""
 
+    def begin(self, task: Task) -> None:
+        """Compute a task on every worker, if there are others than this process, for what it leaves in their memory.
+
+        Nothing is waited for, and no error is told: the tasks that come after it have the same.
+        """
+
     def outcomes(self, items: Iterable[Task | Outcome], done: Callable[[Outcome], None]) -> Iterator[Outcome]:
         """Yield what became of each task, in the order of the items, which are drawn as they are needed.
 
@@ -45,6 +51,9 @@ class Here:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = once(tell)
+
+    def begin(self, task: Task) -> None:
+        """Do nothing: see `Executor`."""
 
     def outcomes(self, items: Iterable[Task | Outcome], done: Callable[[Outcome], None]) -> Iterator[Outcome]:
         """Yield what became of each task: see `Executor`."""

@@ -49,6 +49,10 @@ class Kept:
         """How many tasks are computed at a time, now."""
         return self._executor.workers
 
+    def begin(self, task: Task) -> None:
+        """Compute a task on every worker for what it leaves there: see `Executor`."""
+        self._executor.begin(task)
+
     def outcomes(
         self, tasks: Iterable[Task], total: int, progress: Callable[[int, int], None] | None = None
     ) -> Iterator[Outcome]:

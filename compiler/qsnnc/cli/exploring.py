@@ -91,7 +91,7 @@ def explore(
 
     Example: qsnnc explore lenet.onnx --space space.yaml --dataset digits -o chips --cluster local:2
     """
-    from chipsim.cluster import computing, parse_address
+    from chipsim.cluster import computing, expect, parse_address
     from qsnnc.explore.explore import SIZES, Explorer, model_graph, model_names, timed_images
     from qsnnc.explore.front import parse_figures
     from qsnnc.explore.origin import origin
@@ -117,6 +117,7 @@ def explore(
     timed = [name for name in (*found.figures, *figures) if name in TIMED]
     if timed and dataset is None:
         raise UsageError("--dataset", f"is needed for {timed[0]}; name some images", code="options-conflict", found=timed)
+    expect(where, 1, "qsnnc.explore.evaluate")
     images = None if dataset is None else timed_images(dataset, found, split, data_dir)
     graphs = tuple((name, model_graph(path, reading)) for name, path in zip(model_names(models), models, strict=True))
     with (

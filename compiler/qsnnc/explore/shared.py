@@ -20,7 +20,7 @@ from chipsim.timing.plan import Plan, plan, replanned
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.ir.layers import LayerGraph, verify_layers
 from qsnnc.options import BackendOptions
-from qsnnc.partition.layout import Layout, lay_out, lay_out_again
+from qsnnc.partition.layout import Layout, lay_out, lay_out_again, least, may_be_short, short_of
 from qsnnc.pipeline import place_layout
 from qsnnc.stages import Stages
 
@@ -65,12 +65,17 @@ class Shared:
 
     def __init__(self) -> None:
         self._verified: Recent[None] = Recent(2)
+        self._least: Recent[tuple[Layout, dict[str, float]]] = Recent(2)
         self._cores: Recent[_Cores] = Recent(2)
         self._places: Recent[_Places] = Recent(2)
 
     def compiled(self, name: str, graph: LayerGraph, chip: ChipSpec) -> Compilation | FailedCompilation:
-        """Return what `qsnnc.pipeline.check_layers` returns; seconds of what was made before are counted for each chip."""
-        found = self._placed(name, graph, chip).found
+        """Return what `qsnnc.pipeline.check_layers` returns; seconds of what was made before are counted for each chip.
+
+        A chip that has too few cores by the lower bounds of a large network is refused without laying it out: cores are
+        then the bounds, and a layer whose neurons have too many targets is not found.
+        """
+        found = self._short(name, graph, chip) or self._placed(name, graph, chip).found
         if isinstance(found, FailedCompilation):
             return replace(found, chip=chip)
         assert isinstance(found.mapping, Mapping)
@@ -102,9 +107,27 @@ class Shared:
             places.plans[multicast] = plan(replace(mapping, chip=chip))
         return replanned(places.plans[multicast], chip)
 
+    def _short(self, name: str, graph: LayerGraph, chip: ChipSpec) -> FailedCompilation | None:
+        """Refuse a chip that is far too small for a large network; whatever was made before, the answer is the same."""
+        self._verified.get(name, lambda: verify_layers(graph))
+        if not may_be_short(graph, chip):
+            return None
+
+        def bound() -> tuple[Layout, dict[str, float]]:
+            stages = Stages()
+            with stages.stage("bound"):
+                return least(graph, chip), stages.seconds
+
+        bounds, seconds = self._least.get((name, cores_key(chip)), bound)
+        layout = short_of(bounds, chip)
+        if layout is None:
+            return None
+        return FailedCompilation(
+            chip=chip, graph=graph, neurons=(), layers=layout.layers, seconds=dict(seconds), violations=layout.violations
+        )
+
     def _placed(self, name: str, graph: LayerGraph, chip: ChipSpec) -> _Places:
         def place() -> _Places:
-            self._verified.get(name, lambda: verify_layers(graph))
             cores = self._cores.get((name, cores_key(chip)), lambda: _lay_out(graph, chip))
             again = lay_out_again(cores.layout, cores.chip, chip)
             if again is None:  # for the chips before there were too few cores to write them out

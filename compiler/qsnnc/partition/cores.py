@@ -88,6 +88,23 @@ def partition(
     return _assemble(graph, neurons, complete, tuple(summaries), chip), tuple(summaries), ()
 
 
+def bounded(
+    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], chip: ChipSpec
+) -> tuple[tuple[CoreLayer, ...], tuple[Violation, ...]]:
+    """Return what is known of each layer before any core is filled: no fewer cores, and neurons that fit no core.
+
+    Target entries are not counted: they depend on the cores of the consumers.
+    """
+    populations = {graph.encoder.name: graph.encoder, **{entry.layer.name: entry.layer for entry in neurons}}
+    summaries, violations = [], []
+    for layer in neurons:
+        found = _does_not_fit(layer, chip, np.zeros(0, np.int64))
+        bound = layer_bound(layer, populations, chip, 0) if found is None else None
+        violations += [found] if found else []
+        summaries.append(_summary(layer, None, bound, found, 0))
+    return tuple(summaries), tuple(violations)
+
+
 def too_many(layers: tuple[CoreLayer, ...], chip: ChipSpec) -> tuple[Violation, ...]:
     """Return the violation of a network that was laid out and needs more cores than the chip has."""
     if sum(entry.cores for entry in layers) <= chip.cores:

@@ -40,7 +40,7 @@ def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None
     would be written out only to be removed.
     """
     few = CLEARLY * max(chip.cores, LAID_OUT)
-    if sum(sizes(graph, chip).values()) <= few or not _costly(graph):
+    if sum(sizes(graph, chip).values()) <= few or not costly(graph):
         return None
     found = estimate(graph, chip)
     beyond = sum(entry.cores for entry in found) > few or any(not entry.fold for entry in found)
@@ -67,7 +67,7 @@ def too_many_neurons(graph: LayerGraph, chip: ChipSpec) -> Violation:
     return Violation("neurons", worst.name, "neurons", found, most, text)
 
 
-def _costly(graph: LayerGraph) -> bool:
+def costly(graph: LayerGraph) -> bool:
     """Return whether a network is too large to be laid out just to see that it does not fit."""
     levels = {entry.name: max(1, entry.levels) for entry in (graph.encoder, *graph.layers)}
     links = [(layer, link) for layer in graph.layers for link in layer.connections]

@@ -14,8 +14,8 @@ from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.partition.advice import Counted
-from qsnnc.partition.cores import most_written, partition, too_many
-from qsnnc.partition.estimate import too_large, too_many_neurons, violations
+from qsnnc.partition.cores import bounded, most_written, partition, too_many
+from qsnnc.partition.estimate import cores_violation, costly, sizes, too_large, too_many_neurons, violations
 from qsnnc.partition.image import choose
 
 
@@ -77,6 +77,27 @@ def lay_out(
         if cores is not None and not found:
             verify_cores(cores, chip)
     return Layout(graph, code, neurons, layers, None if found else cores, _causes(found, layers))
+
+
+def may_be_short(graph: LayerGraph, chip: ChipSpec) -> bool:
+    """Whether it is worth the time to look at `least` before a network is laid out on a chip, or estimated."""
+    if graph.image_on_chip or not costly(graph) or sum(sizes(graph, chip).values()) <= chip.cores:
+        return False
+    return too_large(graph, chip) is None
+
+
+def least(graph: LayerGraph, chip: ChipSpec) -> Layout:
+    """Bound the cores of a network from below without filling any, whatever the grid; see `short_of`."""
+    neurons, found = lower(graph, chip)
+    layers, more = bounded(graph, neurons, chip)
+    return Layout(graph, None, (), layers, None, _causes((*found, *more), layers))
+
+
+def short_of(bounds: Layout, chip: ChipSpec) -> Layout | None:
+    """Return the result of `least` with the violation that a chip has too few cores; None if it may have enough."""
+    if sum(entry.cores for entry in bounds.layers) <= chip.cores:
+        return None
+    return replace(bounds, violations=(*bounds.violations, cores_violation(bounds.layers, chip, "at least")))
 
 
 def lay_out_again(laid: Layout, before: ChipSpec, chip: ChipSpec) -> Layout | None:

@@ -42,7 +42,8 @@ def values(kept: Kept, tasks: list[Task]) -> list[bytes | None]:
 
 def workers() -> list[int]:
     """The processes of the workers that this process started."""
-    return [each.pid for each in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(each.cmdline())]
+    below = psutil.Process().children(recursive=True)
+    return [each.pid for each in below if "multiprocessing.forkserver" in " ".join(each.parent().cmdline())]
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,33 @@ def test_the_command_line(data: Path, tmp_path: Path) -> None:
                 assert (tmp_path / name / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes(), path
 
 
+def test_a_script_needs_no_guard_against_being_imported(data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    words = [
+        "chipsim",
+        "run",
+        MAP,
+        "--dataset",
+        str(data),
+        "--cluster",
+        "local:1",
+        "--json",
+        str(tmp_path / "out.json"),
+        "-q",
+    ]
+    script.write_text(f"import sys\nfrom chipsim.cli import main\nprint('once')\nsys.argv = {words!r}\nmain()\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")
+    assert (tmp_path / "out.json").exists()
+
+
+def test_files_beside_the_user_are_no_modules(data: Path, tmp_path: Path) -> None:
+    for name in ("numpy", "yaml", "distributed"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    done = call_text("chipsim", "run", MAP, "--dataset", data, "--cluster", "local:1", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "start"),
     [

@@ -80,6 +80,27 @@ def test_chips_that_share_are_compiled_and_timed_as_if_they_were_alone() -> None
     assert 8 <= fits <= 20
 
 
+@pytest.mark.slow
+def test_a_chip_that_is_far_too_small_is_refused_by_bounds_for_a_reason_that_compile_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qsnnc.partition.layout.costly", lambda _: True)
+    graph, shared, refused = read_layers(ROOT / "models" / "tiny.onnx"), Shared(), 0
+    for chip in chips(20, seed=2):
+        plain, found, alone = check_layers(graph, chip), shared.compiled("tiny", graph, chip), Shared()
+        again = alone.compiled("tiny", graph, chip)
+        assert (found.fits, found.violations, found.cores) == (plain.fits, again.violations, again.cores)
+        assert found.cores_bound <= plain.cores_bound <= plain.cores
+        if set(found.seconds) != {"bound"}:
+            assert found.violations == plain.violations
+            continue
+        refused += 1
+        assert chip.cores < found.cores <= plain.cores
+        reasons = {(each.code, each.layer, each.allowed) for each in plain.violations}
+        assert {(each.code, each.layer, each.allowed) for each in found.violations} <= reasons
+    assert refused > 2
+
+
 def test_what_is_shared_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from qsnnc.explore import shared as module
 
