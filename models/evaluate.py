@@ -172,7 +172,7 @@ def _lose_spikes(value: F32, step: float, count: int, first: int, noise: float, 
     """Drop spikes of the encoder's levels, value / step; neuron i of ``count`` fires where the level is above i."""
     level = np.rint(value / step).astype(np.int32).reshape(len(value), -1).T
     fired = (level[:, None] > np.arange(count)[:, None]).reshape(-1, len(value)).view(np.uint8)
-    kept = lose(fired, first, noise, seed).reshape(len(level), count, len(value)).sum(axis=1)
+    kept = lose(fired, range(first, first + len(value)), noise, seed).reshape(len(level), count, len(value)).sum(axis=1)
     return (kept.T * step).astype(np.float32).reshape(value.shape)
 
 

@@ -62,9 +62,9 @@ class _ReferenceWorker:
     ) -> tuple[Int, ImageCounts | None]:
         sent = self.host.frames(images)
         if self.noise:
-            sent = lose(sent, first, self.noise, self.seed)
+            sent = lose(sent, range(first, first + len(images)), self.noise, self.seed)
         with self.limits.limit(limits=1, user_api="blas"):  # the threads are ours
-            luck = self.machine.damage.luck(first, len(images))
+            luck = self.machine.damage.luck(range(first, first + len(images)))
             spikes, potentials = self.machine.run(sent, luck)
         self.trains = spikes if self.keeps else None
         fired = over_steps(spikes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from chipsim import onnx_runtime
 from chipsim.errors import InputError, MappingError
+from chipsim.faults.draws import lost
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import NO_LEVEL
 from chipsim.onnx_evaluator import Evaluator, lacks_kernel
@@ -228,18 +230,17 @@ def run_model(model: Any, result: str, source: str, value: Array, what: str, sha
     return np.asarray(out)
 
 
-def lose(spikes: npt.NDArray[np.uint8], first_image: int, probability: float, seed: int) -> npt.NDArray[np.uint8]:
+def lose(spikes: npt.NDArray[np.uint8], images: Sequence[int], probability: float, seed: int) -> npt.NDArray[np.uint8]:
     """Drop encoder spikes: one draw per (seed, image, step, source neuron), whatever the batch.
+
+    Which are lost says `chipsim.faults.draws.lost`; step t's numbers follow those of the steps before.
 
     Parameters
     ----------
     spikes : ndarray, uint8, (steps, E, images) or (E, images)
         Or values; a lost one is 0.
-    first_image : int
-        Index in the data set of the first column.
+    images : sequence of int
+        Indices in the data set, of the columns.
     """
-    lost = np.empty((spikes.shape[-1], *spikes.shape[:-1]), bool)
-    for column in range(len(lost)):
-        generator = np.random.Generator(np.random.Philox(key=np.array([seed, first_image + column], np.uint64)))
-        lost[column] = generator.random(lost.shape[1:], dtype=np.float32) < np.float32(probability)
-    return np.where(np.moveaxis(lost, 0, -1), np.uint8(0), spikes)
+    gone = lost(seed, 0, math.prod(spikes.shape[:-1]), probability, images)
+    return np.where(gone.reshape(spikes.shape), np.uint8(0), spikes)

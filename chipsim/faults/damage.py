@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.faults.draws import F32, below, draw, stream
+from chipsim.faults.draws import lost, stream
 from chipsim.mapping import Mapping
 from chipsim.mapping.states import reached, sums
 
@@ -34,11 +35,11 @@ class Noise:
     neuron: Int  # (neurons,): numbered over all cores
     element: Int  # (neurons,): which element of the layer each is
 
-    def lost(self, image: int, steps: int = 1) -> Bools:
-        """Return which neurons' spikes are lost in the steps of an image, (steps, neurons)."""
+    def lost(self, images: Sequence[int], steps: int = 1) -> Bools:
+        """Return which neurons' spikes are lost in the steps of some images, (steps, neurons, images)."""
         elements = int(self.element.max(initial=-1)) + 1
-        drawn = draw(self.seed, stream(f"noise {self.layer}"), steps * elements, image=image).reshape(steps, elements)
-        return below(drawn, self.rate)[:, self.element]
+        found = lost(self.seed, stream(f"noise {self.layer}"), steps * elements, self.rate, images)
+        return found.reshape(steps, elements, len(images))[:, self.element]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,17 +62,10 @@ class Dropped:
     axons: int
     steps: int = 1
 
-    def drawn(self, image: int) -> F32:
-        """One number for each step and axon, (steps, axons)."""
-        drawn = draw(self.seed, stream("dropped_packets"), self.steps * self.axons, image=image)
-        return drawn.reshape(self.steps, self.axons)
-
-    def arrive(self, first: int, images: int) -> Bools:
-        """Return which packets arrive, (steps, axons, images)."""
-        out = np.empty((self.steps, self.axons, images), bool)
-        for column in range(images):
-            out[..., column] = ~below(self.drawn(first + column), self.rate)
-        return out
+    def arrive(self, images: Sequence[int]) -> Bools:
+        """Return which packets arrive in some images, (steps, axons, images)."""
+        found = lost(self.seed, stream("dropped_packets"), self.steps * self.axons, self.rate, images)
+        return ~found.reshape(self.steps, self.axons, len(images))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,21 +88,19 @@ class Damage:
     summary: Dict[str, Any] = field(default_factory=dict)
     healthy: Mapping | None = None  # with the weights as they were, where bits of some are stuck
 
-    def luck(self, first: int, images: int) -> Luck:
-        """Draw what is lost in the images of a data set from ``first`` on."""
+    def luck(self, images: Sequence[int]) -> Luck:
+        """Draw what is lost in some images, given by their numbers in the data set."""
         if not self.noise and self.dropped is None:
             return NO_LUCK
-        arrive = None if self.dropped is None else self.dropped.arrive(first, images)
-        return Luck(self.sent(first, images) if self.noise else None, arrive)
+        arrive = None if self.dropped is None else self.dropped.arrive(images)
+        return Luck(self.sent(images) if self.noise else None, arrive)
 
-    def sent(self, first: int, images: int) -> Bools:
+    def sent(self, images: Sequence[int]) -> Bools:
         """Return which neurons' spikes are sent, (steps, N, images), after noise of the layers on the chip."""
-        steps = self.mapping.steps
-        out = np.ones((images, steps, self.mapping.neurons), bool)
-        for row in range(images):
-            for noise in self.noise:
-                out[row][:, noise.neuron] &= ~noise.lost(first + row, steps)
-        return np.ascontiguousarray(out.transpose(1, 2, 0))
+        out = np.ones((self.mapping.steps, self.mapping.neurons, len(images)), bool)
+        for noise in self.noise:
+            out[:, noise.neuron] &= ~noise.lost(images, self.mapping.steps)
+        return out
 
     @property
     def wraps(self) -> Bools:

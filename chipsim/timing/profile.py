@@ -21,7 +21,6 @@ from chipsim.engine.host import Array, Host, load_host, lose
 from chipsim.engine.machine import Machine, load
 from chipsim.engine.setup import Setup, open_dataset, set_up
 from chipsim.errors import UsageError
-from chipsim.faults import Luck
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from chipsim.options import RunKeywords, RunOptions, merged
@@ -196,22 +195,15 @@ def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: flo
 
     sent = host.frames(images)
     if noise:
-        sent = np.concatenate([lose(sent[..., i : i + 1], int(n), noise, seed) for i, n in enumerate(numbers)], axis=2)
+        sent = lose(sent, numbers.tolist(), noise, seed)
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # the threads are ours
-        luck = _luck(machine, numbers)
+        luck = machine.damage.luck(numbers.tolist())
         fired, _ = machine.run(sent, luck)
     seen = np.ascontiguousarray(fired.reshape(-1, len(numbers)).T)
     if machine.latches.held is None and luck.arrive is None:
         return Seen(seen, None)
     bits = [machine.latches.bits(slice(None), spikes, luck, step) for step, spikes in enumerate(fired)]
     return Seen(seen, np.ascontiguousarray(np.concatenate(bits).T))
-
-
-def _luck(machine: Machine, numbers: Int) -> Luck:
-    """What is lost in images that do not follow one another."""
-    each = [machine.damage.luck(number, 1) for number in numbers.tolist()]
-    sent, arrive = ([getattr(luck, name) for luck in each] for name in ("sent", "arrive"))
-    return Luck(*(None if of[0] is None else np.concatenate(of, axis=2) for of in (sent, arrive)))
 
 
 def _warm(tables: Plan, mode: Mode) -> None:

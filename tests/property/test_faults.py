@@ -106,7 +106,7 @@ def test_dropped_packets_are_those_of_the_page(seed: int, rate: float) -> None:
         sent = engine.host.spikes(images[image : image + 1])
         lost = np.zeros(len(mapping.axon_source), bool)
         if damage.dropped is not None:
-            lost = damage.dropped.drawn(image)[0] < np.float32(rate)
+            lost = ~damage.dropped.arrive([image])[0, :, 0]
         spikes = np.concatenate([sent[:, 0], np.zeros(mapping.neurons, np.uint8)])
         ticks = np.array([layer.tick for layer in mapping.layers])[mapping.core_layer]
         for core in np.argsort(ticks, kind="stable").tolist():
@@ -156,7 +156,9 @@ def test_draws_of_an_image_stand_alone(seed: int, low: float, high: float, image
     low, high = min(low, high), max(low, high)
 
     def sent(rate: float, first: int, count: int) -> np.ndarray:
-        return inflict(mapping, {"noise": {"hidden": rate, "relay": rate}, "seed": seed}).sent(first, count)[0]
+        return inflict(mapping, {"noise": {"hidden": rate, "relay": rate}, "seed": seed}).sent(range(first, first + count))[
+            0
+        ]
 
     together = sent(low, image, 5)
     assert not (sent(high, image, 5) & ~together).any(), "a higher rate loses more of the same"

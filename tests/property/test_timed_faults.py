@@ -75,7 +75,7 @@ def test_cores_read_what_their_axons_hold(seed: int) -> None:
     for image, number in enumerate(numbers.tolist()):
         held = seen.fired[image][mapping.axon_source].copy()
         if damage.dropped is not None:
-            held[damage.dropped.drawn(number)[0] < np.float32(damage.dropped.rate)] = 0
+            held[~damage.dropped.arrive([number])[0, :, 0]] = 0
         held[damage.held == 0] = 0
         held[damage.held == 1] = 1
         frame = Bench(tables, "ideal").frame(seen.fired[image], None if seen.bits is None else seen.bits[image])

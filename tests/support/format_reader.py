@@ -132,8 +132,10 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
     potentials = []
     for j, sent in enumerate(encoder_spikes(p, images)):
         if noise:
-            draw = np.random.Generator(np.random.Philox(key=[seed, j])).random((steps, size), dtype=np.float32)
-            sent = sent & ~(draw < np.float32(noise))
+            digits = [np.random.Philox(key=[seed, j // 32], counter=[0, d, 0, 0]) for d in range(7)]
+            drawn = [digit.random_raw(4 * steps * size).view("u1").reshape(steps, size, 32)[..., j % 32] for digit in digits]
+            number = sum(byte.astype(np.int64) << (48 - 8 * d) for d, byte in enumerate(drawn))
+            sent = sent & (number >= np.ceil(noise * 2.0**56))
         out.encoder_spikes += int(sent.sum())
         ticks = p.info["ticks"] + steps - 1
         ring = np.zeros((ticks + 2, len(p.axon_source)), bool)  # bits of a later tick

@@ -7,19 +7,16 @@ potential and lose nothing on the way, that says which did: those with the lowes
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.arrive_kernel import ENTRY
-from chipsim.engine.fast.draw_kernel import NUMBERS
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.merge import Int, Merged
 from chipsim.engine.fast.tables import Lines, Tables
 from chipsim.faults import WORKS, Damage
-from chipsim.faults.draws import stream
 from chipsim.mapping import Mapping
 
 #: matrices that stuck axons may add before they are left as they are
@@ -34,17 +31,9 @@ class Arrivals:
 
     cores: Int  # (cores, fields of ARRIVAL), in the order of the tables
     entries: npt.NDArray[np.uint32]  # (entries, fields of ENTRY)
-    numbers: tuple[int, int]  # seed, stream
-    limit: int  # in 2**-24; 0: none is dropped
-    axons: int
     lines: Lines  # what is counted: rows, or each axon
     each: bool  # each axon
     latched: int  # lines that cores latch, at most
-
-    def drawing(self, first: int) -> list[int]:
-        """The fields of `chipsim.engine.fast.arrive_kernel.DRAWING` for images from ``first`` on."""
-        seed, kind = (number - (number >> 63 << 64) for number in self.numbers)  # as int64
-        return [seed, kind, first, self.limit, self.axons]
 
 
 def axon_by_axon(damage: Damage) -> bool:
@@ -79,30 +68,24 @@ def lay_out(damage: Damage, m: Mapping, t: Tables, sops: list[Int] | None) -> Ar
     """
     works, rank, merged = damage.held == WORKS, _ranks(m, t.merged), t.merged
     axons = np.diff(m.axon_offset)
-    first = np.concatenate([[0], np.cumsum(axons + 2 * NUMBERS)])  # entries of each core, in the mapping's order
-    entries = np.zeros((int(first[-1]), len(ENTRY)), np.uint32)
-    entries[:, ENTRY.index("rank")] = NOTHING
+    entries = np.zeros((len(m.axon_source), len(ENTRY)), np.uint32)
     for core in merged.cores:
         assert core.arrives is not None
         own = slice(*m.axon_offset[core.core : core.core + 2].tolist())
-        sources, at = m.axon_source[own], int(first[core.core]) + NUMBERS
+        sources = m.axon_source[own]
         ranks = np.where(works[own], rank[sources], NOTHING)
-        entries[at : at + len(sources)] = np.stack([t.slot[merged.values.of_source[sources]], ranks, core.arrives], axis=1)
+        entries[own] = np.stack([t.slot[merged.values.of_source[sources]], ranks, core.arrives], axis=1)
     number = np.array([core.core for core in merged.cores])
     many = axons[number] if sops is not None else t.cores[:, CORE.index("rows")]
-    cores = np.stack([first[number], m.axon_offset[number], axons[number], many, np.cumsum(many) - many], axis=1)
+    first = m.axon_offset[number]
+    cores = np.stack([first, first, axons[number], many, np.cumsum(many) - many], axis=1)
     lines = t.lines
     if sops is not None:
         ones = np.ones(int(many.sum()), np.int64)
         owner = np.repeat(np.arange(len(many)), many)
         place = np.arange(len(ones)) - np.repeat(np.cumsum(many) - many, many)
         lines = Lines(owner, LANES * place, ones, np.concatenate([sops[core] for core in number]), ones)
-    numbers, limit, dropped = (0, 0), 0, damage.dropped
-    if dropped is not None:
-        numbers = dropped.seed, stream("dropped_packets")
-        limit = math.ceil(float(np.float32(dropped.rate)) * (1 << 24))
-    latched = int(axons.max(initial=0)) + 2 * NUMBERS
-    return Arrivals(cores.astype(np.int64), entries, numbers, limit, len(m.axon_source), lines, sops is not None, latched)
+    return Arrivals(cores.astype(np.int64), entries, lines, sops is not None, int(axons.max(initial=0)) + 1)
 
 
 def _ranks(m: Mapping, merged: Merged) -> Int:

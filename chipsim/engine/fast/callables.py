@@ -20,7 +20,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "run": (_P, _N, _N, _N),
     "tally": (_P, _P, _N, _P),
     "lay": (_P, _N, _P),
-    "draw": (_N, _N, _N, _N, _N, _N, _P, _P),
+    "draw": (_P, _N, _P),
     "count_runs": (_P, _N, _P, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),
@@ -42,13 +42,13 @@ class Kernels:
             self._functions[name] = ctypes.CFUNCTYPE(None, *SIGNATURES[name])(self._address(name))
         return self._functions[name]
 
-    def called(self, cores: Int, noisy: bool, counted: bool, arriving: bool = False) -> Int:
+    def called(self, cores: Int, fire: str, counted: bool, arriving: bool = False) -> Int:
         """Addresses of what `run` calls for some cores (records of `CORE`), in the order of `CALLED`; 0: not called.
 
         Parameters
         ----------
-        noisy : bool
-            Spikes may be lost.
+        fire : str
+            ``fire``, or the kernel for spikes that may be lost.
         counted : bool
             There are counts of each image.
         arriving : bool
@@ -58,7 +58,7 @@ class Kernels:
         if cores[:, CORE.index("lookup")].any():
             wanted.add("pack")
         kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
-        kinds |= {"change": "change", "spiking": "fire_sent" if noisy else "fire"}
+        kinds |= {"change": "change", "spiking": fire}
         for bits, width in ((16, "narrow"), (32, "wide")):
             own = cores[cores[:, CORE.index(width)] != 0]
             wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}

@@ -12,7 +12,6 @@ from chipsim.engine.fast import arrive_kernel, draw_kernel, lookup_kernel, stepp
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
     ARRIVAL,
-    BEFORE,
     BYTES,
     CALLED,
     CONTEXT,
@@ -62,8 +61,8 @@ def _run(lookup: str | None) -> str:
         def call(name: str, *arguments: Value, kernel: dict[str, Value] = kernel) -> None:
             f.call(f.load("ptr", kernel[name], 8), *arguments)
 
-        noisy = f.cast("ptrtoint", c["sent"], "i64")
-        quiet = f.flag("eq", noisy, 0)
+        noisy, losing = (f.cast("ptrtoint", c[name], "i64") for name in ("sent", "places"))
+        quiet = f.flag("eq", noisy, 0) & f.flag("eq", losing, 0)
         kept = tuple(c[name] for name in KEPT)
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
@@ -98,15 +97,17 @@ def _run(lookup: str | None) -> str:
                     program = f.at(c["lists"], core["list"], 4)
                     call(f"list{bits}", program, c["rows"], accumulators, core["accumulators"])
                 with f.when(core["change"]):
-                    program, before = f.at(c["lists"], core["change"], 4), f.at(c["latched"], BEFORE, LANES)
+                    program = f.at(c["lists"], core["change"], 4)
                     more = f.at(accumulators, core["accumulators"], LANES * bits // 8)
-                    call(f"change{bits}", program, before, accumulators, more)
+                    call(f"change{bits}", program, c["latched"], accumulators, more)
                 with f.when(core["spiking"]):
                     place = (accumulators, c["values"], c["mask"], c["totals"])
                     with f.when(quiet):
                         call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
                     with f.when(noisy):
                         call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
+                    with f.when(losing):
+                        call(f"fire_lost{bits}", fires, core["fires"], *place, c["thresholds"], c["drawing"], c["places"])
                 with f.when(core["readout"]):
                     call(f"read{bits}", fires, core["fires"], accumulators, c["potentials"])
                 with f.when(core["stepping"]):
@@ -181,20 +182,22 @@ def _walk(f: Function, program: Value, rows: Value, accumulators: Value, bits: i
         f.store(end, cursor, 8)
 
 
-def _fire(name: str, bits: int, noisy: bool = False) -> str:
+def _fire(name: str, bits: int, *more: str) -> str:
     """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
 
-    With 8 bits the accumulators are the encoder's levels, which are not negative. With noise each threshold has 64 bytes
-    that say whether a spike is sent, all ones or 0.
+    With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
+    that say whether a spike is sent, all ones or 0. With ``drawing`` and ``places`` each has a place of a record that is
+    drawn from, where it is reached in any image.
     """
     given = {
         "fires": "ptr",
         "count": "i64",
         **dict.fromkeys(("accumulators", "values", "mask", "totals", "thresholds"), "ptr"),
     }
-    f = Function(name, **given, **({"sent": "ptr"} if noisy else {}))  # type: ignore[arg-type]
+    f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
+    line = f.variable(BYTES, "")
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, many = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
@@ -205,11 +208,19 @@ def _fire(name: str, bits: int, noisy: bool = False) -> str:
                 threshold = f.cast("trunc", threshold, f"i{bits}")
             reached = f.compare("sge" if bits > 8 else "uge", potential, f.splat(threshold, LANES))
             spike = f.cast("zext", reached, BYTES)
-            f.add_to(fired, spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64) if noisy else spike)
+            if "sent" in more:
+                spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
+            if "drawing" in more:
+                with f.when(f.cast("bitcast", reached, "i64")):
+                    f.store(spike, line, 64)
+                    f.call("lose", a["drawing"], f.index(a["places"], t), line)
+                    f.add_to(fired, f.load(BYTES, line, 64))
+            else:
+                f.add_to(fired, spike)
         result = f.load(BYTES, fired, 64)
         f.store(result, f.at(a["values"], value, LANES), 64)
         add_total(f, a["totals"], value, result & mask)
-    return f.text()
+    return (draw_kernel.lose() if "drawing" in more else "") + f.text()
 
 
 def _read(bits: int) -> str:
@@ -357,7 +368,8 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
         f"list{bits}": lambda: _list(bits),
         f"change{bits}": lambda: _change(bits),
         f"fire{bits}": lambda: _fire(f"fire{bits}", bits),
-        f"fire_sent{bits}": lambda: _fire(f"fire_sent{bits}", bits, noisy=True),
+        f"fire_sent{bits}": lambda: _fire(f"fire_sent{bits}", bits, "sent"),
+        f"fire_lost{bits}": lambda: _fire(f"fire_lost{bits}", bits, "drawing", "places"),
         f"read{bits}": lambda: _read(bits),
         f"step{bits}": lambda: stepping.step(bits),
         f"hold{bits}": lambda: stepping.hold(bits),

@@ -14,7 +14,7 @@ CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
     "tables", "potentials", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts", "sent",
     "state", "start", "bias", "amount", "step", "kernels", "taken", "counted", "latched",
-    "arrivals", "entries", "drawing", "arrived",
+    "arrivals", "entries", "drawing", "arrived", "places",
 )  # fmt: skip
 #: kernels that `run` calls, addresses in this order
 CALLED = (
@@ -24,7 +24,7 @@ CALLED = (
     *(
         f"{name}{bits}"
         for bits in (16, 32)
-        for name in ("dense", "list", "change", "fire", "fire_sent", "read", "step", "hold")
+        for name in ("dense", "list", "change", "fire", "fire_sent", "fire_lost", "read", "step", "hold")
     ),
 )
 #: fields of a core's record, int64
@@ -33,8 +33,6 @@ CORE = (
     "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
     "together", "change",
 )  # fmt: skip
-#: the line of nothing before the first axon's, among those that a core latches
-BEFORE = 7
 #: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
 #: lines are counted, and where their totals begin
 ARRIVAL = ("entry", "axon", "axons", "lines", "total")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.draw_kernel import NUMBERS
 from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
 from chipsim.engine.fast.merge import Form, Int, make_form
@@ -55,7 +54,7 @@ class PixelTables:
     row_offset: npt.NDArray[np.uint32]  # (all rows,): 64 bytes a pixel, from the first pixel on
     fires: npt.NDArray[np.uint32]  # (values of the encoder, 4)
     thresholds: npt.NDArray[np.int32]
-    threshold_of: npt.NDArray[np.uint32]  # (sources, filled up): where a source's threshold is, of none behind the last
+    sources: npt.NDArray[np.uint32]  # (thresholds,): of the encoder
     most_rows: int
     most_accumulators: int
 
@@ -187,8 +186,6 @@ def build(
     feature, level = np.divmod(member, m.encoder.levels)
     limit = most[block_of[feature]]
     bound = np.where(np.isnan(reached[level, feature]), limit, reached[level, feature] - bias[feature] * sign[feature])
-    threshold_of = np.full(-(-m.encoder_neurons // NUMBERS) * NUMBERS, len(member), np.uint32)
-    threshold_of[member] = np.arange(len(member))
     begin = np.searchsorted(block_of[producer], np.arange(len(made) + 1))
     rows = np.array([len(block.pixels) for block in made])
     record = {name: np.zeros(len(made), np.int64) for name in CORE}
@@ -204,7 +201,7 @@ def build(
         row_offset=(LANES * (tables.all_slots + np.concatenate([block.pixels for block in made]))).astype(np.uint32),
         fires=np.stack([column_of[producer], tables.slot[own], first, size], axis=1).astype(np.uint32),
         thresholds=np.clip(bound, -limit, limit).astype(np.int32),
-        threshold_of=threshold_of,
+        sources=member.astype(np.uint32),
         most_rows=max(found.packed, int(rows.max())),
         most_accumulators=int(columns.max()),
     )

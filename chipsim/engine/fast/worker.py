@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
-from chipsim.engine.fast.arrive_kernel import DRAWING
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
-from chipsim.engine.fast.layout import BEFORE, CONTEXT, LANES
+from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
-from chipsim.engine.fast.losses import Losses, mark_sent
+from chipsim.engine.fast.losses import Drawing, Losses
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
 from chipsim.engine.host import Array, lose
+from chipsim.faults.draws import stream
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
 SLICE = 1 << 25
@@ -62,21 +62,29 @@ class FastWorker:
             self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
             self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
             self.shared["no_counts"] = aligned((LANES,), np.int32)
-        self.drawing = np.zeros(len(DRAWING), np.int64)
         self.arrived = np.zeros(len(engine.lines.owner), np.int64)  # by line, where not all of them arrive
         self.arrival: dict[str, Any] = {}
+        dropped = engine.damage.dropped
+        self.dropping = Drawing()
+        if dropped is not None:
+            self.dropping = Drawing(dropped.rate, dropped.seed, stream("dropped_packets"), dropped.axons)
         if engine.arrivals is not None:
             taken, latched = aligned((most_rows + 1, LANES), np.uint8), aligned((engine.arrivals.latched, LANES), np.uint8)
-            counted = latched[BEFORE + 1 :] if engine.arrivals.each else taken
-            self.arrival |= {"arrivals": engine.arrivals.cores, "entries": engine.arrivals.entries, "drawing": self.drawing}
+            counted = latched[1:] if engine.arrivals.each else taken
+            self.arrival |= {
+                "arrivals": engine.arrivals.cores,
+                "entries": engine.arrivals.entries,
+                "drawing": self.dropping.record,
+            }
             self.arrival |= {"arrived": self.arrived, "taken": taken, "latched": latched, "counted": counted}
-        self.called = engine.function.called(t.cores, self.losses is not None, per_image, engine.arrivals is not None)
+        fire = "fire" if self.losses is None else "fire_sent"
+        self.called = engine.function.called(t.cores, fire, per_image, engine.arrivals is not None)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
         self.slices = _slices(t.cost * self.block)
         self.pixels = None
         if p is not None:
-            noisy = (noise, seed) if noise else None
-            self.pixels = _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared, noisy)
+            lost = Drawing(noise, seed) if noise else None
+            self.pixels = _Pixels(p, engine.function, self.values[0], held[t.all_slots :], self.shared, lost)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -127,7 +135,7 @@ class FastWorker:
         if self.losses is not None:
             self.losses.draw(first, len(images))
         if self.engine.arrivals is not None:
-            self.drawing[:] = self.engine.arrivals.drawing(first)
+            self.dropping.of(first, len(images))
         if self.per_core is not None:
             self.per_core[:], self.per_image[:] = 0, 0
         self.read[:] = 0
@@ -195,7 +203,7 @@ class FastWorker:
         if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
             frames = self.engine.host.frames(images)
             if self.noise:
-                frames = lose(frames, first, self.noise, self.seed)
+                frames = lose(frames, range(first, first + len(images)), self.noise, self.seed)
 
             def enter(step: int, place: npt.NDArray[np.uint8]) -> None:
                 if m.encoder.levels == 1:
@@ -252,30 +260,29 @@ class _Pixels:
         values: npt.NDArray[np.uint8],
         place: npt.NDArray[np.uint8],
         shared: dict[str, Any],
-        noise: tuple[float, int] | None,
+        lost: Drawing | None,
     ) -> None:
         self.tables, self.function, self.place = tables, function, place
         self.images = aligned((LANES, len(place)), np.uint8)
         own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
         own |= {"taken": values, "lists": tables.found.words, "tables": tables.found.tables}
         own |= {name: getattr(tables, name) for name in ("cores", "row_offset", "fires", "thresholds")}
-        self.noise = noise
-        self.sent = None if noise is None else aligned((len(tables.thresholds) + 1, LANES), np.uint8)
-        own["sent"] = self.sent
-        self.called = function.called(tables.cores, noise is not None, counted=False)
+        self.lost = lost
+        if lost is not None:
+            own |= {"drawing": lost.record, "places": tables.sources}
+        self.called = function.called(tables.cores, "fire" if lost is None else "fire_lost", counted=False)
         own["kernels"] = self.called
         self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
 
     def run(self, images: Array, pixels: bool, first: int = 0) -> bool:
         """Put the values of up to 64 images from ``first`` on into place and count them; False where not all are pixels.
 
-        With noise as of `chipsim.engine.host.lose`, number by number.
+        With noise, what is lost is lost as by `chipsim.engine.host.lose`.
         """
         if not as_bytes(images, pixels, self.images):
             return False
-        if self.noise is not None and self.sent is not None:
-            rate, seed = self.noise
-            mark_sent(self.function, (rate, seed, 0), range(first, first + len(images)), self.tables.threshold_of, self.sent)
+        if self.lost is not None:
+            self.lost.of(first, len(images))
         self.function["lay"](address(self.images), len(self.place), address(self.place))
         self.function["run"](address(self.context), 0, len(self.tables.cores), 1)
         return True

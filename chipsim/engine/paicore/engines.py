@@ -85,7 +85,7 @@ class ReferenceWorker:
         """Run images."""
         values = self.engine.host.values(images)
         if self.noise:
-            values = lose(values, first, self.noise, self.seed)
+            values = lose(values, range(first, first + len(images)), self.noise, self.seed)
         sent, potentials = run_frame(self.engine.program, self.engine.cores, self.engine.host, values)
         self.fired += np.count_nonzero(np.concatenate([values, sent]), axis=1)
         return potentials, None

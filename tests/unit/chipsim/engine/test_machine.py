@@ -148,8 +148,11 @@ def test_noise_is_the_formats_formula() -> None:
     result = chipsim.run(mapping, Dataset("hand", "test", images, None), noise=0.4, seed=11)
     kept = 0
     for j in range(50):
-        u = np.random.Generator(np.random.Philox(key=[11, j])).random(4, dtype=np.float32)
-        kept += int((u >= np.float32(0.4)).sum())
+        u = np.zeros(4)
+        for d in range(7):
+            drawn = np.random.Philox(key=[11, j // 32], counter=[0, d, 0, 0]).random_raw(4 * 4)
+            u += drawn.view("u1").reshape(4, 32)[:, j % 32] * 256.0 ** -(d + 1)
+        kept += int((u >= 0.4).sum())
     assert 0 < kept < 200
     assert result.encoder_spikes == kept
     nothing = chipsim.run(mapping, Dataset("hand", "test", images, None), noise=1.0)

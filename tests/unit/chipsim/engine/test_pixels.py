@@ -8,8 +8,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.engine.fast.pixels import as_bytes, blocks
-from chipsim.engine.host import lose
-from chipsim.faults import draws
 
 
 def linear(op: str, weights: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], **attributes: object) -> bytes:
@@ -80,32 +78,3 @@ def test_images_that_are_pixels() -> None:
     assert out[0, :2].tolist() == [0, 255]
     for value in (0.5, -1.0, 256.0, np.nan, np.inf, 1e30):
         assert not as_bytes(np.array([[3.0, value]], np.float32), False, out), value
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2**40 + 7])
-@pytest.mark.parametrize("probability", [0.1, 0.5, 1e-9, 0.9999999])
-def test_draws_are_those_of_numpy(seed: int, probability: float) -> None:
-    import ctypes
-
-    from chipsim.engine.fast.draw_kernel import NUMBERS, draw
-    from chipsim.engine.fast.memory import address, aligned
-    from chipsim.engine.fast.native import Code
-
-    code = Code(cached=False)
-    place = code.add(b"draw", lambda _: draw(), "draw", optimise=True)
-    sources, images, first = 37, 5, 1000
-    rows = np.random.default_rng(0).permutation(sources)
-    places = np.full(-(-sources // NUMBERS) * NUMBERS, sources, np.uint32)
-    places[:sources] = rows
-    out = aligned((sources + 1, 64), np.uint8)
-    number, pointer = ctypes.c_int64, ctypes.c_void_p
-    limit = int(np.ceil(float(np.float32(probability)) * (1 << 24)))
-    call = ctypes.CFUNCTYPE(None, *[number] * 6, pointer, pointer)(place)
-    call(seed, 0, first, images, len(places), limit, address(places), address(out))
-    spikes = np.ones((sources, images), np.uint8)
-    np.testing.assert_array_equal(out[rows, :images], 255 * lose(spikes, first, probability, seed))
-    kind = draws.stream("noise conv2")
-    call(seed, kind, first, images, len(places), limit, address(places), address(out))
-    for image in range(images):
-        lost = draws.below(draws.draw(seed, kind, sources, image=first + image), probability)
-        np.testing.assert_array_equal(out[rows, image], np.where(lost, 0, 255))
