@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chipsim.environment import tame_environment
+from chipsim.environment import keep_memory, tame_environment
 from chipsim.start import watch
 
 
@@ -10,6 +10,7 @@ def main() -> None:
     """Run ``qsnnc``."""
     watch()
     tame_environment()
+    keep_memory()
     from qsnnc.cli import main as command
 
     command()

@@ -181,7 +181,7 @@ def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
     if not out.size:
         return out.reshape(images, *shape)
     kernel = link.weights.reshape(channels, link.weights.shape[1], -1)
-    largest = int(np.abs(kernel).sum(axis=(1, 2)).max()) * max(1, int(np.abs(levels).max(initial=0)))
+    largest = _largest_sum(kernel) * max(1, int(levels.max(initial=0)), -int(levels.min(initial=0)))
     assert largest < 2**53, "potentials beyond what float64 holds"
     dtype = np.dtype(np.float32 if largest < 2**24 else np.float64)
     flat = _padded(levels, dtype)
@@ -191,6 +191,12 @@ def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
     else:
         _grouped(kernel.astype(dtype), flat, taps, link.groups, out)
     return out.reshape(images, *shape)
+
+
+def _largest_sum(kernel: Int) -> int:
+    """Bound the sum of a channel's magnitudes: exactly only where the largest weight times their number is not enough."""
+    quick = max(1, int(kernel.max(initial=0)), -int(kernel.min(initial=0))) * kernel[0].size
+    return quick if quick < 2**16 else int(np.abs(kernel).sum(axis=(1, 2)).max())
 
 
 def _depthwise(kernel: npt.NDArray[np.floating], flat: npt.NDArray[np.generic], taps: Int, out: Int) -> None:

@@ -20,6 +20,8 @@ from chipsim.mapping.dynamics import Dynamics, exact
 from chipsim.mapping.program import FEATURES, ReadoutOf
 
 Int = npt.NDArray[np.int64]
+#: weights that are summed at a time: what is made of them stays in the cache
+SUMMED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,7 +262,10 @@ def reachable(connections: tuple[Connection, ...], sources: dict[str, Population
         source = sources[link.source]
         valid = (link.taps(source.shape[1:], (rows, columns)) >= 0).astype(np.int64)
         top = 1 if link.level_wise else source.levels
-        for side, part in enumerate((np.minimum(link.weights, 0), np.maximum(link.weights, 0))):
-            per_tap = part.sum(axis=1).reshape(channels, -1)
-            reach[..., side] += top * (valid @ per_tap.T)
+        for first in range(0, channels, step := max(1, SUMMED // link.weights[0].size)):
+            mine = link.weights[first : first + step]
+            most = np.maximum(mine, 0).sum(axis=1).reshape(len(mine), -1)
+            least = mine.sum(axis=1).reshape(len(mine), -1) - most
+            for side, per_tap in enumerate((least, most)):
+                reach[:, first : first + step, side] += top * (valid @ per_tap.T)
     return reach

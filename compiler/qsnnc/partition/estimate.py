@@ -207,9 +207,10 @@ def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
         for link in layer.connections:
             bottom, top = (end[None] for end in known[link.source])
             rising = replace(link, weights=np.maximum(link.weights, 0))
-            falling = replace(link, weights=np.minimum(link.weights, 0))
-            low += convolve(rising, bottom, layer.shape) + convolve(falling, top, layer.shape)
-            high += convolve(rising, top, layer.shape) + convolve(falling, bottom, layer.shape)
+            least = convolve(link, bottom, layer.shape) if bottom.any() else 0
+            up, both = (convolve(each, top - bottom, layer.shape) for each in (rising, link))
+            low += least + both - up
+            high += least + up
         known[layer.name] = fire(layer, low)[0], fire(layer, high)[0]
     return known
 

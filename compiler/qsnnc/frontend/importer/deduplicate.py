@@ -38,7 +38,7 @@ def _key(node: Node, constants: Mapping[str, Array], contents: dict[str, Any]) -
     for name in node.inputs:
         if name in constants and name not in contents:
             value = np.ascontiguousarray(constants[name])
-            contents[name] = value.dtype.str, value.shape, hashlib.blake2b(value.tobytes()).digest()
+            contents[name] = value.dtype.str, value.shape, hashlib.blake2b(value.reshape(-1).view(np.uint8).data).digest()
     inputs = tuple(contents.get(name, name) for name in node.inputs)
     attributes = sorted(entry.SerializeToString(deterministic=True) for entry in node.proto.attribute)
     return node.op, node.proto.domain, inputs, tuple(attributes), tuple(map(bool, node.outputs))

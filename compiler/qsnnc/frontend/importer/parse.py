@@ -66,8 +66,10 @@ def parse(path: Path, content: bytes) -> onnx.ModelProto:
         raise refuse(path, "is not a readable ONNX model (it has no graph)", "model-corrupt")
     if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf returns invalid UTF-8 as bytes
         raise refuse(path, "is not a readable ONNX model (a name is not valid UTF-8)", "model-corrupt")
-    _load_external(proto, path)
+    outside = _load_external(proto, path)
     _check_tensors(proto, path)
+    if len(content) + outside > MOST_BYTES:
+        raise refuse(path, "has more than 2 GB of weights; at most 2 GB are supported", "model-large")
     return proto
 
 
@@ -142,8 +144,8 @@ def _texts(proto: onnx.ModelProto) -> Iterator[object]:
         yield from (function.name, function.domain, *function.input, *function.output)
 
 
-def _load_external(proto: onnx.ModelProto, path: Path) -> None:
-    """Read weights from files beside the model, after checking that all are complete."""
+def _load_external(proto: onnx.ModelProto, path: Path) -> int:
+    """Read weights from files beside the model, after checking that all are complete; return their bytes."""
     import onnx
 
     total = 0
@@ -156,6 +158,7 @@ def _load_external(proto: onnx.ModelProto, path: Path) -> None:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:  # noqa: BLE001
         raise refuse(path, f"its external data cannot be read ({first_line(error)})", "model-external") from None
+    return total
 
 
 def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
@@ -196,5 +199,3 @@ def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
             raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-corrupt")
         if math.prod(tensor.dims) > MOST_BYTES:
             raise refuse(path, f"initializer {tensor.name!r} has the invalid shape {tuple(tensor.dims)}", "model-corrupt")
-    if proto.ByteSize() > MOST_BYTES:
-        raise refuse(path, "has more than 2 GB of weights; at most 2 GB are supported", "model-large")

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+#: element type and shape of tensors
+Inputs = dict[str, tuple[int, tuple[int | str, ...]]]
+#: values of a weight from which on shapes are inferred without it
+LARGE = 1 << 16
 #: operators that divide by their second input
 DIVIDING = frozenset({"Div", "QuantizeLinear"})
 
@@ -137,16 +141,24 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
 
 def _with_shapes(model: Model) -> Model:
     """Infer the shapes of one image and fold constants, until neither finds anything new."""
-    outer = {model.input: (model.kinds[model.input], (1, *model.shapes[model.input]))}
+    outer: Inputs = {model.input: (model.kinds[model.input], (1, *model.shapes[model.input]))}
     count = -1
     while count != len(model.nodes):  # a new constant may be the shape of a reshape
         count = len(model.nodes)
-        shapes, kinds, empty = _infer(model.subgraph(outer, [model.output], model.nodes), model.path)
+        shapes, kinds, empty = _infer(model.subgraph(outer | _without_data(model), [model.output], model.nodes), model)
         model = _without_empty(model, empty)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         known = MappingProxyType({**model.kinds, **kinds})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
     return model
+
+
+def _without_data(model: Model) -> Inputs:
+    """Return the kinds and shapes of constants that are large weights: their values have no influence on any shape."""
+    from onnx import helper
+
+    large = {name: value for name, value in model.constants.items() if value.dtype.kind == "f" and value.size > LARGE}
+    return {name: (helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in large.items()}
 
 
 def _without_empty(model: Model, empty: set[str]) -> Model:
@@ -201,15 +213,16 @@ def _try_run(model: Model) -> None:
     session(model.reference, evaluator=True).run([model.output], {model.input: blank})
 
 
-def _infer(proto: onnx.ModelProto, path: Path) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:
+def _infer(proto: onnx.ModelProto, model: Model) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:
     """Infer the shapes of one image and the ONNX element types of all tensors where possible, and which have no elements."""
     from onnx import shape_inference
 
     try:
         inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:  # noqa: BLE001  # onnx raises several types of its own
-        raise refuse(path, f"shapes are inconsistent: {first_line(error)}", "model-shapes") from None
+        raise refuse(model.path, f"shapes are inconsistent: {first_line(error)}", "model-shapes") from None
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+    values = [value for value in values if value.name not in model.constants]
     for value in values:  # before it is allocated
         size = math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         if size > MOST_VALUES:

@@ -7,6 +7,7 @@ becomes a layer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,12 +101,23 @@ def first_encoder(model: Model, rule: InputSpec, chosen: Boundaries) -> Populati
     walk = Walk.of(model, rule, chosen)
     for node in model.nodes:
         try:
-            visit(walk, node)
+            _find_encoder(walk, node)
+            if walk.known.encoder is None:
+                visit(walk, node)
         except ModelError:  # reported when the whole network is read
             break
         if walk.known.encoder is not None:
             break
     return None if walk.known.encoder is None else walk.known.encoder.population
+
+
+def _find_encoder(walk: Walk, node: Node) -> None:
+    """Find the levels that a weighted node reads: its weights, which may be many, are not needed for that."""
+    if node.op in WEIGHTED and not walk.host.is_before(node) and not walk.host.is_last(node):
+        with suppress(ModelError):  # raised again when the node is visited
+            for name in node.inputs:
+                if name and name not in walk.model.constants:
+                    resolve(walk, name)
 
 
 def _host_encoder(walk: Walk, encoder: Encoder, pixels: str) -> tuple[bytes, bool]:

@@ -16,7 +16,7 @@ from qsnnc.frontend.linear.views import Window
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import JOINS
 from qsnnc.frontend.model.outcomes import ConcatScales, ConstantActivation, UnrelatedScales
-from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
+from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units, in_parts
 from qsnnc.ir.layers import Connection, Int, reachable
 
 #: largest numerator and denominator of the ratio of two scales that are added
@@ -115,14 +115,17 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
     magnitude, grid, terms = offsets.magnitude.copy(), offsets.grid.copy(), 1
     for piece, factor in zip(pieces, factors, strict=True):
         rows = piece.real.reshape(len(piece.real), -1)
-        weights = piece.whole * factor[:, None, None, None]
+        weights = piece.whole if (factor == 1).all() else piece.whole * factor[:, None, None, None]
         links.append(piece.window.connect(piece.part.population.name, weights, piece.groups))
-        used = rows.any(axis=1)
-        grid[used] = np.minimum(grid[used], dyadic_units(rows[used]) * piece.part.step)
-        magnitude += np.abs(rows).sum(axis=1) * piece.part.largest
         terms += rows.shape[1] + piece.part.roundings
-        # integers times scales must equal the graph's floats exactly
-        exact &= (weights.reshape(rows.shape) * (unit / piece.part.scale)[:, None] == rows).all(axis=1)
+        whole, factor_of = weights.reshape(rows.shape), unit / piece.part.scale
+        for some in in_parts(rows):
+            mine = rows[some]
+            used = mine.any(axis=1)
+            grid[some][used] = np.minimum(grid[some][used], dyadic_units(mine[used]) * piece.part.step)
+            magnitude[some] += np.abs(mine).sum(axis=1) * piece.part.largest
+            # integers times scales must equal the graph's floats exactly
+            exact[some] &= (whole[some] * factor_of[some, None] == mine).all(axis=1)
     sources = {piece.part.population.name: piece.part.population for piece in pieces}
     links = _merged(links)
     reach = reachable(tuple(links), sources, sums.shape)

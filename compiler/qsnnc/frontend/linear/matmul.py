@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, idle
@@ -15,6 +17,8 @@ from qsnnc.frontend.linear.weight_grid import integer_weights
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.numerics.exactness import EXACT_BELOW, dyadic_units
 from qsnnc.ir.layers import Connection, Int, Population, reachable
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,10 +129,8 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
         mine = (tensor.index >= start) & (tensor.index < start + population.features)
         if not mine.any():
             continue
-        real = np.zeros((outputs, population.features))
-        integers = np.zeros(real.shape, np.int64)
-        np.add.at(real.T, tensor.index[mine] - start, weights.T[mine])
-        np.add.at(integers.T, tensor.index[mine] - start, whole.T[mine])
+        at, size = np.where(mine, tensor.index - start, -1), population.features
+        real, integers = spread_columns(weights, at, size), spread_columns(whole, at, size)
         kernel = (outputs, *population.shape)
         pieces.append(Piece(part, real.reshape(kernel), integers.reshape(kernel), 1, Window(population.shape[1:])))
         offset += part.scale * part.zero_point * weights[:, mine].sum(axis=1)
@@ -143,6 +145,19 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
     shape = (outputs, 1, 1)
     sums = Sums(name, "dense", node, shape, natural(shape, (outputs,)))
     return with_exact_integer_sums(model, accumulate(sums, pieces or idle([tensor], shape), scales, offsets))
+
+
+def spread_columns(weights: npt.NDArray[T], at: Int, size: int) -> npt.NDArray[T]:
+    """Return weights (outputs, size) with each column where ``at`` says, -1 for nowhere; columns at one place add up."""
+    if len(at) == size and np.array_equal(at, np.arange(size)):
+        return np.ascontiguousarray(weights)
+    found = np.zeros((len(weights), size), weights.dtype)
+    mine = np.flatnonzero(at >= 0)
+    if len(np.unique(at[mine])) == len(mine):
+        found[:, at[mine]] = weights[:, mine]
+    else:
+        np.add.at(found.T, at[mine], weights.T[mine])
+    return found
 
 
 def _along(model: Model, node: Node, terms: Terms, found: Matrix, name: str, *, last: bool) -> Accumulator:
@@ -239,11 +254,8 @@ def multiply_sums(model: Model, node: Node, inner: Accumulator, index: Int, name
     found = matrix_of(model, node, index.ndim + 1)
     weights, bias, scale = found.weights, found.bias, float(inner.scale.flat[0])
     whole, scales = integer_weights(name, node.name, weights, per_channel=not last)
-    features = int(np.prod(inner.shape))
-    moved = np.zeros((len(weights), features), np.int64)
-    real = np.zeros(moved.shape)
-    np.add.at(moved.T, index.reshape(-1), whole.T)
-    np.add.at(real.T, index.reshape(-1), weights.T)
+    features, at = int(np.prod(inner.shape)), index.reshape(-1)
+    moved, real = spread_columns(whole, at, features), spread_columns(weights, at, features)
     joined = []
     for link in inner.connections:
         source = inner.sources[link.source]
@@ -284,6 +296,10 @@ def _through(link: Connection, outer: Int, shape: tuple[int, int, int], source: 
     outer = outer.reshape(len(outer), channels, rows * columns)
     whole = np.zeros((len(outer), source.shape[0], positions + 1), np.int64)  # the last: the padding
     kernel = link.weights.reshape(channels, per_group, -1)
+    if rows * columns == 1 and link.groups == channels:  # a window over the whole map: each position is read once
+        there = np.flatnonzero(taps[0] >= 0)
+        whole[:, :, taps[0, there]] = outer * kernel[None, :, 0, there]
+        return whole[:, :, :positions]
     for group in range(link.groups):
         mine, theirs = slice(group * outputs, (group + 1) * outputs), slice(group * per_group, (group + 1) * per_group)
         for tap in range(kernel.shape[2]):  # at one tap, no two windows read the same position

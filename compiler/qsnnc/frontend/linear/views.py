@@ -65,37 +65,52 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
     """
     index = tensor.index.reshape(shape[0], -1)
     starts = tensor.starts
-    owner = np.where(index >= 0, np.searchsorted(starts, index, side="right") - 1, -1)
     area = np.array([part.population.shape[1] * part.population.shape[2] for part in tensor.parts] or [1])
-    inside = index - starts[np.maximum(owner, 0)]
-    feature = np.where(owner >= 0, inside // area[owner], -1)
-    position = np.where(owner >= 0, inside % area[owner], -1)
-    fixed = np.where(owner >= 0, -1, -1 - index)
-    found: dict[tuple[int, bytes, bytes], tuple[list[int], list[int]]] = {}
-    for channel in range(shape[0]):
-        shown = owner[channel] >= 0
-        owners, features = np.unique(owner[channel][shown]), np.unique(feature[channel][shown])
-        if len(owners) > 1 or len(features) > 1:
+    found: dict[tuple[int, bytes, bytes], _Channels] = {}
+    last: _Channels | None = None  # most often the next channel is like the one before
+    for channel, mine in enumerate(index):
+        shown = mine >= 0
+        owner = np.where(shown, np.searchsorted(starts, mine, side="right") - 1, -1) if len(starts) > 2 else shown - 1
+        feature, position = np.divmod(mine - starts[np.maximum(owner, 0)], area[owner])
+        position, fixed = np.where(shown, position, -1), np.where(shown, -1, -1 - mine)
+        owners, features = owner[shown], feature[shown]
+        if len(owners) and (owners.min() < owners.max() or features.min() < features.max()):
             raise WindowReordered(
                 node.name,
                 f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors, because a reshape or "
                 "transpose before it reorders features; move that to before a matrix product",
                 node=node.name,
             )
-        key = (int(owners[0]) if len(owners) else -1, position[channel].tobytes(), fixed[channel].tobytes())
-        channels, shows = found.setdefault(key, ([], []))
-        channels.append(channel)
-        shows.append(int(features[0]) if len(features) else 0)
+        number = int(owners[0]) if len(owners) else -1
+        if last is None or not last.alike(number, position, fixed):
+            key = (number, position.tobytes(), fixed.tobytes())
+            last = found.setdefault(key, _Channels(number, position, fixed, [], []))
+        last.channels.append(channel)
+        last.features.append(int(features[0]) if len(features) else 0)
     return [
         View(
-            tensor.parts[number] if number >= 0 else None,
-            np.array(channels),
-            np.array(shows),
-            position[channels[0]],
-            fixed[channels[0]],
+            tensor.parts[group.part] if group.part >= 0 else None,
+            np.array(group.channels),
+            np.array(group.features),
+            group.position,
+            group.fixed,
         )
-        for (number, _, _), (channels, shows) in found.items()
+        for group in found.values()
     ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Channels:
+    """Channels of a tensor that hold one population, or constants, at the same positions."""
+
+    part: int  # -1: constants
+    position: Int
+    fixed: Int
+    channels: list[int]
+    features: list[int]
+
+    def alike(self, part: int, position: Int, fixed: Int) -> bool:
+        return part == self.part and np.array_equal(position, self.position) and np.array_equal(fixed, self.fixed)
 
 
 def through(view: View, window: Window, space: tuple[int, int], out: tuple[int, int]) -> Window | None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.frontend.model.outcomes import WeightsNotQuantized
+from qsnnc.frontend.numerics.exactness import TOGETHER
 from qsnnc.ir.layers import Int
 from qsnnc.ir.weights import bits_needed
 
@@ -39,10 +40,13 @@ def integer_weights(
     ModelError
         The weights of a channel are not integers of at most `MOST_BITS` bits times one scale.
     """
-    rows = weights.astype(np.float64).reshape(len(weights), -1)
-    sizes = [np.unique(np.abs(row[row != 0])) for row in rows]
-    whole = _smallest_grid(rows.reshape(1, -1), np.unique(np.concatenate([np.zeros(0), *sizes])))
-    each = [_smallest_grid(row[None], size) for row, size in zip(rows, sizes, strict=True)]
+    rows = np.ascontiguousarray(weights, np.float64).reshape(len(weights), -1)
+    whole = _scale_of(_magnitudes(rows))
+    if whole is not None and not (per_channel and _may_be_narrower(rows, whole)):
+        one = _applied(rows.reshape(1, -1), *whole)
+        if one is not None:
+            return one[0].reshape(weights.shape), np.full(len(rows), one[1])
+    each = [_smallest_grid(row[None], _magnitudes(row)) for row in rows]
     if any(found is None for found in each):
         channel = next(i for i, found in enumerate(each) if found is None)
         values = len(np.unique(rows[channel]))
@@ -57,9 +61,36 @@ def integer_weights(
         )
     integers = np.concatenate([found[0] for found in each if found is not None])
     scales = np.array([found[1] for found in each if found is not None])
-    if whole is not None and not (per_channel and bits_needed(integers) < bits_needed(whole[0])):
-        integers, scales = whole[0].reshape(rows.shape), np.full(len(rows), whole[1])
+    one = None if whole is None else _applied(rows.reshape(1, -1), *whole)
+    if one is not None and not (per_channel and bits_needed(integers) < bits_needed(one[0])):
+        integers, scales = one[0].reshape(rows.shape), np.full(len(rows), one[1])
     return integers.reshape(weights.shape), scales
+
+
+def _magnitudes(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the distinct magnitudes that are not 0, in order; looked at in parts that stay in the cache."""
+    flat = rows.reshape(-1)
+    parts = [np.unique(np.abs(flat[i : i + TOGETHER])) for i in range(0, len(flat), TOGETHER)]
+    found = parts[0] if len(parts) == 1 else np.unique(np.concatenate([np.zeros(0), *parts]))
+    return np.asarray(found[found != 0])
+
+
+def _may_be_narrower(rows: npt.NDArray[np.float64], whole: tuple[float, npt.NDArray[np.float64]]) -> bool:
+    """Return whether scales of their own could make the weights narrower than the one scale of all.
+
+    They cannot if a channel with the widest integers has no common divisor: its own integers are the same ones. To be
+    told so, every weight must lie so close to its integer that a channel's own smallest magnitude gives the same.
+    """
+    unit, sizes = whole
+    if not len(sizes):
+        return False
+    ratio = sizes / unit
+    if (np.abs(ratio - np.round(ratio)) > TOLERANCE / 4 * ratio).any():
+        return True
+    low, high = (np.round(end / unit).astype(np.int64) for end in (rows.min(axis=1), rows.max(axis=1)))
+    bits = bits_needed(np.concatenate([low, high]))
+    widest = (row for row, ends in zip(rows, np.stack([low, high], axis=1), strict=True) if bits_needed(ends) == bits)
+    return all(np.gcd.reduce(np.round(row / unit).astype(np.int64)) > 1 for row in widest)
 
 
 def _smallest_grid(row: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
@@ -70,20 +101,37 @@ def _smallest_grid(row: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) 
     size : ndarray, float64
         The distinct magnitudes of the row that are not 0, in order.
     """
+    found = _scale_of(size)
+    return None if found is None else _applied(row, *found)
+
+
+def _scale_of(size: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]] | None:
+    """Return the largest scale of which all magnitudes are small multiples, with the magnitudes; None if there is none."""
     if not len(size):
-        return np.zeros(row.shape, np.int64), 1.0
+        return 1.0, size
     for parts in range(1, (1 << (MOST_BITS - 1)) + 1):
-        scale = size[0] / parts
+        scale = float(size[0] / parts)
         ratio = size / scale
         whole = np.round(ratio)
         if whole[-1] > 1 << (MOST_BITS - 1):
             return None
         if np.all(np.abs(ratio - whole) <= TOLERANCE * whole):
-            q = np.round(row / scale).astype(np.int64)
-            if q.max() >= 1 << (MOST_BITS - 1):
-                return None
-            # the least-squares scale, or the exact power of two if that is one
-            scale = float((q * row).sum() / (q * q).sum())
-            power = float(2.0 ** np.round(np.log2(scale)))
-            return q, power if abs(scale - power) <= 2.0**-30 * power else scale
+            return scale, size
     return None
+
+
+def _applied(row: npt.NDArray[np.float64], scale: float, size: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
+    """Return a row's integers at a scale, and their least-squares scale, or the exact power of two if that is one."""
+    if not len(size):
+        return np.zeros(row.shape, np.int64), 1.0
+    q = row / scale
+    np.round(q, out=q)
+    if q.max() >= 1 << (MOST_BITS - 1):
+        return None
+    product = q * row
+    squares = sum(float(np.dot(part, part)) for part in np.array_split(q.reshape(-1), -(-q.size // TOGETHER)))
+    scale = float(product.sum() / squares)
+    power = float(2.0 ** np.round(np.log2(scale)))
+    integers = product.view(np.int64)  # its memory
+    np.copyto(integers, q, casting="unsafe")
+    return integers, power if abs(scale - power) <= 2.0**-30 * power else scale

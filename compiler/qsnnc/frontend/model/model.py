@@ -96,7 +96,7 @@ class Model:
         Parameters
         ----------
         inputs : dict
-            Name to (ONNX element type, shape).
+            Name to (ONNX element type, shape); a constant of that name is left out.
         outputs : iterable of str
         nodes : iterable of Node
             In topological order.
@@ -105,7 +105,9 @@ class Model:
 
         protos = [node.proto for node in nodes]
         needed = {name for proto in protos for name in proto.input}
-        constants = [numpy_helper.from_array(self.constants[n], n) for n in sorted(needed & self.constants.keys())]
+        constants = [
+            numpy_helper.from_array(self.constants[n], n) for n in sorted((needed & self.constants.keys()) - inputs.keys())
+        ]
         graph = helper.make_graph(
             protos,
             "part",

@@ -7,6 +7,8 @@ times the sum of their magnitudes, in any order.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +26,13 @@ def dyadic_unit(values: npt.NDArray[np.floating]) -> float:
 
 def dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
     """Return the largest power of two that divides every value of a row; infinity where all are zero."""
-    together = max(1, TOGETHER // max(1, rows.shape[1]))
-    return np.concatenate([_dyadic_units(rows[i : i + together]) for i in range(0, len(rows), together)] or [np.zeros(0)])
+    return np.concatenate([_dyadic_units(rows[some]) for some in in_parts(rows)] or [np.zeros(0)])
+
+
+def in_parts(rows: npt.NDArray[Any]) -> list[slice]:
+    """Return the rows of a matrix in parts whose temporaries stay in the cache."""
+    step = max(1, TOGETHER // max(1, rows.shape[1]))
+    return [slice(first, first + step) for first in range(0, len(rows), step)]
 
 
 def _dyadic_units(rows: npt.NDArray[np.floating]) -> F64:
