@@ -51,7 +51,9 @@ def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
     return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
 
 
-def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None, *, reads: bool = True) -> Traffic:
+def emit(
+    plan: Plan, cycles: Int, fired: Fired, tick: int | None, *, reads: bool = True, encoder: int | None = None
+) -> Traffic:
     """Return the packets of the terminals that are active in a tick.
 
     Parameters
@@ -64,12 +66,14 @@ def emit(plan: Plan, cycles: Int, fired: Fired, tick: int | None, *, reads: bool
         Tick of the frame; the host sends in as many as it has steps. None: everyone is at work, each on a frame of its own.
     reads : bool
         Whether potentials leave.
+    encoder : int, optional
+        Only so many sources of the host send, the first ones.
     """
     m, terminals = plan.mapping, plan.mesh.terminals
     offset = np.zeros(terminals + 1, np.int64)
     host, cores = tick is None or tick < m.steps, _active(plan, tick)
     potential = plan.potential if reads else np.zeros_like(plan.potential)
-    encoder = m.encoder_neurons if host else 0
+    encoder = (m.encoder_neurons if encoder is None else encoder) if host else 0
     _measure(
         encoder, m.encoder_neurons, fired, potential, plan.offset, plan.port, plan.mesh.routers,
         cores, m.neuron_offset, plan.terminal, offset,

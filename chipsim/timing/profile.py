@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +24,19 @@ from chipsim.errors import UsageError
 from chipsim.mapping import Mapping
 from chipsim.mapping.pixels import prepare
 from chipsim.options import RunKeywords, RunOptions, merged
+from chipsim.timing.batch import FEW, Batch
+from chipsim.timing.core import Fired
 from chipsim.timing.network.checks import workspaces
+from chipsim.timing.network.lanes_router import LANES
 from chipsim.timing.network.mesh import Int, Mesh
 from chipsim.timing.plan import Plan, plan
 from chipsim.timing.record import Network, Work
 from chipsim.timing.result import Profile
 from chipsim.timing.steps import reads
-from chipsim.timing.tick import Bench, Mode, check_mode
+from chipsim.timing.tick import Mode, check_mode
 
-#: images whose spikes are found at a time
-BATCH = 16
+#: images whose spikes are found, and whose networks are simulated, at a time
+BATCH = LANES
 #: images of a sample, unless told otherwise
 SAMPLE = 200
 
@@ -120,7 +123,7 @@ def measure(
         options.threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target))
     )  # each has a network
     timer = _Timer(tables, mode, sample, count)
-    step = options.batch or min(BATCH, -(-len(sample) // count))
+    step = min(options.batch or -(-len(sample) // count), BATCH)
 
     def frames(part: Array, first: int) -> int:
         """Time the images of the sample from ``first`` on."""
@@ -130,7 +133,7 @@ def measure(
         return len(part)
 
     parts = ((lambda p=part, f=first: frames(p, f)) for part, first in _parts(dataset, sample, step))
-    ticks = ((lambda t=tick: timer.stream(t)) for tick in range(len(sample)))
+    ticks = ((lambda f=first: timer.stream(range(f, min(f + step, len(sample))))) for first in range(0, len(sample), step))
     done = 0
     with ThreadPoolExecutor(count) as pool:
         for jobs in (parts, ticks):  # a tick of the stream needs the spikes of several frames
@@ -163,8 +166,8 @@ def replay(tables: Plan, bits: npt.NDArray[np.uint8], *, mode: Mode = "cycle") -
     timer = _Timer(tables, mode, evenly(images, images), 1)
     for first in range(0, images, BATCH):
         timer.frames(Seen(np.unpackbits(bits[first : first + BATCH], axis=1, count=sources), None), first)
-    for tick in range(images):
-        timer.stream(tick)
+    for first in range(0, images, BATCH):
+        timer.stream(range(first, min(first + BATCH, images)))
     return timer.result(images, time.perf_counter() - started, 1)
 
 
@@ -209,9 +212,11 @@ def spikes(machine: Machine, host: Host, images: Array, numbers: Int, noise: flo
 def _warm(tables: Plan, mode: Mode) -> None:
     """Have the machine code compiled, which takes seconds the first time on a machine, before anything is timed."""
     steps, sources = tables.mapping.steps, len(tables.potential)
-    bench, fired = Bench(tables, mode), np.zeros(steps * sources, np.uint8)
+    batch, fired = Batch(tables, mode), np.zeros(steps * sources, np.uint8)
     fired[: tables.mapping.encoder_neurons][np.diff(tables.offset[: tables.mapping.encoder_neurons + 1]).argmax()] = 1
-    bench.stream(fired[:sources], bench.frame(fired).inputs.cycles)
+    for rows in ([fired], FEW * [fired]):
+        frames, _ = batch.frames(rows, [None] * len(rows))
+        batch.stream([row[:sources] for row in rows], [frame.inputs.cycles for frame in frames], [True] * len(rows))
 
 
 def _parts(dataset: Dataset, sample: Int, step: int) -> Iterator[tuple[Array, int]]:
@@ -237,14 +242,14 @@ def _finished(pool: ThreadPoolExecutor, jobs: Iterator[Callable[[], int]], most:
 
 
 class _Timer:
-    """What the threads share: a bench for each, and what they add up, in whole numbers, so that no order matters."""
+    """What the threads share: a batch for each, and what they add up, in whole numbers, so that no order matters."""
 
     def __init__(self, tables: Plan, mode: Mode, sample: Int, threads: int) -> None:
         m = tables.mapping
         self.plan, self.mode, self.sample = tables, mode, sample
-        self.benches: SimpleQueue[Bench] = SimpleQueue()
+        self.batches: SimpleQueue[Batch] = SimpleQueue()
         for _ in range(threads):
-            self.benches.put(Bench(tables, mode))
+            self.batches.put(Batch(tables, mode))
         self.lock = threading.Lock()
         self.work = Work.empty(tables, len(sample))
         self.networks = tuple(Network.empty(tables.mesh) for _ in range(m.frame_ticks))
@@ -257,61 +262,74 @@ class _Timer:
 
     def frames(self, seen: Seen, first: int) -> None:
         """Time frames alone on the chip, the sample's from ``first`` on."""
-        bench = self.benches.get()
+        batch = self.batches.get()
         try:
-            for image, row in enumerate(seen.fired, first):
-                frame = bench.frame(row, None if seen.bits is None else seen.bits[image - first])
-                self.fired[image] = np.packbits(frame.steps.sent)
-                self.input_cycles[image] = [each.cycles for each in frame.steps.inputs]
-                self.models[image] = [tick.models for tick in frame.ticks]
-                with self.lock:
-                    self.work.add(self.plan, image, frame)
-                    for network, tick in zip(self.networks, frame.ticks, strict=True):
-                        network.add(tick.flow)
+            bits = [None] * len(seen.fired) if seen.bits is None else list(seen.bits)
+            frames, networks = batch.frames(list(seen.fired), bits)
         finally:
-            self.benches.put(bench)
+            self.batches.put(batch)
+        for image, frame in enumerate(frames, first):
+            self.fired[image] = np.packbits(frame.steps.sent)
+            self.input_cycles[image] = [each.cycles for each in frame.steps.inputs]
+            self.models[image] = [tick.models for tick in frame.ticks]
+        with self.lock:
+            for image, frame in enumerate(frames, first):
+                self.work.add(self.plan, image, frame)
+            for network, found in zip(self.networks, networks, strict=True):
+                network.add(found)
 
-    def stream(self, number: int) -> int:
-        """Time the ticks of a stream from one frame to the next: in the first of them the host begins with ``number``.
+    def stream(self, numbers: Sequence[int]) -> int:
+        """Time the ticks of a stream from one frame to the next: in the first of them the host begins with a number.
 
         The frames of the sample follow one another in a circle, so that every tick is a full one.
         """
-        m = self.plan.mapping
-        for tick in range(m.steps):
-            self.stream_models[number] += self._stream_tick(number, tick)
-        return 1
+        for tick in range(self.plan.mapping.steps):
+            for number, models in zip(numbers, self._stream_ticks(numbers, tick), strict=True):
+                self.stream_models[number] += models
+        return len(numbers)
 
-    def _stream_tick(self, number: int, tick: int) -> Int:
-        """Models of a tick in which everyone is at work: tick + k * steps of the frame k before (`chipsim.timing.steps`).
+    def _stream_ticks(self, numbers: Sequence[int], tick: int) -> list[Int]:
+        """Models of ticks in which everyone is at work: tick + k * steps of the frame k before (`chipsim.timing.steps`).
 
         Up to the packets' flight nobody is in anybody's way: each model is the slowest of those of the layers at work.
         """
         m = self.plan.mapping
         before = np.arange(-(-(m.frame_ticks - tick) // m.steps))
-        models = self.models[(number - before) % len(self.sample), tick + before * m.steps].max(axis=0)
+        found = [
+            np.asarray(self.models[(number - before) % len(self.sample), tick + before * m.steps].max(axis=0))
+            for number in numbers
+        ]
         if self.mode == "cycle":
-
-            def at(first: int) -> tuple[int, int]:
-                """Frame, and step of it, that a core does whose first step is in tick ``first`` of a frame."""
-                past = max(0, -(-(first - tick) // m.steps))
-                step = min(tick + past * m.steps - first, m.steps - 1)  # a dead core is at none
-                return (number - past) % len(self.sample), step
-
-            where = {first: at(first) for first in {first for first, _ in self.ends} | set(self.plan.tick.tolist())}
-            count = m.steps * self.sources
-            rows = {frame: np.unpackbits(self.fired[frame], count=count).reshape(m.steps, -1) for frame, _ in where.values()}
-            fired = np.concatenate([rows[where[first][0]][where[first][1]][part] for first, part in self.ends])
-            frame, step = np.array([where[first] for first in self.plan.tick.tolist()], np.int64).T
-            cycles = self.input_cycles[frame, step, np.arange(m.cores)].astype(np.int64)
-            out = m.layers[m.readout].tick
-            bench = self.benches.get()
+            fired, cycles, leave = zip(*(self._at_work(number, tick) for number in numbers), strict=True)
+            batch = self.batches.get()
             try:
-                end = bench.stream(fired, cycles, reads=reads(self.plan, out + at(out)[1]))
+                ends = batch.stream(fired, cycles, leave)
             finally:
-                self.benches.put(bench)
-            models[4] = max(int(models[1]), end)
-        models[5] = models[4] + self.plan.sync_cycles
-        return np.asarray(models)
+                self.batches.put(batch)
+            for models, end in zip(found, ends, strict=True):
+                models[4] = max(int(models[1]), end)
+        for models in found:
+            models[5] = models[4] + self.plan.sync_cycles
+        return found
+
+    def _at_work(self, number: int, tick: int) -> tuple[Fired, Int, bool]:
+        """What each source sends in a tick of the stream, how long each core reads, and whether potentials leave."""
+        m = self.plan.mapping
+
+        def at(first: int) -> tuple[int, int]:
+            """Frame, and step of it, that a core does whose first step is in tick ``first`` of a frame."""
+            past = max(0, -(-(first - tick) // m.steps))
+            step = min(tick + past * m.steps - first, m.steps - 1)  # a dead core is at none
+            return (number - past) % len(self.sample), step
+
+        where = {first: at(first) for first in {first for first, _ in self.ends} | set(self.plan.tick.tolist())}
+        count = m.steps * self.sources
+        rows = {frame: np.unpackbits(self.fired[frame], count=count).reshape(m.steps, -1) for frame, _ in where.values()}
+        fired = np.concatenate([rows[where[first][0]][where[first][1]][part] for first, part in self.ends])
+        frame, step = np.array([where[first] for first in self.plan.tick.tolist()], np.int64).T
+        cycles = self.input_cycles[frame, step, np.arange(m.cores)].astype(np.int64)
+        out = m.layers[m.readout].tick
+        return fired, cycles, reads(self.plan, out + at(out)[1])
 
     def result(self, images: int, seconds: float, threads: int) -> Profile:
         """Return the profile."""

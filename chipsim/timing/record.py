@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from chipsim.chip.routes import LOCAL, WEST
 from chipsim.engine.count import sums
+from chipsim.timing.core import Inputs
 from chipsim.timing.network.mesh import Flow, Int, Mesh
 from chipsim.timing.plan import Plan
-from chipsim.timing.tick import Frame, Tick
+from chipsim.timing.steps import Steps
+from chipsim.timing.tick import Tick
 
 #: what energy is spent on; a count of each, a constant of the chip's each
 PARTS = ("rows", "adds", "updates", "spikes", "lookups", "hops", "io", "static")
@@ -37,7 +40,7 @@ class Network:
         load, blocked, peak, cycles = (_zeros(mesh.routers, 5) for _ in range(4))
         return cls(load, blocked, peak, cycles, _zeros(mesh.terminals))
 
-    def add(self, flow: Flow) -> None:
+    def add(self, flow: Flow | Network) -> None:
         """Add a tick; whole numbers, so that the order does not matter."""
         for name in ("load", "blocked", "queue_cycles", "stalls"):
             getattr(self, name).__iadd__(getattr(flow, name))
@@ -53,6 +56,48 @@ def between_routers(load: Int, mesh: Mesh) -> Int:
     found = load[:, :LOCAL].copy()
     found[:: mesh.width, WEST] = 0  # to the host
     return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """What is added up of one tick of one frame."""
+
+    number: int
+    cores: Int  # at work
+    ready: Int  # (cores,): cycle at which each had swept over its neurons
+    packets: Int  # (terminals,): that each sends
+    hops: Int  # (terminals,)
+    latest: Int  # (terminals,): cycle from which each might send its last packet; -1 without one
+    models: Int  # (6,): cycles of each nested model, the last T_tick
+    entering: Int | None  # (R, 5): flits of the host's packets through each output; None where it sends none
+
+
+def counts_of(plan: Plan, tick: Tick) -> Counts:
+    """Count the packets and hops of each terminal."""
+    offset, flow, mesh = tick.traffic.offset, tick.ideal, plan.mesh
+    if tick.traffic.trees is None:  # a packet that is alone tells by its time how far it went
+        way = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // (mesh.router_cycles + mesh.link_cycles)
+    else:
+        way = tick.traffic.trees.links[tick.traffic.target]
+    packets, latest = np.diff(offset), np.full(len(offset) - 1, -1, np.int64)
+    latest[packets > 0] = tick.traffic.ready[offset[1:][packets > 0] - 1]
+    return Counts(tick.number, tick.cores, tick.ready, packets, sums(way, offset), latest, tick.models, tick.entering)
+
+
+class Timed(Protocol):
+    """A frame alone on the chip."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """Of all steps."""
+
+    @property
+    def steps(self) -> Steps:
+        """What each source sends."""
+
+    @property
+    def ticks(self) -> tuple[Counts, ...]:
+        """All of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +146,7 @@ class Work:
             port_packets=_zeros(ticks),
         )
 
-    def add(self, plan: Plan, image: int, frame: Frame) -> None:
+    def add(self, plan: Plan, image: int, frame: Timed) -> None:
         """Add a frame."""
         m = plan.mapping
         sent, hops, done, of_tick = sent_by(plan, frame.ticks)
@@ -121,10 +166,10 @@ class Work:
         self.packets[-1] += sent[-1]
         self.sent[:] += sent
         self.image[image] = core.sum(axis=0)
-        self.image[image, STATIC] = sum(tick.cycles for tick in frame.ticks)
+        self.image[image, STATIC] = sum(int(tick.models[-1]) for tick in frame.ticks)
         self.potentials[image] = core[:-1, IO].sum()
         self.hops[image] = hops[-1], hops[:-1].sum()
-        self.most_packets[image] = [np.diff(tick.traffic.offset).max() for tick in frame.ticks]
+        self.most_packets[image] = [tick.packets.max() for tick in frame.ticks]
         self.operations[:] += frame.inputs.operations
         self.input_cycles[:] += frame.inputs.cycles
         self.done_cycles[:] += done
@@ -133,12 +178,12 @@ class Work:
         for tick in frame.ticks:
             if tick.entering is not None:
                 self.entering[:] += tick.entering
-                ports = np.diff(tick.traffic.offset[plan.mesh.routers :])
+                ports = tick.packets[plan.mesh.routers :]
                 self.tick_host[tick.number] += ports.sum()
                 self.port_packets[tick.number] += ports.max()
 
 
-def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int, Int]:
+def sent_by(plan: Plan, ticks: tuple[Counts, ...]) -> tuple[Int, Int, Int, Int]:
     """Count what is sent.
 
     Returns
@@ -151,24 +196,14 @@ def sent_by(plan: Plan, ticks: tuple[Tick, ...]) -> tuple[Int, Int, Int, Int]:
         Packets and hops of each tick.
     """
     of_tick = np.zeros((len(ticks), 2), np.int64)
-    cores, mesh = plan.mapping.cores, plan.mesh
+    cores, first = plan.mapping.cores, plan.mesh.routers
     sent, hops, done = np.zeros(cores + 1, np.int64), np.zeros(cores + 1, np.int64), np.zeros(cores, np.int64)
     for tick in ticks:
-        offset, flow = tick.traffic.offset, tick.ideal
-        if tick.traffic.trees is None:  # a packet that is alone tells by its time how far it went
-            way = (flow.ejected - flow.sent - 2 - mesh.router_cycles) // (mesh.router_cycles + mesh.link_cycles)
-        else:
-            way = tick.traffic.trees.links[tick.traffic.target]
-        each, far = np.diff(offset), sums(way, offset)
         at = plan.terminal[tick.cores]
-        sent[tick.cores] += each[at]
-        hops[tick.cores] += far[at]
-        of_tick[tick.number] = each.sum(), far.sum()
-        sent[-1] += each[mesh.routers :].sum()
-        hops[-1] += far[mesh.routers :].sum()
-        until = np.zeros_like(done)
-        until[tick.cores] = tick.ready
-        busy = tick.cores[each[at] > 0]
-        until[busy] = np.maximum(until[busy], tick.traffic.ready[offset[plan.terminal[busy] + 1] - 1] + 1)
-        done += until
+        sent[tick.cores] += tick.packets[at]
+        hops[tick.cores] += tick.hops[at]
+        of_tick[tick.number] = tick.packets.sum(), tick.hops.sum()
+        sent[-1] += tick.packets[first:].sum()
+        hops[-1] += tick.hops[first:].sum()
+        done[tick.cores] += np.maximum(tick.ready, tick.latest[at] + 1)
     return sent, hops, done, of_tick

@@ -100,12 +100,18 @@ class Bench:
         return Frame(found.together, found, ticks)
 
     def _tick(self, number: int, found: Steps) -> Tick:
-        plan, cycles = self.plan, found.cycles(number)
-        cores = plan.at_work(number)
-        traffic = emit(plan, cycles, found.fired(number), number, reads=reads(plan, number))
+        traffic = emit(self.plan, found.cycles(number), found.fired(number), number, reads=reads(self.plan, number))
+        return self.tick(number, found, traffic)
+
+    def tick(self, number: int, found: Steps, traffic: Traffic, end: int | None = None) -> Tick:
+        """Time a tick of a frame, whose packets are given.
+
+        With ``end``, the cycle of the last ejection, the network has been simulated; the flow is then the ideal one.
+        """
+        plan, cycles, cores = self.plan, found.cycles(number), self.plan.at_work(number)
         alone = self.alone(traffic)
         flow = alone
-        if self.mode == "cycle" and len(traffic.ready):
+        if self.mode == "cycle" and len(traffic.ready) and end is None:
             flow = held(alone) if number == 0 and plan.one_tree else self.network.simulate(traffic)
         rows = plan.timing.start_cycles + cycles[cores]
         neurons: Int = np.diff(plan.mapping.neuron_offset)[cores]
@@ -113,7 +119,15 @@ class Bench:
         done = int(ready.max(initial=0))
         sent = 1 + int(traffic.ready.max(initial=-1))  # as soon as it was looked up
         models = np.array(
-            [rows.max(initial=0), done, max(done, sent), max(done, alone.end), max(done, flow.end), 0], np.int64
+            [
+                rows.max(initial=0),
+                done,
+                max(done, sent),
+                max(done, alone.end),
+                max(done, flow.end if end is None else end),
+                0,
+            ],
+            np.int64,
         )
         models[-1] = models[-2] + plan.sync_cycles
         return Tick(number, cores, ready, traffic, alone, flow, models, self._entering(number, traffic, flow))

@@ -254,11 +254,11 @@ def test_a_tick_of_the_stream_is_everyone_at_work(recipe: Recipe, max_delay: int
     timer = _Timer(tables, "cycle", np.arange(count), 1)
     timer.frames(Seen(np.ascontiguousarray(trains.reshape(-1, count).T), None), 0)
     told: list[tuple[np.ndarray, bool]] = []
-    bench = timer.benches.get()
-    bench.stream = lambda fired, cycles, reads: told.append((fired, reads)) or 0
-    timer.benches.put(bench)
+    batch = timer.batches.get()
+    batch.stream = lambda fired, cycles, reads: told.extend(zip(fired, reads, strict=True)) or [0]
+    timer.batches.put(batch)
     number = count - 1  # the newest frame, behind which all layers are at work
-    timer.stream(number)
+    timer.stream([number])
     for tick, (fired, _) in enumerate(told):
         now = seen.fired[number * mapping.steps + tick]
         np.testing.assert_array_equal(fired[~tables.potential], now[~tables.potential])

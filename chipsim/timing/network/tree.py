@@ -19,17 +19,22 @@ import numpy as np
 from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.compiled import compiled
 from chipsim.timing.network.layout import COORDINATE, COUNT, FIRST, HEADER, NEVER, PACKET, PLACE, RECORD, TAIL, Y
-from chipsim.timing.network.mesh import Flow
+from chipsim.timing.network.mesh import Flow, Int, Mesh
 
 
 def held(flow: Flow) -> Flow:
-    """Return the ideal flow of one port's packets, sent a cycle apart and never held up, with what its FIFOs hold.
+    """Return the ideal flow of one port's packets, sent a cycle apart and never held up, with what its FIFOs hold."""
+    cycles, peak = queues(flow.mesh, flow.load, len(flow.sent))
+    return replace(flow, queue_cycles=cycles, queue_peak=peak)
+
+
+def queues(mesh: Mesh, load: Int, packets: int) -> tuple[Int, Int]:
+    """Return ``queue_cycles`` and ``queue_peak`` of one port's packets, sent a cycle apart and never held up.
 
     Each flit is held by each FIFO of its way for the router's cycles. All enter by the port's FIFO, and no other is fuller:
     its peak is the largest; those of the others are not looked for and stay 0.
     """
-    mesh, packets = flow.mesh, len(flow.sent)
-    sent = flow.load.reshape(mesh.height, mesh.width, 5)
+    sent = load.reshape(mesh.height, mesh.width, 5)
     entered = np.zeros_like(sent)
     entered[:, 1:, WEST] = sent[:, :-1, EAST]
     entered[:, :-1, EAST] = sent[:, 1:, WEST]
@@ -37,9 +42,9 @@ def held(flow: Flow) -> Flow:
     entered[:-1, :, SOUTH] = sent[1:, :, NORTH]
     ((x, y),) = mesh.ports
     entered[y, x, WEST] = packets
-    peak = np.zeros_like(flow.queue_peak)
+    peak = np.zeros((mesh.routers, 5), np.int64)
     peak[y * mesh.width + x, WEST] = min(mesh.router_cycles, packets)
-    return replace(flow, queue_cycles=mesh.router_cycles * entered.reshape(-1, 5), queue_peak=peak)
+    return mesh.router_cycles * entered.reshape(-1, 5), peak
 
 
 @compiled
