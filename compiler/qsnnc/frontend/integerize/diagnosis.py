@@ -37,14 +37,24 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
             return blocked
         return ModelError(
             label,
-            f"reads {name!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer (scale, "
-            "round, clip) before it",
+            f"reads {_of_file(walk, name)!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer "
+            "(scale, round, clip) before it",
             code="activation-not-quantized",
             node=node.name,
         )
     return ModelError(
         label, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name, found=node.op
     )
+
+
+def _of_file(walk: Walk, name: str) -> str:
+    """Return the nearest tensor before one that our rewriting made which the file has as well."""
+    while name not in walk.model.written and (node := walk.analysis.producer.get(name)) is not None:
+        data = [entry for entry in node.inputs if entry and entry not in walk.model.constants]
+        if not data:
+            break
+        name = data[0]
+    return name
 
 
 def _blocked(walk: Walk, name: str) -> ModelError | None:

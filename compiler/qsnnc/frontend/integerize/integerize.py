@@ -29,7 +29,8 @@ from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.thresholds import readout_of
 from qsnnc.frontend.linear import add, matmul, pooling
 from qsnnc.frontend.linear.convolution import convolution, transposed
-from qsnnc.frontend.linear.data_movement import fills, move, moved_index
+from qsnnc.frontend.linear.data_movement import move, moved_index
+from qsnnc.frontend.linear.pooled_sums import average_of_sums
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.messages import names_of_file
@@ -287,6 +288,11 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
             walk.known.define(name, Moved(data[0], node, name))
     elif node.op in MAXIMUM:
         walk.known.define(out, Pooled(data[0], node))
+    elif node.op in POOLS and (sums := _sums(walk, data[0])) is not None:
+        found = average_of_sums(walk.model, node, *sums, walk.namer.layer(node))
+        if found is None:
+            return False
+        walk.known.define(out, found)
     else:
         return False
     return True
@@ -304,10 +310,16 @@ def _move_steps(walk: Walk, node: Node, terms: Terms) -> bool:
 
 def _plain_sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
     """Return sums of one scale that a tensor holds unchanged, and their layout; None if there are none."""
+    found = _sums(walk, name)
+    return found if found is not None and np.unique(found[0].scale).size == 1 and (found[1] >= 0).all() else None
+
+
+def _sums(walk: Walk, name: str) -> tuple[Accumulator, Int] | None:
+    """Return sums that a tensor holds, and where: -1 for a constant that a Pad put there; None if there are none."""
     known = walk.known.get(name)
     if isinstance(known, Accumulator):
-        return (known, known.layout) if np.unique(known.scale).size == 1 else None
-    if isinstance(known, Moved) and not fills(known.node) and (inner := _plain_sums(walk, known.before)) is not None:
+        return known, known.layout
+    if isinstance(known, Moved) and (inner := _sums(walk, known.before)) is not None:
         return inner[0], moved_index(walk.model, known.node, inner[1], known.output)
     return None
 

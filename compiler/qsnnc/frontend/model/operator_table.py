@@ -111,7 +111,8 @@ TABLE = (
         "pool",
         _named("AveragePool GlobalAveragePool ReduceMean ReduceSum"),
         "any window, padding, count_include_pad, ceil_mode; any axes but the batch",
-        "one class of thresholds per divisor; exact if all divisors are powers of two",
+        "one class of thresholds per divisor; exact if all divisors are powers of two; directly behind a convolution, "
+        "without a quantizer: one wider kernel, if it has no padding",
     ),
     Group(
         "move",

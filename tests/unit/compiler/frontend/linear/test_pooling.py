@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from support.against_reference import equal, finish, head, stem, ternary
 
+from qsnnc import compile_model
+from qsnnc.errors import ModelError
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("include", [0, 1])
@@ -66,3 +69,32 @@ def test_max_pool_of_a_max_pool_of_sums(save) -> None:
     net.shape = (2, 2, 2)
     net.quantize("q", 0, 3)
     equal(finish(net, net.shape), save, certified=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("window", "bias"),
+    [({"kernel_shape": [2, 2], "strides": [2, 2]}, None), ({"kernel_shape": [3, 2], "strides": [1, 2]}, [0.5, -1.5, 2])],
+)
+def test_average_pool_behind_a_convolution_without_a_quantizer_is_one_wider_kernel(save, window, bias) -> None:
+    net = stem()
+    weights = ternary(np.random.default_rng(2), 3, 3, 3, 3)
+    net.conv("conv", weights, None if bias is None else np.array(bias), pads=[1, 1, 1, 1])
+    net.node("AveragePool", "pool", **window)
+    net.quantize("q", 2, 6)
+    finish(net, (3, 3, 3) if bias is None else (3, 4, 3))
+    done, _ = equal(net, save, certified=bias is None)  # by a third: float32 rounds
+    layer = next(layer for layer in done.graph.layers if layer.name == "pool")
+    kernel = window["kernel_shape"]
+    assert layer.connections[0].weights.shape[2:] == (3 + kernel[0] - 1, 3 + kernel[1] - 1)
+    assert "conv" not in [layer.name for layer in done.graph.layers]
+
+
+def test_average_pool_with_padding_behind_a_convolution_is_refused(save) -> None:
+    net = stem()
+    net.conv("conv", ternary(np.random.default_rng(2), 3, 3, 3, 3))
+    net.node("AveragePool", "pool", kernel_shape=[2, 2], pads=[1, 1, 1, 1])
+    net.quantize("q", 2, 6)
+    finish(net, (3, 5, 5))
+    with pytest.raises(ModelError, match="pool: reads 'conv_out', which is not quantized"):
+        compile_model(save(net.model()))
