@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chipsim.chip import AnyChip
 from chipsim.mapping import Mapping as ChipMapping
 from chipsim.mapping.write import to_bytes as map_bytes
-from chipsim.paicore import Program
-from chipsim.paicore import to_bytes as paicore_bytes
 from qsnnc.errors import Violation
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.ir.layers import LayerGraph
 from qsnnc.lower.codes import Code
 from qsnnc.lower.neurons import NeuronLayer
-from qsnnc.nir.integerize import Rounded
-from qsnnc.nir.layers import Agreement
 from qsnnc.partition.advice import Alternative
 from qsnnc.place.positions import Placement
+
+if TYPE_CHECKING:
+    from chipsim.paicore import Program
+    from qsnnc.nir.integerize import Rounded
+    from qsnnc.nir.layers import Agreement
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -57,7 +59,11 @@ class Compilation(CheckResult):
 
     def to_bytes(self) -> bytes:
         """Return the file: a ``.map``, or a ``.paicore``."""
-        return paicore_bytes(self.mapping) if isinstance(self.mapping, Program) else map_bytes(self.mapping)
+        if isinstance(self.mapping, ChipMapping):
+            return map_bytes(self.mapping)
+        from chipsim.paicore import to_bytes as paicore_bytes
+
+        return paicore_bytes(self.mapping)
 
     @property
     def fits(self) -> bool:

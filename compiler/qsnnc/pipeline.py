@@ -21,7 +21,6 @@ from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph, verify_layers
 from qsnnc.narrower import advised
-from qsnnc.nir.layers import agreement, random_frames
 from qsnnc.options import (
     BackendKeywords,
     BackendOptions,
@@ -35,10 +34,8 @@ from qsnnc.options import (
 from qsnnc.partition.layout import Layout, lay_out
 from qsnnc.place.assemble import assemble, moved
 from qsnnc.place.positions import Placement, place, verify_placement
-from qsnnc.place.rates import firing_rates
 from qsnnc.reading import exported_front, front, nir_options, nir_path, spiking_front
 from qsnnc.stages import Stages
-from qsnnc.targets import paicore25
 
 if TYPE_CHECKING:
     from qsnnc.reading import ModelSource
@@ -114,6 +111,8 @@ def check(
     found = _back(network.graph, target, given, stages)
     if not nir_options(given).rounds:
         return found
+    from qsnnc.nir.layers import agreement, random_frames
+
     with stages.stage("agreement"):
         return replace(found, agreement=agreement(network, random_frames(network)), rounded=network.integers.rounded)
 
@@ -219,6 +218,8 @@ def place_layout(
 
 def _words(graph: LayerGraph, chip: PaicoreSpec, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
     """From a layer graph to the words of a chip of kind paicore."""
+    from qsnnc.targets import paicore25
+
     with stages.stage("paicore25"):
         found = paicore25.compile_network(graph, chip, keep_dead=options.keep_dead, coding=options.code)
     if found.program is None:
@@ -240,6 +241,8 @@ def _placed(graph: LayerGraph, cores: CoreGraph, chip: ChipSpec, placing: Placin
     """Give every core its position, by the rates of the calibration images where there are any."""
     rates = None
     if placing.images is not None:
+        from qsnnc.place.rates import firing_rates
+
         with stages.stage("calibrate"):
             rates = firing_rates(graph, cores, encoder_of(graph), placing.images, placing.name)
     with stages.stage("place"):
@@ -268,7 +271,10 @@ def encoder_of(graph: LayerGraph) -> Callable[[npt.NDArray[Any]], Int]:
 def _target(chip: str | AnyChip, options: BackendOptions) -> AnyChip:
     """Return the chip without what is to be avoided."""
     found = load_any_chip(chip) if isinstance(chip, str) else chip
-    paicore25.check_coding(options.code, found)
+    if options.code != "auto":
+        from qsnnc.targets import paicore25
+
+        paicore25.check_coding(options.code, found)
     return without_cores(found, options.avoid) if isinstance(found, PaicoreSpec) else without(found, options.avoid)
 
 

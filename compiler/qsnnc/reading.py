@@ -19,10 +19,7 @@ from qsnnc.frontend.integerize.weights import in_reference
 from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.model import Model
 from qsnnc.ir.layers import LayerGraph, WeightsChanged, verify_layers
-from qsnnc.nir.exported import stored_graph
-from qsnnc.nir.layers import SpikingNetwork, read_spiking
 from qsnnc.nir.options import NirOptions
-from qsnnc.nir.reading import is_nir, read_nir
 from qsnnc.options import FrontendOptions, parse_pixels
 from qsnnc.stages import Stages
 
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import onnx
+
+    from qsnnc.nir.layers import SpikingNetwork
 
     ModelSource = str | PathLike[str] | onnx.ModelProto
 
@@ -41,6 +40,8 @@ def nir_path(model: ModelSource, options: FrontendOptions) -> str | None:
     ------
     UsageError
     """
+    from qsnnc.nir.reading import is_nir
+
     path = None if not isinstance(model, str | os.PathLike) else os.fspath(model)
     if path is None or not is_nir(path):
         if options.nir.given:
@@ -69,12 +70,18 @@ def exported_front(model: ModelSource, options: FrontendOptions, stages: Stages)
     path = nir_path(model, options)
     if path is None or nir_options(options).given:
         return None
+    from qsnnc.nir.exported import stored_graph
+    from qsnnc.nir.reading import read_nir
+
     with stages.stage("integerize"):
         return stored_graph(read_nir(path))
 
 
 def spiking_front(model: ModelSource, options: FrontendOptions, stages: Stages) -> SpikingNetwork:
     """Read a NIR file as a layer graph: the part that `compile_model`, `check` and `verify` share."""
+    from qsnnc.nir.layers import read_spiking
+    from qsnnc.nir.reading import read_nir
+
     path = nir_path(model, options)
     assert path is not None
     with stages.stage("integerize"):
