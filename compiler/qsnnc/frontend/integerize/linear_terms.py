@@ -20,6 +20,7 @@ from qsnnc.frontend.linear.pooling import Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import HALF, SINGLE, Model, Node
 from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
+from qsnnc.frontend.quantizers.region import Region
 
 #: most terms of one sum: a global average over 16 x 16 positions
 MOST_TERMS = 256
@@ -31,10 +32,10 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     if known is not None:
         return Terms.of(known)
     region = walk.analysis.region(name)
+    if region is not None and region.input in walk.known.steps:
+        return _shifted(walk.known.steps[region.input], region)
     if region is None or not keeps_values(walk.model, region.nodes):
         return None
-    if region.input in walk.known.steps:
-        return walk.known.steps[region.input]
     state, node = walk.known.get(region.input), walk.analysis.producer.get(region.input)
     if node is None:
         return None
@@ -54,6 +55,23 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
         before = terms_of(walk, data[0], resolve)
         return _averaged(walk.model, node, before) if before else None
     return None
+
+
+def _shifted(terms: Terms, region: Region) -> Terms | None:
+    """Return a nonmonotonic activation from which elementwise operators subtract a constant, such as a zero point."""
+    if keeps_values(region.model, region.nodes):
+        return terms
+    if terms.values is None:
+        return None
+    made = region.function()(np.repeat(terms.values.astype(np.float32)[:, None], region.columns, axis=1))
+    values = made[:, 0].astype(np.float64)
+    shift = float(values[0] - terms.values[0])
+    if (made != made[:, :1]).any() or (values != terms.values + shift).any():
+        return None
+    first, *others = terms.tensors
+    (part,) = first.parts
+    moved = replace(part, zero_point=part.zero_point + shift / part.scale, values=part.values + shift)
+    return replace(terms, tensors=(replace(first, parts=(moved,)), *others), values=values)
 
 
 def keeps_values(model: Model, nodes: Iterable[Node]) -> bool:

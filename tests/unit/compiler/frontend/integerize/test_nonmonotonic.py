@@ -244,3 +244,20 @@ def test_a_dip_narrower_than_the_sampled_points_is_found(save) -> None:
 @pytest.mark.slow
 def test_a_dip_above_half_a_step_needs_no_level(save) -> None:
     equal(shallow_dip(0.375 / 0.4999), save, certified=False, opset=18)
+
+
+@pytest.mark.slow
+def test_an_integer_convolution_reads_it_less_its_zero_point(save) -> None:
+    net = stem()
+    rng = np.random.default_rng(4)
+    net.conv("conv", ternary(rng, 4, 3, 3, 3))
+    net.node("HardSwish", "turns")
+    scale, zero = net.const("scale", np.float32(0.125)), net.const("zero", np.uint8(8))
+    net.node("Clip", "clip", net.const("low", np.float32(-1.0)), net.const("high", np.float32(0.875)))
+    net.node("QuantizeLinear", "levels", scale, zero)
+    net.node("ConvInteger", "next", net.const("next.weight", rng.integers(-1, 2, (3, 4, 3, 3)).astype(np.int8)), zero)
+    net.node("Cast", "float", to=1)
+    net.node("Mul", "scaled", scale)
+    net.quantize("q", 0, 3)
+    done, _ = equal(finish(net, (3, 2, 2)), save, opset=14, certified=False)
+    assert "conv.falls" in [layer.name for layer in done.graph.layers]
