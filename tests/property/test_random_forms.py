@@ -55,6 +55,10 @@ forms = (
 @example(Plan((5, 2), 1, ("latepool", "maxpool", "add"), 2, signed=False, ending="scores", seed=2712169683), ("unclipped",))
 @example(Plan((4, 3), 2, ("moved", "add"), 1, signed=False, ending="scores", seed=870971020), ("unclipped",))
 @example(Plan((3, 3), 2, ("deconv",), 1, signed=False, ending="scores", seed=2168973716), ("unclipped",))
+# levels and the same levels scaled, handed over together
+@example(
+    Plan((3, 2), 1, ("requantize", "concat", "slice"), 3, signed=True, ending="levels", seed=3705237826), ("float end",)
+)
 def test_a_network_in_published_forms(plan: Plan, forms: tuple[str, ...]) -> None:
     found = dressed(build(plan), forms, plan.seed)
     try:

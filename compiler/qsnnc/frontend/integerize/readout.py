@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chipsim.mapping.program import FEATURES, OUTPUT
 from qsnnc.errors import ModelError
@@ -10,9 +10,10 @@ from qsnnc.frontend.host.handed_levels import Head, hand_over
 from qsnnc.frontend.host.output_heads import HEADS, side_by_side, taken_apart
 from qsnnc.frontend.integerize.absorb import resolve
 from qsnnc.frontend.integerize.diagnosis import not_quantized
+from qsnnc.frontend.integerize.requantize import copied
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized
-from qsnnc.frontend.model.model import Model
+from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import MAXIMUM, POOLS, WEIGHTED
 
 
@@ -70,8 +71,24 @@ def _head(walk: Walk, name: str) -> Head | None:
     known = walk.known.get(name)
     if isinstance(known, Quantized) and name in walk.analysis.producer:
         kind = FEATURES if walk.host.has_readout else OUTPUT
-        return hand_over(walk.analysis.producer[name], known, walk.namer.text("levels"), kind)
+        node = walk.analysis.producer[name]
+        return hand_over(node, _once_each(walk, node, known), walk.namer.text("levels"), kind)
     return Head(known) if isinstance(known, Accumulator) else None
+
+
+def _once_each(walk: Walk, node: Node, tensor: Quantized) -> Quantized:
+    """Return a tensor that has no population twice: its levels as they are, and scaled, are handed over by two layers."""
+    seen: set[str] = set()
+    parts = []
+    for part in tensor.parts:
+        name = part.population.name
+        if name in seen:
+            layer = copied(node, part, walk.sink.free_name(walk.namer.text(f"{name}.again")))
+            walk.sink.add(layer)
+            part = replace(part, population=layer)
+        seen.add(name)
+        parts.append(part)
+    return replace(tensor, parts=tuple(parts))
 
 
 def _frontier(walk: Walk) -> str:

@@ -11,6 +11,7 @@ from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.linear.add import read_levels
 from qsnnc.frontend.linear.tensors import F64, Part, Quantized, whole
+from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, uniform_levels, zero_point_of
 from qsnnc.frontend.quantizers.region import Region
@@ -167,5 +168,27 @@ def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Lay
         thresholds=(low[:, None] + first)[None],
         border=np.zeros(source.shape[1:], np.int64),
         reach=np.stack([low, low + source.levels], axis=-1)[None],
+        exact_sums=True,
+    )
+
+
+def copied(node: Node, part: Part, name: str) -> Layer:
+    """Return a layer that has the levels of a part."""
+    source = part.population
+    sums = read_levels(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
+    limits = np.arange(1, source.levels + 1)
+    return Layer(
+        name=name,
+        tensor="",
+        tensor_shape=source.shape,
+        shape=source.shape,
+        levels=source.levels,
+        scale=part.scale,
+        zero_point=part.zero_point,
+        kind="identity",
+        connections=sums.connections,
+        thresholds=np.broadcast_to(limits, (1, source.shape[0], source.levels)).copy(),
+        border=np.zeros(source.shape[1:], np.int64),
+        reach=np.broadcast_to([0, source.levels], (1, source.shape[0], 2)).astype(np.int64),
         exact_sums=True,
     )
