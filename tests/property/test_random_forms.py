@@ -59,6 +59,8 @@ forms = (
 @example(
     Plan((3, 2), 1, ("requantize", "concat", "slice"), 3, signed=True, ending="levels", seed=3705237826), ("float end",)
 )
+# the average of one channel of two, which a matrix reads
+@example(Plan((3, 3), 2, ("same", "split", "openavg"), 1, signed=False, ending="scores", seed=1926124120), ("spelt",))
 def test_a_network_in_published_forms(plan: Plan, forms: tuple[str, ...]) -> None:
     found = dressed(build(plan), forms, plan.seed)
     try:

@@ -296,7 +296,7 @@ def _through(link: Connection, outer: Int, shape: tuple[int, int, int], source: 
     outer = outer.reshape(len(outer), channels, rows * columns)
     whole = np.zeros((len(outer), source.shape[0], positions + 1), np.int64)  # the last: the padding
     kernel = link.weights.reshape(channels, per_group, -1)
-    if rows * columns == 1 and link.groups == channels:  # a window over the whole map: each position is read once
+    if rows * columns == 1 and link.groups == channels and per_group == 1:  # each position of the map is read once
         there = np.flatnonzero(taps[0] >= 0)
         whole[:, :, taps[0, there]] = outer * kernel[None, :, 0, there]
         return whole[:, :, :positions]
