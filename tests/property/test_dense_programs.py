@@ -40,6 +40,7 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
         with pytest.MonkeyPatch.context() as patch:
             if plain:
                 patch.setattr(lookup_kernel, "PRODUCTS", {})
+                patch.setattr(lookup_kernel, "WIDE_PRODUCTS", {})
             made = [
                 code.add(b"", lambda _, kernel=kernel: kernels.text(kernel, name), kernel, optimise=True)
                 for kernel in ("pack", "dense16", "dense32")
@@ -63,7 +64,7 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
 @given(
     seed=st.integers(0, 2**32 - 1),
     bounds=st.sampled_from([(1,), (3,), (4, 7), (15,), (127,), (255,), (1, 2, 3, 5, 7, 9, 15, 16, 100, 127)]),
-    largest=st.sampled_from([1, 7, 8, 64, 127, 128, 1000]),
+    largest=st.sampled_from([1, 7, 8, 64, 127, 128, 1000, 32767, 40000]),
     rows=st.integers(1, 700),
     columns=st.integers(1, 9),
     empty=st.sampled_from([0.0, 0.5, 0.95]),

@@ -6,7 +6,8 @@ all of them non-negative. One instruction looks up sixteen to sixty-four lanes, 
 to four multiplications in each lane. Bytes are added up until one might overflow (a *window*), then widened.
 
 *Products.* Rows that are too large for that lie in pairs, and a pair is multiplied by a column's two weights and added up
-in 16 bits by one instruction.
+in 16 bits by one instruction. Where such sums would not fit 16 bits for long, the pair is one of 16-bit numbers, and what is
+added up has 32 bits: half as many at a time, but weights of any size and nothing to widen (*wide products*).
 
 Weights of more bits take further *strands*: columns of digits, added in times a power of 16 or 128.
 """
@@ -29,6 +30,10 @@ BYTE, HALF = 255, 32767
 SEGMENT = 65535
 #: groups of a segment: their indices stay in the nearest cache while all columns take them
 NEAR = 320
+#: pairs of 16 bits of a segment
+NEAR_WIDE = 80
+#: time of bringing products from 16 bits to 32, in pairs
+WIDENING = 5
 #: bytes of a table
 TABLE = 16
 #: groups that the kernel takes at a time
@@ -44,13 +49,14 @@ KINDS = (
     (6, "sums", 2),  # of one bit, of which three and three have equal weights: two sums of two bits
 )  # fmt: skip
 #: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs, where their rows begin,
-#: segments of products, where they begin
+#: whether they have 16 bits, segments of products, where they begin
 HEAD = (
     *(f"kind{number}" for number in range(len(KINDS))),
     "lookups",
     "lookups at",
     "pairs",
     "rows at",
+    "wide",
     "products",
     "products at",
 )
@@ -90,7 +96,7 @@ class _Strands:
 
 def cost(form: Form) -> int:
     """Estimate the instructions for lookups and products, in vector additions of 64 bytes."""
-    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), _planes(form)).sum())
+    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), _product(form)).sum())
 
 
 def lookups(form: Form, columns: int) -> Lookups:
@@ -100,20 +106,22 @@ def lookups(form: Form, columns: int) -> Lookups:
     groups, the length of a window, the first table, for each column its accumulator, what is added to it and a factor, and
     for each group where its index lies, in bytes; segments of products, each the same without what is added.
     """
-    looked_up = _shares(form) < _planes(form)
+    looked_up = _shares(form) < _product(form)
     groups = _group(form, looked_up)
     rest = np.flatnonzero(~looked_up & (form.bound > 0))
     pairs = np.concatenate([rest, rest[-1:]] if len(rest) % 2 else [rest]).reshape(-1, 2)
     store = _Store()
     first = list(_looked_up(form, groups, columns, store))
-    second = list(_multiplied(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
+    wide = _wide(form) and len(rest) > 0
+    multiplied = _multiplied_wide if wide else _multiplied
+    second = list(multiplied(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
     segments = [[words for _, words in part] for part in (first, second)]
     parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in ([groups.taken], [pairs.reshape(-1)], *segments)]
     places = len(HEAD) + np.cumsum([len(part) for part in parts])
     many = [sum(count for count, _ in part) for part in (first, second)]
-    head = [*groups.count, many[0], places[1], len(pairs), places[0], many[1], places[2]]
+    head = [*groups.count, many[0], places[1], len(pairs), places[0], int(wide), many[1], places[2]]
     program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
-    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + 2 * len(pairs))
+    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + (4 if wide else 2) * len(pairs))
 
 
 def _shares(form: Form) -> npt.NDArray[np.float64]:
@@ -149,6 +157,24 @@ def _planes(form: Form) -> int:
     while largest > _digit(form):
         largest, digits = (largest + _base(form) // 2) // _base(form), digits + 1
     return digits
+
+
+def _product(form: Form) -> float:
+    """Time of a row that is multiplied, where it is 1 if its products have one digit and stay in 16 bits."""
+    return 2 if _wide(form) else _narrow_product(form)
+
+
+def _narrow_product(form: Form) -> float:
+    """The same, in 16 bits as long as they fit."""
+    if narrow(form):
+        return _planes(form)
+    window = HALF // max(1, 2 * int(form.bound.max(initial=1)) * min(_digit(form), _largest(form)))
+    return _planes(form) * (1 + WIDENING / window)
+
+
+def _wide(form: Form) -> bool:
+    """Whether products have 32 bits from the start: two are taken in the time of four in 16 bits."""
+    return not narrow(form) and _largest(form) <= HALF and _narrow_product(form) > 2
 
 
 def _digit(form: Form) -> int:
@@ -244,6 +270,28 @@ def _multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, sto
             # sums of 16 bits may wrap
             windows = _whole(piece.count) if narrow(form) else _windows(piece, spread, HALF)
             yield len(piece.sets), _segments(piece, start, 128, windows, each, weight, store)
+
+
+def _multiplied_wide(
+    form: Form, pairs: Int, rows: int, columns: int, start: int, store: _Store
+) -> Iterator[tuple[int, Int]]:
+    """The same in 32 bits, for all columns: the first segment of each says what its accumulator is, the others add to it.
+
+    A segment: the number of its pairs, whether it adds, its weights, an accumulator for each column, and the places.
+    """
+    weight = form.matrix[pairs].astype(np.int16)  # (pairs, 2, columns)
+    if rows % 2:
+        weight[-1, 1] = 0  # the same row once more
+    every = np.arange(form.matrix.shape[1])
+    column = np.pad(every, (0, -len(every) % columns), mode="edge").reshape(-1, columns)  # the last again: no harm
+    weight = np.moveaxis(weight, 1, -1)[:, column]
+    for first in range(0, len(pairs), NEAR_WIDE):
+        part = weight[first : first + NEAR_WIDE]
+        count = np.full(len(column), len(part))
+        tables = store.add(np.ascontiguousarray(part).reshape(*part.shape[:2], -1).view(np.uint8), count)
+        places = np.broadcast_to(start + 256 * (first + np.arange(len(part))), (len(column), len(part)))
+        heads = np.stack([count, np.full(len(column), min(first, 1)), tables], axis=1)
+        yield len(column), np.concatenate([heads, column, places], axis=1).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,9 +23,15 @@ PRODUCTS = {
     "avx2": "llvm.x86.avx2.pmadd.ub.sw",
     "ssse3": "llvm.x86.ssse3.pmadd.ub.sw.128",
 }
+#: what multiplies pairs of 16 bits and adds the two products in 32
+WIDE_PRODUCTS = {
+    "avx512bw": "llvm.x86.avx512.pmaddw.d.512",
+    "avx2": "llvm.x86.avx2.pmadd.wd",
+    "ssse3": "llvm.x86.sse2.pmadd.wd",
+}
 #: columns that are worked on at a time: as many as the registers hold
 COLUMNS = {"avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
-HALVES = "<32 x i16>"
+HALVES, WORDS = "<32 x i16>", "<32 x i32>"
 
 
 def instruction(features: str) -> str | None:
@@ -41,7 +47,12 @@ def dense(bits: int, name: str | None) -> str:
     parts = [f"declare {kind} @{intrinsic}({kind}, {kind})"]
     if name in PRODUCTS:
         parts.append(f"declare <{lanes // 2} x i16> @{PRODUCTS[name]}({kind}, {kind})")
-    return "\n".join([*parts, _lookup(bits, name), _multiply(bits, name), _dense(bits)])
+    parts += [_lookup(bits, name), _multiply(bits, name)]
+    if bits == 32:
+        if name in WIDE_PRODUCTS:
+            parts.insert(0, f"declare <{lanes // 4} x i32> @{WIDE_PRODUCTS[name]}(<{lanes // 2} x i16>, <{lanes // 2} x i16>)")
+        parts.append(_multiply_wide(name))
+    return "\n".join([*parts, _dense(bits)])
 
 
 def pack() -> str:
@@ -70,13 +81,17 @@ def pack() -> str:
             f.store(index, f.at(a["packed"], target), 64)
             f.store(first + size, row, 8)
             f.store(target + LANES, place, 8)
+    wide = _head(f, "wide")
     with f.loop(0, _head(f, "pairs")) as i:
         first = _head(f, "rows at") + i * 2
         one, other = taken(first), taken(first + 1)
         for half in range(2):
             lanes = [32 * half + lane // 2 + LANES * (lane % 2) for lane in range(LANES)]
-            target = f.at(a["packed"], f.load("i64", place, 8) + (i * 2 + half) * LANES)
-            f.store(f.shuffle(one, other, lanes), target, 64)
+            both, at = f.shuffle(one, other, lanes), f.load("i64", place, 8)
+            with f.when(f.flag("eq", wide, 0)):
+                f.store(both, f.at(a["packed"], at + (i * 2 + half) * LANES), 64)
+            with f.when(wide):
+                f.store(f.cast("zext", both, "<64 x i16>"), f.at(a["packed"], at + (i * 2 + half) * 2 * LANES), 64)
     return f.text()
 
 
@@ -98,10 +113,15 @@ def _dense(bits: int) -> str:
     names = ("program", "tables", "packed", "accumulators")
     f = Function(f"dense{bits}", **dict.fromkeys(names, "ptr"), count="i64")  # type: ignore[arg-type]
     a = f.arguments
-    with f.loop(0, a["count"]) as j:
-        f.store(f.zero(f"<64 x i{bits}>"), f.at(a["accumulators"], j, LANES * bits // 8), 64)
-    for name in ("lookup", "multiply"):
-        f.call(f"{name}{bits}", *(a[one] for one in names))
+    wide = _head(f, "wide")
+    if bits == 32:
+        with f.when(wide):
+            f.call("multiply_wide", *(a[one] for one in names))
+    with f.when(f.flag("eq", wide, 0)):
+        with f.loop(0, a["count"]) as j:
+            f.store(f.zero(f"<64 x i{bits}>"), f.at(a["accumulators"], j, LANES * bits // 8), 64)
+        f.call(f"multiply{bits}", *(a[one] for one in names))
+    f.call(f"lookup{bits}", *(a[one] for one in names))
     return f.text()
 
 
@@ -214,6 +234,28 @@ def _multiply(bits: int, name: str) -> str:
     return f.text()
 
 
+def _multiply_wide(name: str) -> str:
+    """Add up products of pairs in 32 bits, for 32 lanes at a time: the registers hold no more."""
+    f = _kernel("multiply_wide")
+    segments = _Segments(f, "products", 1, COLUMNS[name], 32)
+    columns = range(segments.columns)
+    with segments.loop() as s, f.loop(0, f.constant(LANES), 32) as first:
+        sums = [f.variable(WORDS, "zeroinitializer") for _ in columns]
+        places = [f.at(f.arguments["accumulators"], s.column(column)[0] * LANES + first, 4) for column in columns]
+        with f.when(s.window):
+            for total, place in zip(sums, places, strict=True):
+                f.store(f.load(WORDS, place, 64), total, 64)
+        with f.loop(0, s.many) as i:
+            pairs = f.load("<64 x i16>", f.at(f.arguments["packed"], f.index(s.places, i) + first * 4), 64)
+            for column, total in enumerate(sums):
+                at = f.at(s.table, i * segments.columns + column, 4)
+                weights = f.cast("bitcast", f.splat(f.load("i32", at, 4), 32), "<64 x i16>")
+                f.add_to(total, _multiplied_wide(f, name, pairs, weights))
+        for total, place in zip(sums, places, strict=True):
+            f.store(f.load(WORDS, total, 64), place, 64)
+    return f.text()
+
+
 def _kernel(name: str) -> Function:
     return Function(name, internal=True, program="ptr", tables="ptr", packed="ptr", accumulators="ptr")
 
@@ -245,6 +287,24 @@ def _multiplied(f: Function, name: str, pairs: Value, weights: Value) -> Value:
     low = f.emit(HALVES, f"ashr {HALVES} {f.emit(HALVES, f'shl {HALVES} {weight.name}, splat (i16 8)').name}, splat (i16 8)")
     high = f.emit(HALVES, f"ashr {HALVES} {weight.name}, splat (i16 8)")
     return first * low + second * high
+
+
+def _multiplied_wide(f: Function, name: str, pairs: Value, weights: Value) -> Value:
+    """Sums of two products of 16 bits, 32 of them."""
+    if name in WIDE_PRODUCTS:
+        lanes = LOOKUPS[name][0] // 2
+        kind, sums = f"<{lanes} x i16>", f"<{lanes // 2} x i32>"
+        return _whole(
+            f,
+            [
+                f.emit(sums, f"call {sums} @{WIDE_PRODUCTS[name]}({kind} {a.name}, {kind} {b.name})")
+                for a, b in zip(_parts(f, pairs, lanes), _parts(f, weights, lanes), strict=True)
+            ],
+        )
+    even, odd = (
+        [f.cast("sext", f.shuffle(v, v, list(range(start, LANES, 2))), WORDS) for v in (pairs, weights)] for start in (0, 1)
+    )
+    return even[0] * even[1] + odd[0] * odd[1]
 
 
 def _parts(f: Function, value: Value, lanes: int) -> list[Value]:

@@ -36,11 +36,8 @@ class Target:
 
     @property
     def registers(self) -> int:
-        """How many bytes-by-64 partial sums the vector registers hold, with some left for the rows."""
-        for feature, count in (("+avx512bw", 24), ("+avx2", 6), ("+neon", 6)):
-            if feature in self.features.split(","):
-                return count
-        return 4
+        """How many vector registers there are for partial sums, with some left for the rows."""
+        return 24 if {"+avx512bw", "+neon"} & set(self.features.split(",")) else 12
 
     @property
     def lanes(self) -> int:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.lookup import HALF
 from chipsim.engine.fast.merge import Form, Int, make_form
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.programs import Programs, programs, width
@@ -28,8 +29,8 @@ from chipsim.mapping import Mapping
 if TYPE_CHECKING:
     from chipsim.engine.fast.tables import Tables
 
-#: weights beyond this are left to onnxruntime: they would take several products each
-LARGEST = 1 << 10
+#: weights beyond this are left to onnxruntime: a product takes 16 bits
+LARGEST = HALF
 #: blocks of an encoder
 MOST = 1 << 16
 

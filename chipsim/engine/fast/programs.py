@@ -21,7 +21,7 @@ from chipsim.engine.fast.native import Code
 
 #: cores that must share a form before it is worth code of its own
 SHARED = 3
-#: additions that are written out as code in all; compiling takes some 30 microseconds for each
+#: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
 
 Word = npt.NDArray[np.uint32]
