@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -167,7 +168,7 @@ class Mapping:
     @property
     def encoder_neurons(self) -> int:
         """E: thermometer neurons on the host, sources 0 .. E-1."""
-        return int(np.prod(self.encoder.shape, dtype=np.int64)) * self.encoder.levels
+        return math.prod(self.encoder.shape) * self.encoder.levels
 
     @property
     def neurons(self) -> int:

@@ -197,30 +197,61 @@ def _fire(name: str, bits: int, *more: str) -> str:
     f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
-    line = f.variable(BYTES, "")
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, many = fire_record(f, a["fires"], i)
-        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
-        fired = f.variable(BYTES, "zeroinitializer")
-        with f.loop(first, first + many) as t:
-            threshold = f.load("i32", f.at(a["thresholds"], t, 4), 4)
-            if bits < 32:
-                threshold = f.cast("trunc", threshold, f"i{bits}")
-            reached = f.compare("sge" if bits > 8 else "uge", potential, f.splat(threshold, LANES))
-            spike = f.cast("zext", reached, BYTES)
-            if "sent" in more:
-                spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
-            if "drawing" in more:
-                with f.when(f.cast("bitcast", reached, "i64")):
-                    f.store(spike, line, 64)
-                    f.call("lose", a["drawing"], f.index(a["places"], t), line)
-                    f.add_to(fired, f.load(BYTES, line, 64))
-            else:
-                f.add_to(fired, spike)
-        result = f.load(BYTES, fired, 64)
+        place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
+        if more:
+            result = _sent(f, bits, place, first, many)
+        else:
+            parts = [_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in range(0, LANES, _lanes(bits))]
+            result = parts[0] if len(parts) == 1 else f.shuffle(*parts, list(range(LANES)))
         f.store(result, f.at(a["values"], value, LANES), 64)
         add_total(f, a["totals"], value, result & mask)
     return (draw_kernel.lose() if "drawing" in more else "") + f.text()
+
+
+def _lanes(bits: int) -> int:
+    """Lanes whose potentials and counts the registers hold."""
+    return 32 if bits == 32 else LANES
+
+
+def _reached(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
+    """How many thresholds some lanes reach, counted in the width of their potentials: narrowing takes the longest."""
+    lanes = _lanes(bits)
+    kind = f"<{lanes} x i{bits}>"
+    potential = f.load(kind, place, 64)
+    count = f.variable(kind, "")
+    f.store(f.splat(f.cast("trunc", many, f"i{bits}"), lanes), count, 64)
+    with f.loop(first, first + many) as t:
+        missed = f.compare("slt" if bits > 8 else "ult", potential, _threshold(f, bits, t, lanes))
+        f.add_to(count, f.cast("sext", missed, kind))
+    found = f.load(kind, count, 64)
+    return found if bits == 8 else f.cast("trunc", found, f"<{lanes} x i8>")
+
+
+def _sent(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
+    """How many thresholds are reached, of neurons whose spike is sent."""
+    a = f.arguments
+    potential = f.load(f"<64 x i{bits}>", place, 64)
+    fired, line = f.variable(BYTES, "zeroinitializer"), f.variable(BYTES, "")
+    with f.loop(first, first + many) as t:
+        reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
+        spike = f.cast("zext", reached, BYTES)
+        if "sent" in a:
+            spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
+        if "drawing" in a:
+            with f.when(f.cast("bitcast", reached, "i64")):
+                f.store(spike, line, 64)
+                f.call("lose", a["drawing"], f.index(a["places"], t), line)
+                f.add_to(fired, f.load(BYTES, line, 64))
+        else:
+            f.add_to(fired, spike)
+    return f.load(BYTES, fired, 64)
+
+
+def _threshold(f: Function, bits: int, number: Value, lanes: int) -> Value:
+    threshold = f.load("i32", f.at(f.arguments["thresholds"], number, 4), 4)
+    return f.splat(threshold if bits == 32 else f.cast("trunc", threshold, f"i{bits}"), lanes)
 
 
 def _read(bits: int) -> str:

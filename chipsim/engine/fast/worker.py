@@ -80,6 +80,7 @@ class FastWorker:
         fire = "fire" if self.losses is None else "fire_sent"
         self.called = engine.function.called(t.cores, fire, per_image, engine.arrivals is not None)
         self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
+        self.context_of = [address(context) for context in self.contexts]
         self.slices = _slices(t.cost * self.block)
         self.pixels = None
         if p is not None:
@@ -164,7 +165,7 @@ class FastWorker:
             for start, end in self.slices:
                 if stop():
                     return False
-                run(address(self.contexts[step]), start, end, together)
+                run(self.context_of[step], start, end, together)
         return True
 
     def _finish(self, step: int, place: int, trains: npt.NDArray[np.uint8] | None) -> None:
@@ -262,7 +263,7 @@ class _Pixels:
         shared: dict[str, Any],
         lost: Drawing | None,
     ) -> None:
-        self.tables, self.function, self.place = tables, function, place
+        self.tables, self.function = tables, function
         self.images = aligned((LANES, len(place)), np.uint8)
         own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
         own |= {"taken": values, "lists": tables.found.words, "tables": tables.found.tables}
@@ -273,6 +274,8 @@ class _Pixels:
         self.called = function.called(tables.cores, "fire" if lost is None else "fire_lost", counted=False)
         own["kernels"] = self.called
         self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
+        self.laid = (address(self.images), len(place), address(place))
+        self.all = (address(self.context), 0, len(tables.cores), 1)
 
     def run(self, images: Array, pixels: bool, first: int = 0) -> bool:
         """Put the values of up to 64 images from ``first`` on into place and count them; False where not all are pixels.
@@ -283,8 +286,8 @@ class _Pixels:
             return False
         if self.lost is not None:
             self.lost.of(first, len(images))
-        self.function["lay"](address(self.images), len(self.place), address(self.place))
-        self.function["run"](address(self.context), 0, len(self.tables.cores), 1)
+        self.function["lay"](*self.laid)
+        self.function["run"](*self.all)
         return True
 
 
