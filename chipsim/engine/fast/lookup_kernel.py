@@ -50,7 +50,8 @@ def dense(bits: int, name: str | None) -> str:
     parts += [_lookup(bits, name), _multiply(bits, name)]
     if bits == 32:
         if name in WIDE_PRODUCTS:
-            parts.insert(0, f"declare <{lanes // 4} x i32> @{WIDE_PRODUCTS[name]}(<{lanes // 2} x i16>, <{lanes // 2} x i16>)")
+            halves = f"<{lanes // 2} x i16>"
+            parts.insert(0, f"declare <{lanes // 4} x i32> @{WIDE_PRODUCTS[name]}({halves}, {halves})")
         parts.append(_multiply_wide(name))
     return "\n".join([*parts, _dense(bits)])
 
