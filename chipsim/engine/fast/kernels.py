@@ -203,8 +203,9 @@ def _fire(name: str, bits: int, *more: str) -> str:
         if more:
             result = _sent(f, bits, place, first, many)
         else:
-            parts = [_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in range(0, LANES, _lanes(bits))]
-            result = parts[0] if len(parts) == 1 else f.shuffle(*parts, list(range(LANES)))
+            lanes = range(0, LANES, _lanes(bits))
+            low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in lanes)
+            result = f.shuffle(low, high[0], list(range(LANES))) if high else low
         f.store(result, f.at(a["values"], value, LANES), 64)
         add_total(f, a["totals"], value, result & mask)
     return (draw_kernel.lose() if "drawing" in more else "") + f.text()
