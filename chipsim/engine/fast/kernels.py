@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chipsim.engine.fast import arrive_kernel, draw_kernel, lookup_kernel, stepping
+from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, stepping
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
     ARRIVAL,
@@ -21,7 +21,6 @@ from chipsim.engine.fast.layout import (
     LANES,
     WORDS,
     add_total,
-    fire_record,
 )
 from chipsim.engine.fast.plan import STRIDE
 
@@ -182,91 +181,6 @@ def _walk(f: Function, program: Value, rows: Value, accumulators: Value, bits: i
         f.store(end, cursor, 8)
 
 
-def _fire(name: str, bits: int, *more: str) -> str:
-    """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
-
-    With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
-    that say whether a spike is sent, all ones or 0. With ``drawing`` and ``places`` each has a place of a record that is
-    drawn from, where it is reached in any image.
-    """
-    given = {
-        "fires": "ptr",
-        "count": "i64",
-        **dict.fromkeys(("accumulators", "values", "mask", "totals", "thresholds"), "ptr"),
-    }
-    f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
-    a = f.arguments
-    mask = f.load(BYTES, a["mask"], 64)
-    with f.loop(0, a["count"]) as i:
-        accumulator, value, first, many = fire_record(f, a["fires"], i)
-        place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
-        if more:
-            result = _sent(f, bits, place, first, many)
-        else:
-            lanes = range(0, LANES, _lanes(bits))
-            low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in lanes)
-            result = f.shuffle(low, high[0], list(range(LANES))) if high else low
-        f.store(result, f.at(a["values"], value, LANES), 64)
-        add_total(f, a["totals"], value, result & mask)
-    return (draw_kernel.lose() if "drawing" in more else "") + f.text()
-
-
-def _lanes(bits: int) -> int:
-    """Lanes whose potentials and counts the registers hold."""
-    return 32 if bits == 32 else LANES
-
-
-def _reached(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
-    """How many thresholds some lanes reach, counted in the width of their potentials: narrowing takes the longest."""
-    lanes = _lanes(bits)
-    kind = f"<{lanes} x i{bits}>"
-    potential = f.load(kind, place, 64)
-    count = f.variable(kind, "")
-    f.store(f.splat(f.cast("trunc", many, f"i{bits}"), lanes), count, 64)
-    with f.loop(first, first + many) as t:
-        missed = f.compare("slt" if bits > 8 else "ult", potential, _threshold(f, bits, t, lanes))
-        f.add_to(count, f.cast("sext", missed, kind))
-    found = f.load(kind, count, 64)
-    return found if bits == 8 else f.cast("trunc", found, f"<{lanes} x i8>")
-
-
-def _sent(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
-    """How many thresholds are reached, of neurons whose spike is sent."""
-    a = f.arguments
-    potential = f.load(f"<64 x i{bits}>", place, 64)
-    fired, line = f.variable(BYTES, "zeroinitializer"), f.variable(BYTES, "")
-    with f.loop(first, first + many) as t:
-        reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
-        spike = f.cast("zext", reached, BYTES)
-        if "sent" in a:
-            spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
-        if "drawing" in a:
-            with f.when(f.cast("bitcast", reached, "i64")):
-                f.store(spike, line, 64)
-                f.call("lose", a["drawing"], f.index(a["places"], t), line)
-                f.add_to(fired, f.load(BYTES, line, 64))
-        else:
-            f.add_to(fired, spike)
-    return f.load(BYTES, fired, 64)
-
-
-def _threshold(f: Function, bits: int, number: Value, lanes: int) -> Value:
-    threshold = f.load("i32", f.at(f.arguments["thresholds"], number, 4), 4)
-    return f.splat(threshold if bits == 32 else f.cast("trunc", threshold, f"i{bits}"), lanes)
-
-
-def _read(bits: int) -> str:
-    """Potentials of a read-out core: record (accumulator, output)."""
-    f = Function(f"read{bits}", fires="ptr", count="i64", accumulators="ptr", potentials="ptr")
-    a = f.arguments
-    with f.loop(0, a["count"]) as i:
-        accumulator, output, _, _ = fire_record(f, a["fires"], i)
-        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
-        wide = potential if bits == 32 else f.cast("sext", potential, WORDS)
-        f.store(wide, f.at(a["potentials"], output, 4 * LANES), 64)
-    return f.text()
-
-
 def _tally() -> str:
     """Totals of values that lie one after the other."""
     f = Function("tally", values="ptr", mask="ptr", count="i64", totals="ptr")
@@ -384,7 +298,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "lay": _lay,
         "encode": _encode,
         "tally": _tally,
-        "split": lambda: _fire("split", 8),
+        "split": lambda: fire_kernel.fire("split", 8),
         "count_runs": _count_runs,
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,
@@ -399,10 +313,10 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
         f"dense{bits}": lambda: lookup_kernel.dense(bits, lookup),
         f"list{bits}": lambda: _list(bits),
         f"change{bits}": lambda: _change(bits),
-        f"fire{bits}": lambda: _fire(f"fire{bits}", bits),
-        f"fire_sent{bits}": lambda: _fire(f"fire_sent{bits}", bits, "sent"),
-        f"fire_lost{bits}": lambda: _fire(f"fire_lost{bits}", bits, "drawing", "places"),
-        f"read{bits}": lambda: _read(bits),
+        f"fire{bits}": lambda: fire_kernel.fire(f"fire{bits}", bits),
+        f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
+        f"fire_lost{bits}": lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"),
+        f"read{bits}": lambda: fire_kernel.read(bits),
         f"step{bits}": lambda: stepping.step(bits),
         f"hold{bits}": lambda: stepping.hold(bits),
     }

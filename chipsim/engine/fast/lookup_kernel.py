@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
-from chipsim.engine.fast.lookup import HEAD, KINDS, TABLE, TOGETHER
+from chipsim.engine.fast.lookup import HEAD, KINDS
+from chipsim.engine.fast.segments import TABLE, TOGETHER
 
 #: what looks up bytes in a table of 16, by the feature that has it: lanes, name
 LOOKUPS = {

@@ -15,6 +15,7 @@ from chipsim.engine.fast import lookup_kernel
 _SOURCES = (
     "arrive_kernel.py",
     "draw_kernel.py",
+    "fire_kernel.py",
     "ir.py",
     "kernels.py",
     "layout.py",
@@ -22,6 +23,8 @@ _SOURCES = (
     "lookup_kernel.py",
     "native.py",
     "plan.py",
+    "products.py",
+    "segments.py",
     "stepping.py",
     "straight.py",
 )

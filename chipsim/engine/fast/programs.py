@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast import lookup_kernel, plan, straight
-from chipsim.engine.fast.lookup import TABLE, cost, lookups
+from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.segments import TABLE
 
 #: cores that must share a form before it is worth code of its own
 SHARED = 3

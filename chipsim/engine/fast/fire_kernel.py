@@ -1,0 +1,92 @@
+"""The kernels that fire or read out the accumulators of a core."""
+
+from __future__ import annotations
+
+from chipsim.engine.fast import draw_kernel
+from chipsim.engine.fast.ir import Function, Value
+from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
+
+
+def fire(name: str, bits: int, *more: str) -> str:
+    """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
+
+    With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
+    that say whether a spike is sent, all ones or 0. With ``drawing`` and ``places`` each has a place of a record that is
+    drawn from, where it is reached in any image.
+    """
+    given = {
+        "fires": "ptr",
+        "count": "i64",
+        **dict.fromkeys(("accumulators", "values", "mask", "totals", "thresholds"), "ptr"),
+    }
+    f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        accumulator, value, first, many = fire_record(f, a["fires"], i)
+        place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
+        if more:
+            result = _sent(f, bits, place, first, many)
+        else:
+            lanes = range(0, LANES, _lanes(bits))
+            low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in lanes)
+            result = f.shuffle(low, high[0], list(range(LANES))) if high else low
+        f.store(result, f.at(a["values"], value, LANES), 64)
+        add_total(f, a["totals"], value, result & mask)
+    return (draw_kernel.lose() if "drawing" in more else "") + f.text()
+
+
+def _lanes(bits: int) -> int:
+    """Lanes whose potentials and counts the registers hold."""
+    return 32 if bits == 32 else LANES
+
+
+def _reached(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
+    """How many thresholds some lanes reach, counted in the width of their potentials: narrowing takes the longest."""
+    lanes = _lanes(bits)
+    kind = f"<{lanes} x i{bits}>"
+    potential = f.load(kind, place, 64)
+    count = f.variable(kind, "")
+    f.store(f.splat(f.cast("trunc", many, f"i{bits}"), lanes), count, 64)
+    with f.loop(first, first + many) as t:
+        missed = f.compare("slt" if bits > 8 else "ult", potential, _threshold(f, bits, t, lanes))
+        f.add_to(count, f.cast("sext", missed, kind))
+    found = f.load(kind, count, 64)
+    return found if bits == 8 else f.cast("trunc", found, f"<{lanes} x i8>")
+
+
+def _sent(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
+    """How many thresholds are reached, of neurons whose spike is sent."""
+    a = f.arguments
+    potential = f.load(f"<64 x i{bits}>", place, 64)
+    fired, line = f.variable(BYTES, "zeroinitializer"), f.variable(BYTES, "")
+    with f.loop(first, first + many) as t:
+        reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
+        spike = f.cast("zext", reached, BYTES)
+        if "sent" in a:
+            spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
+        if "drawing" in a:
+            with f.when(f.cast("bitcast", reached, "i64")):
+                f.store(spike, line, 64)
+                f.call("lose", a["drawing"], f.index(a["places"], t), line)
+                f.add_to(fired, f.load(BYTES, line, 64))
+        else:
+            f.add_to(fired, spike)
+    return f.load(BYTES, fired, 64)
+
+
+def _threshold(f: Function, bits: int, number: Value, lanes: int) -> Value:
+    threshold = f.load("i32", f.at(f.arguments["thresholds"], number, 4), 4)
+    return f.splat(threshold if bits == 32 else f.cast("trunc", threshold, f"i{bits}"), lanes)
+
+
+def read(bits: int) -> str:
+    """Potentials of a read-out core: record (accumulator, output)."""
+    f = Function(f"read{bits}", fires="ptr", count="i64", accumulators="ptr", potentials="ptr")
+    a = f.arguments
+    with f.loop(0, a["count"]) as i:
+        accumulator, output, _, _ = fire_record(f, a["fires"], i)
+        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
+        wide = potential if bits == 32 else f.cast("sext", potential, WORDS)
+        f.store(wide, f.at(a["potentials"], output, 4 * LANES), 64)
+    return f.text()
