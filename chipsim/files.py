@@ -71,7 +71,7 @@ def _replace(path: paths.Name, write: Callable[[IO[bytes]], object]) -> None:
         _unfinished.discard(temporary)
 
 
-def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> None:
+def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int, threads: int = 1) -> None:
     """Write an npz file array by array, in parts, so that memory-mapped arrays are not loaded as a whole.
 
     Parameters
@@ -79,14 +79,21 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int) -> N
     arrays : mapping of str to ndarray, at least one axis each
     compression : int
         One of `zipfile`'s.
+    threads : int
+        That compress; the file is the same with any number.
     """
     import zipfile
+    from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
-    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:  # higher levels take longer than many a run
+    from chipsim.deflate import DeflatedParts
+
+    with ThreadPoolExecutor(threads) as pool, zipfile.ZipFile(file, "w", compression) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # by name: dated 1980, whenever it is written
+                if compression == zipfile.ZIP_DEFLATED:
+                    member._compressor = DeflatedParts(pool, 2 * threads)  # type: ignore[attr-defined]
                 header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
                 np.lib.format.write_array_header_1_0(member, header)
                 rows = max(1, PART // max(1, array[:1].nbytes))

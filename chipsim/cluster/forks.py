@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,6 +17,9 @@ from importlib.util import find_spec
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 #: Dask has workers give all memory back at once, so that every batch gets new pages from the system: a tenth of the time
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+#: the first path of a process that starts is the folder that the user is in, whose files are no modules of ours; and who is
+#: interrupted leaves what the system cleans up
+STARTING = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker"}
 #: elsewhere the system's own libraries do not bear a fork, or there is none
 FORKS = sys.platform == "linux"
 
@@ -37,16 +41,27 @@ def start(threads: int, *modules: str) -> None:
     """
     if not FORKS or find_spec("distributed") is None:
         return
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     forkserver.set_forkserver_preload([*modules, "chipsim.cluster.forked"])
-    # its first path is the folder that the user is in, whose files are not to be taken for modules
-    with environment(settings(threads) | {"PYTHONSAFEPATH": "1"}):
-        forkserver.ensure_running()
+    with _environment(settings(threads) | STARTING):
+        resource_tracker.ensure_running()  # first, as it lets interrupts through again
+        with _without_interrupts():
+            forkserver.ensure_running()
 
 
 @contextlib.contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
+def _without_interrupts() -> Iterator[None]:
+    """Have Ctrl-C in a terminal leave processes alone that start meanwhile, which their parent ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
     """Set variables for processes that start meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -25,7 +25,7 @@ CONNECT, FIRST_WORKER = 15, 60
 #: deaths of a worker after which a task is held to be the cause
 DEATHS = 3
 #: for a cluster that is started here: nothing is served over HTTP, nothing is encrypted on the loopback, nothing is logged,
-#: and no time goes into profiles of the workers, which nobody sees
+#: and no time goes into profiles and histories of the workers, which nobody sees
 LOCAL = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.scheduler.http.routes": [],
@@ -35,6 +35,7 @@ LOCAL = {
     "distributed.scheduler.preload": [],
     "distributed.comm.require-encryption": False,
     "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
     "distributed.worker.memory.monitor-interval": "500ms",
     "distributed.worker.multiprocessing-method": "forkserver" if forks.FORKS else "spawn",
     "distributed.logging": {"distributed": "critical", "tornado": "critical", "asyncio": "critical"},

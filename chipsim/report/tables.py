@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import asdict, fields
 from typing import IO, TYPE_CHECKING, Any
 
+from chipsim.engine.batches import processors
 from chipsim.engine.result import CoreCount, Exceeded, RunResult
 from chipsim.files import write_npz
 from chipsim.provenance import OF_THE_COMPUTING, digest, line
@@ -50,7 +51,7 @@ def write_outputs(result: RunResult, file: IO[bytes]) -> None:
         import numpy as np
 
         arrays["missing_images"] = np.array(result.missing_images)
-    write_npz(file, arrays, zipfile.ZIP_DEFLATED)
+    write_npz(file, arrays, zipfile.ZIP_DEFLATED, min(result.threads, processors()))
 
 
 def write_per_image(result: RunResult, file: IO[bytes], timing: Profile | None = None) -> None:

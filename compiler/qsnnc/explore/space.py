@@ -15,7 +15,7 @@ from chipsim import ranges
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.chip.load import SECTIONS
 from chipsim.document import Document, read
-from chipsim.errors import InputError
+from chipsim.errors import InputError, UsageError
 from chipsim.wording import said
 from qsnnc.explore import rules
 from qsnnc.explore.sample import Method, draw
@@ -79,12 +79,13 @@ def read_space(path: str) -> Space:
     ------
     InputError
         File, line, what was found and what is allowed.
-    UsageError
-        The base is no chip.
     """
     document = read(path, SpaceFile, "a space of chips", "space-invalid")
     file = document.content
-    base = load_chip(file.base).model_dump(mode="json") | {"provenance": {}}
+    try:
+        base = load_chip(file.base).model_dump(mode="json") | {"provenance": {}}
+    except UsageError as error:  # of a file that is there, it is a matter of that file
+        raise _wrong(document, ("base",), f"base {file.base!r}: {error.message}") from None
     allowed = _flat(base)
     values = {key: _values(document, key, base, allowed) for key in file.keys}
     for number, name in enumerate(file.figures):
@@ -102,8 +103,7 @@ def read_space(path: str) -> Space:
         if len(chips) == file.sample:
             break
     if not chips:
-        text = "leave no chip of the space; relax one" if file.rules else "leave no chip of the space"
-        raise _wrong(document, ("rules",), text)
+        raise _wrong(document, ("rules",), "the rules leave no chip of the space; relax one")
     return Space(file, base, tuple(values), tuple(chips), tuple(dict.fromkeys(file.figures)))
 
 

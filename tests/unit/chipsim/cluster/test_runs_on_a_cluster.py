@@ -127,7 +127,7 @@ def test_a_sweep_is_the_same_on_a_cluster(two: Kept, data: Path) -> None:
 
 
 def test_interrupted_and_killed_sweeps_go_on(data: Path, tmp_path: Path) -> None:
-    """SIGINT ends the workers too, with one line and 130; after SIGKILL of the client no worker stays either."""
+    """SIGINT to all of its processes ends them, with one line and 130; after SIGKILL of the client no worker stays either."""
     words = ["sweep", MAP, "--dataset", str(data), "--fault", "dead_neurons", "--engine", "reference", "--limit", "150"]
     words += ["--rates", "0.1,0.2", "--seeds", "30", "-q"]
     whole = call_text("chipsim", *words, "--csv", tmp_path / "whole.csv")
@@ -145,14 +145,17 @@ def test_interrupted_and_killed_sweeps_go_on(data: Path, tmp_path: Path) -> None
             "--cluster",
             "local:1",
         ]
-        running = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True)
         while len(kept(tmp_path)) < before + 3:
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.01)
         children = subprocess.run(
-            ["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=False
+            ["pgrep", "-s", str(running.pid)], capture_output=True, text=True, check=False
         ).stdout.split()
-        running.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(running.pid, number)  # as a terminal does
+        else:
+            running.send_signal(number)
         _, said = running.communicate(timeout=60)
         assert running.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
         assert said == "interrupted\n" or number == signal.SIGKILL

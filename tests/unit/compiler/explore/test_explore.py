@@ -84,7 +84,7 @@ def test_a_sample_is_distinct_repeatable_and_even(tmp_path: Path, method: str) -
         ("keys:\n  timing.router_cycles: [0]\n", "space.yaml:2: timing.router_cycles is 0; allowed: 1 or more"),
         ("keys:\n  axons: {from: 5, to: 1, step: 1}\n", "space.yaml:2: keys.axons is not a range; allowed: {from: A"),
         ("keys:\n  axons: {from: 1, to: 5, by: 1}\n", "space.yaml:2: keys.axons is not a range; allowed: {from: A"),
-        ("keys:\n  axons: [1]\nrules:\n  - axons > 1\n", "space.yaml:3: leave no chip of the space; relax one"),
+        ("keys:\n  axons: [1]\nrules:\n  - axons > 1\n", "space.yaml:3: the rules leave no chip of the space; relax one"),
         ("keys:\n  axons: [1]\nrules:\n  - axons >\n", "space.yaml:4: the rule 'axons >' is not an expression; allowed: "),
         ("keys:\n  axons: [1]\nrules: [rows > 1]\n", "space.yaml:3: the rule 'rows > 1' has the unknown key 'rows'"),
         (
@@ -98,6 +98,8 @@ def test_a_sample_is_distinct_repeatable_and_even(tmp_path: Path, method: str) -
         ("keys:\n  axons: [1]\nfigures: [speed]\n", "space.yaml:3: unknown figure 'speed'; allowed: cores, "),
         ("keys:\n  axons: [1]\nsample: 0\n", "space.yaml:3: sample is 0; allowed: all, or a number"),
         ("keys:\n  axons: [1]\nrule: []\n", "space.yaml:3: unknown key 'rule'; did you mean rules?"),
+        ("keys:\n  axons: [1]\nbase: nonsense\n", "space.yaml:3: base 'nonsense': unknown chip 'nonsense'; expected mini, "),
+        ("keys:\n  axons: [1]\nbase: paicore25\n", "space.yaml:3: base 'paicore25': is a chip of kind 'paicore'; needed: "),
         ("keys:\n  grid: [[2, 2]]\n  ports: [[[5, 5]]]\n", "space.yaml:1: ports: (5, 5) is not on the 2 x 2 grid"),
     ],
 )
@@ -255,7 +257,7 @@ def test_wrong_options(space: Path, tmp_path: Path) -> None:
 
 
 def test_a_chip_is_made_of_a_crossbar_chip(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="kind 'paicore'"):
+    with pytest.raises(InputError, match="kind 'paicore'"):
         read_space(str(written(tmp_path, "base: paicore25\nkeys: {grid: [[2, 2]]}\n")))
     with pytest.raises(InputError, match="more than"):
         read_space(str(written(tmp_path, "keys: {axons: {from: 1, to: 1000000, step: 0.5}}\n")))
