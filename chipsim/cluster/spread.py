@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -78,11 +79,12 @@ class Spread:
         self._begun.clear()
         self._held.clear()
         if out and self._client.status == "running":
-            self._client.cancel(out, force=True)
+            with suppress(OSError):  # the scheduler is gone, and so is what is out
+                self._client.cancel(out, force=True)
 
     def begin(self, task: Task) -> None:
         """Compute a task on every worker, before all others: see `Executor`."""
-        self._begun = [self._sent_to(task, (worker,)) for worker in self._client.nthreads() if worker not in self._refused]
+        self._begun = [self._sent_to(task, (worker,)) for worker in self._alive() if worker not in self._refused]
 
     def outcomes(self, items: Iterable[Task | Outcome], done: Callable[[Outcome], None]) -> Iterator[Outcome]:
         """Yield what became of each task: see `Executor`."""
@@ -118,7 +120,7 @@ class Spread:
     def _submit(self, out: _Out) -> None:
         """Send a task to the cluster."""
         if self._refused:
-            out.workers = tuple(worker for worker in self._client.nthreads() if worker not in self._refused)
+            out.workers = tuple(worker for worker in self._alive() if worker not in self._refused)
         future = self._sent_to(out.task, out.workers)
         self._out[future] = out
         future.add_done_callback(self._ready.put)
@@ -148,7 +150,8 @@ class Spread:
         """Wait for tasks and return what became of them; those that go out again are not among them."""
         futures = self._take()
         finished = [future for future in futures if future.status == "finished"]
-        replies: dict[Future, Reply] = dict(zip(finished, self._client.gather(finished, errors="skip"), strict=False))
+        with _asking():
+            replies: dict[Future, Reply] = dict(zip(finished, self._client.gather(finished, errors="skip"), strict=False))
         self._largest = max([self._largest, *(len(reply.value) for reply in replies.values())])
         if len(replies) < len(finished):  # a result was lost on its way
             replies = {}
@@ -231,21 +234,25 @@ class Spread:
         InputError
         """
         if self._client.status != "running":
-            raise InputError(
-                "cluster", "the scheduler is gone; finished tasks are kept with --resume", code="cluster-unavailable"
-            )
-        threads = self._client.nthreads()
+            raise _gone()
+        threads = self._alive()
         self._threads = sum(threads[worker] for worker in threads if worker not in self._refused)
         self._silence = 0.0 if self._threads else self._silence + LOOK
         if self._silence > PATIENCE:
             text = f"has had no worker for {PATIENCE:g} s; finished tasks are kept with --resume"
             raise InputError("cluster", text, code="cluster-unavailable")
 
+    def _alive(self) -> dict[str, int]:
+        """Threads of each worker there is."""
+        with _asking():
+            found: dict[str, int] = self._client.nthreads()
+        return found
+
     def _restart_stranded(self) -> None:
         """Send again what may only run on workers that are gone."""
         if not self._refused:
             return
-        alive = set(self._client.nthreads())
+        alive = set(self._alive())
         for future, out in list(self._out.items()):
             if out.workers and not alive & set(out.workers):
                 del self._out[future]
@@ -273,3 +280,16 @@ class Spread:
         self._look()
         if not self._threads:
             raise InputError("cluster", f"no worker has the versions of the client; {line}", code="cluster-unavailable")
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say of a scheduler that does not answer that it is gone."""
+    try:
+        yield
+    except OSError as error:  # of Dask, where a connection is closed or cannot be made in time
+        raise _gone() from error
+
+
+def _gone() -> InputError:
+    return InputError("cluster", "the scheduler is gone; finished tasks are kept with --resume", code="cluster-unavailable")

@@ -260,3 +260,18 @@ def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     assert error.value.code == "cluster-unavailable"
+
+
+def test_a_scheduler_that_goes_away_is_one_line() -> None:
+    from distributed.comm import CommClosedError
+
+    class Gone:
+        """A client whose scheduler went away between two questions."""
+
+        status = "running"
+
+        def nthreads(self) -> dict[str, int]:
+            raise CommClosedError("in <TCP (closed)>: Stream is closed")
+
+    with pytest.raises(InputError, match="the scheduler is gone; finished tasks are kept with --resume"):
+        spread.Spread(Gone(), print)  # type: ignore[arg-type]
