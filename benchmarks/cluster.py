@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +35,7 @@ def measure(kept: Kept, tasks: list[Task]) -> tuple[float, int]:
 def main() -> None:
     """Print the figures."""
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    sys.path.append(str(Path(__file__).parents[1]))  # where workers find the task below
     start = time.perf_counter()
     with computing(parse_address(f"local:{workers}")) as kept:
         print(f"{workers} workers are there after {time.perf_counter() - start:.2f} s")
