@@ -147,28 +147,21 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
 def _layer(walk: Walk, part: Part, table: F64, levels: Levels, name: str) -> Layer:
     """Build a new layer that reads the levels and has those of the second quantizer."""
     source = part.population
-    node = walk.model.nodes[0]
-    sums = read_levels(node, whole(replace(part, scale=1.0, zero_point=0.0), source.shape), name)
+    same = copied(walk.model.nodes[0], part, name)
     falls = (np.diff(table, axis=0) < 0).any(axis=0)
-    (link,) = sums.connections
+    (link,) = same.connections
     sign = np.where(falls, -1, 1)
     rows = np.where(falls, table[::-1], table)  # by potential: the level, or the level minus the highest
     first = _firsts(rows, levels)
     low = np.where(falls, -source.levels, 0)
-    return Layer(
-        name=name,
-        tensor="",
-        tensor_shape=source.shape,
-        shape=source.shape,
+    return replace(
+        same,
         levels=levels.count,
         scale=levels.scale,
         zero_point=levels.zero_point,
-        kind="identity",
         connections=(replace(link, weights=link.weights * sign[:, None, None, None]),),
         thresholds=(low[:, None] + first)[None],
-        border=np.zeros(source.shape[1:], np.int64),
         reach=np.stack([low, low + source.levels], axis=-1)[None],
-        exact_sums=True,
     )
 
 
