@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.timing.core import Bits, Fired, Inputs, emit
+from chipsim.timing.core import Bits, Fired, emit
 from chipsim.timing.ingress import Ingress
 from chipsim.timing.network.lanes import LATEST, Lanes, fits
 from chipsim.timing.network.lanes_router import LANES
 from chipsim.timing.network.mesh import Int, Traffic
 from chipsim.timing.network.tree import queues
 from chipsim.timing.plan import Plan
-from chipsim.timing.record import Counts, Network, counts_of
+from chipsim.timing.record import Counts, Network, Short, counts_of
 from chipsim.timing.steps import Steps, reads, steps_of
 from chipsim.timing.tick import Bench, Mode
 
 #: fewer networks than this are simulated one by one
 FEW = 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Short:
-    """What a run adds up of a frame alone on the chip."""
-
-    inputs: Inputs  # of all steps
-    steps: Steps
-    ticks: tuple[Counts, ...]
 
 
 class Batch:

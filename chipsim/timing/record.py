@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -84,20 +83,13 @@ def counts_of(plan: Plan, tick: Tick) -> Counts:
     return Counts(tick.number, tick.cores, tick.ready, packets, sums(way, offset), latest, tick.models, tick.entering)
 
 
-class Timed(Protocol):
-    """A frame alone on the chip."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Short:
+    """What a run adds up of a frame alone on the chip."""
 
-    @property
-    def inputs(self) -> Inputs:
-        """Of all steps."""
-
-    @property
-    def steps(self) -> Steps:
-        """What each source sends."""
-
-    @property
-    def ticks(self) -> tuple[Counts, ...]:
-        """All of them."""
+    inputs: Inputs  # of all steps
+    steps: Steps
+    ticks: tuple[Counts, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +138,7 @@ class Work:
             port_packets=_zeros(ticks),
         )
 
-    def add(self, plan: Plan, image: int, frame: Timed) -> None:
+    def add(self, plan: Plan, image: int, frame: Short) -> None:
         """Add a frame."""
         m = plan.mapping
         sent, hops, done, of_tick = sent_by(plan, frame.ticks)
