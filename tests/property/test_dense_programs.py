@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipsim.engine.fast import kernels, lookup_kernel
+from chipsim.engine.fast import kernels, product_kernel
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
 from chipsim.engine.fast.memory import address, aligned
@@ -24,6 +24,7 @@ TARGETS = [
         "ssse3": "+ssse3,-avx",
         "avx2": "+avx2,-avx512f",
         "avx512bw": "+avx512f,+avx512bw",
+        "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
         "neon": "",
     }.items()
     if f"+{name}" in host().features.split(",")
@@ -39,15 +40,15 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
         code = Code(target, cached=False)
         with pytest.MonkeyPatch.context() as patch:
             if plain:
-                patch.setattr(lookup_kernel, "PRODUCTS", {})
-                patch.setattr(lookup_kernel, "WIDE_PRODUCTS", {})
+                patch.setattr(product_kernel, "PRODUCTS", {})
+                patch.setattr(product_kernel, "WIDE_PRODUCTS", {})
             made = [
                 code.add(b"", lambda _, kernel=kernel: kernels.text(kernel, name), kernel, optimise=True)
                 for kernel in ("pack", "dense16", "dense32")
             ]
         _KERNELS[target, plain] = (code, *made)
     _, pack, *dense = _KERNELS[target, plain]
-    found = lookups(form, lookup_kernel.COLUMNS[name])
+    found = lookups(form, name)
     rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) else 32
     packed, tables = aligned((max(1, found.packed), LANES), np.uint8), aligned((max(1, len(found.tables)),), np.uint8)
     tables[: len(found.tables)] = found.tables
@@ -92,14 +93,14 @@ def test_lookups_and_products_are_the_matrix_product(
 @pytest.mark.skipif(not TARGETS, reason="this processor has no instruction that looks up bytes")
 def test_what_a_program_costs() -> None:
     rng = np.random.default_rng(0)
-    columns = lookup_kernel.COLUMNS[str(TARGETS[0].lookup)]
+    name = str(TARGETS[0].lookup)
     for bound, groups in ((1, 120), (3, 240), (7, 360)):
         form = make_form(rng.choice([-7, -1, 1, 7], (480, 24)), np.full(480, bound))
-        found = lookups(form, columns)
+        found = lookups(form, name)
         assert len(found.tables) == 16 * groups * 24, "one table for a group and a column"
         assert found.program[: len(KINDS)].sum() == groups
         assert found.program[HEAD.index("products")] == 0
     form = make_form(np.repeat(rng.choice([-7, -1, 1, 7], (160, 24)), 3, axis=0), np.ones(480, np.int64))
-    assert lookups(form, columns).program[: len(KINDS)].sum() == 80, "three levels of one value are two bits"
+    assert lookups(form, name).program[: len(KINDS)].sum() == 80, "three levels of one value are two bits"
     form = make_form(rng.choice([-7, -1, 1, 7], (480, 24)), np.full(480, 255))
-    assert len(lookups(form, columns).tables) == 480 * 24, "a byte for each weight"
+    assert len(lookups(form, name).tables) == 480 * 24, "a byte for each weight"

@@ -74,7 +74,7 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "SHARED", 1 if way == "code" else 10**9)
         dense = {"dense": lambda form: True, "mixed": lambda form: form.matrix.sum() % 2}.get(way, lambda form: False)
-        patch.setattr(programs, "cost", lambda form: -1 if dense(form) else 10**9)
+        patch.setattr(programs, "cost", lambda form, instruction: -1 if dense(form) else 10**9)
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise)
 
 

@@ -3,7 +3,8 @@
 merge        sources that provably behave alike become one value; cores become small matrices
 programs     decides how a core's matrix is added up:
 straight     ... written out as code, where many cores share it and it is sparse
-lookup       ... by lookups and products of bytes, where it is dense (`lookup_kernel` executes them)
+lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense
+products     ... and by multiplying rows of more bits (`product_kernel`), with the instructions that there are
 plan         ... or as a list of rows
 kernels      walking lists, firing, counting, encoding: the rest of the machine code
 native       LLVM makes it, a directory keeps it

@@ -34,9 +34,11 @@ class Value:
 class Function:
     """A function being written; every argument is i64 or ptr and nothing is returned."""
 
-    def __init__(self, name: str, internal: bool = False, **arguments: str) -> None:
+    def __init__(self, name: str, internal: bool = False, only: str = "", **arguments: str) -> None:
         listed = ", ".join(f"{kind} %{arg}" for arg, kind in arguments.items())
         self.head = f"define {'internal ' * internal}void @{name}({listed})" + " noinline" * internal
+        if only:  # of a processor that has no more: see `chipsim.engine.fast.instructions`
+            self.head += f' "target-cpu"="x86-64" "target-features"="{only}"'
         self.arguments = {arg: Value(self, kind, f"%{arg}") for arg, kind in arguments.items()}
         self.entry: list[str] = []
         self.lines: list[str] = []

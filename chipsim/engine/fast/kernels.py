@@ -302,7 +302,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "count_runs": _count_runs,
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,
-        "pack": lookup_kernel.pack,
+        "pack": lambda: lookup_kernel.pack(lookup),
     }
     return found | _of_width(16, lookup) | _of_width(32, lookup)
 

@@ -5,11 +5,9 @@
 all of them non-negative. One instruction looks up sixteen to sixty-four lanes, so that a lookup and an addition stand for up
 to four multiplications in each lane. Bytes are added up until one might overflow (a *window*), then widened.
 
-*Products.* Rows that are too large for that lie in pairs, and a pair is multiplied by a column's two weights and added up
-in 16 bits by one instruction. Where such sums would not fit 16 bits for long, the pair is one of 16-bit numbers, and what is
-added up has 32 bits: half as many at a time, but weights of any size and nothing to widen (*wide products*).
+*Products.* Rows that are too large for that are multiplied: see `chipsim.engine.fast.products`.
 
-Weights of more bits take further *strands*: columns of digits, added in times a power of 16 or 128.
+Weights of more bits take further *strands*: columns of digits, added in times a power of 16, 64, 128 or 256.
 """
 
 from __future__ import annotations
@@ -20,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast.instructions import COLUMNS
 from chipsim.engine.fast.merge import Form, Int, numbered
 from chipsim.engine.fast.plan import narrow
-from chipsim.engine.fast.products import is_wide, largest_weight, multiplied, multiplied_wide, product_time
+from chipsim.engine.fast.products import largest_weight, products_of
 from chipsim.engine.fast.segments import (
     NEAR,
     TABLE,
@@ -39,7 +38,7 @@ from chipsim.engine.fast.segments import (
 BYTE = 255
 #: the largest sum of lookups where accumulators have 32 bits: it is widened from 16
 SEGMENT = 65535
-#: time of an index or a row of a pair for a column, where an addition of a list is 1
+#: time of an index for a column, where an addition of a list is 1
 ENTRY = 0.7
 #: kinds of groups: how many rows, which bits of them, and how many numbers an index is made of
 KINDS = (
@@ -49,13 +48,13 @@ KINDS = (
     (2, "v & 3", 2), (4, "v >> 2", 4),  # of three: eight rows take six indices
     (6, "sums", 2),  # of one bit, of which three and three have equal weights: two sums of two bits
 )  # fmt: skip
-#: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs, where their rows begin,
-#: whether they have 16 bits, segments of products, where they begin
+#: words at the head of a program: groups of each kind, segments of lookups, where they begin; pairs or quads of rows that
+#: are multiplied, where these rows begin, whether they have 16 bits, segments of products, where they begin
 HEAD = (
     *(f"kind{number}" for number in range(len(KINDS))),
     "lookups",
     "lookups at",
-    "pairs",
+    "multiplied",
     "rows at",
     "wide",
     "products",
@@ -71,7 +70,7 @@ class Lookups:
 
     program: Word
     tables: Bytes
-    packed: int  # rows of 64 bytes that indices and pairs take
+    packed: int  # rows of 64 bytes that indices and products take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,34 +84,37 @@ class _Groups:
     scale: Int  # (groups,): what one of those values stands for
 
 
-def cost(form: Form) -> int:
+def cost(form: Form, instruction: str) -> int:
     """Estimate the instructions for lookups and products, in vector additions of 64 bytes."""
-    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), product_time(form)).sum())
+    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), products_of(form, instruction).time).sum())
 
 
-def lookups(form: Form, columns: int) -> Lookups:
-    """Return the program and the tables of a form, for a kernel that takes so many columns at a time.
+def lookups(form: Form, instruction: str) -> Lookups:
+    """Return the program and the tables of a form, for the kernels of a processor: see `chipsim.engine.fast.instructions`.
 
-    The program: the words of `HEAD`; the rows of all groups; those of pairs; segments of lookups, each the number of its
-    groups, the length of a window, the first table, for each column its accumulator, what is added to it and a factor, and
-    for each group where its index lies, in bytes; segments of products, each the same without what is added.
+    The program: the words of `HEAD`; the rows of all groups; those that are multiplied; segments of lookups, each the
+    number of its groups, the length of a window, the first table, for each column its accumulator, what is added to it and a
+    factor, and for each group where its index lies, in bytes; segments of products, each the same without what is added.
     """
-    looked_up = _shares(form) < product_time(form)
+    products, columns = products_of(form, instruction), COLUMNS[instruction]
+    looked_up = _shares(form) < products.time
     groups = _group(form, looked_up)
     rest = np.flatnonzero(~looked_up & (form.bound > 0))
-    pairs = np.concatenate([rest, rest[-1:]] if len(rest) % 2 else [rest]).reshape(-1, 2)
     store = Store()
     first = list(_looked_up(form, groups, columns, store))
-    wide = is_wide(form) and len(rest) > 0
-    of_pairs = multiplied_wide if wide else multiplied
-    second = list(of_pairs(form, pairs, len(rest), columns, 64 * len(groups.rows), store))
+    wide = products.wide and len(rest) > 0
+    multiplied = np.pad(rest, (0, -len(rest) % products.rows), mode="edge") if len(rest) else rest
+    multiplied = multiplied.reshape(-1, products.rows)
+    second = list(products.segments(form, multiplied, len(rest), columns, 64 * len(groups.rows), store))
     segments = [[words for _, words in part] for part in (first, second)]
-    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in ([groups.taken], [pairs.reshape(-1)], *segments)]
+    rows = [groups.taken], [multiplied.reshape(-1)]
+    parts = [np.concatenate([np.zeros(0, np.int64), *part]) for part in (*rows, *segments)]
     places = len(HEAD) + np.cumsum([len(part) for part in parts])
     many = [sum(count for count, _ in part) for part in (first, second)]
-    head = [*groups.count, many[0], places[1], len(pairs), places[0], int(wide), many[1], places[2]]
+    head = [*groups.count, many[0], places[1], len(multiplied), places[0], int(wide), many[1], places[2]]
     program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
-    return Lookups(program.astype(np.uint32), store.content(), len(groups.rows) + (4 if wide else 2) * len(pairs))
+    packed = len(groups.rows) + products.size // 64 * len(multiplied)
+    return Lookups(program.astype(np.uint32), store.content(), packed)
 
 
 def _shares(form: Form) -> npt.NDArray[np.float64]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from chipsim.code_cache import CodeCache, cache_directory, processor, target_machine
-from chipsim.engine.fast import lookup_kernel
+from chipsim.engine.fast.instructions import instruction
 
 _SOURCES = (
     "arrive_kernel.py",
     "draw_kernel.py",
     "fire_kernel.py",
+    "instructions.py",
     "ir.py",
     "kernels.py",
     "layout.py",
@@ -23,8 +24,10 @@ _SOURCES = (
     "lookup_kernel.py",
     "native.py",
     "plan.py",
+    "product_kernel.py",
     "products.py",
     "segments.py",
+    "segments_kernel.py",
     "stepping.py",
     "straight.py",
 )
@@ -51,7 +54,7 @@ class Target:
     @property
     def lookup(self) -> str | None:
         """The instruction of this processor that looks up bytes in a table of sixteen, by its feature."""
-        return lookup_kernel.instruction(self.features)
+        return instruction(self.features)
 
 
 def host() -> Target:

@@ -1,51 +1,68 @@
-"""Rows that are multiplied: pairs of them, by a column's two weights, in 16 bits or in 32.
+"""Rows that are multiplied: some of them at a time, by a column's weights, in one instruction.
 
-In 16 bits weights are digits as small as it takes for sums of products to fit, and sums are brought to 32 bits before they
-might not, if the accumulators have 32. In 32 bits half as many pairs are multiplied at a time, by whole weights.
+- *Quads* (`vpdpbusd`): four rows, whose products are added to a sum of 32 bits. Weights are digits of eight bits.
+- *Pairs* (`pmaddubsw`): two rows, whose products are added up in 16 bits. Digits are as small as it takes for sums of four
+  of them to fit, and sums are brought to 32 bits before they might not, if the accumulators have 32.
+- *Wide pairs* (`pmaddwd`): two rows of 16-bit numbers, whose products are added up in 32 bits: half as many at a time, but
+  weights of any size and nothing to widen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from chipsim.engine.fast.instructions import DOTS
 from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.segments import NEAR, TOGETHER, Store, filled_up, pieces, segment_words, strands_of, windows_of
 
 #: the largest number of 16 bits with a sign
 HALF = 32767
-#: pairs of 16 bits of a segment
+#: wide pairs, and quads, of a segment
 NEAR_WIDE = 80
 #: time of bringing products from 16 bits to 32, in pairs
 WIDENING = 5
+#: time of a row of a quad, where one of a pair takes 1
+QUAD = 0.75
+
+#: segments, and how many, of rows (groups, rows of each), of which so many are there, for so many columns at a time; the
+#: first of them lies at a place, and their weights are appended
+Multiply = Callable[[Form, Int, int, int, int, Store], Iterator[tuple[int, Int]]]
 
 
-def _planes(form: Form) -> int:
-    """Digits of the weights where they are multiplied."""
+@dataclass(frozen=True, slots=True)
+class Products:
+    """How rows of a form are multiplied."""
+
+    rows: int  # at a time
+    size: int  # bytes that these take
+    wide: bool  # as numbers of 16 bits
+    time: float  # of a row, where it is 1 for one of a pair whose products have one digit and stay in 16 bits
+    segments: Multiply
+
+
+def products_of(form: Form, instruction: str) -> Products:
+    """Choose by counting instructions."""
+    if instruction in DOTS:
+        return Products(4, 256, False, QUAD * _digits(form, 127, 256), _quads)
+    time: float = _digits(form, _digit(form), _base(form))
+    if not narrow(form):
+        window = HALF // max(1, 2 * int(form.bound.max(initial=1)) * min(_digit(form), largest_weight(form)))
+        time *= 1 + WIDENING / window
+        if time > 2 and largest_weight(form) <= HALF:
+            return Products(2, 256, True, 2, _wide_pairs)
+    return Products(2, 128, False, time, _pairs)
+
+
+def _digits(form: Form, most: int, base: int) -> int:
+    """Digits of the weights, of at most so much."""
     largest, digits = largest_weight(form), 1
-    while largest > _digit(form):
-        largest, digits = (largest + _base(form) // 2) // _base(form), digits + 1
+    while largest > most:
+        largest, digits = (largest + base // 2) // base, digits + 1
     return digits
-
-
-def product_time(form: Form) -> float:
-    """Time of a row that is multiplied, where it is 1 if its products have one digit and stay in 16 bits."""
-    return 2 if is_wide(form) else _narrow_product(form)
-
-
-def _narrow_product(form: Form) -> float:
-    """The same, in 16 bits as long as they fit."""
-    if narrow(form):
-        return _planes(form)
-    window = HALF // max(1, 2 * int(form.bound.max(initial=1)) * min(_digit(form), largest_weight(form)))
-    return _planes(form) * (1 + WIDENING / window)
-
-
-def is_wide(form: Form) -> bool:
-    """Whether products have 32 bits from the start: two are taken in the time of four in 16 bits."""
-    return not narrow(form) and largest_weight(form) <= HALF and _narrow_product(form) > 2
 
 
 def _digit(form: Form) -> int:
@@ -62,8 +79,19 @@ def largest_weight(form: Form) -> int:
     return 0 if not form.matrix.size else max(int(form.matrix.max()), -int(form.matrix.min()))
 
 
-def multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
-    """Segments of products of pairs, and how many, the first of which lies at ``start``; their weights are appended."""
+def _quads(form: Form, quads: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
+    for strands in strands_of(form, quads.reshape(-1), 127, 256, columns):
+        weight = strands.digit[quads]  # (quads, 4, sets, columns)
+        if rows % 4:
+            weight[-1, rows % 4 :] = 0  # the same row once more
+        weight = np.moveaxis(weight, 1, -1)
+        for piece in pieces(np.asarray(weight.any(axis=3), np.int64), NEAR_WIDE, None):
+            each = np.stack([strands.column[piece.sets], strands.factor[piece.sets]], axis=2)
+            none = np.zeros(len(piece.sets), np.int64)  # nothing to widen
+            yield len(piece.sets), segment_words(piece, start, 256, none, each, weight, store)
+
+
+def _pairs(form: Form, pairs: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
     for strands in strands_of(form, pairs.reshape(-1), _digit(form), _base(form), columns):
         weight = strands.digit[pairs]  # (pairs, 2, sets, columns)
         if rows % 2:
@@ -77,8 +105,8 @@ def multiplied(form: Form, pairs: Int, rows: int, columns: int, start: int, stor
             yield len(piece.sets), segment_words(piece, start, 128, windows, each, weight, store)
 
 
-def multiplied_wide(form: Form, pairs: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
-    """The same in 32 bits, for all columns: the first segment of each says what its accumulator is, the others add to it.
+def _wide_pairs(form: Form, pairs: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
+    """For all columns: the first segment of each says what its accumulator is, the others add to it.
 
     A segment: the number of its pairs, whether it adds, its weights, an accumulator for each column, and the places.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast import lookup_kernel, plan, straight
+from chipsim.engine.fast import plan, straight
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
@@ -58,8 +58,8 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     """
     instruction = None if code is None else code.target.lookup
     added = [plan.additions(form) for form in forms]
-    costs = [cost(form) for form in forms]
-    dense = [bytes_without_sign or (instruction is not None and c < n) for c, n in zip(costs, added, strict=True)]
+    costs = [n if instruction is None else cost(form, instruction) for n, form in zip(added, forms, strict=True)]
+    dense = [instruction is not None and (bytes_without_sign or c < n) for c, n in zip(costs, added, strict=True)]
     time = [c if better else n for c, n, better in zip(costs, added, dense, strict=True)]
     written = {} if code is None else _written(forms, uses, added, time, code)
     words: list[Word] = [np.zeros(1, np.uint32)]
@@ -72,7 +72,7 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
             continue
         at += len(words[-1])
         if dense[n]:
-            found = lookups(form, lookup_kernel.COLUMNS[str(instruction)])
+            found = lookups(form, str(instruction))
             places[n, 1:3] = at, content
             tables.append(found.tables)
             content += len(found.tables)

@@ -1,0 +1,36 @@
+"""Which instructions a processor has for dense sums, by the feature that brings them, the best first."""
+
+from __future__ import annotations
+
+#: what looks up bytes in a table of 16: lanes, name. A table is spread over 256 bits as it is loaded, at no cost; over 512
+#: bits that takes as long as the lookup (Zen 4)
+LOOKUPS = {
+    "avx512vnni": (32, "llvm.x86.avx2.pshuf.b"),
+    "avx512bw": (32, "llvm.x86.avx2.pshuf.b"),
+    "avx2": (32, "llvm.x86.avx2.pshuf.b"),
+    "ssse3": (16, "llvm.x86.ssse3.pshuf.b.128"),
+    "neon": (16, "llvm.aarch64.neon.tbl1.v16i8"),
+}
+#: features that the code of lookups is restricted to, where there are more: instructions of AVX-512 are longer, and as slow
+PLAIN = {"avx512vnni": "+avx2", "avx512bw": "+avx2"}
+#: what multiplies quads of bytes, the first without a sign, and adds the four products to a sum of 32 bits
+DOTS = {"avx512vnni": "llvm.x86.avx512.vpdpbusd.512"}
+#: what multiplies pairs of bytes, the first without a sign, and adds the two products; saturates, which `products` rules out
+PRODUCTS = {
+    "avx512bw": (64, "llvm.x86.avx512.pmaddubs.w.512"),
+    "avx2": (32, "llvm.x86.avx2.pmadd.ub.sw"),
+    "ssse3": (16, "llvm.x86.ssse3.pmadd.ub.sw.128"),
+}
+#: what multiplies pairs of 16 bits and adds the two products in 32
+WIDE_PRODUCTS = {
+    "avx512bw": (64, "llvm.x86.avx512.pmaddw.d.512"),
+    "avx2": (32, "llvm.x86.avx2.pmadd.wd"),
+    "ssse3": (16, "llvm.x86.sse2.pmadd.wd"),
+}
+#: columns that are worked on at a time: as many as the registers hold
+COLUMNS = {"avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
+
+
+def instruction(features: str) -> str | None:
+    """Return the feature of a processor's best instructions; None if it has none that looks up bytes."""
+    return next((name for name in LOOKUPS if f"+{name}" in features.split(",")), None)
