@@ -7,9 +7,10 @@ from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
 
 
-def fire(name: str, bits: int, *more: str) -> str:
+def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
     """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
 
+    Comparisons of all images give a mask of 64 bits where the processor has ``masks``: spikes are counted in it.
     With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
     that say whether a spike is sent, all ones or 0. With ``drawing`` and ``places`` each has a place of a record that is
     drawn from, where it is reached in any image.
@@ -22,17 +23,23 @@ def fire(name: str, bits: int, *more: str) -> str:
     f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
+    present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, many = fire_record(f, a["fires"], i)
         place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
         if more:
             result = _sent(f, bits, place, first, many)
+        elif masks:
+            result, fired = _masks(f, bits, place, first, many, present)
+            total = f.at(a["totals"], value, 8)
+            f.store(f.load("i64", total, 8) + fired, total, 8)
         else:
             lanes = range(0, LANES, _lanes(bits))
             low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in lanes)
             result = f.shuffle(low, high[0], list(range(LANES))) if high else low
         f.store(result, f.at(a["values"], value, LANES), 64)
-        add_total(f, a["totals"], value, result & mask)
+        if more or not masks:
+            add_total(f, a["totals"], value, result & mask)
     return (draw_kernel.lose() if "drawing" in more else "") + f.text()
 
 
@@ -53,6 +60,18 @@ def _reached(f: Function, bits: int, place: Value, first: Value, many: Value) ->
         f.add_to(count, f.cast("sext", missed, kind))
     found = f.load(kind, count, 64)
     return found if bits == 8 else f.cast("trunc", found, f"<{lanes} x i8>")
+
+
+def _masks(f: Function, bits: int, place: Value, first: Value, many: Value, present: Value) -> tuple[Value, Value]:
+    """How many thresholds each lane reaches, and how many all lanes together whose images are ``present``."""
+    potential = f.load(f"<64 x i{bits}>", place, 64)
+    count, fired = f.variable(BYTES, "zeroinitializer"), f.variable("i64", "0")
+    with f.loop(first, first + many) as t:
+        reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
+        f.add_to(count, f.cast("zext", reached, BYTES))
+        spikes = f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {(f.cast('bitcast', reached, 'i64') & present).name})")
+        f.store(f.load("i64", fired, 8) + spikes, fired, 8)
+    return f.load(BYTES, count, 64), f.load("i64", fired, 8)
 
 
 def _sent(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:

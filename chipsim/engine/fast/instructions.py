@@ -27,6 +27,8 @@ WIDE_PRODUCTS = {
     "avx2": (32, "llvm.x86.avx2.pmadd.wd"),
     "ssse3": (16, "llvm.x86.sse2.pmadd.wd"),
 }
+#: whose comparisons give masks of bits
+MASKS = frozenset({"avx512vnni", "avx512bw"})
 #: columns that are worked on at a time: as many as the registers hold
 COLUMNS = {"avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
 

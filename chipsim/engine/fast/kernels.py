@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, stepping
+from chipsim.engine.fast.instructions import MASKS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
     ARRIVAL,
@@ -298,7 +299,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "lay": _lay,
         "encode": _encode,
         "tally": _tally,
-        "split": lambda: fire_kernel.fire("split", 8),
+        "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": _count_runs,
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,
@@ -313,7 +314,7 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
         f"dense{bits}": lambda: lookup_kernel.dense(bits, lookup),
         f"list{bits}": lambda: _list(bits),
         f"change{bits}": lambda: _change(bits),
-        f"fire{bits}": lambda: fire_kernel.fire(f"fire{bits}", bits),
+        f"fire{bits}": lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS),
         f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
         f"fire_lost{bits}": lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"),
         f"read{bits}": lambda: fire_kernel.read(bits),
