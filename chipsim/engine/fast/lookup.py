@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.instructions import COLUMNS
-from chipsim.engine.fast.merge import Form, Int, numbered
+from chipsim.engine.fast.lines import numbered
+from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.products import largest_weight, products_of
 from chipsim.engine.fast.segments import (

@@ -9,11 +9,13 @@ formed before it is multiplied. Nothing is taken from the geometry of a layer.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast.lines import mix, number, numbered
 from chipsim.mapping import Mapping
 from chipsim.mapping.totals import axon_sops
 
@@ -47,8 +49,8 @@ class Form:
 
 def make_form(matrix: Matrix, bound: Int) -> Form:
     """Return a form with its bound."""
-    if matrix.size and max(matrix.max(), -int(matrix.min())) <= 127:
-        matrix = matrix.astype(np.int8)
+    small = matrix.size > 0 and max(matrix.max(), -int(matrix.min())) <= 127  # -128 has no magnitude in a byte
+    matrix = matrix.astype(np.int8 if small else np.int32, copy=False)
     most = np.abs(matrix).sum(axis=0, dtype=np.int64).max(initial=0) * bound.max(initial=0)
     if most >= 1 << 14:  # look closer: signs and single bounds matter
         weighed = matrix.astype(np.int64) * bound[:, None]
@@ -122,25 +124,9 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving:
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     row, first_row = numbered(crossbar)
-    column, first = numbered(np.ascontiguousarray(crossbar.T))
-    return _Classes(first_row[row], axon_sops(crossbar), column, crossbar[:, first])
-
-
-def numbered(lines: npt.NDArray[np.int8]) -> tuple[Int, Int]:
-    """Number distinct lines in the order of their appearance: the number of each line, and the first line of each."""
-    if not lines.size:
-        return np.zeros(len(lines), np.int64), np.zeros(min(len(lines), 1), np.int64)
-    words = np.zeros((len(lines), -(-lines.shape[1] // 8)), np.uint64)
-    words.view(np.int8)[:, : lines.shape[1]] = lines
-    mark = _mix(words ^ _mix(np.arange(words.shape[1], dtype=np.uint64))).sum(axis=1)
-    _, first, number = np.unique(mark, return_index=True, return_inverse=True)
-    if (lines != lines[first[number]]).any():  # two lines with one mark
-        _, first, number = np.unique(lines, axis=0, return_index=True, return_inverse=True)
-        number = number.reshape(-1)
-    order = np.argsort(first)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[number], first[order]
+    column, first = numbered(crossbar, axis=1)
+    weights = crossbar if len(first) == crossbar.shape[1] else crossbar[:, first]
+    return _Classes(first_row[row], axon_sops(crossbar), column, weights)
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, apart: bool) -> Values:
@@ -160,16 +146,16 @@ def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, ap
     new = np.ones(len(order), bool)
     new[1:] = (alike[order[1:]] != alike[order[:-1]]) | (producer[order[1:]] != producer[order[:-1]])
     start = np.flatnonzero(new)
-    rank = np.arange(len(order)) - np.repeat(start, np.diff([*start, len(order)]))
+    rank = np.arange(len(order)) - np.repeat(start, np.diff(start, append=len(order)))
     new |= rank % LARGEST_VALUE == 0
     start = np.flatnonzero(new)
     of_source = np.full(sources, -1)
     of_source[order] = np.cumsum(new) - 1
     return Values(
         of_source=of_source,
-        size=np.diff([*start, len(order)]),
+        size=np.diff(start, append=len(order)),
         member=order,
-        offset=np.array([*start, len(order)], np.int64),
+        offset=np.append(start, len(order)),
         producer=producer[order[start]],
         encoder=int((order[start] < encoder).sum()),
     )
@@ -190,16 +176,19 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int
     if not np.isin(falls, offset).all():  # within a source
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
-    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(row.astype(np.uint64))[order])])
+    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mix(keys.astype(np.uint64)))])
     digest = running[offset[1:]] - running[offset[:-1]]
-    digest ^= _mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
-    digest += _mix(sent.astype(np.uint64))
-    by = np.argsort(digest ^ _mix(producer.astype(np.uint64)), kind="stable")
+    digest ^= mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
+    digest += mix(sent.astype(np.uint64))
+    mark = digest ^ mix(producer.astype(np.uint64))
+    by = np.argsort(mark)
+    mark = mark[by]
     new = np.ones(sources, bool)
-    new[1:] = (digest[by[1:]] != digest[by[:-1]]) | (producer[by[1:]] != producer[by[:-1]])
+    new[1:] = mark[1:] != mark[:-1]
     leader = np.empty(sources, np.int64)
-    leader[by] = by[np.flatnonzero(new)[np.cumsum(new) - 1]]
-    same = (count == count[leader]) & (sent == sent[leader]) & (m.dense_fanout == m.dense_fanout[leader])
+    leader[by] = np.minimum.reduceat(by, np.flatnonzero(new))[np.cumsum(new) - 1]
+    same = (producer == producer[leader]) & (count == count[leader]) & (sent == sent[leader])
+    same &= m.dense_fanout == m.dense_fanout[leader]
     follows = np.flatnonzero(same & (leader != np.arange(sources)))
     many = count[follows]
     own = np.repeat(offset[follows] - (np.cumsum(many) - many), many) + np.arange(int(many.sum()))
@@ -209,61 +198,84 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int
     return np.where(same, leader, np.arange(sources))
 
 
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finaliser: a bijection that spreads."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alike:
+    """Cores of one crossbar whose axons are taken alike."""
+
+    crossbar: int
+    cores: list[int]
+    speaker: Int  # (rows,): the first axon of each row
+    bound: Int  # (rows,): largest value
+    axons: Int  # that are added up
+    row: Int  # of each of them
+    arrives: Int | None  # (axons of a core,): row of each, where not all that is sent arrives
 
 
 def _cores(
     m: Mapping, classes: list[_Classes], values: Values, accumulator: Int, arriving: bool
 ) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
     """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
-    leader = values.member[values.offset[:-1]]  # one source speaks for its value
-    speaks = np.zeros(len(values.of_source), bool)
-    speaks[leader] = True
-    alike: dict[tuple[int, bytes, bytes, bytes], list[tuple[int, Int, Int]]] = defaultdict(list)
-    taken, bounds = [], []
-    for core in range(m.cores):
-        sources, k = m.axon_source[m.axon_offset[core] : m.axon_offset[core + 1]], int(m.core_crossbar[core])
-        if arriving:
-            rows, row, axons, bound = _arriving(values.of_source[sources], classes[k].row)
-        else:
-            axons = np.flatnonzero(speaks[sources])
-            rows, row = _rows(values.of_source[sources[axons]])
-            bound = values.size[rows]
-        taken.append(axons)
-        bounds.append(bound)
-        alike[k, axons.tobytes(), row.tobytes(), bound.tobytes()].append((core, rows, row))
+    value = values.of_source[m.axon_source]
     forms: list[Form] = []
     known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
     merged = []
     placed = np.empty_like(accumulator)
-    for (k, *_), cores in alike.items():
-        first, rows, row = cores[0]
-        axons, bound, arrives = taken[first], bounds[first], row if arriving else None
-        if arriving:  # one axon speaks for its row
-            row = np.arange(len(rows))
-        matrix = _matrix(classes[k], axons, row, len(rows))
-        # putting lines in order costs time, and pays where code is shared
-        by_row, by_column = _in_order(matrix, bound) if len(cores) > 1 else (np.arange(n) for n in matrix.shape)
-        matrix, bound = np.ascontiguousarray(matrix[by_row][:, by_column]), bound[by_row]
+    for group in _arriving_alike(m, classes, value) if arriving else _sent_alike(m, values, value):
+        of, row, bound, cores = classes[group.crossbar], group.row, group.bound, np.array(group.cores)
+        matrix = _matrix(of, group.axons, row, len(bound))
+        by_row, by_column = (np.arange(n) for n in matrix.shape)
+        if len(cores) > 1:  # putting lines in order costs time, and pays where code is shared
+            by_row, by_column = _in_order(matrix, bound)
+            matrix, bound = matrix[by_row][:, by_column], bound[by_row]
         form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape), len(forms))
         if form == len(forms):
             forms.append(make_form(matrix, bound))
-        events = np.bincount(row, minlength=len(rows))[by_row]
-        sops = np.bincount(row, classes[k].sops[axons], len(rows)).astype(np.int64)[by_row]
-        rank = np.argsort(by_column)
-        arrives = None if arrives is None else np.argsort(by_row)[arrives]
-        for core, rows, _ in cores:
-            merged.append(MergedCore(core, form, rows[by_row], events, sops, forms[form].largest, arrives))
-            own = slice(int(m.neuron_offset[core]), int(m.neuron_offset[core + 1]))
-            placed[own] = rank[accumulator[own]]
-    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer]
+        events = np.bincount(row, minlength=len(bound))[by_row]
+        sops = np.bincount(row, of.sops[group.axons], len(bound)).astype(np.int64)[by_row]
+        arrives = None if group.arrives is None else np.argsort(by_row)[group.arrives]
+        rows = value[m.axon_offset[cores][:, None] + group.speaker[by_row]]
+        for core, own in zip(group.cores, rows, strict=True):
+            merged.append(MergedCore(core, form, own, events, sops, forms[form].largest, arrives))
+        place = np.argsort(by_column)[of.column]
+        placed[m.neuron_offset[cores][:, None] + np.arange(len(place))] = place
+    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer].tolist()
     merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
     return tuple(forms), tuple(merged), placed
+
+
+def _sent_alike(m: Mapping, values: Values, value: Int) -> Iterator[_Alike]:
+    """Group cores where all that is sent arrives: one source speaks for its value, which may take several axons."""
+    size = np.zeros(len(values.of_source), np.uint8)
+    size[values.member[values.offset[:-1]]] = values.size
+    told = size[m.axon_source]  # value that an axon brings, at most; 0: another source speaks for it
+    first, last = m.axon_offset, np.empty(len(values.size), np.int64)
+    alike: dict[tuple[int, bytes, bytes], list[int]] = defaultdict(list)
+    for core, k in enumerate(m.core_crossbar.tolist()):
+        own = slice(first[core], first[core + 1])
+        taken = value[own][told[own] > 0]
+        last[taken] = order = np.arange(len(taken))
+        once = (last[taken] == order).all()  # no value comes by several axons
+        alike[k, told[own].tobytes(), b"" if once else number(taken)[0].tobytes()].append(core)
+    for (k, _, several), cores in alike.items():
+        own = slice(first[cores[0]], first[cores[0] + 1])
+        axons = np.flatnonzero(told[own])
+        row = lead = np.arange(len(axons))
+        if several:
+            row, lead = number(value[own][axons])
+        speaker = axons[lead]
+        yield _Alike(k, cores, speaker, told[own][speaker].astype(np.int64), axons, row, None)
+
+
+def _arriving_alike(m: Mapping, classes: list[_Classes], value: Int) -> Iterator[_Alike]:
+    """Group cores where less may arrive than was sent: one axon speaks for those of its value that have equal weights."""
+    alike: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for core, k in enumerate(m.core_crossbar.tolist()):
+        row = _arriving(value[m.axon_offset[core] : m.axon_offset[core + 1]], classes[k].row)
+        alike[k, row.tobytes()].append(core)
+    for (k, content), cores in alike.items():
+        row = np.frombuffer(content, np.int64)
+        _, axons = number(row)
+        yield _Alike(k, cores, axons, np.bincount(row, minlength=len(axons)), axons, np.arange(len(axons)), row)
 
 
 def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
@@ -274,57 +286,36 @@ def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
     """
     low, high = int(matrix.min(initial=0)), int(matrix.max(initial=0))
     if high - low < 1 << 12:
-        weights, place = np.arange(low, high + 1), matrix - low
+        weights, place = np.arange(low, high + 1), matrix.astype(np.int64) - low
     else:
         weights, place = np.unique(matrix, return_inverse=True)
         place = place.reshape(matrix.shape)
-    mark = _mix(weights.astype(np.int64).astype(np.uint64))[:, None]
-    row, column = _mix(bound.astype(np.uint64)), np.zeros(matrix.shape[1], np.uint64)
-    across, down = np.arange(matrix.shape[1]), np.arange(len(matrix))[:, None]
+    mark = mix(weights.astype(np.int64).astype(np.uint64))[:, None]
+    row, column = mix(bound.astype(np.uint64)), np.zeros(matrix.shape[1], np.uint64)
+    rows, columns = matrix.shape
+    # entries of tables (weights, rows) and (weights, columns)
+    down, across = place * rows + np.arange(rows)[:, None], place * columns + np.arange(columns)
+    some = weights[:, None] != 0
     for _ in range(3):
-        column = column + np.where(weights[:, None] != 0, _mix(row ^ mark), 0)[place, down].sum(axis=0, dtype=np.uint64)
-        row = row + np.where(weights[:, None] != 0, _mix(column ^ mark), 0)[place, across].sum(axis=1, dtype=np.uint64)
+        column = column + np.where(some, mix(row ^ mark), 0).take(down).sum(axis=0)
+        row = row + np.where(some, mix(column ^ mark), 0).take(across).sum(axis=1)
     return np.argsort(row, kind="stable"), np.argsort(column, kind="stable")
 
 
-def _rows(value: Int) -> tuple[Int, Int]:
-    """Distinct values in the order of their first axon, and the row of each axon."""
-    in_order = np.sort(value)
-    if (in_order[1:] != in_order[:-1]).all():
-        return value, np.arange(len(value))
-    rows, first, row = np.unique(value, return_index=True, return_inverse=True)
-    by_axon = np.argsort(first)
-    position = np.empty(len(rows), np.int64)
-    position[by_axon] = np.arange(len(rows))
-    return rows[by_axon], position[row]
-
-
-def _arriving(value: Int, row_class: Int) -> tuple[Int, Int, Int, Int]:
-    """Rows of axons whose sources are of one value and whose weights are equal, at most `LARGEST_VALUE` of them.
-
-    Returns
-    -------
-    value of each row, row of each axon, first axon and number of axons of each row
-    """
+def _arriving(value: Int, row_class: Int) -> Int:
+    """Row of each axon: of those whose sources are of one value and whose weights are equal, at most `LARGEST_VALUE`."""
     key = value * (len(value) + 1) + row_class
     order = np.argsort(key, kind="stable")
     in_order = key[order]
     rank = np.arange(len(key)) - np.searchsorted(in_order, in_order)
-    new = rank % LARGEST_VALUE == 0
-    row = np.empty(len(key), np.int64)
-    row[order] = np.cumsum(new) - 1
-    first = order[new]
-    by_axon = np.argsort(first)
-    position = np.empty(len(first), np.int64)
-    position[by_axon] = np.arange(len(first))
-    row = position[row]
-    axons = first[by_axon]
-    return value[axons], row, axons, np.bincount(row, minlength=len(axons))
+    part = np.empty(len(key), np.int64)
+    part[order] = np.cumsum(rank % LARGEST_VALUE == 0)
+    return number(part)[0]
 
 
 def _matrix(classes: _Classes, axons: Int, row: Int, rows: int) -> Matrix:
     """Rows of axons of one value, added up: a source may hold several axons of a core."""
-    taken = classes.weights[axons].astype(np.int32)
+    taken = classes.weights[axons]
     if len(axons) == rows:
         return taken
     matrix = np.zeros((rows, taken.shape[1]), np.int32)

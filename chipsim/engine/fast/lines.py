@@ -1,0 +1,55 @@
+"""Number what is alike: rows or columns of a matrix, or single marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int = npt.NDArray[np.int64]
+
+
+def numbered(lines: npt.NDArray[np.int8], axis: int = 0) -> tuple[Int, Int]:
+    """Number distinct lines in the order of their appearance: the number of each line, and the first line of each number.
+
+    Parameters
+    ----------
+    axis : int
+        0: lines are rows, 1: columns.
+    """
+    count, length = lines.shape[axis], lines.shape[1 - axis]
+    if not lines.size:
+        return np.zeros(count, np.int64), np.zeros(min(count, 1), np.int64)
+    # sums of whole numbers below 2**53: a float64 holds them exactly, in whatever order they are added up
+    weight = (mix(np.arange(length, dtype=np.uint64)) >> np.uint64(19 + length.bit_length())).astype(np.float64)
+    whole = lines.astype(np.float64)
+    of, first = number(whole @ weight if axis == 0 else weight @ whole)
+    if len(first) == count:  # lines of different marks differ
+        return of, first
+    other = np.flatnonzero(first[of] != np.arange(count))
+    if (lines.take(other, axis) != lines.take(first[of[other]], axis)).any():  # two lines with one mark
+        return number(np.unique(lines, axis=axis, return_inverse=True)[1].reshape(-1))
+    return of, first
+
+
+def number(mark: npt.NDArray[Any]) -> tuple[Int, Int]:
+    """Number distinct marks in the order of their appearance, and the first place of each number."""
+    order = np.argsort(mark)
+    new = np.ones(len(order), bool)
+    new[1:] = mark[order[1:]] != mark[order[:-1]]
+    first = np.minimum.reduceat(order, np.flatnonzero(new))
+    by_place = np.argsort(first)
+    rank = np.empty(len(first), np.int64)
+    rank[by_place] = np.arange(len(first))
+    of = np.empty(len(order), np.int64)
+    of[order] = rank[np.cumsum(new) - 1]
+    return of, first[by_place]
+
+
+def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finaliser: a bijection that spreads."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
