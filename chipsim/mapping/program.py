@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -159,6 +159,8 @@ class Mapping:
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
     watched: tuple[str, ...] = ()  # populations limited by the user: a run counts where the model's level is beyond them
     unwatched: tuple[str, ...] = ()  # activations limited by the user of which a run cannot tell that
+    #: what ``arrays`` held when every rule was checked
+    validated: dict[str, npt.NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def cores(self) -> int:

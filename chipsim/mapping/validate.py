@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.chip.routes import cut_off
 from chipsim.mapping.program import CEILING, RELAY, STATE_ARRAYS, UNREACHED, Mapping, array_dtypes
@@ -18,14 +20,15 @@ MOST = 1 << 31
 
 
 def validate_mapping(mapping: Mapping) -> None:
-    """Check every rule.
+    """Check every rule, if that was not done before on what cannot have changed since.
 
     Raises
     ------
     MappingError
         Names the core (or array) and the rule.
     """
-    validated_synapses(mapping)
+    if not _is_validated(mapping):
+        validated_synapses(mapping)
 
 
 def validated_synapses(mapping: Mapping) -> Int:
@@ -40,7 +43,23 @@ def validated_synapses(mapping: Mapping) -> Int:
     _watched(mapping)
     check_wiring(mapping)
     _repeated(mapping, synapses)
+    mapping.validated.clear()
+    mapping.validated.update(mapping.arrays)
     return synapses
+
+
+def _is_validated(m: Mapping) -> bool:
+    """Whether the arrays are those that were validated, and nobody can have written to them."""
+    same = len(m.validated) == len(m.arrays) and all(m.validated.get(name) is array for name, array in m.arrays.items())
+    return same and all(map(_is_fixed, m.arrays.values()))
+
+
+def _is_fixed(array: npt.NDArray[Any]) -> bool:
+    """Whether nobody can write to an array: in the end it lies in bytes."""
+    memory: object = array
+    while isinstance(memory, np.ndarray):
+        memory = memory.base
+    return isinstance(memory, bytes)
 
 
 def _shapes(m: Mapping) -> None:
