@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
-from chipsim.engine.machine import Machine, Spikes, load
 from chipsim.engine.protocol import Engine, Worker
 from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chipsim.engine.fast.native import Code
+    from chipsim.engine.machine import Machine, Spikes
 
 
 class ReferenceEngine:
@@ -29,6 +29,8 @@ class ReferenceEngine:
     batch = 100
 
     def __init__(self, mapping: Mapping | Damage, host: Host) -> None:
+        from chipsim.engine.machine import load
+
         self.machine, self.host = load(mapping), host
 
     def worker(self, noise: float, seed: int, per_image: bool, trains: bool = False) -> Worker:

@@ -22,6 +22,14 @@ def first_of(bad: npt.NDArray[np.bool_]) -> int:
     return int(found[0]) if len(found) else -1
 
 
+def repeats(values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Which values stand further ahead already."""
+    order = np.argsort(values, kind="stable")
+    found = np.zeros(len(values), bool)
+    found[order[1:]] = values[order[1:]] == values[order[:-1]]
+    return found
+
+
 def check_cores(bad: npt.NDArray[np.bool_], found: npt.NDArray[Any], rule: str, code: Code, allowed: object) -> None:
     """Refuse the first core that breaks a rule."""
     core = first_of(bad)

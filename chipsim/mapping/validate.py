@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.chip.routes import cut_off
 from chipsim.mapping.program import CEILING, RELAY, STATE_ARRAYS, UNREACHED, Mapping, array_dtypes
-from chipsim.mapping.rules import check_cores, first_of, refuse
+from chipsim.mapping.rules import check_cores, first_of, refuse, repeats
 from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import Int, axon_synapses, layer_sums, neuron_sums
 from chipsim.mapping.wiring import check_wiring
@@ -178,10 +178,7 @@ def _cores(m: Mapping) -> None:
     outside = (x < 0) | (y < 0) | (x >= chip.grid[0]) | (y >= chip.grid[1])
     check_cores(outside, m.core_position, "position on the grid", "map-rule", list(chip.grid))
     place = y.astype(np.int64) * chip.grid[0] + x
-    _, first = np.unique(place, return_index=True)
-    twice = np.ones(m.cores, bool)
-    twice[first] = False
-    check_cores(twice, m.core_position, "position in use", "map-rule", "one core per position")
+    check_cores(repeats(place), m.core_position, "position in use", "map-rule", "one core per position")
     _alive(m)
     check_cores(~np.isin(m.core_fold, chip.folds), m.core_fold, "fold", "map-rule", list(chip.folds))
     check_cores(

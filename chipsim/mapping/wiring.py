@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping.program import HANDED_OVER, RELAY, Layer, Mapping, Population
-from chipsim.mapping.rules import check_cores, first_of, refuse
+from chipsim.mapping.rules import check_cores, first_of, refuse, repeats
 
 #: sent in no tick, whatever the delay
 NEVER = -256
@@ -115,11 +115,9 @@ def _elements(m: Mapping) -> None:
     if beyond.any():
         refuse(f"core {core_of[first_of(beyond)]}", "a neuron's element lies outside its layer", "map-rule")
     key = layer * int(sizes.max()) + m.neuron_element
-    _, first = np.unique(key, return_index=True)
-    if len(first) != len(key):
-        twice = np.ones(len(key), bool)
-        twice[first] = False
-        refuse(f"core {core_of[first_of(twice)]}", "a neuron's element is on another core already", "map-rule")
+    twice = first_of(repeats(key))
+    if twice >= 0:
+        refuse(f"core {core_of[twice]}", "a neuron's element is on another core already", "map-rule")
     entry, mine = m.layers[m.readout], layer == m.readout
     if int(mine.sum()) != sizes[m.readout]:
         refuse(entry.name, f"has {int(mine.sum())} readout neurons; expected: {sizes[m.readout]}", "map-rule")

@@ -27,6 +27,28 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 }
 
 
+def begin(code: Code, *names: str) -> None:
+    """Start to compile kernels that will be wanted."""
+    for name in names:
+        code.begin(*_of(code, name))
+
+
+def _of(code: Code, name: str) -> tuple[bytes, Callable[[str], str], str, bool]:
+    """What `Code.add` takes."""
+    return name.encode(), lambda _: kernels.text(name, code.target.lookup), name, True
+
+
+def called(cores: Int, fire: str) -> set[str]:
+    """Names of the kernels for what some cores (records of `CORE`) do; ``fire``: what fires."""
+    wanted = {"pack"} if cores[:, CORE.index("lookup")].any() else set()
+    kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
+    kinds |= {"change": "change", "spiking": fire}
+    for bits, width in ((16, "narrow"), (32, "wide")):
+        own = cores[cores[:, CORE.index(width)] != 0]
+        wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}
+    return wanted
+
+
 class Kernels:
     """The kernels for one processor."""
 
@@ -54,20 +76,11 @@ class Kernels:
         arriving : bool
             Not all that is sent arrives.
         """
-        wanted = {name for name, so in (("count_runs", counted), ("arrive", arriving)) if so}
-        if cores[:, CORE.index("lookup")].any():
-            wanted.add("pack")
-        kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
-        kinds |= {"change": "change", "spiking": fire}
-        for bits, width in ((16, "narrow"), (32, "wide")):
-            own = cores[cores[:, CORE.index(width)] != 0]
-            wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}
+        wanted = {name for name, so in (("count_runs", counted), ("arrive", arriving)) if so} | called(cores, fire)
         return np.array([self._address(name) if name in wanted else 0 for name in CALLED], np.int64)
 
     def _address(self, name: str) -> int:
         with self._lock:
             if name not in self._addresses:
-                lookup = self._code.target.lookup
-                what = name.encode()
-                self._addresses[name] = self._code.add(what, lambda _: kernels.text(name, lookup), name, optimise=True)
+                self._addresses[name] = self._code.add(*_of(self._code, name))
         return self._addresses[name]

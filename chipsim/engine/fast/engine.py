@@ -9,7 +9,7 @@ import numpy as np
 
 from chipsim.engine.count import Counts
 from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
-from chipsim.engine.fast.callables import Kernels
+from chipsim.engine.fast.callables import Kernels, begin, called
 from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.layout import CORE, LANES
@@ -79,6 +79,7 @@ def load_fast(
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
     found = differences(damage)
     arriving = found is not None or axon_by_axon(damage)
+    begin(code, "run")  # kernels are compiled while this thread does something else
     reduced = reduce(damage, keep=arriving)
     m = reduced.mapping
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
@@ -90,9 +91,11 @@ def load_fast(
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)
+    begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     encoder = find_encoder(m, host, tables.features)
     pixels = None
     if encoder.integers is not None:
+        begin(code, "lay")
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None

@@ -180,7 +180,7 @@ def _cut(rows: Int, size: int) -> tuple[Int, Int]:
 def _looked_up(form: Form, groups: _Groups, columns: int, store: Store) -> Iterator[tuple[int, Int]]:
     """Segments of lookups, and how many; their tables are appended."""
     at_most = None if narrow(form) else SEGMENT
-    for strands in strands_of(form, np.unique(groups.rows), 8, 16, columns):
+    for strands in strands_of(form, np.flatnonzero(np.bincount(groups.rows.reshape(-1))), 8, 16, columns):
         table, low, spread = _tables(groups, strands)
         for piece in pieces(spread, NEAR, at_most):
             least = piece.of(low).sum(axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +75,14 @@ class Code:
         self.made = 0  # how many functions were compiled, not found in the cache
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._machine(2))
         self._symbols: set[str] = set()
+        self._begun: dict[str, Future[tuple[bytes, bool]]] = {}
+        self._thread = ThreadPoolExecutor(1)  # LLVM works without the interpreter's lock, but not for two at a time
+
+    def begin(self, what: bytes, write: Callable[[str], str], name: str = "", optimise: bool = False) -> None:
+        """Start to make a function for which `add` will be called, while this thread does something else."""
+        key, symbol = self._names(what, name, optimise)
+        if key not in self._symbols and key not in self._begun:
+            self._begun[key] = self._thread.submit(self._make, key, symbol, write, optimise)
 
     def add(self, what: bytes, write: Callable[[str], str], name: str = "", optimise: bool = False) -> int:
         """Add a function and return its address.
@@ -89,18 +98,29 @@ class Code:
         optimise : bool
             Whether the text goes through LLVM's passes, or to the code generator as it is.
         """
-        key = hashlib.sha256(b"\0".join([self._stamp, repr((name, optimise)).encode(), what])).hexdigest()
-        symbol = name or f"form_{key[:32]}"
+        key, symbol = self._names(what, name, optimise)
         if key not in self._symbols:
-            code = self.cache.get(key)
-            if code is None:
-                code = self._compile(write(symbol), optimise)
-                self.made += 1
-                self.cache.put(key, code)
+            begun = self._begun.pop(key, None)
+            code, new = self._make(key, symbol, write, optimise) if begun is None else begun.result()
+            self.made += new
             self._engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
             self._symbols.add(key)
         self._engine.finalize_object()
         return int(self._engine.get_function_address(symbol))
+
+    def _names(self, what: bytes, name: str, optimise: bool) -> tuple[str, str]:
+        """Of a function: in the cache, and in the program."""
+        key = hashlib.sha256(b"\0".join([self._stamp, repr((name, optimise)).encode(), what])).hexdigest()
+        return key, name or f"form_{key[:32]}"
+
+    def _make(self, key: str, symbol: str, write: Callable[[str], str], optimise: bool) -> tuple[bytes, bool]:
+        """Code of a function, and whether it was compiled now."""
+        code = self.cache.get(key)
+        if code is not None:
+            return code, False
+        code = self._compile(write(symbol), optimise)
+        self.cache.put(key, code)
+        return code, True
 
     @cached_property
     def _stamp(self) -> bytes:

@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast import plan, straight
+from chipsim.engine.fast.callables import begin
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
@@ -61,14 +62,18 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     costs = [n if instruction is None else cost(form, instruction) for n, form in zip(added, forms, strict=True)]
     dense = [instruction is not None and (bytes_without_sign or c < n) for c, n in zip(costs, added, strict=True)]
     time = [c if better else n for c, n, better in zip(costs, added, dense, strict=True)]
-    written = {} if code is None else _written(forms, uses, added, time, code)
+    written = [] if code is None else _written(forms, uses, added, time)
+    if code is not None:  # compiled while this thread lays out the others
+        for n in written:
+            code.begin(*_text(forms[n], code))
+        begin(code, *_walking(forms, dense, set(written)))
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
     places = np.zeros((len(forms), 4), np.int64)
     packed = at = content = 0
     for n, form in enumerate(forms):
         if n in written:
-            places[n, 0], time[n] = written[n], int(straight.TIME * added[n])
+            time[n] = int(straight.TIME * added[n])
             continue
         at += len(words[-1])
         if dense[n]:
@@ -81,6 +86,9 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
         else:
             places[n, 3] = at
             words.append(plan.lists(form))
+    for n in written:
+        assert code is not None
+        places[n, 0] = code.add(*_text(forms[n], code))
     return Programs(np.concatenate(words), _joined(tables), places, np.array(time, np.int64), packed)
 
 
@@ -89,20 +97,30 @@ def width(largest: int) -> tuple[bool, bool]:
     return largest < plan.NARROW, largest >= plan.NARROW
 
 
-def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int], code: Code) -> dict[int, int]:
-    """Addresses of the forms that become code: those that save most, as long as there is room."""
+def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]) -> list[int]:
+    """The forms that become code: those that save most, as long as there is room."""
     saved = {n: (time[n] - straight.TIME * added[n]) * int(uses[n]) for n in np.flatnonzero(uses >= SHARED).tolist()}
-    room, found = WRITTEN, {}
+    room, found = WRITTEN, []
     for n in sorted(saved, key=lambda n: -saved[n]):
         if added[n] <= room and saved[n] > 0:
             room -= added[n]
-            found[n] = _address(forms[n], code)
+            found.append(n)
     return found
 
 
-def _address(form: Form, code: Code) -> int:
+def _text(form: Form, code: Code) -> tuple[bytes, Callable[[str], str]]:
+    """What a form's code depends on, and what writes it."""
     what = b"\0".join([repr(form.matrix.shape).encode(), form.matrix.tobytes(), form.bound.tobytes()])
-    return code.add(what, lambda name: straight.write(form, name, code.target.registers, code.target.lanes))
+    return what, lambda name: straight.write(form, name, code.target.registers, code.target.lanes)
+
+
+def _walking(forms: Sequence[Form], dense: Sequence[bool], written: set[int]) -> set[str]:
+    """Names of the kernels that walk the programs of forms that are not written."""
+    found = set()
+    for n, (form, packed) in enumerate(zip(forms, dense, strict=True)):
+        if n not in written:
+            found |= {f"{'dense' if packed else 'list'}{16 if plan.narrow(form) else 32}", *(["pack"] if packed else [])}
+    return found
 
 
 def _joined(contents: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

@@ -159,7 +159,7 @@ def windows_of(piece: Piece, spreads: Int, most: int) -> Int:
     found = filled_up(piece.count)
     beyond = before[-1].max(axis=1) > most
     least = most // np.maximum(1, spread.max(axis=(0, 2))) // TOGETHER * TOGETHER
-    for window in np.unique(least[beyond]).tolist():
+    for window in sorted(set(least[beyond].tolist())):
         mine = np.flatnonzero(beyond & (least == window))
         found[mine] = window
         for longer in range(2 * window, window, -max(TOGETHER, window // 4 // TOGETHER * TOGETHER)):
