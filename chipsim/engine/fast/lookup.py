@@ -41,6 +41,8 @@ BYTE = 255
 SEGMENT = 65535
 #: time of an index for a column, where an addition of a list is 1
 ENTRY = 0.7
+#: how much of an index a row takes, by its largest value; the last is that of all larger ones
+SHARE = np.repeat([0.25, 0.5, 0.75, 1.0, np.inf], [2, 2, 4, 8, 1])
 #: kinds of groups: how many rows, which bits of them, and how many numbers an index is made of
 KINDS = (
     (4, "all", 4),  # of one bit
@@ -120,9 +122,8 @@ def lookups(form: Form, instruction: str) -> Lookups:
 
 def _shares(form: Form) -> npt.NDArray[np.float64]:
     """Indices that each row takes, times the digits of its weights."""
-    bound = form.bound
-    share = np.select([bound <= 1, bound <= 3, bound <= 7, bound <= 15], [0.25, 0.5, 0.75, 1.0], np.inf)
-    share[_sums(form, np.arange(len(bound)))] = 1 / 6
+    share = SHARE[np.minimum(form.bound, TABLE)]
+    share[_sums(form, np.arange(len(share)))] = 1 / 6
     largest, digits = largest_weight(form), 1
     while largest > 8:
         largest, digits = (largest + 8) >> 4, digits + 1
@@ -163,8 +164,10 @@ def _group(form: Form, which: npt.NDArray[np.bool_]) -> _Groups:
     three = threes[:eight]
     kinds = (one, two, rest, three.reshape(-1, 2), three.reshape(-1, 4), sums)
     numbers = (*kinds[:-1], sums[:, ::3])
-    rows = np.concatenate([np.pad(k, ((0, 0), (0, 4 - k.shape[1])), constant_values=len(form.bound)) for k in numbers])
     kind = np.repeat(np.arange(len(KINDS)), [len(k) for k in kinds])[:, None]
+    rows = np.full((len(kind), 4), len(form.bound))
+    for number, own in enumerate(numbers):
+        rows[kind[:, 0] == number, : own.shape[1]] = own
     most = np.append(form.bound, 0)[rows]
     reach = np.select([kind == 3, kind == 4, kind == 5], [np.minimum(most, 3), most >> 2, 3 * most], most)
     taken = np.concatenate([k.reshape(-1) for k in kinds])

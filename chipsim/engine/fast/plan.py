@@ -44,10 +44,9 @@ def strands(form: Form) -> Strand:
 
 def _planes(weights: npt.NDArray[np.signedinteger]) -> Iterator[npt.NDArray[np.int8]]:
     """Write weights in signed digits, the lowest first: the sum of digit[i] << i."""
-    rest = weights.astype(np.int64)
+    rest: npt.NDArray[np.signedinteger] = weights.astype(np.int16 if weights.dtype == np.int8 else np.int64)
     while rest.any():
-        odd = rest & 1
-        digit = np.where(odd == 1, 2 - (rest & 3), 0)  # +1 where the rest is 1 modulo 4, -1 where it is 3
+        digit = (rest & 1) * (2 - (rest & 3))  # +1 where the rest is 1 modulo 4, -1 where it is 3
         yield digit.astype(np.int8)
         rest = (rest - digit) >> 1
 
@@ -58,13 +57,13 @@ def _digits(weight: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     return np.asarray(np.unpackbits(different.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1), np.uint8)
 
 
-_OF_BYTE = _digits(np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64))
+_OF_BYTE = _digits(np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64)).tobytes()
 
 
 def additions(form: Form) -> int:
     """Estimate how many rows the lists add up: the digits of all weights."""
     if form.matrix.dtype == np.int8:
-        return int(_OF_BYTE[np.ascontiguousarray(form.matrix).view(np.uint8)].sum(dtype=np.int64))
+        return int(np.frombuffer(form.matrix.tobytes().translate(_OF_BYTE), np.uint8).sum(dtype=np.int64))
     return int(_digits(form.matrix.astype(np.int64)).sum(dtype=np.int64))
 
 
@@ -80,8 +79,9 @@ def lists(form: Form) -> npt.NDArray[np.uint32]:
     the factor, and the rows, as byte offsets into the latched rows (row r lies at 64 * (r + 1); at 0 there are zeros).
     """
     parts = strands(form)
-    column, row = np.nonzero(parts.digits.T)
-    signs = parts.digits.T[column, row].astype(np.int64)
+    digits = np.ascontiguousarray(parts.digits.T)
+    column, row = np.nonzero(digits)
+    signs = digits[column, row].astype(np.int64)
     return _program(column, row, signs, parts.accumulator, parts.shift, max(1, BYTE // int(form.bound.max(initial=1))))
 
 

@@ -34,7 +34,11 @@ def digits_of(matrix: npt.NDArray[np.signedinteger], largest: int, base: int) ->
     """Write weights in digits of at most ``largest``, the lowest first: the sum of digit[i] * base**i."""
     rest = matrix.astype(np.int32)
     while rest.any():
-        digit = np.where(np.abs(rest) <= largest, rest, (rest + base // 2) % base - base // 2)
+        beyond = np.abs(rest) > largest
+        if not beyond.any():
+            yield rest.astype(np.int8)
+            return
+        digit = np.where(beyond, (rest + base // 2) % base - base // 2, rest)
         yield digit.astype(np.int8)
         rest = (rest - digit) // base
 
@@ -50,7 +54,7 @@ def strands_of(form: Form, taken: Int, largest: int, base: int, columns: int) ->
         more = -len(mine) % columns
         filled = np.concatenate([padded[:, mine], np.zeros((len(padded), more), np.int8)], axis=1)
         factor = np.repeat([base**plane, 0], [len(mine), more]).reshape(-1, columns)
-        column = np.pad(mine, (0, more)).reshape(-1, columns)
+        column = np.append(mine, np.zeros(more, np.int64)).reshape(-1, columns)
         yield Strands(filled.reshape(len(padded), *column.shape), column, factor)
 
 
