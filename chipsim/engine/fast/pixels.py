@@ -8,9 +8,8 @@ value is how many of its neurons' thresholds a sum reaches. Outputs at one place
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.lines import numbered
 from chipsim.engine.fast.merge import Form, Int, make_form
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.products import HALF
@@ -115,29 +115,31 @@ def _conv(attributes: dict[str, Any], whole: list[Int], shape: tuple[int, ...]) 
     if min(len(t) for t in taps) < 1 or groups * math.prod(len(t) for t in taps) > MOST:
         return None
     bias = whole[1].reshape(-1) if len(whole) > 1 else np.zeros(len(weights), np.int64)
-    return list(_places(weights, bias, channels, size, groups, taps))
+    return _places(weights, bias, channels, size, groups, taps)
 
 
-def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups: int, taps: list[Int]) -> Iterator[Block]:
+def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups: int, taps: list[Int]) -> list[Block]:
+    """Blocks place by place, group by group; those that reach as far into the image share their weights."""
     inside, out = channels // groups, len(weights) // groups
     plane, places = math.prod(size), math.prod(len(t) for t in taps)
-    stride = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
-    shared: dict[tuple[int, bytes], Int] = {}
-    for number, place in enumerate(itertools.product(*(range(len(t)) for t in taps))):
-        at, good = np.zeros((), np.int64), np.ones((), bool)
-        for axis, where in enumerate(place):
-            line = taps[axis][where]
-            at = at[..., None] + line * stride[axis]
-            good = good[..., None] & (line >= 0)
-        valid = np.flatnonzero(good)
+    at, good = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)  # (places, taps): pixel of a channel, and whether it is one
+    for axis, line in enumerate(taps):
+        shape = len(at) * len(line), -1
+        at = (at[:, None, :, None] + line[:, None] * math.prod(size[axis + 1 :])).reshape(shape)
+        good = (good[:, None, :, None] & (line[:, None] >= 0)).reshape(shape)
+    reach, first = numbered(good.view(np.int8))
+    found: dict[tuple[int, int], Block] = {}
+    for number, place in enumerate(first.tolist()):
+        mine, valid = np.flatnonzero(reach == number), np.flatnonzero(good[place])
         for group in range(groups):
-            key = (group, valid.tobytes())
-            if key not in shared:
-                own = weights[group * out : (group + 1) * out].reshape(out, inside, -1)[:, :, valid]
-                shared[key] = np.ascontiguousarray(own.reshape(out, -1).T)
-            pixels = (group * inside + np.arange(inside))[:, None] * plane + at.reshape(-1)[valid]
+            own = weights[group * out : (group + 1) * out].reshape(out, inside, -1)[:, :, valid]
+            shared = np.ascontiguousarray(own.reshape(out, -1).T)
+            pixels = (group * inside + np.arange(inside))[:, None] * plane + at[mine][:, None, valid]
             outputs = group * out + np.arange(out)
-            yield Block(pixels.reshape(-1), outputs * places + number, shared[key], bias[outputs])
+            own_bias = bias[outputs]
+            of_places = zip(mine.tolist(), pixels.reshape(len(mine), -1), outputs * places + mine[:, None], strict=True)
+            found |= {(where, group): Block(taken, made, shared, own_bias) for where, taken, made in of_places}
+    return [found[key] for key in sorted(found)]
 
 
 def build(
@@ -177,7 +179,8 @@ def build(
     block_of[outputs] = np.repeat(np.arange(len(made)), columns)
     column_of[outputs] = np.arange(len(outputs)) - np.repeat(np.cumsum(columns) - columns, columns)
     bias[outputs] = np.concatenate([block.bias for block in made])
-    most = np.array([forms[form].largest + 1 for form in form_of])
+    largest = np.array([form.largest for form in forms], np.int64)[form_of]
+    most = largest + 1
     values, own = tables.merged.values, np.arange(tables.merged.values.encoder)
     producer = values.producer[own]
     own = own[np.lexsort((column_of[producer], block_of[producer]))]
@@ -194,7 +197,7 @@ def build(
     record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
     record |= {"accumulators": columns, "spiking": np.ones(len(made), np.int64)}
     record["together"] = record["spiking"]
-    record["narrow"], record["wide"] = np.array([width(form.largest) for form in forms], np.int64)[form_of].T
+    record["narrow"], record["wide"] = width(largest)
     return PixelTables(
         slots=slots,
         cores=np.stack([record[name] for name in CORE], axis=1),

@@ -39,11 +39,6 @@ class Programs:
     time: Int  # (forms,): in additions of a list
     packed: int  # rows that indices and pairs take, at most
 
-    def place(self, form: int) -> list[int]:
-        """Fields of a core's record: where its form is."""
-        found: list[int] = self.places[form].tolist()
-        return found
-
 
 def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:
     """Decide by counting instructions, and lay out.
@@ -92,9 +87,9 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     return Programs(np.concatenate(words), _joined(tables), places, np.array(time, np.int64), packed)
 
 
-def width(largest: int) -> tuple[bool, bool]:
-    """Fields "narrow" and "wide" of a core's record, from the largest partial sum."""
-    return largest < plan.NARROW, largest >= plan.NARROW
+def width(largest: Int) -> Int:
+    """Fields "narrow" and "wide" of cores' records, (2, cores), from their largest partial sums."""
+    return np.stack([largest < plan.NARROW, largest >= plan.NARROW]).astype(np.int64)
 
 
 def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]) -> list[int]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
 from chipsim.engine.fast.merge import Int, Merged
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.programs import programs, width
+from chipsim.engine.fast.programs import Programs, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
@@ -66,31 +66,19 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     slot, fresh, slots, features = _slots(m, merged)
     block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
-    uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
-    found = programs(merged.forms, uses, code)
-    first_row = np.concatenate([[0], np.cumsum([len(c.rows) for c in merged.cores])])
+    form = np.array([core.form for core in merged.cores])
+    found = programs(merged.forms, np.bincount(form, minlength=len(merged.forms)), code)
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
     lines = _lines(merged, slot, arriving)
     words, change = _changes(merged, found.words)
-    records = np.zeros((len(merged.cores), len(CORE)), np.int64)
-    for number, core in enumerate(merged.cores):
-        form = merged.forms[core.form]
-        layer = m.layers[m.core_layer[core.core]]
-        silent, kept = layer.levels == 0, layer.neuron is not None
-        at, until = fire_offset[core.core], fire_offset[core.core + 1]
-        records[number] = [
-            *found.place(core.form),
-            first_row[number], len(core.rows), at, until - at, form.matrix.shape[1],
-            *width(core.largest), not silent and not kept, silent and not kept, core.core,
-            not silent and kept, silent and kept, *_model(layer.neuron), 1, change[number],
-        ]  # fmt: skip
+    records = _records(m, merged, found, fire_offset, change)
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = np.array([e.tick for e in m.layers])[layer_of]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
     records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
-    times = found.time + [2 * len(form.matrix) + 100 for form in merged.forms]
+    times = found.time + [2 * len(each.matrix) + 100 for each in merged.forms]
     features_encoded, split_thresholds = _splits(m, merged, slot)
 
     return Tables(
@@ -101,7 +89,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         block=block,
         all_slots=(block + bool((fresh != slot).any())) * slots,
         cores=records,
-        cost=np.array(times, np.int64)[[core.form for core in merged.cores]],
+        cost=times[form],
         row_offset=lines.offset.astype(np.uint32),
         lines=lines,
         fires=fires,
@@ -114,9 +102,30 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         split_thresholds=split_thresholds,
         features=features,
         outputs=m.outputs,
-        most_rows=max(found.packed, *(len(c.rows) for c in merged.cores)),
+        most_rows=max(found.packed, int(records[:, CORE.index("rows")].max())),
         most_accumulators=int((together * records[:, CORE.index("accumulators")] + _own(merged)).max()),
     )
+
+
+def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, change: list[int]) -> Int:
+    """The records of all cores, but for how many share their code."""
+    core, form, rows, largest = np.array([(c.core, c.form, len(c.rows), c.largest) for c in merged.cores], np.int64).T
+    states = []
+    for layer in m.layers:
+        fires, kept = layer.levels > 0, layer.neuron is not None
+        states.append(
+            [fires and not kept, not fires and not kept, fires and kept, not fires and kept, *_model(layer.neuron)]
+        )
+    spiking, readout, *state = np.array(states, np.int64)[m.core_layer[core]].T
+    accumulators = np.array([each.matrix.shape[1] for each in merged.forms], np.int64)
+    fires_of = np.diff(fire_offset)
+    return np.stack(
+        [
+            *found.places[form].T, np.cumsum(rows) - rows, rows, fire_offset[core], fires_of[core], accumulators[form],
+            *width(largest), spiking, readout, core, *state, np.ones(len(core), np.int64), np.array(change, np.int64),
+        ],
+        axis=1,
+    )  # fmt: skip
 
 
 def _lines(merged: Merged, slot: Int, arriving: bool) -> Lines:
@@ -230,8 +239,7 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     mute = np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]
     limit = np.empty(m.cores, np.int64)
-    for core in merged.cores:
-        limit[core.core] = core.largest + 1
+    limit[[core.core for core in merged.cores]] = [core.largest + 1 for core in merged.cores]
     # thresholds beyond what a potential reaches are cut to just beyond it: the same spikes, in 16 bits
     plain = np.array([e.neuron is None for e in m.layers])[m.core_layer][core_of]
     cut = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of])
