@@ -55,7 +55,7 @@ def _cache_directory() -> Path:
 
 
 class CodeCache:
-    """Compiled code by content; if the directory cannot be used, code is compiled again without a message."""
+    """Compiled code and the like, by content; if the directory cannot be used, it is made again without a message."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory if directory is not None and _ours(directory) else None

@@ -11,17 +11,23 @@ encoder is run.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim import onnx_runtime
 from chipsim.engine.fast.exact import quick_session
-from chipsim.engine.fast.pixels import Block, blocks
+from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.pixels import Block, Operator, blocks, operator
 from chipsim.engine.host import Host, session
 from chipsim.errors import MappingError
 from chipsim.mapping import Mapping
@@ -34,17 +40,19 @@ Floats = npt.NDArray[np.float32]
 AT_ONCE = 16
 #: thresholds that are worth the search
 MOST = 1 << 23
+#: what the search depends on
+_SOURCES = ("encoder.py", "exact.py", "pixels.py", "../host.py", "../../monotone.py")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
     """The encoder's levels as thresholds on an output of onnxruntime.
 
-    ``linear`` is the session that makes the graded tensor, None where the images are it; level of feature j is how many
-    of ``thresholds[:, j]`` the tensor's element, its sign flipped where ``signs[j]`` says so, reaches.
+    The level of feature j is how many of ``thresholds[:, j]`` the graded tensor's element, its sign flipped where
+    ``signs[j]`` says so, reaches.
     """
 
-    linear: Any
+    linear: Callable[[], Any]  # the session that makes the graded tensor; None where the images are it
     quick: Callable[[], Any]  # the same bits sooner, on images that are pixels; None where that is not proved
     source: str
     tensor: str
@@ -61,20 +69,41 @@ class Encoder:
         return self.whole is not None
 
 
-def find_encoder(m: Mapping, host: Host, features: int) -> Encoder:
-    """Split the encoder if the split is proved bit-exact; otherwise run it whole."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Where an encoder is cut, and the thresholds behind the cut."""
+
+    tensor: str
+    shape: tuple[int, ...]  # of one image
+    part: bytes | None  # the model before the cut; None: the images are the tensor
+    thresholds: Floats  # (levels, features)
+    signs: npt.NDArray[np.uint32]  # (features,)
+    operator: Operator | None  # what the part is in integers
+
+
+def find_encoder(m: Mapping, host: Host, features: int, code: Code | None = None) -> Encoder:
+    """Split the encoder if the split is proved bit-exact; otherwise run it whole.
+
+    Parameters
+    ----------
+    features : int
+        How many there are, filled up.
+    code : Code, optional
+        Where what was found is kept beside the code, for the same encoder on the same machine.
+    """
     levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
     signs = np.zeros(features, np.uint32)
     whole = np.full((levels, features), np.nan, np.float32)
     whole[:, :count] = np.arange(1, levels + 1, dtype=np.float32)[:, None]
     if m.encoder_onnx is None or m.input.code == "computed":
-        return Encoder(None, _nothing, m.input.name, "", m.input.shape, False, whole, signs)
+        return Encoder(_nothing, _nothing, m.input.name, "", m.input.shape, False, whole, signs)
     single = host.encoder.get_inputs()[0].shape[0] == 1
-    given = Encoder(host.encoder, _nothing, m.input.name, "levels", m.encoder.shape, single, whole, signs)
+    given = Encoder(lambda: host.encoder, _nothing, m.input.name, "levels", m.encoder.shape, single, whole, signs)
     if levels * count > MOST or m.input.dtype != "float32":
         return given
     try:
-        return _split(m, given) or given
+        split = _search(m, single) if code is None else _kept(m, single, code)
+        return given if split is None else _encoder(m, given, split)
     except Exception:  # noqa: BLE001  # a part that onnxruntime does not take alone, whatever it raises: run the whole
         return given
 
@@ -83,19 +112,49 @@ def _nothing() -> None:
     return None
 
 
-def _split(m: Mapping, whole: Encoder) -> Encoder | None:
+def _encoder(m: Mapping, whole: Encoder, split: Split) -> Encoder:
+    """The encoder that is cut; sessions are only made where it does not run in integers."""
+    thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
+    thresholds[:, : split.thresholds.shape[1]], signs[: len(split.signs)] = split.thresholds, split.signs
+    linear = quick = _nothing
+    if (part := split.part) is not None:
+        linear = cache(partial(session, part, "encoder.onnx"))
+        if not whole.single:
+            quick = cache(lambda: quick_session(part, m.input.name, linear(), m.input.shape))
+    integers = None if split.operator is None else blocks(split.operator, m.input.shape)
+    return Encoder(linear, quick, m.input.name, split.tensor, split.shape, whole.single, thresholds, signs, integers, whole)
+
+
+def _kept(m: Mapping, single: bool, code: Code) -> Split | None:
+    """What `_search` found before with the same sources, libraries and processor; or what it finds."""
+    assert m.encoder_onnx is not None
+    sources = [(Path(__file__).parent / name).read_bytes() for name in _SOURCES]
+    programs = sys.version_info, np.__version__, onnx_runtime.load().__version__, code.target
+    about = repr((programs, m.input.name, m.input.shape, m.encoder.shape, m.encoder.levels, single)).encode()
+    key = hashlib.sha256(b"\0".join([*sources, about, m.encoder_onnx])).hexdigest()
+    content = code.cache.get(key)
+    if content is not None:
+        known: Split | None = pickle.loads(content)  # the directory is the user's own, as for code
+        return known
+    found = _search(m, single)
+    code.cache.put(key, pickle.dumps(found))
+    return found
+
+
+def _search(m: Mapping, single: bool) -> Split | None:
     assert m.encoder_onnx is not None
     import onnx
 
     proto = onnx.load_model_from_string(m.encoder_onnx)
-    levels, count, single = m.encoder.levels, m.encoder_neurons // m.encoder.levels, whole.single
+    levels, count = m.encoder.levels, m.encoder_neurons // m.encoder.levels
     for tensor in _cuts(proto.graph, m.input.name):
-        part = _part(proto, [m.input.name], [tensor])
-        linear = None if tensor == m.input.name else session(part, "encoder.onnx")
-        if linear is not None and linear.get_outputs()[0].type != "tensor(float)":
-            continue
-        probe = np.zeros((1, *m.input.shape), np.float32)
-        shape = (probe if linear is None else linear.run([tensor], {m.input.name: probe})[0]).shape
+        part = None if tensor == m.input.name else _part(proto, [m.input.name], [tensor])
+        shape: tuple[int, ...] = (1, *m.input.shape)
+        if part is not None:
+            linear = session(part, "encoder.onnx")
+            if linear.get_outputs()[0].type != "tensor(float)":
+                continue
+            shape = linear.run([tensor], {m.input.name: np.zeros(shape, np.float32)})[0].shape
         if shape[0] != 1 or math.prod(shape) != count:
             continue
         end = session(_part(proto, [tensor], ["levels"], shape), "encoder.onnx")
@@ -105,14 +164,8 @@ def _split(m: Mapping, whole: Encoder) -> Encoder | None:
             found = _thresholds(chain, levels, count)
             if not _holds(chain, *found):
                 return None
-        thresholds, signs = np.full_like(whole.thresholds, np.nan), np.zeros_like(whole.signs)
-        thresholds[:, :count], signs[:count] = found
-        quick = _nothing
-        if linear is not None and not single:  # only made where the encoder does not run in integers
-            quick = cache(partial(quick_session, part, m.input.name, linear, m.input.shape))
-        graph = onnx.load_model_from_string(part).graph
-        whole_numbers = None if linear is None else blocks(graph, m.input.name, m.input.shape)
-        return Encoder(linear, quick, m.input.name, tensor, shape[1:], single, thresholds, signs, whole_numbers, whole)
+        op = None if part is None else operator(onnx.load_model_from_string(part).graph, m.input.name)
+        return Split(tensor, shape[1:], part, *found, op)
     return None
 
 

@@ -34,7 +34,7 @@ class Encoding:
         self.encode = functions["encode"]
         self.given = aligned((AT_ONCE, *program.input.shape), np.dtype(program.input.dtype))
         straight = self.count == features and not encoder.single
-        self.plain, self.quick = (self._binding(m) if straight else None for m in (encoder.linear, encoder.quick()))
+        self.plain, self.quick = (self._binding(m) if straight else None for m in (encoder.linear(), encoder.quick()))
         self.place = {
             e: (features, levels, address(e.thresholds), address(e.signs)) for e in (encoder, encoder.whole) if e is not None
         }
@@ -55,25 +55,26 @@ class Encoding:
             if pixels and self.quick is not None:
                 e.quick().run_with_iobinding(self.quick)
                 return e  # all of it is finite, that is proved
-            e.linear.run_with_iobinding(self.plain)
+            e.linear().run_with_iobinding(self.plain)
             finite = _finite(self.graded)
         else:
             finite = self._linear(e, images)
-        if finite or e.whole is None or e.linear is None:
+        if finite or e.whole is None or e.linear() is None:
             return e
         self._linear(e.whole, images)  # infinity and what is no number: the chain itself says what becomes of it
         return e.whole
 
     def _linear(self, e: Encoder, images: Array) -> bool:
         """Run any number of images; whether all of the result is finite."""
-        if e.linear is None:
+        linear = e.linear()
+        if linear is None:
             if not e.split and not np.isin(images, (0, 1)).all():
                 raise InputError("images", "must be 0 or 1: the input of this mapping is spikes", code="data-spikes")
             found = images
         elif e.single:
-            found = np.concatenate([e.linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
+            found = np.concatenate([linear.run([e.tensor], {e.source: images[i : i + 1]})[0] for i in range(len(images))])
         else:
-            found = run_model(e.linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
+            found = run_model(linear, e.tensor, e.source, images, "encoder.onnx", (len(images), *e.shape))
         refuse_no_level(found, self.generator, self.tensor)
         graded = self.graded[: len(images), : self.count]
         graded[...] = found.reshape(len(images), -1)

@@ -92,7 +92,7 @@ def load_fast(
         return None
     tables = build(m, merged, code)
     begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
-    encoder = find_encoder(m, host, tables.features)
+    encoder = find_encoder(m, host, tables.features, code)
     pixels = None
     if encoder.integers is not None:
         begin(code, "lay")

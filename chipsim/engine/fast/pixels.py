@@ -60,15 +60,23 @@ class PixelTables:
     most_accumulators: int
 
 
-def blocks(graph: Any, source: str, shape: tuple[int, ...]) -> tuple[list[Block], float] | None:
-    """Return the linear part in integers and the power of two that they are multiples of; None where it is not of this kind.
+@dataclass(frozen=True, slots=True, eq=False)
+class Operator:
+    """A Conv, Gemm or MatMul of pixels in integers."""
+
+    kind: str
+    attributes: dict[str, Any]
+    whole: list[Int]  # weights, and what is added
+    unit: float  # the power of two that all sums are multiples of
+
+
+def operator(graph: Any, source: str) -> Operator | None:
+    """Return the linear part in integers; None where it is not of this kind.
 
     Parameters
     ----------
     graph : onnx.GraphProto
         One node, from ``source`` to what is graded.
-    shape : tuple of int
-        Of one image.
     """
     from onnx import helper, numpy_helper
 
@@ -81,9 +89,13 @@ def blocks(graph: Any, source: str, shape: tuple[int, ...]) -> tuple[list[Block]
     whole = [np.round(operand / unit).astype(np.int64) for operand in operands]
     if max(int(np.abs(whole[0]).max(initial=0)), 1) > LARGEST:
         return None
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    made = _conv(attributes, whole, shape) if node.op_type == "Conv" else _dense(node.op_type, attributes, whole, shape)
-    return None if made is None else (made, unit)
+    return Operator(node.op_type, {a.name: helper.get_attribute_value(a) for a in node.attribute}, whole, unit)
+
+
+def blocks(op: Operator, shape: tuple[int, ...]) -> tuple[list[Block], float] | None:
+    """Return the blocks for images of a shape, and the unit of their sums; None where it is not of this kind."""
+    made = _conv(op.attributes, op.whole, shape) if op.kind == "Conv" else _dense(op.kind, op.attributes, op.whole, shape)
+    return None if made is None else (made, op.unit)
 
 
 def _dense(kind: str, attributes: dict[str, Any], whole: list[Int], shape: tuple[int, ...]) -> list[Block] | None:

@@ -17,6 +17,7 @@ import chipsim
 from chipsim.code_cache import CodeCache
 from chipsim.datasets import Dataset
 from chipsim.engine.engines import load_engine
+from chipsim.engine.fast import encoder as encoders
 from chipsim.engine.fast import straight
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.exact import any_order_is_exact
@@ -112,7 +113,7 @@ def test_thresholds_are_the_chain(name: str) -> None:
     mapping, host = mapping_with(encoder(nodes, constants, shape), count, 4, shape)
     found = find_encoder(mapping, host, 64)
     assert found.split
-    assert found.linear is None, "the chain reaches back to the image"
+    assert found.linear() is None, "the chain reaches back to the image"
     rng = np.random.default_rng(1)
     near = found.thresholds[:, :count][np.isfinite(found.thresholds[:, :count])]
     values = np.concatenate([near, np.nextafter(near, np.float32(np.inf)), -near, rng.normal(0, 4, 400).astype(np.float32)])
@@ -136,7 +137,7 @@ def test_what_is_not_monotone_is_run_as_it_is(name: str) -> None:
     found = find_encoder(mapping, host, 64)
     assert not found.split
     assert found.tensor == "levels"
-    assert found.linear is host.encoder
+    assert found.linear() is host.encoder
 
 
 @pytest.mark.slow
@@ -147,7 +148,7 @@ def test_the_lenet_s_encoder_is_a_convolution_and_thresholds(lenet) -> None:
     assert found.split
     assert found.quick() is not None, "its weights lie on a grid: the sums are exact in any order"
     images = np.random.default_rng(0).integers(0, 256, (7, 1, 28, 28)).astype(np.float32)
-    for model in (found.linear, found.quick()):
+    for model in (found.linear(), found.quick()):
         graded = model.run([found.tensor], {found.source: images})[0].reshape(7, -1)
         spikes = host.spikes(images).reshape(-1, mapping.encoder.levels, 7).sum(axis=1)
         np.testing.assert_array_equal(levels_by_threshold(found, graded), spikes.T)
@@ -188,6 +189,38 @@ def test_code_is_kept(tmp_path: Path) -> None:
     assert made(tmp_path / "kept") == 1, "damaged code is not run"
     (tmp_path / "file").write_text("no directory")
     assert made(tmp_path / "file") == 1, "nowhere to keep it"
+
+
+def test_a_split_is_kept_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, rng = (2, 5, 5), np.random.default_rng(0)
+    nodes = [
+        N("Conv", ["image", "w", "b"], ["a"]),
+        N("Clip", ["a", "zero", "top"], ["c"]),
+        N("Cast", ["c"], ["levels"], to=TensorProto.INT32),
+    ]
+    constants = {"w": rng.integers(-9, 10, (3, 2, 2, 2)).astype(np.float32), "b": np.zeros(3, np.float32)}
+    content = encoder(nodes, constants | {"zero": np.float32(0), "top": np.float32(4)}, shape)
+    mapping, host = mapping_with(content, 3 * 4 * 4, 4, shape)
+    fresh = find_encoder(mapping, host, 64)
+    assert fresh.integers is not None
+    assert find_encoder(mapping, host, 64, Code(directory=tmp_path)).split
+    monkeypatch.setattr(encoders, "_search", lambda *_: None)
+    kept = find_encoder(mapping, host, 64, Code(directory=tmp_path))
+    np.testing.assert_array_equal(kept.thresholds, fresh.thresholds)
+    np.testing.assert_array_equal(kept.signs, fresh.signs)
+    images = rng.integers(0, 256, (3, *shape)).astype(np.float32)
+    for of in ("linear", "quick"):
+        mine, theirs = (getattr(e, of)().run([e.tensor], {e.source: images})[0] for e in (kept, fresh))
+        np.testing.assert_array_equal(mine, theirs)
+    assert kept.integers is not None
+    for mine, theirs in zip(kept.integers[0], fresh.integers[0], strict=True):
+        for name in ("pixels", "outputs", "weights", "bias"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+    other = replace(mapping, encoder=replace(mapping.encoder, levels=3))
+    assert not find_encoder(other, host, 64, Code(directory=tmp_path)).split, "that of other levels is searched for"
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert not find_encoder(mapping, host, 64, Code(directory=tmp_path)).split, "what is damaged is not taken"
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners here")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from chipsim.engine.fast.pixels import as_bytes, blocks
+from chipsim.engine.fast.pixels import Block, as_bytes, blocks, operator
+
+
+def blocks_of(content: bytes, shape: tuple[int, ...]) -> tuple[list[Block], float] | None:
+    found = operator(onnx.load_model_from_string(content).graph, "x")
+    return None if found is None else blocks(found, shape)
 
 
 def linear(op: str, weights: np.ndarray, bias: np.ndarray | None, shape: tuple[int, ...], **attributes: object) -> bytes:
@@ -47,9 +53,7 @@ def test_blocks_give_what_onnxruntime_gives(name: str, unit: float) -> None:
     content = linear(op, weights, bias, shape, **attributes)
     images = rng.integers(0, 256, (5, *shape))
     want = ort.InferenceSession(content).run(None, {"x": images.astype(np.float32)})[0].reshape(5, -1)
-    import onnx
-
-    found = blocks(onnx.load_model_from_string(content).graph, "x", shape)
+    found = blocks_of(content, shape)
     assert found is not None
     made, step = found
     got = np.full(want.shape, np.nan)
@@ -60,10 +64,8 @@ def test_blocks_give_what_onnxruntime_gives(name: str, unit: float) -> None:
 
 
 def test_what_is_left_to_onnxruntime() -> None:
-    import onnx
-
     def found(*given: object, **attributes: object) -> object:
-        return blocks(onnx.load_model_from_string(linear(*given, **attributes)).graph, "x", given[3])  # type: ignore[arg-type, index]
+        return blocks_of(linear(*given, **attributes), given[3])  # type: ignore[arg-type]
 
     rng = np.random.default_rng(0)
     assert found("Conv", rng.normal(size=(2, 1, 3, 3)), None, (1, 5, 5)) is None, "sums depend on their order"
