@@ -68,9 +68,13 @@ def _materialised(walk: Walk, name: str) -> Quantized | None:
     root = walk.known.get(region.input) if region else None
     if region is None or root is None:
         return None
-    if isinstance(root, Accumulator):
-        steps = walk.known.steps.get(region.input) if keeps_values(walk.model, region.nodes) else None
-        before = _absorbed(walk, root, region) if steps is None else _from_steps(walk, root, steps)
+    if isinstance(root, Accumulator) and region.input in walk.known.steps:
+        if not keeps_values(walk.model, region.nodes):
+            levels = materialise(walk, region.input)
+            return requantized(walk, levels, region) if levels else None
+        before = _from_steps(walk, root, walk.known.steps[region.input])
+    elif isinstance(root, Accumulator):
+        before = _absorbed(walk, root, region)
     else:
         before = _moved_or_pooled(walk, root, region.input)
     if before is None and region.nodes:

@@ -58,8 +58,21 @@ def add_branches(walk: Walk, node: Node, data: list[str]) -> Accumulator | Pair:
             code="model-operator",
             node=node.name,
         )
-    name = walk.namer.layer(node)
     found, signs = _operands(walk, data, add.signs(node, len(data)))
+    try:
+        return _add_operands(walk, node, data, found, signs)
+    except UnrelatedScales:
+        if len(found) == len(data):
+            raise
+    # steps up and down become one tensor of levels, whose pairs with the other's can be enumerated
+    return _add_operands(walk, node, data, [materialise(walk, name) for name in data], add.signs(node, len(data)))
+
+
+def _add_operands(
+    walk: Walk, node: Node, data: list[str], found: list[Quantized | add.Scaled | None], signs: tuple[int, ...]
+) -> Accumulator | Pair:
+    """Add operands that are levels, sums or both."""
+    name = walk.namer.layer(node)
     levels = [operand for operand in found if isinstance(operand, Quantized)]
     if len(levels) == len(found):
         return _add_levels(walk, node, levels, name, signs)

@@ -83,6 +83,8 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         except ModelError:
             far = NEAR
             values = steps(f, single.columns, region.output, far, more, turning=turning)
+            if values is not None and _moves_beyond(f, values):
+                raise
         if values is None and start != region.input:
             break  # after the quantizer: the operators that follow map all its levels to one value
         if values is None:
@@ -95,6 +97,15 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
             _refuse_scales(region.output, values)
             return uniform_levels(region.output, union, falling)
     raise constant(region.output)
+
+
+def _moves_beyond(f: Callable[[Float], npt.NDArray[np.float64]], values: list[npt.NDArray[np.float64]]) -> bool:
+    """Return whether functions take values beyond those up to `NEAR`: not saturated there, whatever rounding adds."""
+    sizes = NEAR * np.float32(2) ** np.arange(1, 7, dtype=np.float32)
+    found = f(np.repeat(np.concatenate([-sizes, sizes])[:, None], len(values), axis=1))
+    low, high = (np.array([end(value) for value in values]) for end in (np.min, np.max))
+    slack = np.where(np.tile(sizes, 2)[:, None] > sizes[0], high - low, 0.0)
+    return bool(((found < low - slack) | (found > high + slack)).any())
 
 
 def constant(end: str) -> ConstantActivation:

@@ -261,3 +261,56 @@ def test_an_integer_convolution_reads_it_less_its_zero_point(save) -> None:
     net.quantize("q", 0, 3)
     done, _ = equal(finish(net, (3, 2, 2)), save, opset=14, certified=False)
     assert [layer.name for layer in done.graph.layers] == ["conv", "conv.falls", "next", "head"]  # none of its levels
+
+
+def test_a_fall_far_out_is_seen(save) -> None:
+    """|x + 24| with x in steps of 1 / 1024 falls below -24,576, beyond the points at which most functions are saturated."""
+    net = stem()
+    net.conv("conv", 4096 * ternary(np.random.default_rng(4), 4, 3, 3, 3))
+    net.node("Mul", "small", net.const("small.k", np.float32(1 / 1024)))
+    net.node("Add", "moved", net.const("moved.k", np.float32(24)))
+    net.node("Abs", "size")
+    net.node("Mul", "less", net.const("less.k", np.float32(1 / 8)))
+    net.node("Round", "round")
+    net.node("Clip", "clip", net.const("low", np.float32(0)), net.const("high", np.float32(15)))
+    done, _ = equal(finish(net), save, certified=False)
+    assert [layer.name for layer in done.graph.layers] == ["conv", "conv.falls", "head"]
+
+
+def levels_of(net: Builder, name: str, scale: float, zero: int) -> tuple[str, str]:
+    """QuantizeLinear; return its parameters."""
+    given = net.const(f"{name}.scale", np.float32(scale)), net.const(f"{name}.zero", np.uint8(zero))
+    net.node("QuantizeLinear", name, *given)
+    return given
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_it_is_added_to_levels_of_another_scale(save, form) -> None:
+    """HardSwish as onnxruntime quantizes it: the gate has levels of its own, so that it falls here and there by a level."""
+    rng = np.random.default_rng(4)
+    net = stem()
+    net.conv("conv", rng.integers(-7, 8, (4, 3, 3, 3)) / 16.0)
+    sums = net.here
+    net.node("HardSigmoid", "gate", alpha=1 / 6)
+    net.node("DequantizeLinear", "gate/float", *levels_of(net, "gate/levels", 1 / 21, 0))
+    net.node("Mul", "product", sums)
+    turning = levels_of(net, "turning", 0.083, 40)
+    levels = net.here
+    net.node("DequantizeLinear", "turning/float", *turning)
+    back = net.here
+    net.conv("next", ternary(rng, 4, 4, 1, 1))
+    other = levels_of(net, "other", 0.171, 90)
+    if form == "QDQ":
+        net.node("DequantizeLinear", "other/float", *other)
+        net.node("Add", "add", back)
+        together = levels_of(net, "sums", 0.31, 100)
+    else:
+        together = net.const("sums.scale", np.float32(0.31)), net.const("sums.zero", np.uint8(100))
+        net.node("QLinearAdd", "add", *other, levels, *turning, *together, domain="com.microsoft")
+    net.node("DequantizeLinear", "sums/float", *together)
+    model = finish(net).model()
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    found = verify(save(model), limit=20)
+    assert found.equal
+    assert {"conv.falls", "add"} <= set(found.thresholds)
