@@ -43,22 +43,7 @@ def _bias(model: Model, node: Node, channels: int) -> F64:
 
 
 def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator:
-    """Turn a ConvTranspose into a convolution with the flipped kernel on the input with zeros inserted.
-
-    Raises
-    ------
-    ModelError
-        Its padding is given by auto_pad or output_shape.
-    """
-    for asked in ("output_shape", "auto_pad"):
-        if node.attributes.get(asked, b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise ModelError(
-                node.name,
-                f"ConvTranspose with {asked} is not supported; export with pads and output_padding",
-                code="model-attribute",
-                node=node.name,
-                found=asked,
-            )
+    """Turn a ConvTranspose into a convolution with the flipped kernel on the input with zeros inserted."""
     weights = constant(model, node, 1)
     groups = int(node.attributes.get("group", 1))
     plain = window_of(node, weights.shape[2:], terms.shape[1:], model.shapes[node.outputs[0]][1:])
@@ -66,15 +51,30 @@ def transposed(model: Model, node: Node, terms: Terms, name: str) -> Accumulator
     kernel = kernel.transpose(0, 2, 1, 3, 4)[..., ::-1, ::-1].reshape(-1, len(weights) // groups, *plain.kernel)
     bias = _bias(model, node, len(kernel))
     out = as_map(model.shapes[node.outputs[0]], node)
+    pads = _cut_at_begin(node, plain, as_map(terms.shape, node)[1:], out[1:])
     operands = []
     for tensor, sign in zip(terms.tensors, terms.signs, strict=True):
         seen = tensor.index.reshape(as_map(terms.shape, node))
         index = spaced(seen, len(tensor.fixed), plain.strides)
         moved = Quantized(tensor.parts, index, np.append(tensor.fixed, 0.0))
         reach = [(size - 1) * step for size, step in zip(plain.kernel, plain.dilations, strict=True)]
-        begin = [reach[axis] - plain.pads[axis] for axis in (0, 1)]
+        begin = [reach[axis] - pads[axis] for axis in (0, 1)]
         end = [max(0, out[1 + axis] + reach[axis] - index.shape[1 + axis] - begin[axis]) for axis in (0, 1)]
         window = Window(plain.kernel, (1, 1), (begin[0], begin[1], end[0], end[1]), plain.dilations)
         operands.append(Operand(moved, index.shape, sign * kernel, groups, window))  # type: ignore[arg-type]
     sums = Sums(name, "convolution", node, out, natural(out, model.shapes[node.outputs[0]]))
     return with_exact_integer_sums(model, terms.read(convolve(sums, operands, bias, written_out=not terms.composed)))
+
+
+def _cut_at_begin(node: Node, window: Window, space: tuple[int, ...], out: tuple[int, ...]) -> list[int]:
+    """Return how many rows and columns a ConvTranspose cuts off at the top and left; what auto_pad and output_shape give."""
+    auto = node.attributes.get("auto_pad", b"NOTSET")
+    if "output_shape" not in node.attributes and not auto.startswith(b"SAME"):
+        return list(window.pads[:2])
+    more = [0, 0, *node.attributes.get("output_padding", ())][-2:]
+    cut = []
+    for axis in (0, 1):
+        reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
+        total = window.strides[axis] * (space[axis] - 1) + more[axis] + reach - out[axis]
+        cut.append(total // 2 if auto == b"SAME_UPPER" else total - total // 2)
+    return cut

@@ -76,8 +76,8 @@ TABLE = (
     Group(
         "weighted",
         _named("ConvTranspose"),
-        "1-D and 2-D; any stride, pads, output_padding, dilation, groups",
-        "one channel per phase of the stride; auto_pad and output_shape are refused",
+        "1-D and 2-D; any stride, pads, auto_pad, output_shape, output_padding, dilation, groups",
+        "one channel per phase of the stride",
     ),
     Group(
         "weighted",

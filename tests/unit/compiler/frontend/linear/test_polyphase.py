@@ -139,19 +139,33 @@ def test_older_upsample_and_one_axis(save) -> None:
     equal(net, save, opset=9)
 
 
-@pytest.mark.parametrize(("op", "code"), [("Resize", "model-attribute"), ("ConvTranspose", "model-attribute")])
-def test_what_is_refused_by_name(save, op, code) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "options"), [
+    ((12, 13), {"output_shape": [12, 13], "strides": [2, 2], "pads": [1, 0, 1, 1]}),  # pads are not read
+    ((13, 12), {"output_shape": [13, 12], "strides": [2, 2], "dilations": [2, 1]}),
+    ((12, 16), {"output_shape": [12, 16], "strides": [2, 3], "output_padding": [1, 2]}),
+    ((12, 18), {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
+    ((12, 18), {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+    ((12, 6), {"auto_pad": "SAME_UPPER", "strides": [2, 1], "output_shape": [12, 6]}),
+    ((8, 13), {"auto_pad": "VALID", "strides": [1, 2]}),
+])  # fmt: skip
+def test_transposed_convolution_whose_size_is_given(save, size, options) -> None:
+    """As Keras' Conv2DTranspose, converted by tf2onnx; an odd number of rows is cut once more at one end."""
     net = stem(channels=3)
-    if op == "Resize":
-        upsampled(net, mode="linear")
-    else:
-        turned(net, "up", np.ones((3, 3, 2, 2)), (12, 12), strides=[2, 2], auto_pad="SAME_UPPER")
+    turned(net, "up", ternary(np.random.default_rng(6), 3, 2, 3, 3), size, **options)
+    net.quantize("q", 0, 3)
+    equal(finish(net), save)
+
+
+def test_what_is_refused_by_name(save) -> None:
+    net = stem(channels=3)
+    upsampled(net, mode="linear")
     net.conv("conv", np.ones((2, 3, 1, 1)))
     net.quantize("q", 0, 3)
     finish(net)
-    with pytest.raises(ModelError, match=op) as caught:
+    with pytest.raises(ModelError, match="Resize") as caught:
         equal(net, save)
-    assert caught.value.code == code
+    assert caught.value.code == "model-attribute"
 
 
 @pytest.mark.slow
