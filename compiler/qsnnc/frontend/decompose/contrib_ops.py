@@ -122,7 +122,7 @@ def _round_with_zero_point(s: Rewrite, name: str, typed: Array, *, last: bool = 
 
 def _average_pool(s: Rewrite) -> None:
     """Decompose QLinearAveragePool (x, x scale, x zero, y scale, y zero) through floats."""
-    moves = s.given("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+    moves = _divided_by_the_window(s.given("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"))
     rank = 2 + len(moves["kernel_shape"])
     x = channels_first(s, s.node.input[0], rank)
     s.all_read()
@@ -130,6 +130,24 @@ def _average_pool(s: Rewrite) -> None:
     typed = _zero_point(s, 4, 2)
     scaled = s.put("Div", s.put("AveragePool", real, **moves), s.value("y_scale", _one(s.constant(3, "output scale"))))
     as_given(s, _round_with_zero_point(s, s.put("Add", scaled, s.value("shift", _one(typed))), typed, last=False), rank)
+
+
+def _divided_by_the_window(moves: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an AveragePool with the kernel's divisors.
+
+    With count_include_pad, the kernel divides by the size of the window also where ceil_mode lets it reach beyond the
+    padding, which AveragePool does not: that part of the window becomes padding.
+    """
+    if not moves.get("ceil_mode") or not moves.get("count_include_pad"):
+        return moves
+    if moves.get("auto_pad", b"NOTSET") not in (b"NOTSET", "NOTSET"):
+        return moves
+    kernel = list(moves["kernel_shape"])
+    pads = list(moves.get("pads", [0] * (2 * len(kernel))))
+    strides = list(moves.get("strides", [1] * len(kernel)))
+    for axis, (size, stride) in enumerate(zip(kernel, strides, strict=True), start=len(kernel)):
+        pads[axis] += max(0, min(stride - 1, size - 1 - pads[axis]))
+    return {**moves, "ceil_mode": 0, "pads": pads}
 
 
 def _global_average_pool(exact: set[str], s: Rewrite) -> None:

@@ -205,11 +205,21 @@ def _absorb_pooled(walk: Walk, pool: Pooled, region: Region, *, internal: bool) 
     after = walk.analysis.levels(region)
     if after is None:
         return None
+    sizes = walk.model.shapes[pool.node.outputs[0]]
+    varies = region.axes if region.moves else varying(region.model, region.nodes)
+    if any(sizes[axis - 1] > 1 for axis in varies if axis > 1):
+        raise ModelError(
+            pool.node.name,
+            f"{pool.node.op} is between a linear operator and a quantizer whose constants differ from position to position; "
+            "put the quantizer before it, or use constants that are the same at all positions",
+            code="reordered",
+            node=pool.node.name,
+        )
     inner = absorb(walk, root, joined(walk.model, before, pool.node, region), internal=True)
     if inner is None:
         return None
     name = walk.namer.layer(pool.node)
-    falling = np.broadcast_to(after.falling, (walk.model.shapes[pool.node.outputs[0]][0],))
+    falling = np.broadcast_to(after.falling, (sizes[0],))
     end = "" if internal else region.output
     found, layers = maximum(walk.model, pool.node, inner, falling, end, lambda: walk.sink.free_name(name))
     for layer in layers:

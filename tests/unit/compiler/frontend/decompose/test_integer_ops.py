@@ -88,11 +88,19 @@ def test_decomposition_equals_the_kernel(op) -> None:
 
 
 @pytest.mark.parametrize("include", [0, 1])
-def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_of_two(include) -> None:
+@pytest.mark.parametrize("windows", [
+    {"strides": [2, 1], "pads": [1, 0, 1, 1]},
+    {"strides": [2, 2], "ceil_mode": 1},
+    {"strides": [3, 2], "ceil_mode": 1, "pads": [0, 1, 1, 1]},
+    {"kernel_shape": [4, 4], "strides": [3, 3], "ceil_mode": 1, "pads": [1, 0, 0, 2]},
+    {"kernel_shape": [1, 2], "strides": [4, 3], "ceil_mode": 1},
+    {"strides": [2, 2], "ceil_mode": 1, "auto_pad": "SAME_LOWER"},
+])  # fmt: skip
+def test_average_pool_decomposition_equals_the_kernel_on_scales_that_are_powers_of_two(windows, include) -> None:
     for seed in range(20):
         draw = Draw(seed)
         constants = {"as": np.float32(2.0**-3), "az": draw.zero(), "ys": np.float32(2.0**-2), "yz": draw.zero()}
-        attributes = {"kernel_shape": [2, 2], "strides": [2, 1], "pads": [1, 0, 1, 1], "count_include_pad": include}
+        attributes = {"kernel_shape": [2, 2], "count_include_pad": include, **windows}
         inputs = OPERATORS["QLinearGlobalAveragePool"][0]
         node = helper.make_node("QLinearAveragePool", inputs, ["y"], name="n", domain=MICROSOFT, **attributes)
         whole = model([node], {"a": ((1, 2, 6, 7), draw.dtype)}, ("y", draw.dtype), constants)

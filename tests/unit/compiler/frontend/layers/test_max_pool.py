@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.against_reference import equal, finish, stem
+from support.against_reference import equal, finish, stem, ternary
+
+from qsnnc import ModelError, verify
 
 
 @pytest.mark.slow
@@ -30,3 +32,20 @@ def test_a_constant_channel_is_pooled(save) -> None:
     model = finish(net).model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     equal(model, save)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 1), (1, 6), (6, 6, 6)])
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_quantizer_behind_it_that_differs_between_positions_is_refused(shape, flat) -> None:
+    """As the smoothing of NNCF's preset for transformers: a factor for each feature, before a matrix."""
+    net = stem()
+    net.conv("conv", ternary(np.random.default_rng(4), 6, 3, 1, 1))
+    net.node("MaxPool", "pool", kernel_shape=[3, 3], pads=[1] * 4)
+    factors = np.broadcast_to(np.resize(np.float32([0.5, 1, 2, 1.5, 0.75]), shape), (6, 6, 6))
+    if flat:
+        net.flatten()
+    net.node("Mul", "smooth", net.const("factors", factors.reshape(-1) if flat else np.resize(factors, shape)))
+    net.quantize("q", 0, 3)
+    with pytest.raises(ModelError, match="differ from position to position") as caught:
+        verify(finish(net).model(), limit=1)
+    assert (caught.value.code, caught.value.exit_code, caught.value.fields["node"]) == ("reordered", 3, "pool")
