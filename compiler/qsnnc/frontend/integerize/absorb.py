@@ -15,6 +15,7 @@ from qsnnc.frontend.integerize.requantize import requantized
 from qsnnc.frontend.integerize.state import Gathered, Moved, Pooled, State
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair, layer_of_pair
+from qsnnc.frontend.layers.columns import columns_of
 from qsnnc.frontend.layers.max_pool import maximum
 from qsnnc.frontend.layers.thresholds import layer_of
 from qsnnc.frontend.linear.add import add_levels, read_levels
@@ -54,7 +55,7 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
         try:
             found = _absorb_by_channel(walk, root, region)
         except NotMonotone as error:
-            if not isinstance(root, Accumulator | Quantized):
+            if root is None:
                 raise
             found = _absorb_nonmonotonic(walk, root, region, error)
     if found is not None:
@@ -62,19 +63,27 @@ def resolve(walk: Walk, name: str) -> Quantized | None:
     return found
 
 
-def _absorb_nonmonotonic(
-    walk: Walk, root: Accumulator | Quantized, region: Region, refusal: NotMonotone
-) -> Quantized | None:
+def _absorb_nonmonotonic(walk: Walk, root: State, region: Region, refusal: NotMonotone) -> Quantized | None:
     """Turn a nonmonotonic activation into the sum of two tensors of levels."""
     node = walk.analysis.producer[region.output]
-    if isinstance(root, Accumulator) and nonmonotonic.few_enough(root):
-        terms = nonmonotonic.up_and_down(walk, root, region, refusal)
-    else:  # on levels, of which there are fewer
-        levels, behind = (root, region) if isinstance(root, Quantized) else _levels_between(walk, region, root)
-        if len(levels.parts) != 1 or (levels.index < 0).any():
+    terms = None
+    if isinstance(root, Accumulator):
+        if nonmonotonic.few_enough(root):
+            terms = nonmonotonic.up_and_down(walk, root, region)
+        else:
+            refusal = nonmonotonic.too_many(region.output, root)
+    if terms is None:  # on levels, of which there are fewer
+        levels, behind = (root, region) if isinstance(root, Quantized) else _levels_between(walk, region, refusal)
+        values = [part.values for part in levels.parts]
+        if not values or any(not np.array_equal(own, values[0]) for own in values) or (levels.index < 0).any():
             raise refusal
         read = read_levels(node, levels, walk.namer.text(f"{levels.parts[0].population.name}.turned"))
-        terms = nonmonotonic.up_and_down(walk, read, behind, refusal, levels.parts[0].values)
+        if not behind.moves and not varying(behind.model, behind.nodes):  # one function: along the axis of the channels
+            every = ((axis,) for axis in range(1, read.layout.ndim + 1))
+            behind = replace(behind, axes=next((axes for axes in every if columns_of(read, axes)), behind.axes))
+        terms = nonmonotonic.up_and_down(walk, read, behind, values[0])
+    if terms is None:
+        raise refusal
     if len(terms.tensors) == 1:
         return terms.tensors[0]
     sums = add_levels(node, terms.tensors, walk.namer.text(region.output), terms.signs)
@@ -82,13 +91,13 @@ def _absorb_nonmonotonic(
     return None
 
 
-def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quantized, Region]:
+def _levels_between(walk: Walk, region: Region, refusal: NotMonotone) -> tuple[Quantized, Region]:
     """Find the first levels inside a region on which all of its output depends, and the rest of the region.
 
     Raises
     ------
     ModelError
-        There are none, and too many potentials.
+        ``refusal``, if there are none.
     """
     for name in (name for node in region.nodes for name in node.outputs if name != region.output):
         if not cuts(region, name):
@@ -99,7 +108,7 @@ def _levels_between(walk: Walk, region: Region, root: Accumulator) -> tuple[Quan
             continue
         if levels is not None:
             return levels, walk.analysis.part(region, name)
-    raise nonmonotonic.too_many(region.output, root)
+    raise refusal
 
 
 def _branches(walk: Walk, region: Region) -> bool:

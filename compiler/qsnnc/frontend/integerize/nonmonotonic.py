@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qsnnc.errors import ModelError
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
 from qsnnc.frontend.layers.thresholds import error_of, fires, with_negated
@@ -20,7 +19,7 @@ from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Ter
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.levels import Levels, find_levels, uniform_levels
+from qsnnc.frontend.quantizers.levels import BESIDE, Levels, find_levels, uniform_levels
 from qsnnc.frontend.quantizers.region import Float, Region
 from qsnnc.ir.layers import Int, Layer, Uncertain
 
@@ -44,29 +43,25 @@ class _Steps:
     open: Int  # (n, 3): row, column and potential that rounding could change
 
 
-def up_and_down(walk: Walk, root: Accumulator, region: Region, refusal: ModelError, values: F64 | None = None) -> Terms:
+def up_and_down(walk: Walk, root: Accumulator, region: Region, values: F64 | None = None) -> Terms | None:
     """Turn an activation into the levels of two layers; of one if it does not decrease on any reachable sum.
 
-    ``values`` are the exact values of potentials 0, 1, 2 and so on, if the sums are levels that are read.
-
-    Raises
-    ------
-    ModelError
-        ``refusal``, if there are too many potentials or steps.
+    None if there are too many steps down, or if it has no levels. ``values`` are the exact values of potentials 0, 1, 2 and
+    so on, if the sums are levels that are read.
     """
     seen = None if region.moves else columns_of(root, region.axes)
     levels = _levels(region, values) if seen else None
     if seen is None or levels is None:
-        raise refusal
+        return None
     root = with_negated(root, _falls(root, region, seen))
     columns = seen.of(root)
     steps = _steps(columns, region, levels, values)
     if steps is None:
-        raise refusal
+        return None
     up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base, least=1)
     down = _limits(columns, steps, np.maximum(-steps.size, 0), 0 * steps.base)
     if down.shape[2] > MOST_FALLS * levels.count:
-        raise refusal
+        return None
     uncertain = _uncertain(columns, steps, (up, down))
     names = (root.name, walk.namer.text(f"{root.name}.falls"))
     layers: list[Layer] = []
@@ -98,7 +93,7 @@ def few_enough(root: Accumulator) -> bool:
     return _potentials(root) <= MOST_POTENTIALS
 
 
-def too_many(end: str, root: Accumulator) -> ModelError:
+def too_many(end: str, root: Accumulator) -> NotMonotone:
     """Return the error for an activation with too many potentials."""
     count = _potentials(root)
     return NotMonotone(
@@ -149,7 +144,7 @@ def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | N
         x = (columns.value(flat) if values is None else values[np.abs(flat)].astype(np.float32)).transpose(2, 0, 1)
         y = f(x.reshape(-1, count))
         level = np.searchsorted(levels.cuts, y)
-        if np.abs(levels.values[level] - y).max() > 0.01 * levels.scale:
+        if np.abs(levels.values[level] - y).max() > BESIDE * levels.scale:
             return None
         unsure = _open(columns, region, levels, x.reshape(-1, count), level) if values is None else None
         level = level.reshape(x.shape)

@@ -15,7 +15,7 @@ from qsnnc.frontend.model.outcomes import NotMonotone, TooManyLevels
 from qsnnc.frontend.numerics.exactness import sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import is_monotone_region
-from qsnnc.frontend.quantizers.levels import MANY_LEVELS, Levels, not_monotone
+from qsnnc.frontend.quantizers.levels import BESIDE, MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.frontend.quantizers.threshold_search import AT_ONCE, thresholds
 from qsnnc.ir.layers import Int, Layer, Uncertain
@@ -106,7 +106,11 @@ def _check(region: Region, levels: Levels, root: Accumulator, limits: Int) -> No
     share = np.arange(points) / max(1, points - 1)
     potential = low + np.round(share * (high - low)).astype(np.int64)  # (classes, channels, points)
     x = root.value(potential).transpose(0, 2, 1).reshape(-1, channels)
-    found = np.searchsorted(levels.cuts, region.function()(x)).reshape(classes, points, channels)
+    y = region.function()(x)
+    found = np.searchsorted(levels.cuts, y)
+    if np.abs(levels.values[found] - y).max() > BESIDE * levels.scale:
+        raise not_monotone(region.output)
+    found = found.reshape(classes, points, channels)
     for k, channel in np.ndindex(classes, channels):
         if (found[k, :, channel] != np.searchsorted(limits[k, channel], potential[k, channel], side="right")).any():
             raise not_monotone(region.output)

@@ -161,6 +161,8 @@ def space_of(tensor: Quantized, index: Int, node: Node) -> tuple[int, int]:
         rows, columns = part.population.shape[1:]
         if rows * columns == positions:
             return rows, columns
+    if not tensor.parts:
+        return 1, positions
     if index.ndim == 3:
         return index.shape[1], index.shape[2]
     moved = replace(tensor, index=index)

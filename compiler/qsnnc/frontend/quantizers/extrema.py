@@ -50,14 +50,14 @@ def turning_points(region: Region) -> list[Float]:
             continue
         if _monotone(region, node):
             continue  # its extrema are those of its input
-        inner = replace(region, output=out, nodes=_leading(region, number))
+        inner = replace(region, output=out, nodes=leading(region, number))
         for column, x in _extrema(inner):
             found[column].append(x)
     none = np.zeros(0, np.float32)
     return [np.unique(np.concatenate([none, *points])) for points in found]
 
 
-def _leading(region: Region, last: int) -> tuple[Node, ...]:
+def leading(region: Region, last: int) -> tuple[Node, ...]:
     """Return one node of a region and those that it depends on."""
     needed = set(region.nodes[last].inputs)
     kept = [region.nodes[last]]

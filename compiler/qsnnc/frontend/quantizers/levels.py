@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.outcomes import ConstantActivation, NotMonotone, TooManyLevels, UnevenLevels
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, dyadic_unit
-from qsnnc.frontend.quantizers.extrema import turning_points
+from qsnnc.frontend.quantizers.extrema import is_monotone_region, leading, turning_points
 from qsnnc.frontend.quantizers.region import Float, Region, cuts
 
 #: most levels of an activation: 16 bits
@@ -20,6 +20,8 @@ MOST_LEVELS = 1 << 16
 MANY_LEVELS = 1 << 12
 #: how far a value may be from its level, in steps and in addition to float32 rounding
 CLOSE = 1e-5
+#: how far a value lies, in steps, from all levels if its own was not found
+BESIDE = 0.01
 #: most points of a nonmonotonic function; one with more is treated as rounding noise
 MOST_POINTS = 1 << 16
 #: |x| at which every exporter's quantizer is saturated, far from float32's own limits
@@ -76,7 +78,7 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
         if start != region.input and (region.model.whole(start) or not cuts(region, start)):
             continue  # it cannot be fed a float, or another branch bypasses it
         f = single.function(start)
-        more = turning_points(single) if start == region.input else []
+        more = _to_look_at(single) if start == region.input else []
         far = FAR
         try:
             values = steps(f, single.columns, region.output, more=more, turning=turning)
@@ -97,6 +99,31 @@ def find_levels(region: Region, *, turning: bool = False) -> Levels | None:
             _refuse_scales(region.output, values)
             return uniform_levels(region.output, union, falling)
     raise constant(region.output)
+
+
+def _to_look_at(region: Region) -> list[Float]:
+    """Return points at which each nonmonotonic function may have a value that no coarse sample shows.
+
+    They are the extrema of inner functions and a point of each step of the first quantizer inside.
+    """
+    turning = turning_points(region)
+    if not turning:
+        return []
+    inside = _inside(region)
+    return [np.union1d(a, b).astype(np.float32) for a, b in zip(turning, inside, strict=True)] if inside else turning
+
+
+def _inside(region: Region) -> list[Float]:
+    """Return a point of each step of the first quantizer inside on which alone the output depends; [] if there is none."""
+    for number, node in enumerate(region.nodes):
+        name = node.outputs[0]
+        if name == region.output or name not in region.model.shapes or not cuts(region, name):
+            continue
+        inner = replace(region, output=name, nodes=leading(region, number))
+        found = _sampled(inner.function(), inner.columns) if is_monotone_region(inner) else None
+        if found is not None:
+            return [x[np.unique(y, return_index=True)[1]] for x, y in zip(*found, strict=True)]
+    return []
 
 
 def _moves_beyond(f: Callable[[Float], npt.NDArray[np.float64]], values: list[npt.NDArray[np.float64]]) -> bool:
@@ -144,6 +171,18 @@ def steps(
     than the spacing of floats. ``more`` are additional sample points per channel: the extrema of inner functions, so that
     a dip is found however narrow it is after quantization.
     """
+    found = _sampled(f, channels, far, more)
+    if found is None:
+        return None
+    if not turning and any(_rises_and_falls(value) for value in found[1]):
+        raise not_monotone(end)
+    return [np.unique(v) for v in found[1]]
+
+
+def _sampled(
+    f: Callable[[Float], npt.NDArray[np.float64]], channels: int, far: np.float32 = FAR, more: Sequence[Float] = ()
+) -> tuple[list[Float], list[npt.NDArray[np.float64]]] | None:
+    """Return the points of `steps`, ascending, and the values there, for each channel; None as there."""
     sizes = np.logspace(-7, 5, 97 if channels <= MANY else 9)
     grid = np.concatenate([-sizes[::-1], [0], sizes]).astype(np.float32)
     grid = np.concatenate([[-far], grid[np.abs(grid) < far], [far]]).astype(np.float32)
@@ -173,9 +212,7 @@ def steps(
             where = np.argsort(np.concatenate([points[channel], x]), kind="stable")
             points[channel] = np.concatenate([points[channel], x])[where]
             values[channel] = np.concatenate([values[channel], found[: len(x), channel]])[where]
-    if not turning and any(_rises_and_falls(value) for value in values):
-        raise not_monotone(end)
-    return [np.unique(v) for v in values]
+    return points, values
 
 
 def _rises_and_falls(value: npt.NDArray[np.float64]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.against_reference import equal, finish, head, stem, ternary
+from support.networks import Builder
 
 from qsnnc import compile_model
 from qsnnc.errors import ModelError
@@ -98,3 +99,13 @@ def test_average_pool_with_padding_behind_a_convolution_is_refused(save) -> None
     finish(net, (3, 5, 5))
     with pytest.raises(ModelError, match="pool: reads 'conv_out', which is not quantized"):
         compile_model(save(net.model()))
+
+
+def test_a_mean_of_a_mean_over_the_channels_of_a_signal(save) -> None:
+    net = Builder((1, 6))
+    net.node("Conv", "stem", net.const("stem.weight", ternary(np.random.default_rng(1), 4, 1, 2).astype(np.float32) / 64))
+    net.quantize("stem/quant", 1, 3)
+    net.node("ReduceMean", "first", axes=[1], keepdims=1)
+    net.node("ReduceMean", "second", axes=[1], keepdims=1)
+    net.quantize("q", 3, 7)
+    equal(finish(net, (1, 5)), save, (1, 6))
