@@ -47,7 +47,9 @@ LARGE = (
     "nncf_mixed_npu"
 ).split()
 #: 8-bit activations as well, of a smaller network
-EIGHT_BITS = "keras_qdq keras_qop inc_keras_qdq inc_torch_qdq olive_qdq optimum_qdq_pc".split()
+EIGHT_BITS = (
+    "keras_qdq keras_qop inc_keras_qdq inc_torch_qdq olive_qdq optimum_qdq_pc ort_qop_residual tflite_transposed".split()
+)
 REFUSED = {
     "fp32_lenet": "model-not-quantized",
     "fp32_lenet_ts13": "model-not-quantized",
@@ -71,7 +73,7 @@ def chip() -> ChipSpec:
 def test_every_file_has_a_verdict() -> None:
     names = [*FITS, *EXPLAINED, *LARGE, *EIGHT_BITS, *REFUSED]
     assert sorted(names) == sorted(path.stem for path in ZOO.glob("*.onnx"))
-    assert len(names) == 71
+    assert len(names) == 73
 
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE, *EIGHT_BITS])

@@ -1,4 +1,6 @@
-"""Write some files of `tests/zoo/`: small untrained networks as Keras (through tf2onnx), HGQ2, INC, Olive and Optimum write them.
+"""Write some files of `tests/zoo/`: small untrained networks as other tools write them.
+
+Keras and TFLite (through tf2onnx), HGQ2, INC, Olive, Optimum, and onnxruntime on a residual network of torch's.
 
 Each maker needs its own packages, in an environment of its own: ``python tests/support/quantized_elsewhere.py MAKER tests/zoo``.
 Made with tensorflow 2.21.0, tf2onnx 1.17.0, HGQ2 0.2.0, onnx-neural-compressor 1.0,
@@ -71,6 +73,29 @@ def keras(folder: Path) -> None:
             )  # fmt: skip
 
 
+def tflite(folder: Path) -> None:
+    """Channels last, quantized by TFLite; a transposed convolution whose size is given."""
+    import tensorflow as tf
+    import tf2onnx
+
+    k = tf.keras.layers
+    tf.random.set_seed(0)
+    model = tf.keras.Sequential([
+        k.Input((SIZE, SIZE, 1)), k.Conv2D(4, 3, strides=2, padding="same", activation="relu"), k.UpSampling2D(2),
+        k.Conv2D(4, 3, strides=2, activation="elu"), k.Conv2DTranspose(3, 2, strides=2, activation="relu"), k.Flatten(),
+        k.Dense(5),
+    ])  # fmt: skip
+    images = np.random.default_rng(0).random((IMAGES, SIZE, SIZE, 1), np.float32)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "made.tflite"
+        made.write_bytes(converter.convert())
+        tf2onnx.convert.from_tflite(str(made), opset=13, output_path=str(folder / "tflite_transposed.onnx"))
+
+
 def inc(folder: Path) -> None:
     """Channels last, quantized by onnx-neural-compressor."""
     from onnx_neural_compressor.quantization import QuantFormat, config, quantize
@@ -97,21 +122,55 @@ def hgq2(folder: Path) -> None:
         )
 
 
-def torch_model(path: Path) -> np.ndarray:
+def plain_network(nn: Any) -> Any:
+    """Two convolutions and a matrix."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def residual_network(nn: Any) -> Any:
+    """Levels of a HardSwish, which reach a convolution and a sum; an average pool with windows beyond the map."""
+
+    class Residual(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.inner = nn.Conv2d(1, 4, 3, stride=2), nn.Conv2d(4, 4, 1)
+            self.turn, self.pool = nn.Hardswish(), nn.AvgPool2d(2, ceil_mode=True)
+            self.last = nn.Linear(36, 10)
+
+        def forward(self, image: Any) -> Any:
+            trunk = self.turn(self.first(image))
+            return self.last(self.pool(trunk + self.inner(trunk)).flatten(1))
+
+    return Residual()
+
+
+def torch_model(path: Path, network: Callable[[Any], Any] = plain_network) -> np.ndarray:
     """Export a network from torch; return images, with the channel first."""
     import torch
     from torch import nn
 
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(64, 10),
-    ).eval()  # fmt: skip
+    net = network(nn).eval()
     images = torch.rand(IMAGES, 1, SIZE, SIZE)
     axes = {"image": {0: "N"}, "scores": {0: "N"}}
     names = {"input_names": ["image"], "output_names": ["scores"], "dynamic_axes": axes}
     torch.onnx.export(net, (images[:1],), str(path), opset_version=17, dynamo=False, **names)
     return images.numpy()
+
+
+def residual(folder: Path) -> None:
+    """A residual network, quantized by onnxruntime: integer operators, int8 and a scale for each channel."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    with tempfile.TemporaryDirectory() as place:
+        images = torch_model(source := Path(place) / "float.onnx", residual_network)
+        quantize_static(
+            str(source), str(folder / "ort_qop_residual.onnx"), Reader(images), quant_format=QuantFormat.QOperator,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True,
+        )  # fmt: skip
 
 
 def olive(folder: Path) -> None:
@@ -198,7 +257,10 @@ def inc_torch(folder: Path) -> None:
     onnx.save(written, str(folder / "inc_torch_qdq.onnx"))
 
 
-MAKERS = {"keras": keras, "inc": inc, "inc_torch": inc_torch, "hgq2": hgq2, "olive": olive, "optimum": optimum}
+MAKERS = {
+    "keras": keras, "tflite": tflite, "inc": inc, "inc_torch": inc_torch, "hgq2": hgq2, "residual": residual,
+    "olive": olive, "optimum": optimum,
+}  # fmt: skip
 
 if __name__ == "__main__":
     MAKERS[sys.argv[1]](Path(sys.argv[2]))
