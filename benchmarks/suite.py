@@ -38,8 +38,8 @@ from qsnnc import compile_model
 
 #: more cores than any of the networks takes
 GRID = "base: xbar1152\nname: xbar1152-96x96\ngrid: [96, 96]\n"
-#: images of a line: about so many multiply-accumulates, within bounds
-WORK, FEWEST, MOST = 30e9, 256, 8192
+#: images of a line: about so many multiply-accumulates, within bounds; a test set has 10,000
+WORK, FEWEST, MOST = 90e9, 256, 10_000
 LOAD = """
 import time; start = time.perf_counter()
 import numpy as np, chipsim
