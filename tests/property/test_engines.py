@@ -14,16 +14,16 @@ from support.hand_mappings import HandCore, HandMap, encoder_onnx, random_map, w
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import programs
+from chipsim.engine.fast import programs, tables
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping, validate_mapping
 
 
-def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, parts: list[int]):
+def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, parts: list[int], per_image: bool = True):
     """What an engine gives when two workers share the images in parts of the given sizes."""
-    workers = [engine.worker(noise, 5, True) for _ in range(2)]
+    workers = [engine.worker(noise, 5, per_image) for _ in range(2)]
     potentials, each, first = [], [], 0
     for number, size in enumerate(parts):
         found, counts = workers[number % 2].batch(images[first : first + size], first, lambda: False)
@@ -76,6 +76,28 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
         dense = {"dense": lambda form: True, "mixed": lambda form: form.matrix.sum() % 2}.get(way, lambda form: False)
         patch.setattr(programs, "cost", lambda form, instruction: -1 if dense(form) else 10**9)
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([2, 3, 4]))
+@settings(max_examples=30)
+def test_images_side_by_side(seed: int, count: int, side: int) -> None:
+    # with every count of a run and none of an image, a core does several times 64 images before the next core
+    rng = np.random.default_rng(seed)
+    hand = wide_map(rng)
+    mapping, images = hand.build(), images_for(hand, rng, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "side_by_side", lambda programs, values: side)
+        host = load_host(mapping)
+        fast = load_fast(mapping, host, Code())
+    assert fast is not None
+    assert fast.tables.side == side
+    parts = [size for size in (count // 3, count - count // 3) if size]
+    want, _, want_counts = ran(ReferenceEngine(mapping, host), images, 0.0, parts)
+    got, each, got_counts = ran(fast, images, 0.0, parts, per_image=False)
+    assert each == [None] * len(parts)
+    np.testing.assert_array_equal(got, want)
+    for entry in fields(Counts):
+        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
 
 
 def test_merging_finds_what_is_there() -> None:

@@ -16,6 +16,8 @@ from chipsim.mapping.dynamics import NeuronModel
 
 #: steps of a frame whose values are held at a time
 BLOCK = 8
+#: times 64 images that a core does one after the other, at most
+SIDE = 4
 #: bytes of accumulators of cores that are added up together
 NEAR = 1 << 15
 
@@ -42,7 +44,8 @@ class Tables:
     fresh: Int  # (values,): where its core puts it, ``slots`` further if its spikes are sent as those of the next step
     slots: int
     block: int  # steps of a frame whose values are held at a time
-    all_slots: int  # of those steps, and of the one before
+    side: int  # times 64 images that each core does one after the other: where its program is larger than what it works on
+    all_slots: int  # of those steps, and of the one before; or of those images
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
     row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot; or among what arrives at the core
@@ -78,6 +81,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
+    side = 1 if m.steps > 1 else side_by_side(found.tables.nbytes + found.words.nbytes, LANES * slots)
     times = found.time + [2 * len(each.matrix) + 100 for each in merged.forms]
     features_encoded, split_thresholds = _splits(m, merged, slot)
 
@@ -87,7 +91,8 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         fresh=fresh,
         slots=slots,
         block=block,
-        all_slots=(block + bool((fresh != slot).any())) * slots,
+        side=side,
+        all_slots=max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
         cost=times[form],
         row_offset=lines.offset.astype(np.uint32),
@@ -126,6 +131,14 @@ def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, chan
         ],
         axis=1,
     )  # fmt: skip
+
+
+def side_by_side(programs: int, values: int) -> int:
+    """How many times 64 images each core does before the next core, from the bytes of its programs and of 64 images' values.
+
+    Programs that are larger than values are fetched from afar for each 64 images, so they had better stay for some more.
+    """
+    return min(max(1, programs // values), SIDE)
 
 
 def _lines(merged: Merged, slot: Int, arriving: bool) -> Lines:

@@ -37,13 +37,15 @@ class FastWorker:
         waiting = t.fresh != t.slot
         self.late = t.slot[waiting]  # what was found in a step before
         self.block, p = t.block, engine.pixels
+        places = max(t.block, t.side)
         held = aligned((t.all_slots + (0 if p is None else p.slots), LANES), np.uint8)
         self.values = held[: t.all_slots].reshape(-1, t.slots, LANES)
-        self.mask = aligned((LANES,), np.uint8)
+        self.masks = aligned((places, LANES), np.uint8)
+        self.mask = self.masks[0]
         self.totals = np.zeros(2 * t.slots, np.int64)
-        self.numbers = np.zeros(self.block, np.int64)  # of the steps
+        self.numbers = np.zeros(places, np.int64)  # of the steps
         self.images = 0
-        self.potentials = aligned((self.block, t.outputs, LANES), np.int32)
+        self.potentials = aligned((places, t.outputs, LANES), np.int32)
         self.read = np.zeros((t.outputs, LANES), np.int64)
         self.per_image = np.zeros((2, LANES), np.int64)  # encoder spikes, and half the paper's SOPs
         most_rows, most_accumulators = (
@@ -79,9 +81,11 @@ class FastWorker:
             self.arrival |= {"arrived": self.arrived, "taken": taken, "latched": latched, "counted": counted}
         fire = "fire" if self.losses is None else "fire_sent"
         self.called = engine.function.called(t.cores, fire, per_image, engine.arrivals is not None)
-        self.contexts = np.array([self._context(step) for step in range(self.block)], np.int64)
+        plain = self.losses is None and engine.arrivals is None and not (per_image or trains or noise)
+        self.side = t.side if plain else 1
+        self.contexts = np.array([self._context(step) for step in range(places)], np.int64)
         self.context_of = [address(context) for context in self.contexts]
-        self.slices = _slices(t.cost * self.block)
+        self.slices = _slices(t.cost * places)
         self.pixels = None
         if p is not None:
             lost = Drawing(noise, seed) if noise else None
@@ -94,8 +98,9 @@ class FastWorker:
         return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values[0])
 
     def _context(self, step: int) -> list[int]:
-        """Addresses of what a step of a block works on."""
+        """Addresses of what a step of a block works on, or some of the images side by side."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
+        own["mask"] = self.masks[step if self.side > 1 else 0]
         own |= {
             "kernels": self.called,
             "step": self.numbers[step:],
@@ -113,9 +118,13 @@ class FastWorker:
         if self.keeps:
             m = self.engine.mapping
             self.trains = np.zeros((m.steps, m.encoder_neurons + m.neurons, len(images)), np.uint8)
-        for start in range(0, len(images), LANES):
-            part = images[start : start + LANES]
-            self.mask[: len(part)], self.mask[len(part) :] = 255, 0
+        for start in range(0, len(images), LANES * self.side):
+            part = images[start : start + LANES * self.side]
+            if len(part) > LANES:
+                if not self._side_by_side(part, first + start, stop, pixels, potentials[start:]):
+                    return potentials, None
+                continue
+            self._present(len(part))
             trains = None if self.trains is None else self.trains[..., start : start + LANES]
             if not self._frames(part, first + start, stop, pixels, trains):
                 return potentials, None
@@ -126,6 +135,35 @@ class FastWorker:
         potentials += self.engine.reduced.offset
         potentials[:, self.engine.reduced.silent] = 0
         return potentials, _joined(counted) if counted else None
+
+    def _present(self, images: int) -> None:
+        self.mask[:images], self.mask[images:] = 255, 0
+
+    def _side_by_side(
+        self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, potentials: npt.NDArray[np.int64]
+    ) -> bool:
+        """Run frames of one step, 64 after 64 through each core; False where somebody wants to stop."""
+        t = self.engine.tables
+        encoded = t.features + len(t.splits)
+        starts = range(0, len(images), LANES)
+        for place, start in reversed(list(enumerate(starts))):  # the encoder works at the first place
+            part = images[start : start + LANES]
+            self._present(len(part))
+            self._encoded(part, first + start, pixels)(0, self.values[0])
+            if place:
+                self.masks[place], self.values[place, :encoded] = self.mask, self.values[0, :encoded]
+        self.contexts[:, CONTEXT.index("cores")] = address(t.last)
+        for begin, end in self.slices:
+            if stop():
+                return False
+            self.engine.function["run"](self.context_of[0], begin, end, len(starts))
+        for place, start in enumerate(starts):
+            self.read[:] = 0
+            self._read(0, place)
+            many = min(LANES, len(images) - start)
+            potentials[start : start + many] = self.read.T[:many]
+        self.images += len(images)
+        return True
 
     def _frames(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, trains: npt.NDArray[np.uint8] | None
