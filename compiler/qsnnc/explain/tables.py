@@ -18,7 +18,8 @@ from qsnnc.place.positions import Placement
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsnnc.ir.layers import Layer, LayerGraph, Uncertain, WeightsChanged
+    from qsnnc.ir.layers import Layer, LayerGraph, WeightsChanged
+    from qsnnc.ir.uncertain import UncertainThresholds
     from qsnnc.partition.advice import Alternative
     from qsnnc.verification import Verification
     from qsnnc.verification.result import Agreement
@@ -80,7 +81,7 @@ def _alternative(each: Alternative) -> dict[str, Any]:
 def _certainty(layer: Layer) -> dict[str, Any]:
     """Return whether a layer is certified, and if not, the thresholds at which float rounding can change a decision."""
     exactness = "certified" if layer.certified else "tested"
-    return {"exactness": exactness, "uncertain_thresholds": [asdict(span) for span in layer.uncertain]}
+    return {"exactness": exactness, "uncertain_thresholds": layer.uncertain.to_json()}
 
 
 def _change(change: WeightsChanged) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _exactness(layer: Layer) -> str:
     """Say whether a layer is certified, and if not, at how many thresholds float rounding can change a decision."""
     if layer.certified:
         return "certified"
-    count = sum(span.count for span in layer.uncertain)
+    count = layer.uncertain.total
     return f"tested ({count:,} uncertain thresholds)" if count else "tested"
 
 
@@ -316,7 +317,7 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         lines.append(f"layers whose float sums can depend on the order of summation: {', '.join(found.inexact)}")
     short = shortened(found.uncertain)
     for layer, uncertain in found.uncertain.items():
-        count = sum(span.count for span in uncertain)
+        count = uncertain.total
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
         lines.append(f"{short[layer]}: {share}: {_by_channel(uncertain)}")
     return lines
@@ -332,14 +333,15 @@ def _agreement(agreement: Agreement, images: int) -> str:
     return f"{changed}, accuracy is {100 * agreement.integer:.2f} % instead of {100 * agreement.model:.2f} %"
 
 
-def _by_channel(uncertain: tuple[Uncertain, ...], most: int = 6) -> str:
+def _by_channel(uncertain: UncertainThresholds, most: int = 6) -> str:
     """List uncertain thresholds by channel."""
-    channels: dict[int, set[int]] = {}
-    for span in uncertain:
-        levels = channels.setdefault(span.channel, set())
-        if len(channels) <= most:  # the others are only counted
-            levels.update(range(span.level, span.level + span.count))
-    parts = [f"channel {channel} ({_runs(sorted(levels))})" for channel, levels in list(channels.items())[:most]]
+    channels = list(dict.fromkeys(uncertain.channel.tolist()))
+    parts = []
+    for channel in channels[:most]:  # the others are only counted
+        mine = uncertain.channel == channel
+        spans = zip(uncertain.level[mine].tolist(), uncertain.count[mine].tolist(), strict=True)
+        levels = {level for first, count in spans for level in range(first, first + count)}
+        parts.append(f"channel {channel} ({_runs(sorted(levels))})")
     rest = len(channels) - most
     return ", ".join(parts) + (f" and {rest:,} more channels; --json lists them" if rest > 0 else "")
 

@@ -195,6 +195,8 @@ def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
 
 def _largest_sum(kernel: Int) -> int:
     """Bound the sum of a channel's magnitudes: exactly only where the largest weight times their number is not enough."""
+    if kernel.dtype == bool:  # 1 where a weight is not 0
+        return int(kernel[0].size)
     quick = max(1, int(kernel.max(initial=0)), -int(kernel.min(initial=0))) * kernel[0].size
     return quick if quick < 2**16 else int(np.abs(kernel).sum(axis=(1, 2)).max())
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from chipsim.mapping import InputSpec
 from chipsim.mapping.dynamics import Dynamics, exact
 from chipsim.mapping.program import FEATURES, ReadoutOf
+from qsnnc.ir.uncertain import UncertainThresholds
 
 Int = npt.NDArray[np.int64]
 #: weights that are summed at a time: what is made of them stays in the cache
@@ -90,17 +91,6 @@ class Population:
         return self.features * max(self.levels, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Uncertain:
-    """An uncertain threshold: rounding of the model's float sums can change its decision."""
-
-    channel: int
-    border_class: int
-    level: int
-    bound: float  # of the float error of the sum, in accumulator units
-    count: int = 1  # how many thresholds: this one and those of the levels after it
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer(Population):
     """A population on the chip, with the connections that drive it."""
@@ -111,7 +101,7 @@ class Layer(Population):
     border: Int  # (rows, columns): the class of each position
     reach: Int  # (border classes, channels, 2): smallest and largest sum of weights in a step (`reachable`), for any input
     exact_sums: bool  # every float32 partial sum of the ONNX node is exact in any order
-    uncertain: tuple[Uncertain, ...] = field(default=())
+    uncertain: UncertainThresholds = field(default_factory=UncertainThresholds.of)
     slack: float = 0.0  # read out: what float rounding may add to the ONNX node's sums, half a potential at most
     dynamics: Dynamics | None = None  # None: no state, the potential is 0 before every step
     ceiling: Int | None = None  # (border classes, channels): from this potential on, a level beyond the highest (--levels)

@@ -24,6 +24,10 @@ from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
 Bool = npt.NDArray[np.bool_]
 #: levels of a level-wise connection that are added at a time, as a batch
 LEVELS = 256
+#: places of a connection's inputs that are looked at together, if a group has not more
+AT_ONCE = 1 << 24
+#: outputs of a layer that are looked at first for what reads its inputs
+OUTPUTS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,13 +201,35 @@ def readers(link: Connection, kept: Bool, source: Population) -> Bool:
     taps = link.taps(source.shape[1:], (rows, columns))
     positions = source.shape[1] * source.shape[2]
     outputs, inputs = channels // link.groups, link.weights.shape[1]
-    found = np.zeros((source.shape[0], positions + 1, groups.shape[-1]), bool)  # the last: the padding
-    for group in range(link.groups):
-        mine = slice(group * outputs, (group + 1) * outputs)
-        weights = (link.weights[mine] != 0).reshape(outputs, inputs, -1).astype(np.float32)
-        there = groups[mine].reshape(outputs, -1).astype(np.float32)
-        for tap in range(weights.shape[2]):  # at one tap, no two windows read the same position
-            hit = (weights[:, :, tap].T @ there > 0).reshape(inputs, rows * columns, -1)
-            found[group * inputs : (group + 1) * inputs, taps[:, tap]] |= hit
+    there = groups.reshape(link.groups, outputs, rows * columns, -1)
+    weights = (link.weights != 0).reshape(link.groups, outputs, inputs, -1)
+    if rows * columns == 1:  # each tap reads another position
+        weights, taps = weights.reshape(link.groups, outputs, -1, 1), taps.reshape(-1, 1)
+    found = np.zeros((link.groups, inputs, positions + 1, there.shape[-1]), bool)  # the last position: the padding
+    step = max(1, AT_ONCE // (weights.shape[2] * there[0, 0].size))
+    for first in range(0, link.groups, step):
+        mine = slice(first, first + step)
+        for tap in range(weights.shape[3]):  # at one tap, no two windows read the same position
+            hit = _any_of(weights[mine, :, :, tap], there[mine].reshape(-1, outputs, there[0, 0].size))
+            found[mine][:, :, taps[:, tap]] |= hit.reshape(len(hit), inputs, -1, there.shape[-1])
     shape = (*source.shape, found.shape[-1])
-    return np.broadcast_to(found[:, :positions].reshape(shape), (*source.shape, source.levels))
+    return np.broadcast_to(found[:, :, :positions].reshape(shape), (*source.shape, source.levels))
+
+
+def _any_of(weights: Bool, kept: Bool) -> Bool:
+    """Return whether any output that is kept at a place has a weight for each input: (groups, inputs, places).
+
+    Most often few outputs decide all that can be.
+    """
+    most = np.asarray(weights.any(axis=1))[:, :, None] & np.asarray(kept.any(axis=1))[:, None]
+    outputs = weights.shape[1]
+    if outputs == 1:
+        return most
+    found = np.zeros(most.shape, bool)
+    first, size = 0, OUTPUTS
+    while first < outputs and not np.array_equal(found, most):
+        part = slice(first, first + size)
+        count = weights[:, part].transpose(0, 2, 1).astype(np.float32) @ kept[:, part].astype(np.float32)
+        np.logical_or(found, count, out=found)
+        first, size = first + size, 2 * size
+    return found

@@ -253,7 +253,7 @@ def _synapses(layer: Layer, live: dict[str, Int]) -> int:
     """Count synapses: non-zero weights, one for each axon and neuron that they connect."""
     total = 0
     for link in layer.connections:
-        there = replace(link, weights=(link.weights != 0).astype(np.int64))
+        there = replace(link, weights=link.weights != 0)
         count = np.minimum(live[link.source], 1) if link.level_wise else live[link.source]
         total += int((convolve(there, count[None], layer.shape)[0] * live[layer.name]).sum())
     return total

@@ -118,11 +118,10 @@ def _only(levels: dict[str, Int], sample: int) -> dict[str, Int]:
 def _limits(layer: Layer) -> Range:
     """Compute the potentials from which each neuron certainly fires, and from which it may; of the thresholds' shape."""
     certain, possible = layer.thresholds.copy(), layer.thresholds.copy()
-    for span in layer.uncertain:
-        at = span.border_class, span.channel, slice(span.level, span.level + span.count)
-        margin = int(min(span.bound, ANY)) + 1
-        certain[at] += margin
-        possible[at] -= margin
+    bounds = layer.uncertain.bounds(certain.shape)
+    margin = np.where(np.isnan(bounds), 0, np.nan_to_num(np.minimum(bounds, ANY)).astype(np.int64) + 1)
+    certain += margin
+    possible -= margin
     # a feature that has reached a level has reached those below it
     certain = np.minimum.accumulate(certain[..., ::-1], axis=-1)[..., ::-1]
     return certain, np.maximum.accumulate(possible, axis=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from qsnnc.ir.layers import Uncertain
+from qsnnc.ir.uncertain import UncertainThresholds
 from qsnnc.verification.explain import Mismatch
 from qsnnc.verification.reproduce import Reproduction
 from qsnnc.verification.weight_effects import WeightEffects
@@ -28,7 +28,7 @@ class Verification:
     exactness: Literal["certified", "tested"]
     images: int
     values: int
-    uncertain: dict[str, tuple[Uncertain, ...]]
+    uncertain: dict[str, UncertainThresholds]
     thresholds: dict[str, int]  # of each layer but the readout: how many there are, uncertain or not
     inexact: tuple[str, ...]  # layers whose float sums depend on their order
     mismatches: tuple[Mismatch, ...]  # at most one per layer, in the order of the layers
@@ -75,9 +75,7 @@ class Verification:
             "values": self.values,
             "inexact_sums": list(self.inexact),
             "thresholds": self.thresholds,
-            "uncertain_thresholds": {
-                name: [asdict(span) for span in uncertain] for name, uncertain in self.uncertain.items()
-            },
+            "uncertain_thresholds": {name: uncertain.to_json() for name, uncertain in self.uncertain.items()},
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
             "weight_bits": None if self.weights is None else self.weights.to_json(),
             "reproduction": None if self.reproduction is None else asdict(self.reproduction),

@@ -34,6 +34,7 @@ from qsnnc.frontend.quantizers.extrema import evaluate_each, is_monotone_region,
 from qsnnc.frontend.quantizers.levels import Levels, constant, uniform_levels
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int
+from qsnnc.ir.uncertain import UncertainThresholds
 
 #: most potentials, over all channels, at which a region is evaluated
 MOST_POTENTIALS = 1 << 22
@@ -140,7 +141,7 @@ def _from_steps(walk: Walk, root: Accumulator, steps: Terms) -> Quantized | None
     limits = np.clip(limits, root.reach[..., :1], root.reach[..., 1:] + 1)
     levels = Levels(len(values) - 1, population.scale, population.zero_point, values, np.zeros(0, bool))
     name = walk.sink.free_name(root.name)
-    layer = fires(root, levels, name, "", root.shape, limits, exact_sums=True, uncertain=())
+    layer = fires(root, levels, name, "", root.shape, limits, exact_sums=True, uncertain=UncertainThresholds.of())
     walk.sink.add(layer)
     return Quantized((Part.of(layer, levels),), root.layout)
 

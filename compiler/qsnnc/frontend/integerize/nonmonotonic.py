@@ -21,7 +21,8 @@ from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import BESIDE, Levels, find_levels, uniform_levels
 from qsnnc.frontend.quantizers.region import Float, Region
-from qsnnc.ir.layers import Int, Layer, Uncertain
+from qsnnc.ir.layers import Int, Layer
+from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 
 #: most potentials, over all channels, on which an activation is evaluated
 MOST_POTENTIALS = 1 << 27
@@ -191,7 +192,7 @@ def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: in
 
 def _uncertain(
     columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]
-) -> tuple[tuple[Uncertain, ...], tuple[Uncertain, ...]]:
+) -> tuple[UncertainThresholds, UncertainThresholds]:
     """Return each potential that rounding could change, as an uncertainty of the thresholds nearest to it."""
     found: tuple[list[Uncertain], list[Uncertain]] = ([], [])
     error = error_of(columns) / np.abs(columns.scale)
@@ -210,4 +211,4 @@ def _uncertain(
             own = far[np.searchsorted(edges, limits[k, c])]
             bound = np.maximum(error[k, c], own)
             uncertain += [Uncertain(c, k, n, float(bound[n])) for n in np.flatnonzero(own >= 0).tolist()]
-    return tuple(found[0]), tuple(found[1])
+    return UncertainThresholds.of(found[0]), UncertainThresholds.of(found[1])

@@ -15,7 +15,8 @@ from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.quantizers.levels import Levels, uniform_levels, zero_point_of
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Int, Layer, Uncertain
+from qsnnc.ir.layers import Int, Layer
+from qsnnc.ir.uncertain import UncertainThresholds
 
 
 def requantized(walk: Walk, tensor: Quantized, region: Region, *, internal: bool = False) -> Quantized:
@@ -125,13 +126,13 @@ def _composed(part: Part, table: F64, levels: Levels, name: str) -> Layer | None
     always = source.reach[..., :1]
     never = source.reach[..., 1:] + 1
     known = np.concatenate([always, source.thresholds, never], axis=2)
-    limits = np.take_along_axis(known, np.broadcast_to(first, (len(known), *first.shape)), axis=2)
-    old = {(d.border_class, d.channel, d.level + more): d for d in source.uncertain for more in range(d.count)}
-    uncertain = tuple(
-        Uncertain(c, k, i, old[k, c, int(first[c, i]) - 1].bound)
-        for k, c, i in np.ndindex(*limits.shape)
-        if old and (k, c, int(first[c, i]) - 1) in old
-    )
+    at = np.broadcast_to(first, (len(known), *first.shape))
+    limits = np.take_along_axis(known, at, axis=2)
+    sure = np.full(always.shape, np.nan)
+    bounds = np.concatenate([sure, source.uncertain.bounds(source.thresholds.shape), sure], axis=2)
+    bounds = np.take_along_axis(bounds, at, axis=2)
+    k, c, i = np.nonzero(~np.isnan(bounds))
+    uncertain = UncertainThresholds(c, k, i, bounds[k, c, i], np.ones_like(i))
     return replace(
         source,
         name=name,

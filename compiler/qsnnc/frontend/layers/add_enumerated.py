@@ -25,7 +25,8 @@ from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.levels import Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
-from qsnnc.ir.layers import Int, Layer, Uncertain
+from qsnnc.ir.layers import Int, Layer
+from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 
 #: every ratio of weights up to this is tried first: the largest 8-bit weight
 SMALL = 127
@@ -101,7 +102,7 @@ def layer_of_pair(
     limits = np.where(np.where(falling[:, None], reached == 0, reached == last)[None], never, limits)
     limits = np.where(np.where(falling[:, None], reached == last, reached == 0)[None], always, limits)
     written = pair.node.outputs[0] in region.model.written
-    uncertain = () if written else _uncertain(pair, region, levels, sums, reached)
+    uncertain = UncertainThresholds.of() if written else _uncertain(pair, region, levels, sums, reached)
     layer = fires(root, levels, pair.name, tensor, shape, limits, exact_sums=written, uncertain=uncertain)
     return layer, root.layout
 
@@ -177,7 +178,7 @@ def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
     return add_levels(pair.node, operands, pair.name, pair.signs)
 
 
-def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> tuple[Uncertain, ...]:
+def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached: Int) -> UncertainThresholds:
     """Return the decisions that rounding in an operator added by a rewrite could change."""
     largest = max(operand.parts[0].largest for operand in pair.operands)
     slack = 8 * UNIT_ROUNDOFF * largest
@@ -185,9 +186,9 @@ def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached:
     bounds = propagate(region, (x - slack, x + slack))
     if bounds is None:
         every = np.ndindex(*reached.shape)
-        return tuple(Uncertain(channel, 0, level, slack) for channel, level in every)
+        return UncertainThresholds.of(Uncertain(channel, 0, level, slack) for channel, level in every)
     low, high = (np.searchsorted(levels.cuts, np.broadcast_to(b, x.shape)) for b in bounds)
-    return tuple(
+    return UncertainThresholds.of(
         Uncertain(int(channel), 0, level, slack)
         for level in range(levels.count)
         for channel in np.flatnonzero(((low <= level) & (high > level)).any(axis=0))

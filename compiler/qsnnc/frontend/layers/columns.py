@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.linear.tensors import Accumulator
-from qsnnc.ir.layers import Int, Uncertain
+from qsnnc.ir.layers import Int
+from qsnnc.ir.uncertain import UncertainThresholds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,15 +51,18 @@ class Columns:
             )
         return found
 
-    def back_uncertain(self, uncertain: tuple[Uncertain, ...]) -> tuple[Uncertain, ...]:
-        """Map uncertain thresholds of functions to those of the layer."""
-        found = {}
-        for span in uncertain:
-            at = span.border_class, span.channel
-            if self.shown[at]:
-                moved = replace(span, border_class=int(self.border[at]), channel=int(self.channel[at]))
-                found[moved.border_class, moved.channel, moved.level] = moved
-        return tuple(found.values())
+    def back_uncertain(self, uncertain: UncertainThresholds) -> UncertainThresholds:
+        """Map uncertain thresholds of functions to those of the layer; one that several functions share is the last's."""
+        function = uncertain.border_class, uncertain.channel
+        border, channel = self.border[function], self.channel[function]
+        there = np.flatnonzero(self.shown[function])
+        size = int(self.channel.max(initial=0)) + 1, int(uncertain.level.max(initial=0)) + 1
+        places = (border[there] * size[0] + channel[there]) * size[1] + uncertain.level[there]
+        _, first = np.unique(places, return_index=True)
+        _, last = np.unique(places[::-1], return_index=True)
+        at = there[len(there) - 1 - last[np.argsort(first)]]
+        moved = channel[at], border[at], uncertain.level[at]
+        return UncertainThresholds(*moved, uncertain.bound[at], uncertain.count[at])
 
 
 def columns_of(root: Accumulator, axes: tuple[int, ...]) -> Columns | None:

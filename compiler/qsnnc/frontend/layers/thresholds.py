@@ -18,7 +18,8 @@ from qsnnc.frontend.quantizers.extrema import is_monotone_region
 from qsnnc.frontend.quantizers.levels import BESIDE, MANY_LEVELS, Levels, not_monotone
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.frontend.quantizers.threshold_search import AT_ONCE, thresholds
-from qsnnc.ir.layers import Int, Layer, Uncertain
+from qsnnc.ir.layers import Int, Layer
+from qsnnc.ir.uncertain import UncertainThresholds
 
 #: number of potentials, over all channels, on which a layer's thresholds are checked
 CHECKED = 1 << 17
@@ -70,7 +71,7 @@ def fires(
     limits: Int,
     *,
     exact_sums: bool,
-    uncertain: tuple[Uncertain, ...],
+    uncertain: UncertainThresholds,
 ) -> Layer:
     """Build the layer of some sums with thresholds (classes, channels, levels)."""
     return Layer(
@@ -191,7 +192,7 @@ def with_negated(root: Accumulator, falling: npt.NDArray[np.bool_]) -> Accumulat
     return replace(root, connections=connections, reach=reach, scale=root.scale * sign)
 
 
-def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) -> tuple[Uncertain, ...]:
+def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) -> UncertainThresholds:
     """Return the thresholds T for which float rounding could carry the potential T or T - 1 across the decision."""
     size = max(1, AT_ONCE // (limits.shape[0] * limits.shape[1]))
     cuts = levels.cuts
@@ -201,14 +202,13 @@ def uncertain(root: Accumulator, region: Region, levels: Levels, limits: Int) ->
     ]
     found = np.concatenate(open_, axis=2)
     error, unit = error_of(root), np.abs(root.scale)
-    if levels.count <= MANY_LEVELS:
-        return tuple(Uncertain(int(c), int(k), int(i), float(error[c] / unit[k, c])) for k, c, i in np.argwhere(found))
-    runs = []
-    for k, c in np.ndindex(found.shape[:2]):
-        edges = np.flatnonzero(np.diff(found[k, c], prepend=False, append=False)).reshape(-1, 2).tolist()
-        bound = float(error[c] / unit[k, c])
-        runs += [Uncertain(c, k, first, bound, last - first) for first, last in edges]
-    return tuple(runs)
+    begins, ends = found, found
+    if levels.count > MANY_LEVELS:  # runs of them
+        begins, ends = found.copy(), found.copy()
+        begins[..., 1:] &= ~found[..., :-1]
+        ends[..., :-1] &= ~found[..., 1:]
+    k, c, first = np.nonzero(begins)
+    return UncertainThresholds(c, k, first, error[c] / unit[k, c], np.nonzero(ends)[2] - first + 1)
 
 
 def error_of(root: Accumulator) -> npt.NDArray[np.float64]:

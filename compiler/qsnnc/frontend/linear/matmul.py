@@ -294,12 +294,15 @@ def _through(link: Connection, outer: Int, shape: tuple[int, int, int], source: 
     positions = source.shape[1] * source.shape[2]
     per_group, outputs = link.weights.shape[1], channels // link.groups
     outer = outer.reshape(len(outer), channels, rows * columns)
-    whole = np.zeros((len(outer), source.shape[0], positions + 1), np.int64)  # the last: the padding
     kernel = link.weights.reshape(channels, per_group, -1)
     if rows * columns == 1 and link.groups == channels and per_group == 1:  # each position of the map is read once
-        there = np.flatnonzero(taps[0] >= 0)
-        whole[:, :, taps[0, there]] = outer * kernel[None, :, 0, there]
-        return whole[:, :, :positions]
+        spread = np.zeros((channels, positions + 1), np.int64)
+        spread[:, taps[0]] = kernel[:, 0]
+        spread = spread[:, :positions]
+        if (spread == spread[:, :1]).all():  # a global pool: not written out position by position
+            return np.broadcast_to(outer * spread[:, :1], (len(outer), *spread.shape))
+        return outer * spread
+    whole = np.zeros((len(outer), source.shape[0], positions + 1), np.int64)  # the last: the padding
     for group in range(link.groups):
         mine, theirs = slice(group * outputs, (group + 1) * outputs), slice(group * per_group, (group + 1) * per_group)
         for tap in range(kernel.shape[2]):  # at one tap, no two windows read the same position

@@ -66,51 +66,32 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
     index = tensor.index.reshape(shape[0], -1)
     starts = tensor.starts
     area = np.array([part.population.shape[1] * part.population.shape[2] for part in tensor.parts] or [1])
-    found: dict[tuple[int, bytes, bytes], _Channels] = {}
-    last: _Channels | None = None  # most often the next channel is like the one before
-    for channel, mine in enumerate(index):
-        shown = mine >= 0
-        owner = np.where(shown, np.searchsorted(starts, mine, side="right") - 1, -1) if len(starts) > 2 else shown - 1
-        feature, position = np.divmod(mine - starts[np.maximum(owner, 0)], area[owner])
-        position, fixed = np.where(shown, position, -1), np.where(shown, -1, -1 - mine)
-        owners, features = owner[shown], feature[shown]
-        if len(owners) and (owners.min() < owners.max() or features.min() < features.max()):
-            raise WindowReordered(
-                node.name,
-                f"{node.op} reads a tensor whose channel {channel} mixes channels or tensors, because a reshape or "
-                "transpose before it reorders features; move that to before a matrix product",
-                node=node.name,
-            )
-        number = int(owners[0]) if len(owners) else -1
-        if last is None or not last.alike(number, position, fixed):
-            key = (number, position.tobytes(), fixed.tobytes())
-            last = found.setdefault(key, _Channels(number, position, fixed, [], []))
-        last.channels.append(channel)
-        last.features.append(int(features[0]) if len(features) else 0)
-    return [
-        View(
-            tensor.parts[group.part] if group.part >= 0 else None,
-            np.array(group.channels),
-            np.array(group.features),
-            group.position,
-            group.fixed,
+    shown = index >= 0
+    owner = np.where(shown, np.searchsorted(starts, index, side="right") - 1, -1) if len(starts) > 2 else shown - 1
+    feature, position = np.divmod(index - starts[np.maximum(owner, 0)], area[owner])
+    position, fixed = np.where(shown, position, -1), np.where(shown, -1, -1 - index)
+    first = np.argmax(shown, axis=1)[:, None]  # a channel is a population's if it shows any of it, and one feature's
+    number, own = (np.take_along_axis(each, first, axis=1) for each in (owner, feature))
+    mixed = (shown & ((owner != number) | (feature != own))).any(axis=1)
+    if mixed.any():
+        raise WindowReordered(
+            node.name,
+            f"{node.op} reads a tensor whose channel {np.argmax(mixed)} mixes channels or tensors, because a reshape or "
+            "transpose before it reorders features; move that to before a matrix product",
+            node=node.name,
         )
-        for group in found.values()
+    own = np.where(shown.any(axis=1), own[:, 0], 0)
+    rows = np.concatenate([number, position, fixed], axis=1)
+    found: dict[bytes, list[Int]] = {}
+    edges = np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1)) + 1  # most often the next channel is like the one before
+    for channels in np.split(np.arange(len(rows)), edges):
+        found.setdefault(rows[channels[0]].tobytes(), []).append(channels)
+    groups = [np.concatenate(each) for each in found.values()]
+    parts = [int(number[mine[0], 0]) for mine in groups]
+    return [
+        View(tensor.parts[part] if part >= 0 else None, mine, own[mine], position[mine[0]], fixed[mine[0]])
+        for part, mine in zip(parts, groups, strict=True)
     ]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Channels:
-    """Channels of a tensor that hold one population, or constants, at the same positions."""
-
-    part: int  # -1: constants
-    position: Int
-    fixed: Int
-    channels: list[int]
-    features: list[int]
-
-    def alike(self, part: int, position: Int, fixed: Int) -> bool:
-        return part == self.part and np.array_equal(position, self.position) and np.array_equal(fixed, self.fixed)
 
 
 def through(view: View, window: Window, space: tuple[int, int], out: tuple[int, int]) -> Window | None:

@@ -16,7 +16,8 @@ from support.networks import Builder, Recipe, build
 
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.execute import run as execute
-from qsnnc.ir.layers import LayerGraph, Uncertain
+from qsnnc.ir.layers import LayerGraph
+from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 from qsnnc.pipeline import check
 from qsnnc.reading import front
 from qsnnc.verification import compare, verify
@@ -116,7 +117,7 @@ def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound,
 
     def change(graph: LayerGraph) -> LayerGraph:
         moved = shifted(graph, "conv2", 1, 2, by)
-        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        uncertain = UncertainThresholds.of(Uncertain(1, 0, level, bound) for level in range(3))
         return with_layer(moved, "conv2", uncertain=uncertain)
 
     inject(change)
@@ -133,7 +134,9 @@ def test_only_potentials_inside_the_bound_are_explained(path, inject, by, bound,
 def test_a_doubt_about_another_channel_explains_nothing(path, inject) -> None:
     inject(
         lambda graph: with_layer(
-            shifted(graph, "conv2", 1, 1, 1), "conv2", uncertain=tuple(Uncertain(0, 0, level, 9.0) for level in range(3))
+            shifted(graph, "conv2", 1, 1, 1),
+            "conv2",
+            uncertain=UncertainThresholds.of(Uncertain(0, 0, level, 9.0) for level in range(3)),
         )
     )
     (mismatch,) = verify(path, limit=100).mismatches
@@ -148,7 +151,7 @@ def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inj
     inner = next(layer for layer in graph.layers if not layer.tensor and layer.levels)
 
     def moved(graph: LayerGraph, by: int, bound: float) -> LayerGraph:
-        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        uncertain = UncertainThresholds.of(Uncertain(1, 0, level, bound) for level in range(3))
         return with_layer(shifted(graph, inner.name, 1, 1, by), inner.name, uncertain=uncertain)
 
     for by, bound, explained in ((1, 0.0, True), (4, 0.0, False)):
@@ -174,7 +177,7 @@ def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save
     inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
 
     def change(graph: LayerGraph) -> LayerGraph:
-        uncertain = tuple(Uncertain(3, 0, level, bound) for level in range(inner.levels))
+        uncertain = UncertainThresholds.of(Uncertain(3, 0, level, bound) for level in range(inner.levels))
         return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
 
     inject(change)
@@ -331,7 +334,7 @@ def test_sums_that_only_a_decomposition_has_are_not_asked_for(save) -> None:
 @pytest.mark.parametrize(("by", "bound", "codes"), [(1, 0.0, (0, 1)), (4, 4.0, (0, 1)), (4, 0.0, (1, 1))])
 def test_rounding_alone_ends_with_0_and_strictly_with_1(path, tmp_path, inject, by, bound, codes) -> None:
     def change(graph: LayerGraph) -> LayerGraph:
-        uncertain = tuple(Uncertain(1, 0, level, bound) for level in range(3))
+        uncertain = UncertainThresholds.of(Uncertain(1, 0, level, bound) for level in range(3))
         return with_layer(shifted(graph, "conv2", 1, 2, by), "conv2", uncertain=uncertain)
 
     inject(change)

@@ -12,7 +12,7 @@ from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
 from qsnnc.ir.execute import run
-from qsnnc.ir.layers import Uncertain
+from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 from qsnnc.verification.explain import Uncertainty
 
 
@@ -169,7 +169,10 @@ def test_a_difference_is_explained_by_open_steps_of_what_is_read(save, open_) ->
     graph = done.graph
     falls = graph.population("conv.falls")
     span = Uncertain(channel=2, border_class=0, level=0, bound=1e6, count=falls.levels)
-    layers = [replace(entry, uncertain=(span,) if open_ and entry is falls else ()) for entry in graph.layers]
+    layers = [
+        replace(entry, uncertain=UncertainThresholds.of([span] if open_ and entry is falls else []))
+        for entry in graph.layers
+    ]
     graph = replace(graph, layers=tuple(layers))
     levels = np.random.default_rng(0).integers(0, graph.encoder.levels + 1, (1, *graph.encoder.shape))
     given = {graph.encoder.name: levels}
