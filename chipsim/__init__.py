@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chipsim.chip import ChipSpec, load_chip
     from chipsim.datasets import Dataset, load_dataset
-    from chipsim.engine.compare import Comparison, Difference, compare
+    from chipsim.engine.compare import Comparison, compare
+    from chipsim.engine.difference import Difference
     from chipsim.engine.result import RunResult
     from chipsim.engine.run import run
     from chipsim.engine.sweep import Sweep, sweep
@@ -38,7 +39,8 @@ __all__ = [
 _HOME = {
     "chipsim.chip": "ChipSpec load_chip",
     "chipsim.datasets": "Dataset load_dataset",
-    "chipsim.engine.compare": "Comparison Difference compare",
+    "chipsim.engine.compare": "Comparison compare",
+    "chipsim.engine.difference": "Difference",
     "chipsim.engine.result": "RunResult",
     "chipsim.engine.run": "run",
     "chipsim.engine.sweep": "Sweep sweep",

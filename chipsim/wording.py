@@ -128,6 +128,16 @@ def _location(error: Any, keys: Callable[[tuple[Key, ...]], Sequence[str]]) -> t
     return location
 
 
+def agreement(changed: int, images: int, model: float | None, own: float | None) -> str:
+    """Say how many predictions change, and whether the accuracy (a fraction; None without labels) is the model's."""
+    said = f"{changed:,} of {images:,} predictions change" if changed else "no prediction changes"
+    if model is None or own is None:
+        return said
+    if model == own:
+        return f"{said}, accuracy is the same ({100 * model:.2f} %)"
+    return f"{said}, accuracy is {100 * own:.2f} % instead of {100 * model:.2f} %"
+
+
 #: most characters of a layer's name in a table
 LONGEST_NAME = 40
 

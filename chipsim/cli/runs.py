@@ -169,6 +169,12 @@ def _sample(timing: str | None, limit: int | None) -> int:
     return sample
 
 
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Exit 1 on any difference, also one that float rounding explains."),
+]
+
+
 @options
 def compare(
     file: MapFile,
@@ -182,11 +188,12 @@ def compare(
     ],
     dataset: DatasetName,
     given: DataOptions,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> int:
     """Check every level and score of a .map or .paicore against the ONNX model, or every spike against recorded trains.
 
-    Exits 1 at the first difference.
+    Exits 1 at the first difference that float rounding does not explain; with --strict at the first of all.
 
     Example: chipsim compare lenet.map --model lenet.onnx --dataset digits
     """
@@ -198,18 +205,16 @@ def compare(
     reads_writes.check([*reads, *reads_writes.dataset(dataset, given.split, given.data_dir)], {})
     if model.endswith(".npz"):
         return _compare_trains(file, model, dataset, given, quiet)
-    execute = compare_program if is_program(file) else compare_mapping
     with terminal.progress("images", quiet) as report:
-        found = execute(file, model, dataset, given, progress=report)
+        if is_program(file):
+            found = compare_program(file, model, dataset, given, progress=report)
+        else:
+            found = compare_mapping(file, model, dataset, given, strict=strict, progress=report)
     if found.difference is not None:
         print(found.difference)  # noqa: T201
         return 1
     if not quiet:
-        what = ", ".join([*found.populations, "scores"])
-        print(  # noqa: T201
-            f"equal: {found.images:,} images, {found.values:,} levels and scores ({what}); "
-            f"largest difference of a score {found.largest_score_error:g}"
-        )
+        print(found)  # noqa: T201
     return 0
 
 

@@ -75,7 +75,7 @@ def batches(
             idle.put(worker)
         exceeded = None if watch is None else watch.exceeded(given, None if trains is None else trains[0])
         scores = host.scores(potentials)
-        return Batch(potentials, scores, _predictions(scores), each, trains, exceeded)
+        return Batch(potentials, scores, predictions(scores), each, trains, exceeded)
 
     starts = range(0, len(dataset), batch)
     if len(crew) == 1 or len(starts) == 1:
@@ -96,7 +96,7 @@ def batches(
         pool.shutdown(wait=not waiting, cancel_futures=True)  # who was interrupted does not wait for what is under way
 
 
-def _predictions(scores: npt.NDArray[Any]) -> Int:
+def predictions(scores: npt.NDArray[Any]) -> Int:
     """An output that is already a class number is its own prediction; else the largest score, ties to the lowest index."""
     flat = scores.reshape(len(scores), -1)
     found = flat[:, 0] if flat.shape[1] == 1 and flat.dtype.kind == "i" else flat.argmax(axis=1)

@@ -60,11 +60,15 @@ STATE_ARRAYS: dict[str, str] = {"neuron_amount": "int32", "neuron_start": "int32
 #: the layer's highest, and `UNREACHED` where there is none
 CEILING = "neuron_ceiling"
 UNREACHED = (1 << 31) - 1
+#: array of neurons where float rounding of the model can change decisions: how close to its threshold a potential has to be
+#: for that; 0 where it cannot
+MARGIN = "neuron_margin"
 
 
-def array_dtypes(*, stateful: bool, limited: bool = False) -> dict[str, str]:
+def array_dtypes(*, stateful: bool, limited: bool = False, uncertain: bool = False) -> dict[str, str]:
     """Return the arrays of a mapping with their dtypes."""
-    return {**ARRAYS, **(STATE_ARRAYS if stateful else {}), **({CEILING: "int32"} if limited else {})}
+    more = {name: "int32" for name, there in ((CEILING, limited), (MARGIN, uncertain)) if there}
+    return {**ARRAYS, **(STATE_ARRAYS if stateful else {}), **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ class Mapping:
     readout_of: ReadoutOf = "potential"  # with several steps: "last", "largest" or "count"
     watched: tuple[str, ...] = ()  # populations limited by the user: a run counts where the model's level is beyond them
     unwatched: tuple[str, ...] = ()  # activations limited by the user of which a run cannot tell that
+    slack: float = 0.0  # how far float rounding can move the model's sums from the readout layer's potentials, as values
     #: what ``arrays`` held when every rule was checked
     validated: dict[str, npt.NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
 
@@ -186,6 +191,21 @@ class Mapping:
     def limited(self) -> bool:
         """Whether a layer is watched, so that there are ceilings."""
         return any(layer.name in self.watched for layer in self.layers)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether float rounding of the model can change the decisions of some neurons."""
+        return MARGIN in self.arrays
+
+    @property
+    def tells_rounding(self) -> bool:
+        """Whether anything is told of float rounding of the model: margins, or a slack of the sums."""
+        return self.uncertain or self.slack > 0
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """The arrays that it has, with their dtypes."""
+        return array_dtypes(stateful=self.stateful, limited=self.limited, uncertain=self.uncertain)
 
     @property
     def readout(self) -> int:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from chipsim.mapping import archive
 from chipsim.mapping.dynamics import NeuronModel
-from chipsim.mapping.program import ARRAYS, CEILING, STATE_ARRAYS, InputSpec, Layer, Mapping, Population, array_dtypes
+from chipsim.mapping.program import (
+    ARRAYS,
+    CEILING,
+    MARGIN,
+    STATE_ARRAYS,
+    InputSpec,
+    Layer,
+    Mapping,
+    Population,
+    array_dtypes,
+)
 from chipsim.mapping.schema import ArrayEntry, FileEntry, LayerEntry, Manifest
 from chipsim.mapping.totals import totals
 from chipsim.mapping.validate import validated_synapses
@@ -14,7 +24,7 @@ from chipsim.mapping.write import FILES
 
 #: members that every file has, and those that a file may have besides
 NEEDED = {"mapping.yaml", "readout.onnx", *(f"arrays/{name}.npy" for name in ARRAYS)}
-OPTIONAL = {"encoder.onnx", "network.json", *(f"arrays/{name}.npy" for name in (*STATE_ARRAYS, CEILING))}
+OPTIONAL = {"encoder.onnx", "network.json", *(f"arrays/{name}.npy" for name in (*STATE_ARRAYS, CEILING, MARGIN))}
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -30,6 +40,7 @@ def read_mapping(path: str | Path) -> Mapping:
     dtypes = array_dtypes(
         stateful=any(entry.neuron for entry in manifest.layers),
         limited=any(entry.name in manifest.watched for entry in manifest.layers),
+        uncertain=MARGIN in manifest.arrays,
     )
     _check_directory(path, manifest, members, set(dtypes))
     arrays = {
@@ -56,6 +67,7 @@ def read_mapping(path: str | Path) -> Mapping:
         readout_of=manifest.output.of,
         watched=manifest.watched,
         unwatched=manifest.unwatched,
+        slack=manifest.slack,
     )
     found = totals(mapping, validated_synapses(mapping))
     if found != manifest.totals.model_dump():

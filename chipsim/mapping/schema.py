@@ -140,6 +140,7 @@ class Manifest(Strict):
     steps: Annotated[int, Field(ge=1, le=100_000)] = 1
     watched: Annotated[tuple[Text, ...], Field(strict=False, max_length=100_000)] = ()
     unwatched: Annotated[tuple[Text, ...], Field(strict=False, max_length=100_000)] = ()
+    slack: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     totals: TotalsEntry
     arrays: dict[str, ArrayEntry]
     files: dict[Literal["encoder.onnx", "network.json", "readout.onnx"], FileEntry]
@@ -157,6 +158,8 @@ class Manifest(Strict):
             "layers.neuron": any(e.neuron for e in self.layers),
             "watched": bool(self.watched),
             "unwatched": bool(self.unwatched),
+            "slack": bool(self.slack),
+            "arrays.neuron_margin": "neuron_margin" in self.arrays,
         }
         for key, stated in {**news, **optional}.items():
             if stated and self.version == 1:

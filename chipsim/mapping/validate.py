@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.chip.routes import cut_off
-from chipsim.mapping.program import CEILING, RELAY, STATE_ARRAYS, UNREACHED, Mapping, array_dtypes
+from chipsim.mapping.program import CEILING, MARGIN, RELAY, UNREACHED, Mapping
 from chipsim.mapping.rules import check_cores, first_of, refuse, repeats
 from chipsim.mapping.states import check_states, check_steps
 from chipsim.mapping.totals import Int, axon_synapses, layer_sums, neuron_sums
@@ -41,6 +41,7 @@ def validated_synapses(mapping: Mapping) -> Int:
     synapses = _crossbars(mapping)
     check_states(mapping)
     _watched(mapping)
+    _margins(mapping)
     check_wiring(mapping)
     _repeated(mapping, synapses)
     mapping.validated.clear()
@@ -64,7 +65,7 @@ def _is_fixed(array: npt.NDArray[Any]) -> bool:
 
 def _shapes(m: Mapping) -> None:
     """Dtypes, and shapes that agree with one another."""
-    dtypes = array_dtypes(stateful=m.stateful, limited=m.limited)
+    dtypes = m.dtypes
     if set(m.arrays) != set(dtypes):
         refuse("arrays", f"are {sorted(m.arrays)}; expected: {sorted(dtypes)}", "map-rule")
     for name, dtype in dtypes.items():
@@ -98,10 +99,7 @@ def _shapes(m: Mapping) -> None:
         "axon_offset": (cores + 1,),
         "axon_source": (axons,),
         "neuron_offset": (cores + 1,),
-        "neuron_element": (m.neurons,),
-        **dict.fromkeys(
-            ["neuron_threshold", *(STATE_ARRAYS if m.stateful else ()), *([CEILING] if m.limited else ())], (m.neurons,)
-        ),
+        **dict.fromkeys([name for name in m.dtypes if name.startswith("neuron_") and name != "neuron_offset"], (m.neurons,)),
         "target_offset": (sources + 1,),
         "target_axon": (axons,),
         "target_delay": (axons,),
@@ -271,6 +269,21 @@ def _watched(m: Mapping) -> None:
             f"{CEILING}[{neuron}] is {int(m.arrays[CEILING][neuron])}; allowed: {UNREACHED}, or in a watched layer at least "
         )
         refuse(_owner(m, CEILING, neuron), text + "the threshold of the neuron of a highest level", "map-rule")
+
+
+def _margins(m: Mapping) -> None:
+    """Only what fires, and keeps no potential, has a margin."""
+    if not m.uncertain:
+        return
+    if m.stateful or m.steps > 1:
+        refuse(MARGIN, "is for frames of one step, of neurons without a neuron model", "map-rule")
+    owner = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+    fires = np.array([entry.levels > 0 and entry.kind != RELAY for entry in m.layers])[owner]
+    bad = (m.arrays[MARGIN] < 0) | ((m.arrays[MARGIN] > 0) & ~fires)
+    if bad.any():
+        neuron = first_of(bad)
+        text = f"{MARGIN}[{neuron}] is {int(m.arrays[MARGIN][neuron])}; allowed: 0, or more if it fires and is no relay"
+        refuse(_owner(m, MARGIN, neuron), text, "map-rule")
 
 
 def _repeated(m: Mapping, synapses: Int) -> None:

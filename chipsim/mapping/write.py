@@ -9,7 +9,7 @@ import yaml
 
 from chipsim.files import write_atomically
 from chipsim.mapping import archive
-from chipsim.mapping.program import Layer, Mapping, Population, array_dtypes
+from chipsim.mapping.program import Layer, Mapping, Population
 from chipsim.mapping.totals import totals
 
 #: members besides arrays that `files` lists
@@ -43,6 +43,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
         "steps": mapping.steps,
         **({"watched": list(mapping.watched)} if mapping.watched else {}),
         **({"unwatched": list(mapping.unwatched)} if mapping.unwatched else {}),
+        **({"slack": mapping.slack} if mapping.slack else {}),
         "ticks": mapping.ticks,
         "totals": totals(mapping),
         "arrays": {
@@ -51,7 +52,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
                 "shape": list(mapping.arrays[name].shape),
                 **archive.digest(members[f"arrays/{name}.npy"]),
             }
-            for name in array_dtypes(stateful=mapping.stateful, limited=mapping.limited)
+            for name in mapping.dtypes
         },
         "files": {name: archive.digest(members[name]) for name in FILES if name in members},
     }
@@ -59,8 +60,7 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
 
 def to_bytes(mapping: Mapping) -> bytes:
     """Serialise a mapping."""
-    dtypes = array_dtypes(stateful=mapping.stateful, limited=mapping.limited)
-    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in dtypes.items()}
+    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in mapping.dtypes.items()}
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx

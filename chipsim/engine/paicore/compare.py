@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.datasets import Dataset
-from chipsim.engine.compare import Comparison, Difference, exceeding, in_batches, reference_outputs
+from chipsim.engine.compare import Comparison, in_batches
+from chipsim.engine.difference import Difference, exceeding
 from chipsim.engine.host import Array
 from chipsim.engine.paicore.cores import Core, load_cores
 from chipsim.engine.paicore.crossbars import outputs_of
@@ -18,6 +19,7 @@ from chipsim.engine.paicore.engines import BATCH, frame
 from chipsim.engine.paicore.host import load_host
 from chipsim.engine.paicore.machine import Fired, Values
 from chipsim.engine.paicore.run import open_program
+from chipsim.engine.reference import reference_outputs
 from chipsim.engine.setup import open_dataset
 from chipsim.options import DataKeywords, DataOptions, merged
 from chipsim.paicore import Program

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chipsim import paths
 from chipsim.chip import AnyChip, PaicoreSpec
 from chipsim.errors import InputError
-from chipsim.wording import shortened
+from chipsim.wording import agreement, shortened
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from qsnnc.ir.uncertain import UncertainThresholds
     from qsnnc.partition.advice import Alternative
     from qsnnc.verification import Verification
-    from qsnnc.verification.result import Agreement
 
 ESTIMATED = "estimated from shapes and level ranges, because the network is far too large"
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
@@ -302,7 +301,8 @@ def verification_lines(found: Verification, name: str) -> list[str]:
     if found.equal:
         lines = [f"equal: {compared}; {found.exactness}"]
     else:
-        largest = f"the largest by {found.largest:g} in {found.largest_in}; {_agreement(found.agreement, found.images)}"
+        same = agreement(found.agreement.changed, found.images, found.agreement.model, found.agreement.integer)
+        largest = f"the largest by {found.largest:g} in {found.largest_in}; {same}"
         if found.unexplained:
             why = f"{found.unexplained:,} of them beyond the float error bound: a defect; {largest}"
             lines = [f"different: {found.differences:,} of {compared}, {why}; {found.exactness}"]
@@ -321,16 +321,6 @@ def verification_lines(found: Verification, name: str) -> list[str]:
         share = f"{count:,} of {found.thresholds.get(layer, count):,} thresholds within the float error bound"
         lines.append(f"{short[layer]}: {share}: {_by_channel(uncertain)}")
     return lines
-
-
-def _agreement(agreement: Agreement, images: int) -> str:
-    """Say whether predictions and accuracy are the same."""
-    changed = f"{agreement.changed:,} of {images:,} predictions change" if agreement.changed else "no prediction changes"
-    if agreement.model is None or agreement.integer is None:
-        return changed
-    if agreement.model == agreement.integer:
-        return f"{changed}, accuracy is the same ({100 * agreement.model:.2f} %)"
-    return f"{changed}, accuracy is {100 * agreement.integer:.2f} % instead of {100 * agreement.model:.2f} %"
 
 
 def _by_channel(uncertain: UncertainThresholds, most: int = 6) -> str:

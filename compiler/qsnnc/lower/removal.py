@@ -53,6 +53,18 @@ def ceilings_of(layer: Layer) -> Int | None:
     return None if layer.ceiling is None else np.ascontiguousarray(layer.ceiling[layer.border].transpose(2, 0, 1))
 
 
+def margins(layer: Layer) -> Int | None:
+    """Return how close to the threshold of each element float rounding can change the decision, 0 where it cannot.
+
+    With a margin m and a threshold T, a potential of at least T + m certainly fires and one below T - m certainly does not.
+    """
+    if not layer.uncertain:
+        return None
+    bounds = layer.uncertain.bounds(layer.thresholds.shape)
+    within = np.where(np.isnan(bounds), 0, np.nan_to_num(np.minimum(bounds, UNREACHED - 1)).astype(np.int64) + 1)
+    return np.ascontiguousarray(within[layer.border].transpose(2, 0, 1, 3)).reshape(-1)
+
+
 def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
     """Keep every neuron of every layer."""
     found = {}

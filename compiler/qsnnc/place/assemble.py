@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.mapping import Layer, Mapping, Population, pack_crossbar
-from chipsim.mapping.program import CEILING, STATE_ARRAYS, UNREACHED, array_dtypes
+from chipsim.mapping.program import CEILING, MARGIN, STATE_ARRAYS, UNREACHED, array_dtypes
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int, LayerGraph
 from qsnnc.ir.layers import Population as IrPopulation
 from qsnnc.ir.stored import to_bytes
 from qsnnc.lower.neurons import NeuronLayer
+from qsnnc.lower.removal import margins
 from qsnnc.place.positions import Placement
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -43,7 +44,10 @@ def assemble(
     layers = tuple(_layer(cores, number) for number in range(len(cores.layers)))
     stateful = any(layer.neuron is not None for layer in layers)
     arrays.update(zip(STATE_ARRAYS, cores.neuron_constants, strict=True))
-    arrays[CEILING] = _ceilings(neurons, cores)
+    arrays[CEILING] = _of_neurons(cores, {entry.layer.name: entry.ceilings for entry in neurons}, UNREACHED)
+    within = _of_neurons(cores, {entry.layer.name: margins(entry.layer) for entry in neurons}, 0)
+    arrays[MARGIN] = within
+    limited, uncertain = any(layer.ceiling is not None for layer in graph.layers), bool(within.any())
     return Mapping(
         model_sha256=graph.model_sha256,
         exactness="certified" if graph.certified else "tested",
@@ -57,7 +61,7 @@ def assemble(
         ticks=1 + max(entry.tick for entry in cores.layers),
         arrays={
             name: np.ascontiguousarray(arrays[name])
-            for name in array_dtypes(stateful=stateful, limited=any(layer.ceiling is not None for layer in graph.layers))
+            for name in array_dtypes(stateful=stateful, limited=limited, uncertain=uncertain)
         },
         encoder_onnx=graph.encoder_onnx,
         readout_onnx=graph.readout_onnx,
@@ -66,6 +70,7 @@ def assemble(
         readout_of=graph.readout_of,
         watched=graph.watched,
         unwatched=graph.unwatched,
+        slack=graph.layers[-1].slack,
     )
 
 
@@ -74,16 +79,15 @@ def moved(mapping: Mapping, placed: Placement, chip: ChipSpec) -> Mapping:
     return replace(mapping, chip=chip, arrays={**mapping.arrays, "core_position": np.ascontiguousarray(placed.position)})
 
 
-def _ceilings(neurons: tuple[NeuronLayer, ...], cores: CoreGraph) -> npt.NDArray[np.int32]:
-    """Return the ceiling of each neuron."""
-    found = np.full(len(cores.neuron_element), UNREACHED, np.int32)
+def _of_neurons(cores: CoreGraph, elements: dict[str, Int | None], otherwise: int) -> npt.NDArray[np.int32]:
+    """Return a value for each neuron, from those of the elements of each layer; ``None``: it has none."""
+    found = np.full(len(cores.neuron_element), otherwise, np.int32)
     owner = np.repeat(cores.core_layer, np.diff(cores.neuron_offset))
-    entries = {entry.layer.name: entry for entry in neurons}
     for number, layer in enumerate(cores.layers):
-        ceilings = entries[layer.layer.name].ceilings
-        if ceilings is not None:
+        values = elements[layer.layer.name]
+        if values is not None:
             mine = owner == number
-            found[mine] = ceilings[cores.neuron_element[mine]]
+            found[mine] = values[cores.neuron_element[mine]]
     return found
 
 
