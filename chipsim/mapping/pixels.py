@@ -64,7 +64,7 @@ def prepare(
     if axes != wanted_axes and not flat:
         raise InputError(
             name,
-            f"images have shape {images.shape[1:]}; the network takes {spec.shape}",
+            f"images have shape {images.shape[1:]}; the network takes {spec.shape}{_whole(images.shape[1:], spec.shape)}",
             code="data-shape",
             found=list(images.shape[1:]),
             allowed=list(spec.shape),
@@ -83,6 +83,14 @@ def prepare(
         found=str(images.dtype),
         allowed=str(wanted),
     )
+
+
+def _whole(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Say what to pass where each image lacks the first axis: it may have been the batch of the model's file."""
+    if not wanted or shape != wanted[1:]:
+        return ""
+    axes = ", ".join(map(str, wanted))
+    return f", {wanted[0]:,} of these at a time (a model's whole batch may be one image); pass shape (N, {axes})"
 
 
 def _own_spikes(images: Array, spec: InputSpec, name: str, steps: int) -> Array:

@@ -152,6 +152,13 @@ def test_a_flat_input_takes_any_image_of_its_size() -> None:
         prepare(square, dataclasses.replace(spec, shape=(4, 16)), "p")
 
 
+def test_rows_of_a_batch_that_is_one_image_are_to_be_passed_as_such() -> None:
+    spec = dataclasses.replace(two_cores().build().input, shape=(2, 4))
+    with pytest.raises(InputError, match=r"takes \(2, 4\), 2 of these at a time .* pass shape \(N, 2, 4\)"):
+        prepare(np.zeros((6, 4), np.float32), spec, "p")
+    assert prepare(np.zeros((3, 2, 4), np.float32), spec, "p").shape == (3, 2, 4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [-1, 0, 1, 4])
 def test_models_of_any_batch(save, batch) -> None:
