@@ -27,7 +27,7 @@ from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.tensors import Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.model.model import Node
 from qsnnc.frontend.model.operators import WEIGHTED
-from qsnnc.frontend.model.outcomes import ConstantActivation
+from qsnnc.frontend.model.outcomes import ConstantActivation, NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF, sum_error
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.extrema import evaluate_each, is_monotone_region, numbered
@@ -48,20 +48,31 @@ class Found:
     slack: int  # error bound in float32 roundings of the largest value
 
 
-def materialise(walk: Walk, name: str) -> Quantized | None:
-    """Materialise a tensor without a quantizer; None if it takes too many values, or they are not equally spaced."""
+def materialise(walk: Walk, name: str, *, summed: bool = False) -> Quantized | None:
+    """Materialise a tensor without a quantizer; None if it takes too many values, or they are not equally spaced.
+
+    ``summed``: None also if it is found to be steps up and down, whose sum the caller reads.
+    """
     known = resolve(walk, name)
     if known is not None:
         return known
     if name not in walk.known.implicit:
-        try:
-            found = _materialised(walk, name)
-        except ConstantActivation:
-            raise
-        except ModelError:
-            found = None  # the missing quantizer is reported instead
+        found = _tried(walk, name)
+        if found is None and name in walk.known.steps:
+            if summed:
+                return None
+            found = _tried(walk, name)
         walk.known.define_implicit(name, found)
     return walk.known.implicit[name]
+
+
+def _tried(walk: Walk, name: str) -> Quantized | None:
+    try:
+        return _materialised(walk, name)
+    except ConstantActivation:
+        raise
+    except ModelError:
+        return None  # the missing quantizer is reported instead
 
 
 def _materialised(walk: Walk, name: str) -> Quantized | None:
@@ -125,8 +136,11 @@ def _absorbed(walk: Walk, root: Accumulator, region: Region) -> Quantized | None
         return None
     shape = walk.model.shapes[region.input]
     own = root.canonical and shape == walk.model.shapes.get(region.output, shape)
-    layer = layer_of(root, region, found.levels, walk.sink.free_name(root.name), region.output if own else "", shape)
-    layer = layer if own else replace(layer, tensor_shape=root.shape)
+    try:
+        layer = layer_of(root, region, found.levels, root.name, region.output if own else "", shape)
+    except NotMonotone:
+        return None  # it may be steps up and down
+    layer = replace(layer, name=walk.sink.free_name(root.name), tensor_shape=shape if own else root.shape)
     walk.sink.add(layer)
     return Quantized((replace(Part.of(layer, found.levels), slack=found.slack),), root.layout)
 

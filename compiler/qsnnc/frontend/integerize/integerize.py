@@ -250,8 +250,11 @@ def _on_open(walk: Walk, node: Node, data: list[str]) -> None:
     terms = terms_of(walk, data[0], resolve) if len(data) == 1 else None
     if terms is not None and _on_terms(walk, node, terms):
         return
-    tensors = [materialise(walk, name) for name in data]
+    stepless = len(data) == 1 and data[0] not in walk.known.steps
+    tensors = [materialise(walk, name, summed=stepless) for name in data]
     if any(tensor is None for tensor in tensors):
+        if stepless and data[0] in walk.known.steps:
+            return _on_open(walk, node, data)
         raise why_not(walk, node, data)
     _on_levels(walk, node, [tensor for tensor in tensors if tensor is not None])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.integerize.reachable_levels import bounded, ends_of
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
 from qsnnc.frontend.layers.thresholds import error_of, fires, with_negated
@@ -51,7 +52,7 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, values: F64 | Non
     so on, if the sums are levels that are read.
     """
     seen = None if region.moves else columns_of(root, region.axes)
-    levels = _levels(region, values) if seen else None
+    levels = _levels(root, region, values) if seen else None
     if seen is None or levels is None:
         return None
     root = with_negated(root, _falls(root, region, seen))
@@ -122,10 +123,10 @@ def _falls(root: Accumulator, region: Region, seen: Columns) -> npt.NDArray[np.b
     return np.asarray(lower < 0)
 
 
-def _levels(region: Region, values: F64 | None) -> Levels | None:
-    """Find the levels of an activation over the real line, or over the given values of its input."""
+def _levels(root: Accumulator, region: Region, values: F64 | None) -> Levels | None:
+    """Find the levels of an activation over the real line, else over its sums; or over the given values of its input."""
     if values is None:
-        return find_levels(region, turning=True)
+        return find_levels(region, turning=True) or find_levels(bounded(region, ends_of(root)), turning=True)
     made = region.function()(np.repeat(values[:, None], region.columns, axis=1).astype(np.float32))
     return uniform_levels(region.output, np.unique(made), np.zeros(0, bool))
 

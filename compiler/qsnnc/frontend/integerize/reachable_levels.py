@@ -33,15 +33,14 @@ def find_reachable(walk: Walk, region: Region) -> Levels | None:
     ends = _range(walk, region.input)
     if ends is None or not np.isfinite(ends).all():
         return None
-    return find_levels(_bounded(region, ends))
+    return find_levels(bounded(region, ends))
 
 
 def _range(walk: Walk, name: str) -> Range | None:
     """Return bounds of the values of a tensor on the chip; None if they are not known."""
     state = walk.known.get(name)
     if isinstance(state, Accumulator):
-        values = state.value(state.reach)
-        return float(values.min()), float(values.max())
+        return ends_of(state)
     if isinstance(state, Quantized):
         values = np.concatenate([*(part.values for part in state.parts), state.fixed])
         return float(values.min()), float(values.max())
@@ -82,7 +81,13 @@ def _hull(ranges: list[Range]) -> Range:
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
-def _bounded(region: Region, ends: Range) -> Region:
+def ends_of(sums: Accumulator) -> Range:
+    """Return the smallest and the largest value of sums."""
+    values = sums.value(sums.reach)
+    return float(values.min()), float(values.max())
+
+
+def bounded(region: Region, ends: Range) -> Region:
     """Return a region whose input is clipped first."""
     from onnx import helper
 

@@ -64,6 +64,9 @@ def views(tensor: Quantized, shape: tuple[int, int, int], node: Node) -> list[Vi
         A channel mixes several channels of a population, which a convolution cannot read.
     """
     index = tensor.index.reshape(shape[0], -1)
+    if tensor.canonical and tensor.parts[0].population.shape[0] == shape[0]:
+        channels, positions = (np.arange(size) for size in index.shape)
+        return [View(tensor.parts[0], channels, channels, positions, np.full(len(positions), -1))]
     starts = tensor.starts
     area = np.array([part.population.shape[1] * part.population.shape[2] for part in tensor.parts] or [1])
     shown = index >= 0

@@ -16,7 +16,9 @@ from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 from qsnnc.verification.explain import Uncertainty
 
 
-def activation(net: Builder, name: str, op: str, *, scale: float = 0.125, low: int = -8, high: int = 7) -> None:
+def activation(
+    net: Builder, name: str, op: str, *, scale: float = 0.125, low: int = -8, high: int = 7, clip: bool = True
+) -> None:
     """Behind sums: shifted, scaled to +-4 or so, turned and quantized, signed."""
     net.node("Mul", f"{name}/small", net.const(f"{name}.small", np.float32(0.5)))
     if op == "SiLU":
@@ -27,7 +29,9 @@ def activation(net: Builder, name: str, op: str, *, scale: float = 0.125, low: i
         net.node(op, f"{name}/turns")
     net.node("Div", f"{name}/div", net.const(f"{name}.scale", np.float32(scale)))
     net.node("Round", f"{name}/round")
-    net.node("Clip", f"{name}/clip", net.const(f"{name}.low", np.float32(low)), net.const(f"{name}.high", np.float32(high)))
+    if clip:
+        ends = (net.const(f"{name}.{end}", np.float32(value)) for end, value in (("low", low), ("high", high)))
+        net.node("Clip", f"{name}/clip", *ends)
     net.node("Mul", f"{name}/mul", net.const(f"{name}.back", np.float32(scale)))
 
 
@@ -79,6 +83,15 @@ def test_what_reads_it_reads_steps_up_and_steps_down(save, op, how) -> None:
     done, _ = equal(net, save, certified=False, opset=18)
     names = [layer.name for layer in done.graph.layers]
     assert "conv.falls" in names, names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["SiLU", "Gelu", "HardSwish"])
+@pytest.mark.parametrize("how", ["conv", "average", "largest", "residual", "matrix"])
+def test_a_rounding_without_a_clip_has_the_levels_that_its_sums_reach(save, op, how) -> None:
+    done, _ = equal(finish(reads(dipping(op, clip=False), how)), save, certified=False, opset=20)
+    up, down = (done.graph.population(name) for name in ("conv", "conv.falls"))
+    assert up.levels > 15 + down.levels
 
 
 @pytest.mark.slow
