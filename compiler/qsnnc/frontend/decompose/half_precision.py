@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chipsim.qonnx_ops import ORIGIN
+from qsnnc.frontend.model.layer_names import INSERTED
 from qsnnc.frontend.model.reference import executed_graph
 
 if TYPE_CHECKING:
     import onnx
-
-#: how the names of casts that onnxruntime inserts begin, and those of the tensors between them
-INSERTED = "InsertedPrecisionFreeCast_"
 
 
 def has_half_precision(model: onnx.ModelProto) -> bool:

@@ -7,6 +7,9 @@ import re
 from qsnnc.frontend.model.model import Node
 from qsnnc.ir.names import free_name
 
+#: how the names of casts that onnxruntime inserts in float16 networks begin, and those of the tensors between them
+INSERTED = "InsertedPrecisionFreeCast_"
+
 
 class Namer:
     """Gives each node one name: its own, or that of its output if it has none."""
@@ -27,7 +30,8 @@ class Namer:
 
     def text(self, wish: str) -> str:
         """Reserve and return an unused name that resembles ``wish``."""
-        return free_name(re.sub(r"[^\w.+-]+", "_", wish).strip("_") or "layer", self._taken)
+        wish = re.sub(r"[^\w.+-]+", "_", wish.removeprefix(INSERTED)).strip("_")
+        return free_name(wish or "layer", self._taken)
 
 
 def readable(node: Node) -> str:

@@ -88,6 +88,36 @@ def test_an_activation_that_falls_and_rises_in_float16(save) -> None:
     assert verify(path, images).equal
 
 
+@pytest.mark.parametrize("activation", ["v = Relu(s)", "v = Abs(m)", "g = Sigmoid(s)\n v = Mul(s, g)"])
+@pytest.mark.parametrize("scale", [0.25, 0.1])
+def test_a_rounding_without_a_clip_in_float16(activation, scale, save) -> None:
+    """Its levels are those that the sums reach, and layers have the file's names."""
+    body = f"""
+    i = QuantizeLinear(x, step, zero)
+    a = DequantizeLinear(i, step, zero)
+    b = Clip(a, low, high)
+    s = MatMul(b, w)
+    m = Sub(s, middle)
+    {activation}
+    t = Mul(v, up)
+    r = Round(t)
+    d = Mul(r, down)
+    f = Flatten(d)
+    y = MatMul(f, w)
+    """
+    model = in_half(body, middle=1.5, up=1 / scale, down=scale)
+    for node in model.graph.node:
+        node.name = ""
+    path = save(model)
+    images = np.random.default_rng(1).uniform(0, 4, (30, 2)).astype(np.float16)
+    done = compile_model(path)
+    (right,) = session(path.read_bytes()).run(None, {"x": images})
+    np.testing.assert_array_equal(chipsim.run(done.mapping, Dataset("images", "test", images, None)).scores, right)
+    assert verify(path, images).equal
+    assert done.graph.layers[0].name == "s"
+    assert not any("Inserted" in layer.name for layer in done.graph.layers)
+
+
 def test_a_tensor_that_onnxruntime_cast_has_the_files_name_in_messages(save) -> None:
     body = TURNING.replace("j = QuantizeLinear(c, step, zero)", "").replace("DequantizeLinear(j, step, zero)", "Exp(c)")
     with pytest.raises(ModelError, match=r"reads '[a-z]', which is not quantized") as caught:
