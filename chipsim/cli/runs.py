@@ -204,6 +204,8 @@ def compare(
     reads = [reads_writes.mapping(file), reads_writes.Input(model, "file-unreadable")]
     reads_writes.check([*reads, *reads_writes.dataset(dataset, given.split, given.data_dir)], {})
     if model.endswith(".npz"):
+        if strict:
+            raise UsageError("--strict", "has no effect on recorded trains; leave it out", code="option-unused")
         return _compare_trains(file, model, dataset, given, quiet)
     with terminal.progress("images", quiet) as report:
         if is_program(file):

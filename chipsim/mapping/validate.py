@@ -272,7 +272,9 @@ def _watched(m: Mapping) -> None:
 
 
 def _margins(m: Mapping) -> None:
-    """Only what fires, and keeps no potential, has a margin."""
+    """Only a tested mapping tells of float rounding; only what fires, and keeps no potential, has a margin."""
+    if m.exactness == "certified" and m.tells_rounding:
+        refuse("exactness", "is certified, and the file has margins or a slack; allowed: tested", "map-rule")
     if not m.uncertain:
         return
     if m.stateful or m.steps > 1:

@@ -88,6 +88,9 @@ def test_the_command_exits_as_verify_does(ties: Path, tmp_path: Path) -> None:
     done = call_text(*common, "--strict")
     assert done.returncode == 1
     assert ": the model has " in done.stdout
+    done = call_text("chipsim", "compare", file, "--model", tmp_path / "data.npz", "--dataset", "digits", "--strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[option-unused]: --strict: has no effect on recorded trains")
 
 
 def changed(graph: LayerGraph, name: str, **changes: object) -> LayerGraph:
@@ -161,6 +164,15 @@ def test_margins_are_kept_and_checked(ties: Path, tmp_path: Path) -> None:
         arrays[MARGIN][neuron] = margin
         with pytest.raises(MappingError, match="allowed: 0, or more if it fires"):
             chipsim.run(replace(mapping, arrays=arrays), images(1, 8, 8))
+    with pytest.raises(MappingError, match="is certified, and the file has margins"):
+        chipsim.run(replace(mapping, exactness="certified"), images(1, 8, 8))
+    wrong = {**mapping.arrays, MARGIN: mapping.arrays[MARGIN][:-1]}
+    with pytest.raises(MappingError, match="neuron_margin: has shape"):
+        chipsim.run(replace(mapping, arrays=wrong), images(1, 8, 8))
+    for slack in (-1.0, float("inf"), float("nan")):
+        (tmp_path / "b.map").write_bytes(to_bytes(replace(mapping, slack=slack)))
+        with pytest.raises(MappingError, match="slack"):
+            read_mapping(tmp_path / "b.map")
 
 
 def test_a_mapping_that_tells_nothing_explains_nothing(ties: Path) -> None:
