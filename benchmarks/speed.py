@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy_snn import NumpyNetwork
 from threadpoolctl import threadpool_limits
@@ -91,9 +92,11 @@ def quantized(model: Path, pixels: np.ndarray, directory: Path) -> Path | None:
     except ImportError:
         return None
 
+    name = onnx.load(model).graph.input[0].name
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.batches = iter([{"image": pixels[first : first + 50]} for first in range(0, 200, 50)])
+            self.batches = iter([{name: pixels[first : first + 50]} for first in range(0, 200, 50)])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.batches, None)

@@ -1,12 +1,13 @@
 """Every network of `networks.py` and the LeNet, phase by phase, against onnxruntime: ``python benchmarks/suite.py``.
 
 For each network: compiling; loading, in a process of its own without kept code and with it, from the import to the first
-image; images a second of onnxruntime's float network (default optimisation, batches of 64) and of `chipsim run` with every
-counter of a run; then what counts of each image and noise
-leave of that speed. All lines of a network run in turns in one process, and medians are compared.
+image; images a second of onnxruntime's float network (default optimisation, batches of 64), of that network after
+onnxruntime's own quantization to int8 (another function), and of `chipsim run` with every counter of a run; then what counts
+of each image and noise leave of that speed. All lines of a network run in turns in one process, and medians are compared.
 
 The last column says how far that is from the machine: multiply-accumulates of the float network that `chipsim` stands for in
-a second, over those of a float32 matrix product on the same threads, measured in the same run.
+a second, over those of a float32 matrix product on the same threads, measured in the same run. The limits of what the engine
+is made of (`machine.py`) stand above the table.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from machine import limits
 from networks import NETWORKS
-from speed import MODEL, processor
-from threadpoolctl import threadpool_limits
+from speed import MODEL, processor, quantized
 
 import chipsim
 from chipsim.chip import load_chip
@@ -65,20 +66,13 @@ def work(model: onnx.ModelProto) -> int:
     return total
 
 
-def limit(threads: int) -> float:
-    """Multiply-accumulates a second of a float32 matrix product."""
-    a = np.ones((1024, 1024), np.float32)
-    with threadpool_limits(limits=threads):
-        return max(1024**3 / _seconds(lambda: a @ a) for _ in range(7))
-
-
 def _seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def _float(path: Path, images: np.ndarray, threads: int) -> Callable[[], object]:
+def _session(path: Path, images: np.ndarray, threads: int) -> Callable[[], object]:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -100,7 +94,7 @@ def loaded(path: Path) -> tuple[float, float]:
 
 
 def measure(
-    name: str, path: Path, mapping: Mapping, seconds: float, rounds: int, threads: int, most: float
+    name: str, path: Path, mapping: Mapping, seconds: float, rounds: int, threads: int, most: float, directory: Path
 ) -> dict[str, object]:
     """Return the line of a network."""
     model = onnx.load(path)
@@ -108,8 +102,11 @@ def measure(
     count = int(np.clip(WORK / macs, FEWEST, MOST)) // 64 * 64
     images = np.random.default_rng(0).integers(0, 256, (count, *mapping.input.shape), np.uint8)
     data = Dataset("random pixels", "test", images)
+    int8 = quantized(path, images[:200].astype(np.float32), directory)
+    assert int8 is not None, "onnxruntime.quantization is part of onnxruntime"
     lines = {
-        "float": _float(path, images, threads),
+        "float": _session(path, images, threads),
+        "int8": _session(int8, images, threads),
         "chipsim": lambda: chipsim.run(mapping, data, threads=threads),
         "each image": lambda: chipsim.run(mapping, data, threads=threads, per_image=True),
         "noise": lambda: chipsim.run(mapping, data, threads=threads, noise=0.1, seed=1),
@@ -121,12 +118,12 @@ def measure(
             total = _seconds(lambda run=run, result=result: result.append(run()))
             taken[line].append(getattr(result[0], "run_seconds", total))
     rate = {line: count / statistics.median(times) for line, times in taken.items()}
-    with tempfile.TemporaryDirectory() as directory:
-        write_mapping(mapping, Path(directory) / "benchmark.map")
-        cold, warm = loaded(Path(directory) / "benchmark.map")
+    write_mapping(mapping, directory / "benchmark.map")
+    cold, warm = loaded(directory / "benchmark.map")
     return {
         "network": name, "cores": mapping.cores, "compile": seconds, "load": cold, "load, kept": warm,
-        "float": rate["float"], "images/s": rate["chipsim"], "x float": rate["chipsim"] / rate["float"],
+        "float": rate["float"], "int8": rate["int8"],
+        "images/s": rate["chipsim"], "x float": rate["chipsim"] / rate["float"],
         "each image": rate["each image"] / rate["chipsim"], "noise": rate["noise"] / rate["chipsim"],
         "of the machine": macs * rate["chipsim"] / most,
     }  # fmt: skip
@@ -140,9 +137,9 @@ def main() -> None:
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options = p.parse_args()
-    most = limit(options.threads)
+    found = limits(options.threads)
     print(f"{processor()}, {options.threads} thread(s); onnxruntime {ort.__version__}; medians of {options.rounds} rounds")
-    print(f"float32 matrix product: {most / 1e9:.0f} G multiply-accumulates a second\n")
+    print("G a second: " + ", ".join(f"{value:.0f} {what}" for what, value in found.items()) + "\n")
     titles = (
         "network",
         "cores",
@@ -150,6 +147,7 @@ def main() -> None:
         "load, s",
         "kept code",
         "float/s",
+        "int8/s",
         "images/s",
         "x float",
         "per image",
@@ -169,9 +167,11 @@ def main() -> None:
             start = time.perf_counter()
             mapping = compile_model(path, chip=chip).mapping
             assert isinstance(mapping, Mapping)
-            row = measure(name, path, mapping, time.perf_counter() - start, options.rounds, options.threads, most)
+            seconds = time.perf_counter() - start
+            most = 1e9 * found["float32 multiply-accumulates"]
+            row = measure(name, path, mapping, seconds, options.rounds, options.threads, most, Path(directory))
             rows.append(row)
-            form = ("", ",", ".1f", ".1f", ".1f", ",.0f", ",.0f", ".2f", ".0%", ".0%", ".1f")
+            form = ("", ",", ".1f", ".1f", ".1f", ",.0f", ",.0f", ",.0f", ".2f", ".0%", ".0%", ".1f")
             print(
                 "| " + " | ".join(f"{value:{kind}}" for value, kind in zip(row.values(), form, strict=True)) + " |",
                 flush=True,

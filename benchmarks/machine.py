@@ -1,0 +1,104 @@
+"""What a processor does in a second at most, by the code that `chipsim` runs: ``python benchmarks/machine.py``.
+
+Each figure is of one thread and data in its nearest cache, but for bytes, which are copied from memory to memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import time
+from collections.abc import Callable
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from chipsim.engine.fast import kernels, plan, straight
+from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.lookup import lookups
+from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.merge import make_form
+from chipsim.engine.fast.native import Code
+
+#: bytes that are copied: more than any cache holds
+COPIED = 1 << 28
+ROWS, COLUMNS = 256, 64
+
+
+def best(run: Callable[[], object], times: int = 50) -> float:
+    """Seconds of the quickest of some runs."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def float_products(threads: int = 1) -> float:
+    """Multiply-accumulates a second of a float32 matrix product."""
+    a = np.ones((1024, 1024), np.float32)
+    with threadpool_limits(limits=threads):
+        return 1024**3 / best(lambda: a @ a, 7)
+
+
+def copied() -> float:
+    """Bytes a second from memory to memory."""
+    source, target = np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)
+    return COPIED / best(lambda: np.copyto(target, source), 5)
+
+
+def dense(code: Code, bound: int, largest: int) -> float:
+    """Multiply-accumulates a second that lookups or products stand for; 0 where the processor has no such instruction.
+
+    Rows have values up to ``bound``, weights are up to ``largest``.
+    """
+    name = code.target.lookup
+    if name is None:
+        return 0.0
+    form = make_form(np.random.default_rng(0).integers(-largest, largest + 1, (ROWS, COLUMNS)), np.full(ROWS, bound))
+    program, kernel = lookups(form, name), f"dense{16 if plan.narrow(form) else 32}"
+    tables = aligned((len(program.tables),), np.uint8)
+    tables[:] = program.tables
+    packed, out = aligned((program.packed, LANES), np.uint8), aligned((COLUMNS, LANES), np.int32)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, ctypes.c_int64)(
+        code.add(kernel.encode(), lambda _: kernels.text(kernel, name), kernel, optimise=True)
+    )
+    arguments = (*map(address, (program.program, tables, packed, out)), COLUMNS)
+    return ROWS * COLUMNS * LANES / best(lambda: call(*arguments), 2000)
+
+
+def added(code: Code) -> float:
+    """Additions of bytes a second in code of its own."""
+    form = make_form(np.random.default_rng(0).choice([-1, 1], (ROWS, COLUMNS)), np.ones(ROWS, np.int64))
+    written = straight.write(form, "form_added", code.target.registers, code.target.lanes)
+    kernel = code.add(written.encode(), lambda _: written, "form_added")
+    rows, values = LANES * np.arange(ROWS, dtype=np.uint32), aligned((ROWS, LANES), np.uint8)
+    out = aligned((COLUMNS, LANES), np.int32)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_void_p)(kernel)
+    arguments = address(values), address(rows), 1, address(out)
+    additions = len(re.findall(rf"= (?:add|sub) <{code.target.lanes} x i8>", written))
+    return additions * LANES / best(lambda: call(*arguments), 2000)
+
+
+def limits(threads: int = 1) -> dict[str, float]:
+    """What each part of the engine is limited by, in billions a second; float products on so many threads."""
+    code = Code()
+    return {
+        "float32 multiply-accumulates": float_products(threads) / 1e9,
+        "bytes copied from memory to memory": copied() / 1e9,
+        "additions of bytes": added(code) / 1e9,
+        "multiply-accumulates by lookups, one bit": dense(code, 1, 1) / 1e9,
+        "multiply-accumulates by lookups, two bits": dense(code, 3, 7) / 1e9,
+        "multiply-accumulates of bytes": dense(code, 255, 127) / 1e9,
+    }
+
+
+def main() -> None:
+    """Print the limits."""
+    for name, rate in limits().items():
+        print(f"{name}: {rate:.0f} G a second")
+
+
+if __name__ == "__main__":
+    main()
