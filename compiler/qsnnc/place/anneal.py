@@ -104,13 +104,15 @@ class Walk:
         table = np.zeros(0, np.uint8) if self.routes is None else np.ascontiguousarray(self.routes).reshape(-1)
         sides = max(self.chip.grid)
         load = by_line(self.load, self.chip)
-        lines = np.zeros(len(load) // (sides + 1), np.int32), np.full(len(load) // (sides + 1), -1, np.int32)
-        touched, changed = np.empty_like(lines[0]), np.empty(len(load), np.int64)
+        count = len(load) // (sides + 1)
+        lines = np.tile(np.array([sides + 1, -1, 0], np.int32), (count + 1, 1))
+        lines[count] = 0, 0, count
+        scratch = np.zeros(len(load) + sides + 1), lines, np.empty(count + 1, np.int32), np.empty_like(load)
         pool = ThreadPoolExecutor(1)  # machine code hears no Ctrl-C; whoever waits for it does
         done = pool.submit(
             moved, load, self.prices.price, self.prices.free, self.start, others, self.sends, self.rows, self.packets,
             table, sides, width, at_x, at_y, self.owner, heat, reach, WAIT, state, work,
-            np.zeros_like(load), *lines, touched, changed, np.empty_like(load),
+            *scratch,
         )  # fmt: skip
         try:
             self.cost += done.result()

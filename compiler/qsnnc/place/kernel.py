@@ -16,63 +16,64 @@ from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
 from chipsim.machine_code import in_machine_code
 
 FREE = -1
+#: columns of what is kept of a line
+LOWEST, HIGHEST, SLOT = range(3)
 #: of the generator, xorshift64
 LEFT, RIGHT, AGAIN, HIGH, SIGN = (np.uint64(bits) for bits in (13, 7, 17, 33, 1))
 
 
 @in_machine_code
-def touch(low, high, touched, count, line, first, last):  # type: ignore[no-untyped-def]
+def touch(lines, touched, count, line, first, last):  # type: ignore[no-untyped-def]
     """Note that a line has differences from ``first`` to ``last``; returns how many lines have some."""
-    if high[line] < 0:
-        low[line], high[line] = first, last
-        touched[count] = line
-        return count + 1
-    low[line] = min(low[line], first)
-    high[line] = max(high[line], last)
+    new = lines[line, HIGHEST] < 0
+    lines[line, SLOT] = count if new else lines[line, SLOT]
+    lines[line, LOWEST] = min(lines[line, LOWEST], first)
+    lines[line, HIGHEST] = max(lines[line, HIGHEST], last)
+    touched[count] = line
+    return count + new
+
+
+@in_machine_code
+def enter(change, lines, touched, count, sides, row, side, across, first, length, packets):  # type: ignore[no-untyped-def]
+    """Enter packets on some links of a line, or on none; returns how many lines have differences."""
+    line = (4 * row + side) * sides + across if length else len(lines) - 1
+    count = touch(lines, touched, count, line, first, first + length)
+    first += lines[line, SLOT] * (sides + 1)
+    change[first] += packets
+    change[first + length] -= packets
     return count
 
 
 @in_machine_code
-def cover(change, low, high, touched, count, routes, sides, width, row, x, y, to_x, to_y, packets):  # type: ignore[no-untyped-def]
-    """Enter packets on their way in the differences; returns how many lines have some, and the links of the way.
+def straight(change, lines, touched, count, sides, row, x, y, to_x, to_y, packets):  # type: ignore[no-untyped-def]
+    """Enter packets on their way along x first, then along y; without a branch, of which half would be guessed wrong."""
+    back = to_x < x
+    side, first = (WEST, to_x + 1) if back else (EAST, x)
+    count = enter(change, lines, touched, count, sides, row, side, y, first, abs(to_x - x), packets)
+    back = to_y < y
+    side, first = (NORTH, to_y + 1) if back else (SOUTH, y)
+    return enter(change, lines, touched, count, sides, row, side, to_x, first, abs(to_y - y), packets)
 
-    Parameters
-    ----------
-    sides : int
-        Lines of a side: the larger side of the grid.
-    """
-    links, cells, span = 0, 0, sides + 1
-    if len(routes):
-        cells = int(np.sqrt(len(routes)) + 0.5)
+
+@in_machine_code
+def follow(change, lines, touched, count, routes, sides, width, row, x, y, to_x, to_y, packets):  # type: ignore[no-untyped-def]
+    """Enter packets on their way by a table; returns how many lines have differences, and the links of the way."""
+    links, cells = 0, int(np.sqrt(len(routes)) + 0.5)
     while x != to_x or y != to_y:
-        length = 1
-        if len(routes):
-            side = int(routes[(y * width + x) * cells + to_y * width + to_x])
-            if side > SOUTH:  # the table knows no way
-                break
-        elif x != to_x:  # straight on to the turn
-            side, length = (EAST, to_x - x) if to_x > x else (WEST, x - to_x)
-        else:
-            side, length = (SOUTH, to_y - y) if to_y > y else (NORTH, y - to_y)
-        across = side in (EAST, WEST)
-        line, first = (y, x) if across else (x, y)
-        back = side in (WEST, NORTH)
-        if back:
-            first -= length - 1
-        line += (4 * row + side) * sides
-        change[line * span + first] += packets
-        change[line * span + first + length] -= packets
-        count = touch(low, high, touched, count, line, first, first + length)
-        links += length
-        x += (-length if back else length) if across else 0
-        y += 0 if across else (-length if back else length)
+        side = int(routes[(y * width + x) * cells + to_y * width + to_x])
+        if side > SOUTH:  # the table knows no way
+            break
+        across, first = (y, x) if side in (EAST, WEST) else (x, y)
+        count = enter(change, lines, touched, count, sides, row, side, across, first, 1, packets)
+        links += 1
+        x += 1 if side == EAST else -1 if side == WEST else 0
+        y += 1 if side == SOUTH else -1 if side == NORTH else 0
     return count, links
 
 
 @in_machine_code
 def gather(  # type: ignore[no-untyped-def]
-    change, low, high, touched, price, start, others, sends, rows, packets, routes, sides, width, at_x, at_y,
-    core, other, x, y,
+    change, lines, touched, price, start, others, sends, rows, packets, routes, sides, width, at_x, at_y, core, other, x, y
 ):  # fmt: skip
     """Enter what the move of a core to x, y changes; ``other``, -1 for none, takes its place.
 
@@ -82,83 +83,91 @@ def gather(  # type: ignore[no-untyped-def]
         How many lines have differences, the increase of the hops, and the number of connections.
     """
     count, longer, seen = 0, 0.0, 0
+    old_x, old_y = at_x[core], at_y[core]
     for which in range(2):
         mine = core if which == 0 else other
         if mine < 0:
             break
+        seen += start[mine + 1] - start[mine]
         for k in range(start[mine], start[mine + 1]):
-            far, row = others[k], rows[k]
-            seen += 1
+            far, row, much = others[k], rows[k], -packets[k]
             if which == 1 and far == core:
                 continue
+            near_x, near_y, far_x, far_y = at_x[mine], at_y[mine], at_x[far], at_y[far]
             for turn in range(2):
-                near_x, near_y, far_x, far_y = at_x[mine], at_y[mine], at_x[far], at_y[far]
                 if turn == 1:
-                    near_x, near_y = (x, y) if which == 0 else (at_x[core], at_y[core])
-                    if far == core:
-                        far_x, far_y = x, y
-                    elif far == other:
-                        far_x, far_y = at_x[core], at_y[core]
-                much = packets[k] if turn == 1 else -packets[k]
-                if price[row] == 0.0 and not len(routes):  # its loads cost nothing and are not kept
-                    longer += much * (abs(near_x - far_x) + abs(near_y - far_y))
+                    much = -much
+                    near_x, near_y = (x, y) if which == 0 else (old_x, old_y)
+                    far_x, far_y = (x, y) if far == core else (old_x, old_y) if far == other else (far_x, far_y)
+                from_x, from_y = (near_x, near_y) if sends[k] else (far_x, far_y)
+                to_x, to_y = (far_x, far_y) if sends[k] else (near_x, near_y)
+                if len(routes):
+                    count, links = follow(
+                        change, lines, touched, count, routes, sides, width, row, from_x, from_y, to_x, to_y, much
+                    )
+                    longer += much * links
                     continue
-                if not sends[k]:
-                    near_x, near_y, far_x, far_y = far_x, far_y, near_x, near_y
-                count, links = cover(
-                    change, low, high, touched, count, routes, sides, width, row, near_x, near_y, far_x, far_y, much
-                )
-                longer += much * links
+                longer += much * (abs(to_x - from_x) + abs(to_y - from_y))
+                if price[row] != 0.0:  # else its loads cost nothing and are not kept
+                    count = straight(change, lines, touched, count, sides, row, from_x, from_y, to_x, to_y, much)
     return count, longer, seen
 
 
 @in_machine_code
-def weigh(load, change, low, high, touched, count, price, free, sides, changed, amount):  # type: ignore[no-untyped-def]
-    """Compute what differences add to the price of busy links, and clear them.
+def weigh(load, change, lines, touched, count, price, free, sides, amount):  # type: ignore[no-untyped-def]
+    """Compute what differences add to the price of busy links.
 
-    ``changed`` and ``amount`` take the links and by how much their loads change; lines of the last row, which is the sum of
-    all but the host's row 0, follow behind those that they are the sum of.
+    Differences become by how much each link's load changes, in ``amount``, as they stand; lines of the last row, which is
+    the sum of all but the host's row 0, follow behind those that they are the sum of.
 
     Returns
     -------
     tuple
-        The increase, the number of links that change, and of links that were looked at.
+        The increase, and the number of lines that change, and of links that were looked at.
     """
     span, all_of = sides + 1, len(price) - 1
-    cost, found, seen, number = 0.0, 0, 0, 0
+    cost, seen, number = 0.0, 0, 0
     while number < count:
-        line = touched[number]
+        line, here = touched[number], number * span
         number += 1
-        first, last = low[line], high[line]
-        high[line] = -1
+        first, last = lines[line, LOWEST], lines[line, HIGHEST]
         row = line // (4 * sides)
         own_price, own_free = price[row], free[row]
-        summed = row != 0 and row != all_of and price[all_of] != 0.0
-        sum_line = line + (all_of - row) * 4 * sides
-        if summed:
-            count = touch(low, high, touched, count, sum_line, first, last)
+        if row != 0 and row != all_of and price[all_of] != 0.0:
+            sum_line = line + (all_of - row) * 4 * sides
+            count = touch(lines, touched, count, sum_line, first, last)
+            there = lines[sum_line, SLOT] * span
+            for place in range(first, last + 1):
+                change[there + place] += change[here + place]
         more = 0.0
         for place in range(first, last + 1):
-            link = line * span + place
-            if change[link] != 0.0:
-                more += change[link]
-                if summed:
-                    change[sum_line * span + place] += change[link]
-                change[link] = 0.0
-            if more != 0.0:
-                before = max(0.0, load[link] - own_free)
-                after = max(0.0, load[link] - own_free + more)
-                cost += own_price * (after * after - before * before)
-                changed[found], amount[found] = link, more
-                found += 1
+            more += change[here + place]
+            change[here + place] = 0.0
+            amount[here + place] = more
+        for place in range(first, last):
+            over = load[line * span + place] - own_free
+            before, after = max(0.0, over), max(0.0, over + amount[here + place])
+            cost += own_price * (after * after - before * before)
         seen += last - first
-    return cost, found, seen
+    return cost, count, seen
+
+
+@in_machine_code
+def settle(load, lines, touched, count, sides, amount, keep):  # type: ignore[no-untyped-def]
+    """Enter in the loads what `weigh` found if it is kept, and forget the lines."""
+    span = sides + 1
+    for number in range(count):
+        line, here = touched[number], number * span
+        if keep:
+            for place in range(lines[line, LOWEST], lines[line, HIGHEST]):
+                load[line * span + place] += amount[here + place]
+        lines[line, LOWEST], lines[line, HIGHEST] = span, -1
 
 
 @in_machine_code
 def moved(  # type: ignore[no-untyped-def]
     load, price, free, start, others, sends, rows, packets, routes, sides, width, at_x, at_y, owner, heat, reach, wait, seed,
-    work, change, low, high, touched, changed, amount,
+    work, change, lines, touched, amount,
 ):  # fmt: skip
     """Move cores, or swap two; a move that increases the cost is kept with the probability given by the temperature.
 
@@ -182,8 +191,10 @@ def moved(  # type: ignore[no-untyped-def]
         State of the generator; changed.
     work : int
         Ends when so many links have been looked at, a move and a connection counting as some; the same on every machine.
-    change, low, high, touched, changed, amount
-        Scratch, as large as ``load`` but for three of a line each; ``change`` 0, ``high`` -1.
+    change, lines, touched, amount
+        Scratch of one line more than there are: ``change``, 0, and ``amount`` of as many items as ``load`` has a line; of
+        each line the `LOWEST` and `HIGHEST` place with differences and the `SLOT` in ``change``, (lines, 3); and a number.
+        The last line stands for ways without a link.
 
     Returns
     -------
@@ -221,16 +232,16 @@ def moved(  # type: ignore[no-untyped-def]
         if other == core or other < FREE:
             continue
         count, longer, seen = gather(
-            change, low, high, touched, price, start, others, sends, rows, packets, routes, sides, width, at_x, at_y,
+            change, lines, touched, price, start, others, sends, rows, packets, routes, sides, width, at_x, at_y,
             core, other, x, y,
         )  # fmt: skip
-        cost, found, looked = weigh(load, change, low, high, touched, count, price, free, sides, changed, amount)
+        cost, count, looked = weigh(load, change, lines, touched, count, price, free, sides, amount)
         spent += 4 * seen + looked
-        if longer + cost > heat[now] * wait[draw >> 45 & 1023]:
+        keep = longer + cost <= heat[now] * wait[draw >> 45 & 1023]
+        settle(load, lines, touched, count, sides, amount, keep)
+        if not keep:
             continue
         total += longer + cost
-        for number in range(found):
-            load[changed[number]] += amount[number]
         owner[old_y * width + old_x], owner[y * width + x] = other, core
         at_x[core], at_y[core] = x, y
         if other >= 0:
