@@ -23,7 +23,7 @@ from qsnnc.partition.sharing import sharing_bound
 class Written:
     """The cores of a layer with all their axons; cores with equal crossbars share one."""
 
-    sources: Int  # global elements, axon by axon and core by core
+    sources: npt.NDArray[np.int32]  # global elements, axon by axon and core by core
     axons: Int  # (cores,): how many axons each core has
     elements: Int  # neuron by neuron
     neurons: Int  # (cores,)
@@ -183,7 +183,7 @@ def _summary(
 
 def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Written:
     """Write out the cores of a layer."""
-    from qsnnc.partition.kernel import crossbar  # numba, as in `fill`
+    from qsnnc.partition.kernel import crossbar, sources  # numba, as in `fill`
 
     core, output, first, last = filling.slices.T
     width, size, kind = layer.tile_width, last - first, _kinds(layer)
@@ -197,8 +197,7 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
     tile = np.searchsorted(one, np.arange(filling.cores + 1) * len(width))
     pattern[read] = place - np.broadcast_to(tile[core, None], taps.shape)[read]
     neurons = _spans(layer.output_offset[output] + first, size)
-    axons = _spans(layer.tile_offset[tiles], width[tiles])
-    neuron, axon = _starts(size)[slices], _starts(width[tiles])[tile]
+    neuron = _starts(size)[slices]
     channel, rows, taps_of = layer.channels(layer.output_elements)[neurons], layer.tile_rows, layer.kernel()
     group, kind = output % layer.groups, kind[tiles]
     known: dict[tuple[bytes, ...], int] = {}
@@ -212,21 +211,19 @@ def _write(layer: NeuronLayer, filling: Filling, *, keep_zero_rows: bool) -> Wri
         key = tuple(part.tobytes() for part in parts)
         if key not in known:
             known[key] = len(crossbars)
-            held = rows[axons[axon[number] : axon[number + 1]]]
+            held = rows[_spans(layer.tile_offset[tiles[its]], width[tiles[its]])]
             weights = np.zeros((len(held), len(columns)), np.int8)
             crossbar(taps_of, pattern[mine], _starts(width[tiles[its]]), held, _starts(size[mine]), columns, weights)
             wanted.append(np.asarray(weights.any(axis=1) | keep_zero_rows))
             crossbars.append(weights[wanted[-1]])
         index[number] = known[key]
-    kept = np.concatenate([np.zeros(0, bool), *(wanted[number] for number in index.tolist())])
+    axons = np.array([len(held) for held in crossbars], np.int64)[index]
+    found = np.empty(int(axons.sum()), np.int32)
+    first_row = _starts(np.array([len(stays) for stays in wanted]))
+    stays = np.concatenate([np.zeros(0, bool), *wanted]).view(np.uint8)
+    whole = sources(layer.tile_offset, layer.tile_sources, tiles, tile, index, first_row, stays, found)
     return Written(
-        layer.tile_sources[axons[kept]],
-        np.array([len(held) for held in crossbars], np.int64)[index],
-        layer.output_elements[neurons],
-        np.diff(neuron),
-        index,
-        tuple(crossbars),
-        len(kept) - int(kept.sum()),
+        found, axons, layer.output_elements[neurons], np.diff(neuron), index, tuple(crossbars), whole - len(found)
     )
 
 
@@ -267,10 +264,10 @@ def _assemble(
     neuron_element = np.concatenate([layer.elements for layer in written])
     neuron_layer = np.repeat(np.arange(len(written)), [len(layer.elements) for layer in written])
     element = np.array([layer.base for layer in neurons])[neuron_layer] + neuron_element
-    index_of = np.full(_elements(neurons), -1, np.int64)  # global element to source
+    index_of = np.full(_elements(neurons), -1, np.int32)  # global element to source
     index_of[: graph.encoder.neurons] = np.arange(graph.encoder.neurons)
     index_of[element] = graph.encoder.neurons + np.arange(len(element))
-    axon_source = np.concatenate([index_of[layer.sources].astype(np.int32) for layer in written])
+    axon_source = np.concatenate([index_of[layer.sources] for layer in written])
     assert (axon_source >= 0).all()
 
     def each(values: list[Int]) -> npt.NDArray[np.int32]:

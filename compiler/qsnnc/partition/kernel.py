@@ -280,3 +280,37 @@ def most_beside(tiles, width, size, start, readers, axons, room, limit, budget, 
         remove_tiles(tiles, width, held, output)
         found[output, 0] = room if tried > budget else best
         found[output, 1] = int(beside == 0)
+
+
+@in_machine_code
+def sources(tile_offset, tile_sources, tiles, tile, index, first_row, row, found):  # type: ignore[no-untyped-def]
+    """List the sources of the axons of all cores, but for rows of their crossbars that are left out.
+
+    Parameters
+    ----------
+    tile_offset, tile_sources : (tiles of the layer + 1,) and (axons of them,)
+    tiles, tile : (tiles of the cores,) and (cores + 1,)
+        The tiles of each core, and where they begin.
+    index : (cores,)
+        Which crossbar each core has.
+    first_row, row : (crossbars + 1,) and (rows,)
+        Where the rows of each crossbar begin, and whether they stay.
+    found : (axons of the cores,)
+        Takes the sources.
+
+    Returns
+    -------
+    int
+        The number of axons with those that are left out.
+    """
+    count, whole = 0, 0
+    for core in range(len(index)):
+        here = first_row[index[core]]
+        for number in range(tile[core], tile[core + 1]):
+            for k in range(tile_offset[tiles[number]], tile_offset[tiles[number] + 1]):
+                if row[here]:
+                    found[count] = tile_sources[k]
+                    count += 1
+                here += 1
+        whole += here - first_row[index[core]]
+    return whole

@@ -55,14 +55,17 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
     rates : ndarray, float64, (sources,), optional
         How often each source fires an image; without them every source fires once.
     """
-    owner = np.repeat(np.arange(graph.cores), np.diff(graph.neuron_offset))
-    sender = np.concatenate([np.full(graph.encoder_neurons, HOST), owner])[graph.axon_source]
-    receiver = np.repeat(np.arange(graph.cores), np.diff(graph.axon_offset))
-    pair, row = _numbered((sender + 1) * graph.cores + receiver)
-    often = None if rates is None else rates[graph.axon_source]
-    packets = np.bincount(row, often, len(pair)).astype(np.float64)
-    entries = packets if rates is None else np.bincount(row, minlength=len(pair))
-    sender, receiver = pair // graph.cores - 1, pair % graph.cores
+    from qsnnc.place.axon_kernel import count_pairs  # numba, which a chip of another kind does not wait for
+
+    owner = np.repeat(np.arange(1, graph.cores + 1, dtype=np.int32), np.diff(graph.neuron_offset))
+    sender_of = np.concatenate([np.zeros(graph.encoder_neurons, np.int32), owner])
+    ends = np.empty((2, len(graph.axon_source)), np.int32)  # as many pairs as axons at most, of which few are touched
+    sums = np.empty((2, len(graph.axon_source)))
+    each = np.zeros(0) if rates is None else np.asarray(rates, np.float64)
+    found = count_pairs(sender_of, graph.axon_source, graph.axon_offset, each, np.zeros((2, graph.cores + 1)), ends, sums)
+    order = np.argsort(ends[0, :found], kind="stable")
+    sender, receiver = ends[0, order].astype(np.int64) - 1, ends[1, order].astype(np.int64)
+    entries, packets = sums[0, order], sums[1, order]
     from_host = sender == HOST
     host_entries = np.bincount(receiver[from_host], entries[from_host], graph.cores).astype(np.int64)
     ticks = np.array([0, *(entry.tick for entry in graph.layers)])
@@ -75,10 +78,3 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
         np.round(np.concatenate([packets, np.diff(graph.neuron_offset)[last]]) * GRAIN) / GRAIN,
         host_entries,
     )
-
-
-def _numbered(key: Int) -> tuple[Int, Int]:
-    """Return the distinct keys in ascending order and the index of each; only positions where the key changes are sorted."""
-    change = np.flatnonzero(np.diff(key, prepend=-1))
-    pair, row = np.unique(key[change], return_inverse=True)
-    return pair, np.repeat(row, np.diff(change, append=len(key)))

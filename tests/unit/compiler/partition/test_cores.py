@@ -109,6 +109,10 @@ def test_core_graph_and_placement(save) -> None:
     assert sum(d["entries"] for _, _, d in net.edges(data=True)) == len(cores.axon_source)
     placed = place(cores, chip)
     traffic = traffic_of(cores)
+    for found, counted in zip((traffic.sender, traffic.receiver, traffic.packets), cores.traffic(), strict=True):
+        np.testing.assert_array_equal(found[: len(counted)], counted)  # behind them the potentials that the host reads
+    rates = np.random.default_rng(1).random(cores.encoder_neurons + len(cores.neuron_element))
+    assert traffic_of(cores, rates).packets[: len(counted)].sum() == pytest.approx(rates[cores.axon_source].sum(), rel=1e-3)
     assert placed.figures == figures(traffic, chip, placed.position)
     assert placed.figures.chip_hops < 0.8 * placed.row_major.chip_hops
     assert placed.figures.busiest_link < 0.6 * placed.row_major.busiest_link
