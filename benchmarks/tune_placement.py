@@ -92,7 +92,7 @@ def cases(networks: list[str], calibration: Dataset, images: Dataset) -> Iterato
         verify_cores(cores, chip)
         rates = firing_rates(graph, cores, encoder_of(graph), np.asarray(calibration.images), "calibration images")
         row_major = place(cores, chip, strategy="row-major")
-        mapping = assemble(graph, neurons, cores, row_major, chip)
+        mapping = assemble(graph, neurons, cores, chip, row_major)
         for count in PORTS:
             here = with_ports(chip, count)
             by_row = cycles(mapping, here, row_major.position, images)

@@ -12,6 +12,8 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,38 +55,53 @@ def damaged(path: str | Path, text: str) -> MappingError:
     return MappingError(str(path), f"{text}; compile it again", code="map-damaged")
 
 
-def pack(members: Mapping[str, bytes], *, deflate: bool = False) -> bytes:
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A member as it stands in an archive."""
+
+    entry: zipfile.ZipInfo  # of the directory
+    content: bytes  # its header and data
+    digest: dict[str, Any]  # see `digest`
+
+    def unpacked(self) -> bytes:
+        """What was put in."""
+        data = self.content[len(self.entry.FileHeader()) :]
+        return zlib.decompress(data, -zlib.MAX_WBITS) if self.entry.compress_type == zipfile.ZIP_DEFLATED else data
+
+
+def pack(members: Mapping[str, bytes], *, deflate: bool = False, ahead: Mapping[str, Part] | None = None) -> bytes:
     """The archive of some members, deflated where asked for; not where so much would be saved that no reader took it.
 
-    Large members are deflated side by side: zlib works without the interpreter's lock. The bytes do not depend on it.
+    Large members are deflated side by side: zlib works without the interpreter's lock. The bytes do not depend on it, nor
+    on which members were deflated ``ahead``.
     """
-    names, method = sorted(members), zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
-    by_size = sorted(names, key=lambda name: -len(members[name]))
+    method, parts = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED, dict(ahead or {})
+    by_size = sorted(sorted(members), key=lambda name: -len(members[name]))
     with ThreadPoolExecutor(THREADS) as pool:
-        parts = dict(zip(by_size, pool.map(lambda name: _alone(name, members[name], method), by_size), strict=True))
+        parts |= zip(by_size, pool.map(lambda name: part(name, members[name], method), by_size), strict=True)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            entry, content = parts.pop(name)
+        for name in sorted(parts):
+            entry = copy(parts[name].entry)
             entry.header_offset = buffer.tell()
-            buffer.write(content)
+            buffer.write(parts[name].content)
             archive.filelist.append(entry)
         archive.start_dir = buffer.tell()
     whole = buffer.getvalue()
-    if sum(map(len, members.values())) > most_bytes(len(whole), deflated=deflate):
-        return pack(members)
+    if sum(one.digest["bytes"] for one in parts.values()) > most_bytes(len(whole), deflated=deflate):
+        return pack({name: one.unpacked() for name, one in parts.items()})
     return whole
 
 
-def _alone(name: str, content: bytes, method: int) -> tuple[zipfile.ZipInfo, bytes]:
-    """A member's entry of the directory, and its header and data as they stand in an archive."""
+def part(name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> Part:
+    """Make a member on its own."""
     entry, buffer = zipfile.ZipInfo(name, DATE), io.BytesIO()
     entry.create_system = 3
     entry.external_attr = 0o644 << 16
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(entry, content, method, LEVEL)
         end = archive.start_dir
-    return entry, buffer.getvalue()[:end]
+    return Part(entry, buffer.getvalue()[:end], digest(content))
 
 
 def stored(path: str | Path, code: Code) -> paths.Place:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import yaml
 
 from chipsim.files import write_atomically
@@ -17,8 +19,8 @@ FILES = ("encoder.onnx", "network.json", "readout.onnx")
 ORDER = "feature-major, level innermost"
 
 
-def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
-    """Return the content of ``mapping.yaml``; ``members`` are the other members."""
+def manifest(mapping: Mapping, digests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the content of ``mapping.yaml``; ``digests`` are those of the other members."""
     spec = mapping.input
     return {
         "format": "qsnnc-map",
@@ -50,24 +52,52 @@ def manifest(mapping: Mapping, members: dict[str, bytes]) -> dict[str, Any]:
             name: {
                 "dtype": str(mapping.arrays[name].dtype),
                 "shape": list(mapping.arrays[name].shape),
-                **archive.digest(members[f"arrays/{name}.npy"]),
+                **digests[f"arrays/{name}.npy"],
             }
             for name in mapping.dtypes
         },
-        "files": {name: archive.digest(members[name]) for name in FILES if name in members},
+        "files": {name: digests[name] for name in FILES if name in digests},
     }
 
 
-def to_bytes(mapping: Mapping) -> bytes:
-    """Serialise a mapping."""
-    members = {f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype) for name, dtype in mapping.dtypes.items()}
+class Ahead:
+    """The arrays of a mapping that are deflated in threads of their own, before the rest of it is known."""
+
+    def __init__(self, mapping: Mapping, missing: str) -> None:
+        """Begin, without the array that is still ``missing``."""
+        self._arrays = {name: array for name, array in mapping.arrays.items() if name != missing}
+        pool = ThreadPoolExecutor(archive.THREADS)
+        by_size = sorted(self._arrays, key=lambda name: -self._arrays[name].size)
+        self._parts = {name: pool.submit(_part, name, self._arrays[name]) for name in by_size}
+        pool.shutdown(wait=False)
+
+    def parts(self, mapping: Mapping) -> dict[str, archive.Part]:
+        """Return the members of a mapping that are done, or will be soon; an array that was replaced is none of them."""
+        same = [name for name, array in mapping.arrays.items() if array is self._arrays.get(name)]
+        return {f"arrays/{name}.npy": self._parts[name].result() for name in same}
+
+
+def _part(name: str, array: npt.NDArray[Any]) -> archive.Part:
+    return archive.part(f"arrays/{name}.npy", archive.npy(array, str(array.dtype)))
+
+
+def to_bytes(mapping: Mapping, ahead: Ahead | None = None) -> bytes:
+    """Serialise a mapping; what was deflated ahead is used as it is."""
+    parts = ahead.parts(mapping) if ahead else {}
+    members = {
+        f"arrays/{name}.npy": archive.npy(mapping.arrays[name], dtype)
+        for name, dtype in mapping.dtypes.items()
+        if f"arrays/{name}.npy" not in parts
+    }
     members["readout.onnx"] = mapping.readout_onnx
     if mapping.encoder_onnx is not None:
         members["encoder.onnx"] = mapping.encoder_onnx
     if mapping.network is not None:
         members["network.json"] = mapping.network
-    members["mapping.yaml"] = to_yaml(manifest(mapping, members)).encode()
-    return archive.pack(members, deflate=True)
+    digests = {name: archive.digest(content) for name, content in members.items()}
+    digests |= {name: part.digest for name, part in parts.items()}
+    members["mapping.yaml"] = to_yaml(manifest(mapping, digests)).encode()
+    return archive.pack(members, deflate=True, ahead=parts)
 
 
 def write_mapping(mapping: Mapping, path: str | Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chipsim.chip import AnyChip
 from chipsim.mapping import Mapping as ChipMapping
+from chipsim.mapping.write import Ahead
 from chipsim.mapping.write import to_bytes as map_bytes
 from qsnnc.errors import Violation
 from qsnnc.ir.cores import CoreLayer
@@ -56,11 +57,12 @@ class Compilation(CheckResult):
 
     mapping: ChipMapping | Program  # a chip of kind paicore takes a `Program`: its configuration words
     placement: Placement | None  # None where cores have no positions to choose by traffic
+    ahead: Ahead | None = None  # of the mapping, what was deflated while cores were placed
 
     def to_bytes(self) -> bytes:
         """Return the file: a ``.map``, or a ``.paicore``."""
         if isinstance(self.mapping, ChipMapping):
-            return map_bytes(self.mapping)
+            return map_bytes(self.mapping, self.ahead)
         from chipsim.paicore import to_bytes as paicore_bytes
 
         return paicore_bytes(self.mapping)

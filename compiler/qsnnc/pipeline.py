@@ -15,6 +15,7 @@ from chipsim.chip.routes import routes
 from chipsim.errors import UsageError
 from chipsim.mapping import Mapping as ChipMapping
 from chipsim.mapping import validate_mapping
+from chipsim.mapping.write import Ahead
 from qsnnc.compilation import Compilation, FailedCompilation
 from qsnnc.errors import DoesNotFit
 from qsnnc.frontend.model.reference import session
@@ -32,7 +33,7 @@ from qsnnc.options import (
     merged,
 )  # fmt: skip
 from qsnnc.partition.layout import Layout, lay_out
-from qsnnc.place.assemble import assemble, moved
+from qsnnc.place.assemble import POSITION, assemble, moved
 from qsnnc.place.positions import Placement, place, verify_placement
 from qsnnc.reading import exported_front, front, nir_options, nir_path, spiking_front
 from qsnnc.stages import Stages
@@ -76,6 +77,8 @@ def check(
     chip: str | AnyChip = DEFAULT_CHIP,
     options: CompileOptions | None = None,
     tell: Callable[[str], None] | None = None,
+    *,
+    deflate: bool = False,
     **keywords: Unpack[CompileKeywords],
 ) -> Compilation | FailedCompilation:
     """Compile like `compile_model`, but return what is known of a network that does not fit instead of raising.
@@ -86,13 +89,15 @@ def check(
         As for `compile_model`.
     tell : callable, optional
         Is told what is being done, for a progress line.
+    deflate : bool
+        The mapping will be written: deflate what does not depend on the cores' positions while they are placed.
 
     Raises
     ------
     ModelError, UsageError, InputError
         As `compile_model`.
     """
-    stages, given = Stages(), merged(options or CompileOptions(), keywords)
+    stages, given = Stages(deflate=deflate), merged(options or CompileOptions(), keywords)
     stages.tell = tell or stages.tell
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
     if nir_path(model, given) is None:
@@ -206,13 +211,16 @@ def place_layout(
             violations=laid.violations, seconds=stages.seconds, estimated=laid.estimated,
         )  # fmt: skip
     graph, neurons, layers, cores = laid.graph, laid.neurons, laid.layers, laid.cores
+    with stages.stage("assemble"):
+        whole = elsewhere or assemble(graph, neurons, cores, chip)
+        ahead = Ahead(whole, POSITION) if stages.deflate else None
     placed = _placed(graph, cores, chip, options.placing, stages)
     with stages.stage("assemble"):
-        mapping = moved(elsewhere, placed, chip) if elsewhere else assemble(graph, neurons, cores, placed, chip)
+        mapping = moved(whole, placed, chip)
         validate_mapping(mapping)
     return Compilation(
         chip=chip, graph=graph, code=laid.code, neurons=neurons, layers=layers,
-        mapping=mapping, placement=placed, seconds=stages.seconds,
+        mapping=mapping, placement=placed, ahead=ahead, seconds=stages.seconds,
     )  # fmt: skip
 
 

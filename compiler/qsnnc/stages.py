@@ -14,6 +14,7 @@ class Stages:
 
     seconds: dict[str, float] = field(default_factory=dict)
     tell: Callable[[str], None] = lambda _: None  # is told what is being done
+    deflate: bool = False  # whether to begin with the file before it is complete
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -107,7 +107,7 @@ def compile_(
     placing = Placing(images, calibrate or "", effort, seed)
     options = merged(CompileOptions(**asked), {"placing": placing})
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
-        found = check(model, chip, options, tell)
+        found = check(model, chip, options, tell, deflate=True)
     content = found.to_bytes() if isinstance(found, Compilation) else None
     if content is not None:
         terminal.write_output(file, content)

@@ -23,13 +23,20 @@ from qsnnc.place.positions import Placement
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+#: the array that positions change
+POSITION = "core_position"
+
+
 def assemble(
-    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph, placed: Placement, chip: ChipSpec
+    graph: LayerGraph, neurons: tuple[NeuronLayer, ...], cores: CoreGraph, chip: ChipSpec, placed: Placement | None = None
 ) -> Mapping:
-    """Write a placed core graph as a mapping, with everything that the chip and a reader of the file need."""
+    """Write a core graph as a mapping, with everything that the chip and a reader of the file need.
+
+    Without a placement all positions are 0, until `moved` replaces them.
+    """
     arrays = {
         "core_layer": cores.core_layer,
-        "core_position": placed.position,
+        POSITION: np.zeros((cores.cores, 2), np.int32) if placed is None else placed.position,
         "core_fold": cores.core_fold,
         "core_weight_bits": np.array([entry.weight_bits for entry in cores.layers], np.int32)[cores.core_layer],
         "axon_offset": cores.axon_offset,
@@ -76,7 +83,7 @@ def assemble(
 
 def moved(mapping: Mapping, placed: Placement, chip: ChipSpec) -> Mapping:
     """Return what `assemble` returns for the same cores at other positions, perhaps on another grid."""
-    return replace(mapping, chip=chip, arrays={**mapping.arrays, "core_position": np.ascontiguousarray(placed.position)})
+    return replace(mapping, chip=chip, arrays={**mapping.arrays, POSITION: np.ascontiguousarray(placed.position)})
 
 
 def _of_neurons(cores: CoreGraph, elements: dict[str, Int | None], otherwise: int) -> npt.NDArray[np.int32]:
@@ -93,7 +100,8 @@ def _of_neurons(cores: CoreGraph, elements: dict[str, Int | None], otherwise: in
 
 def _targets(cores: CoreGraph) -> Arrays:
     """Build the target tables: for each source its axons, and by how many ticks its spikes are delayed."""
-    order = np.argsort(cores.axon_source, kind="stable")
+    from qsnnc.place.axon_kernel import by_source  # numba, as in `place`
+
     tick = np.array([entry.tick for entry in cores.layers], np.int32)
     delay = np.array([entry.layer.dynamics.delay if entry.layer.dynamics else 0 for entry in cores.layers], np.int32)
     fires = np.concatenate(
@@ -102,14 +110,11 @@ def _targets(cores: CoreGraph) -> Arrays:
             np.repeat((tick - delay)[cores.core_layer], np.diff(cores.neuron_offset)),
         ]
     )
-    due = np.repeat(tick[cores.core_layer], np.diff(cores.axon_offset))
     entries = np.bincount(cores.axon_source, minlength=len(fires))
-    return {
-        "target_offset": np.concatenate([[0], np.cumsum(entries)]).astype(np.int64),
-        "target_axon": order.astype(np.int32),
-        # in the order of the sources, so that theirs need not be looked up
-        "target_delay": (due[order] - np.repeat(fires, entries)).astype(np.uint8),
-    }
+    offset = np.concatenate([[0], np.cumsum(entries)]).astype(np.int64)
+    axon, late = np.empty(len(cores.axon_source), np.int32), np.empty(len(cores.axon_source), np.uint8)
+    by_source(cores.axon_source, cores.axon_offset, tick[cores.core_layer], fires, offset[:-1].copy(), axon, late)
+    return {"target_offset": offset, "target_axon": axon, "target_delay": late}
 
 
 def _crossbars(cores: CoreGraph) -> Arrays:

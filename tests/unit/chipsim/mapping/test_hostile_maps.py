@@ -20,7 +20,7 @@ from chipsim.datasets import Dataset
 from chipsim.errors import InputError, MappingError
 from chipsim.mapping import ARRAYS, archive, read_mapping, validate_mapping, write_mapping
 from chipsim.mapping.archive import FLOOR
-from chipsim.mapping.write import to_bytes
+from chipsim.mapping.write import Ahead, to_bytes
 
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 IMAGES = Dataset("hand", "test", np.array([[2, 0], [2, 1], [0, 2]], np.float32), None)
@@ -189,6 +189,17 @@ def test_a_deflated_member_that_is_cut_or_longer_than_it_says(tmp_path: Path) ->
 def test_the_writer_stores_what_no_reader_would_unpack() -> None:
     content = archive.pack({"a": bytes(FLOOR + 1)}, deflate=True)
     assert len(content) > FLOOR
+    ahead = {"b": archive.part("b", b"of any content")}
+    whole = archive.pack({"a": bytes(FLOOR + 1), "b": b"of any content"}, deflate=True)
+    assert archive.pack({"a": bytes(FLOOR + 1)}, deflate=True, ahead=ahead) == whole
+
+
+def test_arrays_that_are_deflated_ahead_make_the_same_file() -> None:
+    mapping = two_cores().build()
+    ahead = Ahead(mapping, "core_position")
+    elsewhere = replace(mapping, arrays={**mapping.arrays, "core_position": mapping.core_position[::-1].copy()})
+    assert set(ahead.parts(elsewhere)) == {f"arrays/{name}.npy" for name in mapping.arrays if name != "core_position"}
+    assert to_bytes(elsewhere, ahead) == to_bytes(elsewhere)
 
 
 def test_a_declared_size_beyond_the_file_allocates_nothing(tmp_path: Path) -> None:
