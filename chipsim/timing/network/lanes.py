@@ -17,8 +17,11 @@ from chipsim.timing.network.lanes_router import (
     BLOCKED,
     CYCLES,
     FLIT,
+    INPUT,
     LANES,
     OF_HOST,
+    OUT,
+    OUTPUT,
     PEAK,
     SLOTS,
     TO_HOST,
@@ -72,7 +75,8 @@ class Lanes:
         if not self._run(traffics, -1):
             return None
         fifos = self._state.reshape(-1, VECTORS, LANES)[:-1].view(np.uint16)
-        blocked, peak, cycles = (fifos[:, first : first + 5] for first in (BLOCKED, PEAK, CYCLES))
+        peak, cycles = (fifos[:, first : 5 * INPUT : INPUT] for first in (PEAK, CYCLES))
+        blocked = fifos[:, BLOCKED:OUT:OUTPUT]
         stalls = self._stalls.reshape(-1, LANES).sum(axis=1, dtype=np.int64)
         return Met(
             self._last[: len(traffics)].copy(), stalls, blocked.sum(axis=2, dtype=np.int64),

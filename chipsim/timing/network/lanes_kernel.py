@@ -11,9 +11,11 @@ from chipsim.timing.network.lanes_router import (
     HELD,
     HIST,
     INJECTED,
+    INPUT,
     LANES,
     LIVE,
     MAY,
+    OUTPUT,
     POPPED,
     RETURNING,
     SLOTS,
@@ -25,6 +27,7 @@ from chipsim.timing.network.lanes_router import (
     WAIT,
     ready_lanes,
     step,
+    step_only,
 )
 from chipsim.timing.network.pieces import lowest, u
 
@@ -41,8 +44,8 @@ def clear(state):  # type: ignore[no-untyped-def]  # pragma: no cover
     for r in range(state.shape[0] // SIZE):
         for o in range(5):
             for lane in range(LANES):
-                state[r * SIZE + (CREDITS + o) * LANES + lane] = SLOTS
-                state[r * SIZE + (TURN + o) * LANES + lane] = -32
+                state[r * SIZE + (CREDITS + o * OUTPUT) * LANES + lane] = SLOTS
+                state[r * SIZE + (TURN + o * OUTPUT) * LANES + lane] = -32
 
 
 @compiled
@@ -54,18 +57,18 @@ def alone(state, port, t, unsent, first, end, each, router, credit):  # type: ig
     """
     due = np.zeros(ALONE + 64, np.int64)  # flits that may go from each cycle on
     back = np.zeros(ALONE + 64, np.int64)  # credits that return
-    hist = state[port + (HIST + WEST) * LANES]
+    hist = state[port + (HIST + WEST * INPUT) * LANES]
     for bit in range(each - 1):
         due[each - 1 - bit] += hist >> bit & 1
     sent = np.int64(state[port + INJECTED * LANES] != 0)
     due[router] += sent
-    returning = state[port + (RETURNING + WEST) * LANES]
+    returning = state[port + (RETURNING + WEST * OUTPUT) * LANES]
     for bit in range(credit - 1):
         back[credit - 1 - bit] += returning >> bit & 1
     back[credit] += state[port + (POPPED + (t & 1)) * LANES] >> WEST & 1
-    may = np.int64(state[port + (MAY + WEST) * LANES])
-    credits = np.int64(state[port + (CREDITS + WEST) * LANES])
-    granted = unsent - sent - state[port + (HELD + WEST) * LANES]
+    may = np.int64(state[port + (MAY + WEST * INPUT) * LANES])
+    credits = np.int64(state[port + (CREDITS + WEST * OUTPUT) * LANES])
+    granted = unsent - sent - state[port + (HELD + WEST * INPUT) * LANES]
     none = np.int64(0)
     steady = none
     for c in range(1, ALONE):
@@ -101,7 +104,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
     words = active.shape[0] // 2
     routers = width * height
     nowhere = routers * SIZE
-    one = np.int64(1)
+    zero, one = np.int64(0), np.int64(1)
     never = np.int64(latest + 1)
     active[:] = 0
     idle[:] = 0
@@ -146,12 +149,16 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 own = r * SIZE
                 mine = live[u(r)] | live[u((1 + (t & 1)) * routers + r)]
                 live[u((1 + (t & 1)) * routers + r)] = 0
-                found = step(
-                    state, own,
-                    own + SIZE if x + 1 < width else nowhere, own - SIZE if x else nowhere,
-                    own - width * SIZE if y else nowhere, own + width * SIZE if y + 1 < height else nowhere,
-                    mine, x, y, t & 1, link, router, credit, -np.int64(r == port),
-                )  # fmt: skip
+                east = own + SIZE if x + 1 < width else nowhere
+                west = own - SIZE if x else nowhere
+                north = own - width * SIZE if y else nowhere
+                south = own + width * SIZE if y + 1 < height else nowhere
+                if port < 0:
+                    found = step(state, own, east, west, north, south, mine, x, y, t & 1, link, router, credit, zero)
+                else:
+                    found = step_only(
+                        state, own, east, west, north, south, mine, x, y, t & 1, link, router, credit, -np.int64(r == port)
+                    )
                 inside = True
                 live[u(r)] = (found >> LIVE) & 0x3FF
                 if mine | live[u(r)]:
@@ -199,7 +206,7 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                     lane = lowest(may)
                     may &= may - 1
                     p = cursor[u(at + lane)]
-                    state[u(r * SIZE + (CREDITS + side) * LANES + lane)] -= 1
+                    state[u(r * SIZE + (CREDITS + side * OUTPUT) * LANES + lane)] -= 1
                     state[u(r * SIZE + (INJECTED + (side >> 2)) * LANES + lane)] = flit[u(p)]
                     p += 1
                     cursor[u(at + lane)] = p

@@ -26,11 +26,12 @@ LANES, SLOTS = 16, 4
 #: fields of a flit
 X, TO_HOST, OF_HOST, FLIT = 6, 1 << 12, 1 << 13, 1 << 14
 X_MASK, Y_MASK = 0o7700, 0o77
-#: vectors of a router: slots of its inputs; for each input flits, those that may go, those that have entered, `HIST`, most
-#: that have entered, sum over the cycles; for each output cycles that it was blocked, inputs after the one served last,
-#: credits, `RETURNING`; by parity of the cycle flits to the four neighbours, a bit for each input that was popped; what its
-#: core and its port send
-SLOT, HELD, MAY, ENTERED, HIST, PEAK, CYCLES, BLOCKED, TURN, CREDITS, RETURNING = 0, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65
+#: vectors of a router. For each of its inputs, `INPUT` vectors one behind the other, so that one at which nothing happens is
+#: not touched: slots, flits, those that may go, `HIST`, those that have entered, most that have, sum over the cycles. For each
+#: output `OUTPUT` vectors: inputs after the one served last, credits, `RETURNING`, cycles that it was blocked. By parity of
+#: the cycle flits to the four neighbours, a bit for each input that was popped; what its core and its port send
+INPUT, SLOT, HELD, MAY, HIST, ENTERED, PEAK, CYCLES = 10, 0, 4, 5, 6, 7, 8, 9
+OUTPUT, TURN, CREDITS, RETURNING, BLOCKED = 4, 50, 51, 52, 53
 OUT, POPPED, INJECTED, VECTORS = 70, 78, 80, 82
 OPPOSITE = (WEST, EAST, SOUTH, NORTH)
 #: inputs from which a flit goes on to a neighbour, along x first, then along y
@@ -69,8 +70,8 @@ class _Branch:
 class _Code:
     """Writes instructions on vectors of 16-bit lanes; masks are 0 or -1 in each lane."""
 
-    def __init__(self, builder: ir.IRBuilder, data: Any) -> None:
-        self.b = builder
+    def __init__(self, builder: ir.IRBuilder, data: Any, *, counts: bool = True) -> None:
+        self.b, self.counts = builder, counts
         self.data = builder.bitcast(data, _I16.as_pointer())
 
     def constant(self, value: int) -> Any:
@@ -125,18 +126,24 @@ class _Code:
         return self.b.zext(self.b.bitcast(self.b.icmp_signed("!=", a, self.constant(0)), _I16), _I64)
 
 
-def _step(  # pragma: no cover
-    typing: Any, state: Any, own: Any, east: Any, west: Any, north: Any, south: Any, live: Any, x: Any, y: Any, now: Any,
-    link: Any, router: Any, credit: Any, port: Any,
-) -> Any:  # fmt: skip
-    """One cycle of a router: its base and its neighbours', what is live, place, parity, delays, -1 with the port."""
+def _stepping(*, counts: bool) -> Callable[..., Any]:  # pragma: no cover
+    """Write `step`, which keeps `ENTERED`, `PEAK`, `CYCLES` and `BLOCKED`, or what is the same without these."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return _router(_Code(builder, data), arguments[1], tuple(arguments[2:6]), *arguments[6:])
+    def build(
+        typing: Any, state: Any, own: Any, east: Any, west: Any, north: Any, south: Any, live: Any, x: Any, y: Any, now: Any,
+        link: Any, router: Any, credit: Any, port: Any,
+    ) -> Any:  # fmt: skip
+        """One cycle of a router: its base and its neighbours', what is live, place, parity, delays, -1 with the port."""
 
-    given = (state, own, east, west, north, south, live, x, y, now, link, router, credit, port)
-    return types.int64(*given), code
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            writer = _Code(builder, data, counts=counts)
+            return _router(writer, arguments[1], tuple(arguments[2:6]), *arguments[6:])
+
+        given = (state, own, east, west, north, south, live, x, y, now, link, router, credit, port)
+        return types.int64(*given), code
+
+    return build
 
 
 def _router(  # pragma: no cover
@@ -187,7 +194,7 @@ def _router(  # pragma: no cover
                 out = c.any_of([b.and_(heads[i], c.some(b.and_(on, c.constant(1 << i)))) for i in ONWARD[o]])
                 c.store(out, b.add(own, b.mul(now, _I64(4 * LANES))), OUT + o)
                 goes = b.shl(b.zext(c.anywhere(out), _I64), _I64(o))
-            c.store(credits, own, CREDITS + o)
+            c.store(credits, own, CREDITS + o * OUTPUT)
             short = b.zext(c.anywhere(b.xor(credits, c.constant(SLOTS))), _I64)
             bits = b.or_(result, b.or_(goes, b.shl(short, _I64(SPENT + o))))
             values = [(popped, b.or_(popped, win)), (result, bits), (zero, gone)]
@@ -226,7 +233,7 @@ class _Delays:  # pragma: no cover
 def _take(c: _Code, own: Any, i: int, sent: Any, delays: _Delays) -> Any:  # pragma: no cover
     """Take in what was sent to an input; return its head, where it may go."""
     b, one, zero = c.b, c.constant(1), c.constant(0)
-    hist = b.shl(c.load(own, HIST + i), one)
+    hist = b.shl(c.load(own, HIST + i * INPUT), one)
     flit = come = zero
     if sent is not None:
         flit, come = sent, c.some(sent)
@@ -239,19 +246,20 @@ def _take(c: _Code, own: Any, i: int, sent: Any, delays: _Delays) -> Any:  # pra
         flit, come = b.or_(flit, mine), b.or_(come, there)
         hist = b.or_(hist, b.and_(there, delays.entered))
     hist = b.and_(hist, delays.keep)
-    c.store(hist, own, HIST + i)
-    count = c.load(own, HELD + i)
-    slots = [b.or_(c.load(own, SLOT + i * SLOTS + k), b.and_(flit, c.is_("==", count, c.constant(k)))) for k in range(SLOTS)]
+    c.store(hist, own, HIST + i * INPUT)
+    count = c.load(own, HELD + i * INPUT)
+    slots = [b.or_(c.load(own, SLOT + i * INPUT + k), b.and_(flit, c.is_("==", count, c.constant(k)))) for k in range(SLOTS)]
     for k, slot in enumerate(slots):
-        c.store(slot, own, SLOT + i * SLOTS + k)
-    c.store(b.sub(count, come), own, HELD + i)
-    may = b.add(c.load(own, MAY + i), b.lshr(hist, delays.due))
-    c.store(may, own, MAY + i)
-    inside = b.add(c.load(own, ENTERED + i), b.and_(b.lshr(hist, delays.link), one))
-    c.store(inside, own, ENTERED + i)
-    peak = c.load(own, PEAK + i)
-    c.store(b.select(b.icmp_signed(">", inside, peak), inside, peak), own, PEAK + i)
-    c.store(b.add(c.load(own, CYCLES + i), inside), own, CYCLES + i)
+        c.store(slot, own, SLOT + i * INPUT + k)
+    c.store(b.sub(count, come), own, HELD + i * INPUT)
+    may = b.add(c.load(own, MAY + i * INPUT), b.lshr(hist, delays.due))
+    c.store(may, own, MAY + i * INPUT)
+    if c.counts:
+        inside = b.add(c.load(own, ENTERED + i * INPUT), b.and_(b.lshr(hist, delays.link), one))
+        c.store(inside, own, ENTERED + i * INPUT)
+        peak = c.load(own, PEAK + i * INPUT)
+        c.store(b.select(b.icmp_signed(">", inside, peak), inside, peak), own, PEAK + i * INPUT)
+        c.store(b.add(c.load(own, CYCLES + i * INPUT), inside), own, CYCLES + i * INPUT)
     return b.and_(slots[0], c.is_(">", may, zero))
 
 
@@ -287,32 +295,33 @@ def _grant(
 ) -> tuple[Any, Any]:  # pragma: no cover
     """The input that an output serves, as a bit, and the output's credits before it does."""
     b, one, zero = c.b, c.constant(1), c.constant(0)
-    returning = b.or_(b.shl(c.load(own, RETURNING + o), one), b.and_(returned, one))
+    returning = b.or_(b.shl(c.load(own, RETURNING + o * OUTPUT), one), b.and_(returned, one))
     returning = b.and_(returning, delays.keep_credit)
-    c.store(returning, own, RETURNING + o)
-    credits = b.add(c.load(own, CREDITS + o), b.lshr(returning, delays.credit))
-    turn = c.load(own, TURN + o)
+    c.store(returning, own, RETURNING + o * OUTPUT)
+    credits = b.add(c.load(own, CREDITS + o * OUTPUT), b.lshr(returning, delays.credit))
+    turn = c.load(own, TURN + o * OUTPUT)
     later = b.and_(asking, turn)
     those = b.or_(later, b.and_(asking, c.is_("==", later, zero)))
     win = b.and_(those, b.sub(zero, those))
     if o != LOCAL:
         free = c.is_(">", credits, zero)
         win = b.and_(win, b.or_(free, edge) if o == WEST else free)
-    c.store(b.sub(c.load(own, BLOCKED + o), c.is_("!=", asking, win)), own, BLOCKED + o)
-    c.store(c.choose(c.some(win), b.not_(b.xor(win, b.sub(win, one))), turn), own, TURN + o)
+    if c.counts:
+        c.store(b.sub(c.load(own, BLOCKED + o * OUTPUT), c.is_("!=", asking, win)), own, BLOCKED + o * OUTPUT)
+    c.store(c.choose(c.some(win), b.not_(b.xor(win, b.sub(win, one))), turn), own, TURN + o * OUTPUT)
     return win, credits
 
 
 def _leave(c: _Code, own: Any, i: int, gone: Any) -> tuple[Any, Any]:  # pragma: no cover
     """Take out of an input what was granted; return the flits that still might go, and those that are held."""
     b = c.b
-    slots = [c.load(own, SLOT + i * SLOTS + k) for k in range(SLOTS)] + [c.constant(0)]
+    slots = [c.load(own, SLOT + i * INPUT + k) for k in range(SLOTS)] + [c.constant(0)]
     for k in range(SLOTS):
-        c.store(c.choose(gone, slots[k + 1], slots[k]), own, SLOT + i * SLOTS + k)
+        c.store(c.choose(gone, slots[k + 1], slots[k]), own, SLOT + i * INPUT + k)
     found = []
-    for what in (MAY, HELD, ENTERED):
-        found.append(b.add(c.load(own, what + i), gone))
-        c.store(found[-1], own, what + i)
+    for what in (MAY, HELD, ENTERED) if c.counts else (MAY, HELD):
+        found.append(b.add(c.load(own, what + i * INPUT), gone))
+        c.store(found[-1], own, what + i * INPUT)
     return found[0], found[1]
 
 
@@ -328,7 +337,7 @@ def _ready(
         c, w, s = _Code(builder, data), _Code(builder, waiting), _Code(builder, stalled)
         b = builder
         base, side, at, t = (arguments[k] for k in (1, 2, 5, 6))
-        credits = c.load(b.add(base, b.mul(side, _I64(LANES))), CREDITS)
+        credits = c.load(b.add(base, b.mul(side, _I64(OUTPUT * LANES))), CREDITS)
         wants = b.not_(c.is_(">", w.load(at, 0), c.splat(t)))
         free = c.is_(">", credits, c.constant(0))
         s.store(b.sub(s.load(at, 0), b.and_(wants, b.not_(free))), at, 0)
@@ -337,5 +346,6 @@ def _ready(
     return types.int64(state, base, side, due, stalls, at, t), code
 
 
-step: Callable[..., Any] = intrinsic(_step)
+step: Callable[..., Any] = intrinsic(_stepping(counts=True))
+step_only: Callable[..., Any] = intrinsic(_stepping(counts=False))
 ready_lanes: Callable[..., Any] = intrinsic(_ready)
