@@ -21,7 +21,6 @@ from chipsim.timing.network.lanes_router import (
     SLOTS,
     SPENT,
     TO_CORE,
-    TO_PORT,
     TURN,
     VECTORS,
     WAIT,
@@ -154,9 +153,9 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 north = own - width * SIZE if y else nowhere
                 south = own + width * SIZE if y + 1 < height else nowhere
                 if port < 0:
-                    found = step(state, own, east, west, north, south, mine, x, y, t & 1, link, router, credit, zero)
+                    found, others = step(state, own, east, west, north, south, mine, x, y, t & 1, link, router, credit, zero)
                 else:
-                    found = step_only(
+                    found, others = step_only(
                         state, own, east, west, north, south, mine, x, y, t & 1, link, router, credit, -np.int64(r == port)
                     )
                 inside = True
@@ -180,13 +179,12 @@ def run(  # type: ignore[no-untyped-def]  # pragma: no cover
                 if found & 8:
                     live[u((1 + ((t + 1) & 1)) * routers + r + width)] |= 4
                     active[u(later + ((r + width) >> 6))] |= one << ((r + width) & 63)
-                for way in (TO_CORE, TO_PORT):
-                    leaves = (found >> way) & ALL
+                for leaves in (found >> TO_CORE, others & ALL):
                     while leaves:
                         last[u(lowest(leaves))] = t + 2
                         cores[u(lowest(leaves))] -= 1
                         leaves &= leaves - 1
-                waits |= found >> WAIT
+                waits |= others >> WAIT
         # sources
         k = np.int64(0)
         while k < count:

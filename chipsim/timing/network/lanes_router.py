@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from chipsim.chip.routes import EAST, LOCAL, NORTH, SOUTH, WEST
 
 #: networks that are simulated together, and slots of each FIFO
-LANES, SLOTS = 16, 4
+LANES, SLOTS = 32, 4
 #: fields of a flit
 X, TO_HOST, OF_HOST, FLIT = 6, 1 << 12, 1 << 13, 1 << 14
 X_MASK, Y_MASK = 0o7700, 0o77
@@ -41,10 +41,10 @@ ONWARD = {
     NORTH: (EAST, WEST, SOUTH, LOCAL),
     SOUTH: (EAST, WEST, NORTH, LOCAL),
 }
-#: result: bits 0 to 3, a flit goes to that neighbour; from `LIVE` on inputs that hold flits, from `SPENT` on outputs whose
-#: credits are not all there; lanes in which a flit that is not `OF_HOST` leaves to the core, one to the
-#: host, in which one waits
-LIVE, SPENT, TO_CORE, TO_PORT, WAIT = 4, 9, 14, 30, 46
+#: result, two numbers. Bits 0 to 3 of the first: a flit goes to that neighbour; from `LIVE` on inputs that hold flits, from
+#: `SPENT` on outputs whose credits are not all there, from `TO_CORE` on lanes in which a flit that is not `OF_HOST` leaves to
+#: the core. Of the second: lanes in which one leaves to the host, and from `WAIT` on those in which one waits
+LIVE, SPENT, TO_CORE, WAIT = 4, 9, 14, 32
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_I16, LANES)
@@ -123,7 +123,7 @@ class _Code:
 
     def bits(self, a: Any) -> Any:
         """A bit for each lane that is not 0, int64."""
-        return self.b.zext(self.b.bitcast(self.b.icmp_signed("!=", a, self.constant(0)), _I16), _I64)
+        return self.b.zext(self.b.bitcast(self.b.icmp_signed("!=", a, self.constant(0)), ir.IntType(LANES)), _I64)
 
 
 def _stepping(*, counts: bool) -> Callable[..., Any]:  # pragma: no cover
@@ -138,10 +138,11 @@ def _stepping(*, counts: bool) -> Callable[..., Any]:  # pragma: no cover
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
             writer = _Code(builder, data, counts=counts)
-            return _router(writer, arguments[1], tuple(arguments[2:6]), *arguments[6:])
+            found = _router(writer, arguments[1], tuple(arguments[2:6]), *arguments[6:])
+            return context.make_tuple(builder, signature.return_type, found)
 
         given = (state, own, east, west, north, south, live, x, y, now, link, router, credit, port)
-        return types.int64(*given), code
+        return types.UniTuple(types.int64, 2)(*given), code
 
     return build
 
@@ -209,9 +210,8 @@ def _router(  # pragma: no cover
             wait = b.or_(waits, b.and_(waiting, not_port) if i == WEST else waiting)
             bits = b.or_(result, b.shl(b.zext(c.anywhere(holds), _I64), _I64(LIVE + i)))
         waits, result = branch.merge([(waits, wait), (result, bits)])
-    for at, lanes in ((TO_CORE, leave[LOCAL]), (TO_PORT, leave[WEST]), (WAIT, waits)):
-        result = b.or_(result, b.shl(c.bits(lanes), _I64(at)))
-    return result
+    result = b.or_(result, b.shl(c.bits(leave[LOCAL]), _I64(TO_CORE)))
+    return result, b.or_(c.bits(leave[WEST]), b.shl(c.bits(waits), _I64(WAIT)))
 
 
 def _bit(b: ir.IRBuilder, bits: Any, number: int) -> Any:  # pragma: no cover
