@@ -33,7 +33,7 @@ class Batch:
 
     def frames(self, rows: Sequence[Fired], bits: Sequence[Bits | None]) -> tuple[list[Short], list[Network]]:
         """Time frames that are each alone on the chip; and the network in each tick, over all of them."""
-        found = [steps_of(self.plan, row, bit) for row, bit in zip(rows, bits, strict=True)]
+        found = steps_of(self.plan, rows, bits)
         ticks: list[list[Counts]] = []
         networks: list[Network] = []
         for number in range(self.plan.mapping.frame_ticks):

@@ -23,6 +23,8 @@ from chipsim.timing.plan import Plan
 Bools = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint8]
 Fired = npt.NDArray[np.uint8]  # (E+N,), contiguous: what each source sent in a step of a frame
+#: steps whose axon bits are counted together
+TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,21 +36,27 @@ class Inputs:
     operations: Int  # (C,): synaptic operations, relays' included
 
 
-def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> Inputs:
-    """Latch the spikes of a step and compute how long each core reads.
+def inputs(plan: Plan, fired: Fired, bits: Bits | None = None) -> list[Inputs]:
+    """Latch the spikes of some steps, and compute how long each core reads in each.
 
     Parameters
     ----------
-    fired : ndarray, uint8, (E+N,)
-    bits : ndarray, uint8, (A,), optional
+    fired : ndarray, uint8, (steps, E+N)
+    bits : ndarray, uint8, (steps, A), optional
         What each axon holds on a faulty chip, where not all that is sent arrives.
     """
     m, t = plan.mapping, plan.timing
-    nonempty, events, operations = (np.zeros(m.cores, np.int64) for _ in range(3))
-    at, held = (m.axon_source, fired) if bits is None else (np.arange(len(bits), dtype=np.int32), bits)
-    _latch(m.axon_offset, at, held, plan.synapses, t.word_bits, nonempty, events, operations)
-    rows, serial = plan.words - nonempty + events, -(-operations // t.synapses_per_cycle)
-    return Inputs(rows if t.input == "row_parallel" else serial, events, operations)
+    at = m.axon_source if bits is None else np.arange(bits.shape[1], dtype=np.int32)
+    given, found = fired if bits is None else bits, []
+    for first in range(0, len(given), TOGETHER):
+        held = np.ascontiguousarray(given[first : first + TOGETHER].T)
+        nonempty, events, operations = (np.zeros((m.cores, held.shape[1]), np.int64) for _ in range(3))
+        _latch(m.axon_offset, at, held, plan.synapses, t.word_bits, nonempty, events, operations)
+        cycles = plan.words[:, None] - nonempty + events
+        if t.input != "row_parallel":
+            cycles = -(-operations // t.synapses_per_cycle)
+        found += [Inputs(*each) for each in zip(cycles.T.copy(), events.T.copy(), operations.T.copy(), strict=True)]
+    return found
 
 
 def emit(
@@ -102,16 +110,21 @@ def _latch(
     axon_offset: Int, at: Int32, held: Bits, synapses: Int, word_bits: int,
     nonempty: Int, events: Int, operations: Int,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """Words with a bit, bits and synaptic operations of each core."""
+    """Words with a bit, bits and synaptic operations of each core in each step: what sources hold is (sources, steps)."""
+    steps = held.shape[1]
+    word = np.zeros(steps, np.uint8)
     for core in range(len(nonempty)):
-        first, last_word = axon_offset[core], -1
-        for axon in range(first, axon_offset[core + 1]):
-            if held[at[axon]]:
-                word = (axon - first) // word_bits
-                nonempty[core] += word != last_word
-                last_word = word
-                events[core] += 1
-                operations[core] += synapses[axon]
+        for begin in range(axon_offset[core], axon_offset[core + 1], word_bits):
+            word[:] = 0
+            for axon in range(begin, min(begin + word_bits, axon_offset[core + 1])):
+                source, synapses_here = at[axon], synapses[axon]
+                for step in range(steps):
+                    bit = held[source, step]
+                    word[step] |= bit
+                    events[core, step] += bit
+                    operations[core, step] += synapses_here * bit
+            for step in range(steps):
+                nonempty[core, step] += word[step]
 
 
 @compiled

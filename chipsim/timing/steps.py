@@ -6,6 +6,7 @@ then tick s + k * steps of the frame k before the newest falls into tick s of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,21 +47,25 @@ class Steps:
         return Inputs(*(sum(getattr(each, name) for each in self.inputs) for name in ("cycles", "events", "operations")))
 
 
-def steps_of(plan: Plan, fired: Fired, bits: Bits | None = None) -> Steps:
-    """Arrange a frame by the steps of its sources.
+def steps_of(plan: Plan, fired: Sequence[Fired], bits: Sequence[Bits | None]) -> list[Steps]:
+    """Arrange frames by the steps of their sources.
 
     Parameters
     ----------
-    fired : ndarray, uint8, (steps * (E+N),)
+    fired : sequence of ndarray, uint8, (steps * (E+N),)
         What each source sent, in the step in which it is read, as `chipsim.engine.machine.Machine.run` says.
-    bits : ndarray, uint8, (steps * A,), optional
+    bits : sequence of ndarray, uint8, (steps * A,), or None
         What each axon held on a faulty chip.
     """
     count = plan.mapping.steps
-    trains = fired.reshape(count, -1)
-    held = [None] * count if bits is None else list(bits.reshape(count, -1))
-    found = tuple(inputs(plan, row, bit) for row, bit in zip(trains, held, strict=True))
-    return Steps(plan, own(plan.mapping, trains), found)
+    trains = np.stack(fired).reshape(len(fired) * count, -1)
+    held = [row for row in bits if row is not None]
+    found = inputs(plan, trains, np.stack(held).reshape(len(trains), -1) if held else None)
+    frames = range(0, len(trains), count)
+    return [
+        Steps(plan, own(plan.mapping, trains[first : first + count]), tuple(found[first : first + count]))
+        for first in frames
+    ]
 
 
 def own(m: Mapping, trains: Fired) -> Fired:

@@ -95,7 +95,7 @@ class Bench:
         fired, bits : ndarray, uint8, (steps * (E+N),) and (steps * A,), optional
             As for `chipsim.timing.steps.steps_of`.
         """
-        found = steps_of(self.plan, fired, bits)
+        (found,) = steps_of(self.plan, [fired], [bits])
         ticks = tuple(self._tick(number, found) for number in range(self.plan.mapping.frame_ticks))
         return Frame(found.together, found, ticks)
 

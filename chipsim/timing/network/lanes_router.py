@@ -26,10 +26,10 @@ LANES, SLOTS = 32, 4
 #: fields of a flit
 X, TO_HOST, OF_HOST, FLIT = 6, 1 << 12, 1 << 13, 1 << 14
 X_MASK, Y_MASK = 0o7700, 0o77
-#: vectors of a router. For each of its inputs, `INPUT` vectors one behind the other, so that one at which nothing happens is
-#: not touched: slots, flits, those that may go, `HIST`, those that have entered, most that have, sum over the cycles. For each
-#: output `OUTPUT` vectors: inputs after the one served last, credits, `RETURNING`, cycles that it was blocked. By parity of
-#: the cycle flits to the four neighbours, a bit for each input that was popped; what its core and its port send
+#: vectors of a router. For each of its inputs `INPUT` vectors one behind the other, so that one at which nothing happens is
+#: not touched: slots, flits, those that may go, `HIST`, those that have entered, most that have, sum over the cycles. For
+#: each output `OUTPUT` vectors: inputs after the one served last, credits, `RETURNING`, cycles that it was blocked. By
+#: parity of the cycle flits to the four neighbours, a bit for each input that was popped; what its core and its port send
 INPUT, SLOT, HELD, MAY, HIST, ENTERED, PEAK, CYCLES = 10, 0, 4, 5, 6, 7, 8, 9
 OUTPUT, TURN, CREDITS, RETURNING, BLOCKED = 4, 50, 51, 52, 53
 OUT, POPPED, INJECTED, VECTORS = 70, 78, 80, 82
@@ -42,12 +42,13 @@ ONWARD = {
     SOUTH: (EAST, WEST, NORTH, LOCAL),
 }
 #: result, two numbers. Bits 0 to 3 of the first: a flit goes to that neighbour; from `LIVE` on inputs that hold flits, from
-#: `SPENT` on outputs whose credits are not all there, from `TO_CORE` on lanes in which a flit that is not `OF_HOST` leaves to
-#: the core. Of the second: lanes in which one leaves to the host, and from `WAIT` on those in which one waits
+#: `SPENT` on outputs whose credits are not all there, from `TO_CORE` on lanes in which a flit that is not `OF_HOST` leaves
+#: to the core. Of the second: lanes in which one leaves to the host, and from `WAIT` on those in which one waits
 LIVE, SPENT, TO_CORE, WAIT = 4, 9, 14, 32
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_I16, LANES)
+_PAIR: Any = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 
 
 class _Branch:
@@ -142,7 +143,7 @@ def _stepping(*, counts: bool) -> Callable[..., Any]:  # pragma: no cover
             return context.make_tuple(builder, signature.return_type, found)
 
         given = (state, own, east, west, north, south, live, x, y, now, link, router, credit, port)
-        return types.UniTuple(types.int64, 2)(*given), code
+        return _PAIR(*given), code
 
     return build
 
