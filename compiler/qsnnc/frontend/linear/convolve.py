@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, classes, idle
 from qsnnc.frontend.linear.polyphase import phased
 from qsnnc.frontend.linear.tensors import F64, Accumulator
-from qsnnc.frontend.linear.unrolled import fits, spread, ungrouped
+from qsnnc.frontend.linear.unrolled import fits, spread, too_many_weights, ungrouped
 from qsnnc.frontend.linear.views import View, Window, through, views
 from qsnnc.frontend.linear.weight_grid import integer_weights
 from qsnnc.frontend.model.outcomes import WindowReordered
@@ -51,8 +51,8 @@ def convolve(
     for split, parts, phases in phased(sums, operands) if separate is None and written_out else ():
         with suppress(WindowReordered):
             return _moving(split, parts, np.repeat(bias, phases), per_channel=per_channel)
-    if not written_out or not fits(sums, operands):
-        raise refusal
+    if not written_out or not fits(sums, operands):  # "move it to before a matrix product" is no advice for one
+        raise too_many_weights(sums, operands) if written_out and sums.node.op in ("Gemm", "MatMul") else refusal
     integers, scales = _integers(sums, operands, per_channel=per_channel)
     return spread(sums, operands, integers, scales, bias)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, span
 from qsnnc.frontend.linear.tensors import F64, Accumulator
 from qsnnc.frontend.linear.views import Window
+from qsnnc.frontend.model.outcomes import WindowReordered
 from qsnnc.frontend.numerics.exactness import dyadic_units
 from qsnnc.ir.layers import Connection, Int, reachable
 
@@ -27,8 +28,26 @@ MOST_WEIGHTS = 1 << 23
 
 def fits(sums: Sums, operands: Sequence[Operand]) -> bool:
     """Return whether the matrix has at most `MOST_WEIGHTS` weights."""
+    return _written_out(sums, operands) <= MOST_WEIGHTS
+
+
+def too_many_weights(sums: Sums, operands: Sequence[Operand]) -> WindowReordered:
+    """Return the error for a matrix with more."""
+    count = _written_out(sums, operands)
+    return WindowReordered(
+        sums.node.name,
+        f"{sums.node.op} reads a tensor that a reshape or transpose has reordered, and would become a matrix of {count:,} "
+        f"weights (each of its {int(np.prod(sums.shape)):,} outputs from every feature); at most {MOST_WEIGHTS:,} are "
+        "supported: reorder its outputs instead of its inputs, or use a smaller map",
+        node=sums.node.name,
+        found=count,
+        allowed=MOST_WEIGHTS,
+    )
+
+
+def _written_out(sums: Sums, operands: Sequence[Operand]) -> int:
     features = max(int(operand.tensor.starts[-1]) for operand in operands)
-    return int(np.prod(sums.shape)) * features <= MOST_WEIGHTS
+    return int(np.prod(sums.shape)) * features
 
 
 def spread(sums: Sums, operands: Sequence[Operand], integers: Sequence[Int], scales: F64, bias: F64) -> Accumulator:

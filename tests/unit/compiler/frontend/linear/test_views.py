@@ -7,6 +7,8 @@ import pytest
 from support.against_reference import equal, finish, head, ints, stem, ternary
 from support.networks import Builder
 
+from qsnnc import ModelError, compile_model
+
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
@@ -104,3 +106,17 @@ def test_channels_last_layout_keeps_the_convolution(pool, late, save) -> None:
     depthwise = next(layer for layer in done.graph.layers if layer.name == "depthwise")
     assert depthwise.shape[0] == 4, "a kernel of four channels, not a matrix"
     assert depthwise.connections[0].weights.size == 36
+
+
+def test_rows_that_mix_channels_beyond_what_a_matrix_may_hold_are_refused_with_its_size(save) -> None:
+    rng = np.random.default_rng(0)
+    net = Builder((1, 28, 28))
+    net.conv("stem", ternary(rng, 32, 1, 3, 3), pads=[1] * 4)
+    net.quantize("q0", 1, 3)
+    net.node("Reshape", "rows", net.const("rows.shape", np.array([-1, 16, 1568], np.int64)))
+    net.node("MatMul", "tokens", net.const("tokens.weight", ternary(rng, 1568, 64).astype(np.float32)))
+    net.quantize("q1", 0, 3)
+    net.shape = (1024,)
+    with pytest.raises(ModelError, match=r"a matrix of 25,690,112 weights .*at most 8,388,608") as caught:
+        compile_model(save(finish(net, (1024,)).model()))
+    assert (caught.value.code, caught.value.fields["node"]) == ("reordered", "tokens")
