@@ -163,9 +163,11 @@ def _parted(pair: Pair, sums: _Sums, weights: tuple[int, int], reached: Int) -> 
     potential = sums.pairs @ (np.array(weights) * pair.signs)
     before = np.maximum.accumulate(potential)
     after = np.minimum.accumulate(potential[::-1])[::-1]
-    at = sums.first[reached]
+    at = sums.first[reached if reached.strides[0] else reached[:1]]  # most often one row, seen by all channels
     below, above = before[np.maximum(at - 1, 0)], after[np.minimum(at, len(potential) - 1)]
-    return (below, above) if np.all((below < above) | (at == 0) | (at == len(potential))) else None
+    if not np.all((below < above) | (at == 0) | (at == len(potential))):
+        return None
+    return np.broadcast_to(below, reached.shape), np.broadcast_to(above, reached.shape)
 
 
 def _accumulate(pair: Pair, weights: tuple[int, int]) -> Accumulator:
