@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -41,6 +41,7 @@ class Comparison:
     largest_in: str = ""  # the layer or output that it is in
     predictions_changed: int = 0
     accuracy: tuple[float, float] | None = None  # the model's and the chip's, fractions; None without labels
+    left_out: bool = False  # whether neurons were left out, of which the mapping cannot tell what float rounding changes
 
     def __str__(self) -> str:
         if self.difference is not None:
@@ -111,7 +112,9 @@ def compare(
 
     explain = None if strict or not mapping.tells_rounding else Explanation(machine, host, Path(model), watched)
     names = tuple(entry.name for entry in watched)
-    return in_batches(mapping, dataset, names, reference, execute, BATCH, progress, explain)
+    found = in_batches(mapping, dataset, names, reference, execute, BATCH, progress, explain)
+    left_out = mapping.exactness == "tested" and not strict and any(layer.removed for layer in mapping.layers)
+    return replace(found, left_out=left_out)
 
 
 def in_batches(
