@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -240,16 +241,9 @@ def _spans(start: Int, length: Int) -> Int:
 
 def _kinds(layer: NeuronLayer) -> Int:
     """Number the tiles by their sequence of input channels: equal sequences get the same number."""
-    width = layer.tile_width
-    kind = np.zeros(len(width), np.int64)
-    count = 0
-    for size in np.unique(width).tolist():
-        mine = np.flatnonzero(width == size)
-        rows = layer.tile_rows[layer.tile_offset[mine][:, None] + np.arange(size)]
-        _, number = np.unique(rows, axis=0, return_inverse=True) if size else (None, np.zeros(len(mine), np.int64))
-        kind[mine] = count + number.reshape(-1)
-        count += int(kind[mine].max()) + 1 - count
-    return kind
+    known: dict[bytes, int] = {}
+    rows, ends = layer.tile_rows.tobytes(), (layer.tile_offset * layer.tile_rows.itemsize).tolist()
+    return np.array([known.setdefault(rows[first:last], len(known)) for first, last in pairwise(ends)], np.int64)
 
 
 def _assemble(
