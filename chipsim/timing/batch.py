@@ -18,7 +18,7 @@ from chipsim.timing.steps import Steps, reads, steps_of
 from chipsim.timing.tick import Bench, Mode
 
 #: fewer networks than this are simulated one by one
-FEW = 4
+FEW = 6
 
 
 class Batch:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.timed_maps import fired, timed_map
 
-from chipsim.timing.batch import Batch
+from chipsim.timing.batch import FEW, Batch
 from chipsim.timing.ingress import entering
 from chipsim.timing.network.lanes import LATEST, Lanes, fits
 from chipsim.timing.network.lanes_router import LANES, SLOTS
@@ -108,15 +110,14 @@ def test_counts_say_which_links_the_hosts_packets_load(seed: int) -> None:
 
 
 def on_one_port(rng: np.random.Generator) -> tuple[Plan, np.ndarray]:
-    """A mapping whose network fits the lanes, and the spikes of five images or more."""
+    """A mapping whose network fits the lanes, and the spikes of six images or more."""
     mapping, data = timed_map(rng)
     t = mapping.chip.timing
     assert t is not None
     timing = t.model_copy(update={"buffer_flits": SLOTS, "router_cycles": 2, "link_cycles": 1, "credit_cycles": 1})
     ports = mapping.chip.ports[: rng.integers(1, 3)]
     chip = mapping.chip.model_copy(update={"timing": timing, "ports": ports})
-    mapping = type(mapping)(**{name: getattr(mapping, name) for name in mapping.__slots__} | {"chip": chip})
-    return plan(mapping), np.tile(fired(mapping, data), (5, 1))[:LANES]
+    return plan(replace(mapping, chip=chip)), np.tile(fired(mapping, data), (FEW, 1))[:LANES]
 
 
 @pytest.mark.slow

@@ -152,8 +152,7 @@ def test_one_port_and_enough_buffers_need_no_simulation(seed: int, multicast: bo
     port = mapping.chip.ports[0]
     timing = t.model_copy(update={"buffer_flits": enough + int(rng.integers(0, 3))})
     chip = mapping.chip.model_copy(update={"ports": (port,), "timing": timing})
-    mapping = type(mapping)(**{name: getattr(mapping, name) for name in mapping.__slots__} | {"chip": chip})
-    tables = plan(mapping)
+    tables = plan(replace(mapping, chip=chip))
     assert tables.one_tree
     traffic = Bench(tables).frame(fired(mapping, data)[0]).ticks[0].traffic
     # more packets than a small image gives, to any router
