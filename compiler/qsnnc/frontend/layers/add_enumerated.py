@@ -184,8 +184,9 @@ def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached:
     """Return the decisions that rounding in an operator added by a rewrite could change."""
     largest = max(operand.parts[0].largest for operand in pair.operands)
     slack = 8 * UNIT_ROUNDOFF * largest
-    x = np.repeat(sums.values.astype(np.float64)[:, None], region.columns, axis=1)
-    bounds = propagate(region, (x - slack, x + slack))
+    alone = region.single
+    x = np.repeat(sums.values.astype(np.float64)[:, None], alone.columns, axis=1)
+    bounds = propagate(alone, (x - slack, x + slack))
     if bounds is None:
         every = np.ndindex(*reached.shape)
         return UncertainThresholds.of(Uncertain(channel, 0, level, slack) for channel, level in every)
@@ -193,5 +194,5 @@ def _uncertain(pair: Pair, region: Region, levels: Levels, sums: _Sums, reached:
     return UncertainThresholds.of(
         Uncertain(int(channel), 0, level, slack)
         for level in range(levels.count)
-        for channel in np.flatnonzero(((low <= level) & (high > level)).any(axis=0))
+        for channel in np.flatnonzero(np.broadcast_to(((low <= level) & (high > level)).any(axis=0), len(reached)))
     )
