@@ -36,6 +36,9 @@ def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:
         "QLinearLeakyRelu": partial(_elementwise, "LeakyRelu", ("alpha",)),
         "QLinearSigmoid": partial(_elementwise, "Sigmoid", ()),
         "QLinearSoftmax": _softmax,
+        "Gelu": _gelu,
+        "BiasGelu": _gelu,
+        "QuickGelu": _quick_gelu,
         "FusedConv": _fused_convolution,
         "FusedGemm": _fused_gemm,
         "FusedMatMul": _fused_matmul,
@@ -198,6 +201,23 @@ def _elementwise(op: str, options: tuple[str, ...], s: Rewrite) -> None:
     s.all_read()
     real = _real(s, s.node.input[0], s.constant(1, "scale"), _zero_point(s, 2, 4))
     _quantize(s, s.put(op, real, **given), s.constant(3, "output scale"), _zero_point(s, 4, 2), last=True)
+
+
+def _gelu(s: Rewrite) -> None:
+    """Decompose Gelu and BiasGelu: x / 2 * (erf(x / sqrt(2)) + 1), of x plus the bias if there is one."""
+    inputs = list(s.node.input)
+    s.all_read()
+    x = s.put("Add", *inputs) if len(inputs) > 1 else inputs[0]
+    inner = s.put("Erf", s.put("Mul", x, s.value("root", np.float32(np.sqrt(0.5)))))
+    gate = s.put("Add", inner, s.value("one", np.float32(1)))
+    s.put("Mul", s.put("Mul", x, s.value("half", np.float32(0.5))), gate, last=True)
+
+
+def _quick_gelu(s: Rewrite) -> None:
+    """Decompose QuickGelu: x * sigmoid(alpha * x)."""
+    alpha, x = s.option("alpha", 1.702), s.node.input[0]
+    s.all_read()
+    s.put("Mul", x, s.put("Sigmoid", s.put("Mul", x, s.value("alpha", np.float32(alpha)))), last=True)
 
 
 def _softmax(s: Rewrite) -> None:

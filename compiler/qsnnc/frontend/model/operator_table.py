@@ -261,6 +261,7 @@ TABLE = (
         MICROSOFT,
     ),
     Group("decomposed", _named("QLinearLeakyRelu QLinearSigmoid"), "constant scales", "", MICROSOFT),
+    Group("decomposed", _named("Gelu BiasGelu QuickGelu"), "as Gelu and SiLU", "of onnxruntime's optimisation", MICROSOFT),
     Group(
         "decomposed",
         _named("FusedConv FusedGemm FusedMatMul"),

@@ -137,6 +137,21 @@ def test_channels_last(op, inputs, attributes, powers_of_two) -> None:
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
+@pytest.mark.parametrize(
+    ("op", "attributes"), [("Gelu", {}), ("BiasGelu", {}), ("QuickGelu", {"alpha": 1.5}), ("QuickGelu", {})]
+)
+def test_activations_of_the_optimisation(op, attributes) -> None:
+    """What onnxruntime writes in place of float operators at level extended."""
+    rng = np.random.default_rng(7)
+    node = helper.make_node(op, ["a", "b"][: 1 + (op == "BiasGelu")], ["y"], name="n", domain=MICROSOFT, **attributes)
+    constants = {"b": rng.normal(0, 1, 50).astype(np.float32)} if op == "BiasGelu" else {}
+    whole = model([node], {"a": ((1000, 50), np.float32)}, ("y", np.float32), constants)
+    image = {"a": rng.normal(0, 3, (1000, 50)).astype(np.float32)}
+    (wanted,) = session(whole).run(None, image)
+    (found,) = session(decompose(whole)[0]).run(None, image)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_a_product_of_two_tensors() -> None:
     """As quantize_static writes x * sigmoid(x): both of one root, which the reader finds out."""
     for seed in range(12):
