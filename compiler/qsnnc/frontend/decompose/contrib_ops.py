@@ -208,16 +208,16 @@ def _gelu(s: Rewrite) -> None:
     inputs = list(s.node.input)
     s.all_read()
     x = s.put("Add", *inputs) if len(inputs) > 1 else inputs[0]
-    inner = s.put("Erf", s.put("Mul", x, s.value("root", np.float32(np.sqrt(0.5)))))
-    gate = s.put("Add", inner, s.value("one", np.float32(1)))
-    s.put("Mul", s.put("Mul", x, s.value("half", np.float32(0.5))), gate, last=True)
+    inner = s.put("Erf", s.put("Mul", x, s.value("root", 0.5**0.5)))
+    gate = s.put("Add", inner, s.value("one", 1.0))
+    s.put("Mul", s.put("Mul", x, s.value("half", 0.5)), gate, last=True)
 
 
 def _quick_gelu(s: Rewrite) -> None:
     """Decompose QuickGelu: x * sigmoid(alpha * x)."""
     alpha, x = s.option("alpha", 1.702), s.node.input[0]
     s.all_read()
-    s.put("Mul", x, s.put("Sigmoid", s.put("Mul", x, s.value("alpha", np.float32(alpha)))), last=True)
+    s.put("Mul", x, s.put("Sigmoid", s.put("Mul", x, s.value("alpha", alpha))), last=True)
 
 
 def _softmax(s: Rewrite) -> None:
