@@ -144,6 +144,9 @@ def of_half_precision(model: Model, error: ModelError) -> ModelError:
     half = {tensor.name for tensor in graph.initializer if tensor.data_type == HALF}
     if not any(node.op_type == "DequantizeLinear" and node.input[1] in half for node in graph.node):
         return error
+    own = next((node for node in graph.node if node.name and node.name == error.fields.get("node")), None)
+    if isinstance(error, WeightsNotQuantized) and own and any(own.input[1] == tensor.name for tensor in graph.initializer):
+        return error  # the weights are no integers times a scale, of whatever type
     what = "levels" if isinstance(error, UnevenLevels) else "weights"
     return type(error)(
         error.subject,

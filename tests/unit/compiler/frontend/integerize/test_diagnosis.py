@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper, parser
 from support.against_reference import equal, finish, ints, stem, ternary
 from support.networks import Builder
 
-from qsnnc import ModelError
+from qsnnc import ModelError, verify
 
 
 def before_a_quantizer(
@@ -71,3 +71,31 @@ def test_refused_with_node_and_code(save, build, subject, code) -> None:
     with pytest.raises(ModelError) as caught:
         equal(build(), save)
     assert (caught.value.subject, caught.value.code, caught.value.exit_code) == (subject, code, 3)
+
+
+HALF = """<ir_version: 8, opset_import: ["" : 19]>
+net (float16[N, 4] x) => (float16[N, 2] y)
+<float step = {0.125}, uint8 zero = {0}, float[4, 3] w = {0.1, 0.27, -0.31, 0.2, 0.11, 0.7, 0.5, 0.3, 0.9, 0.8, 0.6, 0.4},
+ float[3, 2] v = {1, 0, -1, 1, 0, 1}> {
+  i = QuantizeLinear (x, step, zero)
+  a = DequantizeLinear (i, step, zero)
+  s = MatMul (a, w)
+  j = QuantizeLinear (s, step, zero)
+  b = DequantizeLinear (j, step, zero)
+  y = MatMul (b, v)
+}"""
+
+
+def test_float16_is_not_blamed_for_weights_that_were_not_quantized() -> None:
+    """As nvidia-modelopt writes the convolutions and matrices that it leaves out."""
+    model = parser.parse_model(HALF)
+    for node in model.graph.node:
+        node.name = node.output[0]
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
+    with pytest.raises(ModelError, match="the weights of channel 0 .4 distinct values") as caught:
+        verify(model, limit=1, encoder="i")
+    assert caught.value.code == "weights-not-quantized"
+    assert "high_precision_dtype" not in str(caught.value)
