@@ -95,7 +95,7 @@ def test_float16_is_not_blamed_for_weights_that_were_not_quantized() -> None:
         value = numpy_helper.to_array(tensor)
         if value.dtype == np.float32:
             tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
-    with pytest.raises(ModelError, match="the weights of channel 0 .4 distinct values") as caught:
+    with pytest.raises(ModelError, match=r"the weights of channel 0 .4 distinct values") as caught:
         verify(model, limit=1, encoder="i")
     assert caught.value.code == "weights-not-quantized"
     assert "high_precision_dtype" not in str(caught.value)
