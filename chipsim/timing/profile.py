@@ -123,8 +123,7 @@ def measure(
         options.threads or processors(), len(sample), workspaces(tables.mesh, len(tables.target))
     )  # each has a network
     timer = _Timer(tables, mode, sample, count)
-    share = -(-len(sample) // count)  # of a thread, in as few parts as there can be, and these alike
-    step = min(options.batch or -(-share // -(-share // BATCH)), BATCH)
+    step = min(options.batch or -(-len(sample) // count), BATCH)
 
     def frames(part: Array, first: int) -> int:
         """Time the images of the sample from ``first`` on."""
