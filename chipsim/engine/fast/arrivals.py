@@ -81,10 +81,10 @@ def lay_out(damage: Damage, m: Mapping, t: Tables, sops: list[Int] | None) -> Ar
     cores = np.stack([first, first, axons[number], many, np.cumsum(many) - many], axis=1)
     lines = t.lines
     if sops is not None:
-        ones = np.ones(int(many.sum()), np.int64)
-        owner = np.repeat(np.arange(len(many)), many)
-        place = np.arange(len(ones)) - np.repeat(np.cumsum(many) - many, many)
-        lines = Lines(owner, LANES * place, ones, np.concatenate([sops[core] for core in number]), ones)
+        ones = np.ones(int(many.sum()), np.int32)
+        owner = np.repeat(np.arange(len(many), dtype=np.int32), many)
+        place = (LANES * (np.arange(len(ones)) - np.repeat(np.cumsum(many) - many, many))).astype(np.uint32)
+        lines = Lines(owner, place, ones, np.concatenate([sops[core] for core in number]).astype(np.int32), ones)
     return Arrivals(cores.astype(np.int64), entries, lines, sops is not None, int(axons.max(initial=0)) + 1)
 
 

@@ -18,6 +18,7 @@ from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.tables import Lines, Tables
 
 Word = npt.NDArray[np.uint32]
+Whole = npt.NDArray[np.integer]
 #: the largest sum of bytes; half of the largest sum of a segment
 BYTE, HALF = 255, 32767
 
@@ -37,7 +38,7 @@ class Runs:
         return np.array([address(part) for part in (self.offsets, self.runs, self.segments, self.first)], np.int64)
 
 
-def runs(owner: Int, offset: Int, bound: Int, weights: tuple[Int, Int], owners: int) -> Runs:
+def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole], owners: int) -> Runs:
     """Sort rows into runs and segments.
 
     Parameters
@@ -49,7 +50,7 @@ def runs(owner: Int, offset: Int, bound: Int, weights: tuple[Int, Int], owners: 
     """
     kept = np.flatnonzero((weights[0] != 0) | (weights[1] != 0))
     order = kept[np.lexsort((weights[1][kept], weights[0][kept], owner[kept]))]
-    owner, offset, bound, one, other = (part[order] for part in (owner, offset, bound, *weights))
+    owner, offset, bound, one, other = (part[order].astype(np.int64) for part in (owner, offset, bound, *weights))
     rows = len(order)
     alike = np.ones(rows, bool)
     alike[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])

@@ -50,6 +50,9 @@ def number(mark: npt.NDArray[Any]) -> tuple[Int, Int]:
 def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """SplitMix64's finaliser: a bijection that spreads."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+    more = np.empty_like(x)  # in place: the first touch of new memory takes longer than the arithmetic
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= np.right_shift(x, np.uint64(shift), out=more)
+        x *= np.uint64(factor)
+    x ^= np.right_shift(x, np.uint64(31), out=more)
+    return x

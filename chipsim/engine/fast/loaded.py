@@ -73,8 +73,9 @@ class Loaded:
     def by_core(self) -> bool:
         """Whether a core may do all its steps before the next: none reads a core of its own tick or of a later one."""
         m = self.mapping
-        ticks = np.array([e.tick for e in m.layers])[m.core_layer]
-        source = np.concatenate([np.zeros(m.encoder_neurons, np.int64), np.repeat(ticks, np.diff(m.neuron_offset))])
+        ticks = np.array([e.tick for e in m.layers], np.int32)[m.core_layer]
+        source = np.zeros(m.encoder_neurons + m.neurons, np.int32)
+        source[m.encoder_neurons :] = np.repeat(ticks, np.diff(m.neuron_offset))
         return bool((source[m.axon_source] < np.repeat(ticks, np.diff(m.axon_offset))).all())
 
     @property

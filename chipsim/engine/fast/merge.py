@@ -94,7 +94,7 @@ class Merged:
 class _Classes:
     """A distinct crossbar: classes of equal rows and of equal columns."""
 
-    row: Int  # (axons,): class, the first axon that has this row
+    row: npt.NDArray[np.int32]  # (axons,): class, the first axon that has this row
     sops: Int  # (axons,): of one spike
     column: Int  # (neurons,): number of the accumulator
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
@@ -126,7 +126,7 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     row, first_row = numbered(crossbar)
     column, first = numbered(crossbar, axis=1)
     weights = crossbar if len(first) == crossbar.shape[1] else crossbar[:, first]
-    return _Classes(first_row[row], axon_sops(crossbar), column, weights)
+    return _Classes(first_row[row].astype(np.int32), axon_sops(crossbar), column, weights)
 
 
 def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, apart: bool) -> Values:
@@ -167,16 +167,16 @@ def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int
     The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
     """
     sources = len(sent)
-    row = np.concatenate([np.zeros(0, np.int64), *(classes[k].row for k in m.core_crossbar)])
-    row += np.repeat(m.axon_offset[:-1], np.diff(m.axon_offset))  # global: the first axon of the core with this row
-    row = row.astype(np.int32)
+    row = np.concatenate([np.zeros(0, np.int32), *(classes[k].row for k in m.core_crossbar)])
+    row += np.repeat(m.axon_offset[:-1].astype(np.int32), np.diff(m.axon_offset))  # the first axon of the core with this row
     order, offset = m.target_axon, m.target_offset  # axons, source by source
     keys, count = row[order], np.diff(offset)
     falls = np.flatnonzero(keys[1:] < keys[:-1]) + 1
     if not np.isin(falls, offset).all():  # within a source
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
-    running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mix(keys.astype(np.uint64)))])
+    running = np.zeros(len(keys) + 1, np.uint64)
+    np.cumsum(mix(keys.astype(np.uint64)), out=running[1:])
     digest = running[offset[1:]] - running[offset[:-1]]
     digest ^= mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
     digest += mix(sent.astype(np.uint64))

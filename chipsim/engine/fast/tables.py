@@ -22,17 +22,18 @@ SIDE = 4
 NEAR = 1 << 15
 
 Word = npt.NDArray[np.uint32]
+Small = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
     """What arrives at cores, counted line by line: rows of values, or axons."""
 
-    owner: Int  # (lines,): record of the core
-    offset: Int  # (lines,): where it lies, in bytes
-    events: Int  # (lines,): axons that one spike arrives at
-    sops: Int  # (lines,): SOPs of one spike
-    bound: Int  # (lines,): largest value
+    owner: Small  # (lines,): record of the core
+    offset: Word  # (lines,): where it lies, in bytes
+    events: Small  # (lines,): axons that one spike arrives at
+    sops: Small  # (lines,): SOPs of one spike
+    bound: Small  # (lines,): largest value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +96,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         all_slots=max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
         cost=times[form],
-        row_offset=lines.offset.astype(np.uint32),
+        row_offset=lines.offset,
         lines=lines,
         fires=fires,
         thresholds=thresholds,
@@ -145,12 +146,14 @@ def _lines(merged: Merged, slot: Int, arriving: bool) -> Lines:
     """The rows of all cores."""
     cores = merged.cores
 
-    def joined(values: list[Int]) -> Int:
-        return np.concatenate([np.zeros(0, np.int64), *values])
+    def joined(values: list[Int]) -> Small:
+        return np.concatenate([np.zeros(0, np.int32), *values], dtype=np.int32, casting="same_kind")
 
+    place = (LANES * slot).astype(np.uint32)
+    taken = [LANES * np.arange(len(core.rows), dtype=np.uint32) if arriving else place[core.rows] for core in cores]
     return Lines(
-        np.repeat(np.arange(len(cores)), [len(core.rows) for core in cores]),
-        joined([LANES * (np.arange(len(core.rows)) if arriving else slot[core.rows]) for core in cores]),
+        np.repeat(np.arange(len(cores), dtype=np.int32), [len(core.rows) for core in cores]),
+        np.concatenate([np.zeros(0, np.uint32), *taken]),
         joined([core.events for core in cores]),
         joined([core.sops for core in cores]),
         joined([merged.forms[core.form].bound for core in cores]),
