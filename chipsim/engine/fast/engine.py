@@ -49,10 +49,10 @@ class FastEngine(Loaded):
         arrivals = totals[lines.offset // LANES]
         if self.arrivals is not None:
             arrivals = np.sum([worker.arrived for worker in mine], axis=0)
-        core = t.cores[lines.owner, CORE.index("core")]
+        edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1))
         sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
-        np.add.at(sops, core, arrivals * lines.sops)
-        np.add.at(events, core, arrivals * lines.events)
+        for found, each in ((sops, lines.sops), (events, lines.events)):
+            found[t.cores[:, CORE.index("core")]] = np.diff(np.append(0, np.cumsum(arrivals * each))[edge])
         fanout = m.dense_fanout[lead].astype(np.int64)
         return Counts(
             encoder_spikes=int(fired[: values.encoder].sum()),

@@ -20,6 +20,7 @@ from chipsim.mapping import Mapping
 from chipsim.mapping.totals import axon_sops
 
 Int = npt.NDArray[np.int64]
+Small = npt.NDArray[np.int32]
 Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
 
 #: sources in one value; a value is held in a signed byte where it is added up
@@ -72,7 +73,7 @@ class MergedCore:
 
     core: int
     form: int  # index of its `Form`
-    rows: Int  # (rows,): value; of what arrives axon by axon that of the first axon's source
+    rows: Small  # (rows,): value; of what arrives axon by axon that of the first axon's source
     events: Int  # (rows,): axons that one spike of the value arrives at
     sops: Int  # (rows,): SOPs of one spike of it there
     largest: int  # no partial sum of an accumulator is larger in magnitude
@@ -94,7 +95,7 @@ class Merged:
 class _Classes:
     """A distinct crossbar: classes of equal rows and of equal columns."""
 
-    row: npt.NDArray[np.int32]  # (axons,): class, the first axon that has this row
+    row: Small  # (axons,): class, the first axon that has this row
     sops: Int  # (axons,): of one spike
     column: Int  # (neurons,): number of the accumulator
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
@@ -215,7 +216,7 @@ def _cores(
     m: Mapping, classes: list[_Classes], values: Values, accumulator: Int, arriving: bool
 ) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
     """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
-    value = values.of_source[m.axon_source]
+    value = values.of_source.astype(np.int32)[m.axon_source]
     forms: list[Form] = []
     known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
     merged = []
@@ -243,7 +244,7 @@ def _cores(
     return tuple(forms), tuple(merged), placed
 
 
-def _sent_alike(m: Mapping, values: Values, value: Int) -> Iterator[_Alike]:
+def _sent_alike(m: Mapping, values: Values, value: Small) -> Iterator[_Alike]:
     """Group cores where all that is sent arrives: one source speaks for its value, which may take several axons."""
     size = np.zeros(len(values.of_source), np.uint8)
     size[values.member[values.offset[:-1]]] = values.size
@@ -266,7 +267,7 @@ def _sent_alike(m: Mapping, values: Values, value: Int) -> Iterator[_Alike]:
         yield _Alike(k, cores, speaker, told[own][speaker].astype(np.int64), axons, row, None)
 
 
-def _arriving_alike(m: Mapping, classes: list[_Classes], value: Int) -> Iterator[_Alike]:
+def _arriving_alike(m: Mapping, classes: list[_Classes], value: Small) -> Iterator[_Alike]:
     """Group cores where less may arrive than was sent: one axon speaks for those of its value that have equal weights."""
     alike: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     for core, k in enumerate(m.core_crossbar.tolist()):
@@ -302,9 +303,9 @@ def _in_order(matrix: Matrix, bound: Int) -> tuple[Int, Int]:
     return np.argsort(row, kind="stable"), np.argsort(column, kind="stable")
 
 
-def _arriving(value: Int, row_class: Int) -> Int:
+def _arriving(value: Small, row_class: Small) -> Int:
     """Row of each axon: of those whose sources are of one value and whose weights are equal, at most `LARGEST_VALUE`."""
-    key = value * (len(value) + 1) + row_class
+    key = value.astype(np.int64) * (len(value) + 1) + row_class
     order = np.argsort(key, kind="stable")
     in_order = key[order]
     rank = np.arange(len(key)) - np.searchsorted(in_order, in_order)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
-from chipsim.engine.fast.merge import Int, Merged
+from chipsim.engine.fast.merge import Int, Merged, Small
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.programs import Programs, programs, width
 from chipsim.mapping import Mapping
@@ -22,7 +22,6 @@ SIDE = 4
 NEAR = 1 << 15
 
 Word = npt.NDArray[np.uint32]
-Small = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
