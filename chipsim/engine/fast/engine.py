@@ -18,7 +18,7 @@ from chipsim.engine.fast.merge import merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.reduce import reduce
-from chipsim.engine.fast.tables import build
+from chipsim.engine.fast.tables import build, features_of
 from chipsim.engine.fast.worker import FastWorker
 from chipsim.engine.host import Host
 from chipsim.engine.protocol import Worker
@@ -82,6 +82,9 @@ def load_fast(
     begin(code, "run")  # kernels are compiled while this thread does something else
     reduced = reduce(damage, keep=arriving)
     m = reduced.mapping
+    encoder = find_encoder(m, host, features_of(m), code)
+    if encoder.integers is not None:
+        begin(code, "lay")
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
     merged = None
     if found is not None:
@@ -92,10 +95,8 @@ def load_fast(
         return None
     tables = build(m, merged, code)
     begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
-    encoder = find_encoder(m, host, tables.features, code)
     pixels = None
     if encoder.integers is not None:
-        begin(code, "lay")
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None

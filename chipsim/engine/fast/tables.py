@@ -217,14 +217,18 @@ def _fired(m: Mapping, merged: Merged) -> Int:
     return values.member[values.offset[values.encoder] :] - m.encoder_neurons
 
 
+def features_of(m: Mapping) -> int:
+    """How many features the encoder has, filled up."""
+    return -(-(m.encoder_neurons // m.encoder.levels) // FEATURES) * FEATURES
+
+
 def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
     """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own.
 
     One whose spikes are sent as those of the next step is put into the values of that step, which lie behind.
     """
     values, levels = merged.values, m.encoder.levels
-    count = m.encoder_neurons // levels
-    features = -(-count // FEATURES) * FEATURES
+    features = features_of(m)
     whole = np.zeros(len(values.size), bool)
     whole[: values.encoder] = values.size[: values.encoder] == levels
     slot = np.empty(len(values.size), np.int64)
