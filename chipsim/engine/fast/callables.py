@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from chipsim.engine.fast import kernels
 from chipsim.engine.fast.layout import CALLED, CORE
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
@@ -35,7 +34,13 @@ def begin(code: Code, *names: str) -> None:
 
 def _of(code: Code, name: str) -> tuple[bytes, Callable[[str], str], str, bool]:
     """What `Code.add` takes."""
-    return name.encode(), lambda _: kernels.text(name, code.target.lookup), name, True
+
+    def write(_: str) -> str:
+        from chipsim.engine.fast import kernels  # of kept code nobody needs the text
+
+        return kernels.text(name, code.target.lookup)
+
+    return name.encode(), write, name, True
 
 
 def called(cores: Int, fire: str) -> set[str]:
