@@ -20,6 +20,8 @@ MOST_LEVELS = 1 << 16
 MANY_LEVELS = 1 << 12
 #: how far a value may be from its level, in steps and in addition to float32 rounding
 CLOSE = 1e-5
+#: integers that onnxruntime hands out
+WHOLE_BYTES = (2, 3, 4, 5, 6, 7, 12, 13)  # uint8, int8, uint16, int16, int32, int64, uint32, uint64
 #: how far a value lies, in steps, from all levels if its own was not found
 BESIDE = 0.01
 #: most points of a nonmonotonic function; one with more is treated as rounding noise
@@ -119,6 +121,8 @@ def _inside(region: Region) -> list[Float]:
         name = node.outputs[0]
         if name == region.output or name not in region.model.shapes or not cuts(region, name):
             continue
+        if region.model.whole(name) and region.model.kind(name) not in WHOLE_BYTES:
+            continue  # onnxruntime hands out no integers of four bits; the floats that follow will do
         inner = replace(region, output=name, nodes=leading(region, number))
         found = _sampled(inner.function(), inner.columns) if is_monotone_region(inner) else None
         if found is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, parser
 from support.against_reference import equal, finish, stem, ternary
 from support.networks import Builder
 
@@ -107,3 +107,29 @@ def test_the_lowest_level_lies_in_a_dip_between_two_steps(save) -> None:
     net.quantize("q", 0, 3)
     found = verify(save(finish(net).model()), limit=60)
     assert found.equal
+
+
+def test_levels_of_four_bits_that_it_turns_on(save) -> None:
+    """onnxruntime computes with integers of four bits but hands none out."""
+    model = parser.parse_model(FOUR_BITS)
+    assert verify(model, limit=30).equal
+
+
+FOUR_BITS = """<ir_version: 10, opset_import: ["" : 21]>
+net (float[N, 4] x) => (float[N, 2] y)
+<float step = {30}, int4 zero = {0}, float[4, 3] w = {0.5, 1, -0.5, -1, 0.5, 1, 1, -1, 0.5, 0.5, 0.5, -1},
+ float small = {0.01}, float unit = {0.35}, float gated = {0.14}, float last = {0.2}, float[3, 2] v = {1, 0, -1, 1, 0, 1}> {
+  i = QuantizeLinear (x, step, zero)
+  a = DequantizeLinear (i, step, zero)
+  s = MatMul (a, w)
+  t = Mul (s, small)
+  j = QuantizeLinear (t, unit, zero)
+  b = DequantizeLinear (j, unit, zero)
+  g = HardSigmoid <alpha: float = 0.166667> (b)
+  k = QuantizeLinear (g, gated, zero)
+  h = DequantizeLinear (k, gated, zero)
+  p = Mul (b, h)
+  q = QuantizeLinear (p, last, zero)
+  c = DequantizeLinear (q, last, zero)
+  y = MatMul (c, v)
+}"""
