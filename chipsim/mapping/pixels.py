@@ -75,7 +75,7 @@ def prepare(
             raise InputError(name, "images contain NaN or infinity", code="data-not-finite")
         return np.ascontiguousarray(images)
     if images.dtype == np.uint8 and wanted.kind == "f":
-        return pixels(images, spec).astype(wanted)
+        return pixels(images, spec).astype(wanted, copy=False)
     raise InputError(
         name,
         f"images have dtype {images.dtype}; the network takes {wanted}" + (" or uint8 pixels" if wanted.kind == "f" else ""),

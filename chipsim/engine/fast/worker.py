@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.count import IMAGE_COUNTS, ImageCounts
+from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
@@ -114,7 +114,7 @@ class FastWorker:
     ) -> tuple[Int, ImageCounts | None]:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
-        counted = []
+        counted = None if self.per_core is None else self._uncounted(len(images))
         if self.keeps:
             m = self.engine.mapping
             self.trains = np.zeros((m.steps, m.encoder_neurons + m.neurons, len(images)), np.uint8)
@@ -130,11 +130,11 @@ class FastWorker:
                 return potentials, None
             potentials[start : start + LANES] = self.read.T[: len(part)]
             self.images += len(part)
-            if self.per_core is not None:
-                counted.append(self._counted(len(part)))
+            if counted is not None:
+                self._count(counted, slice(start, start + len(part)))
         potentials += self.engine.reduced.offset
         potentials[:, self.engine.reduced.silent] = 0
-        return potentials, _joined(counted) if counted else None
+        return potentials, counted
 
     def _present(self, images: int) -> None:
         self.mask[:images], self.mask[images:] = 255, 0
@@ -268,13 +268,20 @@ class FastWorker:
 
         return encode
 
-    def _counted(self, images: int) -> ImageCounts:
+    def _uncounted(self, images: int) -> ImageCounts:
+        cores = self.engine.mapping.cores
+        each = (np.empty((images, cores), np.int32) for _ in range(3))
+        return ImageCounts(np.empty(images, np.int64), np.empty(images, np.int64), *each)
+
+    def _count(self, counted: ImageCounts, which: slice) -> None:
+        """Put the counts of the last images into their place."""
         assert self.per_core is not None
-        encoder, paper = self.per_image[:, :images].copy()
-        spikes, sops, events = (np.ascontiguousarray(part[:, :images].T) for part in self.per_core)
-        sops += self.engine.reduced.core_sops.astype(np.int32)
-        events += self.engine.reduced.core_events.astype(np.int32)
-        return ImageCounts(encoder, 2 * paper, spikes, sops, events)
+        images, reduced = which.stop - which.start, self.engine.reduced
+        encoder, paper = self.per_image[:, :images]
+        spikes, sops, events = self.per_core[:, :, :images].swapaxes(1, 2)
+        counted.encoder_spikes[which], counted.paper_sops[which], counted.spikes[which] = encoder, 2 * paper, spikes
+        np.add(sops, reduced.core_sops.astype(np.int32), out=counted.sops[which])
+        np.add(events, reduced.core_events.astype(np.int32), out=counted.events[which])
 
     def _sent(self, values: npt.NDArray[np.uint8]) -> Int:
         """Spikes of the encoder, and half the paper's SOPs, by image."""
@@ -334,9 +341,3 @@ def _slices(cost: Int) -> list[tuple[int, int]]:
     number = (np.cumsum(cost) - cost) // SLICE
     edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(cost)]
     return list(pairwise(edges))
-
-
-def _joined(parts: list[ImageCounts]) -> ImageCounts:
-    if len(parts) == 1:
-        return parts[0]
-    return ImageCounts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in IMAGE_COUNTS})
