@@ -15,6 +15,9 @@ from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized
 from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
+#: what quantizers are made of where there is no QuantizeLinear
+ROUNDING = frozenset({"Round", "Floor", "Ceil"})
+
 
 def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
     """Return the error that explains why a node's inputs are not levels."""
@@ -111,6 +114,18 @@ def not_quantized(model: Model) -> ModelError:
                 found=count,
                 allowed=MOST_LEVELS,
             )
+    rounding = [node for node in model.nodes if node.op in ROUNDING]
+    if rounding:
+        others = f" and {len(rounding) - 1} more operators that round" if len(rounding) > 1 else ""
+        return ModelError(
+            str(model.path),
+            f"nothing in it that rounds is a quantizer: {rounding[0].op} {rounding[0].name!r}{others} must lie between a "
+            "scale and its inverse and be cut to a range by Clip, and may not wrap around (a remainder, as of an overflow); "
+            "export with saturation, as QuantizeLinear and DequantizeLinear or as Quant of QONNX (docs/onnx.md)",
+            code="model-not-quantized",
+            node=rounding[0].name,
+            found=rounding[0].op,
+        )
     error = ModelError(
         str(model.path),
         "nothing in it is quantized; train with quantized activations and weights, then export "

@@ -99,3 +99,25 @@ def test_float16_is_not_blamed_for_weights_that_were_not_quantized() -> None:
         verify(model, limit=1, encoder="i")
     assert caught.value.code == "weights-not-quantized"
     assert "high_precision_dtype" not in str(caught.value)
+
+
+WRAPPING = """<ir_version: 8, opset_import: ["" : 13]>
+net (float[N, 4] x) => (float[N, 2] y)
+<float half = {0.5}, float eight = {8.0}, float four = {4.0}, float[4, 2] w = {1, 0, -1, 1, 0, 1, 2, -2}> {
+  up = Mul (x, eight)
+  shifted = Add (up, half)
+  whole = Floor (shifted)
+  value = Div (whole, eight)
+  turns = Div (value, four)
+  past = Floor (turns)
+  over = Mul (past, four)
+  rest = Sub (value, over)
+  y = MatMul (rest, w)
+}"""
+
+
+def test_a_rounding_that_wraps_around_is_not_called_nothing(save) -> None:
+    """As HGQ2 may write its quantizers."""
+    with pytest.raises(ModelError, match=r"Floor .* more operators that round .* may not wrap around") as caught:
+        equal(parser.parse_model(WRAPPING), save)
+    assert (caught.value.code, caught.value.exit_code, caught.value.lines) == ("model-not-quantized", 3, ())
