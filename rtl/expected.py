@@ -110,7 +110,7 @@ def _stream(tables: _Tables, encoder: Fired) -> Iterator[Ticks]:
             mine = slice(*m.neuron_offset[core : core + 2].tolist())
             fired[m.encoder_neurons :][mine] = tables.potentials(core, bits) >= m.neuron_threshold[mine]
         history[number % len(history)] = fired
-        cycles = inputs(p, fired, bits).cycles
+        cycles = inputs(p, fired[None], bits[None])[0].cycles
         traffic = emit(p, cycles, fired, None)
         flow = bench.network.simulate(traffic)
         done = p.timing.start_cycles + cycles + np.diff(m.neuron_offset) * p.update_cycles
