@@ -102,6 +102,8 @@ def draw(rows: list[tuple[int, dict[str, float]]]) -> Figure:
     axes.loglog(cores, line * rows[-1][1]["all"] / line[-1], "k:", label="n log n")
     axes.set(xlabel="cores", ylabel="seconds")
     axes.legend(fontsize=7)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
     return figure
 
 
