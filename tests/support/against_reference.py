@@ -43,6 +43,20 @@ def finish(net: Builder, shape: tuple[int, ...] | None = None) -> Builder:
     return net
 
 
+def half_quantized_anew() -> Builder:
+    """Half of a convolution's channels are quantized anew: its layer has all of them, and no tensor of the file is its."""
+    rng = np.random.default_rng(2)
+    net = stem()
+    net.conv("conv", ternary(rng, 4, 3, 3, 3))
+    net.quantize("q0", 1, 6)
+    net.node("Slice", "half", ints(net, "from", 2), ints(net, "to", 4), ints(net, "axis", 1))
+    net.quantize("q1", 0, 3)
+    net.shape = (2, 4, 4)
+    net.conv("next", ternary(rng, 4, 2, 3, 3))
+    net.quantize("q2", 0, 3)
+    return finish(net, net.shape)
+
+
 def small_network() -> Builder:
     """A ternary convolution between two quantizers, and a classifier."""
     net = Builder((1, 6, 6))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from support.against_reference import finish, ints, stem, ternary
+from support.against_reference import half_quantized_anew
 from support.command_line import call_text
 from support.networks import Builder, Recipe, build
 
@@ -134,16 +134,7 @@ def test_only_potentials_within_the_margin_are_explained(save, monkeypatch, by, 
 
 @pytest.mark.parametrize(("by", "bound", "explained"), [(1, 0.0, True), (3, 0.0, False), (3, 3.0, True)])
 def test_an_uncertain_decision_that_no_tensor_shows_is_followed(save, monkeypatch, by, bound, explained) -> None:
-    rng = np.random.default_rng(2)
-    net = stem()
-    net.conv("conv", ternary(rng, 4, 3, 3, 3))
-    net.quantize("q0", 1, 6)
-    net.node("Slice", "half", ints(net, "from", 2), ints(net, "to", 4), ints(net, "axis", 1))
-    net.quantize("q1", 0, 3)
-    net.shape = (2, 4, 4)
-    net.conv("next", ternary(rng, 4, 2, 3, 3))
-    net.quantize("q2", 0, 3)
-    path = save(finish(net, net.shape).model())
+    path = save(half_quantized_anew().model())
     graph = read_layers(path)
     inner = next(layer for layer in graph.layers if layer.levels and not layer.tensor)
     graph = defect(graph, inner.name, 3, by, bound, 3)

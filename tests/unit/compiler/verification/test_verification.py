@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from support.against_reference import finish, ints, stem, ternary
+from support.against_reference import half_quantized_anew, stem
 from support.command_line import qsnnc
 from support.networks import Builder, Recipe, build
 
@@ -163,17 +163,7 @@ def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inj
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "bound", "explained"), [(1, 0.0, True), (3, 0.0, False), (3, 3.0, True)])
 def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save, inject, by, bound, explained) -> None:
-    """Half of the channels are quantized anew: the layer has all of them, and no tensor of the file is its."""
-    rng = np.random.default_rng(2)
-    net = stem()
-    net.conv("conv", ternary(rng, 4, 3, 3, 3))
-    net.quantize("q0", 1, 6)
-    net.node("Slice", "half", ints(net, "from", 2), ints(net, "to", 4), ints(net, "axis", 1))
-    net.quantize("q1", 0, 3)
-    net.shape = (2, 4, 4)
-    net.conv("next", ternary(rng, 4, 2, 3, 3))
-    net.quantize("q2", 0, 3)
-    path = save(finish(net, net.shape).model())
+    path = save(half_quantized_anew().model())
     inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
 
     def change(graph: LayerGraph) -> LayerGraph:
