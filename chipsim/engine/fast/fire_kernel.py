@@ -27,20 +27,21 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, many = fire_record(f, a["fires"], i)
         place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
-        if more:
-            result = _sent(f, bits, place, first, many)
-        elif masks:
+        if masks and not more:
             result, fired = _masks(f, bits, place, first, many, present)
             total = f.at(a["totals"], value, 8)
             f.store(f.load("i64", total, 8) + fired, total, 8)
         else:
-            lanes = range(0, LANES, _lanes(bits))
-            low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in lanes)
-            result = f.shuffle(low, high[0], list(range(LANES))) if high else low
-        f.store(result, f.at(a["values"], value, LANES), 64)
-        if more or not masks:
+            result = _sent(f, bits, place, first, many) if more else _counted(f, bits, place, first, many)
             add_total(f, a["totals"], value, result & mask)
+        f.store(result, f.at(a["values"], value, LANES), 64)
     return (draw_kernel.lose() if "drawing" in more else "") + f.text()
+
+
+def _counted(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
+    """How many thresholds each lane reaches, some lanes at a time."""
+    low, *high = (_reached(f, bits, f.at(place, lane, bits // 8), first, many) for lane in range(0, LANES, _lanes(bits)))
+    return f.shuffle(low, high[0], list(range(LANES))) if high else low
 
 
 def _lanes(bits: int) -> int:
