@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chipsim.onnx_layers import nodes_by_tensor
-from qsnnc.explain.tables import compilation_json
+from qsnnc.explain.tables import compilation_facts
 
 if TYPE_CHECKING:
     import onnx
@@ -48,7 +48,7 @@ def node_data(model: onnx.ModelProto, found: Compilation | FailedCompilation) ->
     Its readers of ONNX call a node by its name, or ``<node_N>`` without one (model-explorer-onnx 0.4.2), and do not find
     nodes by the tensors that they compute, as those of other formats do; so both stand there.
     """
-    layers = compilation_json(found)["layers"]
+    layers = compilation_facts(found)["layers"]
     results = {
         key: {"value": layers[number - 1]["cores"]}
         for at, (node, number) in enumerate(zip(model.graph.node, _owner(model.graph, found), strict=True))
@@ -68,7 +68,7 @@ def _owner(graph: onnx.GraphProto, found: Compilation | FailedCompilation) -> li
 def _rows(found: Compilation | FailedCompilation) -> list[dict[str, str]]:
     encoder = found.graph.encoder
     host = {"layer": encoder.name, "place": "host", "levels": str(encoder.levels)}
-    layers = compilation_json(found)["layers"]
+    layers = compilation_facts(found)["layers"]
     return [host] + [
         {"layer": row["name"], "place": "chip", **{key: str(row[key]) for key in _KEYS if row.get(key) is not None}}
         for row in layers

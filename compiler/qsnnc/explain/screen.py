@@ -9,7 +9,7 @@ from chipsim.provenance import line
 from chipsim.screen import MORE, NAME, count, largest, screen, some, table, wrap
 from chipsim.wording import shortened
 from qsnnc.compilation import Compilation, FailedCompilation
-from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_json, rounded_lines, unwatched_lines, why_tested
+from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_facts, rounded_lines, unwatched_lines, why_tested
 
 #: rows of the table, lines of notes and of problems
 FITTING, FAILED = (14, 10, 0), (12, 5, 8)
@@ -32,7 +32,7 @@ def compilation_screen(
     made : dict, optional
         The provenance, named in a line.
     """
-    j = compilation_json(found)
+    j = compilation_facts(found)
     rows, notes, problems = FITTING if found.fits else FAILED
     return screen(
         wrap(f"{_what(found, model, file)}: {_cores(j)}"),

@@ -29,6 +29,14 @@ LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed syn
 
 def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
     """Return the JSON of compile and check."""
+    facts = compilation_facts(found)
+    for row, entry in zip(facts["layers"], found.layers, strict=True):
+        row["uncertain_thresholds"] = entry.layer.uncertain.to_json()
+    return facts
+
+
+def compilation_facts(found: Compilation | FailedCompilation) -> dict[str, Any]:
+    """Return the JSON of compile and check without each layer's uncertain thresholds, of which there may be millions."""
     layers = []
     for entry in found.layers:
         ir = entry.layer
@@ -37,7 +45,7 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
         if not entry.fold and not isinstance(found.chip, PaicoreSpec):  # a neuron of it fits on no core
             row |= dict.fromkeys(("fold", "cores", "bound"))
         more = {"removed_as": asdict(entry.removed), "zero_rows": entry.zero_rows}
-        layers.append({**row, **more, **_certainty(ir)})
+        layers.append({**row, **more, "exactness": "certified" if ir.certified else "tested"})
     return {
         "schema": "qsnnc-compile/1",
         "model_sha256": found.graph.model_sha256,
@@ -75,12 +83,6 @@ def _alternative(each: Alternative) -> dict[str, Any]:
     fields = {**asdict(each), "change": each.change, "layers_beyond": each.beyond}
     del fields["beyond"]
     return fields | ({"cores": None} if each.beyond else {})
-
-
-def _certainty(layer: Layer) -> dict[str, Any]:
-    """Return whether a layer is certified, and if not, the thresholds at which float rounding can change a decision."""
-    exactness = "certified" if layer.certified else "tested"
-    return {"exactness": exactness, "uncertain_thresholds": layer.uncertain.to_json()}
 
 
 def _change(change: WeightsChanged) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
 
 def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     """Return the layers, the totals and every violation."""
-    j = compilation_json(found)
+    j = compilation_facts(found)
     exact = {layer.name: _exactness(layer) for layer in found.graph.layers}
     lines: list[Any] = [layer_table(j["layers"], exact), ""]
     share = f"{j['cores']:,} of {j['cores_available']:,} cores on chip '{j['chip']}'"

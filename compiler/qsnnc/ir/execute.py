@@ -6,11 +6,15 @@ cannot hold: 2**24 in float32, 2**53 in float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from chipsim.mapping.dynamics import Dynamics
-from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph
+from qsnnc.ir.layers import SUMMED, Connection, Int, Layer, LayerGraph
+
+F64 = npt.NDArray[np.float64]
 
 #: bytes of the windows that are written out at a time
 CHUNK = 1 << 26
@@ -49,9 +53,23 @@ def fire(layer: Layer, potential: Int) -> Int:
     flat, found = (array.reshape(*potential.shape[:2], -1) for array in (potential, out))
     for number in np.unique(border).tolist():
         here = np.flatnonzero(border == number)
+        if len(flat) * len(here) <= FEW:  # all channels at once, each behind the one before
+            found[:, :, here] = _in_one_search(layer.thresholds[number], flat[:, :, here])
+            continue
         for channel, limits in enumerate(layer.thresholds[number]):  # ascending
             found[:, channel, here] = np.searchsorted(limits, flat[:, channel, here], side="right")
     return out
+
+
+def _in_one_search(thresholds: Int, potential: Int) -> Int:
+    """Count the thresholds (channels, levels) that potentials (N, channels, positions) reach."""
+    channels, levels = thresholds.shape
+    base = min(int(thresholds.min()), int(potential.min()))
+    size = max(int(thresholds.max()), int(potential.max())) - base + 1
+    number = np.arange(channels)
+    every = (thresholds - base + number[:, None] * size).reshape(-1)
+    at = np.searchsorted(every, potential - base + number[None, :, None] * size, side="right")
+    return np.asarray(at - number[None, :, None] * levels)
 
 
 def run(layer: Layer, levels: dict[str, Int]) -> Int:
@@ -191,6 +209,41 @@ def convolve(link: Connection, levels: Int, shape: tuple[int, int, int]) -> Int:
     else:
         _grouped(kernel.astype(dtype), flat, taps, link.groups, out)
     return out.reshape(images, *shape)
+
+
+def products(link: Connection, levels: Int, parts: Sequence[Callable[[F64], F64]], shape: tuple[int, int, int]) -> Int:
+    """Apply several parts of a connection's weights, as its positive and its negative ones, to several maps of levels.
+
+    The weights are converted some at a time, so this is for few positions: weights then take longer than products.
+
+    Parameters
+    ----------
+    levels : ndarray, int64, (maps, channels, rows, columns)
+    parts : sequence of callable
+        From weights to weights.
+
+    Returns
+    -------
+    ndarray, int64, (parts, maps, channels, rows, columns)
+    """
+    channels, rows, columns = shape
+    taps = link.taps(levels.shape[2:], (rows, columns))  # type: ignore[arg-type]
+    flat = _padded(levels, np.dtype(np.float64)).astype(np.float64, copy=False)
+    groups, maps = link.groups, len(levels)
+    kernel = link.weights.reshape(groups, channels // groups, -1)
+    out = np.empty((len(parts), maps, groups, channels // groups, len(taps)), np.int64)
+    many = max(1, CHUNK // (8 * flat[:, :, 0].size * taps.shape[1]))
+    step = max(1, SUMMED // kernel[:, 0].size)
+    for first in range(0, len(taps), many):
+        here = slice(first, first + many)
+        window = flat[:, :, taps[here]].swapaxes(2, 3).reshape(maps, groups, kernel.shape[2], -1)
+        for begin in range(0, channels // groups, step):
+            mine = kernel[:, begin : begin + step].astype(np.float64)
+            for number, part in enumerate(parts):
+                found = part(mine) @ window
+                assert not found.size or max(found.max(), -found.min()) < 2**53, "potentials beyond what float64 holds"
+                out[number, :, :, begin : begin + step, here] = found
+    return out.reshape(len(parts), maps, *shape)
 
 
 def _largest_sum(kernel: Int) -> int:

@@ -44,6 +44,12 @@ class Connection:
     def __post_init__(self) -> None:
         self.weights.setflags(write=False)
 
+    def along(self, axis: int, size: int, out: int) -> Int:
+        """Find the rows (axis 0) or columns of the source that those of the layer read at each tap, -1 in the padding."""
+        start = np.arange(out) * self.strides[axis] - self.pads[axis]
+        at = start[:, None] + np.arange(self.weights.shape[2 + axis]) * self.dilations[axis]
+        return np.where((at >= 0) & (at < size), at, -1)
+
     def taps(self, shape: tuple[int, int], out: tuple[int, int]) -> Int:
         """Find the input positions that each window reads.
 
@@ -57,12 +63,7 @@ class Connection:
         ndarray, int64, (out rows * out columns, kernel rows * kernel columns)
             Flat input position of each tap, -1 where it lies in the padding.
         """
-        along = []
-        for axis in (0, 1):
-            start = np.arange(out[axis]) * self.strides[axis] - self.pads[axis]
-            at = start[:, None] + np.arange(self.weights.shape[2 + axis]) * self.dilations[axis]
-            along.append(np.where((at >= 0) & (at < shape[axis]), at, -1))
-        rows, columns = along
+        rows, columns = (self.along(axis, shape[axis], out[axis]) for axis in (0, 1))
         flat = rows[:, None, :, None] * shape[1] + columns[None, :, None, :]
         valid = (rows >= 0)[:, None, :, None] & (columns >= 0)[None, :, None, :]
         return np.where(valid, flat, -1).reshape(out[0] * out[1], -1)

@@ -222,13 +222,13 @@ def readers(link: Connection, kept: Bool, source: Population) -> Bool:
     for first in range(0, link.groups, step):
         mine = slice(first, first + step)
         for tap in range(weights.shape[3]):  # at one tap, no two windows read the same position
-            hit = _any_of(weights[mine, :, :, tap], there[mine].reshape(-1, outputs, there[0, 0].size))
+            hit = any_of(weights[mine, :, :, tap], there[mine].reshape(-1, outputs, there[0, 0].size))
             found[mine][:, :, taps[:, tap]] |= hit.reshape(len(hit), inputs, -1, there.shape[-1])
     shape = (*source.shape, found.shape[-1])
     return np.broadcast_to(found[:, :, :positions].reshape(shape), (*source.shape, source.levels))
 
 
-def _any_of(weights: Bool, kept: Bool) -> Bool:
+def any_of(weights: Bool, kept: Bool) -> Bool:
     """Return whether any output that is kept at a place has a weight for each input: (groups, inputs, places).
 
     Most often few outputs decide all that can be.

@@ -8,19 +8,21 @@ neuron.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import lcm
+from fractions import Fraction
+from math import ceil, lcm
 
 import numpy as np
+import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from qsnnc.errors import Violation
 from qsnnc.ir.cores import CoreLayer, Removed
-from qsnnc.ir.execute import convolve, fire, run
-from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph, Population
+from qsnnc.ir.execute import fire, products, run
+from qsnnc.ir.layers import Connection, Int, Layer, LayerGraph
 from qsnnc.ir.weights import bits_of_connections
 from qsnnc.lower.relays import depths
-from qsnnc.lower.removal import readers
+from qsnnc.lower.removal import any_of
+from qsnnc.partition.alike import Map, crossed, kinds, readers_along, small
 
 #: networks with more neurons than this, or more synapses, are only estimated if the estimate is beyond the chip: laying out
 #: so many takes seconds to minutes
@@ -31,6 +33,8 @@ WRITTEN_OUT = 1 << 26
 CLEARLY = 1.1
 #: cores that are laid out in seconds: up to so many are counted exactly, whatever the chip has
 LAID_OUT = 2048
+#: parts of weights: what raises a potential, and what lowers it
+SIDES = (lambda weights: np.maximum(weights, 0), lambda weights: np.minimum(weights, 0))
 
 
 def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
@@ -77,22 +81,24 @@ def costly(graph: LayerGraph) -> bool:
 
 def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
     """Estimate the cores of each layer from the neurons that can change and the axons that their output positions read."""
-    ranges = _ranges(graph)
-    live = _live(graph, ranges)
+    live = _live(graph, _ranges(graph))
     found = []
     ticks = depths(graph)
     for layer in graph.layers:
-        low, high = ranges[layer.name]
-        kept = live[layer.name]
+        seen = small(layer, live, live[layer.name])
+        kept, low, high = live[layer.name].at(seen.rows, seen.columns)
         bits = weight_bits(layer, chip)
-        axons = _axons(layer, live)
+        axons = _axons(seen.layer, live, kept)
         folds = np.array(chip.folds)
         fold = folds[np.minimum(np.searchsorted(folds * chip.axons, axons), len(folds) - 1)]  # (channels, rows, columns)
         room = np.maximum(1, chip.columns // (fold * bits))
         there = fits_on_core(int(axons.max()), int(fold.max()), bits, chip)
-        cores = int(np.ceil((kept / room).sum())) if there else 0
-        dead, gone = int((max(1, layer.levels) - high).sum()), int((high - kept).sum())
-        constant = int(np.minimum(low, high - kept).sum())
+        neurons = kept * seen.counts
+        cores = ceil(sum(Fraction(int(neurons[room == each].sum()), int(each)) for each in np.unique(room))) if there else 0
+        dead, gone, constant = (
+            int((each * seen.counts).sum())
+            for each in (max(1, layer.levels) - high, high - kept, np.minimum(low, high - kept))
+        )
         found.append(
             CoreLayer(
                 layer=layer,
@@ -100,11 +106,11 @@ def estimate(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...]:
                 weight_bits=bits,
                 fan_in=int(axons.max()),
                 fold=int(fold.max()) if there else 0,
-                neurons=int(kept.sum()),
+                neurons=int(neurons.sum()),
                 removed=Removed(dead, constant, gone - constant),
                 zero_rows=0,
                 cores=cores,
-                synapses=_synapses(layer, live),
+                synapses=_synapses(seen.layer, live, neurons),
                 bound=cores,
                 limiting="axons" if int(axons.max()) > chip.max_fold * chip.axons else "columns",
             )
@@ -190,70 +196,103 @@ def weight_bits(layer: Layer, chip: ChipSpec) -> int:
     return next((bits for bits in sorted(chip.weight_bits) if bits >= need), max(chip.weight_bits))
 
 
-def _ranges(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Bound the level of each feature over all inputs, (channels, rows, columns) each; 0 and 1 for the readout layer and
-    for neurons with state."""
+def _ranges(graph: LayerGraph) -> dict[str, Map]:
+    """Bound the level of each feature over all inputs: the smallest and the largest; 0 and 1 for the readout layer and for
+    neurons with state."""
     source = graph.encoder
-    known = {source.name: (np.zeros(source.shape, np.int64), np.full(source.shape, source.levels, np.int64))}
+    known = {source.name: Map.full(source.shape, 0, source.levels)}
     for layer in graph.layers:
         if layer.readout or layer.dynamics is not None:
-            known[layer.name] = np.zeros(layer.shape, np.int64), np.ones(layer.shape, np.int64)
+            known[layer.name] = Map.full(layer.shape, 0, 1)
             continue
+        seen = small(layer, known)
         if all(link.level_wise for link in layer.connections):
-            low, high = (run(layer, {name: pair[side][None] for name, pair in known.items()})[0] for side in (0, 1))
-            known[layer.name] = low, high
-            continue
-        low, high = np.zeros((1, *layer.shape), np.int64), np.zeros((1, *layer.shape), np.int64)
-        for link in layer.connections:
-            bottom, top = (end[None] for end in known[link.source])
-            rising = replace(link, weights=np.maximum(link.weights, 0))
-            least = convolve(link, bottom, layer.shape) if bottom.any() else 0
-            up, both = (convolve(each, top - bottom, layer.shape) for each in (rising, link))
-            low += least + both - up
-            high += least + up
-        known[layer.name] = fire(layer, low)[0], fire(layer, high)[0]
+            ends = [run(seen.layer, {name: entry.values[side][None] for name, entry in known.items()}) for side in (0, 1)]
+            found = np.concatenate(ends)
+        else:
+            reach = np.zeros((2, *seen.layer.shape), np.int64)
+            for link in seen.layer.connections:
+                (up_low, up_high), (down_low, down_high) = products(link, known[link.source].values, SIDES, seen.layer.shape)
+                reach += np.stack([up_low + down_high, up_high + down_low])
+            found = fire(seen.layer, reach)
+        known[layer.name] = Map.of(seen.rows, seen.columns, found)
     return known
 
 
-def _live(graph: LayerGraph, ranges: dict[str, tuple[Int, Int]]) -> dict[str, Int]:
-    """Count the neurons of each feature that can change and are read by one that can change."""
-    populations: dict[str, Population] = {entry.name: entry for entry in (graph.encoder, *graph.layers)}
-    live = {name: high - low for name, (low, high) in ranges.items()}
-    read = {name: np.zeros(entry.shape, bool) for name, entry in populations.items()}
-    for layer in reversed(graph.layers):
-        last = layer is graph.layers[-1]
-        if not last:
-            live[layer.name] = np.where(read[layer.name], live[layer.name], 0)
-        changes = (live[layer.name] > 0)[..., None]
-        for link in layer.connections:
-            found = readers(link, changes, populations[link.source])[..., 0]
-            read[link.source] |= found
-            if last:  # no threshold takes a constant neuron's part
-                live[link.source] = np.where(found, ranges[link.source][1], live[link.source])
+def _live(graph: LayerGraph, ranges: dict[str, Map]) -> dict[str, Map]:
+    """Count the neurons of each feature that can change and are read by one that can change, beside its range."""
+    live: dict[str, Map] = {}
+    changes: dict[str, Map] = {}
+    readers: dict[str, list[tuple[Layer, Connection]]] = {entry.name: [] for entry in (graph.encoder, *graph.layers)}
+    last = graph.layers[-1]
+    for entry in (*reversed(graph.layers), graph.encoder):
+        own, mine = ranges[entry.name], readers[entry.name]
+        read = [
+            [readers_along(link, axis, entry.shape[1 + axis], layer.shape[1 + axis]) for layer, link in mine]
+            for axis in (0, 1)
+        ]
+        seen = [
+            [(changes[layer.name].rows, changes[layer.name].columns)[axis].read_by(places)
+             for (layer, _), places in zip(mine, read[axis], strict=True)]
+            for axis in (0, 1)
+        ]  # fmt: skip
+        rows, columns = kinds([own.rows.of, *seen[0]]), kinds([own.columns.of, *seen[1]])
+        low, high = own.at(rows, columns)
+        kept, wanted = high - low, np.zeros(high.shape, bool)
+        for (layer, link), down, across in zip(mine, *seen, strict=True):
+            found = _read(link, changes[layer.name], down[rows.first], across[columns.first])
+            wanted |= found
+            if layer is last:  # no threshold takes a constant neuron's part
+                kept = np.where(found, high, kept)
+        if entry is not last and entry is not graph.encoder:
+            kept = np.where(wanted, kept, 0)
+        live[entry.name] = Map.of(rows, columns, np.stack([kept, low, high]))
+        changes[entry.name] = Map.of(rows, columns, (kept > 0)[None].astype(np.int64))
+        if isinstance(entry, Layer):
+            for link in entry.connections:
+                readers[link.source].append((entry, link))
     return live
 
 
-def _axons(layer: Layer, live: dict[str, Int]) -> Int:
+def _read(link: Connection, changes: Map, rows: Int, columns: Int) -> npt.NDArray[np.bool_]:
+    """Return whether a neuron that can change reads each channel of the source at some kinds of rows and columns.
+
+    ``rows`` and ``columns`` are the kinds of the layer's that read them at each tap, -1 for none.
+    """
+    there = changes.values[0] > 0
+    outputs, taps = len(there) // link.groups, link.weights[0, 0].size
+    weights = (link.weights != 0).reshape(link.groups, outputs, -1)
+    hit = any_of(weights, there.reshape(link.groups, outputs, -1)).reshape(-1, taps, there[0].size)
+    hit = np.concatenate([hit, np.zeros((*hit.shape[:2], 1), bool)], axis=2)  # what nothing reads: at -1
+    places = crossed(rows, columns, len(changes.columns.first))
+    return np.asarray(hit[:, np.arange(taps), places].any(axis=2).reshape(-1, len(rows), len(columns)))
+
+
+def _axons(layer: Layer, live: dict[str, Map], kept: Int) -> Int:
     """Count the axons that the output position of each feature reads, (channels, rows, columns)."""
     total = np.zeros(layer.shape, np.int64)
     for link in layer.connections:
-        per_group, rows, columns = link.weights.shape[1:]
-        ones = np.ones((link.groups, per_group, rows, columns), np.int64)
-        count = np.minimum(live[link.source], 1) if link.level_wise else live[link.source]
-        window = Connection(link.source, ones, link.strides, link.pads, link.dilations, link.groups)
-        read = convolve(window, count[None], (link.groups, *layer.shape[1:]))[0]
-        total += np.repeat(read, layer.shape[0] // link.groups, axis=0)
+        count = _counted(link, live)
+        whole = count.reshape(link.groups, -1, count[0].size).sum(axis=1)
+        whole = np.concatenate([whole, np.zeros((link.groups, 1), np.int64)], axis=1)  # the padding: at -1
+        read = whole[:, link.taps(count.shape[1:], layer.shape[1:])].sum(axis=2)  # type: ignore[arg-type]
+        total += np.repeat(read, layer.shape[0] // link.groups, axis=0).reshape(layer.shape)
     # an output position without neurons reads nothing; the channels of one group share their output positions
     groups = layer.shape[0] if layer.connections[0].level_wise else lcm(*(link.groups for link in layer.connections))
-    there = (live[layer.name] > 0).reshape(groups, -1, *layer.shape[1:]).any(axis=1)
+    there = (kept > 0).reshape(groups, -1, *layer.shape[1:]).any(axis=1)
     return np.where(np.repeat(there, layer.shape[0] // groups, axis=0), total, 0)
 
 
-def _synapses(layer: Layer, live: dict[str, Int]) -> int:
+def _synapses(layer: Layer, live: dict[str, Map], neurons: Int) -> int:
     """Count synapses: non-zero weights, one for each axon and neuron that they connect."""
-    total = 0
-    for link in layer.connections:
-        there = replace(link, weights=link.weights != 0)
-        count = np.minimum(live[link.source], 1) if link.level_wise else live[link.source]
-        total += int((convolve(there, count[None], layer.shape)[0] * live[layer.name]).sum())
-    return total
+    there = (lambda weights: (weights != 0).astype(np.float64),)
+    return sum(
+        int((products(link, _counted(link, live)[None], there, layer.shape)[0, 0] * neurons).sum())
+        for link in layer.connections
+    )
+
+
+def _counted(link: Connection, live: dict[str, Map]) -> Int:
+    """Return how many neurons of each feature of the source can change; of one level, where that is all that is read."""
+    count: Int = live[link.source].values[0]
+    return np.minimum(count, 1) if link.level_wise else count

@@ -19,6 +19,8 @@ from chipsim import screen
 from chipsim.report.screen import run_screen
 from qsnnc import check
 from qsnnc.explain.screen import compilation_screen
+from qsnnc.explain.tables import compilation_json, compilation_tables
+from qsnnc.ir.uncertain import UncertainThresholds
 
 LONG = "/model/features/stage_3/block_12/" + "conv" * 40 + "\x1b[2J"
 
@@ -88,3 +90,18 @@ def test_the_largest_stay(sizes: list[int], most: int) -> None:
     rest = [size for at, size in enumerate(sizes) if at not in set(shown)]
     assert not rest or max(rest) <= min(sizes[at] for at in shown)
     assert len(rest) != 1 or len(sizes) <= most + 1
+
+
+def test_the_screen_writes_out_no_uncertain_threshold(save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An 8-bit network has millions; only the JSON lists them."""
+
+    def written_out(thresholds: UncertainThresholds) -> list[dict[str, object]]:
+        raise AssertionError(f"{len(thresholds)} thresholds are written out")
+
+    monkeypatch.setattr(UncertainThresholds, "to_json", written_out)
+    path = save(deep(3, "conv").model())
+    found = check(path)
+    assert compilation_screen(found, str(path))
+    assert compilation_tables(found)
+    with pytest.raises(AssertionError, match="written out"):
+        compilation_json(found)
