@@ -1,12 +1,14 @@
 """Bring a published ONNX file into a form that onnxruntime accepts, without changing what it computes.
 
-`repaired` supplies imports that the file lacks, spells the standard's domain as ``""`` and makes sparse tensors dense;
+`repaired` supplies imports and a name that the file lacks, spells the standard's domain as ``""``, puts nodes in an order
+in which they can be run and makes sparse tensors dense;
 `upgraded` raises the opset where a rewrite needs newer operators. Both the compiler and `chipsim compare` use them, so that
 they speak of the same model. What is changed is reported to the logger ``chipsim``, which ``--verbose`` prints.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,8 @@ QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.gen
 QONNX_CHANNELS_LAST = "qonnx.custom_op.channels_last"
 #: version of a domain that a file uses without importing it
 VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST), 1), "com.microsoft": 1}
+#: IR version from which initializers need not be inputs
+FREE_INITIALIZERS = 4
 #: most bytes of a sparse tensor made dense
 MOST_DENSE = 1 << 28
 
@@ -49,17 +53,59 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     InputError
         A sparse tensor is inconsistent, or would be larger than `MOST_DENSE` bytes.
     """
-    if not (_renames(model) or _missing(model) or any(_sparse(model))):
+    order = _order(model.graph)
+    if not (_renames(model) or _missing(model) or any(_sparse(model)) or order or _plain(model)):
         return model
     out = type(model)()
     out.CopyFrom(model)
     _spell_standard(out)
+    if order:
+        del out.graph.node[:]
+        out.graph.node.extend(model.graph.node[number] for number in order)
+        _log.info("the nodes are put in the order in which they can be run")
+    for what in _plain(model):
+        if what == "graph name":
+            out.graph.name = "graph"
+        else:
+            out.ir_version = FREE_INITIALIZERS
+        _log.info("the file's %s is supplied", what)
     for imports, domain in _missing(out):
         entry = imports.add()
         entry.domain, entry.version = domain, VERSIONS[domain]
         _log.info("the import of domain %r, which the file lacks, is supplied: version %d", domain, entry.version)
     _make_dense(out)
     return out
+
+
+def _plain(model: onnx.ModelProto) -> list[str]:
+    """Return what the standard demands, and onnxruntime does not: the graph's name, and weights among the inputs in IR 3."""
+    inputs = {value.name for value in model.graph.input}
+    free = any(tensor.name not in inputs for tensor in model.graph.initializer)
+    old = free and model.ir_version == FREE_INITIALIZERS - 1
+    return ["graph name"] * (not model.graph.name) + ["IR version, which lets weights be no inputs,"] * old
+
+
+def _order(graph: onnx.GraphProto) -> list[int]:
+    """Return the numbers of the nodes in an order in which they can be run; [] if they are in one, or there is none."""
+    made = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    needs = [{made[name] for name in node.input if name in made} for node in graph.node]
+    if all(number > max(before, default=-1) for number, before in enumerate(needs)):
+        return []
+    readers: list[list[int]] = [[] for _ in needs]
+    for number, before in enumerate(needs):
+        for one in before:
+            readers[one].append(number)
+    left = [len(before) for before in needs]
+    ready, order = [number for number, count in enumerate(left) if not count], []
+    heapq.heapify(ready)
+    while ready:
+        number = heapq.heappop(ready)
+        order.append(number)
+        for reader in readers[number]:
+            left[reader] -= 1
+            if not left[reader]:
+                heapq.heappush(ready, reader)
+    return order if len(order) == len(needs) else []
 
 
 def _bodies(model: onnx.ModelProto) -> Iterator[tuple[Any, Iterable[onnx.NodeProto]]]:

@@ -24,7 +24,7 @@ Value = tuple[str, str | None, tuple[int, ...]]  # name, onnxruntime's type (Non
 #: onnxruntime's names of the dtypes that differ from NumPy's
 ORT_TYPES = {
     name: f"tensor({ {'float32': 'float', 'float64': 'double'}.get(name, name) })"
-    for name in ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool")
+    for name in "float16 float32 float64 uint8 int8 uint16 int16 uint32 int32 uint64 int64 bool".split()
 }
 
 

@@ -30,7 +30,9 @@ class InputEntry(Strict):
     """The model's own input."""
 
     name: Text
-    dtype: Literal["float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"]
+    dtype: Literal[
+        "float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "bool"
+    ]
     shape: Shape
     pixels: Literal["raw", "unit", "normal"]
     mean: Annotated[tuple[Real, ...], Field(strict=False, min_length=1, max_length=4096)]

@@ -32,7 +32,7 @@ FITS = [
     ).split()
 ] + [
     *(
-        "ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
+        "ort_matmulnbits_QDQ ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
         "opt_onnxsim opt_onnxslim opt_ort_basic opt_ort_extended th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
         "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13 hgq2_kif "
         "qonnx_channels_last qonnx_qcdq_to_quant"
@@ -56,7 +56,6 @@ REFUSED = {
     "fp32_lenet_ts13_pre": "model-not-quantized",
     "ort_dyn_s8": "not-static",
     "ort_dyn_u8_pc": "not-static",
-    "ort_matmulnbits_QDQ": "not-static",
     "ort_matmulnbits_QOperator": "not-static",
 }
 

@@ -269,7 +269,13 @@ def _of_images(entry: Population, levels: Array) -> Int:
 
 
 def _score_errors(found: Array, expected: Array, certified: bool, slack: float) -> npt.NDArray[np.bool_]:
-    if certified or expected.dtype.kind != "f":
+    if expected.dtype.kind not in "fiub":
         return np.asarray(found != expected)
-    largest = np.abs(expected.reshape(len(expected), -1)).max(axis=1).reshape(-1, *([1] * (expected.ndim - 1)))
-    return np.asarray(np.abs(found - expected) > np.maximum(slack, TOLERANCE * np.maximum(1.0, largest)))
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))  # no number, as the logarithm of a negative score
+    if certified or expected.dtype.kind != "f":
+        return np.asarray(~same)
+    finite = np.where(np.isfinite(expected), np.abs(expected), 0)
+    largest = finite.reshape(len(expected), -1).max(axis=1).reshape(-1, *([1] * (expected.ndim - 1)))
+    with np.errstate(invalid="ignore"):  # of infinities
+        near = np.abs(found - expected) <= np.maximum(slack, TOLERANCE * np.maximum(1.0, largest))
+    return np.asarray(~(same | near))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.networks import Recipe, build
 from support.published import network, qonnx
 
+import chipsim
+from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from chipsim.onnx_repair import dense, opset_of, repaired, upgraded
+from qsnnc import compile_model
 from qsnnc.frontend.model.reference import session
+
+SMALL = Recipe(size=4, channels=2, k=0, levels=3, layers=("dense",), outputs=3, seed=1, odd=False)
 
 
 def resize(mode: str, scale: float) -> onnx.ModelProto:
@@ -47,6 +54,46 @@ def test_a_complete_model_is_left_alone() -> None:
     model = qonnx('"" : 13, "qonnx.custom_op.general" : 1')
     assert repaired(model) is model
     assert upgraded(model, 11, "Quant") is model
+
+
+def _reversed(model: onnx.ModelProto) -> None:
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _weights_apart(model: onnx.ModelProto) -> None:
+    model.ir_version = 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_reversed, "the nodes are put in the order in which they can be run"),
+        (_weights_apart, "the file's IR version, which lets weights be no inputs, is supplied"),
+        (lambda model: setattr(model.graph, "name", ""), "the file's graph name is supplied"),
+    ],
+)
+def test_what_onnxruntime_runs_all_the_same_is_brought_in_order(damage, said, caplog) -> None:
+    model, x = build(SMALL), {"image": np.random.default_rng(0).integers(0, 256, (3, 1, 4, 4)).astype(np.float32)}
+    wanted = session(model).run(None, x)[0]
+    damage(model)
+    np.testing.assert_array_equal(session(model).run(None, x)[0], wanted)
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(model)
+    with caplog.at_level(logging.INFO, logger="chipsim"):
+        mended = repaired(model)
+    onnx.checker.check_model(mended)
+    assert [record.getMessage() for record in caplog.records] == [said]
+    np.testing.assert_array_equal(session(mended).run(None, x)[0], wanted)
+    found = chipsim.run(compile_model(model).mapping, Dataset("three", "test", x["image"].astype(np.uint8)))
+    np.testing.assert_array_equal(found.scores, wanted)
+
+
+def test_nodes_in_a_circle_stay_as_they_are() -> None:
+    model = build(SMALL)
+    model.graph.node[0].input[0] = model.graph.node[-1].output[0]
+    assert repaired(model) is model
 
 
 def test_imports_of_functions_are_supplied_as_well() -> None:

@@ -49,10 +49,14 @@ def decompose(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
         A node is not statically quantized, or an operator is not supported.
     """
     exact: set[str] = set()
+    moving = {value.name for value in model.graph.input}
     for node in model.graph.node:
         reason = REFUSED.get(node.op_type)
-        blocks = [entry.i for entry in node.attribute if entry.name == "block_size"]
-        if node.op_type in ("DequantizeLinear", "QuantizeLinear") and any(blocks):
+        if moving.intersection(node.input):
+            moving.update(node.output)
+            if _blocks(node):
+                reason = "its activation has one scale per block; quantize it with one scale, or one per channel"
+        elif _blocks(node) and node.domain == MICROSOFT:
             reason = REFUSED["MatMulNBits"]
         if reason:
             label = node.name or node.output[0]
@@ -65,6 +69,12 @@ def decompose(model: onnx.ModelProto) -> tuple[onnx.ModelProto, frozenset[str]]:
     if first is not None:
         model = upgraded(model, OLDEST, first.op_type)
     return replace_nodes(model, _to_decompose, writers(exact)), frozenset(exact)
+
+
+def _blocks(node: onnx.NodeProto) -> bool:
+    """Return whether a node quantizes by blocks."""
+    sizes = [entry.i for entry in node.attribute if entry.name == "block_size"]
+    return node.op_type in ("DequantizeLinear", "QuantizeLinear") and any(sizes)
 
 
 def writers(exact: set[str]) -> dict[str, Callable[[Rewrite], None]]:

@@ -14,6 +14,7 @@ from qsnnc.frontend.linear.data_movement import mixes
 from qsnnc.frontend.linear.tensors import Accumulator
 from qsnnc.frontend.linear.weight_bits import channels_of
 from qsnnc.frontend.model.batch_axis import free_shapes
+from qsnnc.frontend.model.images_apart import refuse_mixing_host
 from qsnnc.frontend.model.model import Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, MAXIMUM, RELABEL, WEIGHTED
 from qsnnc.frontend.model.reference import session
@@ -289,14 +290,15 @@ def _output_type(model: Model, start: str) -> int:
 
 
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
-    """Serialise a model after checking that onnxruntime loads it."""
+    """Serialise a model after checking that onnxruntime loads it and runs it on several images as on each alone."""
     part.graph.name = name
     free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
     try:
-        session(content)
+        run = session(content)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         raise ModelError(
             str(model.path), f"its {name} cannot be run on its own: {quote(error)}", code="reference-refuses"
         ) from None
+    refuse_mixing_host(part, run)
     return bytes(content)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OPSETS = range(7, 29)
 #: most values of one tensor for one image; each would be at least one neuron
 MOST_VALUES = 1 << 27
+#: types of an input
+INPUT_TYPES = "float16 float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64".split()
 #: domain of operators in a processor's own layout
 MICROSOFT_BLOCKED = "com.microsoft.nchwc"
 
@@ -167,7 +169,7 @@ def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
 
 def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
     """Refuse an input that is not numeric or has an axis, other than the batch, without a fixed size."""
-    from onnx import helper
+    from onnx import TensorProto, helper
 
     (value,) = proto.graph.input
     kind = value.type.tensor_type.elem_type
@@ -177,9 +179,11 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
         dtype = helper.tensor_dtype_to_np_dtype(kind)
     except Exception:  # noqa: BLE001  # an element type unknown to onnx
         dtype = None
-    if dtype is None or dtype.kind not in "iuf":
-        text = f"input {value.name!r} has element type {dtype or 'unknown'}; allowed: float32 or integers"
-        raise refuse(path, text, "model-input", found=str(dtype), allowed="float32 or integers")
+    if dtype is None or dtype.name not in INPUT_TYPES:
+        found = TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else "unknown"
+        allowed = "floats of 16 to 64 bits and integers of 8 to 64"
+        text = f"input {value.name!r} has element type {found}; allowed: {allowed}"
+        raise refuse(path, text, "model-input", found=found, allowed=allowed)
     dims = value.type.tensor_type.shape.dim
     if not dims:
         raise refuse(path, f"input {value.name!r} has no batch axis and no shape; export it as (N, ...)", "model-shapes")

@@ -25,8 +25,9 @@ from qsnnc.frontend.importer.clip_activations import clip
 from qsnnc.frontend.importer.deduplicate import merged
 from qsnnc.frontend.importer.determinism import refuse_nondeterministic
 from qsnnc.frontend.importer.parse import opened
-from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes
+from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes, squeezes_all
 from qsnnc.frontend.model.constant_folding import evaluated
+from qsnnc.frontend.model.images_apart import refuse_mixing, same_results
 from qsnnc.frontend.model.merged_rows import rows_apart
 from qsnnc.frontend.model.messages import first_line, names_of_file, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
@@ -72,6 +73,9 @@ def read_onnx(
         model = _with_shapes(_as_data(forms, path, hashlib.sha256(content).hexdigest()))
         apart = rows_apart(model)
         model = model if apart is model else _with_shapes(apart)
+        if model.output in model.constants:
+            text = f"the output {model.output!r} is the same for every image: it depends on nothing but the input's shape"
+            raise refuse(path, text, "model-ends", found=model.output)
         _refuse_nan(model)
         _try_run(model)
     return merged(model)
@@ -94,7 +98,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     try:
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
-        free_squeezes(standard)
+        _free_squeezes(standard)
         rows = free_batch(standard)
         reference = clip(of_one_signedness(standard), limits)
         proto, integral = decompose(with_explicit_casts(with_kernels(clip(standard, limits))))
@@ -107,6 +111,17 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
     return _Forms(reference, proto, integral, rows)
+
+
+def _free_squeezes(standard: onnx.ModelProto) -> None:
+    """Let a Squeeze without axes keep the batch axis, and refuse operators that need the tensor without it."""
+    dims = standard.graph.input[0].type.tensor_type.shape.dim
+    one = bool(dims) and dims[0].dim_value == 1 and any(map(squeezes_all, standard.graph.node))
+    given = standard.SerializeToString() if one else b""
+    changed = free_squeezes(standard)
+    if changed and one and not same_results(given, standard):
+        text = "Squeeze removes the batch axis, and an operator behind it counts its axes without it; squeeze axes by their "
+        raise ModelError(changed[0], f"{text}numbers, and not axis 0", code="batch-moved", node=changed[0])
 
 
 def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
@@ -210,7 +225,9 @@ def _invalid(value: Array, node: Node, position: int) -> str:
 def _try_run(model: Model) -> None:
     """Run the reference once: shape inference does not find every inconsistency."""
     blank = np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))
-    session(model.reference, evaluator=True).run([model.output], {model.input: blank})
+    run = session(model.reference, evaluator=True)
+    run.run([model.output], {model.input: blank})
+    refuse_mixing(model.reference, run)
 
 
 def _infer(proto: onnx.ModelProto, model: Model) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from qsnnc.errors import ModelError
+from qsnnc.frontend.host.subgraphs import ancestors
 from qsnnc.frontend.integerize.state import Moved, Pooled
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.add_enumerated import Pair
 from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.model.dtypes import integer_range
+from qsnnc.frontend.model.images_apart import with_outputs
+from qsnnc.frontend.model.messages import label
 from qsnnc.frontend.model.model import HALF, Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized
+from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 #: what quantizers are made of where there is no QuantizeLinear
@@ -21,11 +27,11 @@ ROUNDING = frozenset({"Round", "Floor", "Ceil"})
 
 def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
     """Return the error that explains why a node's inputs are not levels."""
-    label = walk.namer.peek(node)
+    name_of_node = walk.namer.peek(node)
     known = ELEMENTWISE | WEIGHTED | POOLS | RELABEL
     if node.op not in known:
         return ModelError(
-            label,
+            name_of_node,
             f"{node.op} on activations is not supported on the chip; only operators after the last weights run on the host. "
             f"Allowed: {', '.join(sorted(WEIGHTED | POOLS | RELABEL))} and elementwise operators before a quantizer",
             code="model-operator",
@@ -35,19 +41,35 @@ def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
     for name in data:
         if isinstance(walk.known.get(name), Quantized):
             continue
-        blocked = _blocked(walk, name)
+        blocked = _blocked(walk, name) or _batch_lost(walk, name)
         if blocked is not None:
             return blocked
         return ModelError(
-            label,
+            name_of_node,
             f"reads {_of_file(walk, name)!r}, which is not quantized to at most {MOST_LEVELS:,} levels; put a quantizer "
             "(scale, round, clip) before it",
             code="activation-not-quantized",
             node=node.name,
         )
     return ModelError(
-        label, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name, found=node.op
+        name_of_node, f"{node.op} on quantized values is not supported", code="model-operator", node=node.name, found=node.op
     )
+
+
+def _batch_lost(walk: Walk, name: str) -> ModelError | None:
+    """Return the error for the first node before a tensor behind which one image has no batch axis."""
+    model, graph = walk.model, walk.model.reference.graph
+    before = {node.outputs[0] for node in ancestors(model, name, model.input)}
+    nodes = [node for node in graph.node if node.op_type in RELABEL and node.output[0] in before]
+    if not nodes:
+        return None
+    run = session(with_outputs(model.reference, [node.output[0] for node in nodes]), evaluator=True)
+    found = run.run(None, {model.input: np.zeros((1, *model.shapes[model.input]), np.dtype(model.input_dtype))})
+    for node, value in zip(nodes, found, strict=True):
+        if value.shape[:1] != (1,):
+            text = f"{node.op_type} moves the batch axis: one image has shape {value.shape} behind it; keep axis 0"
+            return ModelError(label(node), text, code="batch-moved", node=label(node))
+    return None
 
 
 def _of_file(walk: Walk, name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_as_image import with_image_axis
 from qsnnc.frontend.model.constant_folding import with_constants
+from qsnnc.frontend.model.messages import label
 from qsnnc.frontend.model.operators import ELEMENTWISE, facts
 
 if TYPE_CHECKING:
@@ -61,13 +62,19 @@ def free_batch(proto: onnx.ModelProto) -> int:
     return 0
 
 
-def free_squeezes(proto: onnx.ModelProto) -> None:
-    """Let a Squeeze without axes keep the batch axis even for one image; changes the model in place."""
+def free_squeezes(proto: onnx.ModelProto) -> list[str]:
+    """Let a Squeeze without axes keep the batch axis even for one image; changes the model in place.
+
+    Returns
+    -------
+    list of str
+        The nodes that were changed.
+    """
     from onnx import helper, shape_inference
 
-    nodes = [node for node in proto.graph.node if node.op_type == "Squeeze" and _squeezes_all(node)]
+    nodes = [node for node in proto.graph.node if squeezes_all(node)]
     if not nodes or not proto.graph.input[0].type.tensor_type.shape.dim:
-        return
+        return []
     several = type(proto)()
     several.CopyFrom(proto)
     del several.graph.value_info[:]
@@ -76,6 +83,7 @@ def free_squeezes(proto: onnx.ModelProto) -> None:
     shapes = {v.name: v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info)}
     moving, made = _of_images(proto.graph), _Made(proto.graph, "qsnnc.squeezed")
     old = any(not entry.domain and entry.version < 13 for entry in proto.opset_import)
+    changed: list[str] = []
     for node in nodes:
         sizes = [dim.dim_value for dim in shapes.get(node.input[0], ())]
         if node.input[0] in moving and sizes[:1] == [2] and all(sizes):
@@ -86,10 +94,13 @@ def free_squeezes(proto: onnx.ModelProto) -> None:
                 node.attribute.append(helper.make_attribute("axes", axes))
             else:
                 node.input[1:] = [made.constant(np.array(axes, np.int64))]
+            changed.append(label(node))
+    return changed
 
 
-def _squeezes_all(node: onnx.NodeProto) -> bool:
-    return not node.attribute and not any(node.input[1:])
+def squeezes_all(node: onnx.NodeProto) -> bool:
+    """Return whether a node is a Squeeze without axes."""
+    return node.op_type == "Squeeze" and not node.attribute and not any(node.input[1:])
 
 
 def free_reshapes(graph: onnx.GraphProto, constants: Mapping[str, Array], batch: int, mark: str) -> None:

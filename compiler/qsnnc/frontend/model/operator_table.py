@@ -160,7 +160,7 @@ TABLE = (
         ),
         "every integer type (2 to 16 bits), opset 10 to 28; for an activation one scale, or a per-channel scale if "
         "channels are read separately; any for weights",
-        "int32 biases; block_size is refused",
+        "int32 biases; block_size for constants only",
     ),
     Group(
         "elementwise",

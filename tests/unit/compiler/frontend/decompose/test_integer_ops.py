@@ -13,7 +13,7 @@ import chipsim
 from chipsim.datasets import Dataset
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
-from qsnnc import compile_model, verify
+from qsnnc import ModelError, compile_model, verify
 from qsnnc.frontend.decompose.integer_ops import decompose
 from qsnnc.frontend.model.reference import session
 
@@ -324,3 +324,41 @@ def test_integer_operators_in_opset_10(save) -> None:
     net.node("Clip", "bottom", min=-2.0)
     net.node("Pad", "pad", pads=[0, 0, 0, 1, 0, 0, 1, 0], value=2.0, mode="constant")
     equal(finish(net, (2, 5, 5)), save, opset=10)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("block", [2, 3, 8])
+def test_weights_with_a_scale_for_each_block(axis, block, save) -> None:
+    """What they come to decides, as with weights that the file computes in any other way."""
+    rng = np.random.default_rng(block)
+    net = Builder((8,))
+    net.quantize("a", -6, 3)
+    shape = [6, 8]
+    shape[axis] = -(-shape[axis] // block)
+    net.const("q", rng.integers(-2, 3, (6, 8)).astype(np.int8))
+    net.const("q.scale", 2.0 ** rng.integers(-2, 1, shape).astype(np.float32))
+    net.node("Gemm", "first", "w", transB=1)
+    net.quantize("b", -1, 3)
+    net.gemm("head", rng.integers(-3, 4, (3, 6)).astype(float))
+    weights = helper.make_node("DequantizeLinear", ["q", "q.scale"], ["w"], "whole", axis=axis, block_size=block)
+    net.nodes.insert(0, weights)
+    net.shape = (3,)
+    path = save(net.model(opset=21))
+    images = rng.integers(0, 256, (20, 8)).astype(np.uint8)
+    found = chipsim.run(compile_model(path).mapping, Dataset("twenty", "test", images))
+    np.testing.assert_array_equal(
+        found.scores, session(onnx.load(str(path))).run(None, {"image": images.astype(np.float32)})[0]
+    )
+
+
+def test_an_activation_with_a_scale_for_each_block_is_refused(save) -> None:
+    net = Builder((8,))
+    scale, zero = net.const("s", np.full((1, 4), 64, np.float32)), net.const("z", np.zeros((1, 4), np.uint8))
+    net.node("QuantizeLinear", "q", scale, zero, axis=1, block_size=2)
+    net.node("DequantizeLinear", "dq", scale, zero, axis=1, block_size=2)
+    net.gemm("head", np.ones((3, 8)))
+    with pytest.raises(
+        ModelError, match="q: QuantizeLinear: its activation has one scale per block; quantize it with one"
+    ) as caught:
+        compile_model(save(net.model(opset=21)))
+    assert caught.value.code == "not-static"

@@ -94,7 +94,7 @@ def test_what_is_not_known_to_keep_rows_apart_is_refused(save) -> None:
     model = network("reshape", "linear", end="f = Transpose<perm: ints = [1, 0]>(o)\nt = Reshape(f, apart)")
     with pytest.raises(ModelError, match="moves the batch axis") as caught:
         compile_model(save(model))
-    assert (caught.value.subject, caught.value.code) == ("m", "batch-moved")
+    assert (caught.value.subject, caught.value.code) == ("f", "batch-moved")
 
 
 def test_rows_that_are_the_output_are_refused(save) -> None:
