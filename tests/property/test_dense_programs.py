@@ -9,13 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipsim.engine.fast import kernels, product_kernel
+from chipsim.engine.fast import kernels, product_kernel, tile_kernel
+from chipsim.engine.fast.instructions import TILES
+from chipsim.engine.fast.ir import Function
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Form, make_form
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.fast.plan import narrow
+from chipsim.engine.fast.segments import TABLE
+from chipsim.engine.fast.tiles import COLUMNS, ROWS
 
 #: processors whose instructions this one has too
 TARGETS = [
@@ -25,12 +29,22 @@ TARGETS = [
         "avx2": "+avx2,-avx512f",
         "avx512bw": "+avx512f,+avx512bw",
         "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
+        "amx-int8": "+avx512f,+avx512bw,+avx512vnni,+amx-tile,+amx-int8",
         "neon": "",
     }.items()
     if f"+{name}" in host().features.split(",")
 ]
 
 _KERNELS: dict[tuple[Target, bool], tuple[object, ...]] = {}
+
+
+def configured(dense: int) -> str:
+    """What configures tiles, as ``run`` does, and calls a kernel."""
+    arguments = {"program": "ptr", "tables": "ptr", "packed": "ptr", "accumulators": "ptr", "count": "i64"}
+    f = Function("configured", **arguments)
+    with tile_kernel.configured(f):
+        f.call(f.cast("inttoptr", f.constant(dense), "ptr"), *f.arguments.values())
+    return "\n".join([*tile_kernel.CONFIGURING, f.text()])
 
 
 def product(form: Form, values: np.ndarray, target: Target, plain: bool = False) -> np.ndarray:
@@ -44,22 +58,25 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
                 patch.setattr(product_kernel, "WIDE_PRODUCTS", {})
             made = [
                 code.add(b"", lambda _, kernel=kernel: kernels.text(kernel, name), kernel, optimise=True)
-                for kernel in ("pack", "dense16", "dense32")
+                for kernel in ("pack", *([] if name in TILES else ["dense16"]), "dense32")
             ]
+            if name in TILES:
+                made[1] = code.add(b"", lambda _, dense=made[1]: configured(dense), "configured", optimise=True)
         _KERNELS[target, plain] = (code, *made)
     _, pack, *dense = _KERNELS[target, plain]
     found = lookups(form, name)
-    rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) else 32
+    rows, bits = np.arange(len(values), dtype=np.uint32) * LANES, 16 if narrow(form) and name not in TILES else 32
     packed, tables = aligned((max(1, found.packed), LANES), np.uint8), aligned((max(1, len(found.tables)),), np.uint8)
     tables[: len(found.tables)] = found.tables
-    out = aligned((form.matrix.shape[1], LANES), np.int16 if bits == 16 else np.int32)
+    columns = form.matrix.shape[1]
+    out = aligned((columns + COLUMNS, LANES), np.int16 if bits == 16 else np.int32)
     place, number = ctypes.c_void_p, ctypes.c_int64
     given_values = aligned(values.shape, np.uint8)
     given_values[:] = values
     ctypes.CFUNCTYPE(None, *[place] * 4)(pack)(*map(address, (found.program, given_values, rows, packed)))
-    add_up = ctypes.CFUNCTYPE(None, *[place] * 4, number)(dense[bits == 32])
-    add_up(*map(address, (found.program, tables, packed, out)), len(out))
-    return out
+    add_up = ctypes.CFUNCTYPE(None, *[place] * 4, number)(dense[-1 if bits == 32 else 0])
+    add_up(*map(address, (found.program, tables, packed, out)), columns)
+    return out[:columns]
 
 
 @given(
@@ -88,6 +105,39 @@ def test_lookups_and_products_are_the_matrix_product(
         values[:] = bound[:, None]
     form = make_form(weights, bound)
     np.testing.assert_array_equal(product(form, values, target, plain), weights.T @ values)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    largest=st.sampled_from([1, 7, 127, 128, 1000, 40000]),
+    rows=st.integers(1, 300),
+    columns=st.integers(1, 40),
+    empty=st.sampled_from([0.0, 0.5, 0.99, 1.0]),
+)
+def test_tiles_are_the_matrix_product(seed: int, largest: int, rows: int, columns: int, empty: float) -> None:
+    """By a reader of the program that needs no processor with tiles."""
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-largest, largest + 1, (rows, columns))
+    weights[rng.random((rows, columns)) < empty] = 0
+    bound = rng.integers(0, 256, rows)
+    values = rng.integers(0, bound[:, None] + 1, (rows, LANES))
+    found = lookups(make_form(weights, bound), "amx-int8")
+    head = dict(zip(HEAD, found.program.tolist(), strict=False))
+    assert head["lookups"] == 0
+    first, quads = head["rows at"], head["multiplied"]
+    packed = rng.integers(0, 256, (found.packed, LANES))  # whatever lies behind the rows is multiplied by zeros
+    packed[: 4 * quads] = values[found.program[first : first + 4 * quads].astype(int)]
+    out = rng.integers(0, 256, (columns + COLUMNS, LANES))
+    at = head["products at"]
+    for _ in range(head["products"]):
+        steps, _, table, accumulator, factor, *places = found.program[at : at + found.program[at] + 5].astype(np.int64)
+        tiles = found.tables[TABLE * table :][: ROWS * COLUMNS * steps].view(np.int8).reshape(-1, COLUMNS, ROWS)
+        taken = [packed[place // LANES :][:ROWS] for place in places]
+        total = sum((tile.astype(np.int64) @ part for tile, part in zip(tiles, taken, strict=True)), np.int64(0))
+        block = slice(accumulator, accumulator + COLUMNS)
+        out[block] = factor * total + (0 if factor == 1 else out[block])
+        at += 5 + steps
+    np.testing.assert_array_equal(out[:columns], weights.T @ values)
 
 
 @pytest.mark.skipif(not TARGETS, reason="this processor has no instruction that looks up bytes")

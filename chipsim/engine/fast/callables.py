@@ -51,6 +51,11 @@ def called(cores: Int, fire: str) -> set[str]:
     for bits, width in ((16, "narrow"), (32, "wide")):
         own = cores[cores[:, CORE.index(width)] != 0]
         wanted |= {f"{kernel}{bits}" for field, kernel in kinds.items() if own[:, CORE.index(field)].any()}
+    short = cores[:, CORE.index("short")] * cores[:, CORE.index("spiking")]
+    if fire == "fire" and short.any():
+        wanted.add("fire_short")
+        if (short == cores[:, CORE.index("wide")] * cores[:, CORE.index("spiking")]).all():
+            wanted.discard("fire32")
     return wanted
 
 

@@ -12,13 +12,15 @@ from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels, begin, called
 from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
 from chipsim.engine.fast.encoder import find_encoder
+from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.loaded import Loaded
-from chipsim.engine.fast.merge import merge
+from chipsim.engine.fast.merge import Int, Merged, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
+from chipsim.engine.fast.tiles import in_blocks
 from chipsim.engine.fast.worker import FastWorker
 from chipsim.engine.host import Host
 from chipsim.engine.protocol import Worker
@@ -86,11 +88,16 @@ def load_fast(
     if encoder.integers is not None:
         begin(code, "lay")
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
+
+    def merged_of(mapping: Mapping, sent: Int, apart: bool, arriving: bool) -> Merged:
+        merged = merge(mapping, sent, apart=apart, arriving=arriving)
+        return in_blocks(merged, mapping) if code.target.lookup in TILES else merged
+
     merged = None
     if found is not None:
-        merged = with_differences(merge(as_if_healthy(m, damage), reduced.sent, apart=True, arriving=True), m, found)
+        merged = with_differences(merged_of(as_if_healthy(m, damage), reduced.sent, apart=True, arriving=True), m, found)
     if merged is None:
-        merged, found = merge(m, reduced.sent, apart=apart, arriving=arriving), None
+        merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables = build(m, merged, code)

@@ -6,6 +6,9 @@ from chipsim.engine.fast import draw_kernel
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
 
+#: registers of 512 bits
+QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
+
 
 def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
     """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
@@ -36,6 +39,51 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
             add_total(f, a["totals"], value, result & mask)
         f.store(result, f.at(a["values"], value, LANES), 64)
     return (draw_kernel.lose() if "drawing" in more else "") + f.text()
+
+
+def fire_wide(name: str, compared: int) -> str:
+    """Fire accumulators of 32 bits, without noise; they are ``compared`` in 16 bits where their sums fit.
+
+    Two registers become one of half as many bits by an instruction that does so within 16 bytes; in the end the bytes of
+    four images are put where they belong.
+    """
+    names = ("fires", "count", "accumulators", "values", "mask", "totals", "thresholds")
+    f = Function(name, **{each: "i64" if each == "count" else "ptr" for each in names})  # type: ignore[arg-type]
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        accumulator, value, first, many = fire_record(f, a["fires"], i)
+        place = f.at(a["accumulators"], accumulator, 4 * LANES)
+        potentials = [f.load(QUARTER, f.at(place, 64 * part), 64) for part in range(4)]
+        if compared == 16:
+            potentials = _halved(f, potentials)
+        kind, lanes = potentials[0].type, 512 // compared
+        counts = [f.variable(kind, "zeroinitializer") for _ in potentials]
+        with f.loop(first, first + many) as t:
+            threshold = _threshold(f, compared, t, lanes)
+            for count, potential in zip(counts, potentials, strict=True):
+                f.add_to(count, f.cast("zext", f.compare("sge", potential, threshold), kind))
+        found = [f.load(kind, count, 64) for count in counts]
+        joined = f.intrinsic(BYTES, "packuswb.512", *(found if compared == 16 else _halved(f, found)))
+        fours = f.cast("bitcast", joined, QUARTER)
+        result = f.cast("bitcast", f.shuffle(fours, fours, [4 * (k % 4) + k // 4 for k in range(16)]), BYTES)
+        f.store(result, f.at(a["values"], value, LANES), 64)
+        fired = f.intrinsic(EIGHT, "psad.bw.512", result & mask, f.zero(BYTES))
+        all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {fired.name})")
+        total = f.at(a["totals"], value, 8)
+        f.store(f.load("i64", total, 8) + all_fired, total, 8)
+    declared = [
+        f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
+        f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
+        f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
+        f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
+    ]
+    return "\n".join([*declared, f.text()])
+
+
+def _halved(f: Function, parts: list[Value]) -> list[Value]:
+    """Four registers of 32 bits as two of 16."""
+    return [f.intrinsic(HALF, "packssdw.512", *parts[two : two + 2]) for two in (0, 2)]
 
 
 def _counted(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 #: what looks up bytes in a table of 16: lanes, name. A table is spread over 256 bits as it is loaded, at no cost; over 512
 #: bits that takes as long as the lookup (Zen 4)
 LOOKUPS = {
+    "amx-int8": (32, "llvm.x86.avx2.pshuf.b"),
     "avx512vnni": (32, "llvm.x86.avx2.pshuf.b"),
     "avx512bw": (32, "llvm.x86.avx2.pshuf.b"),
     "avx2": (32, "llvm.x86.avx2.pshuf.b"),
@@ -13,8 +14,10 @@ LOOKUPS = {
 }
 #: features that the code of lookups is restricted to, where there are more: instructions of AVX-512 are longer, and as slow
 PLAIN = {"avx512vnni": "+avx2", "avx512bw": "+avx2"}
+#: what multiplies a tile of bytes with a sign by one of bytes without, and adds the products to a tile of sums of 32 bits
+TILES = {"amx-int8": "tdpbsud"}
 #: what multiplies quads of bytes, the first without a sign, and adds the four products to a sum of 32 bits
-DOTS = {"avx512vnni": "llvm.x86.avx512.vpdpbusd.512"}
+DOTS = {"amx-int8": "llvm.x86.avx512.vpdpbusd.512", "avx512vnni": "llvm.x86.avx512.vpdpbusd.512"}
 #: what multiplies pairs of bytes, the first without a sign, and adds the two products; saturates, which `products` rules out
 PRODUCTS = {
     "avx512bw": (64, "llvm.x86.avx512.pmaddubs.w.512"),
@@ -28,9 +31,9 @@ WIDE_PRODUCTS = {
     "ssse3": (16, "llvm.x86.sse2.pmadd.wd"),
 }
 #: whose comparisons give masks of bits
-MASKS = frozenset({"avx512vnni", "avx512bw"})
+MASKS = frozenset({"amx-int8", "avx512vnni", "avx512bw"})
 #: columns that are worked on at a time: as many as the registers hold
-COLUMNS = {"avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
+COLUMNS = {"amx-int8": 4, "avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
 
 
 def instruction(features: str) -> str | None:

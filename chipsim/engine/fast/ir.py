@@ -117,6 +117,19 @@ class Function:
         """Ask for the line at an address, into the second cache; an address that cannot be read does no harm."""
         self.lines.append(f"  call void @llvm.prefetch.p0(ptr {place.name}, i32 0, i32 2, i32 1)")
 
+    def do(self, intrinsic: str, *operands: Value | int) -> None:
+        """Append an instruction on tiles: numbers are those of tiles, but for the bytes between lines, which come last."""
+        given = []
+        for number, operand in enumerate(operands):
+            kind = "i64" if number == 2 and intrinsic in ("tileloadd64", "tilestored64") else "i8"
+            given.append(f"{operand.type} {operand.name}" if isinstance(operand, Value) else f"{kind} {operand}")
+        self.lines.append(f"  call void @llvm.x86.{intrinsic}({', '.join(given)})")
+
+    def intrinsic(self, kind: str, name: str, *operands: Value) -> Value:
+        """Call an instruction of AVX-512."""
+        given = ", ".join(f"{each.type} {each.name}" for each in operands)
+        return self.emit(kind, f"call {kind} @llvm.x86.avx512.{name}({given})")
+
     def index(self, base: Value, at: Value | int) -> Value:
         """Load entry ``at`` of an array of uint32, as i64."""
         return self.cast("zext", self.load("i32", self.at(base, at, 4), 4), "i64")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, stepping
-from chipsim.engine.fast.instructions import MASKS
+from chipsim.engine.fast.instructions import MASKS, TILES
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
     ARRIVAL,
@@ -24,6 +24,7 @@ from chipsim.engine.fast.layout import (
     add_total,
 )
 from chipsim.engine.fast.plan import STRIDE
+from chipsim.engine.fast.tile_kernel import CONFIGURING, configured
 
 DECLARED = (
     "declare i64 @llvm.smin.i64(i64, i64)",
@@ -50,6 +51,15 @@ def _run(lookup: str | None) -> str:
     are taken from ``taken``: the values, or where some is lost on the way what arrives at the core.
     """
     f = Function("run", contexts="ptr", begin="i64", end="i64", steps="i64")
+    if lookup not in TILES:
+        _run_cores(f, lookup)
+        return f.text()
+    with configured(f):
+        _run_cores(f, lookup)
+    return "\n".join([*CONFIGURING, f.text()])
+
+
+def _run_cores(f: Function, lookup: str | None) -> None:
     a = f.arguments
     single = f.flag("eq", a["steps"], 1)
     start, ready = f.variable("i64", "0"), f.variable("i64", "0")  # cores that are added up: start .. ready
@@ -79,7 +89,7 @@ def _run(lookup: str | None) -> str:
                 f.call(f.cast("inttoptr", core["code"], "ptr"), c["taken"], taken, together, c["accumulators"])
         first = (number - f.load("i64", start, 8)) * core["accumulators"]
         if lookup:
-            with f.when(core["lookup"]):
+            with f.when(f.flag("ne", core["lookup"], 0) & f.flag("eq", core["packed"], 0)):
                 call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["taken"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
@@ -102,8 +112,10 @@ def _run(lookup: str | None) -> str:
                     call(f"change{bits}", program, c["latched"], accumulators, more)
                 with f.when(core["spiking"]):
                     place = (accumulators, c["values"], c["mask"], c["totals"])
-                    with f.when(quiet):
-                        call(f"fire{bits}", fires, core["fires"], *place, c["thresholds"])
+                    short = core["short"] if bits == 32 and lookup in TILES else f.constant(0)
+                    for name, mine in ((f"fire{bits}", 0), ("fire_short", 1)):
+                        with f.when(quiet & f.flag("eq", short, mine)):
+                            call(name, fires, core["fires"], *place, c["thresholds"])
                     with f.when(noisy):
                         call(f"fire_sent{bits}", fires, core["fires"], *place, c["thresholds"], c["sent"])
                     with f.when(losing):
@@ -120,16 +132,16 @@ def _run(lookup: str | None) -> str:
             with f.when(core["spiking"] + core["stepping"]):
                 call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
             call("count_runs", c["row_runs"], number, c["counted"], own["core_sops"], own["core_events"])
-    return f.text()
 
 
 def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
     """Bring the rows of the next core near, if it packs them: they lie scattered, and seldom in a near cache."""
     with f.when(f.flag("slt", number, end)):
         record = f.at(c["cores"], number, 8 * len(CORE))
-        row, rows = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in ("row", "rows"))
+        fields = ("row", "rows", "lookup", "packed")
+        row, rows, lookup, packed = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in fields)
         taken = f.at(c["row_offset"], row, 4)
-        with f.when(f.load("i64", f.at(record, CORE.index("lookup"), 8), 8)), f.loop(0, rows) as r:
+        with f.when(f.flag("ne", lookup, 0) & f.flag("eq", packed, 0)), f.loop(0, rows) as r:
             f.prefetch(f.at(c["taken"], f.index(taken, r)))
 
 
@@ -304,6 +316,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),
+        "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16),
     }
     return found | _of_width(16, lookup) | _of_width(32, lookup)
 
@@ -314,7 +327,11 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
         f"dense{bits}": lambda: lookup_kernel.dense(bits, lookup),
         f"list{bits}": lambda: _list(bits),
         f"change{bits}": lambda: _change(bits),
-        f"fire{bits}": lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS),
+        f"fire{bits}": (
+            (lambda: fire_kernel.fire_wide("fire32", 32))
+            if bits == 32 and lookup in TILES
+            else (lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS))
+        ),
         f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
         f"fire_lost{bits}": lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"),
         f"read{bits}": lambda: fire_kernel.read(bits),

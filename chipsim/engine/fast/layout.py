@@ -21,6 +21,7 @@ CALLED = (
     "pack",
     "count_runs",
     "arrive",
+    "fire_short",
     *(
         f"{name}{bits}"
         for bits in (16, 32)
@@ -29,9 +30,9 @@ CALLED = (
 )
 #: fields of a core's record, int64
 CORE = (
-    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "spiking",
-    "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
-    "together", "change",
+    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
+    "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
+    "together", "change", "packed",
 )  # fmt: skip
 #: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
 #: lines are counted, and where their totals begin

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.instructions import COLUMNS
+from chipsim.engine.fast import tiles
+from chipsim.engine.fast.instructions import COLUMNS, TILES
 from chipsim.engine.fast.lines import numbered
 from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.plan import narrow
@@ -34,6 +35,7 @@ from chipsim.engine.fast.segments import (
     strands_of,
     windows_of,
 )
+from chipsim.engine.fast.tiles import ROWS
 
 #: the largest sum of bytes
 BYTE = 255
@@ -89,6 +91,8 @@ class _Groups:
 
 def cost(form: Form, instruction: str) -> int:
     """Estimate the instructions for lookups and products, in vector additions of 64 bytes."""
+    if instruction in TILES:
+        return tiles.cost(form)
     return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), products_of(form, instruction).time).sum())
 
 
@@ -116,7 +120,7 @@ def lookups(form: Form, instruction: str) -> Lookups:
     many = [sum(count for count, _ in part) for part in (first, second)]
     head = [*groups.count, many[0], places[1], len(multiplied), places[0], int(wide), many[1], places[2]]
     program = np.concatenate([np.array(head), *parts]) & 0xFFFFFFFF
-    packed = len(groups.rows) + products.size // 64 * len(multiplied)
+    packed = len(groups.rows) + -(-products.size // 64 * len(multiplied) // ROWS) * ROWS  # whole tiles
     return Lookups(program.astype(np.uint32), store.content(), packed)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chipsim.engine.fast import product_kernel
-from chipsim.engine.fast.instructions import COLUMNS, DOTS, LOOKUPS, PLAIN
+from chipsim.engine.fast import product_kernel, tile_kernel
+from chipsim.engine.fast.instructions import COLUMNS, DOTS, LOOKUPS, PLAIN, TILES
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS
@@ -14,6 +14,8 @@ from chipsim.engine.fast.segments_kernel import Segments, head, kernel, whole_of
 def dense(bits: int, name: str | None) -> str:
     """Return the kernel that makes all accumulators of a core, for a feature that there is."""
     assert name is not None
+    if name in TILES:
+        return tile_kernel.dense(bits, name)
     lanes, intrinsic = LOOKUPS[name]
     kind = f"<{lanes} x i8>"
     declared = f"declare {kind} @{intrinsic}({kind}, {kind})"
@@ -47,7 +49,8 @@ def pack(name: str | None) -> str:
             f.store(first + size, row, 8)
             f.store(target + LANES, place, 8)
     target = f.at(a["packed"], f.load("i64", place, 8))
-    (product_kernel.pack_quads if name in DOTS else product_kernel.pack_pairs)(f, target, taken)
+    packing = tile_kernel.pack if name in TILES else product_kernel.pack_quads if name in DOTS else product_kernel.pack_pairs
+    packing(f, target, taken)
     return f.text()
 
 

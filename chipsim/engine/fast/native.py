@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chipsim.code_cache import CodeCache, cache_directory, processor, target_machine
-from chipsim.engine.fast.instructions import instruction
+from chipsim.engine.fast.instructions import TILES, instruction
 
 _SOURCES = (
     "arrive_kernel.py",
@@ -31,6 +33,8 @@ _SOURCES = (
     "segments_kernel.py",
     "stepping.py",
     "straight.py",
+    "tile_kernel.py",
+    "tiles.py",
 )
 
 
@@ -60,7 +64,19 @@ class Target:
 
 def host() -> Target:
     """Return this machine's processor."""
-    return Target(*processor())
+    cpu, features = processor()
+    tiles = f"+{next(iter(TILES))}"
+    if tiles in features.split(",") and not _tiles_granted():
+        features = features.replace(tiles, tiles.replace("+", "-"))
+    return Target(cpu, features)
+
+
+def _tiles_granted() -> bool:
+    """Ask Linux for the state of tiles, which a process has to: its manual of arch_prctl, ARCH_REQ_XCOMP_PERM."""
+    if sys.platform != "linux":
+        return False
+    arch_prctl, request, tiles = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request, tiles) == 0)
 
 
 class Code:

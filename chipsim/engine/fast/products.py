@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.engine.fast.instructions import DOTS
+from chipsim.engine.fast import tiles
+from chipsim.engine.fast.instructions import DOTS, TILES
 from chipsim.engine.fast.merge import Form, Int
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.segments import NEAR, TOGETHER, Store, filled_up, pieces, segment_words, strands_of, windows_of
@@ -46,6 +47,8 @@ class Products:
 
 def products_of(form: Form, instruction: str) -> Products:
     """Choose by counting instructions."""
+    if instruction in TILES:
+        return Products(4, 256, False, 0, _tiles)
     if instruction in DOTS:
         return Products(4, 256, False, QUAD * _digits(form, 127, 256), _quads)
     time: float = _digits(form, _digit(form), _base(form))
@@ -77,6 +80,10 @@ def _base(form: Form) -> int:
 def largest_weight(form: Form) -> int:
     """The largest weight, in magnitude."""
     return 0 if not form.matrix.size else max(int(form.matrix.max()), -int(form.matrix.min()))
+
+
+def _tiles(form: Form, quads: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
+    return tiles.segments(form, quads.reshape(-1)[:rows], start, store)
 
 
 def _quads(form: Form, quads: Int, rows: int, columns: int, start: int, store: Store) -> Iterator[tuple[int, Int]]:

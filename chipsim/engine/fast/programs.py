@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast import plan, straight
 from chipsim.engine.fast.callables import begin
+from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
@@ -36,6 +37,7 @@ class Programs:
     words: Word  # programs of lists and of lookups, one after the other; at 0 there is none
     tables: npt.NDArray[np.uint8]
     places: Int  # (forms, 4): fields "code", "lookup", "tables" and "list" of a core's record
+    wide: npt.NDArray[np.bool_]  # (forms,): accumulators have 32 bits whatever their size
     time: Int  # (forms,): in additions of a list
     packed: int  # rows that indices and pairs take, at most
 
@@ -61,7 +63,7 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     if code is not None:  # compiled while this thread lays out the others
         for n in written:
             code.begin(*_text(forms[n], code))
-        begin(code, *_walking(forms, dense, set(written)))
+        begin(code, *_walking(forms, dense, set(written), instruction))
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
     places = np.zeros((len(forms), 4), np.int64)
@@ -84,12 +86,18 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     for n in written:
         assert code is not None
         places[n, 0] = code.add(*_text(forms[n], code))
-    return Programs(np.concatenate(words), _joined(tables), places, np.array(time, np.int64), packed)
+    wide = np.asarray((places[:, 1] != 0) & (instruction in TILES))
+    return Programs(np.concatenate(words), _joined(tables), places, wide, np.array(time, np.int64), packed)
 
 
-def width(largest: Int) -> Int:
-    """Fields "narrow" and "wide" of cores' records, (2, cores), from their largest partial sums."""
-    return np.stack([largest < plan.NARROW, largest >= plan.NARROW]).astype(np.int64)
+def width(largest: Int, wide: npt.NDArray[np.bool_]) -> Int:
+    """Fields "narrow", "wide" and "short" of cores' records, (3, cores).
+
+    They come from the largest partial sums, and from which accumulators are wide whatever these are; if they are for no
+    other reason, they are short.
+    """
+    fits = largest < plan.NARROW
+    return np.stack([fits & ~wide, wide | ~fits, fits & wide]).astype(np.int64)
 
 
 def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]) -> list[int]:
@@ -109,12 +117,13 @@ def _text(form: Form, code: Code) -> tuple[bytes, Callable[[str], str]]:
     return what, lambda name: straight.write(form, name, code.target.registers, code.target.lanes)
 
 
-def _walking(forms: Sequence[Form], dense: Sequence[bool], written: set[int]) -> set[str]:
+def _walking(forms: Sequence[Form], dense: Sequence[bool], written: set[int], instruction: str | None) -> set[str]:
     """Names of the kernels that walk the programs of forms that are not written."""
     found = set()
     for n, (form, packed) in enumerate(zip(forms, dense, strict=True)):
         if n not in written:
-            found |= {f"{'dense' if packed else 'list'}{16 if plan.narrow(form) else 32}", *(["pack"] if packed else [])}
+            wide = not plan.narrow(form) or (packed and instruction in TILES)
+            found |= {f"{'dense' if packed else 'list'}{32 if wide else 16}", *(["pack"] if packed else [])}
     return found
 
 

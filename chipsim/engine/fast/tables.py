@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,8 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     form = np.array([core.form for core in merged.cores])
     found = programs(merged.forms, np.bincount(form, minlength=len(merged.forms)), code)
+    merged = _in_turn(m, merged, found)
+    form = np.array([core.form for core in merged.cores])
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
     lines = _lines(merged, slot, arriving)
     words, change = _changes(merged, found.words)
@@ -127,10 +130,34 @@ def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, chan
     return np.stack(
         [
             *found.places[form].T, np.cumsum(rows) - rows, rows, fire_offset[core], fires_of[core], accumulators[form],
-            *width(largest), spiking, readout, core, *state, np.ones(len(core), np.int64), np.array(change, np.int64),
+            *width(largest, found.wide[form]), spiking, readout, core, *state, np.ones(len(core), np.int64),
+            np.array(change, np.int64), _packed(m, merged, found),
         ],
         axis=1,
     )  # fmt: skip
+
+
+def _in_turn(m: Mapping, merged: Merged, found: Programs) -> Merged:
+    """Cores that pack the same rows one after the other."""
+    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer].tolist()
+    first: dict[tuple[int, bytes], int] = {}
+    place = []
+    for number, core in enumerate(merged.cores):
+        packs = found.places[core.form, 1] and core.arrives is None
+        place.append(first.setdefault((ticks[core.core], core.rows.tobytes()), number) if packs else number)
+    order = sorted(range(len(place)), key=lambda number: (ticks[merged.cores[number].core], place[number], number))
+    return replace(merged, cores=tuple(merged.cores[number] for number in order))
+
+
+def _packed(m: Mapping, merged: Merged, found: Programs) -> Int:
+    """Field "packed" of all cores: the rows of a core lie packed from the core before; of single steps."""
+    packed = np.zeros(len(merged.cores), np.int64)
+    if m.steps == 1 and found.wide.any():
+        tick = np.array([layer.tick for layer in m.layers])[m.core_layer]
+        for number, (before, core) in enumerate(pairwise(merged.cores), 1):
+            alike = found.wide[before.form] and found.wide[core.form] and core.arrives is None
+            packed[number] = alike and tick[before.core] == tick[core.core] and np.array_equal(before.rows, core.rows)
+    return packed
 
 
 def side_by_side(programs: int, values: int) -> int:

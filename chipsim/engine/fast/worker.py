@@ -19,6 +19,7 @@ from chipsim.engine.fast.losses import Drawing, Losses
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
+from chipsim.engine.fast.tiles import COLUMNS
 from chipsim.engine.host import Array, lose
 from chipsim.faults.draws import stream
 
@@ -51,12 +52,12 @@ class FastWorker:
         most_rows, most_accumulators = (
             max(getattr(each, name) for each in (t, p) if each is not None) for name in ("most_rows", "most_accumulators")
         )
-        self.rows = aligned((most_rows + 1, LANES), np.uint8)  # row 0 stays zero
-        self.accumulators = aligned((most_accumulators, LANES), np.int32)
+        self.rows = aligned((t.side, most_rows + 1, LANES), np.uint8)  # row 0 stays zero
+        self.accumulators = aligned((most_accumulators + COLUMNS, LANES), np.int32)  # tiles reach beyond
         self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
-            "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
+            "rows": self.rows[0], "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
             "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
@@ -100,7 +101,8 @@ class FastWorker:
     def _context(self, step: int) -> list[int]:
         """Addresses of what a step of a block works on, or some of the images side by side."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
-        own["mask"] = self.masks[step if self.side > 1 else 0]
+        if self.side > 1:
+            own |= {"mask": self.masks[step], "rows": self.rows[step]}
         own |= {
             "kernels": self.called,
             "step": self.numbers[step:],

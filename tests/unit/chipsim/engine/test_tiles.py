@@ -1,0 +1,97 @@
+"""Rows and columns in an order that takes fewer tiles, and rows that are packed once for several cores."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.hand_mappings import HandCore, HandMap, random_map, wide_map
+
+from chipsim.chip import load_chip
+from chipsim.engine.count import Counts
+from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast import programs, tables, tiles
+from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.instructions import TILES
+from chipsim.engine.fast.layout import CORE
+from chipsim.engine.fast.merge import Merged, MergedCore, make_form, merge
+from chipsim.engine.fast.native import Code
+from chipsim.engine.host import load_host
+from chipsim.mapping import Mapping
+
+
+def meaning(merged: Merged, mapping: Mapping) -> list[object]:
+    """What a core is, whatever the order of its rows and columns."""
+    found = []
+    for core in sorted(merged.cores, key=lambda core: core.core):
+        form, order = merged.forms[core.form], np.argsort(core.rows)
+        own = slice(*mapping.neuron_offset[core.core : core.core + 2].tolist())
+        weights = form.matrix[order][:, merged.accumulator[own]]
+        rows = (core.rows[order], core.events[order], core.sops[order], form.bound[order])
+        found.append((core.core, core.largest, weights.tolist(), *(each.tolist() for each in rows)))
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_another_order_is_the_same_network(seed: int, wide: bool) -> None:
+    hand = (wide_map if wide else random_map)(np.random.default_rng(seed))
+    mapping = hand.build()
+    merged = merge(mapping)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "FEW", 0)
+        patch.setattr(tiles, "DENSE", 1)
+        assert meaning(tiles.in_blocks(merged, mapping), mapping) == meaning(merged, mapping)
+
+
+def test_places_of_a_convolution_become_blocks() -> None:
+    # eight places of 16 channels that read 64 rows each, in an order in which every tile has some weight
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-1, 0, 1], (64, 16), p=[0.3, 0.4, 0.3])
+    weights[:, 0] = 1  # no row without a weight
+    matrix = np.kron(np.eye(8, dtype=np.int64), weights).astype(np.int8)
+    shuffled = matrix[rng.permutation(512)][:, rng.permutation(128)]
+    assert tiles.steps(shuffled) > 60
+    core = MergedCore(0, 0, np.arange(512, dtype=np.int32), np.ones(512, np.int64), np.ones(512, np.int64), 512)
+    form = make_form(shuffled, np.ones(512, np.int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "_reading_alike", lambda merged, m: [[core]])
+        patch.setattr(tiles, "_ordered", lambda merged, m, orders: orders[0])
+        rows, columns = tiles.in_blocks(Merged(None, (form,), (core,), None), None)  # type: ignore[arg-type]
+    assert tiles.steps(shuffled[rows][:, columns]) == 8
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_cores_that_read_the_same_pack_it_once(side: int) -> None:
+    rng = np.random.default_rng(3)
+    features, neurons = 90, 20
+    cores = [
+        HandCore(
+            0,
+            rng.integers(-2, 2, (features, neurons)),
+            rng.permutation(features).tolist(),
+            rng.integers(-5, 6, neurons).tolist(),
+            list(range(neurons * number, neurons * (number + 1))),
+        )
+        for number in range(3)
+    ]
+    hidden = features + np.arange(3 * neurons)
+    cores.append(HandCore(1, rng.integers(-2, 2, (3 * neurons, 4)), hidden.tolist(), [0] * 4, list(range(4))))
+    layers = [("hidden", 3 * neurons, 1, 1), ("out", 4, 0, 2)]
+    mapping = HandMap(features, 1, layers, cores, chip=load_chip("xbar1152")).build()
+    host, images = load_host(mapping), rng.integers(0, 2, (200, features)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "side_by_side", lambda programs, values: side)
+        patch.setattr(programs, "cost", lambda form, instruction: -1)
+        fast = load_fast(mapping, host, Code())
+    assert fast is not None
+    packed = fast.tables.cores[:, CORE.index("packed")].tolist()
+    assert packed == ([0, 1, 1, 0] if fast.code.target.lookup in TILES else [0, 0, 0, 0])
+    workers = [engine.worker() for engine in (fast, ReferenceEngine(mapping, host))]
+    got, want = (worker.batch(images, 0, lambda: False)[0] for worker in workers)
+    np.testing.assert_array_equal(got, want)
+    counts = fast.counts(workers[:1]), ReferenceEngine(mapping, host).counts(workers[1:])
+    for entry in fields(Counts):
+        np.testing.assert_array_equal(*(getattr(each, entry.name) for each in counts), entry.name)
