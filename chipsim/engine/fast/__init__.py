@@ -5,6 +5,7 @@ programs     decides how a core's matrix is added up:
 straight     ... written out as code, where many cores share it and it is sparse
 lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense
 products     ... and by multiplying rows of more bits (`product_kernel`), with the instructions that there are
+tiles        ... or all rows of a dense matrix tile by tile (`tile_kernel`), where the processor has AMX
 plan         ... or as a list of rows
 kernels      walking lists, firing, counting, encoding: the rest of the machine code
 native       LLVM makes it, a directory keeps it

@@ -1,7 +1,7 @@
 """Decide how each form is added up, and lay out what the machine code of that reads.
 
 - As code of its own (`straight`): what many cores share and is sparse.
-- By lookups and products (`lookup`): what is dense, on a processor that has the instructions.
+- By lookups and products (`lookup`), or tile by tile (`tiles`): what is dense, on a processor that has the instructions.
 - As a list (`plan`): the rest.
 """
 

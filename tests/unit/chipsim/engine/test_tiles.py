@@ -89,7 +89,7 @@ def test_cores_that_read_the_same_pack_it_once(side: int) -> None:
     assert fast is not None
     packed = fast.tables.cores[:, CORE.index("packed")].tolist()
     assert packed == ([0, 1, 1, 0] if fast.code.target.lookup in TILES else [0, 0, 0, 0])
-    workers = [engine.worker() for engine in (fast, ReferenceEngine(mapping, host))]
+    workers = [engine.worker(0.0, 0, False) for engine in (fast, ReferenceEngine(mapping, host))]
     got, want = (worker.batch(images, 0, lambda: False)[0] for worker in workers)
     np.testing.assert_array_equal(got, want)
     counts = fast.counts(workers[:1]), ReferenceEngine(mapping, host).counts(workers[1:])
