@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CALLED, CORE
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
@@ -21,6 +22,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "lay": (_P, _N, _P),
     "draw": (_P, _N, _P),
     "count_runs": (_P, _N, _P, _P, _P),
+    "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),
 }
@@ -86,7 +88,9 @@ class Kernels:
         arriving : bool
             Not all that is sent arrives.
         """
-        wanted = {name for name, so in (("count_runs", counted), ("arrive", arriving)) if so} | called(cores, fire)
+        tiled = counted and self._code.target.lookup in TILES
+        extra = (("count_runs", counted), ("count_quads", tiled), ("arrive", arriving))
+        wanted = {name for name, so in extra if so} | called(cores, fire)
         return np.array([self._address(name) if name in wanted else 0 for name in CALLED], np.int64)
 
     def _address(self, name: str) -> int:

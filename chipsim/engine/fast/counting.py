@@ -79,13 +79,50 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Quads:
+    """Weights of rows that lie packed in quads: for each the SOPs modulo 128, those above, and the events, as bytes."""
+
+    weights: npt.NDArray[np.int8]  # (quads of all cores, 3, 4)
+    cores: Int  # (cores, 2): address of a core's weights, and quads; zeros where its rows are counted otherwise
+
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Which cores are."""
+        return np.asarray(self.cores[:, 1] > 0)
+
+
+def quads(t: Tables, lines: Lines, tiled: bool) -> Quads:
+    """Lay out the weights of the rows of cores that multiply tiles, where they fit."""
+    cores = np.zeros((len(t.cores), 2), np.int64)
+    taken = t.cores[:, CORE.index("lookup")] * t.cores[:, CORE.index("wide")] * tiled
+    edge = np.searchsorted(lines.owner, np.arange(len(cores) + 1))
+    found, at = [np.zeros((0, 3, 4), np.int8)], 0
+    for core in np.flatnonzero(taken).tolist():
+        own = slice(edge[core], edge[core + 1])
+        packed = lines.bound[own] > 0
+        sops, events = lines.sops[own][packed], lines.events[own][packed]
+        if not len(sops) or sops.max() >= 1 << 14 or events.max() > 127:
+            continue
+        bytes_of = np.zeros((3, -(-len(sops) // 4) * 4), np.int8)
+        bytes_of[:, : len(sops)] = sops & 127, sops >> 7, events
+        found.append(bytes_of.reshape(3, -1, 4).swapaxes(0, 1))
+        cores[core] = at, len(found[-1])
+        at += found[-1].nbytes
+    weights = np.concatenate(found)
+    cores[:, 0] += address(weights)
+    return Quads(weights, cores)
+
+
 class Counting:
     """What the counts of each image are made from."""
 
-    def __init__(self, t: Tables, lines: Lines, fanout: Int) -> None:
+    def __init__(self, t: Tables, lines: Lines, fanout: Int, tiled: bool) -> None:
         cores, size = t.cores, np.zeros(t.all_slots, np.int64)
         size[t.fresh] = size[t.slot] = t.merged.values.size
-        self.rows = runs(lines.owner, lines.offset, lines.bound, (lines.sops, lines.events), len(cores))
+        self.quads = quads(t, lines, tiled)
+        other = ~self.quads.counted()[lines.owner]
+        weights = lines.sops * other, lines.events * other
+        self.rows = runs(lines.owner, lines.offset, lines.bound, weights, len(cores))
         fires = cores[:, CORE.index("fires")] * (cores[:, CORE.index("spiking")] + cores[:, CORE.index("stepping")])
         owner = np.repeat(np.arange(len(cores)), fires)
         record = np.arange(len(owner)) + np.repeat(cores[:, CORE.index("fire")] - (np.cumsum(fires) - fires), fires)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, stepping
+from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, product_kernel, stepping
 from chipsim.engine.fast.instructions import MASKS, TILES
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
@@ -20,6 +20,7 @@ from chipsim.engine.fast.layout import (
     HALVES,
     KEPT,
     LANES,
+    SQUARE,
     WORDS,
     add_total,
 )
@@ -131,7 +132,12 @@ def _run_cores(f: Function, lookup: str | None) -> None:
             own = {name: f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops", "core_events")}
             with f.when(core["spiking"] + core["stepping"]):
                 call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
-            call("count_runs", c["row_runs"], number, c["counted"], own["core_sops"], own["core_events"])
+            of_core = own["core_sops"], own["core_events"]
+            weights, quads = (f.load("i64", f.at(f.at(c["row_quads"], number, 16), i, 8), 8) for i in range(2))
+            with f.when(f.flag("eq", quads, 0)):
+                call("count_runs", c["row_runs"], number, c["counted"], *of_core)
+            with f.when(quads):
+                call("count_quads", f.at(c["rows"], 1, LANES), f.cast("inttoptr", weights, "ptr"), quads, *of_core)
 
 
 def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
@@ -239,6 +245,29 @@ def _count_runs() -> str:
     return f.text()
 
 
+def _by_image() -> str:
+    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added."""
+    f = Function("by_image", counts="ptr", cores="i64", images="i64", always="ptr", out="ptr")
+    a = f.arguments
+    kind = f"<{SQUARE} x i32>"
+    scratch = f.variable(f"[{SQUARE * LANES} x i32]", "")
+    with f.loop(0, a["cores"], SQUARE) as first:
+        always = f.load(kind, f.at(a["always"], first, 4), 64)
+        for part in range(0, LANES, SQUARE):
+            rows = f.at(a["counts"], first * LANES + part, 4)
+            lines = [f.load(kind, f.at(rows, LANES * i, 4), 64) for i in range(SQUARE)]
+            for i, line in enumerate(_transposed(f, lines)):
+                f.store(line + always, f.at(scratch, SQUARE * (part + i), 4), 64)
+        many = f.smallest(a["cores"] - first, f.constant(SQUARE))
+        with f.loop(0, a["images"]) as image:
+            place, target = f.at(scratch, image, 4 * SQUARE), f.at(a["out"], image * a["cores"] + first, 4)
+            with f.when(f.flag("eq", many, SQUARE)):
+                f.store(f.load(kind, place, 64), target, 4)
+            with f.when(f.flag("ne", many, SQUARE)), f.loop(0, many) as core:
+                f.store(f.load("i32", f.at(place, core, 4), 4), f.at(target, core, 4), 4)
+    return f.text()
+
+
 def _encode() -> str:
     """Levels of up to 16 images (images, features) as bytes, features by images, at images 16 * group of the 64.
 
@@ -293,12 +322,13 @@ def _lay() -> str:
 
 
 def _transposed(f: Function, lines: list[Value]) -> list[Value]:
-    """16 lines of 4 x 16 bytes, each 16 x 16 block transposed: four rounds of interleaving line i with line i + 8."""
+    """16 lines of blocks of 16, each 16 x 16 transposed: four rounds of interleaving line i with line i + 8."""
+    length = int(lines[0].type[1:].split(" x ")[0])
     for _ in range(4):
         new = []
         for i in range(8):
             for half in (0, 8):
-                lanes = [16 * block + half + j // 2 + 64 * (j % 2) for block in range(4) for j in range(16)]
+                lanes = [block + half + j // 2 + length * (j % 2) for block in range(0, length, 16) for j in range(16)]
                 new.append(f.shuffle(lines[i], lines[i + 8], lanes))
         lines = new
     return lines
@@ -310,9 +340,11 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "run": lambda: _run(lookup),
         "lay": _lay,
         "encode": _encode,
+        "by_image": _by_image,
         "tally": _tally,
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": _count_runs,
+        "count_quads": lambda: product_kernel.count_quads(str(lookup)),
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),

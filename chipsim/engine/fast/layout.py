@@ -7,12 +7,15 @@ from chipsim.engine.fast.ir import Function, Value
 LANES = 64
 #: features of the encoder, and pixels, are filled up to a multiple of this
 FEATURES = 64
+#: cores, and images, whose counts are put in order at a time
+SQUARE = 16
 BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "tables", "potentials", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts", "sent",
+    "tables", "potentials", "row_quads", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts",
+    "sent",
     "state", "start", "bias", "amount", "step", "kernels", "taken", "counted", "latched",
     "arrivals", "entries", "drawing", "arrived", "places",
 )  # fmt: skip
@@ -20,6 +23,7 @@ CONTEXT = (
 CALLED = (
     "pack",
     "count_runs",
+    "count_quads",
     "arrive",
     "fire_short",
     *(

@@ -11,6 +11,7 @@ from chipsim.engine.fast.arrivals import Arrivals
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.counting import Counting
 from chipsim.engine.fast.encoder import Encoder
+from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
@@ -52,9 +53,9 @@ class Loaded:
     def counting(self) -> Counting:
         """What counts of each image are made from; only then it is laid out."""
         values = self.tables.merged.values
-        return Counting(
-            self.tables, self.lines, self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
-        )
+        fanout = self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
+        tiled = self.arrivals is None and self.code.target.lookup in TILES
+        return Counting(self.tables, self.lines, fanout, tiled)
 
     @cached_property
     def fired(self) -> Int:

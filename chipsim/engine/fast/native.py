@@ -36,6 +36,8 @@ _SOURCES = (
     "tile_kernel.py",
     "tiles.py",
 )
+#: of the sources as they are when this process begins: another version may be installed while it runs
+_DIGEST = hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _SOURCES)).digest()
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,7 @@ class Code:
     @cached_property
     def _stamp(self) -> bytes:
         """Whatever changes the code of a text."""
-        here = Path(__file__).parent
-        sources = hashlib.sha256(b"".join((here / name).read_bytes() for name in _SOURCES)).digest()
-        return sources + repr((self._llvm.llvm_version_info, self.target)).encode()
+        return _DIGEST + repr((self._llvm.llvm_version_info, self.target)).encode()
 
     def _machine(self, effort: int) -> Any:
         return target_machine(self.target.cpu, self.target.features, effort)

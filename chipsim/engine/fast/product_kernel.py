@@ -18,7 +18,7 @@ QUADS, REGISTERS = 16, 4
 def products(bits: int, name: str) -> list[str]:
     """What multiplies, for accumulators of so many bits: declarations and kernels."""
     if name in DOTS:
-        return [f"declare <16 x i32> @{DOTS[name]}(<16 x i32>, <16 x i32>, <16 x i32>)", _multiply_quads(bits, name)]
+        return [_declared_quads(name), _multiply_quads(bits, name)]
     text = []
     if name in PRODUCTS:
         lanes, intrinsic = PRODUCTS[name]
@@ -62,6 +62,40 @@ def pack_pairs(f: Function, target: Value, taken: Callable[[Value], Value]) -> N
                 f.store(f.cast("zext", both, "<64 x i16>"), f.at(target, number, 2 * LANES), 64)
 
 
+def count_quads(name: str) -> str:
+    """Add SOPs and events of rows in quads to those of each image: see `chipsim.engine.fast.counting`."""
+    f = Function("count_quads", packed="ptr", weights="ptr", quads="i64", sops="ptr", events="ptr")
+    a = f.arguments
+    kind = f"<{QUADS} x i32>"
+    sums = [[f.variable(kind, "zeroinitializer") for _ in range(REGISTERS)] for _ in range(3)]
+    with f.loop(0, a["quads"]) as i:
+        taken = [
+            f.load(kind, f.at(f.at(a["packed"], i, REGISTERS * LANES), number, LANES), 64) for number in range(REGISTERS)
+        ]
+        for number, own in enumerate(sums):
+            weights = f.splat(f.load("i32", f.at(f.at(a["weights"], i, 12), number, 4), 4), QUADS)
+            for total, quad in zip(own, taken, strict=True):
+                _add_products(f, name, total, quad, weights)
+    low, high, events = ([f.load(kind, part, 64) for part in own] for own in sums)
+    for number in range(REGISTERS):
+        above = f.emit(kind, f"shl {kind} {high[number].name}, splat (i32 7)")
+        f.add_to(f.at(a["sops"], number, LANES), low[number] + above)
+        f.add_to(f.at(a["events"], number, LANES), events[number])
+    return "\n".join([_declared_quads(name), f.text()])
+
+
+def _declared_quads(name: str) -> str:
+    return f"declare <16 x i32> @{DOTS[name]}(<16 x i32>, <16 x i32>, <16 x i32>)"
+
+
+def _add_products(f: Function, name: str, total: Value, quad: Value, weights: Value) -> None:
+    """Add products of quads to a variable."""
+    kind = f"<{QUADS} x i32>"
+    before = f.load(kind, total, 64)
+    text = f"call {kind} @{DOTS[name]}({kind} {before.name}, {kind} {quad.name}, {kind} {weights.name})"
+    f.store(f.emit(kind, text), total, 64)
+
+
 def _multiply_quads(bits: int, name: str) -> str:
     """Add up products of quads, in 32 bits."""
     f = kernel(f"multiply{bits}")
@@ -76,9 +110,7 @@ def _multiply_quads(bits: int, name: str) -> str:
             for column in columns:
                 weights = f.splat(f.load("i32", s.content(i, column, 4), 4), QUADS)
                 for total, quad in zip(sums[column], quads, strict=True):
-                    before = f.load(kind, total, 64)
-                    text = f"call {kind} @{DOTS[name]}({kind} {before.name}, {kind} {quad.name}, {kind} {weights.name})"
-                    f.store(f.emit(kind, text), total, 64)
+                    _add_products(f, name, total, quad, weights)
         for column in columns:
             total = whole_of(f, [f.load(kind, part, 64) for part in sums[column]])
             s.add(column, f.cast("trunc", total, f"<64 x i{bits}>") if bits < 32 else total)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.encoding import Encoding
-from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.layout import CONTEXT, LANES, SQUARE
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Drawing, Losses
 from chipsim.engine.fast.memory import address, aligned
@@ -25,6 +25,9 @@ from chipsim.faults.draws import stream
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
 SLICE = 1 << 25
+
+#: fields of the context for counts of each image
+PER_CORE = ("core_spikes", "core_sops", "core_events")
 
 
 class FastWorker:
@@ -54,7 +57,9 @@ class FastWorker:
         )
         self.rows = aligned((t.side, most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((most_accumulators + COLUMNS, LANES), np.int32)  # tiles reach beyond
-        self.per_core = aligned((3, m.cores, LANES), np.int32) if per_image else None
+        self.per_core = aligned((t.side, 3, -(-m.cores // SQUARE) * SQUARE, LANES), np.int32) if per_image else None
+        self.always = aligned((3, -(-m.cores // SQUARE) * SQUARE), np.int32)  # what each core counts in every image
+        self.always[1:, : m.cores] = engine.reduced.core_sops, engine.reduced.core_events
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
             "rows": self.rows[0], "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
@@ -62,9 +67,14 @@ class FastWorker:
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
         if self.per_core is not None:
-            self.shared |= zip(("core_spikes", "core_sops", "core_events"), self.per_core, strict=True)
-            self.shared |= {"row_runs": engine.counting.rows.table, "spike_runs": engine.counting.spikes.table}
+            self.shared |= zip(PER_CORE, self.per_core[0], strict=True)
+            counting = engine.counting
+            self.shared |= {"row_runs": counting.rows.table, "spike_runs": counting.spikes.table}
+            self.shared["row_quads"] = counting.quads.cores
             self.shared["no_counts"] = aligned((LANES,), np.int32)
+            self.sums = aligned((2, LANES), np.int32)
+            self.sums_at, self.sent_at = address(self.sums), address(engine.counting.sent.table)
+            self.per_core_at, self.always_at = address(self.per_core), address(self.always)
         self.arrived = np.zeros(len(engine.lines.owner), np.int64)  # by line, where not all of them arrive
         self.arrival: dict[str, Any] = {}
         dropped = engine.damage.dropped
@@ -82,8 +92,7 @@ class FastWorker:
             self.arrival |= {"arrived": self.arrived, "taken": taken, "latched": latched, "counted": counted}
         fire = "fire" if self.losses is None else "fire_sent"
         self.called = engine.function.called(t.cores, fire, per_image, engine.arrivals is not None)
-        plain = self.losses is None and engine.arrivals is None and not (per_image or trains or noise)
-        self.side = t.side if plain else 1
+        self.side = t.side if self.losses is None and engine.arrivals is None and not trains else 1
         self.contexts = np.array([self._context(step) for step in range(places)], np.int64)
         self.context_of = [address(context) for context in self.contexts]
         self.slices = _slices(t.cost * places)
@@ -103,6 +112,8 @@ class FastWorker:
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
         if self.side > 1:
             own |= {"mask": self.masks[step], "rows": self.rows[step]}
+            if self.per_core is not None:
+                own |= zip(PER_CORE, self.per_core[step], strict=True)
         own |= {
             "kernels": self.called,
             "step": self.numbers[step:],
@@ -125,6 +136,10 @@ class FastWorker:
             if len(part) > LANES:
                 if not self._side_by_side(part, first + start, stop, pixels, potentials[start:]):
                     return potentials, None
+                if counted is not None:
+                    for place, begin in enumerate(range(start, start + len(part), LANES)):
+                        many = min(LANES, start + len(part) - begin)
+                        self._count(counted, slice(begin, begin + many), place, self._sent(self.values[place]))
                 continue
             self._present(len(part))
             trains = None if self.trains is None else self.trains[..., start : start + LANES]
@@ -133,7 +148,7 @@ class FastWorker:
             potentials[start : start + LANES] = self.read.T[: len(part)]
             self.images += len(part)
             if counted is not None:
-                self._count(counted, slice(start, start + len(part)))
+                self._count(counted, slice(start, start + len(part)), 0, self.per_image)
         potentials += self.engine.reduced.offset
         potentials[:, self.engine.reduced.silent] = 0
         return potentials, counted
@@ -145,6 +160,8 @@ class FastWorker:
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, potentials: npt.NDArray[np.int64]
     ) -> bool:
         """Run frames of one step, 64 after 64 through each core; False where somebody wants to stop."""
+        if self.per_core is not None:
+            self.per_core[:] = 0
         t = self.engine.tables
         encoded = t.features + len(t.splits)
         starts = range(0, len(images), LANES)
@@ -178,7 +195,7 @@ class FastWorker:
         if self.engine.arrivals is not None:
             self.dropping.of(first, len(images))
         if self.per_core is not None:
-            self.per_core[:], self.per_image[:] = 0, 0
+            self.per_core[0], self.per_image[:] = 0, 0
         self.read[:] = 0
         for begin in range(0, steps, self.block):
             count = min(self.block, steps - begin)
@@ -275,21 +292,23 @@ class FastWorker:
         each = (np.empty((images, cores), np.int32) for _ in range(3))
         return ImageCounts(np.empty(images, np.int64), np.empty(images, np.int64), *each)
 
-    def _count(self, counted: ImageCounts, which: slice) -> None:
-        """Put the counts of the last images into their place."""
+    def _count(self, counted: ImageCounts, which: slice, place: int, sent: Int) -> None:
+        """Put the counts of images, which lie at a place side by side, where they belong."""
         assert self.per_core is not None
-        images, reduced = which.stop - which.start, self.engine.reduced
-        encoder, paper = self.per_image[:, :images]
-        spikes, sops, events = self.per_core[:, :, :images].swapaxes(1, 2)
-        counted.encoder_spikes[which], counted.paper_sops[which], counted.spikes[which] = encoder, 2 * paper, spikes
-        np.add(sops, reduced.core_sops.astype(np.int32), out=counted.sops[which])
-        np.add(events, reduced.core_events.astype(np.int32), out=counted.events[which])
+        images, cores = which.stop - which.start, self.engine.mapping.cores
+        counted.encoder_spikes[which], counted.paper_sops[which] = sent[0, :images], 2 * sent[1, :images]
+        made = (counted.spikes[which], counted.sops[which], counted.events[which])
+        by_image, size = self.engine.function["by_image"], 4 * self.always.shape[1]
+        rows, always = self.per_core_at + 3 * LANES * size * place, self.always_at
+        for number, out in enumerate(made):
+            by_image(rows + LANES * size * number, cores, images, always + size * number, address(out))
 
     def _sent(self, values: npt.NDArray[np.uint8]) -> Int:
         """Spikes of the encoder, and half the paper's SOPs, by image."""
-        counting, out = self.engine.counting, aligned((2, LANES), np.int32)
-        self.engine.function["count_runs"](address(counting.sent.table), 0, address(values), *map(address, out))
-        found = out.astype(np.int64)
+        counting = self.engine.counting
+        self.sums[:] = 0
+        self.engine.function["count_runs"](self.sent_at, 0, address(values), self.sums_at, self.sums_at + 4 * LANES)
+        found = self.sums.astype(np.int64)
         if counting.wide:
             t = self.engine.tables
             found[1] = (counting.fanout.astype(np.float64) @ values.reshape(-1, LANES)[t.slot].astype(np.float64)).astype(
