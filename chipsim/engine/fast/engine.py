@@ -15,6 +15,7 @@ from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.loaded import Loaded
+from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.merge import Int, Merged, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
@@ -48,13 +49,16 @@ class FastEngine(Loaded):
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
         lines = self.lines
-        arrivals = totals[lines.offset // LANES]
+        arrivals, place = totals, lines.offset // LANES
         if self.arrivals is not None:
             arrivals = np.sum([worker.arrived for worker in mine], axis=0)
-        edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1))
-        sops, events = np.zeros(m.cores, np.int64), np.zeros(m.cores, np.int64)
-        for found, each in ((sops, lines.sops), (events, lines.events)):
-            found[t.cores[:, CORE.index("core")]] = np.diff(np.append(0, np.cumsum(arrivals * each))[edge])
+            place = np.arange(len(lines.owner), dtype=np.uint32)
+        edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1, dtype=lines.owner.dtype))
+        found, counted = np.zeros((2, len(t.cores)), np.int64), np.zeros((2, m.cores), np.int64)
+        given = (arrivals, place, lines.sops, lines.events, edge, *found)
+        self.function["weigh"](len(t.cores), *map(address, given))
+        counted[:, t.cores[:, CORE.index("core")]] = found
+        sops, events = counted
         fanout = m.dense_fanout[lead].astype(np.int64)
         return Counts(
             encoder_spikes=int(fired[: values.encoder].sum()),

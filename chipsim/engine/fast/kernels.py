@@ -245,6 +245,24 @@ def _count_runs() -> str:
     return f.text()
 
 
+def _weigh() -> str:
+    """Totals of owners: those of their lines, each times its two weights; ``place`` is where a line's total lies."""
+    names = ("totals", "place", "one", "other", "edge", "ones", "others")
+    f = Function("weigh", owners="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
+    a = f.arguments
+    with f.loop(0, a["owners"]) as owner:
+        begin, end = (f.load("i64", f.at(a["edge"], owner + i, 8), 8) for i in range(2))
+        sums = [f.variable("i64", "0") for _ in range(2)]
+        with f.loop(begin, end) as line:
+            total = f.load("i64", f.at(a["totals"], f.index(a["place"], line), 8), 8)
+            for place, weight in zip(sums, ("one", "other"), strict=True):
+                weighed = total * f.cast("sext", f.load("i32", f.at(a[weight], line, 4), 4), "i64")
+                f.store(f.load("i64", place, 8) + weighed, place, 8)
+        for place, out in zip(sums, ("ones", "others"), strict=True):
+            f.store(f.load("i64", place, 8), f.at(a[out], owner, 8), 8)
+    return f.text()
+
+
 def _by_image() -> str:
     """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added."""
     f = Function("by_image", counts="ptr", cores="i64", images="i64", always="ptr", out="ptr")
@@ -341,6 +359,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "lay": _lay,
         "encode": _encode,
         "by_image": _by_image,
+        "weigh": _weigh,
         "tally": _tally,
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": _count_runs,

@@ -217,7 +217,7 @@ class FastWorker:
         self.numbers[:count] = begin + np.arange(count)
         final = begin + count == engine.mapping.steps
         self.contexts[count - 1, CONTEXT.index("cores")] = address(t.last if final else t.cores)
-        together = count if engine.by_core else 1
+        together = count if count > 1 and engine.by_core else 1
         for step in range(0, count, together):
             for start, end in self.slices:
                 if stop():
