@@ -9,16 +9,18 @@ import ctypes
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chipsim.engine.fast import kernels, plan, straight
+from chipsim.engine.fast import kernels, plan, straight, tile_kernel
+from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import lookups
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import make_form
-from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.native import Code, host
 
 #: bytes that are copied: more than any cache holds
 COPIED = 1 << 28
@@ -49,7 +51,7 @@ def copied() -> float:
 
 
 def dense(code: Code, bound: int, largest: int) -> float:
-    """Multiply-accumulates a second that lookups or products stand for; 0 where the processor has no such instruction.
+    """Multiply-accumulates a second that lookups, products or tiles stand for; 0 without such an instruction.
 
     Rows have values up to ``bound``, weights are up to ``largest``.
     """
@@ -57,13 +59,14 @@ def dense(code: Code, bound: int, largest: int) -> float:
     if name is None:
         return 0.0
     form = make_form(np.random.default_rng(0).integers(-largest, largest + 1, (ROWS, COLUMNS)), np.full(ROWS, bound))
-    program, kernel = lookups(form, name), f"dense{16 if plan.narrow(form) else 32}"
+    program, kernel = lookups(form, name), f"dense{16 if plan.narrow(form) and name not in TILES else 32}"
     tables = aligned((len(program.tables),), np.uint8)
     tables[:] = program.tables
     packed, out = aligned((program.packed, LANES), np.uint8), aligned((COLUMNS, LANES), np.int32)
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, ctypes.c_int64)(
-        code.add(kernel.encode(), lambda _: kernels.text(kernel, name), kernel, optimise=True)
-    )
+    made = code.add(kernel.encode(), lambda _: kernels.text(kernel, name), kernel, optimise=True)
+    if name in TILES:
+        made = code.add(repr(made).encode(), lambda _: tile_kernel.by_itself(made), "by_itself", optimise=True)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, ctypes.c_int64)(made)
     arguments = (*map(address, (program.program, tables, packed, out)), COLUMNS)
     return ROWS * COLUMNS * LANES / best(lambda: call(*arguments), 2000)
 
@@ -83,8 +86,9 @@ def added(code: Code) -> float:
 
 def limits(threads: int = 1) -> dict[str, float]:
     """What each part of the engine is limited by, in billions a second; float products on so many threads."""
-    code = Code()
-    return {
+    every = host()
+    code = Code(replace(every, features=every.features.replace("+amx-int8", "-amx-int8")))
+    found = {
         "float32 multiply-accumulates": float_products(threads) / 1e9,
         "bytes copied from memory to memory": copied() / 1e9,
         "additions of bytes": added(code) / 1e9,
@@ -92,6 +96,9 @@ def limits(threads: int = 1) -> dict[str, float]:
         "multiply-accumulates by lookups, two bits": dense(code, 3, 7) / 1e9,
         "multiply-accumulates of bytes": dense(code, 255, 127) / 1e9,
     }
+    if every.lookup in TILES:
+        found["multiply-accumulates by tiles"] = dense(Code(every, cached=False), 255, 127) / 1e9
+    return found
 
 
 def main() -> None:

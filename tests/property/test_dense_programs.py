@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from chipsim.engine.fast import kernels, product_kernel, tile_kernel
 from chipsim.engine.fast.instructions import TILES
-from chipsim.engine.fast.ir import Function
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
 from chipsim.engine.fast.memory import address, aligned
@@ -38,15 +37,6 @@ TARGETS = [
 _KERNELS: dict[tuple[Target, bool], tuple[object, ...]] = {}
 
 
-def configured(dense: int) -> str:
-    """What configures tiles, as ``run`` does, and calls a kernel."""
-    arguments = {"program": "ptr", "tables": "ptr", "packed": "ptr", "accumulators": "ptr", "count": "i64"}
-    f = Function("configured", **arguments)
-    with tile_kernel.configured(f):
-        f.call(f.cast("inttoptr", f.constant(dense), "ptr"), *f.arguments.values())
-    return "\n".join([*tile_kernel.CONFIGURING, f.text()])
-
-
 def product(form: Form, values: np.ndarray, target: Target, plain: bool = False) -> np.ndarray:
     """What the machine code makes of a form, (accumulators, 64); ``plain``: as where no instruction adds two products."""
     name = str(target.lookup)
@@ -61,7 +51,7 @@ def product(form: Form, values: np.ndarray, target: Target, plain: bool = False)
                 for kernel in ("pack", *([] if name in TILES else ["dense16"]), "dense32")
             ]
             if name in TILES:
-                made[1] = code.add(b"", lambda _, dense=made[1]: configured(dense), "configured", optimise=True)
+                made[1] = code.add(b"", lambda _, dense=made[1]: tile_kernel.by_itself(dense), "by_itself", optimise=True)
         _KERNELS[target, plain] = (code, *made)
     _, pack, *dense = _KERNELS[target, plain]
     found = lookups(form, name)

@@ -63,6 +63,15 @@ def configured(f: Function) -> Iterator[None]:
     f.do("tilerelease")
 
 
+def by_itself(kernel: int) -> str:
+    """What calls a kernel of dense sums at an address, for those who run no cores, with tiles configured."""
+    pointers = dict.fromkeys(("program", "tables", "packed", "accumulators"), "ptr")
+    f = Function("by_itself", **pointers, count="i64")  # type: ignore[arg-type]
+    with configured(f):
+        f.call(f.cast("inttoptr", f.constant(kernel), "ptr"), *f.arguments.values())
+    return "\n".join([*CONFIGURING, f.text()])
+
+
 def pack(f: Function, target: Value, taken: Callable[[Value], Value]) -> None:
     """Lay the bytes of four rows side by side, image by image.
 

@@ -108,11 +108,15 @@ def _reading_alike(merged: Merged, m: Mapping) -> list[list[MergedCore]]:
 def _ordered(merged: Merged, m: Mapping, orders: dict[int, tuple[Int, Int]]) -> Merged:
     """Put rows and columns in new orders, form by form."""
     forms, cores, accumulator = list(merged.forms), [], merged.accumulator.copy()
+    orders = {number: order for number, order in orders.items() if any((np.diff(each) != 1).any() for each in order)}
     for number, (rows, columns) in orders.items():
         form = forms[number]
         matrix = np.ascontiguousarray(form.matrix[rows][:, columns])
         forms[number] = replace(form, matrix=matrix, bound=form.bound[rows])
     for core in merged.cores:
+        if core.form not in orders:
+            cores.append(core)
+            continue
         rows, columns = orders[core.form]
         own = slice(*m.neuron_offset[core.core : core.core + 2].tolist())
         accumulator[own] = np.argsort(columns)[accumulator[own]]
