@@ -78,23 +78,31 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([2, 3, 4]))
-@settings(max_examples=30)
-def test_images_side_by_side(seed: int, count: int, side: int) -> None:
-    # with every count of a run and none of an image, a core does several times 64 images before the next core
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 300),
+    st.sampled_from([2, 3, 4]),
+    st.booleans(),
+    st.sampled_from([0.0, 0.3]),
+)
+@settings(max_examples=40)
+def test_images_side_by_side(seed: int, count: int, side: int, per_image: bool, noise: float) -> None:
+    # a core does several times 64 images before the next core
     rng = np.random.default_rng(seed)
     hand = wide_map(rng)
     mapping, images = hand.build(), images_for(hand, rng, count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "side_by_side", lambda programs, values: side)
         host = load_host(mapping)
-        fast = load_fast(mapping, host, Code())
+        fast = load_fast(mapping, host, Code(), noisy=noise > 0)
     assert fast is not None
     assert fast.tables.side == side
     parts = [size for size in (count // 3, count - count // 3) if size]
-    want, _, want_counts = ran(ReferenceEngine(mapping, host), images, 0.0, parts)
-    got, each, got_counts = ran(fast, images, 0.0, parts, per_image=False)
-    assert each == [None] * len(parts)
+    want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)
+    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
+    for mine, theirs in zip(got_each, want_each, strict=True):
+        for entry in fields(ImageCounts) if per_image else ():
+            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
     np.testing.assert_array_equal(got, want)
     for entry in fields(Counts):
         np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
