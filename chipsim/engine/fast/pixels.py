@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 LARGEST = HALF
 #: blocks of an encoder
 MOST = 1 << 16
-#: pixels and outputs of neighbours that become one block
-PIXELS, OUTPUTS = 64, 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,41 +154,6 @@ def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups:
     return [found[key] for key in sorted(found)]
 
 
-def joined(blocks: Sequence[Block]) -> list[Block]:
-    """Make one block of neighbours that share pixels: these are then brought together once for all of them.
-
-    The matrices of blocks that are made alike are one array.
-    """
-    made: list[Block] = []
-    known: dict[tuple[int | bytes, ...], Int] = {}
-    run: list[Block] = []
-    taken: dict[int, int] = {}  # pixels of the run, and their rows
-
-    def finish() -> None:
-        places = [np.array([taken[pixel] for pixel in block.pixels.tolist()]) for block in run]
-        key = tuple(part for block, rows in zip(run, places, strict=True) for part in (id(block.weights), rows.tobytes()))
-        outputs, bias = (np.concatenate([getattr(block, name) for block in run]) for name in ("outputs", "bias"))
-        if key not in known:
-            known[key] = weights = np.zeros((len(taken), len(outputs)), run[0].weights.dtype)
-            column = 0
-            for block, rows in zip(run, places, strict=True):
-                weights[rows, column : column + len(block.outputs)] = block.weights
-                column += len(block.outputs)
-        made.append(Block(np.array(list(taken)), outputs, known[key], bias))
-
-    for block in blocks:
-        pixels = block.pixels.tolist()
-        fresh = [pixel for pixel in pixels if pixel not in taken]
-        outputs = sum(len(each.outputs) for each in (*run, block))
-        if run and (len(fresh) == len(pixels) or len(taken) + len(fresh) > PIXELS or outputs > OUTPUTS):
-            finish()
-            run, taken, fresh = [], {}, pixels
-        run.append(block)
-        taken |= {pixel: len(taken) + place for place, pixel in enumerate(fresh)}
-    finish()
-    return made
-
-
 def build(
     m: Mapping,
     tables: Tables,
@@ -207,7 +170,7 @@ def build(
     slots = -(-math.prod(m.input.shape) // FEATURES) * FEATURES
     if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
         return None
-    made, unit = joined(integers[0]), integers[1]
+    made, unit = integers
     with np.errstate(invalid="ignore"):
         reached = np.ceil(thresholds.astype(np.float64) / unit)
     sign = np.where(signs > 0, -1, 1)

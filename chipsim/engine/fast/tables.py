@@ -143,7 +143,7 @@ def _in_turn(m: Mapping, merged: Merged, found: Programs) -> Merged:
     first: dict[tuple[int, bytes], int] = {}
     place = []
     for number, core in enumerate(merged.cores):
-        packs = found.places[core.form, 1] and core.arrives is None
+        packs = found.wide[core.form] and core.arrives is None
         place.append(first.setdefault((ticks[core.core], core.rows.tobytes()), number) if packs else number)
     order = sorted(range(len(place)), key=lambda number: (ticks[merged.cores[number].core], place[number], number))
     return replace(merged, cores=tuple(merged.cores[number] for number in order))
