@@ -77,6 +77,15 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
+def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the bodies of its own functions in place of their calls; none of them may call itself."""
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    return inliner.inline_local_functions(model)
+
+
 def _plain(model: onnx.ModelProto) -> list[str]:
     """Return what the standard demands, and onnxruntime does not: the graph's name, and weights among the inputs in IR 3."""
     inputs = {value.name for value in model.graph.input}

@@ -15,7 +15,7 @@ from chipsim.engine.host import reference_session
 from chipsim.engine.protocol import Compiled
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
-from chipsim.onnx_repair import repaired
+from chipsim.onnx_repair import inlined, repaired
 from chipsim.qonnx_ops import rewrite
 from chipsim.quoting import quote
 
@@ -41,7 +41,7 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(repaired(_whole(path, content))))
+    proto = of_one_signedness(rewrite(inlined(repaired(_whole(path, content)))))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
-from chipsim.onnx_repair import opset_of, repaired
+from chipsim.onnx_repair import inlined, opset_of, repaired
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.importer.parse import parse
@@ -98,9 +98,7 @@ def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         for key in leaves:
             del calls[key]
     try:
-        from onnx import inliner
-
-        return inliner.inline_local_functions(proto)
+        return inlined(proto)
     except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
         name = proto.functions[0].name
         raise refuse(path, f"function {name!r} cannot be inlined ({first_line(error)})", "model-invalid") from None

@@ -171,8 +171,9 @@ def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
         raise refuse(path, text, "model-external", found=place)
     found = paths.look(path.parent / inside)
     if found.kind != "file":
+        fault = "does not exist" if found.kind == "nothing" else "is no regular file"
         raise refuse(
-            path, f"the data of tensor {tensor.name!r} is in {place!r}, which does not exist; keep both files together",
+            path, f"the data of tensor {tensor.name!r} is in {place!r}, which {fault}; keep both files together",
             "model-external", found=place,
         )  # fmt: skip
     try:
@@ -182,7 +183,10 @@ def _external_size(tensor: onnx.TensorProto, path: Path) -> int:
         raise refuse(
             path, f"the offset or length of tensor {tensor.name!r} in {place!r} cannot be read", "model-external"
         ) from None
-    if offset < 0 or length < 0 or offset + length > size:
+    if offset < 0 or length < 0:
+        text = f"the data of tensor {tensor.name!r} in {place!r} has offset {offset:,} and length {length:,}; save it again"
+        raise refuse(path, text, "model-external", found=min(offset, length), allowed=0)
+    if offset + length > size:
         raise refuse(
             path, f"{place!r} is truncated: tensor {tensor.name!r} ends at byte {offset + length:,}, the file at {size:,}",
             "model-external", found=size, allowed=offset + length,

@@ -76,6 +76,7 @@ def read_onnx(
         if model.output in model.constants:
             text = f"the output {model.output!r} is the same for every image: it depends on nothing but the input's shape"
             raise refuse(path, text, "model-ends", found=model.output)
+        _refuse_empty(model)
         _refuse_nan(model)
         _try_run(model)
     return merged(model)
@@ -189,6 +190,16 @@ def _without_empty(model: Model, empty: set[str]) -> Model:
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """Return the shape of one image."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+
+
+def _refuse_empty(model: Model) -> None:
+    """Refuse weights without elements: such a layer has no inputs or no outputs."""
+    for node in model.nodes:
+        for name in node.inputs if node.op in WEIGHTED else ():
+            value = model.constants.get(name)
+            if value is not None and not value.size:
+                text = f"its constant {name!r} has shape {value.shape}, without elements; a layer needs inputs and outputs"
+                raise ModelError(node.name, text, code="model-shapes", node=node.name, found=list(value.shape))
 
 
 def _refuse_nan(model: Model) -> None:

@@ -288,10 +288,14 @@ def uniform_levels(end: str, values: npt.NDArray[np.float64], falling: npt.NDArr
         count = round((values[-1] - values[0]) / scale)
         scale = (values[-1] - values[0]) / count
         if count >= MOST_LEVELS:
+            much = f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported (each level is a neuron): quantize "
+            much += "activations to 8 bits or fewer"
+            if len(values) < MOST_LEVELS:  # as those of an 8-bit float
+                much = f"has {len(values):,} values at different distances, which take {count + 1:,} equal steps; at most "
+                much += f"{MOST_LEVELS:,} are supported (each step is a neuron): quantize to integers, with one scale"
             raise TooManyLevels(
                 end,
-                f"has {count + 1:,} levels; at most {MOST_LEVELS:,} are supported (each level is a neuron): quantize "
-                "activations to 8 bits or fewer",
+                much,
                 node=end,
                 found=count + 1,
                 allowed=MOST_LEVELS,

@@ -362,3 +362,17 @@ def test_an_activation_with_a_scale_for_each_block_is_refused(save) -> None:
     ) as caught:
         compile_model(save(net.model(opset=21)))
     assert caught.value.code == "not-static"
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
+def test_an_activation_of_eight_bit_floats_is_said_to_be_uneven(kind, save) -> None:
+    """Its values are few; it is their distances that would need so many neurons."""
+    import ml_dtypes
+
+    net = Builder((8,))
+    scale, zero = net.const("s", np.float32(4)), net.const("z", np.zeros((), getattr(ml_dtypes, kind)))
+    net.node("QuantizeLinear", "q", scale, zero)
+    net.node("DequantizeLinear", "dq", scale, zero)
+    net.gemm("head", np.ones((3, 8)))
+    with pytest.raises(ModelError, match=r"has \d+ values at different distances|not equally spaced"):
+        compile_model(save(net.model(opset=21)))

@@ -102,6 +102,15 @@ def with_branch(op: str) -> Callable[[Path], Path]:
     return edited(change)
 
 
+def no_outputs(model: onnx.ModelProto) -> None:
+    """A last layer of no neurons, which onnxruntime runs."""
+    for tensor in model.graph.initializer:
+        if tensor.name in ("head.weight", "head.bias"):
+            value = numpy_helper.to_array(tensor)[:0]
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+
+
 def cyclic(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[0] = model.graph.node[-1].output[0]
 
@@ -218,7 +227,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "external data absolute": (external(lambda p: None, location="/etc/passwd"), "must be in the folder of the model"),
     "external data nowhere": (external(lambda p: None, location=""), "must be in the folder of the model"),
     "external data far in": (external(lambda p: None, offset=str(1 << 50)), "is truncated"),
-    "external data before it": (external(lambda p: None, offset="-4"), "is truncated"),
+    "external data before it": (external(lambda p: None, offset="-4"), "has offset -4 and length"),
+    "external data in a folder": (external(lambda p: (p.unlink(), p.mkdir())), "is no regular file"),
     "external data at a word": (external(lambda p: None, offset="here"), "cannot be read"),
     "sub-graph If": (with_branch("If"), "branch: If has a subgraph"),
     "sub-graph Loop": (with_branch("Loop"), "branch: Loop has a subgraph"),
@@ -237,6 +247,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "negative variance": (replaced("stem/bn.var", np.full(2, -4.0, np.float32)), "negative variances"),
     "NaN scale": (replaced("stem/quant.up", np.array(np.nan, np.float32)), "contains NaN"),
     "no weights": (replaced("stem.weight", np.zeros((0, 1, 3, 3), np.float32)), ""),
+    "no neurons": (edited(no_outputs), "head: its constant 'head.weight' has shape (0, 32), without elements"),
     "empty kernel": (replaced("stem.weight", np.zeros((2, 1, 0, 3), np.float32)), ""),
     "weights of another rank": (replaced("stem.weight", np.zeros((2, 3), np.float32)), ""),
     "weights of another size": (replaced("head.weight", np.zeros((3, 7), np.float32)), ""),

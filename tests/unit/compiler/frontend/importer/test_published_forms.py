@@ -7,7 +7,8 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
+from support.networks import Builder
 from support.published import CASES, IMAGES, WEIGHTS, microsoft, modelopt, moved, network, plain, qkeras, qonnx
 
 import chipsim
@@ -265,3 +266,36 @@ def test_a_bias_of_another_shape_is_refused(save) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 4), np.float32), "bias"))
     with pytest.raises(ModelError, match=r"(?i)bias"):
         compile_model(save(model))
+
+
+@pytest.mark.parametrize("body", ["shadows", "holds"])
+def test_a_function_of_the_files_own_is_compared_as_it_is(body, save) -> None:
+    """One with the name of a QONNX operator, and one that holds such an operator and the levels of a layer."""
+    net = Builder((4,))
+    net.quantize("a", -6, 3)
+    net.gemm("first", np.array([[1, -2, 1, 0], [0, 1, 1, -1], [2, 0, -1, 1]], float))
+    general = "qonnx.custom_op.general"
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(general, 1)]
+    if body == "shadows":
+        net.node("Quant", "own", domain=general)
+        net.quantize("b", -1, 3)
+        nodes = [helper.make_node("Neg", ["v"], ["w"])]
+        function = helper.make_function(general, "Quant", ["v"], ["w"], nodes, imports)
+    else:
+        net.node("Levels", "own", domain="mine")
+        given = [
+            helper.make_node("Constant", [], [name], value_float=value)
+            for name, value in (("s", 2.0), ("z", 0.0), ("n", 2.0))
+        ]
+        quant = helper.make_node(
+            "Quant", ["v", "s", "z", "n"], ["w"], domain=general, signed=0, narrow=0, rounding_mode="ROUND"
+        )
+        function = helper.make_function("mine", "Levels", ["v"], ["w"], [*given, quant], imports)
+    net.gemm("head", np.array([[3, -1, 2], [1, 2, -3], [2, 2, 1]], float))
+    model = net.model()
+    model.functions.append(function)
+    model.opset_import.extend([helper.make_opsetid(general, 1), helper.make_opsetid("mine", 1)])
+    path = save(model)
+    images = np.random.default_rng(0).integers(0, 256, (9, 4)).astype(np.uint8)
+    assert verify(path, images).equal
+    assert chipsim.compare(compile_model(path).mapping, path, Dataset("nine", "test", images)).equal
