@@ -1,7 +1,7 @@
 """Bring a published ONNX file into a form that onnxruntime accepts, without changing what it computes.
 
-`repaired` supplies imports and a name that the file lacks, spells the standard's domain as ``""``, puts nodes in an order
-in which they can be run and makes sparse tensors dense;
+`repaired` supplies imports and a name that the file lacks, spells the standard's domain as ``""``, moves TensorFlow's fake
+quantizers out of that domain, puts nodes in an order in which they can be run and makes sparse tensors dense;
 `upgraded` raises the opset where a rewrite needs newer operators. Both the compiler and `chipsim compare` use them, so that
 they speak of the same model. What is changed is reported to the logger ``chipsim``, which ``--verbose`` prints.
 """
@@ -32,8 +32,11 @@ STANDARD, SPELT_OUT = "", "ai.onnx"
 QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 #: domain of QONNX's operators on tensors with their channels last
 QONNX_CHANNELS_LAST = "qonnx.custom_op.channels_last"
+#: tf2onnx's domain of operators that it leaves as TensorFlow has them, and those of them that `tensorflow_ops` rewrites
+TENSORFLOW = "ai.onnx.converters.tensorflow"
+FAKE_QUANTIZERS = frozenset({"FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"})
 #: version of a domain that a file uses without importing it
-VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST), 1), "com.microsoft": 1}
+VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST, TENSORFLOW), 1), "com.microsoft": 1}
 #: IR version from which initializers need not be inputs
 FREE_INITIALIZERS = 4
 #: most bytes of a sparse tensor made dense
@@ -54,7 +57,8 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
         A sparse tensor is inconsistent, or would be larger than `MOST_DENSE` bytes.
     """
     order = _order(model.graph)
-    if not (_renames(model) or _missing(model) or any(_sparse(model)) or order or _plain(model)):
+    foreign = _renames(model) or any(_misplaced(model))
+    if not (foreign or _missing(model) or any(_sparse(model)) or order or _plain(model)):
         return model
     out = type(model)()
     out.CopyFrom(model)
@@ -69,6 +73,9 @@ def repaired(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             out.ir_version = FREE_INITIALIZERS
         _log.info("the file's %s is supplied", what)
+    for node in _misplaced(out):
+        node.domain = TENSORFLOW
+        _log.info("%s is an operator of TensorFlow's: %s", node.name or node.output[0], node.op_type)
     for imports, domain in _missing(out):
         entry = imports.add()
         entry.domain, entry.version = domain, VERSIONS[domain]
@@ -126,6 +133,12 @@ def _bodies(model: onnx.ModelProto) -> Iterator[tuple[Any, Iterable[onnx.NodePro
 
 def _renames(model: onnx.ModelProto) -> bool:
     return any(entry.domain == SPELT_OUT for imports, nodes in _bodies(model) for entry in (*imports, *nodes))
+
+
+def _misplaced(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Iterate over fake quantizers of TensorFlow's in the standard's domain."""
+    for _, nodes in _bodies(model):
+        yield from (node for node in nodes if node.domain in (STANDARD, SPELT_OUT) and node.op_type in FAKE_QUANTIZERS)
 
 
 def _missing(model: onnx.ModelProto) -> list[tuple[Any, str]]:

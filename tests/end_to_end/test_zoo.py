@@ -35,7 +35,7 @@ FITS = [
         "ort_matmulnbits_QDQ ort_qdq_u4_int4 std_int2_op25 std_int4_op21 th_fp32_cmp_dyn18 th_fp32_cmp_dyn23_noopt th_fp32_cmp_ts13 "
         "opt_onnxsim opt_onnxslim opt_ort_basic opt_ort_extended th_fp32_cmp_ts17 th_fp32_median_dyn18 th_fp32_median_dyn_default th_fp32_median_ts13 th_fp32_median_ts17 "
         "th_fp32_round_dyn18 th_fp32_round_dyn23_noopt th_fp32_round_dyn_default th_fp32_round_ts13 hgq2_kif "
-        "qonnx_channels_last qonnx_qcdq_to_quant"
+        "qonnx_channels_last qonnx_qcdq_to_quant keras_qat4 aimet_int4"
     ).split()
 ]
 #: as above, but at ties of its average pool onnxruntime's float sum falls on the other side: inside the bound, and said so
@@ -48,7 +48,8 @@ LARGE = (
 ).split()
 #: 8-bit activations as well, of a smaller network
 EIGHT_BITS = (
-    "keras_qdq keras_qop inc_keras_qdq inc_torch_qdq olive_qdq optimum_qdq_pc ort_qop_residual tflite_transposed".split()
+    "keras_qdq keras_qop inc_keras_qdq inc_torch_qdq olive_qdq optimum_qdq_pc ort_qop_residual tflite_transposed "
+    "quark_xint8 esp_ppq_qdq mct_fake_quant".split()
 )
 REFUSED = {
     "fp32_lenet": "model-not-quantized",
@@ -72,7 +73,7 @@ def chip() -> ChipSpec:
 def test_every_file_has_a_verdict() -> None:
     names = [*FITS, *EXPLAINED, *LARGE, *EIGHT_BITS, *REFUSED]
     assert sorted(names) == sorted(path.stem for path in ZOO.glob("*.onnx"))
-    assert len(names) == 73
+    assert len(names) == 78
 
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE, *EIGHT_BITS])

@@ -1,19 +1,23 @@
 """Write some files of `tests/zoo/`: small untrained networks as other tools write them.
 
-Keras and TFLite (through tf2onnx), HGQ2, INC, Olive, Optimum, and onnxruntime on a residual network of torch's.
+Keras, its quantization-aware training and TFLite (through tf2onnx), HGQ2, INC, Olive, Optimum, AMD's Quark, AIMET, ESP-PPQ,
+Sony's Model Compression Toolkit, and onnxruntime on a residual network of torch's.
 
 Each maker needs its own packages, in an environment of its own: ``python tests/support/quantized_elsewhere.py MAKER tests/zoo``.
 Made with tensorflow 2.21.0, tf2onnx 1.17.0, HGQ2 0.2.0, onnx-neural-compressor 1.0,
-neural_compressor 3.10 with torch 2.13.0 and torchao 0.18.0, olive-ai 0.13.0, optimum-onnx 0.1.0 and
-onnxruntime 1.32.0.
+neural_compressor 3.10 with torch 2.13.0 and torchao 0.18.0, olive-ai 0.13.0, optimum-onnx 0.1.0, tensorflow-model-optimization
+0.8.1 with tf-keras 2.21.0, amd-quark 0.13, aimet-onnx 2.42.0, esp-ppq 1.3.12, model-compression-toolkit 2.6.1 and onnxruntime
+1.32.0.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +45,23 @@ class Reader:
 def keras_model(path: Path, layers: Callable[[Any], list[Any]]) -> np.ndarray:
     """Convert a Keras model by tf2onnx; return images, with the channel last."""
     import tensorflow as tf
-    import tf2onnx
 
     tf.random.set_seed(0)
     model = tf.keras.Sequential([tf.keras.layers.Input((SIZE, SIZE, 1), name="image"), *layers(tf.keras.layers)])
     images = np.random.default_rng(0).random((IMAGES, SIZE, SIZE, 1), np.float32)
     model(images[:2])
+    converted(path, model)
+    return images
+
+
+def converted(path: Path, model: Any) -> None:
+    """Write a Keras model as tf2onnx converts it."""
+    import tensorflow as tf
+    import tf2onnx
+
     shape = (tf.TensorSpec((None, SIZE, SIZE, 1), tf.float32, name="image"),)
     call = tf.function(lambda value: model(value, training=False), input_signature=shape)
     tf2onnx.convert.from_function(call, input_signature=shape, opset=13, output_path=str(path))
-    return images
 
 
 def plain_layers(k: Any) -> list[Any]:
@@ -94,6 +105,54 @@ def tflite(folder: Path) -> None:
         made = Path(place) / "made.tflite"
         made.write_bytes(converter.convert())
         tf2onnx.convert.from_tflite(str(made), opset=13, output_path=str(folder / "tflite_transposed.onnx"))
+
+
+def keras_qat(folder: Path) -> None:
+    """Quantization-aware training of 4 bits: tf2onnx leaves the quantizers of activations as TensorFlow has them."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    from tensorflow_model_optimization.quantization import keras as qat
+
+    class FourBits(qat.QuantizeConfig):  # type: ignore[misc]
+        """Weights for each channel, activations with a moving average of their range."""
+
+        def __init__(self, last: bool = False) -> None:
+            self.last = last
+
+        def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+            each = qat.quantizers.LastValueQuantizer(num_bits=4, symmetric=True, narrow_range=True, per_axis=True)
+            return [(layer.kernel, each)]
+
+        def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+            found = qat.quantizers.MovingAverageQuantizer(num_bits=4, symmetric=False, narrow_range=False, per_axis=False)
+            return [] if self.last else [(layer.activation, found)]
+
+        def set_quantize_weights(self, layer: Any, weights: list[Any]) -> None:
+            layer.kernel = weights[0]
+
+        def set_quantize_activations(self, layer: Any, activations: list[Any]) -> None:
+            if activations:
+                layer.activation = activations[0]
+
+        def get_output_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def get_config(self) -> dict[str, Any]:
+            return {"last": self.last}
+
+    k, each = tf.keras.layers, qat.quantize_annotate_layer
+    tf.random.set_seed(0)
+    model = tf.keras.Sequential([
+        k.Input((SIZE, SIZE, 1), name="image"), each(k.Conv2D(4, 3, strides=2, activation="relu"), FourBits()),
+        each(k.Conv2D(6, 3, activation="relu"), FourBits()), k.Flatten(), each(k.Dense(5), FourBits(last=True)),
+    ])  # fmt: skip
+    with qat.quantize_scope({"FourBits": FourBits}):
+        model = qat.quantize_apply(model)
+    random = np.random.default_rng(0)
+    images, labels = random.random((IMAGES, SIZE, SIZE, 1), np.float32), random.integers(0, 5, IMAGES)
+    model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, labels, epochs=3, verbose=0)
+    converted(folder / "keras_qat4.onnx", model)
 
 
 def inc(folder: Path) -> None:
@@ -257,9 +316,70 @@ def inc_torch(folder: Path) -> None:
     onnx.save(written, str(folder / "inc_torch_qdq.onnx"))
 
 
+def quark(folder: Path) -> None:
+    """Quark's preset for NPUs: scales that are powers of two, uint8 with a zero point of 128; nodes in no order."""
+    from quark.onnx import ModelQuantizer
+    from quark.onnx.quantization.config.config import Config
+    from quark.onnx.quantization.config.custom_config import get_default_config
+
+    with tempfile.TemporaryDirectory() as place:
+        images = torch_model(source := Path(place) / "float.onnx", residual_network)
+        made = Path(place) / "made.onnx"
+        ModelQuantizer(Config(global_quant_config=get_default_config("XINT8"))).quantize_model(
+            str(source), str(made), Reader(images)
+        )
+        shutil.copy(made, folder / "quark_xint8.onnx")
+
+
+def aimet(folder: Path) -> None:
+    """AIMET with weights and activations of 4 bits."""
+    from aimet_onnx import QuantizationSimModel
+
+    with tempfile.TemporaryDirectory() as place:
+        images = torch_model(source := Path(place) / "float.onnx")
+        simulated = QuantizationSimModel(onnx.load(str(source)), param_type="int4", activation_type="int4")
+        simulated.compute_encodings([{"image": images}])
+        onnx.save(simulated.to_onnx_qdq(), str(folder / "aimet_int4.onnx"))
+
+
+def esp_ppq(folder: Path) -> None:
+    """ESP-PPQ for TensorRT: symmetric, weights of each channel; in the form for onnxruntime."""
+    import torch
+    from esp_ppq import TargetPlatform
+    from esp_ppq.api import export_ppq_graph, quantize_onnx_model
+
+    with tempfile.TemporaryDirectory() as place:
+        images = torch.from_numpy(torch_model(source := Path(place) / "float.onnx"))
+        graph = quantize_onnx_model(
+            str(source), list(images.split(1)), 32, [1, 1, SIZE, SIZE], TargetPlatform.TRT_INT8, device="cpu"
+        )
+        made = Path(place) / "made.onnx"
+        export_ppq_graph(graph, TargetPlatform.ONNXRUNTIME, str(made), config_save_to=str(Path(place) / "made.json"))
+        shutil.copy(made, folder / "esp_ppq_qdq.onnx")
+
+
+def mct(folder: Path) -> None:
+    """Sony's Model Compression Toolkit: weights on their grid as floats, quantizers of activations as QDQ."""
+    import model_compression_toolkit as toolkit
+    import torch
+    from torch import nn
+
+    torch.onnx.export = partial(torch.onnx.export, dynamo=False)  # the default when the toolkit was written
+    torch.manual_seed(0)
+    net, images = plain_network(nn).eval(), torch.rand(32, 1, SIZE, SIZE)
+    quantized, _ = toolkit.ptq.pytorch_post_training_quantization(net, lambda: iter([[images]]))
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "made.onnx"
+        chosen = toolkit.exporter.QuantizationFormat.FAKELY_QUANT
+        toolkit.exporter.pytorch_export_model(
+            quantized, str(made), lambda: iter([[images[:2]]]), quantization_format=chosen, onnx_opset_version=17
+        )
+        shutil.copy(made, folder / "mct_fake_quant.onnx")
+
+
 MAKERS = {
     "keras": keras, "tflite": tflite, "inc": inc, "inc_torch": inc_torch, "hgq2": hgq2, "residual": residual,
-    "olive": olive, "optimum": optimum,
+    "olive": olive, "optimum": optimum, "keras_qat": keras_qat, "quark": quark, "aimet": aimet, "esp_ppq": esp_ppq, "mct": mct,
 }  # fmt: skip
 
 if __name__ == "__main__":

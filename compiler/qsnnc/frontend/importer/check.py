@@ -221,6 +221,17 @@ def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:
         raise together(found)
 
 
+def _advice(op: str) -> str:
+    """Return what to do about an operator that the standard's opset of the file lacks."""
+    import onnx
+
+    if not onnx.defs.has(op):
+        return "export with standard ONNX operators"
+    history = onnx.defs.get_all_schemas_with_history()
+    first = min(schema.since_version for schema in history if schema.name == op and not schema.domain)
+    return f"it came with opset {first}: export to that or a newer one"
+
+
 def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
     """Return the error for a node whose operator or attribute is unknown; None if it is supported."""
     import onnx
@@ -247,7 +258,7 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
     try:
         schema = onnx.defs.get_schema(op, version, "")
     except onnx.defs.SchemaError:
-        return error(f"operator {op} is unknown in opset {version}", "model-operator", op)
+        return error(f"operator {op} is unknown in opset {version}; {_advice(op)}", "model-operator", op)
     for entry in node.attribute:
         if entry.name not in schema.attributes:
             known = ", ".join(sorted(schema.attributes)) or "none"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.onnx_repair import QONNX_CHANNELS_LAST
+from chipsim.onnx_repair import FAKE_QUANTIZERS, QONNX_CHANNELS_LAST, TENSORFLOW
 from qsnnc.frontend.numerics import activations, intervals
 from qsnnc.frontend.numerics.intervals import Rule, rising
 
@@ -21,7 +21,7 @@ ROLES = {
     "pool": "Pools and sums over positions",
     "move": "Data movement: reorders synapses, needs no neurons",
     "elementwise": "Elementwise: part of a threshold",
-    "decomposed": "Integer, com.microsoft and QONNX operators: rewritten as those above",
+    "decomposed": "Integer, com.microsoft, QONNX and TensorFlow operators: rewritten as those above",
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
 }
@@ -283,6 +283,13 @@ TABLE = (
         "as the standard operators",
         "written by qonnx's ConvertToChannelsLast",
         QONNX_CHANNELS_LAST,
+    ),
+    Group(
+        "decomposed",
+        _named(" ".join(sorted(FAKE_QUANTIZERS))),
+        "constant ranges; 2 to 16 bits, narrow_range or not",
+        "written by tf2onnx, also in the standard's domain, for any number of bits but 8",
+        TENSORFLOW,
     ),
     Group(
         "host",
