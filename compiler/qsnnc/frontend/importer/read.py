@@ -206,6 +206,10 @@ def _refuse_nan(model: Model) -> None:
     """Refuse NaN constants, infinite ones except as bounds (Clip, Min, Max), and division by zero."""
     found = []
     for node in model.nodes:
+        for name, factor in node.attributes.items():
+            if node.op in WEIGHTED and isinstance(factor, float) and not math.isfinite(factor):
+                text = f"its attribute {name} is {factor}; finite numbers are needed: train or export again"
+                found.append(ModelError(node.name, text, code="model-not-finite", node=node.name, found=str(factor)))
         for position, name in enumerate(node.inputs):
             value = model.constants.get(name)
             what = _invalid(value, node, position) if value is not None and value.dtype.kind == "f" else ""

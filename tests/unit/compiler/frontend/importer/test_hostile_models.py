@@ -246,6 +246,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "infinite weights": (replaced("conv0.weight", np.full((2, 2, 3, 3), np.inf, np.float32)), "conv0: its constant 'conv0.weight' contains infinity"),
     "negative variance": (replaced("stem/bn.var", np.full(2, -4.0, np.float32)), "negative variances"),
     "NaN scale": (replaced("stem/quant.up", np.array(np.nan, np.float32)), "contains NaN"),
+    "NaN as a factor": (edited(lambda m: m.graph.node[-1].attribute.append(helper.make_attribute("alpha", float("nan")))), "head: its attribute alpha is nan"),
+    "infinity as a factor": (edited(lambda m: m.graph.node[-1].attribute.append(helper.make_attribute("beta", float("inf")))), "head: its attribute beta is inf"),
     "no weights": (replaced("stem.weight", np.zeros((0, 1, 3, 3), np.float32)), ""),
     "no neurons": (edited(no_outputs), "head: its constant 'head.weight' has shape (0, 32), without elements"),
     "empty kernel": (replaced("stem.weight", np.zeros((2, 1, 0, 3), np.float32)), ""),
