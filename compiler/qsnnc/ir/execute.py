@@ -54,15 +54,15 @@ def fire(layer: Layer, potential: Int) -> Int:
     for number in np.unique(border).tolist():
         here = np.flatnonzero(border == number)
         if len(flat) * len(here) <= FEW:  # all channels at once, each behind the one before
-            found[:, :, here] = _in_one_search(layer.thresholds[number], flat[:, :, here])
+            found[:, :, here] = reached(layer.thresholds[number], flat[:, :, here])
             continue
         for channel, limits in enumerate(layer.thresholds[number]):  # ascending
             found[:, channel, here] = np.searchsorted(limits, flat[:, channel, here], side="right")
     return out
 
 
-def _in_one_search(thresholds: Int, potential: Int) -> Int:
-    """Count the thresholds (channels, levels) that potentials (N, channels, positions) reach."""
+def reached(thresholds: Int, potential: Int) -> Int:
+    """Count the thresholds (channels, levels), ascending, that potentials (N, channels, positions) reach, in one search."""
     channels, levels = thresholds.shape
     base = min(int(thresholds.min()), int(potential.min()))
     size = max(int(thresholds.max()), int(potential.max())) - base + 1

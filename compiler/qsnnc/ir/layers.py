@@ -251,12 +251,25 @@ def reachable(connections: tuple[Connection, ...], sources: dict[str, Population
     reach = np.zeros((rows * columns, channels, 2), np.int64)
     for link in connections:
         source = sources[link.source]
-        valid = (link.taps(source.shape[1:], (rows, columns)) >= 0).astype(np.int64)
+        valid, at = _patterns(link, source.shape[1:], (rows, columns))
         top = 1 if link.level_wise else source.levels
         for first in range(0, channels, step := max(1, SUMMED // link.weights[0].size)):
             mine = link.weights[first : first + step]
             most = np.maximum(mine, 0).sum(axis=1).reshape(len(mine), -1)
             least = mine.sum(axis=1).reshape(len(mine), -1) - most
             for side, per_tap in enumerate((least, most)):
-                reach[:, first : first + step, side] += top * (valid @ per_tap.T)
+                reach[:, first : first + step, side] += top * (valid @ per_tap.T)[at]
     return reach
+
+
+def _patterns(link: Connection, shape: tuple[int, int], out: tuple[int, int]) -> tuple[Int, Int]:
+    """Return which taps are not in the padding, as 1, in each kind of window (kinds, taps), and the kind of each window."""
+    found, kinds = [], []
+    for axis in (0, 1):
+        there = link.along(axis, shape[axis], out[axis]) >= 0
+        rows, kind = np.unique(there, axis=0, return_inverse=True)
+        found.append(rows.astype(np.int64))
+        kinds.append(kind.reshape(-1))
+    whole = found[0][:, None, :, None] * found[1][None, :, None, :]
+    at = kinds[0][:, None] * len(found[1]) + kinds[1]
+    return whole.reshape(len(found[0]) * len(found[1]), -1), at.reshape(-1)

@@ -32,6 +32,13 @@ class Columns:
             magnitude=root.magnitude[self.channel].max(axis=0),
         )
 
+    @property
+    def whole(self) -> bool:
+        """Whether function n is that of channel n, and row k that of class k."""
+        rows, columns = self.channel.shape
+        across = (self.channel == np.arange(columns)).all() and (self.border == np.arange(rows)[:, None]).all()
+        return bool(across and self.shown.all())
+
     def back(self, root: Accumulator, limits: Int, end: str) -> Int:
         """Map thresholds (rows, columns, levels) to the layer's (classes, channels, levels); never reached elsewhere.
 
@@ -40,6 +47,8 @@ class Columns:
         ModelError
             Two different functions apply to the same sums.
         """
+        if self.whole and limits.shape[:2] == root.reach.shape[:2]:
+            return limits
         found = np.repeat(root.reach[..., 1:] + 1, limits.shape[2], axis=2)
         found[self.border[self.shown], self.channel[self.shown]] = limits[self.shown]
         if (found[self.border, self.channel] != limits)[self.shown].any():
@@ -53,6 +62,8 @@ class Columns:
 
     def back_uncertain(self, uncertain: UncertainThresholds) -> UncertainThresholds:
         """Map uncertain thresholds of functions to those of the layer; one that several functions share is the last's."""
+        if self.whole:
+            return uncertain
         function = uncertain.border_class, uncertain.channel
         border, channel = self.border[function], self.channel[function]
         there = np.flatnonzero(self.shown[function])

@@ -121,11 +121,12 @@ def accumulate(sums: Sums, pieces: list[Piece], scales: F64, offsets: Offsets) -
         whole, factor_of = weights.reshape(rows.shape), unit / piece.part.scale
         for some in in_parts(rows):
             mine = rows[some]
-            used = mine.any(axis=1)
-            grid[some][used] = np.minimum(grid[some][used], dyadic_units(mine[used]) * piece.part.step)
             magnitude[some] += np.abs(mine).sum(axis=1) * piece.part.largest
-            # integers times scales must equal the graph's floats exactly
+            # integers times scales must equal the graph's floats exactly; where they do not, it does not matter what divides
             exact[some] &= (whole[some] * factor_of[some, None] == mine).all(axis=1)
+            used = np.flatnonzero(exact[some] & mine.any(axis=1))
+            grid[some][used] = np.minimum(grid[some][used], dyadic_units(mine[used]) * piece.part.step)
+    grid[~exact] = 0.0
     sources = {piece.part.population.name: piece.part.population for piece in pieces}
     links = _merged(links)
     reach = reachable(tuple(links), sources, sums.shape)

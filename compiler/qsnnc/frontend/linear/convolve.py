@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from qsnnc.frontend.linear.accumulate import Offsets, Operand, Piece, Sums, accumulate, classes, idle
 from qsnnc.frontend.linear.polyphase import phased
-from qsnnc.frontend.linear.tensors import F64, Accumulator
+from qsnnc.frontend.linear.tensors import F64, Accumulator, Part
 from qsnnc.frontend.linear.unrolled import fits, spread, too_many_weights, ungrouped
 from qsnnc.frontend.linear.views import View, Window, through, views
 from qsnnc.frontend.linear.weight_grid import integer_weights
@@ -59,7 +60,8 @@ def convolve(
 
 def _integers(sums: Sums, operands: Sequence[Operand], *, per_channel: bool) -> tuple[list[Int], F64]:
     """Find the integer weights of each operand, and the per-channel scale that all operands share."""
-    rows = np.concatenate([operand.kernel.reshape(len(operand.kernel), -1) for operand in operands], axis=1)
+    each = [operand.kernel.reshape(len(operand.kernel), -1) for operand in operands]
+    rows = np.concatenate(each, axis=1) if len(each) > 1 else each[0]
     whole, scales = integer_weights(sums.name, sums.node.name, rows, per_channel=per_channel)
     cuts = np.cumsum([operand.kernel[0].size for operand in operands])[:-1]
     return [
@@ -83,13 +85,68 @@ def _moving(
         for operand, q in zip(operands, integers, strict=True)
         for view in views(operand.tensor, operand.shape, sums.node)
     ]
-    pieces = [_piece(operand, q, view, sums) for operand, q, view in seen if view.part is not None]
-    pieces = pieces or idle([operand.tensor for operand in operands], sums.shape)
+    apart = [_apart(operand, q, view, sums) for operand, q, view in seen if view.part is not None]
+    pieces = _overlaid(_merged(apart), sums.shape[1:]) or idle([operand.tensor for operand in operands], sums.shape)
     offsets = _offsets([(operand, view) for operand, _, view in seen], bias, sums.shape[1:], separate)
-    return accumulate(sums, _overlaid(_merged(pieces), sums.shape[1:]), scales, offsets)
+    return accumulate(sums, pieces, scales, offsets)
 
 
-def _piece(operand: Operand, whole: Int, view: View, sums: Sums) -> Piece:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Term:
+    """Weights of some channels of a population, which most of a tensor's channels may not be."""
+
+    real: F64  # (outputs, channels of the population or of the view, rows, columns)
+    whole: Int
+    view: View | None  # None: all channels of the population, in order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Apart:
+    """A piece whose weights are not put in their places yet: of a tensor in phases there are many, of few weights each."""
+
+    part: Part
+    window: Window
+    groups: int
+    terms: tuple[_Term, ...]
+
+    def piece(self) -> Piece:
+        """Put the weights in their places."""
+        first = self.terms[0]
+        if len(self.terms) == 1 and first.view is None:
+            return Piece(self.part, first.real, first.whole, self.groups, self.window)
+        shape = (len(first.real), self.part.population.shape[0] // self.groups, *first.real.shape[2:])
+        real, whole = np.zeros(shape), np.zeros(shape, np.int64)
+        for term in self.terms:
+            _put(real, term.real, term.view)
+            _put(whole, term.whole, term.view)
+        return Piece(self.part, real, whole, self.groups, self.window)
+
+    def add_to(self, real: F64, whole: Int, rows: Int, columns: Int) -> None:
+        """Add the weights to a kernel of which the piece's own rows and columns are some."""
+        seen = [term.view.features for term in self.terms if term.view is not None]
+        features = np.concatenate([np.zeros(0, np.int64), *seen])
+        if len(seen) < len(self.terms) or len(np.unique(features)) < len(features):  # in what order matters
+            piece = self.piece()
+            real[:, :, rows[:, None], columns] += piece.real
+            whole[:, :, rows[:, None], columns] += piece.whole
+            return
+        for term, own in zip(self.terms, seen, strict=True):
+            at = np.ix_(np.arange(len(real)), own, rows, columns)
+            real[at] += term.real
+            whole[at] += term.whole
+
+
+def _put(full: F64 | Int, kernel: F64 | Int, view: View | None) -> None:
+    """Add weights to those of the population's channels."""
+    if view is None:
+        np.add(full, kernel, out=full)
+    elif len(np.unique(view.features)) == len(view.features):
+        full[:, view.features] += kernel
+    else:
+        np.add.at(full, (slice(None), view.features), kernel)  # type: ignore[arg-type]
+
+
+def _apart(operand: Operand, whole: Int, view: View, sums: Sums) -> _Apart:
     moved = through(view, operand.window, operand.shape[1:], sums.shape[1:])
     assert view.part is not None
     if moved is None:
@@ -101,19 +158,15 @@ def _piece(operand: Operand, whole: Int, view: View, sums: Sums) -> Piece:
         )
     channels = operand.shape[0]
     if view.whole(channels):
-        return Piece(view.part, operand.kernel, whole, operand.groups, moved)
-    source = view.part.population.shape[0]
-    real = _placed(ungrouped(operand.kernel, operand.groups, channels), view, source)
-    integers = _placed(ungrouped(whole, operand.groups, channels), view, source)
-    groups = _most_groups(real, operand.groups)
-    return Piece(view.part, grouped(real, groups), grouped(integers, groups), groups, moved)
-
-
-def _placed(kernel: npt.NDArray[T], view: View, source: int) -> npt.NDArray[T]:
-    """Move the kernel's weights from the tensor's channels to those of the population."""
-    full = np.zeros((source, len(kernel), *kernel.shape[2:]), kernel.dtype)
-    np.add.at(full, view.features, kernel[:, view.channels].swapaxes(0, 1))  # type: ignore[arg-type]
-    return np.ascontiguousarray(full.swapaxes(0, 1))
+        return _Apart(view.part, moved, operand.groups, (_Term(operand.kernel, whole, None),))
+    real = ungrouped(operand.kernel, operand.groups, channels)[:, view.channels]
+    integers = ungrouped(whole, operand.groups, channels)[:, view.channels]
+    found = _Apart(view.part, moved, 1, (_Term(real, integers, view),))
+    if operand.groups == 1:
+        return found
+    piece = found.piece()
+    groups = _most_groups(piece.real, operand.groups)
+    return _Apart(view.part, moved, groups, (_Term(grouped(piece.real, groups), grouped(piece.whole, groups), None),))
 
 
 def grouped(kernel: npt.NDArray[T], groups: int) -> npt.NDArray[T]:
@@ -137,34 +190,28 @@ def _most_groups(kernel: F64, wish: int) -> int:
     return 1
 
 
-def _merged(pieces: list[Piece]) -> list[Piece]:
+def _merged(pieces: list[_Apart]) -> list[_Apart]:
     """Merge pieces that read the same levels through the same window, for example a tensor added to itself."""
-    kept: list[Piece] = []
+    kept: dict[object, _Apart] = {}
     for piece in pieces:
-        for number, other in enumerate(kept):
-            if (other.part.key, other.window, other.groups) == (piece.part.key, piece.window, piece.groups):
-                kept[number] = Piece(
-                    piece.part, other.real + piece.real, other.whole + piece.whole, piece.groups, piece.window
-                )
-                break
-        else:
-            kept.append(piece)
-    return kept
+        key = piece.part.key, piece.window, piece.groups
+        kept[key] = replace(kept[key], terms=(*kept[key].terms, *piece.terms)) if key in kept else piece
+    return list(kept.values())
 
 
-def _overlaid(pieces: list[Piece], out: tuple[int, int]) -> list[Piece]:
+def _overlaid(pieces: list[_Apart], out: tuple[int, int]) -> list[Piece]:
     """Merge pieces that read the same levels at the same stride into one kernel, if that has few added zeros."""
-    alike: dict[object, list[Piece]] = {}
+    alike: dict[object, list[_Apart]] = {}
     for piece in pieces:
         alike.setdefault((piece.part.key, piece.window.strides, piece.groups), []).append(piece)
     found: list[Piece] = []
     for group in alike.values():
         one = _one_kernel(group, out) if len(group) > 1 else None
-        found += [one] if one is not None else group
+        found += [one] if one is not None else [piece.piece() for piece in group]
     return found
 
 
-def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
+def _one_kernel(pieces: list[_Apart], out: tuple[int, int]) -> Piece | None:
     """Return one kernel with the taps of all pieces; None if it would be larger than theirs together."""
     first, axes = pieces[0], (0, 1)
     at = [
@@ -176,11 +223,10 @@ def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
     kernel = tuple(1 + max(int(rows[axis].max()) for rows in places) for axis in axes)
     if kernel[0] * kernel[1] > sum(p.window.kernel[0] * p.window.kernel[1] for p in pieces):
         return None
-    real = np.zeros((*first.real.shape[:2], *kernel))
+    real = np.zeros((len(first.terms[0].real), first.part.population.shape[0] // first.groups, *kernel))
     whole = np.zeros(real.shape, np.int64)
     for piece, (rows, columns) in zip(pieces, places, strict=True):
-        real[:, :, rows[:, None], columns] += piece.real
-        whole[:, :, rows[:, None], columns] += piece.whole
+        piece.add_to(real, whole, rows, columns)
     strides, source = first.window.strides, first.part.population.shape[1:]
     end = [
         max(0, (out[axis] - 1) * strides[axis] + (kernel[axis] - 1) * steps[axis] + 1 - source[axis] + base[axis])
@@ -188,6 +234,14 @@ def _one_kernel(pieces: list[Piece], out: tuple[int, int]) -> Piece | None:
     ]
     window = Window((kernel[0], kernel[1]), strides, (-base[0], -base[1], end[0], end[1]), (steps[0], steps[1]))
     return Piece(first.part, real, whole, first.groups, window)
+
+
+def _read(operand: Operand, view: View) -> F64:
+    """Return the weights (channels, channels of the view, rows, columns); zeros between different groups may be left out."""
+    every = len(view.channels) == operand.shape[0] and bool((view.channels == np.arange(operand.shape[0])).all())
+    if every and (operand.groups == 1 or operand.kernel.shape[1] == 1):
+        return operand.kernel
+    return ungrouped(operand.kernel, operand.groups, operand.shape[0])[:, view.channels]
 
 
 def _offsets(seen: list[tuple[Operand, View]], bias: F64, out: tuple[int, int], separate: Int | None) -> Offsets:
@@ -203,7 +257,7 @@ def _offsets(seen: list[tuple[Operand, View]], bias: F64, out: tuple[int, int], 
             continue
         flat = operand.window.taps(operand.shape[1:], out)
         value = np.where(flat >= 0, constant[flat], 0.0)
-        kernel = np.asarray(ungrouped(operand.kernel, operand.groups, operand.shape[0])[:, view.channels], np.float64)
+        kernel = np.asarray(_read(operand, view), np.float64)
         keys.append(np.unique(value, return_inverse=True)[1].reshape(value.shape))
         parts.append((value, kernel.sum(axis=1).reshape(channels, -1)))
         if (view.fixed >= 0).any():

@@ -97,7 +97,8 @@ def _gemm(model: Model, node: Node, weights: F64, *, left: bool) -> Matrix:
         )
     if not node.attributes.get("transB", 0):
         weights = weights.T
-    weights = weights * float(node.attributes.get("alpha", 1.0))
+    alpha = float(node.attributes.get("alpha", 1.0))
+    weights = weights if alpha == 1 else weights * alpha
     bias = np.zeros(())
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = constant(model, node, 2) * float(node.attributes.get("beta", 1.0))
@@ -133,7 +134,8 @@ def _flat(model: Model, node: Node, tensor: Quantized, found: Matrix, name: str,
         real, integers = spread_columns(weights, at, size), spread_columns(whole, at, size)
         kernel = (outputs, *population.shape)
         pieces.append(Piece(part, real.reshape(kernel), integers.reshape(kernel), 1, Window(population.shape[1:])))
-        offset += part.scale * part.zero_point * weights[:, mine].sum(axis=1)
+        if part.zero_point:
+            offset += part.scale * part.zero_point * weights[:, mine].sum(axis=1)
     held = tensor.index < 0
     magnitude, grid = np.abs(bias), dyadic_units(bias[:, None])
     if held.any():

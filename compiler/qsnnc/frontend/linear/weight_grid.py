@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsnnc.frontend.model.outcomes import WeightsNotQuantized
-from qsnnc.frontend.numerics.exactness import TOGETHER
+from qsnnc.frontend.numerics.exactness import TOGETHER, in_parts
 from qsnnc.ir.layers import Int
 from qsnnc.ir.weights import bits_needed
 
@@ -46,9 +46,9 @@ def integer_weights(
         one = _applied(rows.reshape(1, -1), *whole)
         if one is not None:
             return one[0].reshape(weights.shape), np.full(len(rows), one[1])
-    each = [_smallest_grid(row[None], _magnitudes(row)) for row in rows]
-    if any(found is None for found in each):
-        channel = next(i for i, found in enumerate(each) if found is None)
+    integers, scales = _by_channel(rows)
+    if np.isnan(scales).any():
+        channel = int(np.argmax(np.isnan(scales)))
         values = len(np.unique(rows[channel]))
         raise WeightsNotQuantized(
             name,
@@ -59,8 +59,6 @@ def integer_weights(
             found=values,
             allowed=1 << MOST_BITS,
         )
-    integers = np.concatenate([found[0] for found in each if found is not None])
-    scales = np.array([found[1] for found in each if found is not None])
     one = None if whole is None else _applied(rows.reshape(1, -1), *whole)
     if one is not None and not (per_channel and bits_needed(integers) < bits_needed(one[0])):
         integers, scales = one[0].reshape(rows.shape), np.full(len(rows), one[1])
@@ -93,16 +91,42 @@ def _may_be_narrower(rows: npt.NDArray[np.float64], whole: tuple[float, npt.NDAr
     return all(np.gcd.reduce(np.round(row / unit).astype(np.int64)) > 1 for row in widest)
 
 
-def _smallest_grid(row: npt.NDArray[np.float64], size: npt.NDArray[np.float64]) -> tuple[Int, float] | None:
-    """Return the smallest integers and their scale; None if there are none of few enough bits.
+def _by_channel(rows: npt.NDArray[np.float64]) -> tuple[Int, npt.NDArray[np.float64]]:
+    """Return each row's smallest integers and their scale; nan where there are none of few enough bits."""
+    integers, scales = np.zeros(rows.shape, np.int64), np.empty(len(rows))
+    for some in in_parts(rows):
+        mine = rows[some]
+        unit = _units(np.abs(mine))
+        q = np.round(mine / unit[:, None])
+        most = q.max(axis=1, initial=0)
+        there = np.flatnonzero(most < 1 << (MOST_BITS - 1))  # and not nan
+        squares = np.multiply(q, q).sum(axis=1)
+        squares[squares == 0] = 1.0
+        found = np.multiply(q, mine).sum(axis=1) / squares
+        found[~mine.any(axis=1)] = 1.0
+        scales[some] = np.nan
+        scales[some][there] = [_exact(float(scale)) for scale in found[there]]
+        integers[some][there] = q[there]
+    return integers, scales
 
-    Parameters
-    ----------
-    size : ndarray, float64
-        The distinct magnitudes of the row that are not 0, in order.
-    """
-    found = _scale_of(size)
-    return None if found is None else _applied(row, *found)
+
+def _units(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return each row's `_scale_of`, nan where there is none; ``size`` are magnitudes in any order, 0 among them."""
+    least, most = np.where(size > 0, size, np.inf).min(axis=1, initial=np.inf), size.max(axis=1, initial=0)
+    found = np.where(most > 0, np.nan, 1.0)
+    left = np.flatnonzero(most > 0)
+    for parts in range(1, (1 << (MOST_BITS - 1)) + 1):
+        unit = least[left] / parts
+        few = np.round(most[left] / unit) <= 1 << (MOST_BITS - 1)
+        left, unit = left[few], unit[few]
+        if not len(left):
+            break
+        ratio = size[left] / unit[:, None]
+        whole = np.round(ratio)
+        fits = (np.abs(ratio - whole) <= TOLERANCE * whole).all(axis=1)
+        found[left[fits]] = unit[fits]
+        left = left[~fits]
+    return found
 
 
 def _scale_of(size: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]] | None:
@@ -124,14 +148,25 @@ def _applied(row: npt.NDArray[np.float64], scale: float, size: npt.NDArray[np.fl
     """Return a row's integers at a scale, and their least-squares scale, or the exact power of two if that is one."""
     if not len(size):
         return np.zeros(row.shape, np.int64), 1.0
-    q = row / scale
-    np.round(q, out=q)
-    if q.max() >= 1 << (MOST_BITS - 1):
+    flat = row.reshape(-1)
+    q, product, squares, most = np.empty(flat.shape), np.empty(flat.shape), 0.0, 0.0
+    for first in range(0, flat.size, TOGETHER):
+        some = slice(first, first + TOGETHER)
+        mine, own = q[some], flat[some]
+        np.divide(own, scale, out=mine)
+        np.round(mine, out=mine)
+        np.multiply(mine, own, out=product[some])
+        squares += float(np.multiply(mine, mine).sum())  # integers, which add up exactly; BLAS would start threads
+        most = max(most, float(mine.max()))
+    if most >= 1 << (MOST_BITS - 1):
         return None
-    product = q * row
-    squares = sum(float(np.dot(part, part)) for part in np.array_split(q.reshape(-1), -(-q.size // TOGETHER)))
     scale = float(product.sum() / squares)
+    integers = product.view(np.int64).reshape(row.shape)  # its memory
+    np.copyto(integers, q.reshape(row.shape), casting="unsafe")
+    return integers, _exact(scale)
+
+
+def _exact(scale: float) -> float:
+    """Return the power of two that a scale is but for rounding, if it is one."""
     power = float(2.0 ** np.round(np.log2(scale)))
-    integers = product.view(np.int64)  # its memory
-    np.copyto(integers, q, casting="unsafe")
-    return integers, power if abs(scale - power) <= 2.0**-30 * power else scale
+    return power if abs(scale - power) <= 2.0**-30 * power else scale

@@ -9,7 +9,8 @@ from support.networks import Builder
 import chipsim
 from chipsim.chip import load_chip
 from chipsim.datasets import Dataset
-from qsnnc import DoesNotFit, compile_model
+from qsnnc import DoesNotFit, compile_model, read_layers
+from qsnnc.frontend.layers import thresholds
 from qsnnc.frontend.model.reference import session
 
 
@@ -181,3 +182,24 @@ def test_zero_points_are_neat_or_exact() -> None:
     scale = float(np.float32(0.1))
     rounded = (np.float32(scale) * np.arange(-8, 8, dtype=np.float32)).astype(np.float64)
     assert zero_point_of(rounded, float(np.ptp(rounded) / 15)) == -8.0
+
+
+@pytest.mark.parametrize(("channels", "levels", "known"), [(64, 200, True), (2, 3, False)])
+def test_what_is_known_to_be_uncertain_is_what_bounds_find(
+    save, monkeypatch, channels: int, levels: int, known: bool
+) -> None:
+    """Padding of zeros makes classes that differ in what they reach; sums of many terms are wrong by whole potentials."""
+    rng = np.random.default_rng(1)
+    net = Builder((1, 8, 8))
+    net.conv("stem", rng.normal(0, 1, (channels, 1, 3, 3)).round(3) * 4, pads=[1] * 4)
+    net.quantize("stem/quant", 0, levels)
+    net.conv("wide", rng.integers(-100, 101, (12, channels, 3, 3)) / 12_000, rng.normal(0, 1, 12), pads=[1] * 4)
+    net.quantize("wide/quant", 0, levels)
+    net.conv("last", rng.integers(-3, 4, (2, 12, 8, 8)).astype(float))
+    net.flatten()
+    path = save(net.model())
+    found = read_layers(path).population("wide").uncertain
+    monkeypatch.setattr(thresholds, "ACROSS", np.inf)
+    again = read_layers(path).population("wide").uncertain
+    assert all(np.array_equal(getattr(again, name), getattr(found, name)) for name in ("channel", "border_class", "level"))
+    assert (found.bound >= 1.5).any() == known
