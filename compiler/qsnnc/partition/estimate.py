@@ -263,9 +263,13 @@ def _read(link: Connection, changes: Map, rows: Int, columns: Int) -> npt.NDArra
     outputs, taps = len(there) // link.groups, link.weights[0, 0].size
     weights = (link.weights != 0).reshape(link.groups, outputs, -1)
     hit = any_of(weights, there.reshape(link.groups, outputs, -1)).reshape(-1, taps, there[0].size)
-    hit = np.concatenate([hit, np.zeros((*hit.shape[:2], 1), bool)], axis=2)  # what nothing reads: at -1
     places = crossed(rows, columns, len(changes.columns.first))
-    return np.asarray(hit[:, np.arange(taps), places].any(axis=2).reshape(-1, len(rows), len(columns)))
+    found = np.zeros((len(hit), len(places)), bool)
+    at, tap = np.nonzero(places >= 0)
+    if len(at):
+        first = np.flatnonzero(np.diff(at, prepend=-1))
+        found[:, at[first]] = np.logical_or.reduceat(hit[:, tap, places[at, tap]], first, axis=1)
+    return found.reshape(-1, len(rows), len(columns))
 
 
 def _axons(layer: Layer, live: dict[str, Map], kept: Int) -> Int:
