@@ -31,8 +31,13 @@ def dense(bits: int, name: str) -> str:
     scratch = f.variable(f"[{LINES * LANES} x i32]", "")
     with Segments(f, "products", 2, 1, 32).loop() as s:
         accumulator, factor = s.column(0)
-        for number in range(SUMS):
-            f.do("tilezero", number)
+        sums = f.at(f.arguments["accumulators"], accumulator, 4 * LANES)
+        with f.when(s.window):
+            for number in range(SUMS):
+                f.do("tileloadd64", number, f.at(sums, LINE * number), SUMS * LINE)
+        with f.when(f.flag("eq", s.window, 0)):
+            for number in range(SUMS):
+                f.do("tilezero", number)
         with f.loop(0, s.many) as i:
             f.do("tileloadd64", WEIGHTS, s.content(i, 0, ROWS * COLUMNS), LINE)
             for number in range(SUMS):  # four rows of 16 images lie in a line, and those of the others beside it
@@ -40,7 +45,7 @@ def dense(bits: int, name: str) -> str:
                 f.do("tileloadd64", taken, f.at(s.packed(i), LINE * number), SUMS * LINE)
                 f.do(TILES[name], number, WEIGHTS, taken)
         with f.when(f.flag("eq", factor, 1)):
-            _store(f, f.at(f.arguments["accumulators"], accumulator, 4 * LANES))
+            _store(f, sums)
         with f.when(f.flag("ne", factor, 1)):
             _store(f, scratch)
             times = f.splat(f.cast("trunc", factor, "i32"), LANES)

@@ -24,6 +24,8 @@ ROWS, COLUMNS = 64, 16
 STEP, ROW = 150, 5
 #: bytes of 64 rows of 64 images
 PACKED = 4096
+#: steps whose rows the nearest cache holds, with what else is there
+NEAR = 6
 #: forms of so few steps, or so many weights that are not zero, stay as they are
 FEW, DENSE = 8, 2 / 3
 
@@ -37,10 +39,11 @@ def cost(form: Form) -> int:
 
 
 def segments(form: Form, rows: Int, start: int, store: Store) -> Iterator[tuple[int, Int]]:
-    """A segment for each block of columns, and of digits where weights are more than one.
+    """Segments for all blocks of columns, `NEAR` steps at a time: their rows stay in the nearest cache for all blocks.
 
-    It says how many steps it has, 0, where its tiles begin, its first accumulator, what its sums are multiplied by, and the
-    place of the rows of each step. Those of the lowest digits come first, and are of all blocks; the others add to them.
+    A segment says how many steps it has, whether it goes on from the sums that there are, where its tiles begin, its first
+    accumulator, what its sums are multiplied by, and the place of the rows of each step. Those of the lowest digits of the
+    weights come first, and are of all blocks; the others add to them.
 
     Parameters
     ----------
@@ -52,13 +55,19 @@ def segments(form: Form, rows: Int, start: int, store: Store) -> Iterator[tuple[
         cut = _cut(digit)
         taken = np.asarray(cut.any(axis=(2, 3)))
         content = cut[taken].reshape(-1, 1, ROWS * COLUMNS).view(np.uint8)
-        at, step = int(store.add(content, np.array([len(content)]))[0]), ROWS * COLUMNS // TABLE
-        for block, mine in enumerate(taken):
-            those = np.flatnonzero(mine)
-            if len(those) or not plane:
-                head = [len(those), 0, at, COLUMNS * block, 256**plane]
+        tiles = int(store.add(content, np.array([len(content)]))[0])
+        number: Int = np.cumsum(taken).reshape(taken.shape) - taken  # of each tile, block by block
+        begun = np.zeros(len(taken), bool)
+        for begin in range(0, taken.shape[1], NEAR):
+            last = begin + NEAR >= taken.shape[1]
+            for block, mine in enumerate(taken[:, begin : begin + NEAR]):
+                if not mine.any() and (not last or begun[block] or plane):
+                    continue
+                those = begin + np.flatnonzero(mine)
+                at = tiles + ROWS * COLUMNS // TABLE * int(number[block, begin])
+                head = [len(those), int(begun[block] and not plane), at, COLUMNS * block, 256**plane]
                 yield 1, np.concatenate([np.array(head), start + PACKED * those])
-            at += step * len(those)
+                begun[block] = True
 
 
 def _cut(digit: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
