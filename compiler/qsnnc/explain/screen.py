@@ -36,7 +36,7 @@ def compilation_screen(
     rows, notes, problems = FITTING if found.fits else FAILED
     return screen(
         wrap(f"{_what(found, model, file)}: {_cores(j)}"),
-        _layers(j["layers"], rows),
+        _layers(j["layers"], rows) if j["layers"] else (),
         some(_notes(found, j), notes, "notes"),
         some([violation.shown() for violation in found.violations], problems, "problems"),
         wrap(line(made)) if made else (),
@@ -55,6 +55,8 @@ def _what(found: Compilation | FailedCompilation, model: str, file: str | None) 
 
 def _cores(j: dict[str, Any]) -> str:
     has = f"chip '{j['chip']}' has {count(j['cores_available'])}"
+    if not j["layers"]:  # it was clear before any was laid out
+        return f"{has} cores"
     about = "about " if j["estimated"] else ""
     rest = f" ({ESTIMATED})" if j["estimated"] else ""
     if beyond := sum(layer["cores"] is None for layer in j["layers"]):
@@ -87,7 +89,7 @@ def _layers(layers: list[dict[str, Any]], most: int) -> list[str]:
 
 def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[str]:
     """What else there is to know, in a line each."""
-    gone, rows = (sum(values) for values in zip(*((x.removed.neurons, x.zero_rows) for x in found.layers), strict=True))
+    gone, rows = sum(x.removed.neurons for x in found.layers), sum(x.zero_rows for x in found.layers)
     parts = [f"{count(number)} {what}" for number, what in ((gone, "neurons"), (rows, "axons")) if number]
     lines = [f"left out without any effect: {' and '.join(parts)}"] if parts else []
     if isinstance(found, Compilation) and found.placement:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import call_text, qsnnc
 from support.networks import Builder
-from support.places import MODELS
+from support.places import MODELS, ZOO
 from support.screens import on_one_screen
 
 import chipsim
@@ -105,3 +105,14 @@ def test_the_screen_writes_out_no_uncertain_threshold(save, monkeypatch: pytest.
     assert compilation_tables(found)
     with pytest.raises(AssertionError, match="written out"):
         compilation_json(found)
+
+
+def test_a_network_that_is_refused_before_a_layer_is_laid_out_has_a_screen() -> None:
+    path = ZOO / "ort_qdq_u16_s8.onnx"  # 65,535 levels
+    found = check(path, "paicore25")
+    assert not found.fits
+    assert not found.layers
+    text = compilation_screen(found, str(path))
+    on_one_screen(text)
+    assert text.startswith("ort_qdq_u16_s8.onnx does not fit: chip 'paicore25' has 63 cores\n")
+    assert "error[cores]: c1" in text
