@@ -134,7 +134,9 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     facts = dict(line.split(":", 1) for line in lines if ":" in line)
     found = {key.strip(): value.strip() for key, value in facts.items()}
-    vectors = [name for name in ("avx512_vnni", "avx512bw", "avx2", "asimd") if name in found.get("flags", "").split()]
+    vectors = [
+        name for name in ("amx_int8", "avx512_vnni", "avx512bw", "avx2", "asimd") if name in found.get("flags", "").split()
+    ]
     return f"{found.get('model name', platform.machine())} ({', '.join(vectors) or platform.machine()})"
 
 

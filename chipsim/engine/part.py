@@ -80,7 +80,7 @@ def run_part(
     size = options.batch or batch_size(engine.batch, mapping.input)
     workers = min(options.threads or processors(), -(-len(dataset) // size))
     crew = [engine.worker(setup.noise, setup.seed, wanted.per_image, prepared.keeps) for _ in range(workers)]
-    spools: dict[str, Spool] = defaultdict(Spool)
+    spools: dict[str, Spool] = defaultdict(lambda: Spool(len(dataset)))
     passing = np.flatnonzero(mapping.passing_cores)
     start = time.perf_counter()
     done = 0

@@ -11,13 +11,21 @@ import numpy.typing as npt
 from chipsim.errors import InputError
 
 #: bytes of one array that are kept in memory
-IN_MEMORY = 16 << 20
+IN_MEMORY = 32 << 20
 
 
 class Spool:
-    """An array that grows by rows."""
+    """An array that grows by rows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rows : int, optional
+        How many there will be: if memory can hold them, each is put into its place at once, and what it came in is free.
+    """
+
+    def __init__(self, rows: int = 0) -> None:
+        self._most = rows
+        self._whole: npt.NDArray[Any] | None = None
         self._parts: list[npt.NDArray[Any]] = []
         self._held = 0
         self._rows = 0
@@ -28,7 +36,12 @@ class Spool:
     def add(self, rows: npt.NDArray[Any]) -> None:
         """Append rows; all have one shape and dtype."""
         self._shape, self._dtype = rows.shape[1:], rows.dtype
+        if not self._rows and len(rows) and rows.nbytes // len(rows) * self._most <= IN_MEMORY:
+            self._whole = np.empty((self._most, *self._shape), self._dtype)
         self._rows += len(rows)
+        if self._whole is not None:
+            self._whole[self._rows - len(rows) : self._rows] = rows
+            return
         self._held += rows.nbytes
         self._parts.append(rows)
         if self._held > IN_MEMORY:
@@ -36,6 +49,8 @@ class Spool:
 
     def array(self) -> npt.NDArray[Any]:
         """Return all rows; those in a file are memory-mapped."""
+        if self._whole is not None:
+            return self._whole[: self._rows]
         if self._file is None:
             return np.concatenate(self._parts)
         self._spill()

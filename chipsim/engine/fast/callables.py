@@ -22,7 +22,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "lay": (_P, _N, _P),
     "draw": (_P, _N, _P),
     "count_runs": (_P, _N, _P, _P, _P),
-    "weigh": (_N, _P, _P, _P, _P, _P, _P, _P),
+    "weigh": (_N, _N, _P, _P, _P, _P, _P, _P, _P),
     "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),

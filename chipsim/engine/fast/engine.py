@@ -49,14 +49,14 @@ class FastEngine(Loaded):
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
         lines = self.lines
-        arrivals, place = totals, lines.offset // LANES
+        arrivals, place, shift = totals, lines.offset, LANES.bit_length() - 1
         if self.arrivals is not None:
             arrivals = np.sum([worker.arrived for worker in mine], axis=0)
-            place = np.arange(len(lines.owner), dtype=np.uint32)
+            place, shift = np.arange(len(lines.owner), dtype=np.uint32), 0
         edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1, dtype=lines.owner.dtype))
         found, counted = np.zeros((2, len(t.cores)), np.int64), np.zeros((2, m.cores), np.int64)
         given = (arrivals, place, lines.sops, lines.events, edge, *found)
-        self.function["weigh"](len(t.cores), *map(address, given))
+        self.function["weigh"](len(t.cores), shift, *map(address, given))
         counted[:, t.cores[:, CORE.index("core")]] = found
         sops, events = counted
         fanout = m.dense_fanout[lead].astype(np.int64)

@@ -246,15 +246,16 @@ def _count_runs() -> str:
 
 
 def _weigh() -> str:
-    """Totals of owners: those of their lines, each times its two weights; ``place`` is where a line's total lies."""
-    names = ("totals", "place", "one", "other", "edge", "ones", "others")
-    f = Function("weigh", owners="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
+    """Totals of owners: those of their lines, each times two weights; ``places``, shifted, say where these totals are."""
+    names = ("totals", "places", "one", "other", "edge", "ones", "others")
+    f = Function("weigh", owners="i64", shift="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     with f.loop(0, a["owners"]) as owner:
         begin, end = (f.load("i64", f.at(a["edge"], owner + i, 8), 8) for i in range(2))
         sums = [f.variable("i64", "0") for _ in range(2)]
         with f.loop(begin, end) as line:
-            total = f.load("i64", f.at(a["totals"], f.index(a["place"], line), 8), 8)
+            place = f.emit("i64", f"lshr i64 {f.index(a['places'], line).name}, {a['shift'].name}")
+            total = f.load("i64", f.at(a["totals"], place, 8), 8)
             for place, weight in zip(sums, ("one", "other"), strict=True):
                 weighed = total * f.cast("sext", f.load("i32", f.at(a[weight], line, 4), 4), "i64")
                 f.store(f.load("i64", place, 8) + weighed, place, 8)
