@@ -93,6 +93,28 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return inliner.inline_local_functions(model)
 
 
+def keep_needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:
+    """Remove nodes that no value of some names needs, in place; those that stay get names of their own.
+
+    Whatever is wrong with the others does no harm then. onnxruntime requires that no two nodes share a name.
+    """
+    needed, kept = set(outputs), []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    kept.reverse()
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+    taken: set[str] = set()
+    for number, node in enumerate(graph.node):
+        if node.name in taken:
+            node.name = f"{node.name}/{number}"
+        if node.name:
+            taken.add(node.name)
+
+
 def _plain(model: onnx.ModelProto) -> list[str]:
     """Return what the standard demands, and onnxruntime does not: the graph's name, and weights among the inputs in IR 3."""
     inputs = {value.name for value in model.graph.input}

@@ -15,7 +15,7 @@ from chipsim.engine.host import reference_session
 from chipsim.engine.protocol import Compiled
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
-from chipsim.onnx_repair import inlined, repaired
+from chipsim.onnx_repair import inlined, keep_needed, repaired
 from chipsim.qonnx_ops import rewrite
 from chipsim.quoting import quote
 
@@ -41,7 +41,9 @@ def reference_outputs(
             found=hashlib.sha256(content).hexdigest(),
             allowed=mapping.model_sha256,
         )
-    proto = of_one_signedness(rewrite(inlined(repaired(_whole(path, content)))))
+    proto = inlined(repaired(_whole(path, content)))
+    _cut(proto.graph, mapping, [mapping.output_tensor, *tensors, wish])
+    proto = of_one_signedness(rewrite(proto))
     there = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     missing = [name for name in tensors if name not in made]
@@ -81,6 +83,16 @@ def reference_outputs(
         return parts(images, 1)  # a reshape to one image, say
 
     return call
+
+
+def _cut(graph: Any, mapping: Compiled, wanted: list[str]) -> None:
+    """Remove what the compiler leaves out too: nodes, outputs and inputs that the compiled output does not need."""
+    keep_needed(graph, wanted)
+    for value in [value for value in graph.output if value.name not in wanted]:
+        graph.output.remove(value)
+    read = {name for node in graph.node for name in node.input}
+    for value in [value for value in graph.input if value.name not in read and value.name != mapping.input.name]:
+        graph.input.remove(value)
 
 
 def _one_by_one(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
-from chipsim.onnx_repair import inlined, opset_of, repaired
+from chipsim.onnx_repair import inlined, keep_needed, opset_of, repaired
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.importer.parse import parse
@@ -63,12 +63,11 @@ def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelPro
         _check(proto, path)
         proto = _inlined(proto, path)
     _choose_output(proto, path, output)
-    _remove_unused(proto)
+    keep_needed(proto.graph, [proto.graph.output[0].name])
     refuse_unknown(proto, path)
     _check(proto, path)
     _one_input(proto, path, cut=output is not None)
     proto.graph.output[0].type.tensor_type.ClearField("shape")  # inferred again
-    _name_apart(proto)
     proto.ir_version = max(proto.ir_version, 4)  # before version 4, initializers had to be inputs
     return proto
 
@@ -126,21 +125,6 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
     graph.output.append(kept)
 
 
-def _remove_unused(proto: onnx.ModelProto) -> None:
-    """Remove nodes that the output does not need."""
-    graph = proto.graph
-    needed = {graph.output[0].name}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    kept.reverse()
-    if len(kept) < len(graph.node):
-        del graph.node[:]
-        graph.node.extend(kept)
-
-
 def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
     """Require one numeric input whose axes are fixed except for the batch."""
     graph = proto.graph
@@ -196,16 +180,6 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> None:
         raise refuse(path, text, "model-shapes", found=math.prod(rest), allowed=MOST_VALUES)
     if not isinstance(shape[0], int) or shape[0] < 1:
         dims[0].dim_param = "N"
-
-
-def _name_apart(proto: onnx.ModelProto) -> None:
-    """Rename nodes that share a name, as onnxruntime requires unique ones."""
-    taken: set[str] = set()
-    for number, node in enumerate(proto.graph.node):
-        if node.name in taken:
-            node.name = f"{node.name}/{number}"
-        if node.name:
-            taken.add(node.name)
 
 
 def refuse_unknown(proto: onnx.ModelProto, path: Path) -> None:

@@ -46,6 +46,24 @@ def test_equal(tmp_path: Path, batch: int | None) -> None:
     assert chipsim.compare(mapping, tmp_path / "m.onnx", IMAGES, limit=2).images == 2
 
 
+def test_what_the_output_does_not_need_may_be_wrong(tmp_path: Path) -> None:
+    # an operator that nobody knows, another input, a second output, two nodes of one name
+    compiled(tmp_path / "plain.onnx")
+    model = onnx.load(tmp_path / "plain.onnx")
+    for node in model.graph.node[:2]:
+        node.name = "twice"
+    model.graph.node.append(onnx.helper.make_node("Nonesuch", ["more"], ["beside"]))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("beside", onnx.TensorProto.FLOAT, [1]))
+    content = model.SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(content)
+    mapping = two_cores().build(content)
+    hidden, out = mapping.layers
+    mapping = dataclasses.replace(mapping, layers=(dataclasses.replace(hidden, tensor="hidden"), out))
+    mapping = dataclasses.replace(mapping, encoder=dataclasses.replace(mapping.encoder, tensor=""))
+    assert chipsim.compare(mapping, tmp_path / "m.onnx", IMAGES).equal
+
+
 def test_the_first_neuron_that_differs_is_named(tmp_path: Path) -> None:
     mapping = compiled(tmp_path / "m.onnx")
     mapping.arrays["neuron_threshold"][1] = 1  # level 1 fires with level 0: image (1, 0) gives 2 where the model has 1
