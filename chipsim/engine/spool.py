@@ -36,7 +36,7 @@ class Spool:
     def add(self, rows: npt.NDArray[Any]) -> None:
         """Append rows; all have one shape and dtype."""
         self._shape, self._dtype = rows.shape[1:], rows.dtype
-        if not self._rows and len(rows) and rows.nbytes // len(rows) * self._most <= IN_MEMORY:
+        if self._most and not self._rows and len(rows) and rows.nbytes // len(rows) * self._most <= IN_MEMORY:
             self._whole = np.empty((self._most, *self._shape), self._dtype)
         self._rows += len(rows)
         if self._whole is not None:
