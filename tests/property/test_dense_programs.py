@@ -109,7 +109,7 @@ def test_tiles_are_the_matrix_product(seed: int, largest: int, rows: int, column
     rng = np.random.default_rng(seed)
     weights = rng.integers(-largest, largest + 1, (rows, columns))
     weights[rng.random((rows, columns)) < empty] = 0
-    bound = rng.integers(0, 256, rows)
+    bound = rng.integers(0, 256, rows) * (rng.random() > 0.1)  # nothing ever arrives
     values = rng.integers(0, bound[:, None] + 1, (rows, LANES))
     found = lookups(make_form(weights, bound), "amx-int8")
     head = dict(zip(HEAD, found.program.tolist(), strict=False))

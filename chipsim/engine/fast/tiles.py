@@ -58,13 +58,13 @@ def segments(form: Form, rows: Int, start: int, store: Store) -> Iterator[tuple[
         tiles = int(store.add(content, np.array([len(content)]))[0])
         number: Int = np.cumsum(taken).reshape(taken.shape) - taken  # of each tile, block by block
         begun = np.zeros(len(taken), bool)
-        for begin in range(0, taken.shape[1], NEAR):
+        for begin in range(0, max(1, taken.shape[1]), NEAR):  # without rows too, all sums are zeros
             last = begin + NEAR >= taken.shape[1]
             for block, mine in enumerate(taken[:, begin : begin + NEAR]):
                 if not mine.any() and (not last or begun[block] or plane):
                     continue
                 those = begin + np.flatnonzero(mine)
-                at = tiles + ROWS * COLUMNS // TABLE * int(number[block, begin])
+                at = tiles + ROWS * COLUMNS // TABLE * int(number[block, begin : begin + 1].sum())
                 head = [len(those), int(begun[block] and not plane), at, COLUMNS * block, 256**plane]
                 yield 1, np.concatenate([np.array(head), start + PACKED * those])
                 begun[block] = True
