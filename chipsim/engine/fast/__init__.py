@@ -7,7 +7,7 @@ lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense
 products     ... and by multiplying rows of more bits (`product_kernel`), with the instructions that there are
 tiles        ... or all rows of a dense matrix tile by tile (`tile_kernel`), where the processor has AMX
 plan         ... or as a list of rows
-kernels      walking lists, firing, counting, encoding: the rest of the machine code
+kernels      walking lists, encoding, and `run`, which calls the others (``..._kernel``): the rest of the machine code
 native       LLVM makes it, a directory keeps it
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
 pixels       ... or nothing: a linear part of whole numbers runs like cores whose rows are pixels

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chipsim.engine.fast import arrive_kernel, draw_kernel, fire_kernel, lookup_kernel, product_kernel, stepping
+from chipsim.engine.fast import (
+    arrive_kernel,
+    counting_kernel,
+    draw_kernel,
+    fire_kernel,
+    lookup_kernel,
+    product_kernel,
+    stepping,
+)
 from chipsim.engine.fast.instructions import MASKS, TILES
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import (
@@ -17,12 +25,9 @@ from chipsim.engine.fast.layout import (
     CALLED,
     CONTEXT,
     CORE,
-    HALVES,
     KEPT,
     LANES,
-    SQUARE,
-    WORDS,
-    add_total,
+    transposed,
 )
 from chipsim.engine.fast.plan import STRIDE
 from chipsim.engine.fast.tile_kernel import CONFIGURING, configured
@@ -200,93 +205,6 @@ def _walk(f: Function, program: Value, rows: Value, accumulators: Value, bits: i
         f.store(end, cursor, 8)
 
 
-def _tally() -> str:
-    """Totals of values that lie one after the other."""
-    f = Function("tally", values="ptr", mask="ptr", count="i64", totals="ptr")
-    a = f.arguments
-    mask = f.load(BYTES, a["mask"], 64)
-    with f.loop(0, a["count"]) as i:
-        add_total(f, a["totals"], i, f.load(BYTES, f.at(a["values"], i, LANES), 64) & mask)
-    return f.text()
-
-
-def _count_runs() -> str:
-    """Add up the rows of an owner by image, each times its two weights: see `chipsim.engine.fast.counting`."""
-    f = Function("count_runs", table="ptr", owner="i64", values="ptr", one="ptr", other="ptr")
-    a = f.arguments
-    offsets, runs, segments, first = (f.load("ptr", f.at(a["table"], i, 8), 8) for i in range(4))
-
-    def run(r: Value) -> tuple[Value, list[Value]]:
-        begin, count, *weights = (f.index(f.at(runs, r, 16), i) for i in range(4))
-        total = f.variable(BYTES, "")
-        f.store(f.zero(BYTES), total, 64)
-        with f.loop(begin, begin + count) as row:
-            f.add_to(total, f.load(BYTES, f.at(a["values"], f.index(offsets, row)), 64))
-        return f.load(BYTES, total, 64), weights
-
-    with f.loop(f.index(first, a["owner"]), f.index(first, a["owner"] + 1)) as s:
-        begin, end, wide = (f.index(segments, s * 3 + i) for i in range(3))
-        with f.when(f.flag("eq", wide, 0)):
-            sums = [f.variable(HALVES, "") for _ in range(2)]
-            for place in sums:
-                f.store(f.zero(HALVES), place, 64)
-            with f.loop(begin, end) as r:
-                total, weights = run(r)
-                half = f.cast("zext", total, HALVES)
-                for place, weight in zip(sums, weights, strict=True):
-                    f.add_to(place, half * f.splat(f.cast("trunc", weight, "i16"), LANES))
-            for place, out in zip(sums, ("one", "other"), strict=True):
-                f.add_to(a[out], f.cast("zext", f.load(HALVES, place, 64), WORDS))
-        with f.when(wide), f.loop(begin, end) as r:
-            total, weights = run(r)
-            word = f.cast("zext", total, WORDS)
-            for weight, out in zip(weights, ("one", "other"), strict=True):
-                f.add_to(a[out], word * f.splat(f.cast("trunc", weight, "i32"), LANES))
-    return f.text()
-
-
-def _weigh() -> str:
-    """Totals of owners: those of their lines, each times two weights; ``places``, shifted, say where these totals are."""
-    names = ("totals", "places", "one", "other", "edge", "ones", "others")
-    f = Function("weigh", owners="i64", shift="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
-    a = f.arguments
-    with f.loop(0, a["owners"]) as owner:
-        begin, end = (f.load("i64", f.at(a["edge"], owner + i, 8), 8) for i in range(2))
-        sums = [f.variable("i64", "0") for _ in range(2)]
-        with f.loop(begin, end) as line:
-            place = f.emit("i64", f"lshr i64 {f.index(a['places'], line).name}, {a['shift'].name}")
-            total = f.load("i64", f.at(a["totals"], place, 8), 8)
-            for place, weight in zip(sums, ("one", "other"), strict=True):
-                weighed = total * f.cast("sext", f.load("i32", f.at(a[weight], line, 4), 4), "i64")
-                f.store(f.load("i64", place, 8) + weighed, place, 8)
-        for place, out in zip(sums, ("ones", "others"), strict=True):
-            f.store(f.load("i64", place, 8), f.at(a[out], owner, 8), 8)
-    return f.text()
-
-
-def _by_image() -> str:
-    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added."""
-    f = Function("by_image", counts="ptr", cores="i64", images="i64", always="ptr", out="ptr")
-    a = f.arguments
-    kind = f"<{SQUARE} x i32>"
-    scratch = f.variable(f"[{SQUARE * LANES} x i32]", "")
-    with f.loop(0, a["cores"], SQUARE) as first:
-        always = f.load(kind, f.at(a["always"], first, 4), 64)
-        for part in range(0, LANES, SQUARE):
-            rows = f.at(a["counts"], first * LANES + part, 4)
-            lines = [f.load(kind, f.at(rows, LANES * i, 4), 64) for i in range(SQUARE)]
-            for i, line in enumerate(_transposed(f, lines)):
-                f.store(line + always, f.at(scratch, SQUARE * (part + i), 4), 64)
-        many = f.smallest(a["cores"] - first, f.constant(SQUARE))
-        with f.loop(0, a["images"]) as image:
-            place, target = f.at(scratch, image, 4 * SQUARE), f.at(a["out"], image * a["cores"] + first, 4)
-            with f.when(f.flag("eq", many, SQUARE)):
-                f.store(f.load(kind, place, 64), target, 4)
-            with f.when(f.flag("ne", many, SQUARE)), f.loop(0, many) as core:
-                f.store(f.load("i32", f.at(place, core, 4), 4), f.at(target, core, 4), 4)
-    return f.text()
-
-
 def _encode() -> str:
     """Levels of up to 16 images (images, features) as bytes, features by images, at images 16 * group of the 64.
 
@@ -320,7 +238,7 @@ def _turn() -> str:
     f = Function("turn", internal=True, images="ptr", out="ptr")
     a = f.arguments
     lines = [f.load(BYTES, f.at(a["images"], 64 * i), 64) for i in range(16)]
-    for part, line in enumerate(_transposed(f, lines)):
+    for part, line in enumerate(transposed(f, lines)):
         for lane in range(4):
             piece = f.shuffle(line, line, list(range(16 * lane, 16 * lane + 16)))
             f.store(piece, f.at(a["out"], 16 * lane + part, LANES), 16)
@@ -340,30 +258,17 @@ def _lay() -> str:
     return _turn() + f.text()
 
 
-def _transposed(f: Function, lines: list[Value]) -> list[Value]:
-    """16 lines of blocks of 16, each 16 x 16 transposed: four rounds of interleaving line i with line i + 8."""
-    length = int(lines[0].type[1:].split(" x ")[0])
-    for _ in range(4):
-        new = []
-        for i in range(8):
-            for half in (0, 8):
-                lanes = [block + half + j // 2 + length * (j % 2) for block in range(0, length, 16) for j in range(16)]
-                new.append(f.shuffle(lines[i], lines[i + 8], lanes))
-        lines = new
-    return lines
-
-
 def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
     """What writes each kernel."""
     found: dict[str, Callable[[], str]] = {
         "run": lambda: _run(lookup),
         "lay": _lay,
         "encode": _encode,
-        "by_image": _by_image,
-        "weigh": _weigh,
-        "tally": _tally,
+        "by_image": counting_kernel.by_image,
+        "weigh": counting_kernel.weigh,
+        "tally": counting_kernel.tally,
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
-        "count_runs": _count_runs,
+        "count_runs": counting_kernel.count_runs,
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
         "draw": draw_kernel.draw,
         "arrive": arrive_kernel.arrive,

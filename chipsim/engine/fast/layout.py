@@ -57,3 +57,16 @@ def add_total(f: Function, totals: Value, value: Value, fired: Value) -> None:
     total = f.emit("i16", f"call i16 @llvm.vector.reduce.add.v64i16({wide.type} {wide.name})")
     place = f.at(totals, value, 8)
     f.store(f.load("i64", place, 8) + f.cast("zext", total, "i64"), place, 8)
+
+
+def transposed(f: Function, lines: list[Value]) -> list[Value]:
+    """16 lines of blocks of 16, each 16 x 16 transposed: four rounds of interleaving line i with line i + 8."""
+    length = int(lines[0].type[1:].split(" x ")[0])
+    for _ in range(4):
+        new = []
+        for i in range(8):
+            for half in (0, 8):
+                lanes = [block + half + j // 2 + length * (j % 2) for block in range(0, length, 16) for j in range(16)]
+                new.append(f.shuffle(lines[i], lines[i + 8], lanes))
+        lines = new
+    return lines

@@ -48,6 +48,11 @@ class Form:
     largest: int  # no partial sum of an accumulator is larger in magnitude, in whatever order it is summed
 
 
+def ticks_of(m: Mapping) -> Int:
+    """Tick of each core, (cores,)."""
+    return np.asarray(np.array([layer.tick for layer in m.layers], np.int64)[m.core_layer])
+
+
 def make_form(matrix: Matrix, bound: Int) -> Form:
     """Return a form with its bound."""
     small = matrix.size > 0 and max(matrix.max(), -int(matrix.min())) <= 127  # -128 has no magnitude in a byte
@@ -243,7 +248,7 @@ def _cores(
             merged.append(MergedCore(core, form, own, events, sops, forms[form].largest, arrives))
         place = np.argsort(by_column)[of.column]
         placed[m.neuron_offset[cores][:, None] + np.arange(len(place))] = place
-    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer].tolist()
+    ticks = ticks_of(m).tolist()
     merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
     return tuple(forms), tuple(merged), placed
 

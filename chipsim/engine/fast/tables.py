@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
-from chipsim.engine.fast.merge import Int, Merged, Small
+from chipsim.engine.fast.merge import Int, Merged, Small, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.programs import Programs, programs, width
 from chipsim.mapping import Mapping
@@ -79,7 +79,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
     words, change = _changes(merged, found.words)
     records = _records(m, merged, found, fire_offset, change)
     layer_of = m.core_layer[records[:, CORE.index("core")]]
-    tick = np.array([e.tick for e in m.layers])[layer_of]
+    tick = ticks_of(m)[records[:, CORE.index("core")]]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
     records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
     last = records.copy()
@@ -139,7 +139,7 @@ def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, chan
 
 def _in_turn(m: Mapping, merged: Merged, found: Programs) -> Merged:
     """Cores that pack the same rows one after the other."""
-    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer].tolist()
+    ticks = ticks_of(m).tolist()
     first: dict[tuple[int, bytes], int] = {}
     place = []
     for number, core in enumerate(merged.cores):
@@ -153,7 +153,7 @@ def _packed(m: Mapping, merged: Merged, found: Programs) -> Int:
     """Field "packed" of all cores: the rows of a core lie packed from the core before; of single steps."""
     packed = np.zeros(len(merged.cores), np.int64)
     if m.steps == 1 and found.wide.any():
-        tick = np.array([layer.tick for layer in m.layers])[m.core_layer]
+        tick = ticks_of(m)
         for number, (before, core) in enumerate(pairwise(merged.cores), 1):
             alike = found.wide[before.form] and found.wide[core.form] and core.arrives is None
             packed[number] = alike and tick[before.core] == tick[core.core] and np.array_equal(before.rows, core.rows)

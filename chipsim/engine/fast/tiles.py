@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.lines import numbered
-from chipsim.engine.fast.merge import Form, Int, Matrix, Merged, MergedCore, Small
+from chipsim.engine.fast.merge import Form, Int, Matrix, Merged, MergedCore, Small, ticks_of
 from chipsim.engine.fast.segments import TABLE, Store, digits_of
 from chipsim.mapping import Mapping
 
@@ -106,7 +106,7 @@ def in_blocks(merged: Merged, m: Mapping) -> Merged:
 
 def _reading_alike(merged: Merged, m: Mapping) -> list[list[MergedCore]]:
     """Cores of one tick that take the same values; those to which not all arrives that is sent are alone."""
-    ticks = np.array([layer.tick for layer in m.layers])[m.core_layer].tolist()
+    ticks = ticks_of(m).tolist()
     alike: dict[tuple[int, bytes], list[MergedCore]] = defaultdict(list)
     for core in merged.cores:
         taken = np.sort(core.rows).tobytes() if core.arrives is None else repr(core.core).encode()

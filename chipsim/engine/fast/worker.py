@@ -57,8 +57,9 @@ class FastWorker:
         )
         self.rows = aligned((t.side, most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((most_accumulators + COLUMNS, LANES), np.int32)  # tiles reach beyond
-        self.per_core = aligned((t.side, 3, -(-m.cores // SQUARE) * SQUARE, LANES), np.int32) if per_image else None
-        self.always = aligned((3, -(-m.cores // SQUARE) * SQUARE), np.int32)  # what each core counts in every image
+        filled = -(-m.cores // SQUARE) * SQUARE
+        self.per_core = aligned((t.side, 3, filled, LANES), np.int32) if per_image else None
+        self.always = aligned((3, filled), np.int32)  # what each core counts in every image
         self.always[1:, : m.cores] = engine.reduced.core_sops, engine.reduced.core_events
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
