@@ -115,6 +115,16 @@ def keep_needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:
             taken.add(node.name)
 
 
+def keep_read(graph: onnx.GraphProto, keep: Iterable[str] = ()) -> None:
+    """Remove inputs that no node reads, in place; initial values that are inputs too, without a word."""
+    read = {name for node in graph.node for name in node.input}.union(keep)
+    initial = {tensor.name for tensor in graph.initializer}
+    for value in [value for value in graph.input if value.name not in read]:
+        graph.input.remove(value)
+        if value.name not in initial:
+            _log.info("the input %r is left out: nothing that the output needs reads it", value.name)
+
+
 def _plain(model: onnx.ModelProto) -> list[str]:
     """Return what the standard demands, and onnxruntime does not: the graph's name, and weights among the inputs in IR 3."""
     inputs = {value.name for value in model.graph.input}

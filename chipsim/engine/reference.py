@@ -15,7 +15,7 @@ from chipsim.engine.host import reference_session
 from chipsim.engine.protocol import Compiled
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
-from chipsim.onnx_repair import inlined, keep_needed, repaired
+from chipsim.onnx_repair import inlined, keep_needed, keep_read, repaired
 from chipsim.qonnx_ops import rewrite
 from chipsim.quoting import quote
 
@@ -90,9 +90,7 @@ def _cut(graph: Any, mapping: Compiled, wanted: list[str]) -> None:
     keep_needed(graph, wanted)
     for value in [value for value in graph.output if value.name not in wanted]:
         graph.output.remove(value)
-    read = {name for node in graph.node for name in node.input}
-    for value in [value for value in graph.input if value.name not in read and value.name != mapping.input.name]:
-        graph.input.remove(value)
+    keep_read(graph, [mapping.input.name])
 
 
 def _one_by_one(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
-from chipsim.onnx_repair import inlined, keep_needed, opset_of, repaired
+from chipsim.onnx_repair import inlined, keep_needed, keep_read, opset_of, repaired
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.importer.parse import parse
@@ -63,10 +63,12 @@ def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelPro
         _check(proto, path)
         proto = _inlined(proto, path)
     _choose_output(proto, path, output)
+    given = _inputs(proto.graph)
     keep_needed(proto.graph, [proto.graph.output[0].name])
+    keep_read(proto.graph)
     refuse_unknown(proto, path)
     _check(proto, path)
-    _one_input(proto, path, cut=output is not None)
+    _one_input(proto, path, given)
     proto.graph.output[0].type.tensor_type.ClearField("shape")  # inferred again
     proto.ir_version = max(proto.ir_version, 4)  # before version 4, initializers had to be inputs
     return proto
@@ -125,27 +127,27 @@ def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> No
     graph.output.append(kept)
 
 
-def _one_input(proto: onnx.ModelProto, path: Path, *, cut: bool) -> None:
-    """Require one numeric input whose axes are fixed except for the batch."""
-    graph = proto.graph
+def _inputs(graph: onnx.GraphProto) -> list[str]:
+    """Return the inputs that are no initial values."""
     initial = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initial]
-    read = {name for node in graph.node for name in node.input}
-    if cut:  # other outputs may have had other inputs
-        inputs = [value for value in inputs if value.name in read]
-    if len(inputs) != 1:
-        names = [value.name for value in inputs]
-        if names:
-            text = f"has {len(names)} inputs ({', '.join(map(repr, names))}); one is supported: make the others initializers"
-        else:
-            text = "has no input that its output depends on; one image input is needed"
+    return [value.name for value in graph.input if value.name not in initial]
+
+
+def _one_input(proto: onnx.ModelProto, path: Path, given: list[str]) -> None:
+    """Require one numeric input whose axes are fixed except for the batch; ``given`` are those of the file."""
+    graph = proto.graph
+    names = _inputs(graph)
+    if len(names) > 1:
+        text = f"has {len(names)} inputs ({', '.join(map(repr, names))}); one is supported: make the others initializers"
         raise refuse(path, f"the graph {text}", "model-ends", found=names, allowed=1)
-    if inputs[0].name not in read:
-        text = f"the output {graph.output[0].name!r} does not depend on the input {inputs[0].name!r}"
-        raise refuse(path, text, "model-ends", found=inputs[0].name)
-    for value in list(graph.input):
-        if value.name != inputs[0].name:
-            graph.input.remove(value)
+    if not given:
+        raise refuse(path, "the graph has no input; one image input is needed", "model-ends", found=[], allowed=1)
+    if not names:
+        listed = f"input{'s' * (len(given) > 1)} {', '.join(map(repr, given))}"
+        text = f"the output {graph.output[0].name!r} does not depend on the {listed}"
+        raise refuse(path, text, "model-ends", found=given)
+    for value in [value for value in graph.input if value.name != names[0]]:  # initial values
+        graph.input.remove(value)
     _free_batch(proto, path)
 
 

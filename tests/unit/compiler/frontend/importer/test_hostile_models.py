@@ -123,6 +123,12 @@ def two_outputs(model: onnx.ModelProto) -> None:
 
 def second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 3]))
+    model.graph.node.append(helper.make_node("Mul", [model.graph.output[0].name, "mask"], ["masked"], name="masking"))
+    model.graph.output[0].name = "masked"
+
+
+def unread(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, None))
 
 
 def input_shape(*dims: int | str) -> Callable[[Path], Path]:
@@ -237,7 +243,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "several outputs": (edited(two_outputs), "choose one with --output NAME"),
     "several inputs": (edited(second_input), "'image', 'mask'"),
     "no input": (edited(lambda m: m.graph.ClearField("input")), ""),
-    "no input needed": (edited(nothing_to_compute), "does not depend on the input"),
+    "no input needed": (edited(nothing_to_compute), "does not depend on the input 'image'"),
+    "neither input needed": (edited(lambda m: (nothing_to_compute(m), unread(m))), "does not depend on the inputs 'image', 'mask'"),
     "no output": (edited(lambda m: m.graph.ClearField("output")), ""),
     "output that nothing computes": (edited(lambda m: setattr(m.graph.output[0], "name", "image")), "no node computes"),
     "cycle": (edited(cyclic), "violates the ONNX standard"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from support.against_reference import equal, head
-from support.networks import Builder
+from support.networks import Builder, Recipe, build
 from support.published import network
 
-from qsnnc import ModelError, check
+import chipsim
+from chipsim.datasets import Dataset
+from chipsim.engine.compare import compare
+from qsnnc import ModelError, check, compile_model, verify
+from qsnnc.frontend.model.reference import session
 
 
 def test_clip_bounds_as_attributes_in_opset_10(save) -> None:
@@ -35,3 +42,30 @@ def test_an_unknown_operator_is_refused_with_what_to_do(op, advice, save) -> Non
         check(save(model))
     assert str(caught.value) == f"y: operator {op} is unknown in opset 13; {advice}"
     assert caught.value.exit_code == 3
+
+
+UNREAD = {
+    "of a type and shape of its own": helper.make_tensor_value_info("mask", TensorProto.BOOL, ["M", "any", 3]),
+    "without a shape": helper.make_tensor_value_info("mask", TensorProto.FLOAT, None),
+    "a sequence": helper.make_tensor_sequence_value_info("mask", TensorProto.FLOAT, None),
+}
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["by nothing", "by what the output does not need"])
+@pytest.mark.parametrize("kind", UNREAD)
+def test_an_input_that_the_output_does_not_need_is_left_out(kind, read, save, caplog) -> None:
+    model = build(Recipe(size=4, channels=2, k=0, levels=3, layers=("dense",), outputs=3, seed=1, odd=False))
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4)).astype(np.uint8)
+    wanted = session(model).run(None, {"image": images.astype(np.float32)})[0]
+    model.graph.input.insert(0, UNREAD[kind])
+    if read:
+        model.graph.node.append(helper.make_node("Identity", ["mask"], ["unread"]))
+    path = save(model)
+    with caplog.at_level(logging.INFO, logger="chipsim"):
+        done = compile_model(path)
+    said = {record.getMessage() for record in caplog.records}
+    assert said == {"the input 'mask' is left out: nothing that the output needs reads it"}
+    data = Dataset("five", "test", images)
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, wanted)
+    assert verify(path, images).equal
+    assert compare(done.mapping, path, data).equal
