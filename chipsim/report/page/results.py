@@ -77,6 +77,13 @@ class RunPage(RunChip):
     worst_images: list[PageWorst] | None = None
 
 
+class UncertainTotal(ResultSchema):
+    """How many thresholds of a layer are uncertain, in how many spans."""
+
+    thresholds: Count
+    spans: Count
+
+
 class CompiledLayer(ResultSchema):
     """A layer of a compilation."""
 
@@ -84,6 +91,7 @@ class CompiledLayer(ResultSchema):
     removed_as: dict[Name, Count] = Field(default_factory=dict)
     exactness: Literal["certified", "tested"] | None = None
     uncertain_thresholds: list[dict[Name, Any]] = Field(default_factory=list)
+    uncertain_total: UncertainTotal | None = None  # not in results of before, which list all spans
 
 
 class CompilePage(ResultSchema):

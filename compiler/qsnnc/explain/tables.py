@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from chipsim import paths
 from chipsim.chip import AnyChip, PaicoreSpec
 from chipsim.errors import InputError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from qsnnc.verification import Verification
 
 ESTIMATED = "estimated from shapes and level ranges, because the network is far too large"
+#: spans of uncertain thresholds that the JSON of compile and check lists for each layer
+MOST_SPANS = 20
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
 
@@ -31,12 +36,13 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
     """Return the JSON of compile and check."""
     facts = compilation_facts(found)
     for row, entry in zip(facts["layers"], found.layers, strict=True):
-        row["uncertain_thresholds"] = entry.layer.uncertain.to_json()
+        row["uncertain_thresholds"] = entry.layer.uncertain.to_json(MOST_SPANS)
+        row["uncertain_total"] = entry.layer.uncertain.total_json()
     return facts
 
 
 def compilation_facts(found: Compilation | FailedCompilation) -> dict[str, Any]:
-    """Return the JSON of compile and check without each layer's uncertain thresholds, of which there may be millions."""
+    """Return the JSON of compile and check without each layer's uncertain thresholds."""
     layers = []
     for entry in found.layers:
         ir = entry.layer
@@ -331,20 +337,16 @@ def _by_channel(uncertain: UncertainThresholds, most: int = 6) -> str:
     parts = []
     for channel in channels[:most]:  # the others are only counted
         mine = uncertain.channel == channel
-        spans = zip(uncertain.level[mine].tolist(), uncertain.count[mine].tolist(), strict=True)
-        levels = {level for first, count in spans for level in range(first, first + count)}
-        parts.append(f"channel {channel} ({_runs(sorted(levels))})")
+        levels = np.zeros(int((uncertain.level + uncertain.count)[mine].max()), bool)
+        for first, count in zip(uncertain.level[mine].tolist(), uncertain.count[mine].tolist(), strict=True):
+            levels[first : first + count] = True
+        parts.append(f"channel {channel} ({_runs(levels)})")
     rest = len(channels) - most
-    return ", ".join(parts) + (f" and {rest:,} more channels; --json lists them" if rest > 0 else "")
+    return ", ".join(parts) + (f" and {rest:,} more channels" if rest > 0 else "")
 
 
-def _runs(numbers: list[int]) -> str:
-    """Write 1, 2, 3, 7 as 1-3, 7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    text = ", ".join("-".join(map(str, part)) for part in parts[:6])
-    return text + (", ..." if len(parts) > 6 else "")
+def _runs(chosen: npt.NDArray[np.bool_]) -> str:
+    """Write the numbers of 1, 2, 3, 7 as 1-3, 7."""
+    ends = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).reshape(-1, 2).tolist()
+    text = ", ".join(f"{first}-{after - 1}" if after - first > 1 else f"{first}" for first, after in ends[:6])
+    return text + (", ..." if len(ends) > 6 else "")

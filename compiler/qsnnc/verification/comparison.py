@@ -213,10 +213,11 @@ class Comparison:
             gap = np.abs(mine.astype(np.float64) - scores.astype(np.float64))
         self._widen(float(np.nan_to_num(gap, nan=np.inf).max()), name)
         last = self.graph.layers[-1]
-        samples = np.unique(wrong[:, 0]).tolist()  # a score after the other hangs on the same potentials
-        firms = [s for s in samples if not rounded[s] and not self.uncertain.are_open(last, given, s)]
+        # a score after the other hangs on the same potentials
+        asked = np.isin(np.arange(len(mine)), wrong[:, 0]) & ~rounded
+        firms = np.flatnonzero(asked & ~self.uncertain.are_open(last, given, asked))
         self.unexplained += int(np.isin(wrong[:, 0], firms).sum())
-        firm = firms[0] if firms else None
+        firm = firms[0] if len(firms) else None
         known = self.found.get(name)
         if known is not None and (firm is None or not known.attributed):
             return

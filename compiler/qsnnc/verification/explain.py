@@ -9,6 +9,7 @@ model's level lies in the range.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
 
 #: a bound beyond every potential
 ANY = 2.0**60
+#: potentials of a layer that has one per level, over the images taken at a time
+MOST_POTENTIALS = 1 << 24
 Range = tuple[Int, Int]  # the smallest and the largest level or potential of each feature, (1, channels, rows, columns)
 
 
@@ -53,6 +56,8 @@ class Uncertainty:
 
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
+        apart = (layer.neurons for layer in graph.layers if any(link.level_wise for link in layer.connections))
+        self._most = max(1, MOST_POTENTIALS // max(apart, default=1))
 
     def unexplained(self, entry: Population, given: dict[str, Int], found: Int, expected: Int) -> npt.NDArray[np.bool_]:
         """Find the differences that rounding does not explain, bool (N, channels, rows, columns).
@@ -64,16 +69,24 @@ class Uncertainty:
         found, expected : ndarray, int64, (N, channels, rows, columns)
         """
         wrong = np.asarray(found != expected)
-        for sample in np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1)).tolist():
-            low, high = self._levels(entry, _only(given, sample) | {entry.name: found[sample : sample + 1]}, {})
-            right = expected[sample : sample + 1]
-            wrong[sample] &= ((right < low) | (right > high))[0]
+        for part in self._parts(np.asarray(wrong.reshape(len(wrong), -1).any(axis=1))):
+            low, high = self._levels(entry, _only(given, part) | {entry.name: found[part]}, {})
+            right = expected[part]
+            wrong[part] &= (right < low) | (right > high)
         return wrong
 
-    def are_open(self, layer: Layer, given: dict[str, Int], sample: int) -> bool:
-        """Return whether uncertain decisions can change a layer's potentials."""
-        low, high = self._potentials(layer, _only(given, sample), {})
-        return bool((low != high).any())
+    def are_open(self, layer: Layer, given: dict[str, Int], images: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return the images, of those given by bool (N,), of which uncertain decisions can change a layer's potentials."""
+        found = np.zeros(len(images), bool)
+        for part in self._parts(images):
+            low, high = self._potentials(layer, _only(given, part), {})
+            found[part] = (low != high).reshape(len(part), -1).any(axis=1)
+        return found
+
+    def _parts(self, images: npt.NDArray[np.bool_]) -> Iterator[Int]:
+        """List the numbers of the images chosen, as many at a time as fit."""
+        chosen = np.flatnonzero(images)
+        return (chosen[first : first + self._most] for first in range(0, len(chosen), self._most))
 
     def _levels(self, entry: Population, given: dict[str, Int], known: dict[str, Range]) -> Range:
         """Compute the range of a population's levels."""
@@ -111,15 +124,14 @@ class Uncertainty:
         )
 
 
-def _only(levels: dict[str, Int], sample: int) -> dict[str, Int]:
-    return {name: array[sample : sample + 1] for name, array in levels.items()}
+def _only(levels: dict[str, Int], images: Int) -> dict[str, Int]:
+    return {name: array[images] for name, array in levels.items()}
 
 
 def _limits(layer: Layer) -> Range:
     """Compute the potentials from which each neuron certainly fires, and from which it may; of the thresholds' shape."""
     certain, possible = layer.thresholds.copy(), layer.thresholds.copy()
-    bounds = layer.uncertain.bounds(certain.shape)
-    margin = np.where(np.isnan(bounds), 0, np.nan_to_num(np.minimum(bounds, ANY)).astype(np.int64) + 1)
+    margin = layer.uncertain.margins(certain.shape, ANY)
     certain += margin
     possible -= margin
     # a feature that has reached a level has reached those below it

@@ -10,6 +10,9 @@ from qsnnc.verification.explain import Mismatch
 from qsnnc.verification.reproduce import Reproduction
 from qsnnc.verification.weight_effects import WeightEffects
 
+#: spans of uncertain thresholds that the JSON lists for each layer
+MOST_SPANS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -75,7 +78,8 @@ class Verification:
             "values": self.values,
             "inexact_sums": list(self.inexact),
             "thresholds": self.thresholds,
-            "uncertain_thresholds": {name: uncertain.to_json() for name, uncertain in self.uncertain.items()},
+            "uncertain_thresholds": {name: each.to_json(MOST_SPANS) for name, each in self.uncertain.items()},
+            "uncertain_totals": {name: each.total_json() for name, each in self.uncertain.items()},
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
             "weight_bits": None if self.weights is None else self.weights.to_json(),
             "reproduction": None if self.reproduction is None else asdict(self.reproduction),

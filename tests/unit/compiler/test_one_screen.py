@@ -19,7 +19,7 @@ from chipsim import screen
 from chipsim.report.screen import run_screen
 from qsnnc import check
 from qsnnc.explain.screen import compilation_screen
-from qsnnc.explain.tables import compilation_json, compilation_tables
+from qsnnc.explain.tables import MOST_SPANS, compilation_json, compilation_tables
 from qsnnc.ir.uncertain import UncertainThresholds
 
 LONG = "/model/features/stage_3/block_12/" + "conv" * 40 + "\x1b[2J"
@@ -93,9 +93,9 @@ def test_the_largest_stay(sizes: list[int], most: int) -> None:
 
 
 def test_the_screen_writes_out_no_uncertain_threshold(save, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An 8-bit network has millions; only the JSON lists them."""
+    """An 8-bit network has millions; only the JSON lists some."""
 
-    def written_out(thresholds: UncertainThresholds) -> list[dict[str, object]]:
+    def written_out(thresholds: UncertainThresholds, most: int) -> list[dict[str, object]]:
         raise AssertionError(f"{len(thresholds)} thresholds are written out")
 
     monkeypatch.setattr(UncertainThresholds, "to_json", written_out)
@@ -105,6 +105,22 @@ def test_the_screen_writes_out_no_uncertain_threshold(save, monkeypatch: pytest.
     assert compilation_tables(found)
     with pytest.raises(AssertionError, match="written out"):
         compilation_json(found)
+
+
+def test_the_json_lists_the_first_of_many_uncertain_thresholds(save) -> None:
+    rng = np.random.default_rng(1)
+    net = Builder((1, 4, 4))
+    net.conv("stem", rng.normal(0, 1, (8, 1, 3, 3)), pads=[1] * 4)
+    net.quantize("stem/quant", 0, 200)
+    net.conv("wide", rng.integers(-100, 101, (6, 8, 3, 3)) / 12_000, rng.normal(0, 1, 6), pads=[1] * 4)
+    net.quantize("wide/quant", 0, 200)
+    net.flatten()
+    net.gemm("head", rng.integers(-3, 4, (2, 96)).astype(float))
+    found = check(save(net.model()))
+    row, layer = compilation_json(found)["layers"][0], found.layers[0].layer
+    assert len(layer.uncertain) > MOST_SPANS
+    assert row["uncertain_thresholds"] == layer.uncertain.to_json()[:MOST_SPANS]
+    assert row["uncertain_total"] == layer.uncertain.total_json()
 
 
 def test_a_network_that_is_refused_before_a_layer_is_laid_out_has_a_screen() -> None:

@@ -201,9 +201,9 @@ function exactness(number) {
   if (!layer || !layer.exactness) return "tested or certified: give the JSON of qsnnc compile (--compile) to tell the layers apart";
   if (layer.exactness === "certified") return "certified";
   const spans = layer.uncertain_thresholds ?? [];
-  const count = spans.reduce((sum, span) => sum + span.count, 0);
+  const { thresholds: count, spans: listed } = layer.uncertain_total ?? { thresholds: spans.reduce((sum, span) => sum + span.count, 0), spans: spans.length };
   const shown = spans.slice(0, 12).map((span) => `channel ${span.channel} level ${span.level + 1}${span.count > 1 ? `–${span.level + span.count}` : ""}`);
-  return count ? `tested; ${plural(count, "uncertain threshold")}: ${shown.join(", ")}${spans.length > 12 ? ` and ${spans.length - 12} more` : ""}` : "tested";
+  return count ? `tested; ${plural(count, "uncertain threshold")}: ${shown.join(", ")}${listed > shown.length ? ` and ${listed - shown.length} more` : ""}` : "tested";
 }
 
 function removedSaid(number) {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qsnnc.frontend.layers.columns import Columns
-from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
+from qsnnc.ir.uncertain import LONG, Uncertain, UncertainThresholds
 
 CLASSES, CHANNELS, LEVELS = 3, 4, 9
 SPANS = st.lists(
@@ -30,15 +31,35 @@ def test_spans_come_back(spans: list[Uncertain]) -> None:
     found = UncertainThresholds.of(spans)
     assert list(found) == spans
     assert (len(found), bool(found), found.total) == (len(spans), bool(spans), sum(span.count for span in spans))
-    assert found.to_json() == [asdict(span) for span in spans]
 
 
-@given(SPANS)
-def test_bounds_of_every_threshold(spans: list[Uncertain]) -> None:
-    expected = np.full((CLASSES, CHANNELS, LEVELS), np.nan)
+@given(SPANS, st.integers(0, 4))
+def test_json_lists_the_first_spans_and_counts_all(spans: list[Uncertain], most: int) -> None:
+    found = UncertainThresholds.of(spans)
+    rows = [asdict(span) | ({} if np.isfinite(span.bound) else {"bound": None}) for span in spans]
+    assert found.to_json() == rows
+    assert found.to_json(most) == rows[:most]
+    bound = max((span.bound for span in spans), default=0.0)
+    assert found.total_json() == {
+        "thresholds": sum(span.count for span in spans),
+        "spans": len(spans),
+        "channels": len({span.channel for span in spans}),
+        "largest_bound": bound if np.isfinite(bound) else None,
+    }
+    json.dumps([found.to_json(), found.total_json()], allow_nan=False)
+
+
+@given(SPANS, st.sampled_from([1, LONG]))
+def test_bounds_of_every_threshold(spans: list[Uncertain], longer: int) -> None:
+    """Short spans, and long ones, which are written one by one."""
+    spans = [replace(span, level=span.level * longer, count=span.count * longer) for span in spans]
+    expected = np.full((CLASSES, CHANNELS, LEVELS * longer), np.nan)
     for span in spans:
         expected[span.border_class, span.channel, span.level : span.level + span.count] = span.bound
-    np.testing.assert_array_equal(UncertainThresholds.of(spans).bounds(expected.shape), expected)
+    found = UncertainThresholds.of(spans)
+    np.testing.assert_array_equal(found.bounds(expected.shape), expected)
+    margins = np.where(np.isnan(expected), 0, np.floor(np.minimum(np.nan_to_num(expected), 5.0)) + 1)
+    np.testing.assert_array_equal(found.margins(expected.shape, 5.0), margins)
 
 
 @given(SPANS, st.integers(0, 1 << 30))

@@ -20,7 +20,7 @@ from qsnnc.ir.layers import LayerGraph
 from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 from qsnnc.pipeline import check
 from qsnnc.reading import front
-from qsnnc.verification import compare, verify
+from qsnnc.verification import compare, explain, result, verify
 
 RECIPE = Recipe(8, 3, 1, 3, ("conv", "maxpool", "conv"), 4, seed=5, odd=False)
 
@@ -174,6 +174,32 @@ def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save
     found = verify(path, limit=100)
     assert found.mismatches
     assert found.passes() == explained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("by", "bound"), [(1, 0.0), (2, 1.0), (3, 0.0), (3, 3.0)])
+def test_images_are_explained_together_as_each_alone(save, inject, monkeypatch, by, bound) -> None:
+    path = save(half_quantized_anew().model())
+    inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
+
+    def change(graph: LayerGraph) -> LayerGraph:
+        uncertain = UncertainThresholds.of(Uncertain(3, 0, level, bound) for level in range(inner.levels))
+        return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
+
+    inject(change)
+    together = verify(path, limit=100).to_json()
+    assert together["differences"] > together["samples"] / 10
+    monkeypatch.setattr(explain, "MOST_POTENTIALS", 1)
+    assert verify(path, limit=100).to_json() == together
+
+
+def test_the_json_lists_some_thresholds_and_counts_all(path, inject, monkeypatch) -> None:
+    uncertain = UncertainThresholds.of(Uncertain(channel, 0, level, 0.5, 2) for channel in (0, 1) for level in (0, 1))
+    inject(lambda graph: with_layer(graph, "conv2", uncertain=uncertain))
+    monkeypatch.setattr(result, "MOST_SPANS", 3)
+    said = verify(path, limit=5).to_json()
+    assert said["uncertain_thresholds"] == {"conv2": uncertain.to_json()[:3]}
+    assert said["uncertain_totals"] == {"conv2": {"thresholds": 8, "spans": 4, "channels": 2, "largest_bound": 0.5}}
 
 
 def test_nothing_is_written_where_nothing_differs(path, tmp_path) -> None:
