@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.errors import InputError
+from chipsim.onnx_graphs import all_nodes, reads
 
 if TYPE_CHECKING:
     import onnx
@@ -102,7 +103,7 @@ def keep_needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             kept.append(node)
-            needed.update(node.input)
+            needed.update(reads(node))
     kept.reverse()
     if len(kept) < len(graph.node):
         del graph.node[:]
@@ -117,7 +118,7 @@ def keep_needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> None:
 
 def keep_read(graph: onnx.GraphProto, keep: Iterable[str] = ()) -> None:
     """Remove inputs that no node reads, in place; initial values that are inputs too, without a word."""
-    read = {name for node in graph.node for name in node.input}.union(keep)
+    read = {name for node in graph.node for name in reads(node)}.union(keep)
     initial = {tensor.name for tensor in graph.initializer}
     for value in [value for value in graph.input if value.name not in read]:
         graph.input.remove(value)
@@ -136,7 +137,7 @@ def _plain(model: onnx.ModelProto) -> list[str]:
 def _order(graph: onnx.GraphProto) -> list[int]:
     """Return the numbers of the nodes in an order in which they can be run; [] if they are in one, or there is none."""
     made = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
-    needs = [{made[name] for name in node.input if name in made} for node in graph.node]
+    needs = [{made[name] for name in reads(node) if name in made} for node in graph.node]
     if all(number > max(before, default=-1) for number, before in enumerate(needs)):
         return []
     readers: list[list[int]] = [[] for _ in needs]
@@ -157,10 +158,10 @@ def _order(graph: onnx.GraphProto) -> list[int]:
 
 
 def _bodies(model: onnx.ModelProto) -> Iterator[tuple[Any, Iterable[onnx.NodeProto]]]:
-    """Iterate over the imports and the nodes of the main graph and of each function."""
-    yield model.opset_import, model.graph.node
+    """Iterate over the imports and the nodes, also those of subgraphs, of the main graph and of each function."""
+    yield model.opset_import, list(all_nodes(model.graph.node))
     for function in model.functions:
-        yield function.opset_import, function.node
+        yield function.opset_import, list(all_nodes(function.node))
 
 
 def _renames(model: onnx.ModelProto) -> bool:

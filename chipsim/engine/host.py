@@ -36,7 +36,6 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
     MappingError
         onnxruntime does not take the model, or it reaches for files of its own.
     """
-    ort = onnx_runtime.load()
     if b"location" in content:  # the key that no external data can do without
         import onnx
 
@@ -46,13 +45,8 @@ def session(content: bytes, what: str, plain: bool = True) -> Any:
             raise MappingError(what, f"is not an ONNX model ({error})", code="map-onnx") from None
         if _reaches_out(proto):
             raise MappingError(what, "refers to external data; a .map must contain all of its data", code="map-onnx")
-    options = ort.SessionOptions()
-    if plain:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnx_runtime.session(content, onnx_runtime.options(plain=plain))
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         reason = quote(error)
         raise MappingError(what, f"cannot be loaded by onnxruntime ({reason})", code="map-onnx") from None

@@ -16,6 +16,7 @@ from chipsim.engine.protocol import Compiled
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
 from chipsim.onnx_repair import inlined, keep_needed, keep_read, repaired
+from chipsim.onnx_unrolled import unrolled
 from chipsim.qonnx_ops import rewrite
 from chipsim.quoting import quote
 
@@ -42,6 +43,10 @@ def reference_outputs(
             allowed=mapping.model_sha256,
         )
     proto = inlined(repaired(_whole(path, content)))
+    keep_needed(proto.graph, [value.name for value in proto.graph.output if value.name == mapping.output_tensor])
+    proto, problems = unrolled(proto)
+    if problems:
+        raise problems[0]
     _cut(proto.graph, mapping, [mapping.output_tensor, *tensors, wish])
     proto = of_one_signedness(rewrite(proto))
     there = {value.name for value in proto.graph.output}

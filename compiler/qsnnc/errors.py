@@ -31,7 +31,7 @@ ALLOWED: dict[Code, str] = {
     "levels-uneven": "levels that are equally spaced",
     "model-operator": "the operators that docs/onnx.md lists",
     "model-attribute": "the attributes that the operator has in the model's opset",
-    "model-subgraph": "a graph without subgraphs (If, Loop, Scan)",
+    "model-subgraph": "conditions and numbers of iterations that are the same for every image",
     "add-scales": "the same scale for both operands, or scales whose ratio is a ratio of small integers",
     "tensor-rank": "two axes of a window, three of a tensor; tensors that are added have equally many",
 }

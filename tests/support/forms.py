@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from chipsim.onnx_repair import repaired
+from chipsim.qonnx_ops import rewrite
 
 Draw = np.random.Generator
 #: positions of inputs that stay float32 in a float16 network
@@ -174,6 +177,64 @@ def _float_end(model: onnx.ModelProto, rng: Draw) -> Dressed:
     return Dressed(out, out)
 
 
+def _controlled(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """Some nodes stand in a branch of an If that is taken, or in the body of a Loop."""
+    out = copied(model)
+    inferred = shape_inference.infer_shapes(rewrite(repaired(model))).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    channels = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    for name, value in (("whole", channels), ("second", [1]), ("rounds", int(rng.integers(1, 4)))):
+        out.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), f"control/{name}"))
+    out.graph.initializer.append(numpy_helper.from_array(np.array(True), "control/true"))
+    for kind in {*kinds.values(), TensorProto.FLOAT}:
+        out.graph.initializer.append(helper.make_tensor(f"control/zero_{kind}", kind, [], [0]))
+    asked = [
+        helper.make_node("Shape", ["image"], ["control/shape"], "control/shape"),
+        helper.make_node("Gather", ["control/shape", "control/second"], ["control/size"], "control/size"),
+        helper.make_node("Equal", ["control/size", "control/whole"], ["control/same"], "control/same"),
+    ]
+    del out.graph.node[:]
+    out.graph.node.extend(asked)
+    for node in model.graph.node:
+        inside = node.op_type != "Constant" and rng.random() < 0.6
+        out.graph.node.append(_inside(node, kinds, rng) if inside else node)
+    return Dressed(out, model)
+
+
+def _inside(node: onnx.NodeProto, kinds: dict[str, int], rng: Draw) -> onnx.NodeProto:
+    """A node in a branch that is taken, or in a body that is run one to three times."""
+    inner, ends, others = onnx.NodeProto(), [], []
+    inner.CopyFrom(node)
+    for number, name in enumerate(node.output):
+        kind = kinds.get(name, TensorProto.FLOAT)
+        inner.output[number] = f"{name}/inner"
+        ends.append(helper.make_tensor_value_info(f"{name}/inner", kind, None))
+        others.append(helper.make_tensor_value_info(f"{name}/other", kind, None))
+    if rng.random() < 0.5:
+        zeros = [
+            helper.make_node(
+                "Constant",
+                [],
+                [end.name],
+                end.name,
+                value=helper.make_tensor("zero", end.type.tensor_type.elem_type, [], [0]),
+            )
+            for end in others
+        ]
+        taken, never = helper.make_graph([inner], "taken", [], ends), helper.make_graph(zeros, "never", [], others)
+        condition = str(rng.choice(["control/true", "control/same"]))
+        return helper.make_node("If", [condition], list(node.output), node.name, then_branch=taken, else_branch=never)
+    given = [
+        helper.make_tensor_value_info(f"{node.name}/number", TensorProto.INT64, []),
+        helper.make_tensor_value_info(f"{node.name}/on", TensorProto.BOOL, []),
+    ]
+    on = helper.make_tensor_value_info(f"{node.name}/still", TensorProto.BOOL, [])
+    again = helper.make_node("Identity", [given[1].name], [on.name], on.name)
+    body = helper.make_graph([again, inner], "body", [*given, *others], [on, *ends])
+    zeros = [f"control/zero_{end.type.tensor_type.elem_type}" for end in others]
+    return helper.make_node("Loop", ["control/rounds", "", *zeros], list(node.output), node.name, body=body)
+
+
 FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "sparse": _sparse,
     "spelt": _spelt,
@@ -184,12 +245,13 @@ FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "unclipped": _unclipped,
     "channels last": _channels_last,
     "float end": _float_end,
+    "controlled": _controlled,
 }
 #: those that make another network; the others write the same one differently
 OTHER_NUMBERS = ("half", "unclipped", "channels last", "float end")
 #: a network of one form cannot be written in another, or is another one there: before com.microsoft's quantizers,
-#: onnxruntime rounds no float16 sum to float16
-APART: tuple[set[str], ...] = ({"half", "quants"}, {"half", "foreign"})
+#: onnxruntime rounds no float16 sum to float16, and it rounds every one that a subgraph reads
+APART: tuple[set[str], ...] = ({"half", "quants"}, {"half", "foreign"}, {"half", "controlled"})
 
 
 def dressed(model: onnx.ModelProto, forms: Sequence[str], seed: int) -> Dressed:

@@ -12,32 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chipsim.onnx_graphs import has_half_precision
 from chipsim.qonnx_ops import ORIGIN
 from qsnnc.frontend.model.layer_names import INSERTED
 from qsnnc.frontend.model.reference import executed_graph
 
 if TYPE_CHECKING:
     import onnx
-
-
-def has_half_precision(model: onnx.ModelProto) -> bool:
-    """Return whether a model has float16 tensors: its input, an initializer, a constant, or the result of a Cast."""
-    from onnx import TensorProto
-
-    half = TensorProto.FLOAT16
-    if any(value.type.tensor_type.elem_type == half for value in model.graph.input):
-        return True
-    return any(tensor.data_type == half for tensor in model.graph.initializer) or half in _attribute_types(model)
-
-
-def _attribute_types(model: onnx.ModelProto) -> Iterator[int]:
-    """Iterate over the element types that attributes name or hold."""
-    for node in model.graph.node:
-        for entry in node.attribute:
-            if entry.name in ("to", "dtype", "output_dtype"):
-                yield entry.i
-            elif entry.HasField("t"):
-                yield entry.t.data_type
 
 
 def with_explicit_casts(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from chipsim.codes import Code
 from chipsim.errors import InputError, UsageError
+from chipsim.onnx_graphs import all_nodes, subgraphs
 from chipsim.onnx_repair import inlined, keep_needed, keep_read, opset_of, repaired
+from chipsim.onnx_unrolled import unrolled
 from chipsim.qonnx_ops import DOMAINS
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.importer.parse import parse
@@ -65,6 +67,7 @@ def load(path: Path, content: bytes, output: str | None = None) -> onnx.ModelPro
     _choose_output(proto, path, output)
     given = _inputs(proto.graph)
     keep_needed(proto.graph, [proto.graph.output[0].name])
+    proto = _unrolled(proto, path)
     keep_read(proto.graph)
     refuse_unknown(proto, path)
     _check(proto, path)
@@ -90,7 +93,7 @@ def _check(proto: onnx.ModelProto, path: Path) -> None:
 def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Inline local functions."""
     bodies = {(function.domain, function.name): function for function in proto.functions}
-    calls = {key: {(n.domain, n.op_type) for n in body.node} & bodies.keys() for key, body in bodies.items()}
+    calls = {key: {(n.domain, n.op_type) for n in all_nodes(body.node)} & bodies.keys() for key, body in bodies.items()}
     while calls:  # remove functions that call none of the remaining ones
         leaves = [key for key, called in calls.items() if not called & calls.keys()]
         if not leaves:
@@ -103,6 +106,23 @@ def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     except Exception as error:  # noqa: BLE001  # ImportError before onnx 1.15
         name = proto.functions[0].name
         raise refuse(path, f"function {name!r} cannot be inlined ({first_line(error)})", "model-invalid") from None
+
+
+def _unrolled(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Take subgraphs out, and what is needed for nothing else."""
+    if not any(map(any, map(subgraphs, proto.graph.node))):
+        return proto
+    _check(proto, path)
+    try:
+        proto, problems = unrolled(proto)
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # the checker does not compare a node with its subgraph
+        text = f"has an operator whose inputs or outputs are not those of its subgraph ({first_line(error)})"
+        raise refuse(path, text, "model-invalid") from None
+    if problems:
+        fields = [(error.subject, error.message, error.code, error.fields["found"]) for error in problems]
+        raise together([ModelError(name, text, code=code, node=name, found=found) for name, text, code, found in fields])
+    keep_needed(proto.graph, [proto.graph.output[0].name])
+    return proto
 
 
 def _choose_output(proto: onnx.ModelProto, path: Path, wanted: str | None) -> None:
@@ -217,7 +237,7 @@ def _unknown(node: onnx.NodeProto, version: int) -> ModelError | None:
     def error(text: str, code: Code, found: object) -> ModelError:
         return ModelError(name, text, code=code, node=name, found=found)
 
-    if any(entry.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for entry in node.attribute):
+    if any(subgraphs(node)):
         return error(f"{op} has a subgraph, which is not supported; export without control flow", "model-subgraph", op)
     if op in REFUSED:
         return error(f"{op}: {REFUSED[op]}", "not-static", op)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from os import PathLike
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from chipsim import paths
 from chipsim.errors import InputError
+from chipsim.onnx_graphs import all_nodes, subgraphs
 from qsnnc.frontend.model.messages import first_line, refuse
 
 if TYPE_CHECKING:
@@ -109,18 +111,31 @@ def external_files(path: str) -> list[str]:
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Iterate over initializers and tensors in attributes, dense or sparse, of the main graph and of functions."""
-    yield from proto.graph.initializer
-    for sparse in proto.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
+    """Iterate over initializers and tensors in attributes, dense or sparse, of all graphs and of functions."""
+    for graph in _graphs(proto):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in _nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            yield from attribute.tensors
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Iterate over the nodes of the main graph, of functions and of their subgraphs."""
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                if attribute.HasField("sparse_tensor"):
-                    yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-                yield from attribute.tensors
+        yield from all_nodes(nodes)
+
+
+def _graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """Iterate over the main graph and all subgraphs."""
+    yield proto.graph
+    for node in _nodes(proto):
+        yield from subgraphs(node)
 
 
 def _texts(proto: onnx.ModelProto) -> Iterator[object]:
@@ -129,17 +144,16 @@ def _texts(proto: onnx.ModelProto) -> Iterator[object]:
         yield entry.domain
     for entry in proto.metadata_props:
         yield from (entry.key, entry.value)
-    graph = proto.graph
-    for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
-        yield value.name
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for graph in _graphs(proto):
+        for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+            yield value.name
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
     for tensor in _tensors(proto):
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
-    for nodes in (graph.node, *(function.node for function in proto.functions)):
-        for node in nodes:
-            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-            yield from (attribute.name for attribute in node.attribute)
+    for node in _nodes(proto):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
     for function in proto.functions:
         yield from (function.name, function.domain, *function.input, *function.output)
 
@@ -198,7 +212,7 @@ def _check_tensors(proto: onnx.ModelProto, path: Path) -> None:
     """Refuse a tensor that is not numeric, does not match its shape, or is larger than protobuf permits."""
     import onnx
 
-    for tensor in proto.graph.initializer:
+    for tensor in itertools.chain.from_iterable(graph.initializer for graph in _graphs(proto)):
         if tensor.data_type == onnx.TensorProto.STRING:
             raise refuse(path, f"initializer {tensor.name!r} holds text; numbers are needed", "model-corrupt")
         if math.prod(tensor.dims) > MOST_BYTES:

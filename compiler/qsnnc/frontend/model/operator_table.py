@@ -22,6 +22,7 @@ ROLES = {
     "move": "Data movement: reorders synapses, needs no neurons",
     "elementwise": "Elementwise: part of a threshold",
     "decomposed": "Integer, com.microsoft, QONNX and TensorFlow operators: rewritten as those above",
+    "control": "Control flow: replaced by the nodes of its subgraphs, before anything else",
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
 }
@@ -292,6 +293,18 @@ TABLE = (
         TENSORFLOW,
     ),
     Group(
+        "control",
+        _named("If"),
+        "a condition that is the same for every image: it follows from constants, and from shapes but for the batch",
+        "the nodes of the branch that is taken",
+    ),
+    Group(
+        "control",
+        _named("Loop Scan"),
+        "a number of iterations, and conditions, that are the same for every image; up to 16,384 nodes",
+        "unrolled; Scan of opset 9 and newer, along any axis but the batch",
+    ),
+    Group(
         "host",
         _named("ArgMax ArgMin Softmax LogSoftmax TopK"),
         "after the last weights; any other operator as well",
@@ -318,5 +331,4 @@ TABLE = (
         "quantize them per tensor or per output channel",
         MICROSOFT,
     ),
-    Group("refused", _named("If Loop Scan"), "has a subgraph", "export without control flow"),
 )

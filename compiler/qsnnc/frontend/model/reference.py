@@ -71,16 +71,11 @@ def _evaluator(content: bytes, refusal: ModelError) -> Evaluator:
 
 def _opened(content: bytes, executed: Path | None = None) -> Any:
     """Return onnxruntime's session, after writing the graph that it executes to a file if asked for."""
-    ort = onnx_runtime.load()
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
+    options = onnx_runtime.options()
     if executed is not None:
         options.optimized_model_filepath = str(executed)
     try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnx_runtime.session(content, options)
     except Exception as error:  # noqa: BLE001  # onnxruntime raises several types of its own
         raise _not_run(error) from None
 

@@ -73,11 +73,12 @@ def with_branch(op: str) -> Callable[[Path], Path]:
 
     def change(model: onnx.ModelProto) -> None:
         out = model.graph.output[0].name
+        largest = helper.make_node("ReduceMax", [out], ["largest"], name="largest", keepdims=0)
+        asked = helper.make_node("Cast", ["largest"], ["condition"], name="asked", to=9 if op == "If" else 7)
         value = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
         if op == "If":
             node = helper.make_node("Identity", [out], ["inner"])
             body = helper.make_graph([node], "body", [], [value])
-            condition = numpy_helper.from_array(np.array(True), "condition")
             made = helper.make_node("If", ["condition"], ["chosen"], name="branch", then_branch=body, else_branch=body)
         elif op == "Loop":
             ends = [
@@ -88,15 +89,12 @@ def with_branch(op: str) -> Callable[[Path], Path]:
             nodes = [helper.make_node("Identity", ["v"], ["inner"]), helper.make_node("Identity", ["c"], ["d"])]
             again = helper.make_tensor_value_info("d", TensorProto.BOOL, [])
             body = helper.make_graph(nodes, "body", ends, [again, value])
-            condition = numpy_helper.from_array(np.array(2, np.int64), "condition")
             made = helper.make_node("Loop", ["condition", "", out], ["chosen"], name="branch", body=body)
         else:
             nodes = [helper.make_node("Identity", ["v"], ["inner"])]
             body = helper.make_graph(nodes, "body", [helper.make_tensor_value_info("v", TensorProto.FLOAT, None)], [value])
-            condition = numpy_helper.from_array(np.array(2, np.int64), "condition")
             made = helper.make_node("Scan", [out], ["chosen"], name="branch", body=body, num_scan_inputs=1)
-        model.graph.initializer.append(condition)
-        model.graph.node.append(made)
+        model.graph.node.extend([largest, asked, made])
         model.graph.output[0].name = "chosen"
 
     return edited(change)
@@ -236,9 +234,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "external data before it": (external(lambda p: None, offset="-4"), "has offset -4 and length"),
     "external data in a folder": (external(lambda p: (p.unlink(), p.mkdir())), "is no regular file"),
     "external data at a word": (external(lambda p: None, offset="here"), "cannot be read"),
-    "sub-graph If": (with_branch("If"), "branch: If has a subgraph"),
-    "sub-graph Loop": (with_branch("Loop"), "branch: Loop has a subgraph"),
-    "sub-graph Scan": (with_branch("Scan"), "branch: Scan has a subgraph"),
+    "sub-graph If": (with_branch("If"), "branch: If takes a branch by 'condition', which depends on the image ('image')"),
+    "sub-graph Loop": (with_branch("Loop"), "branch: Loop runs its body as often as says 'condition', which depends on the image ('image')"),
+    "sub-graph Scan": (with_branch("Scan"), "branch: Scan runs its body for each entry of 'head_out' along axis 0"),
     "function that calls itself": (edited(recursive_function), "cal"),
     "several outputs": (edited(two_outputs), "choose one with --output NAME"),
     "several inputs": (edited(second_input), "'image', 'mask'"),
