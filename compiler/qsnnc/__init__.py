@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chipsim.errors import InputError, ReportedError, UsageError
-    from qsnnc.compilation import CheckResult, Compilation, FailedCompilation
+    from qsnnc.compilation import CheckResult, Compilation, Estimate, FailedCompilation
     from qsnnc.errors import DoesNotFit, ModelError, QsnncError, Violation
     from qsnnc.explain.chips import chips
     from qsnnc.explain.inspect import inspect
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from qsnnc.verification.spiking import SpikingVerification, verify_spiking
 
 __all__ = [
-    "BackendOptions", "CheckResult", "Compilation", "CompileOptions", "Connection", "DoesNotFit", "FailedCompilation",
-    "FitResult", "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError", "NirOptions", "Placing",
-    "Population", "QsnncError", "ReportedError", "SpikingVerification", "UsageError", "Verification", "Violation", "check",
-    "chips", "compile_layers", "compile_model", "fit", "inspect", "read_layers", "verify", "verify_spiking",
+    "BackendOptions", "CheckResult", "Compilation", "CompileOptions", "Connection", "DoesNotFit", "Estimate",
+    "FailedCompilation", "FitResult", "FrontendOptions", "InputError", "Layer", "LayerGraph", "Mismatch", "ModelError",
+    "NirOptions", "Placing", "Population", "QsnncError", "ReportedError", "SpikingVerification", "UsageError",
+    "Verification", "Violation", "check", "chips", "compile_layers", "compile_model", "fit", "inspect", "read_layers",
+    "verify", "verify_spiking",
 ]  # fmt: skip
 
 _HOME = {
     "chipsim.errors": "InputError ReportedError UsageError",
-    "qsnnc.compilation": "CheckResult Compilation FailedCompilation",
+    "qsnnc.compilation": "CheckResult Compilation Estimate FailedCompilation",
     "qsnnc.errors": "DoesNotFit ModelError QsnncError Violation",
     "qsnnc.explain.chips": "chips",
     "qsnnc.explain.inspect": "inspect",

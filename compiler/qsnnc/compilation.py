@@ -1,4 +1,4 @@
-"""Results of compiling a network: `Compilation` if it fits the chip, `FailedCompilation` if it does not."""
+"""Results of compiling a network: `Compilation` if it fits the chip, `FailedCompilation` if it does not; `Estimate`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,21 @@ class CheckResult:
         """Sum of the layers' lower bounds."""
         return sum(entry.bound for entry in self.layers)
 
+    @property
+    def fits(self) -> bool:
+        """Whether the network fits the chip."""
+        return not self.violations
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Limits of the chip that are exceeded, root causes first: none if it fits."""
+        return ()
+
+    @property
+    def estimated(self) -> bool:
+        """Whether cores follow from shapes and level ranges, because the network is very large."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Compilation(CheckResult):
@@ -67,15 +82,15 @@ class Compilation(CheckResult):
 
         return paicore_bytes(self.mapping)
 
-    @property
-    def fits(self) -> bool:
-        """Whether the network fits the chip: it does."""
-        return True
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Estimate(CheckResult):
+    """A network that seems to fit a chip, and is too large to be laid out only to be counted: its cores are estimated."""
 
     @property
-    def violations(self) -> tuple[Violation, ...]:
-        """Limits of the chip that are exceeded: none."""
-        return ()
+    def estimated(self) -> bool:
+        """Whether cores follow from shapes and level ranges: they do."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -83,10 +98,5 @@ class FailedCompilation(CheckResult):
     """A network that does not fit a chip: every limit that it exceeds, root causes first."""
 
     violations: tuple[Violation, ...]
-    estimated: bool = False  # whether cores follow from shapes and level ranges, because the network is far too large
+    estimated: bool = False
     alternatives: tuple[Alternative, ...] = ()  # what fewer levels, narrower weights and a larger grid would take
-
-    @property
-    def fits(self) -> bool:
-        """Whether the network fits the chip: it does not."""
-        return False

@@ -56,7 +56,7 @@ def _changed(
         _, changed = with_limits(source, limits, graph.input, given, stages)
     except ReportedError:
         return None
-    return lay_out(changed, chip, keep_dead=options.keep_dead).counted
+    return lay_out(changed, chip, keep_dead=options.keep_dead, whole=False).counted
 
 
 def activations(model: Model, graph: LayerGraph, levels: int) -> dict[str, int]:

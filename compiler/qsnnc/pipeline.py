@@ -16,7 +16,7 @@ from chipsim.errors import UsageError
 from chipsim.mapping import Mapping as ChipMapping
 from chipsim.mapping import validate_mapping
 from chipsim.mapping.write import Ahead
-from qsnnc.compilation import Compilation, FailedCompilation
+from qsnnc.compilation import Compilation, Estimate, FailedCompilation
 from qsnnc.errors import DoesNotFit
 from qsnnc.frontend.model.reference import session
 from qsnnc.ir.cores import CoreGraph
@@ -69,7 +69,7 @@ def compile_model(
     UsageError, InputError
         An unknown option or chip, or a file that cannot be used.
     """
-    return _fitting(check(model, chip, options, **keywords))
+    return _fitting(check(model, chip, options, whole=True, **keywords))
 
 
 def check(
@@ -78,9 +78,10 @@ def check(
     options: CompileOptions | None = None,
     tell: Callable[[str], None] | None = None,
     *,
+    whole: bool = False,
     deflate: bool = False,
     **keywords: Unpack[CompileKeywords],
-) -> Compilation | FailedCompilation:
+) -> Compilation | FailedCompilation | Estimate:
     """Compile like `compile_model`, but return what is known of a network that does not fit instead of raising.
 
     Parameters
@@ -89,6 +90,8 @@ def check(
         As for `compile_model`.
     tell : callable, optional
         Is told what is being done, for a progress line.
+    whole : bool
+        Lay the network out however large it is. If not, one of more than 65,536 cores gives an `Estimate`.
     deflate : bool
         The mapping will be written: deflate what does not depend on the cores' positions while they are placed.
 
@@ -102,7 +105,7 @@ def check(
     target = _target(chip, given)  # an unknown chip is refused before a large model is read
     if nir_path(model, given) is None:
         read, graph = front(model, given, stages)
-        found = _back(graph, target, given, stages)
+        found = _back(graph, target, given, stages, whole=whole)
         return advised(found, model, read, graph, given, stages) if isinstance(found, FailedCompilation) else found
     if isinstance(target, PaicoreSpec):
         raise UsageError(
@@ -111,9 +114,9 @@ def check(
         )  # fmt: skip
     exported = exported_front(model, given, stages)
     if exported is not None:
-        return _back(exported, target, given, stages)
+        return _back(exported, target, given, stages, whole=whole)
     network = spiking_front(model, given, stages)
-    found = _back(network.graph, target, given, stages)
+    found = _back(network.graph, target, given, stages, whole=whole)
     if not nir_options(given).rounds:
         return found
     from qsnnc.nir.layers import agreement, random_frames
@@ -166,7 +169,9 @@ def compile_layers(
     UsageError, InputError
         An unknown option or chip, or a file that cannot be used.
     """
-    return _fitting(check_layers(graph, chip, options, **keywords))
+    given = merged(options or BackendOptions(), keywords)
+    verify_layers(graph)
+    return _fitting(_back(graph, _target(chip, given), given, Stages(), whole=True))
 
 
 def check_layers(
@@ -174,8 +179,10 @@ def check_layers(
     chip: str | AnyChip = DEFAULT_CHIP,
     options: BackendOptions | None = None,
     **keywords: Unpack[BackendKeywords],
-) -> Compilation | FailedCompilation:
+) -> Compilation | FailedCompilation | Estimate:
     """Compile like `compile_layers`, but return what is known of a network that does not fit instead of raising.
+
+    A network of more than 65,536 cores gives an `Estimate`.
 
     Raises
     ------
@@ -184,14 +191,18 @@ def check_layers(
     """
     given = merged(options or BackendOptions(), keywords)
     verify_layers(graph)
-    return _back(graph, _target(chip, given), given, Stages())
+    return _back(graph, _target(chip, given), given, Stages(), whole=False)
 
 
-def _back(graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages) -> Compilation | FailedCompilation:
+def _back(
+    graph: LayerGraph, chip: AnyChip, options: BackendOptions, stages: Stages, *, whole: bool
+) -> Compilation | FailedCompilation | Estimate:
     """From a layer graph to a mapping: the part that `compile_layers` and `check` share."""
     if isinstance(chip, PaicoreSpec):
         return _words(graph, chip, options, stages)
-    laid = lay_out(graph, chip, keep_dead=options.keep_dead, stage=stages.stage, tell=stages.tell)
+    laid = lay_out(graph, chip, keep_dead=options.keep_dead, whole=whole, stage=stages.stage, tell=stages.tell)
+    if laid.estimated and not laid.violations:
+        return Estimate(chip=chip, graph=laid.graph, code=laid.code, neurons=(), layers=laid.layers, seconds=stages.seconds)
     return place_layout(laid, chip, options, stages)
 
 
@@ -286,8 +297,8 @@ def _target(chip: str | AnyChip, options: BackendOptions) -> AnyChip:
     return without_cores(found, options.avoid) if isinstance(found, PaicoreSpec) else without(found, options.avoid)
 
 
-def _fitting(found: Compilation | FailedCompilation) -> Compilation:
+def _fitting(found: Compilation | FailedCompilation | Estimate) -> Compilation:
     """Raise where the network does not fit."""
-    if isinstance(found, FailedCompilation):
+    if not isinstance(found, Compilation):
         raise DoesNotFit(found.violations, found.chip.name)
     return found

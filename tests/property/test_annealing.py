@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.placements import random_traffic
 
 from qsnnc.place.anneal import Walk, anneal
-from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
+from qsnnc.place.bounds import bounds, usable_cells
 from qsnnc.place.greedy import greedy
 from qsnnc.place.loads import cost_of, link_loads, port_of, prices_of
 from qsnnc.place.orders import at_random
@@ -62,8 +62,8 @@ def test_bounds_are_never_above_a_placement(seed: int) -> None:
     chip, traffic = random_traffic(np.random.default_rng(seed))
     for position in (greedy(traffic, chip), at_random(traffic.cores, chip, seed)):
         found = figures(traffic, chip, position)
-        assert hops_bound(traffic, chip) <= found.hops * (1 + 1e-9)
-        assert link_bound(traffic, chip, traffic.row > 0) <= found.busiest_link * (1 + 1e-9)
+        assert bounds(traffic, chip).hops <= found.hops * (1 + 1e-9)
+        assert bounds(traffic, chip).link <= found.busiest_link * (1 + 1e-9)
 
 
 @given(seed=SEEDS)

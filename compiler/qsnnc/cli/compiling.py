@@ -16,7 +16,7 @@ from qsnnc.nir.options import NirOptions
 
 if TYPE_CHECKING:
     from chipsim.datasets import Dataset
-    from qsnnc.compilation import Compilation, FailedCompilation
+    from qsnnc.compilation import CheckResult
     from qsnnc.errors import DoesNotFit
     from qsnnc.options import CompileOptions
 
@@ -107,7 +107,7 @@ def compile_(
     placing = Placing(images, calibrate or "", effort, seed)
     options = merged(CompileOptions(**asked), {"placing": placing})
     with terminal.watched(quiet=quiet, verbose=verbose) as tell:
-        found = check(model, chip, options, tell, deflate=True)
+        found = check(model, chip, options, tell, whole=True, deflate=True)
     content = found.to_bytes() if isinstance(found, Compilation) else None
     if content is not None:
         terminal.write_output(file, content)
@@ -147,7 +147,6 @@ def check(
     import sys
 
     from chipsim.chip import load_any_chip
-    from qsnnc.compilation import Compilation
     from qsnnc.errors import ModelError
     from qsnnc.explain import tables
     from qsnnc.explain.origin import origin
@@ -177,7 +176,7 @@ def check(
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
-    return 0 if isinstance(found, Compilation) else 4
+    return 0 if found.fits else 4
 
 
 def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
@@ -188,7 +187,7 @@ def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
     return "" if nir_path(model, options) is not None else fit_command(model, chip, options)
 
 
-def _refusal(found: FailedCompilation, fit: str) -> DoesNotFit:
+def _refusal(found: CheckResult, fit: str) -> DoesNotFit:
     """Return the error of a network that does not fit, with the command to go on with."""
     from qsnnc.errors import DoesNotFit
 
@@ -198,7 +197,7 @@ def _refusal(found: FailedCompilation, fit: str) -> DoesNotFit:
 
 
 def show_compilation(
-    found: Compilation | FailedCompilation, model: str, file: str | None, verbose: bool, fit: str = "",
+    found: CheckResult, model: str, file: str | None, verbose: bool, fit: str = "",
     made: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Print a compilation on one screen, or with ``verbose`` everything about it; ``made`` is its provenance."""

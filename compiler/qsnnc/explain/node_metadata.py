@@ -10,7 +10,7 @@ from qsnnc.explain.tables import compilation_facts
 if TYPE_CHECKING:
     import onnx
 
-    from qsnnc.compilation import Compilation, FailedCompilation
+    from qsnnc.compilation import CheckResult
 
 #: what begins every key of ours in the metadata of a node
 PREFIX = "qsnnc."
@@ -19,7 +19,7 @@ _KEYS = "kind levels weight_bits fan_in neurons removed synapses cores bound lim
 _IR_VERSION = 10
 
 
-def annotated(model: onnx.ModelProto, found: Compilation | FailedCompilation) -> onnx.ModelProto:
+def annotated(model: onnx.ModelProto, found: CheckResult) -> onnx.ModelProto:
     """Return a copy of a model whose nodes say to which layer they belong and what it takes on the chip.
 
     Keys are ``qsnnc.layer`` and, for a layer on the chip, ``qsnnc.cores``, ``qsnnc.bound``, ``qsnnc.levels``,
@@ -42,7 +42,7 @@ def annotated(model: onnx.ModelProto, found: Compilation | FailedCompilation) ->
     return copy
 
 
-def node_data(model: onnx.ModelProto, found: Compilation | FailedCompilation) -> dict[str, Any]:
+def node_data(model: onnx.ModelProto, found: CheckResult) -> dict[str, Any]:
     """Return the cores of each node's layer as a `GraphNodeData` of Model Explorer.
 
     Its readers of ONNX call a node by its name, or ``<node_N>`` without one (model-explorer-onnx 0.4.2), and do not find
@@ -60,12 +60,12 @@ def node_data(model: onnx.ModelProto, found: Compilation | FailedCompilation) ->
     return {"results": results, "name": f"cores on {found.chip.name}", "gradient": gradient}
 
 
-def _owner(graph: onnx.GraphProto, found: Compilation | FailedCompilation) -> list[int | None]:
+def _owner(graph: onnx.GraphProto, found: CheckResult) -> list[int | None]:
     """Return the population of each node: 0 the encoder, then the layers; None: behind the chip, or unused."""
     return nodes_by_tensor(graph, [entry.tensor for entry in (found.graph.encoder, *found.graph.layers)])
 
 
-def _rows(found: Compilation | FailedCompilation) -> list[dict[str, str]]:
+def _rows(found: CheckResult) -> list[dict[str, str]]:
     encoder = found.graph.encoder
     host = {"layer": encoder.name, "place": "host", "levels": str(encoder.levels)}
     layers = compilation_facts(found)["layers"]

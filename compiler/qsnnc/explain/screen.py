@@ -8,7 +8,7 @@ from typing import Any
 from chipsim.provenance import line
 from chipsim.screen import MORE, NAME, count, largest, screen, some, table, wrap
 from chipsim.wording import shortened
-from qsnnc.compilation import Compilation, FailedCompilation
+from qsnnc.compilation import CheckResult, Compilation, Estimate
 from qsnnc.explain.tables import ESTIMATED, boundary_lines, compilation_facts, rounded_lines, unwatched_lines, why_tested
 
 #: rows of the table, lines of notes and of problems
@@ -16,7 +16,7 @@ FITTING, FAILED = (14, 10, 0), (12, 5, 8)
 
 
 def compilation_screen(
-    found: Compilation | FailedCompilation, model: str, file: str | None = None, fit: str = "",
+    found: CheckResult, model: str, file: str | None = None, fit: str = "",
     made: dict[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Return the text that ``compile`` and ``check`` print.
@@ -44,11 +44,11 @@ def compilation_screen(
     )
 
 
-def _what(found: Compilation | FailedCompilation, model: str, file: str | None) -> str:
+def _what(found: CheckResult, model: str, file: str | None) -> str:
     names = [os.path.basename(path) for path in (model, file or "")]
     short = shortened(names, 40)
     read, written = (short[name] for name in names)
-    if not isinstance(found, Compilation):
+    if not found.fits:
         return f"{read} does not fit"
     return f"{read} -> {written}" if file else f"{read} fits"
 
@@ -87,7 +87,7 @@ def _layers(layers: list[dict[str, Any]], most: int) -> list[str]:
     return table(heads, rows, left=(0, 6))
 
 
-def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[str]:
+def _notes(found: CheckResult, j: dict[str, Any]) -> list[str]:
     """What else there is to know, in a line each."""
     gone, rows = sum(x.removed.neurons for x in found.layers), sum(x.zero_rows for x in found.layers)
     parts = [f"{count(number)} {what}" for number, what in ((gone, "neurons"), (rows, "axons")) if number]
@@ -101,6 +101,8 @@ def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[st
         )
     if found.code:
         lines.append(f"the image enters the chip as {found.code}")
+    if isinstance(found, Estimate):
+        lines.append("cores are an estimate, some more may be needed: qsnnc compile lays them out and counts them")
     lines += [*boundary_lines(found.graph), *unwatched_lines(found), *rounded_lines(found)]
     certified = found.graph.certified
     how = "certified: bit-exact with the model on every input" if certified else f"tested{why_tested(found.graph)}"
@@ -110,8 +112,8 @@ def _notes(found: Compilation | FailedCompilation, j: dict[str, Any]) -> list[st
     return lines
 
 
-def _next(found: Compilation | FailedCompilation, model: str, file: str | None, fit: str) -> str:
-    if not isinstance(found, Compilation):
+def _next(found: CheckResult, model: str, file: str | None, fit: str) -> str:
+    if not found.fits:
         explain = f"qsnnc explain {found.violations[0].code}; {MORE}"
         return f"{fit} finds changes that fit; --dataset tells what they cost; {explain}" if fit else explain
     short = shortened([model, file or ""], 30)

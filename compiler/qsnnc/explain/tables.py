@@ -13,7 +13,7 @@ from chipsim import paths
 from chipsim.chip import AnyChip, PaicoreSpec
 from chipsim.errors import InputError
 from chipsim.wording import agreement, shortened
-from qsnnc.compilation import Compilation, FailedCompilation
+from qsnnc.compilation import CheckResult, Compilation
 from qsnnc.errors import ModelError
 from qsnnc.ir.cores import CoreLayer
 from qsnnc.place.positions import Placement
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from qsnnc.partition.advice import Alternative
     from qsnnc.verification import Verification
 
-ESTIMATED = "estimated from shapes and level ranges, because the network is far too large"
+ESTIMATED = "estimated from shapes and level ranges, because the network is very large"
 #: spans of uncertain thresholds that the JSON of compile and check lists for each layer
 MOST_SPANS = 20
 LAYER_KEYS = tuple("name kind levels weight_bits fan_in fold neurons removed synapses cores bound limiting".split())
 
 
-def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
+def compilation_json(found: CheckResult) -> dict[str, Any]:
     """Return the JSON of compile and check."""
     facts = compilation_facts(found)
     for row, entry in zip(facts["layers"], found.layers, strict=True):
@@ -41,7 +41,7 @@ def compilation_json(found: Compilation | FailedCompilation) -> dict[str, Any]:
     return facts
 
 
-def compilation_facts(found: Compilation | FailedCompilation) -> dict[str, Any]:
+def compilation_facts(found: CheckResult) -> dict[str, Any]:
     """Return the JSON of compile and check without each layer's uncertain thresholds."""
     layers = []
     for entry in found.layers:
@@ -56,11 +56,11 @@ def compilation_facts(found: Compilation | FailedCompilation) -> dict[str, Any]:
         "schema": "qsnnc-compile/1",
         "model_sha256": found.graph.model_sha256,
         "chip": found.chip.name,
-        "fits": isinstance(found, Compilation),
+        "fits": found.fits,
         "cores": found.cores,
         "cores_bound": found.cores_bound,
         "cores_available": found.chip.cores,
-        "estimated": isinstance(found, FailedCompilation) and found.estimated,
+        "estimated": found.estimated,
         "alternatives": [_alternative(each) for each in getattr(found, "alternatives", ())],
         "layers": layers,
         "exactness": "certified" if found.graph.certified else "tested",
@@ -118,7 +118,7 @@ def boundary_lines(graph: LayerGraph) -> list[str]:
     return lines
 
 
-def unwatched_lines(found: Compilation | FailedCompilation) -> list[str]:
+def unwatched_lines(found: CheckResult) -> list[str]:
     """Say of which limited activations (--levels) a run does not tell where the model exceeds the limit."""
     graph = found.graph
     names, why = graph.unwatched, "the limit changes more of the network than a number of levels"
@@ -172,7 +172,7 @@ def layer_table(layers: list[dict[str, Any]], exact: dict[str, str] | None = Non
     return table
 
 
-def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
+def compilation_tables(found: CheckResult) -> list[Any]:
     """Return the layers, the totals and every violation."""
     j = compilation_facts(found)
     exact = {layer.name: _exactness(layer) for layer in found.graph.layers}
@@ -206,7 +206,7 @@ def compilation_tables(found: Compilation | FailedCompilation) -> list[Any]:
     return lines
 
 
-def rounded_lines(found: Compilation | FailedCompilation) -> list[str]:
+def rounded_lines(found: CheckResult) -> list[str]:
     """Say what rounding weights on request changed, and what of the spikes stays."""
     lines = [
         f"weights of {name}: {each.bits} bits; {each.changed:,} are not the file's" for name, each in found.rounded.items()

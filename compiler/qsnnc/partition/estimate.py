@@ -27,48 +27,57 @@ from qsnnc.partition.alike import Map, crossed, kinds, readers_along, small
 #: networks with more neurons than this, or more synapses, are only estimated if the estimate is beyond the chip: laying out
 #: so many takes seconds to minutes
 LARGE, DENSE = 50_000, 100_000_000
-#: neurons, removed ones too, that are written out at most where the estimate fits the chip: some GB
+#: neurons, removed ones too, that are written out at most where few of them are left: some GB
 WRITTEN_OUT = 1 << 26
 #: how many times the chip's cores are clearly beyond it: the partition may save a few that the estimate counts
 CLEARLY = 1.1
 #: cores that are laid out in seconds: up to so many are counted exactly, whatever the chip has
 LAID_OUT = 2048
+#: cores that are laid out to answer a question, whatever the chip has: a minute and some GB
+MOST_CORES = 1 << 16
 #: parts of weights: what raises a potential, and what lowers it
 SIDES = (lambda weights: np.maximum(weights, 0), lambda weights: np.minimum(weights, 0))
 
 
-def too_large(graph: LayerGraph, chip: ChipSpec) -> tuple[CoreLayer, ...] | None:
-    """Estimate all layers of a large network that clearly needs more cores than the chip has; None for any other.
+def too_large(graph: LayerGraph, chip: ChipSpec, *, whole: bool = True) -> tuple[CoreLayer, ...] | None:
+    """Estimate all layers of a network that is too large to be laid out; None for any other.
 
     Small networks, and those of few cores, are left to the partition, which is exact, unless nearly all of their neurons
-    would be written out only to be removed.
+    would be written out only to be removed. So are large ones that may fit the chip, if they are to be compiled.
+
+    Parameters
+    ----------
+    whole : bool
+        It is to be compiled. If not, no more than `MOST_CORES` cores are laid out, however many the chip has.
     """
     few = CLEARLY * max(chip.cores, LAID_OUT)
+    if not whole:
+        few = min(few, MOST_CORES)
     if sum(sizes(graph, chip).values()) <= few or not costly(graph):
         return None
     found = estimate(graph, chip)
     beyond = sum(entry.cores for entry in found) > few or any(not entry.fold for entry in found)
-    return found if beyond or _neurons(graph) > _written_out(chip) else None
+    return found if beyond or mostly_removed(graph, found) else None
+
+
+def mostly_removed(graph: LayerGraph, found: tuple[CoreLayer, ...]) -> bool:
+    """Return whether a network has too many neurons to write them out for the few that are left."""
+    return _neurons(graph) > max(WRITTEN_OUT, 4 * sum(entry.neurons for entry in found))
 
 
 def _neurons(graph: LayerGraph) -> int:
     return sum(layer.neurons for layer in graph.layers)
 
 
-def _written_out(chip: ChipSpec) -> int:
-    """Return how many neurons are written out at most to count those that are left."""
-    return max(WRITTEN_OUT, 4 * chip.cores * chip.columns)
-
-
-def too_many_neurons(graph: LayerGraph, chip: ChipSpec) -> Violation:
+def too_many_neurons(graph: LayerGraph) -> Violation:
     """Return the violation for a network whose few live neurons would fit, but not all of them in memory."""
     worst = max(graph.layers, key=lambda layer: layer.neurons)
-    found, most = _neurons(graph), _written_out(chip)
+    found = _neurons(graph)
     text = (
         f"has {worst.features:,} features of {worst.levels:,} levels, and the network {found:,} neurons, nearly all of "
-        f"which cannot change the output; at most {most:,} are examined one by one. Use fewer levels."
+        f"which cannot change the output; at most {WRITTEN_OUT:,} are examined one by one. Use fewer levels."
     )
-    return Violation("neurons", worst.name, "neurons", found, most, text)
+    return Violation("neurons", worst.name, "neurons", found, WRITTEN_OUT, text)
 
 
 def costly(graph: LayerGraph) -> bool:

@@ -15,19 +15,19 @@ from qsnnc.lower.neurons import NeuronLayer, lower, verify_neurons
 from qsnnc.lower.ranges import ranges
 from qsnnc.partition.advice import Counted
 from qsnnc.partition.cores import bounded, most_written, partition, too_many
-from qsnnc.partition.estimate import cores_violation, costly, sizes, too_large, too_many_neurons, violations
+from qsnnc.partition.estimate import cores_violation, costly, mostly_removed, sizes, too_large, too_many_neurons, violations
 from qsnnc.partition.image import choose
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """A network on cores that have no positions yet, or all that stands against one."""
+    """A network on cores that have no positions yet, or all that stands against one, or what is estimated of it."""
 
     graph: LayerGraph  # with the image in its code, where it enters the chip
     code: Code | None
     neurons: tuple[NeuronLayer, ...]  # empty where cores are estimated
     layers: tuple[CoreLayer, ...]
-    cores: CoreGraph | None  # None if it does not fit
+    cores: CoreGraph | None  # None if it does not fit, or is estimated
     violations: tuple[Violation, ...]  # root causes first
     estimated: bool = False
 
@@ -43,6 +43,7 @@ def lay_out(
     chip: ChipSpec,
     *,
     keep_dead: bool = False,
+    whole: bool = True,
     stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Layout:
@@ -52,6 +53,8 @@ def lay_out(
     ----------
     keep_dead : bool
         Keep neurons and axons that have no effect.
+    whole : bool
+        Lay out what may fit the chip, however large. If not, a network beyond `MOST_CORES` cores is estimated.
     stage : callable
         Times the stage of that name.
     tell : callable
@@ -63,10 +66,11 @@ def lay_out(
             graph, code = choose(graph, chip)
             verify_layers(graph)
     with stage("estimate"):  # hundreds of millions of neurons are not written out to see that they do not fit
-        estimated = too_large(graph, chip)
+        estimated = too_large(graph, chip, whole=whole)
     if estimated is not None:
         found = (*(v for layer in graph.layers for v in ranges(layer, chip, graph.steps)), *violations(estimated, chip))
-        found = found or (too_many_neurons(graph, chip),)
+        if not found and mostly_removed(graph, estimated):
+            found = (too_many_neurons(graph),)
         return Layout(graph, code, (), estimated, None, _causes(found, estimated), estimated=True)
     with stage("lower"):
         neurons, found = lower(graph, chip, keep_dead=keep_dead)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,15 +14,25 @@ from qsnnc.place.traffic import F64, HOST, Traffic
 Bool = npt.NDArray[np.bool_]
 
 
-def hops_bound(traffic: Traffic, chip: ChipSpec) -> float:
-    """Bound the packet-hops of every placement from below, whatever its routes.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Lower bounds of every placement."""
+
+    hops: float  # packet-hops, the host's included
+    link: float  # packets on the busiest link between cores
+
+
+def bounds(traffic: Traffic, chip: ChipSpec) -> Bounds:
+    """Bound what any placement costs, whatever its routes.
 
     The host's part: a packet between the host and a core takes at least the hops from the core's cell to the nearest port.
     Cores have different cells, so the sum is a pairing of the cores' packets with the distances of as many cells; by the
     rearrangement inequality none is smaller than the one that gives the most packets the nearest cell. The chip's part is
     `chip_hops_bound`. Either bounds its part in every placement, so their sum bounds the whole.
     """
-    return _host_hops(traffic, chip) + chip_hops_bound(traffic, chip, np.ones(len(traffic.packets), bool))
+    inner = traffic.row > 0
+    hops = chip_hops_bound(traffic, chip, inner)
+    return Bounds(_host_hops(traffic, chip) + hops, _link_bound(traffic, chip, inner, hops))
 
 
 def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
@@ -54,6 +66,10 @@ def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
     other cores come in through as many: one of them carries at least the mean. And all links together carry the hops, of
     which there are at least `chip_hops_bound`: the busiest carries at least the mean.
     """
+    return _link_bound(traffic, chip, chosen, chip_hops_bound(traffic, chip, chosen))
+
+
+def _link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool, hops: float) -> float:
     between = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
     if not between.any():
         return 0.0
@@ -61,7 +77,7 @@ def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
     ends = max(np.bincount(end[between], packets).max() for end in (traffic.sender, traffic.receiver))
     width, height = chip.grid
     links = 2 * (2 * width * height - width - height)
-    return max(float(ends) / degree(chip), chip_hops_bound(traffic, chip, chosen) / links)
+    return max(float(ends) / degree(chip), hops / links)
 
 
 def degree(chip: ChipSpec) -> int:

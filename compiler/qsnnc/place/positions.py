@@ -18,7 +18,7 @@ from chipsim.errors import UsageError
 from qsnnc.ir.cores import CoreGraph
 from qsnnc.ir.layers import Int
 from qsnnc.place.anneal import anneal
-from qsnnc.place.bounds import hops_bound, link_bound
+from qsnnc.place.bounds import bounds
 from qsnnc.place.feature_maps import by_feature_map
 from qsnnc.place.loads import TARIFF, Routes, Tariff, cost_of, link_loads, prices_of
 from qsnnc.place.orders import at_random, hilbert, row_major
@@ -104,14 +104,15 @@ def place(
     """
     traffic = traffic_of(graph, rates)
     found = _positions(graph, traffic, chip, strategy, effort, seed, routes, tariff)
+    least = bounds(traffic, chip)
     return Placement(
         found.astype(np.int32),
         strategy,
         figures(traffic, chip, found, routes),
         figures(traffic, chip, row_major(graph.cores, chip), routes),
         float(traffic.packets.sum()),
-        hops_bound(traffic, chip),
-        link_bound(traffic, chip, traffic.row > 0),
+        least.hops,
+        least.link,
         rates is not None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ HOST = -1
 GRAIN = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Traffic:
     """Connected pairs, one row each; either side is a core or `HOST`."""
 
@@ -27,20 +28,18 @@ class Traffic:
     packets: F64  # expected an image; without rates as many as entries
     host_entries: Int  # (cores,): entries of the host's target table that lead to each core
 
-    @property
+    @cached_property
     def row(self) -> Int:
         """Row of link loads that each pair adds to: 0 for packets from or to the host, then one per tick between cores."""
-        between = self._between
-        return np.where(between, 1 + np.searchsorted(np.unique(self.tick[between]), self.tick), 0)
+        between = (self.sender != HOST) & (self.receiver != HOST)
+        there = np.bincount(self.tick[between], minlength=1) > 0
+        number = np.append(np.cumsum(there), 0)  # of each tick; of those after the last one, which the host's rows may have
+        return np.where(between, number[np.minimum(self.tick, len(there))], 0)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Number of rows of link loads: the host's, one per tick, and their sum."""
-        return len(np.unique(self.tick[self._between])) + 2
-
-    @property
-    def _between(self) -> npt.NDArray[np.bool_]:
-        return np.asarray((self.sender != HOST) & (self.receiver != HOST))
+        return int(self.row.max(initial=0)) + 2
 
     def hurried(self, times: float) -> Traffic:
         """Return the same traffic with the potentials weighted by a factor."""

@@ -13,10 +13,13 @@ from support.command_line import qsnnc
 from support.networks import Builder, Recipe, build
 
 from chipsim.chip import ChipSpec, load_chip
+from qsnnc.compilation import Compilation, Estimate, FailedCompilation
+from qsnnc.explain.screen import compilation_screen
+from qsnnc.explain.tables import compilation_json
 from qsnnc.lower.neurons import lower
 from qsnnc.partition import estimate as judge
 from qsnnc.partition.cores import partition
-from qsnnc.pipeline import check
+from qsnnc.pipeline import check, compile_model
 from qsnnc.reading import front
 
 
@@ -119,3 +122,30 @@ def test_levels_that_nothing_reaches_are_not_written_out_by_the_gigabyte(save) -
     (found,) = done.violations
     assert (found.code, found.layer, found.found) == ("neurons", "same", 1600 * 65_535 + 1600)
     assert "Use fewer levels" in found.advice
+
+
+def test_a_large_network_on_a_huge_chip_is_estimated_by_check(save, tmp_path, monkeypatch) -> None:
+    """However many cores the chip has, the answer takes seconds."""
+    chip = tmp_path / "huge.yaml"
+    chip.write_text("base: xbar1152\nname: huge\ngrid: [1000, 1000]\n")
+    path = save(build(Recipe(16, 16, 1, 4, ("conv", "conv"), 3, seed=3, odd=False)))
+    exact = check(path, str(chip))
+    monkeypatch.setattr(judge, "MOST_CORES", 8)
+    monkeypatch.setattr(judge, "LARGE", 1000)
+    found = check(path, str(chip))
+    assert isinstance(exact, Compilation)
+    assert isinstance(found, Estimate)
+    assert found.fits
+    assert not found.violations
+    assert 8 < found.cores <= exact.cores
+    assert check(path, str(chip), whole=True).cores == compile_model(path, str(chip)).cores == exact.cores
+    j = compilation_json(found)
+    assert j["fits"]
+    assert j["estimated"]
+    assert j["placement"] is None
+    said = compilation_screen(found, "net.onnx")
+    assert said.startswith(f"net.onnx fits: about {found.cores:,} cores, chip 'huge' has 1,000,000 (estimated")
+    assert "qsnnc compile lays them out" in said
+    small = check(path, load_chip("xbar1152").model_copy(update={"grid": (3, 3)}))  # beyond the chip: does not fit
+    assert isinstance(small, FailedCompilation)
+    assert small.estimated

@@ -21,7 +21,7 @@ from qsnnc import Placing, compile_model
 from qsnnc.partition.layout import lay_out
 from qsnnc.pipeline import read_layers
 from qsnnc.place.anneal import Walk
-from qsnnc.place.bounds import hops_bound, link_bound, usable_cells
+from qsnnc.place.bounds import bounds, usable_cells
 from qsnnc.place.feature_maps import by_feature_map
 from qsnnc.place.greedy import TIE, Field, greedy
 from qsnnc.place.loads import cost_of, link_loads, prices_of
@@ -62,8 +62,8 @@ def test_bounds_on_tiny_grids_are_not_above_the_best_of_all_placements(seed: int
     rng = np.random.default_rng(seed)
     chip, traffic = random_traffic(rng, most=6)
     hops, busiest = best_of_all(chip, traffic)
-    assert hops_bound(traffic, chip) <= hops * (1 + 1e-9)
-    assert link_bound(traffic, chip, traffic.row > 0) <= busiest * (1 + 1e-9)
+    assert bounds(traffic, chip).hops <= hops * (1 + 1e-9)
+    assert bounds(traffic, chip).link <= busiest * (1 + 1e-9)
 
 
 @pytest.mark.slow
@@ -79,9 +79,9 @@ def test_bounds_on_tiny_grids_are_not_above_the_best_of_all_placements(seed: int
 def test_bounds_are_reached_where_they_can_be(grid, pairs, busiest) -> None:
     chip, traffic = chip_of(grid), from_pairs(pairs)
     hops, least = best_of_all(chip, traffic)
-    assert hops_bound(traffic, chip) == hops
+    assert bounds(traffic, chip).hops == hops
     if busiest is not None:
-        assert link_bound(traffic, chip, traffic.row > 0) == least == busiest
+        assert bounds(traffic, chip).link == least == busiest
 
 
 def test_orders_fill_the_cells_that_work() -> None:
