@@ -118,7 +118,7 @@ def compile_(
     if json:
         terminal.write_json(json, tables.compilation_json(found) | {"provenance": made})
     if not isinstance(found, Compilation):
-        raise _refusal(found, _fit_command(model, chip, options))
+        raise _refusal(found, _next_command(found, model, chip, options))
     if not quiet and "-" not in (file, json):
         show_compilation(found, model, file, verbose, made=made)
     if time:
@@ -172,19 +172,23 @@ def check(
     if json:
         terminal.write_json(json, tables.compilation_json(found) | {"provenance": made})
     if not quiet and json != "-":
-        show_compilation(found, model, None, verbose, _fit_command(model, chip, CompileOptions(**asked)), made)
+        show_compilation(found, model, None, verbose, _next_command(found, model, chip, CompileOptions(**asked)), made)
     if quiet:
         for violation in found.violations:
             print(violation.shown(), file=sys.stderr)  # noqa: T201
     return 0 if found.fits else 4
 
 
-def _fit_command(model: str, chip: str, options: CompileOptions) -> str:
-    """Return the command that makes a network fit; '' for a NIR file, whose levels and channels have no such change."""
-    from qsnnc.fitting.commands import fit_command
+def _next_command(found: CheckResult, model: str, chip: str, options: CompileOptions) -> str:
+    """Return the command that compiles a network, or makes it fit; '' for a NIR file, which has options of its own."""
+    from chipsim.chip import PaicoreSpec
+    from qsnnc.fitting.commands import compile_command, fit_command
     from qsnnc.reading import nir_path
 
-    return "" if nir_path(model, options) is not None else fit_command(model, chip, options)
+    if nir_path(model, options) is not None:
+        return ""
+    ending = "paicore" if isinstance(found.chip, PaicoreSpec) else "map"
+    return compile_command(model, chip, options, ending) if found.fits else fit_command(model, chip, options)
 
 
 def _refusal(found: CheckResult, fit: str) -> DoesNotFit:
@@ -197,17 +201,20 @@ def _refusal(found: CheckResult, fit: str) -> DoesNotFit:
 
 
 def show_compilation(
-    found: CheckResult, model: str, file: str | None, verbose: bool, fit: str = "",
+    found: CheckResult, model: str, file: str | None, verbose: bool, command: str = "",
     made: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Print a compilation on one screen, or with ``verbose`` everything about it; ``made`` is its provenance."""
+    """Print a compilation on one screen, or with ``verbose`` everything about it; ``made`` is its provenance.
+
+    The rest is as for `qsnnc.explain.screen.compilation_screen`.
+    """
     from chipsim.provenance import line
     from qsnnc.explain import screen, tables
 
     if verbose:
         terminal.show(*tables.compilation_tables(found), "", line(made))
     else:
-        terminal.show(screen.compilation_screen(found, model, file, fit, made))
+        terminal.show(screen.compilation_screen(found, model, file, command, made))
 
 
 def _check_calibration(name: str | None, limit: int | None, split: str | None, data_dir: str | None) -> None:

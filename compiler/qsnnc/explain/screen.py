@@ -16,7 +16,7 @@ FITTING, FAILED = (14, 10, 0), (12, 5, 8)
 
 
 def compilation_screen(
-    found: CheckResult, model: str, file: str | None = None, fit: str = "",
+    found: CheckResult, model: str, file: str | None = None, command: str = "",
     made: dict[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Return the text that ``compile`` and ``check`` print.
@@ -27,8 +27,8 @@ def compilation_screen(
         Path of the model.
     file : str, optional
         The mapping that was written.
-    fit : str
-        The command that looks for changes with which it fits; '' where there is none, as for a NIR file.
+    command : str
+        The one to go on with; '' where there is none, as for a NIR file.
     made : dict, optional
         The provenance, named in a line.
     """
@@ -40,7 +40,7 @@ def compilation_screen(
         some(_notes(found, j), notes, "notes"),
         some([violation.shown() for violation in found.violations], problems, "problems"),
         wrap(line(made)) if made else (),
-        wrap(f"next: {_next(found, model, file, fit)}"),
+        wrap(f"next: {_next(found, model, file, command)}"),
     )
 
 
@@ -112,9 +112,9 @@ def _notes(found: CheckResult, j: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _next(found: CheckResult, model: str, file: str | None, fit: str) -> str:
+def _next(found: CheckResult, model: str, file: str | None, command: str) -> str:
     if not found.fits:
         explain = f"qsnnc explain {found.violations[0].code}; {MORE}"
-        return f"{fit} finds changes that fit; --dataset tells what they cost; {explain}" if fit else explain
+        return f"{command} finds changes that fit; --dataset tells what they cost; {explain}" if command else explain
     short = shortened([model, file or ""], 30)
-    return f"chipsim run {short[file]} --dataset mnist" if file else f"qsnnc compile {short[model]} -o OUT.map"
+    return f"chipsim run {short[file]} --dataset mnist" if file else command or f"qsnnc compile {short[model]} -o OUT.map"

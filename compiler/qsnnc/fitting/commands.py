@@ -39,8 +39,16 @@ def found_of(
 
 def fit_command(model: str, chip: str, options: CompileOptions) -> str:
     """Return the command that looks for changes with which a model fits."""
-    target = [] if chip == DEFAULT_CHIP else ["--chip", chip]
-    return shlex.join(["qsnnc", "fit", model, *target, *_options(options), "-o", "smaller"])
+    return shlex.join(["qsnnc", "fit", model, *_target(chip), *_options(options), "-o", "smaller"])
+
+
+def compile_command(model: str, chip: str, options: CompileOptions, ending: str) -> str:
+    """Return the command that compiles a model that fits."""
+    return shlex.join(["qsnnc", "compile", model, *_target(chip), *_options(options), "-o", f"OUT.{ending}"])
+
+
+def _target(chip: str) -> list[str]:
+    return [] if chip == DEFAULT_CHIP else ["--chip", chip]
 
 
 def _options(options: CompileOptions) -> list[str]:
