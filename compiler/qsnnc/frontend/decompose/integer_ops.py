@@ -203,7 +203,10 @@ def _whole(s: Rewrite, sums: str) -> None:
 
 
 def _gemm(exact: set[str], s: Rewrite) -> None:
-    """Decompose QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero; float without the last two."""
+    """Decompose QGemm: a, a scale, a zero, b, b scale, b zero, bias, y scale, y zero.
+
+    onnxruntime divides by a y scale wherever there is one, and rounds wherever there is a y zero: either may stand alone.
+    """
     alpha, transposed = np.float32(s.option("alpha", 1.0)), int(s.option("transB", 0))
     if s.option("transA", 0):
         raise InputError(s.label, "QGemm with transA is not supported", code="model-attribute")
@@ -215,7 +218,10 @@ def _gemm(exact: set[str], s: Rewrite) -> None:
     if len(s.node.input) > 6 and s.node.input[6]:
         inputs.append(s.value("bias", number(s, 6, "bias")))
     sums = summed(s, exact, "Gemm", *inputs, transB=transposed)
-    if len(s.node.input) < 9 or not s.node.input[8]:
+    scale, zero = (len(s.node.input) > at and bool(s.node.input[at]) for at in (7, 8))
+    if scale:
+        factor = np.divide(factor, number(s, 7, "output scale").reshape(()), dtype=np.float32)
+    if zero:
+        requantize(s, sums, along(factor, 1, 2), 8)
+    else:
         s.put("Mul", sums, s.value("factor", along(factor, 1, 2)), last=True)
-        return
-    requantize(s, sums, along(factor / number(s, 7, "output scale").reshape(()), 1, 2), 8)

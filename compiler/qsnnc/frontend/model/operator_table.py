@@ -244,7 +244,13 @@ TABLE = (
         "4-bit types in older opsets",
         MICROSOFT,
     ),
-    Group("decomposed", _named("QGemm"), "transB, alpha; quantized or float result", "", MICROSOFT),
+    Group(
+        "decomposed",
+        _named("QGemm"),
+        "transB, alpha; quantized or float result",
+        "an output scale alone divides a float result, a zero point alone rounds at scale 1, as in onnxruntime",
+        MICROSOFT,
+    ),
     Group("decomposed", _named("QLinearAdd QLinearConcat"), "constant scales", "ratios of scales as for Add", MICROSOFT),
     Group("decomposed", _named("QLinearConv"), "channels_last", "as the standard operator", MICROSOFT),
     Group(

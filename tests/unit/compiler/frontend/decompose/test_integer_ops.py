@@ -234,6 +234,29 @@ def test_residual_network_of_q_operators(save, last) -> None:
     np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
 
 
+@pytest.mark.parametrize("given", [(), ("scale",), ("zero",), ("scale", "zero")])
+def test_qgemm_with_either_of_the_numbers_of_its_result(save, given) -> None:
+    """A scale alone divides a float result; a zero point alone rounds as if the scale were one."""
+    node, rng = helper.make_node, np.random.default_rng(5)
+    last = ["up" if "scale" in given else "", "seven" if "zero" in given else ""]
+    constants = {
+        "one": np.float32(1), "none": np.uint8(0), "half": np.float32(0.5), "up": np.float32(2), "seven": np.uint8(7),
+        "w": rng.integers(0, 7, (4, 3)).astype(np.uint8), "wz": np.uint8(3), "low": np.float32(0), "high": np.float32(3),
+    }  # fmt: skip
+    nodes = [
+        node("Clip", ["image", "low", "high"], ["cut"], name="cut"),
+        node("QuantizeLinear", ["cut", "one", "none"], ["q"], name="quantize"),
+        node("QGemm", ["q", "one", "none", "w", "half", "wz", "", *last], ["s"], name="fc", domain=MICROSOFT),
+        node("DequantizeLinear", ["s", "one", "none"], ["y"], name="read") if "zero" in given else
+        node("Identity", ["s"], ["y"], name="read"),
+    ]  # fmt: skip
+    path = save(model(nodes, {"image": (("N", 4), np.float32)}, ("y", np.float32, "N", "M"), constants))
+    images = rng.integers(0, 4, (20, 4)).astype(np.float32)
+    assert verify(path, images).equal
+    result = chipsim.run(compile_model(path).mapping, Dataset("random", "test", images, None))
+    np.testing.assert_array_equal(result.scores, session(path.read_bytes()).run(None, {"image": images})[0])
+
+
 @pytest.mark.parametrize("op", ["MatMulInteger", "ConvInteger"])
 def test_integer_sums_with_constant_zero_points(save, op) -> None:
     rng = np.random.default_rng(4)
