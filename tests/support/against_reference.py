@@ -79,6 +79,25 @@ def with_activation(*nodes: tuple[str, tuple[list[str], list[str]], dict[str, An
     return net
 
 
+def turning(
+    net: Builder, name: str, op: str, *, scale: float = 0.125, low: int = -8, high: int = 7, clip: bool = True
+) -> None:
+    """Behind sums: shifted, scaled to +-4 or so, turned and quantized, signed."""
+    net.node("Mul", f"{name}/small", net.const(f"{name}.small", np.float32(0.5)))
+    if op == "SiLU":
+        before = net.here
+        net.node("Sigmoid", f"{name}/gate")
+        net.node("Mul", f"{name}/turns", before)
+    else:
+        net.node(op, f"{name}/turns")
+    net.node("Div", f"{name}/div", net.const(f"{name}.scale", np.float32(scale)))
+    net.node("Round", f"{name}/round")
+    if clip:
+        ends = (net.const(f"{name}.{end}", np.float32(value)) for end, value in (("low", low), ("high", high)))
+        net.node("Clip", f"{name}/clip", *ends)
+    net.node("Mul", f"{name}/mul", net.const(f"{name}.back", np.float32(scale)))
+
+
 def equal(net: Builder | onnx.ModelProto, save, shape=(1, 6, 6), certified: bool = True, **options):
     model = net if isinstance(net, onnx.ModelProto) else net.model(**options)
     path = save(model)

@@ -2,16 +2,17 @@
 
 One threshold per level is not enough for an activation that reaches a level twice. Instead, each step up is a neuron of the
 first layer, each step down one of the second, and level = steps up - steps down. Readers of the activation read both
-layers, the second with negated weights. All reachable sums are evaluated, so no step is missed.
+layers, the second with negated weights. All reachable sums are looked at, so no step is missed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from qsnnc.frontend.integerize.activation_steps import Steps, steps_of
 from qsnnc.frontend.integerize.reachable_levels import bounded, ends_of
 from qsnnc.frontend.integerize.walk import Walk
 from qsnnc.frontend.layers.columns import Columns, columns_of
@@ -19,30 +20,17 @@ from qsnnc.frontend.layers.thresholds import error_of, fires, with_negated
 from qsnnc.frontend.linear.tensors import F64, Accumulator, Part, Quantized, Terms
 from qsnnc.frontend.model.outcomes import NotMonotone
 from qsnnc.frontend.numerics.exactness import UNIT_ROUNDOFF
-from qsnnc.frontend.quantizers.error_bounds import propagate
-from qsnnc.frontend.quantizers.levels import BESIDE, Levels, find_levels, uniform_levels
-from qsnnc.frontend.quantizers.region import Float, Region
+from qsnnc.frontend.quantizers.levels import Levels, find_levels, uniform_levels
+from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Layer
 from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 
 #: most potentials, over all channels, on which an activation is evaluated
 MOST_POTENTIALS = 1 << 27
-#: number of potentials evaluated at a time
-AT_ONCE = 1 << 21
 #: most steps down per level; more are rounding noise
 MOST_FALLS = 4
 #: a potential that is never reached
 NOWHERE = 1 << 60
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Steps:
-    """The steps of an activation over all reachable potentials, and the potentials at which rounding could change it."""
-
-    base: Int  # (rows, columns): the level at the smallest potential
-    at: Int  # (steps, 3): row, column and potential, ascending
-    size: Int  # (steps,): change in levels
-    open: Int  # (n, 3): row, column and potential that rounding could change
 
 
 def up_and_down(walk: Walk, root: Accumulator, region: Region, values: F64 | None = None) -> Terms | None:
@@ -57,7 +45,7 @@ def up_and_down(walk: Walk, root: Accumulator, region: Region, values: F64 | Non
         return None
     root = with_negated(root, _falls(root, region, seen))
     columns = seen.of(root)
-    steps = _steps(columns, region, levels, values)
+    steps = steps_of(columns, region, levels, values)
     if steps is None:
         return None
     up = _limits(columns, steps, np.maximum(steps.size, 0), steps.base, least=1)
@@ -131,55 +119,7 @@ def _levels(root: Accumulator, region: Region, values: F64 | None) -> Levels | N
     return uniform_levels(region.output, np.unique(made), np.zeros(0, bool))
 
 
-def _steps(columns: Accumulator, region: Region, levels: Levels, values: F64 | None) -> _Steps | None:
-    """Evaluate every potential; None if a value is not a level."""
-    f, low, high = region.function(), columns.reach[..., :1], columns.reach[..., 1:]
-    (rows, count), points = low.shape[:2], int((high - low).max()) + 1
-    size = max(1, AT_ONCE // (rows * count))
-    base = before = np.zeros((0, rows, count), np.int64)
-    at: list[Int] = []
-    by: list[Int] = []
-    open_: list[Int] = []
-    for first in range(0, points, size):
-        potential = np.minimum(low + np.arange(first, min(points, first + size)), high).transpose(2, 0, 1)
-        flat = potential.transpose(1, 2, 0)
-        x = (columns.value(flat) if values is None else values[np.abs(flat)].astype(np.float32)).transpose(2, 0, 1)
-        y = f(x.reshape(-1, count))
-        level = np.searchsorted(levels.cuts, y)
-        if np.abs(levels.values[level] - y).max() > BESIDE * levels.scale:
-            return None
-        unsure = _open(columns, region, levels, x.reshape(-1, count), level) if values is None else None
-        level = level.reshape(x.shape)
-        change = np.diff(level, axis=0, prepend=before if first else level[:1])
-        base, before = (base if first else level[0]), level[-1:]
-        at.append(_where(change != 0, potential))
-        by.append(change[change != 0])
-        if unsure is not None:
-            open_.append(_where(unsure.reshape(x.shape), potential))
-        elif values is None:  # an operator has no interval rule: every step is uncertain
-            open_ += [at[-1], at[-1] - np.array([0, 0, 1])]
-    none = np.zeros((0, 3), np.int64)
-    return _Steps(base, np.concatenate(at), np.concatenate(by), np.concatenate([none, *open_]))
-
-
-def _where(chosen: npt.NDArray[np.bool_], potential: Int) -> Int:
-    """Return row, column and potential of the chosen ones among (points, rows, columns)."""
-    point, row, column = np.nonzero(chosen)
-    return np.stack([row, column, potential[point, row, column]], axis=1)
-
-
-def _open(columns: Accumulator, region: Region, levels: Levels, x: Float, level: Int) -> npt.NDArray[np.bool_] | None:
-    """Return whether rounding of sums (points, columns) could change each level; None without an interval rule."""
-    real = x.astype(np.float64)
-    slack = error_of(columns) + np.where(columns.exact, 0.0, np.spacing(np.abs(x)).astype(np.float64))
-    bounds = propagate(region, (real - slack, real + slack))
-    if bounds is None:
-        return None
-    lowest, highest = np.searchsorted(levels.cuts, bounds[0], side="left"), np.searchsorted(levels.cuts, bounds[1])
-    return np.asarray((lowest != level) | (highest != level))
-
-
-def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: int = 0) -> Int:
+def _limits(columns: Accumulator, steps: Steps, size: Int, base: Int, least: int = 0) -> Int:
     """Return thresholds (rows, columns, levels): always reached for the base, one per step, the rest never reached."""
     count = base.copy()
     np.add.at(count, (steps.at[:, 0], steps.at[:, 1]), size)
@@ -192,7 +132,7 @@ def _limits(columns: Accumulator, steps: _Steps, size: Int, base: Int, least: in
 
 
 def _uncertain(
-    columns: Accumulator, steps: _Steps, layers: tuple[Int, Int]
+    columns: Accumulator, steps: Steps, layers: tuple[Int, Int]
 ) -> tuple[UncertainThresholds, UncertainThresholds]:
     """Return each potential that rounding could change, as an uncertainty of the thresholds nearest to it."""
     found: tuple[list[Uncertain], list[Uncertain]] = ([], [])

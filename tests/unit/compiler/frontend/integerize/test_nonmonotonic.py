@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
-from support.against_reference import equal, finish, stem, ternary, with_activation
+from support.against_reference import equal, finish, stem, ternary, turning, with_activation
 from support.networks import Builder
 
 from qsnnc import ModelError, compile_model, verify
@@ -16,31 +16,12 @@ from qsnnc.ir.uncertain import Uncertain, UncertainThresholds
 from qsnnc.verification.explain import Uncertainty
 
 
-def activation(
-    net: Builder, name: str, op: str, *, scale: float = 0.125, low: int = -8, high: int = 7, clip: bool = True
-) -> None:
-    """Behind sums: shifted, scaled to +-4 or so, turned and quantized, signed."""
-    net.node("Mul", f"{name}/small", net.const(f"{name}.small", np.float32(0.5)))
-    if op == "SiLU":
-        before = net.here
-        net.node("Sigmoid", f"{name}/gate")
-        net.node("Mul", f"{name}/turns", before)
-    else:
-        net.node(op, f"{name}/turns")
-    net.node("Div", f"{name}/div", net.const(f"{name}.scale", np.float32(scale)))
-    net.node("Round", f"{name}/round")
-    if clip:
-        ends = (net.const(f"{name}.{end}", np.float32(value)) for end, value in (("low", low), ("high", high)))
-        net.node("Clip", f"{name}/clip", *ends)
-    net.node("Mul", f"{name}/mul", net.const(f"{name}.back", np.float32(scale)))
-
-
 def dipping(op: str, *, channels: int = 4, pads: int = 0, **options: float) -> Builder:
     rng = np.random.default_rng(4)
     net = stem()
     gamma = np.resize([1.0, 0.5, -1.0, 0.25], channels).reshape(-1, 1, 1, 1)
     net.conv("conv", ternary(rng, channels, 3, 3, 3) * gamma, np.resize([0.0, 0.5, -0.5, 1.0], channels), pads=[pads] * 4)
-    activation(net, "act", op, **options)
+    turning(net, "act", op, **options)
     return net
 
 
@@ -61,7 +42,7 @@ def reads(net: Builder, how: str) -> Builder:
         first = net.here
         net.conv("next", ternary(rng, 4, 4, 3, 3), pads=[1] * 4)
         net.node("Add", "add", first)
-        activation(net, "again", "Mish")
+        turning(net, "again", "Mish")
         net.conv("last", ternary(rng, 2, 4, 1, 1))
         net.quantize("q", 1, 3)
     elif how == "concat":
@@ -114,7 +95,7 @@ def test_levels_that_rise_and_fall_are_read_out(save) -> None:
 def test_the_host_may_hand_over_what_rises_and_falls(save) -> None:
     net = Builder((1, 6, 6))
     net.conv("first", np.random.default_rng(1).integers(-20, 30, (3, 1, 2, 2)) / 2048.0)
-    activation(net, "act", "SiLU")
+    turning(net, "act", "SiLU")
     net.conv("next", ternary(np.random.default_rng(2), 3, 3, 3, 3))
     net.quantize("q", 0, 3)
     done, _ = equal(finish(net), save, certified=False)
@@ -126,7 +107,7 @@ def test_where_no_sum_reaches_the_fall_one_layer_is_enough(save) -> None:
     """All sums are positive: the first layer's levels, and weights, are."""
     net = stem()
     net.conv("conv", np.ones((2, 3, 1, 1)))
-    activation(net, "act", "SiLU")
+    turning(net, "act", "SiLU")
     done, _ = equal(finish(net), save, certified=False)
     assert [layer.name for layer in done.graph.layers] == ["conv", "head"]
 
@@ -166,7 +147,7 @@ def test_levels_are_looked_at_where_sums_are_too_many_or_there_are_none(save, mo
     if way == "again":
         net.node("Identity", "same")
         net.node("MaxPool", "pool", kernel_shape=[1, 1])
-    activation(net, "act", "SiLU", scale=1 / 32, low=-16, high=15)
+    turning(net, "act", "SiLU", scale=1 / 32, low=-16, high=15)
     done, _ = equal(finish(reads(net, "conv")), save, certified=False)
     names = [layer.name for layer in done.graph.layers]
     before = "pool" if way == "again" else "conv"
