@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-#: images that are run together, and of small ones, of at most so many values, which often have the same scores
-SEVERAL, MANY, SMALL = 3, 16, 4096
+#: images that are run together, and of small ones, which often have the same scores
+SEVERAL, MANY = 3, 16
+#: values of a small image, and what a model may at most make of it
+SMALL, MADE = 4096, 1 << 20
 #: how often a difference has to show, each time on other images; float sums in another order may change a few values
 DRAWS = 4
 #: largest mean difference of an image's values that is put down to the order of float sums, of their range
@@ -109,12 +111,13 @@ def _differs(proto: onnx.ModelProto, run: Session) -> str:
 
 
 def _difference(proto: onnx.ModelProto, run: Callable[[Array], Array], seed: int) -> str:
-    images = drawn(proto, SEVERAL, seed)
-    if images[0].size <= SMALL:
-        images = drawn(proto, MANY, seed)
-    compared = range(MANY) if len(images) == MANY else (0, SEVERAL - 1)
+    images = drawn(proto, MANY, seed)
     try:
-        alone = [np.asarray(run(images[i : i + 1])) for i in compared]
+        first = np.asarray(run(images[:1]))
+        small = images[0].size <= SMALL and first.size <= MADE
+        images = images if small else images[:SEVERAL]
+        compared = range(MANY) if small else (0, SEVERAL - 1)
+        alone = [first, *(np.asarray(run(images[i : i + 1])) for i in compared[1:])]
     except ModelError:  # these are no images that it takes
         return ""
     if any(each.shape[:1] != (1,) for each in alone):
