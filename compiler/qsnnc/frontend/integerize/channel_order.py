@@ -1,4 +1,4 @@
-"""Find the order in which convolutions and pools read a tensor that a transpose or reshape moves, such as NHWC to NCHW.
+"""Find the order in which linear operators and pools read a tensor: moved from NHWC to NCHW, or tokens of a MatMul.
 
 A population whose channels are those of its readers needs no more axons than the same network with the move first. Levels
 that the host computes can be sent in any order.
@@ -19,6 +19,9 @@ from qsnnc.ir.layers import Int
 
 #: most tensors that are followed
 MOST_FOLLOWED = 64
+#: most weights of a matrix that a MatMul of tokens stays, since its levels are then in the order of a tensor of the file, by
+#: which they can be checked
+SMALL_MATRIX = 1 << 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +40,10 @@ class Order:
 
 
 def order_of_windows(model: Model, name: str) -> Order | None:
-    """Return the order in which the first convolution or pool reads a tensor; None if it reads it as it is, or none does.
+    """Return the order in which the first convolution, pool or MatMul of tokens reads a tensor.
 
-    Followed are operators that move elements, and elementwise ones with constants.
+    None if it reads it as it is, or none does. Followed are operators that move elements, and elementwise ones with
+    constants.
     """
     shape = model.shapes[name]
     pending = [(name, np.arange(int(np.prod(shape))).reshape(shape), True)]
@@ -49,15 +53,31 @@ def order_of_windows(model: Model, name: str) -> Order | None:
             break
         tensor, index, unchanged = pending.pop(0)
         for node in (node for node in model.nodes if tensor in node.inputs):
-            if node.op in WEIGHTED | POOLS and node.op not in ("Gemm", "MatMul"):
-                if tensor == name:
+            if node.op in WEIGHTED | POOLS:
+                axis = _channels(model, node, index)
+                if axis == 0 and tensor == name:
                     return None
-                found = found or _order(index, shape, tensor if unchanged else "")
+                if axis is not None:
+                    moved = np.moveaxis(index, axis, 0)
+                    found = found or _order(moved, shape, tensor if unchanged and axis == 0 else "")
             else:
                 pending += _behind(model, node, tensor, index, unchanged)
     return (
         found if found is not None and (found.elements != np.arange(len(found.elements))).any() else _reshaped(found, shape)
     )
+
+
+def _channels(model: Model, node: Node, index: Int) -> int | None:
+    """Return the axis of one image that an operator reads as channels; None if their order makes no difference to it."""
+    if node.op not in ("Gemm", "MatMul"):
+        return 0
+    left = node.inputs[0] in model.constants
+    weights = model.constants.get(node.inputs[0 if left else 1])
+    if index.ndim < 2 or weights is None or weights.ndim < 2 or np.prod(weights.shape[:-2]) != 1:
+        return None
+    inputs, outputs = weights.shape[:-3:-1] if left else weights.shape[-2:]
+    written_out = index.size * index.size // inputs * outputs
+    return (index.ndim - 2 if left else index.ndim - 1) if written_out > SMALL_MATRIX else None
 
 
 def _reshaped(found: Order | None, shape: tuple[int, ...]) -> Order | None:
