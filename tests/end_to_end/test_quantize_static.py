@@ -15,7 +15,7 @@ from support.command_line import qsnnc, unlabelled
 from qsnnc import verify
 
 
-def float_network() -> onnx.ModelProto:
+def float_network(batch: int | str = "N") -> onnx.ModelProto:
     """A depthwise convolution, two concatenated branches and pools, in floats."""
     rng = np.random.default_rng(10)
     constants, nodes, node = {}, [], helper.make_node
@@ -39,8 +39,8 @@ def float_network() -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, 12, 12])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 1, 12, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 5])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -73,9 +73,9 @@ def test_quantized_network_is_equal(save, tmp_path, form) -> None:
     assert found.equal, str(found.mismatches[0])
 
 
-@pytest.mark.parametrize("verb", ["verify", "check"])
-def test_the_refusal_of_a_float_network_says_five_lines_that_quantize_it(save, tmp_path, verb) -> None:
-    path = save(float_network(), "float.onnx")
+@pytest.mark.parametrize(("verb", "batch"), [("verify", "N"), ("check", "N"), ("check", 1), ("check", 3)])
+def test_the_refusal_of_a_float_network_says_five_lines_that_quantize_it(save, tmp_path, verb, batch) -> None:
+    path = save(float_network(batch), "float.onnx")
     done = qsnnc(verb, path, "--json", "v.json", cwd=tmp_path)
     assert done.returncode == 3
     said, *lines = done.stderr.splitlines()
@@ -83,3 +83,18 @@ def test_the_refusal_of_a_float_network_says_five_lines_that_quantize_it(save, t
     assert len(lines) == 5
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=tmp_path, capture_output=True)
     assert verify(path.with_suffix(".quantized.onnx"), limit=20).passes()
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_a_network_of_other_floats_is_sent_to_float32_first(save, tmp_path, kind) -> None:
+    """onnxruntime leaves doubles as they are, and gives scales in float16 to what is in float16."""
+    model = float_network()
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = kind
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+    done = qsnnc("check", save(model, "other.onnx"), cwd=tmp_path)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"or export it in float32, which onnxruntime can quantize, instead of {dtype}")

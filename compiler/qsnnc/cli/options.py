@@ -140,18 +140,24 @@ def parse_weight_bits(given: list[str] | None) -> dict[str, int]:
     Raises
     ------
     UsageError
-        Text of another form.
+        Text of another form, or a name or N that is given twice.
     """
-    found = {}
+    found: dict[str, int] = {}
     for text in given or []:
         name, _, count = text.rpartition("=")
-        if not count.isdecimal() or text.startswith("="):
-            raise UsageError(
-                "--weight-bits", f"{text!r} is not of the form N or NAME=N, as in 8 or fc=4",
-                code="option-value", found=text,
-            )  # fmt: skip
+        shown = _shortened(text)
+        if not re.fullmatch("[0-9]{1,9}", count) or text.startswith("="):
+            text = f"{shown!r} is not of the form N or NAME=N, as in 8 or fc=4"
+            raise UsageError("--weight-bits", text, code="option-value", found=shown)
+        if name in found:
+            text = f"names {name!r} twice" if name else "gives the bits of all layers twice"
+            raise UsageError("--weight-bits", f"{text}; give it once", code="options-conflict", found=shown)
         found[name] = int(count)
     return found
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def parse_levels(given: list[str] | None) -> dict[str, int]:
@@ -166,7 +172,7 @@ def parse_levels(given: list[str] | None) -> dict[str, int]:
     for text in given or []:
         name, _, count = text.rpartition("=")
         level = int(count) if re.fullmatch("[0-9]{1,9}", count) else 0
-        shown = text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
+        shown = _shortened(text)
         if not name or not 1 <= level <= ranges.LEVEL:
             allowed = f"NAME=N with N from 1 to {ranges.LEVEL:,}, as in conv1=4"
             raise UsageError("--levels", f"is {shown!r}; allowed: {allowed}", code="option-value", found=shown)

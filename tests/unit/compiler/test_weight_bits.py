@@ -161,14 +161,22 @@ def test_only_what_was_asked_for_is_quantized() -> None:
 
 @pytest.mark.parametrize(
     ("given", "code"), [("9", "option-value"), ("1", "option-value"), ("fc=", "option-value"),
-                        ("=4", "option-value"), ("much", "option-value"), ("nothing=4", "layer-unknown")],
+                        ("=4", "option-value"), ("much", "option-value"), ("9" * 5000, "option-value"),
+                        ("nothing=4", "layer-unknown")],
 )  # fmt: skip
 def test_other_widths_and_names_are_usage_errors(tmp_path, save, given, code) -> None:
     refused(qsnnc("check", save(network()), "--weight-bits", given, cwd=tmp_path), 2, "--weight-bits: ")
-    if code == "option-value" and given.isdecimal():
+    if code == "option-value" and given in "91":
         with pytest.raises(UsageError) as caught:
             verify(network(), weight_bits=int(given))
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize("given", [("4", "5"), ("fc=4", "8", "fc=5")])
+def test_bits_that_are_given_twice_are_a_usage_error(tmp_path, save, given) -> None:
+    options = [part for text in given for part in ("--weight-bits", text)]
+    line = refused(qsnnc("check", save(network()), *options, cwd=tmp_path), 2, "--weight-bits: ")
+    assert line.endswith(" twice; give it once")
 
 
 @pytest.mark.slow

@@ -89,6 +89,7 @@ class _Forms:
     reference: onnx.ModelProto  # standard operators as the file has them: what onnxruntime executes
     decomposed: onnx.ModelProto  # integer operators rewritten as float ones: what is compiled
     integral: frozenset[str]  # nodes of the second whose sums are integers
+    batch: int  # images that the file takes at a time, 0 if any number
     batch_rows: int  # of the file's batch if that is one image, else 0
 
 
@@ -100,6 +101,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
         _free_squeezes(standard)
+        batch = max(0, standard.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
         rows = free_batch(standard)
         reference = clip(of_one_signedness(standard), limits)
         proto, integral = decompose(with_explicit_casts(with_kernels(clip(standard, limits))))
@@ -111,7 +113,7 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    return _Forms(reference, proto, integral, rows)
+    return _Forms(reference, proto, integral, batch, rows)
 
 
 def _free_squeezes(standard: onnx.ModelProto) -> None:
@@ -151,6 +153,7 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
         written=frozenset(name for node in forms.reference.graph.node for name in node.output),
         kinds={value.name: value.type.tensor_type.elem_type},
         reference=forms.reference,
+        batch=forms.batch,
         batch_rows=forms.batch_rows,
     )
 

@@ -15,7 +15,7 @@ from qsnnc.frontend.linear.tensors import Quantized
 from qsnnc.frontend.model.dtypes import integer_range
 from qsnnc.frontend.model.images_apart import with_outputs
 from qsnnc.frontend.model.messages import label
-from qsnnc.frontend.model.model import HALF, Model, Node
+from qsnnc.frontend.model.model import FLOATS, HALF, SINGLE, Model, Node
 from qsnnc.frontend.model.operators import ELEMENTWISE, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized
 from qsnnc.frontend.model.reference import session
@@ -148,20 +148,34 @@ def not_quantized(model: Model) -> ModelError:
             node=rounding[0].name,
             found=rounding[0].op,
         )
+    kind = _unlike_float32(model)
+    otherwise = f"export it in float32, which onnxruntime can quantize, instead of {kind}" if kind else ""
     error = ModelError(
         str(model.path),
         "nothing in it is quantized; train with quantized activations and weights, then export "
-        "(docs/bring-your-own-network.md), or quantize it to 8 bits with onnxruntime:",
+        f"(docs/bring-your-own-network.md), or {otherwise or 'quantize it to 8 bits with onnxruntime:'}",
         code="model-not-quantized",
     )
-    error.lines = _quantize_static(model)
+    error.lines = () if kind else _quantize_static(model)
     return error
+
+
+def _unlike_float32(model: Model) -> str:
+    """Return the type of weights that onnxruntime leaves as they are (float64) or gives float16 scales; '' if none has."""
+    from onnx import helper
+
+    read = {node.input[1] for node in model.reference.graph.node if node.op_type in WEIGHTED and len(node.input) > 1}
+    kinds = (tensor.data_type for tensor in model.reference.graph.initializer if tensor.name in read)
+    other = next((kind for kind in kinds if kind in FLOATS and kind != SINGLE), None)
+    return "" if other is None else str(helper.tensor_dtype_to_np_dtype(other))
 
 
 def _quantize_static(model: Model) -> tuple[str, ...]:
     """Return five lines of Python that quantize a float model with onnxruntime."""
     path = model.path if model.path.suffix == ".onnx" else Path("model.onnx")
-    shape, dtype = (1, *model.shapes[model.input]), model.input_dtype
+    shape, dtype = model.shapes[model.input], model.input_dtype
+    if not model.batch_rows:
+        shape = (model.batch or 1, *shape)
     numbers = f"np.random.rand{shape}" if dtype.startswith("float") else f"np.random.randint(0, 128, {shape})"
     return (
         "import numpy as np",

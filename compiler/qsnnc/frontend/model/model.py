@@ -78,6 +78,7 @@ class Model:
     kinds: Mapping[str, int]  # ONNX element type of every tensor where it is known
     reference: onnx.ModelProto  # what results are compared with: the file, QONNX operators rewritten
     merged: frozenset[str] = frozenset()  # whose first axis in the reference is the batch times rows of their own
+    batch: int = 0  # images that the file takes at a time, 0 if any number
     batch_rows: int = 0  # rows of the file's batch if that is one image (`batch_as_image`), else 0
 
     def whole(self, name: str) -> bool:
