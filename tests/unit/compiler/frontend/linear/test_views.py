@@ -111,6 +111,7 @@ def test_channels_last_layout_keeps_the_convolution(pool, late, save) -> None:
 def test_rows_that_mix_channels_beyond_what_a_matrix_may_hold_are_refused_with_its_size(save) -> None:
     rng = np.random.default_rng(0)
     net = Builder((1, 28, 28))
+    net.quantize("image", 1, 3)
     net.conv("stem", ternary(rng, 32, 1, 3, 3), pads=[1] * 4)
     net.quantize("q0", 1, 3)
     net.node("Reshape", "rows", net.const("rows.shape", np.array([-1, 16, 1568], np.int64)))
