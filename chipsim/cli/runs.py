@@ -214,11 +214,6 @@ def compare(
             found = compare_mapping(file, model, dataset, given, strict=strict, progress=report)
     if found.difference is not None:
         print(found.difference)  # noqa: T201
-        if found.left_out:
-            hint = (
-                "qsnnc verify tells whether it goes back to a neuron that was left out; qsnnc compile --keep-dead keeps it"
-            )
-            print(hint, file=sys.stderr)  # noqa: T201
         return 1
     if not quiet:
         print(found)  # noqa: T201

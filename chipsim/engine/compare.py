@@ -41,22 +41,23 @@ class Comparison:
     largest_in: str = ""  # the layer or output that it is in
     predictions_changed: int = 0
     accuracy: tuple[float, float] | None = None  # the model's and the chip's, fractions; None without labels
-    left_out: bool = False  # whether neurons were left out, of which the mapping cannot tell what float rounding changes
+    left_out: int = 0  # neurons that the compiler left out: they are not compared, and cannot change the output
 
     def __str__(self) -> str:
         if self.difference is not None:
             return str(self.difference)
         what = ", ".join([*self.populations, "scores"])
+        without = f"; left out: {self.left_out:,} neurons, which cannot change the output" if self.left_out else ""
         if self.equal:
             return (
                 f"equal: {self.images:,} images, {self.values:,} levels and scores ({what}); "
-                f"largest difference of a score {self.largest_score_error:g}"
+                f"largest difference of a score {self.largest_score_error:g}{without}"
             )
         same = agreement(self.predictions_changed, self.images, *(self.accuracy or (None, None)))
         return (
             f"explained: {self.explained:,} of {self.values:,} levels and scores of {self.images:,} images ({what}) "
             "differ by float rounding at a threshold that qsnnc verify lists, "
-            f"the largest by {self.largest:g} in {self.largest_in}; {same}"
+            f"the largest by {self.largest:g} in {self.largest_in}; {same}{without}"
         )
 
     @property
@@ -113,8 +114,7 @@ def compare(
     explain = None if strict or not mapping.tells_rounding else Explanation(machine, host, Path(model), watched)
     names = tuple(entry.name for entry in watched)
     found = in_batches(mapping, dataset, names, reference, execute, BATCH, progress, explain)
-    left_out = mapping.exactness == "tested" and not strict and any(layer.removed for layer in mapping.layers)
-    return replace(found, left_out=left_out)
+    return replace(found, left_out=sum(layer.removed for layer in mapping.layers))
 
 
 def in_batches(

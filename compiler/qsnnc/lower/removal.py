@@ -5,6 +5,9 @@ one that every potential meets is constant. Backwards, a neuron stays if one tha
 removed constant ones would have added is subtracted from the thresholds of their consumers. The readout layer has no
 thresholds: a constant neuron that it reads stays. In a network with state nothing counts as constant; a neuron is dead if
 it fires in no step.
+
+A decision that float rounding can change is neither dead nor constant, for it is not in the model: what is left out is the
+same there, and a comparison with the model misses none of its spikes.
 """
 
 from __future__ import annotations
@@ -58,11 +61,22 @@ def margins(layer: Layer) -> Int | None:
 
     With a margin m and a threshold T, a potential of at least T + m certainly fires and one below T - m certainly does not.
     """
+    return _margins(layer).reshape(-1) if layer.uncertain else None
+
+
+def _margins(layer: Layer) -> Int:
+    """Return the margin of each neuron, int64 (channels, rows, columns, levels)."""
+    within = layer.uncertain.margins(layer.thresholds.shape, UNREACHED - 1)
+    return np.ascontiguousarray(within[layer.border].transpose(2, 0, 1, 3))
+
+
+def _decisions(layer: Layer) -> tuple[Int, Int]:
+    """Return the potentials from which each neuron may fire and from which it certainly does, in the model too."""
+    thresholds = thresholds_of(layer)
     if not layer.uncertain:
-        return None
-    bounds = layer.uncertain.bounds(layer.thresholds.shape)
-    within = np.where(np.isnan(bounds), 0, np.nan_to_num(np.minimum(bounds, UNREACHED - 1)).astype(np.int64) + 1)
-    return np.ascontiguousarray(within[layer.border].transpose(2, 0, 1, 3)).reshape(-1)
+        return thresholds, thresholds
+    within = _margins(layer)
+    return thresholds - within, thresholds + within
 
 
 def keep_all(graph: LayerGraph) -> dict[str, Survivors]:
@@ -102,11 +116,12 @@ def survivors(
             assert not folded.any(), "the readout layer has no threshold to fold into"
             found[layer.name] = Survivors(mine, thresholds, Removed())
             continue
-        never, always = thresholds > high, thresholds <= low
+        may, must = _decisions(layer)
+        never, always = may > high, must <= low
         gone = ~mine
         removed = Removed(int((never & gone).sum()), int((always & gone).sum()), int((gone & ~never & ~always).sum()))
         # one that always fires but stays need not keep a threshold far below what it ever meets
-        left = np.where(always, low, thresholds) - folded
+        left = np.where(always, low - (must - thresholds), thresholds) - folded
         found[layer.name] = Survivors(mine, left, removed, _left(layer, low, high, folded), (low - folded, high - folded))
     return found
 
@@ -121,7 +136,10 @@ def _left(layer: Layer, low: Int, high: Int, folded: Int) -> Int | None:
 
 
 def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
-    """Compute the smallest and largest potential of each neuron over all inputs, (channels, rows, columns, levels or 1)."""
+    """Compute the smallest and largest potential of each neuron, (channels, rows, columns, levels or 1).
+
+    They are over all inputs and, where float rounding can change a decision of the model, over both outcomes.
+    """
     # whether each neuron fires on every input, and whether it fires on any
     fires: dict[str, tuple[Bool, Bool]] = {}
     source = graph.encoder
@@ -142,9 +160,9 @@ def potential_bounds(graph: LayerGraph) -> dict[str, tuple[Int, Int]]:
             low, high = _over_steps(layer, layer.dynamics, low, high, graph.steps)
         bounds[layer.name] = low, high
         if not layer.readout:
-            thresholds = thresholds_of(layer)
+            may, must = _decisions(layer)
             # a constant neuron is taken off thresholds, which a potential that is kept does not come from alone
-            fires[layer.name] = (thresholds <= low) & (not stateful), thresholds <= high
+            fires[layer.name] = (must <= low) & (not stateful), may <= high
     return bounds
 
 
@@ -179,13 +197,13 @@ def _read(
             kept[name], constant[name] = np.ones(sizes[name], bool), np.zeros(sizes[name], bool)
         else:
             low, high = bounds[name]
-            thresholds = thresholds_of(layer)
-            constant[name] = (thresholds <= low) & (not stateful)
+            may, must = _decisions(layer)
+            constant[name] = (must <= low) & (not stateful)
             needed = ~constant[name] | read_out[name]
             ceilings = ceilings_of(layer)
             if ceilings is not None:  # one that always fires is there to tell whether the model's level is beyond it
                 needed[..., -1] |= ceilings <= high[..., -1]
-            kept[name] = read[name] & (thresholds <= high) & needed
+            kept[name] = read[name] & (may <= high) & needed
             if name in whole:
                 kept[name] = np.broadcast_to(kept[name].any(axis=-1, keepdims=True), sizes[name])
         for link in layer.connections:
