@@ -22,6 +22,7 @@ from qsnnc.frontend.model.model import Model
 from qsnnc.frontend.model.reference import session
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Population
+from qsnnc.ir.names import free_name
 
 if TYPE_CHECKING:
     import onnx
@@ -141,6 +142,7 @@ def encoder(rule: InputSpec, shape: tuple[int, ...], elements: Int | None = None
     low, count = GRIDS[rule.dtype]
     made: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
+    taken = {rule.name}
 
     def node(op: str, *inputs: str | np.generic | Int, **attributes: Any) -> str:
         names = []
@@ -148,9 +150,9 @@ def encoder(rule: InputSpec, shape: tuple[int, ...], elements: Int | None = None
             if isinstance(value, str):
                 names.append(value)
             else:
-                names.append(f"constant_{len(constants)}")
+                names.append(free_name(f"constant_{len(constants)}", taken))
                 constants.append(numpy_helper.from_array(np.asarray(value), names[-1]))
-        made.append(helper.make_node(op, names, [f"value_{len(made)}"], **attributes))
+        made.append(helper.make_node(op, names, [free_name(f"value_{len(made)}", taken)], **attributes))
         return str(made[-1].output[0])
 
     if rule.dtype.startswith("float"):

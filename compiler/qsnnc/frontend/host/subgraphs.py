@@ -22,10 +22,13 @@ from qsnnc.frontend.numerics.exactness import EXACT_BELOW, sums_are_exact
 from qsnnc.frontend.quantizers.error_bounds import propagate
 from qsnnc.frontend.quantizers.region import Region
 from qsnnc.ir.layers import Int, Population
+from qsnnc.ir.names import free_name
 
 if TYPE_CHECKING:
     import onnx
 
+#: the encoder's output and the readout's input; all other tensors that are added begin with "qsnnc."
+ADDED = ("levels", "potentials")
 #: encoder thresholds are checked for uint8 pixels
 PIXEL_MAX = 255
 #: largest distance of a byte from its zero point
@@ -60,6 +63,7 @@ def encoder(model: Model, population: Population, region: Region, end: str = "",
     end = end or population.tensor or region.output
     _refuse_large_sums(model, nodes)
     part = _part(region.model, nodes, end)
+    end = _set_apart(part, model.input).get(end, end)
     if elements is not None:
         end = _reordered(part, end, elements, population.tensor_shape)
     shift = population.scale * population.zero_point
@@ -123,6 +127,7 @@ def readout(model: Model, head: Head, tensor: str) -> bytes:
     _refuse_large_sums(model, nodes)
     part = _part(model, nodes, model.output)
     shape = np.array([-1, *model.shapes[start]], np.int64)
+    given = _set_apart(part, model.output).get(start, start)
     constants, values = _looked_up(head.values) if head.values is not None and not head.on_line else _scaled(root)
     for name, value in (*constants.items(), ("qsnnc.shape", shape)):
         part.graph.initializer.append(numpy_helper.from_array(value, name))
@@ -135,7 +140,7 @@ def readout(model: Model, head: Head, tensor: str) -> bytes:
         helper.make_node("Cast", ["potentials"], ["qsnnc.exact"], to=TensorProto.DOUBLE),
         *values,
         helper.make_node("Cast", ["qsnnc.value"], ["qsnnc.float"], to=kind),
-        helper.make_node("Reshape", [order, "qsnnc.shape"], [start]),
+        helper.make_node("Reshape", [order, "qsnnc.shape"], [given]),
     ]
     if not root.canonical:
         chain.insert(-1, helper.make_node("Gather", ["qsnnc.float", "qsnnc.layout"], [order], axis=1))
@@ -280,6 +285,20 @@ def _part(model: Model, nodes: list[Node], end: str) -> onnx.ModelProto:
     part = model.subgraph({}, [end], nodes)
     part.graph.ClearField("output")
     return part
+
+
+def _set_apart(part: onnx.ModelProto, end: str) -> dict[str, str]:
+    """Rename the file's tensors that are called as one that is added, except for the ``end``; return the new names."""
+    graph = part.graph
+    names = {name for node in graph.node for name in (*node.input, *node.output)} | {t.name for t in graph.initializer}
+    same = sorted(name for name in names - {end} if name in ADDED or name.startswith("qsnnc."))
+    new = {name: free_name(f"file.{name}", names) for name in same}
+    for node in graph.node if new else ():
+        for own in (node.input, node.output):
+            own[:] = [new.get(name, name) for name in own]
+    for tensor in graph.initializer if new else ():
+        tensor.name = new.get(tensor.name, tensor.name)
+    return new
 
 
 def _output_type(model: Model, start: str) -> int:

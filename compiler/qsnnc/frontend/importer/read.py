@@ -76,6 +76,7 @@ def read_onnx(
         if model.output in model.constants:
             text = f"the output {model.output!r} is the same for every image: it depends on nothing but the input's shape"
             raise refuse(path, text, "model-ends", found=model.output)
+        _refuse_added(model)
         _refuse_empty(model)
         _refuse_nan(model)
         _try_run(model)
@@ -193,6 +194,14 @@ def _without_empty(model: Model, empty: set[str]) -> Model:
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """Return the shape of one image."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+
+
+def _refuse_added(model: Model) -> None:
+    """Refuse an input or output that is called as the other end of the host's part that it is an end of."""
+    for what, name, added in (("input", model.input, "levels"), ("output", model.output, "potentials")):
+        if name == added:
+            text = f"its {what} is called {name!r}, as what the host hands over; rename it"
+            raise refuse(model.path, text, "model-ends", found=name)
 
 
 def _refuse_empty(model: Model) -> None:

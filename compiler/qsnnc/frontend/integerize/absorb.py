@@ -131,14 +131,17 @@ def _after_encoder(walk: Walk, region: Region) -> Region:
 
 
 def _nearest_in_file(walk: Walk, name: str) -> str | None:
-    """Return the nearest tensor before one added by a rewrite that is in the file; None if the tensor itself is."""
+    """Return the nearest tensor before one added by a rewrite that is in the file; None if the tensor itself is.
+
+    None as well if onnxruntime does not return it.
+    """
     model, first = walk.model, name
     while name not in model.written and name in walk.analysis.producer and walk.analysis.producer[name].op in ELEMENTWISE:
         data = [n for n in walk.analysis.producer[name].inputs if n and n not in model.constants]
         if len(data) != 1:
             return None
         name = data[0]
-    return name if name != first and name in model.written else None
+    return name if name != first and model.returns(name) else None
 
 
 def _absorb_by_channel(walk: Walk, root: State | None, region: Region) -> Quantized | None:

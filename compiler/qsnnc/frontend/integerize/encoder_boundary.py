@@ -47,12 +47,12 @@ def encoder_levels(walk: Walk, region: Region, *, internal: bool = False) -> Qua
     order = None if internal else order_of_windows(model, region.output)
     name = walk.namer.layer(source) if source and source.op in WEIGHTED | POOLS else walk.namer.text(region.input)
     if order is None:
-        end = "" if internal or region.output not in model.written else region.output
+        end = region.output if model.returns(region.output) and not internal else ""
         size = as_map(shape, source or model.nodes[0])
         population = Population(name, end, shape, size, levels.count, levels.scale, levels.zero_point)
         walk.known.hand_over(Encoder(population, region, turns=turns))
         return whole(Part.of(population, levels), shape)
-    end = order.tensor if order.tensor in model.written else ""
+    end = order.tensor if model.returns(order.tensor) else ""
     size = as_map(order.shape, source or model.nodes[0])
     population = Population(name, end, order.shape, size, levels.count, levels.scale, levels.zero_point)
     walk.known.hand_over(Encoder(population, region, turns=turns, order=order))

@@ -36,4 +36,6 @@ class Walk:
         known = Known(() if pixels else (model.input,))
         analysis, weights = Analysis(model, known), Weights(model, namer, chosen.bits)
         host = HostParts(model, chosen, analysis, weights)
-        return Walk(model, namer, known, analysis, LayerSink(namer, model.written), weights, host, pixels)
+        return Walk(
+            model, namer, known, analysis, LayerSink(namer, set(filter(model.returns, model.written))), weights, host, pixels
+        )

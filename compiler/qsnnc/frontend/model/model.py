@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 #: ONNX's numbers of float32, float16, and all float types (0: unknown)
 SINGLE, HALF = 1, 10
 FLOATS = (0, SINGLE, HALF, 11, 16)
+#: those of integers narrower than a byte, which onnxruntime computes but does not return
+NARROW = (21, 22, 25, 26)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,10 @@ class Model:
     def whole(self, name: str) -> bool:
         """Return whether an inner tensor has a type other than a float type; unknown types count as float."""
         return name != self.input and self.kinds.get(name, 1) not in FLOATS
+
+    def returns(self, name: str) -> bool:
+        """Return whether the reference has a tensor and can return it."""
+        return name in self.written and self.kind(name) not in NARROW
 
     def kind(self, name: str) -> int:
         """Return the ONNX element type of a tensor; float32 if it is unknown."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_axis import free_reshapes
-from qsnnc.frontend.model.model import FLOATS, SINGLE, Model, Node, downstream
+from qsnnc.frontend.model.model import FLOATS, NARROW, SINGLE, Model, Node, downstream
 from qsnnc.frontend.model.operators import facts
 from qsnnc.frontend.model.reference import session
 
@@ -53,14 +53,19 @@ class Region:
             given = "qsnnc.start"
             cast = helper.make_node("Cast", [given], [start], to=kind)
             nodes = [Node("", "Cast", (given,), (start,), {"to": kind}, cast), *nodes]
-        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [self.output], nodes)
+        end = self.output
+        if self.model.kind(end) in NARROW:
+            end = "qsnnc.end"
+            cast = helper.make_node("Cast", [self.output], [end], to=TensorProto.FLOAT)
+            nodes = [*nodes, Node("", "Cast", (self.output,), (end,), {"to": SINGLE}, cast)]
+        part = self.model.subgraph({given: (int(TensorProto.FLOAT), ("P", *shape))}, [end], nodes)
         if self.moves:
             free_reshapes(part.graph, self.model.constants, 1, "qsnnc.shape")
         run = session(part).run
         columns = self.columns
 
         def evaluate(x: Float) -> npt.NDArray[np.float64]:
-            (y,) = run([self.output], {given: x.reshape(len(x), *shape)})
+            (y,) = run([end], {given: x.reshape(len(x), *shape)})
             if y.size != len(x) * columns:  # a constant adds an axis, for example a comparison with a list of bounds
                 raise ModelError(
                     self.output,

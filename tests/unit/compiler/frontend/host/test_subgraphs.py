@@ -1,13 +1,17 @@
-"""Operators behind the last layer, which the host computes."""
+"""Operators that the host computes: their names, and those behind the last layer."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from support.against_reference import equal, head, ints, small_network, stem, ternary
 
-from qsnnc import verify
+import chipsim
+from chipsim.datasets import Dataset
+from qsnnc import ModelError, compile_model, verify
+from qsnnc.frontend.model.reference import session
 
 
 @pytest.mark.slow
@@ -64,3 +68,44 @@ def test_quantized_output_is_read_out_as_levels(save) -> None:
     assert done.mapping.layers[-1].levels == 0
     assert result.potentials.max() <= 3
     np.testing.assert_array_equal(result.potentials / 2, result.scores.reshape(9, -1))
+
+
+NAMED = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 4] given) => (float[N, 2] last)
+<float s = {0.5}, uint8 z = {0}, float[4, 3] w = {1,0,-1,1,0,1,2,-2,1,1,0,0}, float[3, 2] w2 = {1, -1, 2, 1, 0, 1}> {
+  q = QuantizeLinear (given, s, z)
+  first = DequantizeLinear (q, s, z)
+  sums = MatMul (first, w)
+  q2 = QuantizeLinear (sums, s, z)
+  second = DequantizeLinear (q2, s, z)
+  last = MatMul (second, w2)
+}"""
+
+
+def named(tensor: str, name: str) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(NAMED)
+    for node in model.graph.node:
+        node.name = node.output[0]
+        for own in (node.input, node.output):
+            own[:] = [name if each == tensor else each for each in own]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = name if value.name == tensor else value.name
+    return model
+
+
+@pytest.mark.parametrize("readout", ["chip", "host"])
+@pytest.mark.parametrize("name", ["levels", "potentials", "qsnnc.value"])
+@pytest.mark.parametrize("tensor", ["q", "first", "second", "s"])
+def test_tensors_may_be_called_as_those_that_are_added(tensor, name, readout, save) -> None:
+    path = save(named(tensor, name))
+    images = np.random.default_rng(0).uniform(0, 3, (5, 4)).astype(np.float32)
+    done = compile_model(path, readout=readout)
+    (right,) = session(path.read_bytes()).run(None, {"given": images})
+    np.testing.assert_array_equal(chipsim.run(done.mapping, Dataset("images", "test", images, None)).scores, right)
+
+
+@pytest.mark.parametrize(("tensor", "name"), [("given", "levels"), ("last", "potentials")])
+def test_an_end_that_is_called_as_the_other_end_of_its_part_is_refused(tensor, name, save) -> None:
+    with pytest.raises(ModelError, match=f"its (in|out)put is called '{name}'.*rename it") as caught:
+        compile_model(save(named(tensor, name)))
+    assert caught.value.code == "model-ends"
