@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chipsim.engine.fast.draw_kernel import field, lose
+from chipsim.engine.fast.draw_kernel import field, lose, settle
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import ARRIVAL, BYTES, LANES, add_total
 
@@ -35,7 +35,7 @@ def arrive() -> str:
         f.add_to(f.at(a["rows"], row, LANES), f.load(BYTES, line, 64))
     with f.loop(0, lines) as line:
         add_total(f, a["totals"], total + line, f.load(BYTES, f.at(a["counted"], line, LANES), 64))
-    return lose() + f.text()
+    return settle() + lose() + f.text()
 
 
 def _entry(f: Function, at: Value) -> list[Value]:

@@ -25,37 +25,93 @@ LIMIT, KEYS, DRAWN = 8, 16, 80
 WORDS = DRAWN + 16
 
 
-def draw() -> str:
-    """Mark what is sent: lines of `LANES` bytes, one for each place of a record from 0 on, all ones where it is sent."""
+#: places that are drawn at a time, where products of eight words are
+EIGHT = 8
+WORD8 = f"<{EIGHT} x i64>"
+
+
+def draw(*, eight: bool) -> str:
+    """Mark what is sent: lines of `LANES` bytes, one for each place of a record from 0 on, all ones where it is sent.
+
+    ``eight``: places are drawn eight at a time.
+    """
     f = Function("draw", record="ptr", count="i64", out="ptr")
     a = f.arguments
     every = f.splat(f.cast("trunc", f.constant(255), "i8"), LANES)
     with f.loop(0, a["count"]) as place:
-        line = f.at(a["out"], place, LANES)
-        f.store(every, line, 64)
-        with f.when(field(f, a["record"], "digits")):
-            f.call("lose", a["record"], place, line)
-    return lose() + f.text()
+        f.store(every, f.at(a["out"], place, LANES), 64)
+    with f.when(field(f, a["record"], "digits")):
+        first = f.variable("i64", "0")
+        if eight:
+            places = f.variable(f"[{8 * EIGHT} x i8]", "")
+            with f.loop(EIGHT - 1, a["count"], EIGHT) as last:  # of eight that there are
+                f.store(last + 1, first, 8)
+                begin = last - (EIGHT - 1)
+                numbers = f.splat(begin, EIGHT) + Value(f, WORD8, f"<{', '.join(f'i64 {k}' for k in range(EIGHT))}>")
+                f.store(numbers, places, 64)
+                f.call("lose_eight", a["record"], places, f.at(a["out"], begin, LANES))
+        with f.loop(f.load("i64", first, 8), a["count"]) as left:
+            f.call("lose", a["record"], left, f.at(a["out"], left, LANES))
+    return settle() + lose() + (lose_eight() if eight else "") + f.text()
 
 
 def lose() -> str:
-    """Clear those bytes of a line of 64 images that a place of a record loses.
+    """Clear those bytes of a line of 64 images that a place of a record loses; needs `settle`."""
+    f = Function("lose", internal=True, record="ptr", place="i64", line="ptr")
+    record, place, line = f.arguments.values()
+    found = _drawn(f, record, place, f.constant(0))
+    _cleared(f, record, place, line, found, f.variable(BYTES, ""))
+    return f.text()
+
+
+def lose_eight() -> str:
+    """Clear those bytes of eight lines that eight places of a record lose; needs `settle`."""
+    f = Function("lose_eight", internal=True, record="ptr", places="ptr", lines="ptr")
+    record, places, lines = f.arguments.values()
+    drawn, undecided = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", ""), f.variable(BYTES, "")
+    place, nothing = f.load(WORD8, places, 64), f.zero(WORD8)
+    counter = (place + f.splat(f.constant(1), EIGHT), nothing, nothing, f.splat(field(f, record, "stream"), EIGHT))
+
+    def of_groups(*groups: int) -> None:
+        keys = [f.at(record, KEYS + 2 * ROUNDS * group, 8) for group in groups]
+        for group, words in zip(groups, _philox_eight(f, counter, keys), strict=True):
+            for number, block in enumerate(_turned(f, words)):
+                f.store(block, f.at(drawn, TOGETHER * (GROUPS * number + group)), 32)
+
+    of_groups(0, 1)  # side by side: one alone waits for its own products
+    with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
+        of_groups(2)
+    offset = field(f, record, "offset")
+    with f.loop(0, f.constant(EIGHT)) as number:
+        found = f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1)
+        own = f.load("i64", f.at(places, number, 8), 8)
+        _cleared(f, record, own, f.at(lines, number, LANES), found, undecided)
+    return f.text()
+
+
+def settle() -> str:
+    """Set those bytes of a line again that are undecided after the first digit, and are not lost in the end.
 
     A second digit is only drawn where the first one is that of the limit, and so on: once for 256 bytes that are not clear.
     """
-    f = Function("lose", internal=True, record="ptr", place="i64", line="ptr")
-    record, line = f.arguments["record"], f.arguments["line"]
-    before = f.load(BYTES, line, 64)
-    above, equal = _compared(f, f.constant(0))
-    f.store(before & above, line, 64)
-    undecided = f.variable(BYTES, "")
-    f.store(before & equal, undecided, 64)
-    with f.when(_any(f, undecided)), f.loop(1, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
-        above, equal = _compared(f, digit)
+    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr")
+    record, place, line, undecided = f.arguments.values()
+    with f.loop(1, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
+        above, equal = _compared(f, record, digit, _drawn(f, record, place, digit))
         left = f.load(BYTES, undecided, 64)
         f.store(f.binary("or", f.load(BYTES, line, 64), left & above), line, 64)
         f.store(left & equal, undecided, 64)
     return f.text()
+
+
+def _cleared(f: Function, record: Value, place: Value, line: Value, found: Value, undecided: Value) -> None:
+    """Clear those bytes of a line that a place loses by what was drawn of its first digit."""
+    before = f.load(BYTES, line, 64)
+    above, equal = _compared(f, record, f.constant(0), found)
+    f.store(before & above, line, 64)
+    f.store(before & equal, undecided, 64)
+    with f.when(_any(f, undecided)):
+        f.call("settle", record, place, line, undecided)
 
 
 def field(f: Function, record: Value, name: str) -> Value:
@@ -63,16 +119,19 @@ def field(f: Function, record: Value, name: str) -> Value:
     return f.load("i64", f.at(record, RECORD.index(name), 8), 8)
 
 
-def _compared(f: Function, digit: Value) -> tuple[Value, Value]:
-    """Draw a digit of a place; where it is above the limit's, and where it is equal to it: ones or 0, 64 lanes."""
-    record, place = (f.arguments[name] for name in ("record", "place"))
+def _drawn(f: Function, record: Value, place: Value, digit: Value) -> Value:
+    """Draw a digit of a place, 64 lanes."""
     counter = (place + 1, digit, f.constant(0), field(f, record, "stream"))
     drawn = f.at(record, DRAWN, 8)
     with f.loop(0, field(f, record, "groups")) as group:
         words = _philox(f, counter, f.at(f.at(record, KEYS, 8), group, 8 * 2 * ROUNDS))
         for number, word in enumerate(words):
             f.store(word, f.at(f.at(drawn, group, TOGETHER), number, 8), 8)
-    found = f.load(BYTES, f.at(drawn, field(f, record, "offset")), 1)
+    return f.load(BYTES, f.at(drawn, field(f, record, "offset")), 1)
+
+
+def _compared(f: Function, record: Value, digit: Value, found: Value) -> tuple[Value, Value]:
+    """Where a digit is above the limit's, and where it is equal to it: ones or 0, 64 lanes."""
     limit = f.load("i64", f.at(f.at(record, LIMIT, 8), digit, 8), 8)
     bound = f.splat(f.cast("trunc", limit, "i8"), LANES)
     above, equal = (f.cast("sext", f.compare(how, found, bound), BYTES) for how in ("ugt", "eq"))
@@ -95,6 +154,41 @@ def _product(f: Function, word: Value, factor: int) -> tuple[Value, Value]:
     product = f.emit("i128", f"mul i128 {wide.name}, {factor}")
     upper = f.emit("i128", f"lshr i128 {product.name}, 64")
     return f.cast("trunc", product, "i64"), f.cast("trunc", upper, "i64")
+
+
+def _philox_eight(f: Function, counter: tuple[Value, ...], keys: list[Value]) -> list[list[Value]]:
+    """The words of eight counters, lane by lane, for some groups of images."""
+    found = [list(counter) for _ in keys]
+    for number in range(ROUNDS):
+        for group, words in enumerate(found):
+            key = [f.splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8), EIGHT) for i in range(2)]
+            low, high = zip(*(_products(f, words[2 * i], MULTIPLIERS[i]) for i in range(2)), strict=True)
+            found[group] = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
+    return found
+
+
+def _products(f: Function, words: Value, factor: int) -> tuple[Value, Value]:
+    """Lower and upper halves of eight products of 64 bits, from those of halves of the factors."""
+
+    def half(value: Value) -> Value:
+        return value & f.splat(f.constant(0xFFFFFFFF), EIGHT)
+
+    def upper(value: Value) -> Value:
+        return f.emit(WORD8, f"lshr {WORD8} {value.name}, splat (i64 32)")
+
+    above, below = (f.splat(f.constant(part), EIGHT) for part in (factor >> 32, factor & 0xFFFFFFFF))
+    first = half(words) * below
+    second = upper(words) * below + upper(first)
+    third = half(words) * above + half(second)
+    high = upper(words) * above + upper(second) + upper(third)
+    low = f.binary("or", f.emit(WORD8, f"shl {WORD8} {third.name}, splat (i64 32)"), half(first))
+    return low, high
+
+
+def _turned(f: Function, words: list[Value]) -> list[Value]:
+    """Four words of eight lanes each as eight blocks of four words."""
+    one, other = (f.shuffle(a, b, list(range(2 * EIGHT))) for a, b in (words[:2], words[2:]))
+    return [f.shuffle(one, other, [lane, EIGHT + lane, 2 * EIGHT + lane, 3 * EIGHT + lane]) for lane in range(EIGHT)]
 
 
 def _any(f: Function, place: Value) -> Value:

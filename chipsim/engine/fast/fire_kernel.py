@@ -38,7 +38,52 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
             result = _sent(f, bits, place, first, many) if more else _counted(f, bits, place, first, many)
             add_total(f, a["totals"], value, result & mask)
         f.store(result, f.at(a["values"], value, LANES), 64)
-    return (draw_kernel.lose() if "drawing" in more else "") + f.text()
+    return (draw_kernel.settle() + draw_kernel.lose() if "drawing" in more else "") + f.text()
+
+
+def fire_lost(name: str, bits: int) -> str:
+    """As `fire` with ``drawing`` and ``places``, but what is lost is drawn for eight thresholds at a time."""
+    ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")
+    f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
+    a = f.arguments
+    many = draw_kernel.EIGHT
+    waiting = f.variable("i64", "0")
+    lines, places, owners = (f.variable(f"[{size * many} x i8]", "") for size in (LANES, 8, 8))
+    queue = (a["drawing"], places, lines, owners, *(a[name] for name in ("values", "mask", "totals")))
+    with f.loop(0, a["count"]) as i:
+        accumulator, value, first, thresholds = fire_record(f, a["fires"], i)
+        potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
+        f.store(f.zero(BYTES), f.at(a["values"], value, LANES), 64)
+        with f.loop(first, first + thresholds) as t:
+            reached = f.compare("sge", potential, _threshold(f, bits, t, LANES))
+            with f.when(f.cast("bitcast", reached, "i64")):
+                number = f.load("i64", waiting, 8)
+                f.store(f.cast("zext", reached, BYTES), f.at(lines, number, LANES), 64)
+                f.store(f.index(a["places"], t), f.at(places, number, 8), 8)
+                f.store(value, f.at(owners, number, 8), 8)
+                f.store(number + 1, waiting, 8)
+                with f.when(f.flag("eq", number, many - 1)):
+                    f.call("send", *queue, f.constant(many))
+                    f.store(f.constant(0), waiting, 8)
+    with f.when(f.load("i64", waiting, 8)):
+        f.call("send", *queue, f.load("i64", waiting, 8))
+    return "".join((draw_kernel.settle(), draw_kernel.lose_eight(), _send(), f.text()))
+
+
+def _send() -> str:
+    """Add what is not lost of some thresholds' lines to their values, and to the totals."""
+    names = ("drawing", "places", "lines", "owners", "values", "mask", "totals")
+    f = Function("send", internal=True, **dict.fromkeys(names, "ptr"), count="i64")  # type: ignore[arg-type]
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    f.call("lose_eight", a["drawing"], a["places"], a["lines"])
+    with f.loop(0, a["count"]) as number:
+        value, line = f.load("i64", f.at(a["owners"], number, 8), 8), f.load(BYTES, f.at(a["lines"], number, LANES), 64)
+        f.add_to(f.at(a["values"], value, LANES), line)
+        sent = f.cast("bitcast", f.compare("ne", line & mask, f.zero(BYTES)), "i64")
+        total = f.at(a["totals"], value, 8)
+        f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {sent.name})"), total, 8)
+    return f.text()
 
 
 def fire_wide(name: str, compared: int) -> str:

@@ -270,7 +270,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": counting_kernel.count_runs,
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
-        "draw": draw_kernel.draw,
+        "draw": lambda: draw_kernel.draw(eight=lookup in MASKS),
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),
         "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16),
@@ -290,7 +290,11 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
             else (lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS))
         ),
         f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
-        f"fire_lost{bits}": lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"),
+        f"fire_lost{bits}": (
+            (lambda: fire_kernel.fire_lost(f"fire_lost{bits}", bits))
+            if lookup in MASKS
+            else (lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"))
+        ),
         f"read{bits}": lambda: fire_kernel.read(bits),
         f"step{bits}": lambda: stepping.step(bits),
         f"hold{bits}": lambda: stepping.hold(bits),

@@ -28,10 +28,11 @@ def numbers(seed: int, kind: int, count: int, images: range) -> np.ndarray:
     return found
 
 
-@pytest.fixture(scope="module")
-def kernel():
+@pytest.fixture(scope="module", params=[False, True], ids=["one", "eight"])
+def kernel(request):
     code = Code(cached=False)
-    place = code.add(b"draw", lambda _: "\n".join([*DECLARED, draw_kernel.draw()]), "draw", optimise=True)
+    text = "\n".join([*DECLARED, draw_kernel.draw(eight=request.param)])
+    place = code.add(b"draw", lambda _: text, "draw", optimise=True)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)(place)
 
     def drawn(seed: int, kind: int, count: int, rate: float, images: range) -> np.ndarray:
