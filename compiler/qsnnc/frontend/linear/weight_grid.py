@@ -66,10 +66,31 @@ def integer_weights(
 
 
 def _magnitudes(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the distinct magnitudes that are not 0, in order; looked at in parts that stay in the cache."""
+    """Return the distinct magnitudes that are not 0, in order; looked at in parts that stay in the cache.
+
+    Where those of the first part are multiples of a scale, of the others only the magnitudes that are not among them are
+    sorted: next to none.
+    """
     flat = rows.reshape(-1)
-    parts = [np.unique(np.abs(flat[i : i + TOGETHER])) for i in range(0, len(flat), TOGETHER)]
-    found = parts[0] if len(parts) == 1 else np.unique(np.concatenate([np.zeros(0), *parts]))
+    found = [_distinct(np.abs(flat[:TOGETHER]))]
+    grid = _scale_of(found[0]) if len(flat) > TOGETHER else None
+    known = np.full(2 << (MOST_BITS - 1), np.nan)
+    known[0] = 0
+    if grid is not None:
+        known[np.round(grid[1] / grid[0]).astype(np.int64)] = grid[1]
+    for first in range(TOGETHER, len(flat), TOGETHER):
+        size = np.abs(flat[first : first + TOGETHER])
+        if grid is not None:
+            with np.errstate(over="ignore"):
+                number = np.fmin(np.round(size / grid[0]), len(known) - 1).astype(np.int64)
+            size = size[known[number] != size]
+        found.append(_distinct(size))
+    return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+
+
+def _distinct(size: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the distinct numbers that are not 0, in order."""
+    found = np.unique(size)
     return np.asarray(found[found != 0])
 
 
