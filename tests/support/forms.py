@@ -15,6 +15,8 @@ from chipsim.qonnx_ops import rewrite
 Draw = np.random.Generator
 #: positions of inputs that stay float32 in a float16 network
 SINGLE = {"Resize": (1, 2)}
+#: operators that compute the same whatever the axes are
+SHAPELESS = frozenset({"Clip", "Floor", "Mul", "Neg", "Relu", "Round", "QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,42 @@ def _inside(node: onnx.NodeProto, kinds: dict[str, int], rng: Draw) -> onnx.Node
     return helper.make_node("Loop", ["control/rounds", "", *zeros], list(node.output), node.name, body=body)
 
 
+def _alone(model: onnx.ModelProto, rng: Draw) -> Dressed:
+    """A file of one image; some operators, and the output, without an axis for the batch."""
+    out = copied(model)
+    out.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    out.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    out.graph.output[0].type.tensor_type.ClearField("shape")
+    for name, value in (("first", [0]), ("one", 0)):
+        out.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), f"alone/{name}"))
+    known = {tensor.name for tensor in out.graph.initializer}
+    made = {name for node in model.graph.node for name in node.output}
+    del out.graph.node[:]
+    for node in model.graph.node:
+        data = [name for name in node.input if name in made and name not in known]
+        if node.op_type not in SHAPELESS or len(data) != 1 or rng.random() < 0.4:
+            out.graph.node.append(node)
+            continue
+        name, inner = f"{node.name}/alone", onnx.NodeProto()
+        inner.CopyFrom(node)
+        inner.input[:] = [f"{name}/in" if each == data[0] else each for each in node.input]
+        inner.output[0] = f"{name}/out"
+        out.graph.node.extend([_without_batch(data[0], f"{name}/in", rng), inner])
+        out.graph.node.append(
+            helper.make_node("Unsqueeze", [f"{name}/out", "alone/first"], list(node.output), f"{name}/back")
+        )
+    end = out.graph.output[0].name
+    out.graph.node.append(_without_batch(end, "alone/output", rng))
+    out.graph.output[0].name = "alone/output"
+    return Dressed(out, model)
+
+
+def _without_batch(name: str, output: str, rng: Draw) -> onnx.NodeProto:
+    if rng.random() < 0.5:
+        return helper.make_node("Squeeze", [name, "alone/first"], [output], output)
+    return helper.make_node("Gather", [name, "alone/one"], [output], output, axis=0)
+
+
 FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "sparse": _sparse,
     "spelt": _spelt,
@@ -246,12 +284,13 @@ FORMS: dict[str, Callable[[onnx.ModelProto, Draw], Dressed]] = {
     "channels last": _channels_last,
     "float end": _float_end,
     "controlled": _controlled,
+    "alone": _alone,
 }
 #: those that make another network; the others write the same one differently
 OTHER_NUMBERS = ("half", "unclipped", "channels last", "float end")
 #: a network of one form cannot be written in another, or is another one there: before com.microsoft's quantizers,
-#: onnxruntime rounds no float16 sum to float16, and it rounds every one that a subgraph reads
-APART: tuple[set[str], ...] = ({"half", "quants"}, {"half", "foreign"}, {"half", "controlled"})
+#: onnxruntime rounds no float16 sum to float16, and it rounds every one that a subgraph or a Squeeze reads
+APART: tuple[set[str], ...] = ({"half", "quants"}, {"half", "foreign"}, {"half", "controlled"}, {"half", "alone"})
 
 
 def dressed(model: onnx.ModelProto, forms: Sequence[str], seed: int) -> Dressed:

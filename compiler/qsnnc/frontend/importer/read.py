@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,7 @@ from qsnnc.frontend.importer.parse import opened
 from qsnnc.frontend.model.batch_axis import free_batch, free_squeezes, squeezes_all
 from qsnnc.frontend.model.constant_folding import evaluated
 from qsnnc.frontend.model.images_apart import refuse_mixing, same_results
+from qsnnc.frontend.model.lost_axis import with_batch_axis
 from qsnnc.frontend.model.merged_rows import rows_apart
 from qsnnc.frontend.model.messages import first_line, names_of_file, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
@@ -92,6 +93,7 @@ class _Forms:
     integral: frozenset[str]  # nodes of the second whose sums are integers
     batch: int  # images that the file takes at a time, 0 if any number
     batch_rows: int  # of the file's batch if that is one image, else 0
+    made: frozenset[str]  # tensors of both that the file does not have
 
 
 def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]) -> _Forms:
@@ -101,6 +103,9 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     try:
         standard = rewrite(loaded)
         refuse_nondeterministic(standard)
+        file = frozenset(_outputs(standard))
+        standard = _with_batch_axis(standard)
+        made = frozenset(_outputs(standard)) - file
         _free_squeezes(standard)
         batch = max(0, standard.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
         rows = free_batch(standard)
@@ -114,7 +119,21 @@ def _normalised(loaded: onnx.ModelProto, path: Path, limits: Mapping[str, float]
     except (IndexError, KeyError, TypeError, ValueError) as error:  # operators of other domains are not checked by onnx
         text = f"has a non-standard operator with missing inputs or inconsistent shapes ({first_line(error)})"
         raise refuse(path, text, "model-invalid") from None
-    return _Forms(reference, proto, integral, batch, rows)
+    return _Forms(reference, proto, integral, batch, rows, made)
+
+
+def _outputs(model: onnx.ModelProto) -> Iterator[str]:
+    """Iterate over the tensors that the nodes of a model compute."""
+    return (name for node in model.graph.node for name in node.output)
+
+
+def _with_batch_axis(standard: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model in which tensors of a file of one image have a batch axis, if that computes the same."""
+    dims = standard.graph.input[0].type.tensor_type.shape.dim
+    if not dims or dims[0].dim_value != 1:
+        return standard
+    lifted = with_batch_axis(standard)
+    return lifted if lifted is standard or same_results(standard.SerializeToString(), lifted) else standard
 
 
 def _free_squeezes(standard: onnx.ModelProto) -> None:
@@ -151,7 +170,7 @@ def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
         opsets={entry.domain: entry.version for entry in proto.opset_import},
         ir_version=proto.ir_version,
         integral=forms.integral,
-        written=frozenset(name for node in forms.reference.graph.node for name in node.output),
+        written=frozenset(_outputs(forms.reference)) - forms.made,
         kinds={value.name: value.type.tensor_type.elem_type},
         reference=forms.reference,
         batch=forms.batch,
@@ -166,7 +185,7 @@ def _with_shapes(model: Model) -> Model:
     while count != len(model.nodes):  # a new constant may be the shape of a reshape
         count = len(model.nodes)
         shapes, kinds, empty = _infer(model.subgraph(outer | _without_data(model), [model.output], model.nodes), model)
-        model = _without_empty(model, empty)
+        model = _as_constants(_without_empty(model, set(empty)), empty, kinds)
         shapes = Shapes({**model.shapes, **{name: shape for name, shape in shapes.items() if all(n > 0 for n in shape)}})
         known = MappingProxyType({**model.kinds, **kinds})
         model = _fold_constants(replace(model, shapes=MappingProxyType(shapes), kinds=known), kinds)
@@ -189,6 +208,26 @@ def _without_empty(model: Model, empty: set[str]) -> Model:
         kept = tuple(name for name in node.inputs if name not in empty) if node.op == "Concat" else node.inputs
         nodes.append(node.between(kept, node.outputs) if kept and kept != node.inputs else node)
     return replace(model, nodes=tuple(nodes))
+
+
+def _as_constants(model: Model, empty: Mapping[str, tuple[int, ...]], kinds: Mapping[str, int]) -> Model:
+    """Take tensors without elements for constants, whatever the image: a sum over nothing is then one as well."""
+    from onnx import helper
+
+    read = {model.output, *(name for node in model.nodes for name in node.inputs)}
+    known = {
+        name: np.zeros(shape, helper.tensor_dtype_to_np_dtype(kinds[name]))
+        for name, shape in empty.items()
+        if name in read and min(shape) == 0 and kinds.get(name)
+    }
+    nodes = []
+    for node in model.nodes:
+        left = tuple(f"{name}/empty" if name in known else name for name in node.outputs)
+        if left == node.outputs:
+            nodes.append(node)
+        elif any(name and name not in known for name in node.outputs):
+            nodes.append(node.between(node.inputs, left))
+    return replace(model, nodes=tuple(nodes), constants={**model.constants, **known}) if known else model
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -257,8 +296,13 @@ def _try_run(model: Model) -> None:
     refuse_mixing(model.reference, run)
 
 
-def _infer(proto: onnx.ModelProto, model: Model) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], set[str]]:
-    """Infer the shapes of one image and the ONNX element types of all tensors where possible, and which have no elements."""
+def _infer(
+    proto: onnx.ModelProto, model: Model
+) -> tuple[Mapping[str, tuple[int, ...]], dict[str, int], Mapping[str, tuple[int, ...]]]:
+    """Infer the shapes of one image and the ONNX element types of all tensors where possible.
+
+    Also the whole shapes of those without elements, -1 where a size is unknown.
+    """
     from onnx import shape_inference
 
     try:
@@ -274,7 +318,8 @@ def _infer(proto: onnx.ModelProto, model: Model) -> tuple[Mapping[str, tuple[int
             raise ModelError(value.name, text, code="model-shapes", node=value.name, found=size, allowed=MOST_VALUES)
     shapes = {value.name: _axes(value) for value in values if value.type.tensor_type.HasField("shape")}
     dims = {value.name: value.type.tensor_type.shape.dim for value in values}
-    empty = {name for name, known in dims.items() if any(d.HasField("dim_value") and d.dim_value == 0 for d in known)}
+    sizes = {name: tuple(d.dim_value if d.HasField("dim_value") else -1 for d in known) for name, known in dims.items()}
+    empty = {name: shape for name, shape in sizes.items() if 0 in shape}
     return shapes, {value.name: value.type.tensor_type.elem_type for value in values}, empty
 
 

@@ -50,11 +50,11 @@ def free_batch(proto: onnx.ModelProto) -> int:
     batch = axis.dim_value if axis.HasField("dim_value") else 0
     if batch < 2:
         return 0
-    constants, ranks = _constants(proto), _ranks(proto)
+    constants, ranks = constants_for_images(proto), _ranks(proto)
     try:
         _free_elementwise(proto, constants, ranks, batch)
     except ModelError:
-        if not with_image_axis(proto, _of_images(proto.graph), _constants(proto), ranks):
+        if not with_image_axis(proto, _of_images(proto.graph), constants_for_images(proto), ranks):
             raise
         return batch
     axis.dim_param = "N"
@@ -213,7 +213,7 @@ def _of_images(graph: onnx.GraphProto) -> set[str]:
     return found
 
 
-def _constants(proto: onnx.ModelProto) -> dict[str, Array]:
+def constants_for_images(proto: onnx.ModelProto) -> dict[str, Array]:
     """Return the constants that nodes on images read, including those that the graph computes."""
     from onnx import numpy_helper
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.against_reference import equal, head
 from support.networks import Builder, Recipe, build
-from support.published import network
+from support.published import CONSTANTS, IMAGES, LEVELS, SECOND, WEIGHTS, network
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -42,6 +42,44 @@ def test_an_unknown_operator_is_refused_with_what_to_do(op, advice, save) -> Non
         check(save(model))
     assert str(caught.value) == f"y: operator {op} is unknown in opset 13; {advice}"
     assert caught.value.exit_code == 3
+
+
+NOTHING = "em = Slice(s, zeros, zeros, ones)"
+PARTS = {
+    **{
+        f"{op} over nothing": f"{NOTHING} r = {op}<axes = [1]>(em) t = Add(s, r)"
+        for op in "ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare".split()
+    },
+    "ReduceSum over nothing": f"{NOTHING} r = ReduceSum(em, ones) t = Add(s, r)",
+    "over nothing, without the axis": f"{NOTHING} r = ReduceSum<keepdims = 0>(em, ones) u = Unsqueeze(r, ones) t = Add(s, u)",
+    "over nothing, and all axes": f"{NOTHING} r = ReduceSum(em) t = Add(s, r)",
+    "a sum over no levels": "em = Slice(a, zeros, zeros, ones) r = ReduceSum(em, ones) t = Add(s, r)",
+    "a sum over no pixels": "em = Slice(x, zeros, zeros, ones) r = ReduceSum(em, ones) t = Add(s, r)",
+    "a part of no elements": "em, o = Split<axis = 1>(s, parts) r = ReduceSum(em, ones) t = Add(o, r)",
+    "no entries": "em = Gather<axis = 1>(s, none) r = ReduceSum(em, ones) t = Add(s, r)",
+    "a product over nothing": "em = Gather<axis = 1>(s, none) r = MatMul(em, rows) t = Add(s, r)",
+    "padded from nothing": f"{NOTHING} r = Pad(em, pads, half) t = Add(s, r)",
+    "two of nothing": f"{NOTHING} e = Relu(em) c = Concat<axis = 1>(em, e) r = ReduceSum(c, ones) t = Add(s, r)",
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_tensor_without_elements_is_a_constant(kind, save) -> None:
+    """What follows from it is the same for every image, and as onnxruntime has it."""
+    numbers = "int64[1] zeros = {0}, int64[1] ones = {1}, int64[2] parts = {0, 3}, int64[0] none = {}, float half = {0.5}"
+    constants = f"{CONSTANTS}, {WEIGHTS}, {SECOND}, {numbers}, float[0,3] rows = {{}}, int64[4] pads = {{0, 1, 0, 2}}"
+    body = f"{LEVELS.format(domain='')} s = MatMul(a, w) {PARTS[kind]} n = Round(t) b = Clip(n, lowest, highest) y = MatMul(b, v)"
+    path = save(network(body, constants))
+    wanted = session(path.read_bytes()).run(None, {"x": IMAGES})[0]
+    done, data = compile_model(path), Dataset("two", "test", IMAGES)
+    np.testing.assert_array_equal(chipsim.run(done.mapping, data).scores, wanted)
+    assert verify(path, IMAGES).equal
+    assert compare(done.mapping, path, data).equal
+
+
+def test_an_output_without_elements_is_refused(save) -> None:
+    with pytest.raises(ModelError, match="the output 'y' is the same for every image"):
+        check(save(network(f"s = Relu(x) {NOTHING} y = Relu(em)", "int64[1] zeros = {0}, int64[1] ones = {1}", outputs=0)))
 
 
 UNREAD = {

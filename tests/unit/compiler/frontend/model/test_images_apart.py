@@ -90,8 +90,10 @@ def test_a_batch_that_is_mixed_is_refused(what, place) -> None:
     assert (caught.value.subject, caught.value.code) == ("op", "batch-moved"), str(caught.value)
 
 
-@pytest.mark.parametrize("batch", ["N", 1])
-@pytest.mark.parametrize("what", ["best", "shares", "mean", "columns", "in front"])
+@pytest.mark.parametrize(
+    ("what", "batch"),
+    [*((what, "N") for what in ("best", "shares", "mean", "columns", "in front")), ("best", 1), ("shares", 1)],
+)
 def test_an_output_without_a_row_for_each_image_is_refused(what, batch) -> None:
     """These were compiled, and `verify` failed with an internal error or on a difference."""
     with pytest.raises(ModelError) as caught:
@@ -109,15 +111,30 @@ def test_an_output_that_is_a_shape_is_refused(batch) -> None:
 @pytest.mark.parametrize(
     ("place", "what"),
     [("behind", "squeezed, first two"), ("behind", "squeezed, shares"), ("within", "squeezed and back"),
-     ("within", "lost and back"), ("behind", "lost and back")],
+     ("within", "lost and back"), ("behind", "lost and back"), ("behind", "mean"), ("behind", "columns"),
+     ("behind", "in front")],
 )  # fmt: skip
-def test_operators_behind_a_squeeze_of_the_batch_axis_are_refused(place, what) -> None:
+def test_operators_on_one_image_without_its_batch_axis_are_equal(place, what) -> None:
     """Of a file with a batch of one: axis 0 behind the Squeeze is another one."""
     model = network(**{place: what}, batch=1)
-    session(model)
-    with pytest.raises(ModelError) as caught:
+    images = np.random.default_rng(2).integers(0, 256, (5, 4)).astype(np.uint8)
+    alone = [session(model).run(None, {"image": image[None].astype(np.float32)})[0] for image in images]
+    found = chipsim.run(check(model).mapping, Dataset("five", "test", images)).scores
+    np.testing.assert_array_equal(found.reshape(5, -1), np.reshape(alone, (5, -1)))
+
+
+def test_an_operator_that_cannot_have_a_batch_axis_is_refused() -> None:
+    net = Builder((4,))
+    net.quantize("a", -6, 3)
+    net.gemm("head", LAST @ WEIGHTS)
+    net.node("Squeeze", "op", _ints(net, 0))
+    net.node("CumSum", "sums", net.const("axis", np.array(0)))
+    model = net.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelError, match=r"^op: Squeeze .*keep axis 0") as caught:
         check(model)
-    assert (caught.value.subject, caught.value.code) == ("op", "batch-moved"), str(caught.value)
+    assert caught.value.code == "batch-moved"
 
 
 @pytest.mark.parametrize("place", ["within", "behind"])
