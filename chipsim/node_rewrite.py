@@ -105,13 +105,17 @@ class Rewrite:
         plain = bool((np.abs(np.frexp(single)[0]) == 0.5).all()) if scale else not value.any()
         if np.result_type(np.float32, value) == np.float32 or (plain and (single == value).all()):
             return self.value(f"input_{position}", single)
-        full = self._initializer(f"input_{position}", value.astype(np.float64))
-        self.wide.add(full)
-        return full
+        return self.double(f"input_{position}", value)
 
     def value(self, name: str, value: Array | float) -> str:
         """Add a float32 constant and return its name."""
         return self._initializer(name, np.asarray(value, np.float32))
+
+    def double(self, name: str, value: Array | float) -> str:
+        """Add a float64 constant, which makes what is computed from it float64, and return its name."""
+        full = self._initializer(name, np.asarray(value, np.float64))
+        self.wide.add(full)
+        return full
 
     def integers(self, name: str, value: list[int] | int) -> str:
         """Add an int64 constant and return its name."""

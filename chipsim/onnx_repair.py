@@ -35,9 +35,11 @@ QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.gen
 QONNX_CHANNELS_LAST = "qonnx.custom_op.channels_last"
 #: tf2onnx's domain of operators that it leaves as TensorFlow has them, and those of them that `tensorflow_ops` rewrites
 TENSORFLOW = "ai.onnx.converters.tensorflow"
+#: domain of the quantizers of Sony's Model Compression Toolkit
+MCT = "mct_quantizers"
 FAKE_QUANTIZERS = frozenset({"FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"})
 #: version of a domain that a file uses without importing it
-VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST, TENSORFLOW), 1), "com.microsoft": 1}
+VERSIONS = {**dict.fromkeys((*QONNX_DOMAINS, QONNX_CHANNELS_LAST, TENSORFLOW, MCT), 1), "com.microsoft": 1}
 #: IR version from which initializers need not be inputs
 FREE_INITIALIZERS = 4
 #: most bytes of a sparse tensor made dense

@@ -3,7 +3,8 @@
 Supports Quant (IntQuant), BipolarQuant, Trunc and MultiThreshold of the domains ``qonnx.custom_op.general``,
 ``onnx.brevitas`` and ``finn.custom_op.general``, with the semantics of qonnx 1.0, operation by operation: in float32, and in
 float64 where a scale or zero point is of a type that NumPy promotes to it, unless that cannot change the result. Those of
-``qonnx.custom_op.channels_last`` are in `qonnx_layout`, TensorFlow's fake quantizers in `tensorflow_ops`.
+``qonnx.custom_op.channels_last`` are in `qonnx_layout`, TensorFlow's fake quantizers in `tensorflow_ops`,
+those of Sony's toolkit in `mct_ops`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim import qonnx_layout, tensorflow_ops
+from chipsim import mct_ops, qonnx_layout, tensorflow_ops
 from chipsim.errors import InputError
 from chipsim.node_rewrite import Rewrite
-from chipsim.onnx_repair import QONNX_CHANNELS_LAST, QONNX_DOMAINS, TENSORFLOW, opset_of, upgraded
+from chipsim.onnx_repair import MCT, QONNX_CHANNELS_LAST, QONNX_DOMAINS, TENSORFLOW, opset_of, upgraded
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
 
-DOMAINS = (*QONNX_DOMAINS, QONNX_CHANNELS_LAST, TENSORFLOW)
+DOMAINS = (*QONNX_DOMAINS, QONNX_CHANNELS_LAST, TENSORFLOW, MCT)
 #: how the doc_string of a node begins that replaces another; that node and its output follow, a line each
 ORIGIN = "replaces "
 #: oldest opset that has Round
@@ -32,7 +33,7 @@ OLDEST = 11
 
 
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with every node of QONNX's or TensorFlow's replaced; the model itself if there is none.
+    """Return the model with every node of QONNX, TensorFlow or MCT replaced; the model itself if there is none.
 
     A model whose opset lacks the standard operators is converted to opset `OLDEST`.
 
@@ -49,6 +50,7 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     known = qonnx_layout.ranks(model.graph)
     out = replace_nodes(out, lambda node: node.domain == QONNX_CHANNELS_LAST, qonnx_layout.writers(known))
     out = replace_nodes(out, lambda node: node.domain == TENSORFLOW, tensorflow_ops.writers())
+    out = replace_nodes(out, lambda node: node.domain == MCT, mct_ops.writers())
     kept = [entry for entry in out.opset_import if entry.domain not in DOMAINS]
     out.ClearField("opset_import")
     out.opset_import.extend(kept)

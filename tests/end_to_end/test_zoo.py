@@ -49,7 +49,7 @@ LARGE = (
 #: 8-bit activations as well, of a smaller network
 EIGHT_BITS = (
     "keras_qdq keras_qop inc_keras_qdq inc_torch_qdq olive_qdq optimum_qdq_pc ort_qop_residual tflite_transposed "
-    "quark_xint8 esp_ppq_qdq mct_fake_quant".split()
+    "quark_xint8 esp_ppq_qdq mct_fake_quant mct_custom".split()
 )
 REFUSED = {
     "fp32_lenet": "model-not-quantized",
@@ -73,7 +73,7 @@ def chip() -> ChipSpec:
 def test_every_file_has_a_verdict() -> None:
     names = [*FITS, *EXPLAINED, *LARGE, *EIGHT_BITS, *REFUSED]
     assert sorted(names) == sorted(path.stem for path in ZOO.glob("*.onnx"))
-    assert len(names) == 78
+    assert len(names) == 79
 
 
 @pytest.mark.parametrize("name", [*FITS, *LARGE, *EIGHT_BITS])

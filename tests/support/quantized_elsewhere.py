@@ -377,9 +377,41 @@ def mct(folder: Path) -> None:
         shutil.copy(made, folder / "mct_fake_quant.onnx")
 
 
+def mct_custom(folder: Path) -> None:
+    """MCT with its own operators, and what its kernels for onnxruntime-extensions compute: of the file, and of each operator."""
+    import model_compression_toolkit as toolkit
+    import onnxruntime
+    import torch
+    from mct_quantizers import get_ort_session_options
+    from torch import nn
+
+    from support.mct_nodes import NODES, network, values
+
+    torch.onnx.export = partial(torch.onnx.export, dynamo=False)  # the default when the toolkit was written
+    torch.manual_seed(0)
+    net, images = plain_network(nn).eval(), torch.rand(32, 1, SIZE, SIZE)
+    quantized, _ = toolkit.ptq.pytorch_post_training_quantization(net, lambda: iter([[images]]))
+    chosen, right = toolkit.exporter.QuantizationFormat.MCTQ, {"images": images.numpy()}
+    toolkit.exporter.pytorch_export_model(
+        quantized, str(folder / "mct_custom.onnx"), lambda: iter([[images[:2]]]), quantization_format=chosen,
+        onnx_opset_version=17,
+    )  # fmt: skip
+
+    def run(model: bytes, x: np.ndarray) -> np.ndarray:
+        options = get_ort_session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+
+    right["scores"] = run((folder / "mct_custom.onnx").read_bytes(), right["images"])
+    right |= {name: run(network(name).SerializeToString(), values(name)) for name in NODES}
+    np.savez_compressed(folder / "mct_custom.npz", **right)
+
+
 MAKERS = {
     "keras": keras, "tflite": tflite, "inc": inc, "inc_torch": inc_torch, "hgq2": hgq2, "residual": residual,
     "olive": olive, "optimum": optimum, "keras_qat": keras_qat, "quark": quark, "aimet": aimet, "esp_ppq": esp_ppq, "mct": mct,
+    "mct_custom": mct_custom,
 }  # fmt: skip
 
 if __name__ == "__main__":

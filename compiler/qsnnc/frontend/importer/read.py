@@ -211,10 +211,14 @@ def _without_empty(model: Model, empty: set[str]) -> Model:
 
 
 def _as_constants(model: Model, empty: Mapping[str, tuple[int, ...]], kinds: Mapping[str, int]) -> Model:
-    """Take tensors without elements for constants, whatever the image: a sum over nothing is then one as well."""
+    """Take tensors without elements for constants, whatever the image: a sum over nothing is then one as well.
+
+    A layer without outputs is not one, and is refused by `_refuse_empty`.
+    """
     from onnx import helper
 
-    read = {model.output, *(name for node in model.nodes for name in node.inputs)}
+    layers = {name for node in model.nodes if node.op in WEIGHTED for name in node.outputs}
+    read = {model.output, *(name for node in model.nodes for name in node.inputs)} - layers
     known = {
         name: np.zeros(shape, helper.tensor_dtype_to_np_dtype(kinds[name]))
         for name, shape in empty.items()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipsim.onnx_repair import FAKE_QUANTIZERS, QONNX_CHANNELS_LAST, TENSORFLOW
+from chipsim.onnx_repair import FAKE_QUANTIZERS, MCT, QONNX_CHANNELS_LAST, TENSORFLOW
 from qsnnc.frontend.numerics import activations, intervals
 from qsnnc.frontend.numerics.intervals import Rule, rising
 
@@ -21,7 +21,7 @@ ROLES = {
     "pool": "Pools and sums over positions",
     "move": "Data movement: reorders synapses, needs no neurons",
     "elementwise": "Elementwise: part of a threshold",
-    "decomposed": "Integer, com.microsoft, QONNX and TensorFlow operators: rewritten as those above",
+    "decomposed": "Integer, com.microsoft, QONNX, TensorFlow and MCT operators: rewritten as those above",
     "control": "Control flow: replaced by the nodes of its subgraphs, before anything else",
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
@@ -297,6 +297,23 @@ TABLE = (
         "constant ranges; 2 to 16 bits, narrow_range or not",
         "written by tf2onnx, also in the standard's domain, for any number of bits but 8",
         TENSORFLOW,
+    ),
+    Group(
+        "decomposed",
+        _named("ActivationPOTQuantizer ActivationSymmetricQuantizer ActivationUniformQuantizer"),
+        "1 to 16 bits, signed or not",
+        "of Sony's Model Compression Toolkit (MCTQ)",
+        MCT,
+    ),
+    Group(
+        "decomposed",
+        _named(
+            "WeightsPOTQuantizer WeightsSymmetricQuantizer WeightsUniformQuantizer WeightsLUTPOTQuantizer "
+            "WeightsLUTSymmetricQuantizer"
+        ),
+        "constant weights, per tensor or per channel",
+        "quantized when the file is read",
+        MCT,
     ),
     Group(
         "control",

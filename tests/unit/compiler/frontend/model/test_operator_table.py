@@ -6,8 +6,8 @@ import onnx
 import pytest
 from support.places import DOCS
 
-from chipsim import monotone, qonnx_layout, qonnx_ops, tensorflow_ops
-from chipsim.onnx_repair import TENSORFLOW
+from chipsim import mct_ops, monotone, qonnx_layout, qonnx_ops, tensorflow_ops
+from chipsim.onnx_repair import MCT, TENSORFLOW
 from qsnnc.frontend.decompose.integer_ops import writers
 from qsnnc.frontend.model import operators
 from qsnnc.frontend.model.operator_table import MICROSOFT, QONNX, QONNX_CHANNELS_LAST, ROLES, TABLE
@@ -37,6 +37,7 @@ def test_every_rewriting_has_a_row_and_every_row_a_rewriting() -> None:
     assert names("decomposed", QONNX) == set(qonnx_ops._WRITERS)
     assert names("decomposed", QONNX_CHANNELS_LAST) == set(qonnx_layout.writers({}))
     assert names("decomposed", TENSORFLOW) == set(tensorflow_ops.writers())
+    assert names("decomposed", MCT) == set(mct_ops.writers())
     assert names("decomposed", "") | names("decomposed", MICROSOFT) | names("host", MICROSOFT) == set(writers(set()))
 
 
