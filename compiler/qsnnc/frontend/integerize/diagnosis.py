@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from chipsim import paths
+from chipsim.errors import InputError
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host.subgraphs import ancestors
 from qsnnc.frontend.integerize.state import Moved, Pooled
@@ -23,6 +26,8 @@ from qsnnc.frontend.quantizers.levels import MOST_LEVELS
 
 #: what quantizers are made of where there is no QuantizeLinear
 ROUNDING = frozenset({"Round", "Floor", "Ceil"})
+#: keys of AIMET's encodings, one of which every version has, and the bytes up to which a file is taken for some
+AIMET_KEYS, MOST_ENCODINGS = frozenset({"encodings", "activation_encodings"}), 1 << 26
 
 
 def why_not(walk: Walk, node: Node, data: list[str]) -> ModelError:
@@ -148,6 +153,17 @@ def not_quantized(model: Model) -> ModelError:
             node=rounding[0].name,
             found=rounding[0].op,
         )
+    beside = model.path.with_suffix(".encodings")
+    if model.path.suffix == ".onnx" and _is_of_aimet(beside):
+        error = ModelError(
+            str(model.path),
+            f"nothing in it is quantized: AIMET wrote the quantizers into {beside.name!r} beside it; save what "
+            "QuantizationSimModel.to_onnx_qdq() returns instead of calling export(), or join both files (aimet-onnx 2.40 or "
+            "newer):",
+            code="model-not-quantized",
+        )
+        error.lines = _joined_by_aimet(model.path, beside)
+        return error
     kind = _unlike_float32(model)
     otherwise = f"export it in float32, which onnxruntime can quantize, instead of {kind}" if kind else ""
     error = ModelError(
@@ -168,6 +184,27 @@ def _unlike_float32(model: Model) -> str:
     kinds = (tensor.data_type for tensor in model.reference.graph.initializer if tensor.name in read)
     other = next((kind for kind in kinds if kind in FLOATS and kind != SINGLE), None)
     return "" if other is None else str(helper.tensor_dtype_to_np_dtype(other))
+
+
+def _is_of_aimet(path: Path) -> bool:
+    """Return whether a file holds the encodings that AIMET's ``export`` writes, of any version."""
+    if paths.look(path).kind != "file":
+        return False
+    try:
+        found = json.loads(paths.read(path, MOST_ENCODINGS, "file-unreadable"))
+    except (InputError, ValueError):
+        return False
+    return isinstance(found, dict) and "version" in found and not AIMET_KEYS.isdisjoint(found)
+
+
+def _joined_by_aimet(model: Path, encodings: Path) -> tuple[str, ...]:
+    """Return three lines of Python that write a float model of AIMET's and its encodings as one file."""
+    joined = str(model.with_suffix(".qdq.onnx"))
+    return (
+        "import onnx",
+        "from aimet_onnx.quantsim import encodings_to_onnx_qdq",
+        f"onnx.save(encodings_to_onnx_qdq({str(model)!r}, {str(encodings)!r}), {joined!r})",
+    )
 
 
 def _quantize_static(model: Model) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper, parser
 from support.against_reference import equal, finish, ints, stem, ternary
 from support.networks import Builder
 
-from qsnnc import ModelError, verify
+from qsnnc import ModelError, check, verify
 
 
 def before_a_quantizer(
@@ -121,3 +123,39 @@ def test_a_rounding_that_wraps_around_is_not_called_nothing(save) -> None:
     with pytest.raises(ModelError, match=r"Floor .* more operators that round .* may not wrap around") as caught:
         equal(parser.parse_model(WRAPPING), save)
     assert (caught.value.code, caught.value.exit_code, caught.value.lines) == ("model-not-quantized", 3, ())
+
+
+FLOAT = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 4] x) => (float[N, 2] y) <float[4, 2] w = {1, 0, -1, 1, 0, 1, 2, -2}> { y = MatMul (x, w) }"""
+
+
+@pytest.mark.parametrize("key", ["encodings", "activation_encodings"])
+def test_a_float_network_with_encodings_of_aimet_beside_it(key, save) -> None:
+    """As `QuantizationSimModel.export` writes both, in encodings of version 2 and of those before."""
+    path = save(parser.parse_model(FLOAT))
+    beside = path.with_suffix(".encodings")
+    beside.write_text(json.dumps({"version": "1.0.0", key: []}))
+    with pytest.raises(ModelError) as caught:
+        check(path)
+    assert f"AIMET wrote the quantizers into {beside.name!r} beside it" in str(caught.value)
+    assert (caught.value.code, caught.value.exit_code) == ("model-not-quantized", 3)
+    given, joined = f"encodings_to_onnx_qdq({str(path)!r}, {str(beside)!r})", str(path.with_suffix(".qdq.onnx"))
+    assert caught.value.lines == (
+        "import onnx",
+        "from aimet_onnx.quantsim import encodings_to_onnx_qdq",
+        f"onnx.save({given}, {joined!r})",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"version": 1}', "\0", None])
+def test_another_file_of_that_name_is_none_of_aimets(text, save) -> None:
+    path = save(parser.parse_model(FLOAT))
+    beside = path.with_suffix(".encodings")
+    if text is None:
+        beside.mkdir()
+    else:
+        beside.write_text(text)
+    with pytest.raises(ModelError) as caught:
+        check(path)
+    assert "AIMET" not in str(caught.value)
+    assert len(caught.value.lines) == 5
