@@ -52,6 +52,12 @@ def unrolled(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[InputError]]
     return found.result(), found.problems
 
 
+def shown(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose nodes are those that layers are named after: without control flow, where that is possible."""
+    plain, problems = unrolled(model)
+    return model if problems else plain
+
+
 def _is_control(node: onnx.NodeProto) -> bool:
     return node.op_type in CONTROL and not node.domain
 

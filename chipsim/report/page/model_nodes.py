@@ -8,6 +8,7 @@ from typing import Any
 from chipsim import paths
 from chipsim.errors import InputError
 from chipsim.onnx_layers import nodes_by_tensor
+from chipsim.onnx_unrolled import shown
 from chipsim.report.page.results import check_same
 
 
@@ -29,7 +30,7 @@ def nodes_of_populations(path: str, content: dict[str, Any]) -> list[dict[str, A
     data = paths.read(path, (1 << 31) - 1, "file-unreadable")
     check_same(path, hashlib.sha256(data).hexdigest(), content)
     try:
-        graph = onnx.load_model_from_string(data).graph
+        graph = shown(onnx.load_model_from_string(data)).graph
     except Exception:  # noqa: BLE001  # protobuf has errors of its own
         raise InputError(path, "is not a readable ONNX model; give the .onnx of the mapping", code="model-corrupt") from None
     tensors = [entry["tensor"] for entry in content["populations"]]

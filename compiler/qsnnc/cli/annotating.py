@@ -76,12 +76,14 @@ def annotate(
 ) -> None:
     """Write a copy of an ONNX model whose nodes say what they take on a chip, for Netron; it computes the same.
 
-    The metadata of a node names its layer, cores, lower bound, levels, exactness and what limits it.
+    The metadata of a node names its layer, cores, lower bound, levels, exactness and what limits it. If, Loop and Scan are
+    replaced by the nodes that they run.
 
     Example: qsnnc annotate lenet.onnx -o lenet-annotated.onnx --node-data lenet-cores.json
     """
     from pathlib import Path
 
+    from chipsim.onnx_unrolled import shown
     from qsnnc.explain import node_metadata
     from qsnnc.frontend.importer.parse import opened, parse
     from qsnnc.options import CompileOptions
@@ -95,7 +97,7 @@ def annotate(
         raise UsageError("MODEL", "is a NIR file; use qsnnc nir-annotate", code="option-unused", found=model)
     with terminal.watched(quiet=quiet) as tell:
         found = check(model, chip, options, tell)
-    proto = parse(*opened(Path(model)))
+    proto = shown(parse(*opened(Path(model))))
     terminal.write_output(out, node_metadata.annotated(proto, found).SerializeToString())
     if node_data:
         terminal.write_json(node_data, node_metadata.node_data(proto, found))

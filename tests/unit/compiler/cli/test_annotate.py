@@ -11,11 +11,18 @@ import onnxruntime
 import pytest
 from support.command_line import qsnnc, refused
 from support.places import ROOT
+from support.published import CONSTANTS, IMAGES, LEVELS, SECOND, WEIGHTS, network
 
 from qsnnc import check
 from qsnnc.explain.tables import compilation_json
 
 MODEL = ROOT / "models" / "tiny.onnx"
+LOOP = """
+    s = MatMul(a, w)
+    y = Loop(two, , s) <body = b (int64 i, bool c, float[N,3] p) => (bool on, float[N,3] o) {
+        on = Identity(c) r = Round(p) l = Clip(r, lowest, highest) o = MatMul(l, v)
+    }>
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +90,21 @@ def test_a_nir_file_is_refused(tmp_path: Path) -> None:
     done = qsnnc("annotate", "net.nir", "-o", "out.onnx", cwd=tmp_path)
     assert "nir-annotate" in refused(done, 2, "MODEL: ")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_layers_of_a_loop_are_annotated_one_by_one(tmp_path: Path) -> None:
+    """Its nodes stand in its place, each with the layer that it belongs to; the copy computes the same."""
+    model = network(f"{LEVELS.format(domain='')} {LOOP}", f"{CONSTANTS}, {WEIGHTS}, {SECOND}, int64 two = {{2}}")
+    (tmp_path / "loop.onnx").write_bytes(model.SerializeToString())
+    done = qsnnc("annotate", "loop.onnx", "-o", "out.onnx", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    written = onnx.load(tmp_path / "out.onnx")
+    found = {node.name: said(node) for node in written.graph.node}
+    assert {name: found[name]["qsnnc.layer"] for name in ("s", "y/0/o", "y/1/o")} == {
+        "s": "s",
+        "y/0/o": "y.0.o",
+        "y/1/o": "y.1.o",
+    }
+    assert all(found[name]["qsnnc.place"] == "chip" for name in ("s", "y/0/r", "y/0/o", "y/1/o"))
+    before, after = (onnxruntime.InferenceSession(each.SerializeToString()) for each in (model, written))
+    np.testing.assert_array_equal(before.run(None, {"x": IMAGES})[0], after.run(None, {"x": IMAGES})[0])
