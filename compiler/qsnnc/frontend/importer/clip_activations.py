@@ -10,6 +10,7 @@ import numpy as np
 from chipsim.errors import UsageError
 from chipsim.onnx_repair import opset_of
 from qsnnc.errors import ModelError
+from qsnnc.frontend.model.operators import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx
@@ -69,7 +70,7 @@ def limits_of(model: Model, graph: LayerGraph, levels: Mapping[str, int]) -> dic
         A name is unknown, or a number of levels is not positive.
     """
     known = {entry.name: entry for entry in (graph.encoder, *graph.layers) if entry.levels}
-    names = _names(model, [entry for entry in known.values() if entry.tensor])
+    names = _names(model, [entry for entry in known.values() if entry.tensor], graph.encoder)
     limits: dict[str, float] = {}
     for name, count in levels.items():
         if count < 1:
@@ -118,8 +119,11 @@ def _source(entry: Population, graph: LayerGraph) -> Population:
     return entry
 
 
-def _names(model: Model, populations: list[Population]) -> dict[str, list[Population]]:
-    """Map the names of nodes and tensors to the populations that they are part of."""
+def _names(model: Model, populations: list[Population], encoder: Population) -> dict[str, list[Population]]:
+    """Map the names of nodes and tensors to the populations that they are part of.
+
+    Those of the host before the linear operator that the encoder's levels are computed with are part of none.
+    """
     producer = {name: node for node in model.nodes for name in node.outputs}
     ends = {entry.tensor for entry in populations}
     found: dict[str, list[Population]] = {}
@@ -132,6 +136,8 @@ def _names(model: Model, populations: list[Population]) -> dict[str, list[Popula
             seen.add(name)
             if name in producer:
                 seen.add(producer[name].name)
+                if entry is encoder and producer[name].op in WEIGHTED:
+                    continue
                 pending += [n for n in producer[name].inputs if n and n not in model.constants]
         for name in seen:
             found.setdefault(name, []).append(entry)

@@ -198,6 +198,16 @@ def test_unknown_names_list_the_known_ones(save) -> None:
         check(save(network()), levels={"first": 0})
 
 
+@pytest.mark.parametrize("name", ["first", "first/quant/clip", "pool", "image"])
+def test_an_activation_of_the_host_is_not_taken_for_the_one_that_it_hands_over(name, save) -> None:
+    path = save(network())
+    with pytest.raises(UsageError, match="unknown activation") as caught:
+        check(path, levels={name: 1}, encoder="second")
+    assert caught.value.fields["allowed"] == ["second"]
+    graph = read_layers(path, levels={"second/quant/clip": 3}, encoder="second")
+    assert graph.encoder.levels == 3
+
+
 @pytest.mark.parametrize(
     ("given", "code"), [("first=4", 0), ("first", 2), ("=4", 2), ("first=", 2), ("first=-1", 2), ("first=four", 2), ("odd=4", 2)]
 )  # fmt: skip
