@@ -18,7 +18,7 @@ from support.networks import Builder
 STEPS = (
     "conv grouped depthwise strided dilated same maxpool latepool avgpool globalpool reduce add sub three sums concat shuffle "
     "slice crop pad padone split transpose tokens gemm matmul requantize qdq neg falling flatten moved openadd openavg "
-    "enlarge deconv valley"
+    "enlarge deconv valley blend"
 ).split()
 
 
@@ -246,6 +246,17 @@ def _step_enlarge(net: Growth) -> None:
         net.node("Resize", net.name("grow"), "", scales, mode="nearest", **asymmetric)
         net.shape = (net.shape[0], 2 * net.shape[1], 2 * net.shape[2])
         _step_add(net)
+
+
+def _step_blend(net: Growth) -> None:
+    """Linear interpolation, of rows, columns or both."""
+    if net.spatial and net.features < 60:
+        factors = [(1, 2), (2, 1), (2, 2), (1, 4)][int(net.rng.integers(0, 4))]
+        coordinates = ["half_pixel", "asymmetric", "pytorch_half_pixel"][int(net.rng.integers(0, 3))]
+        scales = net.const(net.name("k"), np.array([1, 1, *factors], np.float32))
+        net.node("Resize", net.name("blend"), "", scales, mode="linear", coordinate_transformation_mode=coordinates)
+        net.shape = (net.shape[0], factors[0] * net.shape[1], factors[1] * net.shape[2])
+        net.activate(1.0)
 
 
 def _step_deconv(net: Growth) -> None:

@@ -30,12 +30,13 @@ from qsnnc.frontend.layers.thresholds import readout_of
 from qsnnc.frontend.linear import add, matmul, pooling
 from qsnnc.frontend.linear.convolution import convolution, transposed
 from qsnnc.frontend.linear.data_movement import move, moved_index
+from qsnnc.frontend.linear.interpolation import interpolated
 from qsnnc.frontend.linear.pooled_sums import average_of_sums
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.linear.weight_bits import ChangedWeights
 from qsnnc.frontend.model.messages import names_of_file
 from qsnnc.frontend.model.model import Model, Node
-from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, MAXIMUM, POOLS, RELABEL, WEIGHTED
+from qsnnc.frontend.model.operators import ELEMENTWISE, JOINS, LINEAR, MAXIMUM, POOLS, RELABEL, WEIGHTED
 from qsnnc.frontend.model.outcomes import TooManyLevels, UnevenLevels, WeightsNotQuantized, WindowReordered
 from qsnnc.ir.layers import Int, Layer, LayerGraph, Population
 
@@ -235,6 +236,8 @@ def _on_levels(walk: Walk, node: Node, tensors: list[Quantized]) -> None:
 def _linear(walk: Walk, node: Node, terms: Terms) -> Accumulator:
     """Apply a linear operator to a sum of levels."""
     name, last = walk.namer.layer(node), walk.analysis.leads_out(node.outputs[0])
+    if node.op in LINEAR:
+        return interpolated(walk.model, node, terms, name)
     if node.op in POOLS:
         return pooling.average(walk.model, node, terms, name)
     model, node = walk.weights.read(node, name)
@@ -291,7 +294,7 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
             walk.known.define(name, Moved(data[0], node, name))
     elif node.op in MAXIMUM:
         walk.known.define(out, Pooled(data[0], node))
-    elif node.op in POOLS and (sums := _sums(walk, data[0])) is not None:
+    elif node.op in POOLS - LINEAR and (sums := _sums(walk, data[0])) is not None:
         found = average_of_sums(walk.model, node, *sums, walk.namer.layer(node))
         if found is None:
             return False

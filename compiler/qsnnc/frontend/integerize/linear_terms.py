@@ -19,7 +19,7 @@ from qsnnc.frontend.linear.data_movement import move
 from qsnnc.frontend.linear.pooling import Pool, divisors
 from qsnnc.frontend.linear.tensors import Accumulator, Quantized, Terms
 from qsnnc.frontend.model.model import HALF, SINGLE, Model, Node
-from qsnnc.frontend.model.operators import IDENTITY, JOINS, MAXIMUM, POOLS
+from qsnnc.frontend.model.operators import IDENTITY, JOINS, LINEAR, MAXIMUM, POOLS
 from qsnnc.frontend.quantizers.region import Region
 
 #: most terms of one sum: a global average over 16 x 16 positions
@@ -51,7 +51,7 @@ def terms_of(walk: Walk, name: str, resolve: Callable[[Walk, str], Quantized | N
     if node.op in JOINS:
         operands = [operand for entry in data if (operand := terms_of(walk, entry, resolve)) is not None]
         return _added(operands, signs(node, len(data))) if len(operands) == len(data) else None
-    if node.op in POOLS - MAXIMUM:
+    if node.op in POOLS - MAXIMUM - LINEAR:
         before = terms_of(walk, data[0], resolve)
         return _averaged(walk.model, node, before) if before else None
     return None

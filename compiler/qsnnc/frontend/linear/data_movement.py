@@ -143,21 +143,21 @@ def _run(
 
 
 def mixes(node: Node) -> bool:
-    """Return whether a Resize interpolates."""
+    """Return whether a Resize interpolates, otherwise than linearly."""
     return facts(node.op).interpolates and node.attributes.get("mode", b"nearest") != b"nearest"
 
 
 def _refuse_mixture(node: Node) -> None:
-    """Refuse a Resize that interpolates."""
+    """Refuse a Resize that interpolates otherwise than linearly."""
     if mixes(node):
         mode = node.attributes["mode"].decode()
         raise ModelError(
             node.name,
-            f"{node.op} in mode {mode!r} interpolates; use nearest, or a ConvTranspose with the interpolation weights",
+            f"{node.op} in mode {mode!r} interpolates; use nearest or linear, or a ConvTranspose with the weights of {mode}",
             code="model-attribute",
             node=node.name,
             found=mode,
-            allowed="nearest",
+            allowed="nearest, linear",
         )
 
 

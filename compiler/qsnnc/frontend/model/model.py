@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chipsim.qonnx_ops import ORIGIN
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.messages import label
+from qsnnc.frontend.model.operator_table import LINEAR
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +43,9 @@ class Node:
         from onnx import helper
 
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
-        return Node(label(proto), proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
+        linear = f"{proto.op_type} (linear)"
+        op = linear if linear in LINEAR and attributes.get("mode") == b"linear" else proto.op_type
+        return Node(label(proto), op, tuple(proto.input), tuple(proto.output), attributes, proto)
 
     def renamed(self, names: Mapping[str, str]) -> Node:
         """Return the same operator on renamed tensors; those that are not listed keep their names."""

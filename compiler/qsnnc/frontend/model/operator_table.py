@@ -26,6 +26,8 @@ ROLES = {
     "host": "Computed on the host, after the last weights",
     "refused": "Refused, with advice",
 }
+#: operators of mode linear, which compute sums; of mode nearest they only move values
+LINEAR = ("Resize (linear)", "Upsample (linear)")
 QONNX = "qonnx.custom_op.general"
 MICROSOFT = "com.microsoft"
 
@@ -116,6 +118,12 @@ TABLE = (
         "without a quantizer: one wider kernel, if it has no padding",
     ),
     Group(
+        "pool",
+        tuple(map(Operator, LINEAR)),
+        "rows and columns of (N, C, H, W) by 2, 4 or 8; coordinates half_pixel, pytorch_half_pixel or asymmetric",
+        "one channel per phase; other scales, align_corners (float32 rounds its weights) and antialias are refused",
+    ),
+    Group(
         "move",
         (
             Operator("Flatten", intervals.unchanged, rearranges=True, index_type="float64"),  # float only before opset 9
@@ -138,7 +146,7 @@ TABLE = (
             Operator("Upsample", index_type="int32", interpolates=True),
         ),
         "nearest, by constant factors",
-        "the operator that reads it has one channel per phase; modes that interpolate are refused",
+        "the operator that reads it has one channel per phase; mode cubic is refused",
     ),
     Group(
         "move",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qsnnc.frontend.model import operator_table
 from qsnnc.frontend.model.operator_table import ROLES, TABLE, Operator
 
 #: supported operators of the standard domain, except those that are rewritten
@@ -27,6 +28,8 @@ ELEMENTWISE = _of("elementwise", "join")
 INTEGER = _of("decomposed")
 #: refused operators of any domain, with the advice
 REFUSED = {name: f"{group.allowed}; {group.notes}" for group in TABLE if group.role == "refused" for name in group.names}
+#: those of mode linear
+LINEAR = frozenset(operator_table.LINEAR)
 #: pools that take the largest value
 MAXIMUM = frozenset(name for name in POOLS if OPERATORS[name].largest)
 #: operators whose output holds every input value once, unchanged

@@ -159,7 +159,7 @@ def test_transposed_convolution_whose_size_is_given(save, size, options) -> None
 
 def test_what_is_refused_by_name(save) -> None:
     net = stem(channels=3)
-    upsampled(net, mode="linear")
+    upsampled(net, mode="cubic")
     net.conv("conv", np.ones((2, 3, 1, 1)))
     net.quantize("q", 0, 3)
     finish(net)
