@@ -155,21 +155,22 @@ def _divided_by_the_window(moves: dict[str, Any]) -> dict[str, Any]:
 
 def _global_average_pool(exact: set[str], s: Rewrite) -> None:
     """Decompose QLinearGlobalAveragePool: integer sums, scaled once by x scale / (y scale * area)."""
-    name = channels_first(s, s.node.input[0], 4)  # channels-last tensors have two axes of positions
+    name, last = s.node.input[0], s.option("channels_last", 0)
     s.all_read()
     scale, y_scale = _one(s.constant(1, "scale")), _one(s.constant(3, "output scale"))
     whole = s.put("Sub", _whole(s, name), s.value("x_zero", _one(_zero_point(s, 2, 4))))
     if s.opset < 13:
-        sums = summed(s, exact, "ReduceSum", whole, axes=[2, 3], keepdims=1)
+        sums = summed(s, exact, "ReduceSum", whole, axes=[1, 2] if last else [2, 3], keepdims=1)
     else:
-        rank = s.put("Size", s.put("Shape", name))
-        axes = s.put("Range", s.integers("two", 2), rank, s.integers("step", 1))
-        sums = summed(s, exact, "ReduceSum", whole, axes, keepdims=1)
+        rank, one = s.put("Size", s.put("Shape", name)), s.integers("one", 1)
+        ends = (one, s.put("Sub", rank, one)) if last else (s.integers("two", 2), rank)
+        sums = summed(s, exact, "ReduceSum", whole, s.put("Range", *ends, one), keepdims=1)
     # the factor depends on the area; it is folded to a constant once shapes are known
-    sizes = s.put("Slice", s.put("Shape", name), s.integers("from", [2]), s.integers("to", [1 << 30]))
+    inner = [1, -1] if last else [2, 1 << 30]
+    sizes = s.put("Slice", s.put("Shape", name), s.integers("from", inner[:1]), s.integers("to", inner[1:]))
     area = s.put("Cast", s.put("ReduceProd", sizes, keepdims=0), to=1)
     factor = s.put("Div", s.value("scale", scale), s.put("Mul", area, s.value("y_scale", y_scale)))
-    as_given(s, _round_and_saturate(s, s.put("Mul", sums, factor), _zero_point(s, 4, 2), last=False), 4)
+    _round_and_saturate(s, s.put("Mul", sums, factor), _zero_point(s, 4, 2), last=True)
 
 
 def _nhwc_max_pool(s: Rewrite) -> None:

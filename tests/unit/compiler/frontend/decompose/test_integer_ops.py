@@ -87,6 +87,22 @@ def test_decomposition_equals_the_kernel(op) -> None:
         np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
 
 
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("sizes", [(7,), (6, 7), (2, 3, 4)])
+def test_a_global_average_is_over_all_axes_but_that_of_the_channels(sizes, last) -> None:
+    """onnxruntime writes those of one axis as well, with the channels last, in networks of 1-D convolutions."""
+    for seed in range(10):
+        draw = Draw(seed)
+        shape = (1, *sizes, 3) if last else (1, 3, *sizes)
+        inputs, names, _ = OPERATORS["QLinearGlobalAveragePool"]
+        node = helper.make_node("QLinearGlobalAveragePool", inputs, ["y"], name="n", domain=MICROSOFT, channels_last=last)
+        whole = model([node], {"a": (shape, draw.dtype)}, ("y", draw.dtype), draw.scales(*names))
+        image = {"a": draw.data(*shape)}
+        (wanted,) = session(whole).run(None, image)
+        (found,) = session(decompose(whole)[0]).run(None, image)
+        np.testing.assert_array_equal(found, wanted, err_msg=f"seed {seed}")
+
+
 @pytest.mark.parametrize("include", [0, 1])
 @pytest.mark.parametrize("windows", [
     {"strides": [2, 1], "pads": [1, 0, 1, 1]},
