@@ -34,6 +34,7 @@ from qsnnc.frontend.model.messages import first_line, names_of_file, refuse
 from qsnnc.frontend.model.model import Model, Node, Shapes, downstream
 from qsnnc.frontend.model.operators import WEIGHTED
 from qsnnc.frontend.model.reference import session, with_kernels
+from qsnnc.frontend.model.scalar_axis import with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -81,7 +82,7 @@ def read_onnx(
         _refuse_empty(model)
         _refuse_nan(model)
         _try_run(model)
-    return merged(model)
+    return merged(with_axes(model))
 
 
 @dataclass(frozen=True, slots=True)

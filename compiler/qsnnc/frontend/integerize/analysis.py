@@ -44,7 +44,7 @@ class Analysis:
         if len(roots) != 1:
             return None
         (root,) = roots
-        if not self._model.shapes.get(root):
+        if self._model.shapes.get(root) is None:
             return None
         nodes = tuple(node for node in self._model.nodes if id(node) in inside)
         return Region(self._model, root, end, nodes, self._axes(self._model, root, nodes))
@@ -82,6 +82,8 @@ class Analysis:
         """Return the axes along which f may differ: that of the channels, or those of the constants."""
         state = self._known.get(root)
         rank = len(model.shapes[root])
+        if not rank:
+            return ()
         axis = state.axis if isinstance(state, Accumulator) else 1
         varies = varying(model, nodes)
         if set(varies) <= {axis}:

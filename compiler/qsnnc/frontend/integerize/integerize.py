@@ -293,6 +293,8 @@ def _on_sums(walk: Walk, node: Node, data: list[str]) -> bool:
         for name in filter(None, node.outputs):
             walk.known.define(name, Moved(data[0], node, name))
     elif node.op in MAXIMUM:
+        if walk.model.shapes.get(out) == ():
+            raise pooling.over_every_axis(node)
         walk.known.define(out, Pooled(data[0], node))
     elif node.op in POOLS - LINEAR and (sums := _sums(walk, data[0])) is not None:
         found = average_of_sums(walk.model, node, *sums, walk.namer.layer(node))

@@ -89,6 +89,12 @@ def reduced(model: Model, node: Node, rank: int) -> tuple[int, ...]:
     return found
 
 
+def over_every_axis(node: Node) -> ModelError:
+    """Return the error for an operator that leaves one number of each image."""
+    text = f"{node.op} over every axis is not supported; keep the channels"
+    return ModelError(node.name, text, code="tensor-rank", node=node.name)
+
+
 class Pool:
     """Geometry of a pool: its input as (channels, rows, columns), and its window."""
 
@@ -105,12 +111,7 @@ class Pool:
             self.layout = natural(self.shape, out)
             return
         if len(axes) == tensor.index.ndim:
-            raise ModelError(
-                node.name,
-                f"{node.op} over every axis is not supported; keep the channels",
-                code="tensor-rank",
-                node=node.name,
-            )
+            raise over_every_axis(node)
         kept = [axis for axis in range(tensor.index.ndim) if axis not in axes]
         if kept[0] == 0 and tensor.index.ndim <= 3:
             self.seen = as_map(tensor.index.shape, node)
