@@ -88,6 +88,8 @@ def test_unknown_operator_domain_and_attribute(tmp_path, save) -> None:
 def test_two_inputs_are_refused(tmp_path, save) -> None:
     model = simple("Relu")
     model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 1]))
+    model.graph.node.append(helper.make_node("Add", [model.graph.output[0].name, "z"], ["sum"]))
+    model.graph.output[0].name = "sum"
     assert "2 inputs" in refused(qsnnc("check", save(model), cwd=tmp_path), 3, "")
 
 
