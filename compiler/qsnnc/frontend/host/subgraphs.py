@@ -310,8 +310,11 @@ def _output_type(model: Model, start: str) -> int:
 
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     """Serialise a model after checking that onnxruntime loads it and runs it on several images as on each alone."""
+    from onnx import numpy_helper
+
     part.graph.name = name
-    free_shapes(part.graph, model.constants, 1, "qsnnc.shape")
+    own = {tensor.name: numpy_helper.to_array(tensor) for tensor in part.graph.initializer}  # some have other names here
+    free_shapes(part.graph, {**model.constants, **own}, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
     try:
         run = session(content)
