@@ -81,8 +81,8 @@ class Interrupts:
 
     The first is raised as KeyboardInterrupt in the main thread. It is also noted, since one that strikes while a library is
     loading surfaces as that library's own error. A second one, or one while the interpreter shuts down, ends the process
-    there and then; so does one that strikes in a destructor, where Python would print it and go on. Signals that whoever
-    started the process had ignored (nohup) stay ignored.
+    there and then; so does one that strikes in a destructor, where Python would print it and go on, and an error in the
+    destructor of what the first has left half made. Signals that whoever started the process had ignored (nohup) stay ignored.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _lost(self, lost: sys.UnraisableHookArgs) -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt):
+        if self.seen or isinstance(lost.exc_value, KeyboardInterrupt):
             leave()
         self._unraisable(lost)
 

@@ -111,6 +111,31 @@ run_program(main, "chipsim")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+@pytest.mark.slow
+def test_what_a_signal_leaves_half_made_says_nothing() -> None:
+    """Its destructor fails as the object was never finished: one line is printed, not a traceback."""
+    code = """
+import os, signal
+from chipsim.terminal import run_program
+
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.made = True
+
+    def __del__(self):
+        del self.made
+
+def main():
+    Half()
+    print("went on", flush=True)
+
+run_program(main, "chipsim")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_clean_up(tmp_path: Path, number: int) -> None:
     import numpy as np
