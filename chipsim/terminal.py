@@ -82,7 +82,8 @@ class Interrupts:
     The first is raised as KeyboardInterrupt in the main thread. It is also noted, since one that strikes while a library is
     loading surfaces as that library's own error. A second one, or one while the interpreter shuts down, ends the process
     there and then; so does one that strikes in a destructor, where Python would print it and go on, and an error in the
-    destructor of what the first has left half made. Signals that whoever started the process had ignored (nohup) stay ignored.
+    destructor of what the first has left half made. Signals that whoever started the process had ignored (nohup) stay
+    ignored.
     """
 
     def __init__(self) -> None:
