@@ -1,12 +1,21 @@
-"""Go through the nodes of an ONNX model, those of subgraphs among them."""
+"""What the graph of an ONNX model holds: its nodes, those of subgraphs among them, and its initial values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import onnx
+
+
+def initial_values(graph: onnx.GraphProto) -> dict[str, npt.NDArray[Any]]:
+    """Return the initial values of a graph by their names."""
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from chipsim import mct_ops, qonnx_layout, tensorflow_ops
 from chipsim.errors import InputError
 from chipsim.node_rewrite import Rewrite
+from chipsim.onnx_graphs import initial_values
 from chipsim.onnx_repair import MCT, QONNX_CHANNELS_LAST, QONNX_DOMAINS, TENSORFLOW, opset_of, upgraded
 
 if TYPE_CHECKING:
@@ -79,12 +80,11 @@ def replace_nodes(
         There is no function for an operator.
     """
     import onnx
-    from onnx import numpy_helper
 
     opset = opset_of(model)
     out = onnx.ModelProto()
     out.CopyFrom(model)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = initial_values(model.graph)
     for node in model.graph.node:
         value = _constant(node)
         if value is not None:

@@ -25,6 +25,7 @@ from chipsim.engine.fast.products import HALF
 from chipsim.engine.fast.programs import Programs, programs, width
 from chipsim.engine.host import Array
 from chipsim.mapping import Mapping
+from chipsim.onnx_graphs import initial_values
 
 if TYPE_CHECKING:
     from chipsim.engine.fast.tables import Tables
@@ -78,12 +79,12 @@ def operator(graph: Any, source: str) -> Operator | None:
     graph : onnx.GraphProto
         One node, from ``source`` to what is graded.
     """
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     if not any_order_is_exact(graph, source):
         return None
     node = graph.node[0]
-    constant = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constant = initial_values(graph)
     operands = [constant[name].astype(np.float64) for name in node.input[1:] if name]
     unit = grid(operands)
     whole = [np.round(operand / unit).astype(np.int64) for operand in operands]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.onnx_graphs import initial_values
+
 if TYPE_CHECKING:
     import onnx
 
@@ -42,7 +44,7 @@ class _Graph:
         self.proto.CopyFrom(proto)
         del self.proto.graph.value_info[:]  # shapes change
         graph = self.proto.graph
-        self.constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        self.constants = initial_values(graph)
         for node in graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)

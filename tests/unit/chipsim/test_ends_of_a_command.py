@@ -90,6 +90,12 @@ WRITER = (
 )
 
 
+def ends_at_once(code: str) -> None:
+    """Nothing follows the signal but one line."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 @pytest.mark.slow
 def test_a_signal_in_a_destructor_ends_the_command() -> None:
     code = """
@@ -107,8 +113,7 @@ def main():
 ends = Ends()
 run_program(main, "chipsim")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    ends_at_once(code)
 
 
 @pytest.mark.slow
@@ -132,8 +137,7 @@ def main():
 
 run_program(main, "chipsim")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    ends_at_once(code)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

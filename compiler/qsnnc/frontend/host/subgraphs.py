@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.onnx_graphs import initial_values
 from chipsim.quoting import quote
 from qsnnc.errors import ModelError
 from qsnnc.frontend.host.handed_levels import Head, Values
@@ -310,11 +311,9 @@ def _output_type(model: Model, start: str) -> int:
 
 def _finished(part: onnx.ModelProto, model: Model, name: str) -> bytes:
     """Serialise a model after checking that onnxruntime loads it and runs it on several images as on each alone."""
-    from onnx import numpy_helper
-
     part.graph.name = name
-    own = {tensor.name: numpy_helper.to_array(tensor) for tensor in part.graph.initializer}  # some have other names here
-    free_shapes(part.graph, {**model.constants, **own}, 1, "qsnnc.shape")
+    known = {**model.constants, **initial_values(part.graph)}  # some have other names here
+    free_shapes(part.graph, known, 1, "qsnnc.shape")
     content = part.SerializeToString(deterministic=True)
     try:
         run = session(content)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from chipsim.errors import InputError
 from chipsim.integer_kernels import of_one_signedness
+from chipsim.onnx_graphs import initial_values
 from chipsim.qonnx_ops import rewrite
 from qsnnc.errors import ModelError, together
 from qsnnc.frontend.decompose.half_precision import with_explicit_casts
@@ -150,12 +151,12 @@ def _free_squeezes(standard: onnx.ModelProto) -> None:
 
 def _as_data(forms: _Forms, path: Path, sha256: str) -> Model:
     """Turn the graph into a `Model` without shapes."""
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     proto, graph = forms.decomposed, forms.decomposed.graph
     (value,) = graph.input
     try:
-        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        constants = initial_values(graph)
     except Exception as error:  # noqa: BLE001
         raise refuse(path, f"an initializer cannot be read: {first_line(error)}", "model-corrupt") from None
     return Model(

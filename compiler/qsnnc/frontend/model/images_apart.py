@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.onnx_graphs import initial_values
 from qsnnc.errors import ModelError
 from qsnnc.frontend.model.batch_axis import free_shapes
 from qsnnc.frontend.model.messages import label
@@ -53,7 +54,7 @@ def refuse_mixing(proto: onnx.ModelProto, run: Session) -> None:
     if bad == "shape":  # a reshape to one image, say
         freed = type(proto)()
         freed.CopyFrom(proto)
-        free_shapes(freed.graph, _constants(freed.graph), 1, "qsnnc.apart")
+        free_shapes(freed.graph, initial_values(freed.graph), 1, "qsnnc.apart")
         bad = _differs(freed, session(freed))
     if bad in ("shape", "values"):
         raise _refusal(proto)
@@ -148,12 +149,6 @@ def _far(one: Array, other: Array) -> bool:
     finite = second[np.isfinite(second)]
     spread = max(float(np.ptp(finite)), 0.05 * float(np.abs(finite).max()))
     return float(np.where(equal, 0, np.abs(first - second)).mean()) > ROUNDING * spread
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
-    from onnx import numpy_helper
-
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
 def _refusal(proto: onnx.ModelProto) -> ModelError:

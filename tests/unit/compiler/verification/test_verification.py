@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,17 +161,18 @@ def test_a_difference_below_a_pool_is_explained_by_what_the_pool_reads(save, inj
         assert mismatch.attributed == explained
 
 
+def shifted_inside(path: Path, by: int, bound: float) -> Callable[[LayerGraph], LayerGraph]:
+    """Move a threshold of the layer that no tensor shows, all of whose thresholds are uncertain within a bound."""
+    inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
+    uncertain = UncertainThresholds.of(Uncertain(3, 0, level, bound) for level in range(inner.levels))
+    return lambda graph: with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "bound", "explained"), [(1, 0.0, True), (3, 0.0, False), (3, 3.0, True)])
 def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save, inject, by, bound, explained) -> None:
     path = save(half_quantized_anew().model())
-    inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
-
-    def change(graph: LayerGraph) -> LayerGraph:
-        uncertain = UncertainThresholds.of(Uncertain(3, 0, level, bound) for level in range(inner.levels))
-        return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
-
-    inject(change)
+    inject(shifted_inside(path, by, bound))
     found = verify(path, limit=100)
     assert found.mismatches
     assert found.passes() == explained
@@ -180,13 +182,7 @@ def test_an_open_decision_that_no_tensor_shows_is_followed_to_what_reads_it(save
 @pytest.mark.parametrize(("by", "bound"), [(1, 0.0), (2, 1.0), (3, 0.0), (3, 3.0)])
 def test_images_are_explained_together_as_each_alone(save, inject, monkeypatch, by, bound) -> None:
     path = save(half_quantized_anew().model())
-    inner = next(layer for layer in front(path)[1].layers if layer.levels and not layer.tensor)
-
-    def change(graph: LayerGraph) -> LayerGraph:
-        uncertain = UncertainThresholds.of(Uncertain(3, 0, level, bound) for level in range(inner.levels))
-        return with_layer(shifted(graph, inner.name, 3, 1, by), inner.name, uncertain=uncertain)
-
-    inject(change)
+    inject(shifted_inside(path, by, bound))
     together = verify(path, limit=100).to_json()
     assert together["differences"] > together["samples"] / 10
     monkeypatch.setattr(explain, "MOST_POTENTIALS", 1)
