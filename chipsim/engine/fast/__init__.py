@@ -1,7 +1,7 @@
 """The fast engine: the same cores, spikes and counts as `chipsim.engine.machine`, 64 images at a time in machine code.
 
 merge        sources that provably behave alike become one value; cores become small matrices
-programs     decides how a core's matrix is added up:
+programs     decides how a core's matrix is added up, 64 images at a time:
 straight     ... written out as code, where many cores share it and it is sparse
 lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense
 products     ... and by multiplying rows of more bits (`product_kernel`), with the instructions that there are
@@ -11,6 +11,8 @@ kernels      walking lists, encoding, and `run`, which calls the others (``..._k
 native       LLVM makes it, a directory keeps it
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
 pixels       ... or nothing: a linear part of whole numbers runs like cores whose rows are pixels
+planes       ... or how sums of bits are, 512 images at a time (`plane_tables`, `plane_kernel`, `plane_worker`)
+presenting   the encoder, as one worker runs it
 worker       one worker's memory, and a batch from pixels to potentials
 engine       what all workers share, loaded and compiled
 """

@@ -13,6 +13,7 @@ from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CALLED, CORE
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.planes import WIDTHS
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64
 #: those that Python calls
@@ -26,6 +27,9 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
     "encode": (_P, _N, _N, _N, _P, _P, _P),
+    "planes": (_P, _N, _N),
+    "slices": (_P, _P, _N, _P, _N),
+    **{f"add{width}": (_P, _P, _P, _P, _P, _N, _N, _N, _N) for width in WIDTHS},
 }
 
 
@@ -74,7 +78,7 @@ class Kernels:
     def __getitem__(self, name: str) -> Callable[..., None]:
         """A kernel of `SIGNATURES`, to be called."""
         if name not in self._functions:
-            self._functions[name] = ctypes.CFUNCTYPE(None, *SIGNATURES[name])(self._address(name))
+            self._functions[name] = ctypes.CFUNCTYPE(None, *SIGNATURES[name])(self.address(name))
         return self._functions[name]
 
     def called(self, cores: Int, fire: str, counted: bool, arriving: bool = False) -> Int:
@@ -92,9 +96,10 @@ class Kernels:
         tiled = counted and self._code.target.lookup in TILES
         extra = (("count_runs", counted), ("count_quads", tiled), ("arrive", arriving))
         wanted = {name for name, so in extra if so} | called(cores, fire)
-        return np.array([self._address(name) if name in wanted else 0 for name in CALLED], np.int64)
+        return np.array([self.address(name) if name in wanted else 0 for name in CALLED], np.int64)
 
-    def _address(self, name: str) -> int:
+    def address(self, name: str) -> int:
+        """Where a kernel is, for other kernels."""
         with self._lock:
             if name not in self._addresses:
                 self._addresses[name] = self._code.add(*_of(self._code, name))

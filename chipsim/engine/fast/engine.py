@@ -19,6 +19,9 @@ from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.merge import Int, Merged, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
+from chipsim.engine.fast.plane_tables import build as plane_tables
+from chipsim.engine.fast.plane_worker import PlaneWorker
+from chipsim.engine.fast.programs import bits_pay
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
 from chipsim.engine.fast.tiles import in_blocks
@@ -35,13 +38,15 @@ class FastEngine(Loaded):
 
     def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False, trains: bool = False) -> Worker:
         """Return memory for one thread; with ``trains`` it keeps what each source sent, if the engine holds them apart."""
+        if self.planes is not None:
+            return PlaneWorker(self, self.planes, noise, seed, per_image)
         return FastWorker(self, noise, seed, per_image, trains)
 
     def counts(self, workers: Sequence[Worker]) -> Counts:
         """Return the counts of all workers together."""
         m, t = self.mapping, self.tables
         values = t.merged.values
-        mine = [worker for worker in workers if isinstance(worker, FastWorker)]
+        mine = [worker for worker in workers if isinstance(worker, FastWorker | PlaneWorker)]
         totals, images = np.sum([worker.totals for worker in mine], axis=0), sum(worker.images for worker in mine)
         totals[t.slot] = fired = totals[t.fresh]
         lead = values.member[values.offset[:-1]]
@@ -51,7 +56,7 @@ class FastEngine(Loaded):
         lines = self.lines
         arrivals, place, shift = totals, lines.offset, LANES.bit_length() - 1
         if self.arrivals is not None:
-            arrivals = np.sum([worker.arrived for worker in mine], axis=0)
+            arrivals = np.sum([each.arrived for each in mine if isinstance(each, FastWorker)], axis=0)
             place, shift = np.arange(len(lines.owner), dtype=np.uint32), 0
         edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1, dtype=lines.owner.dtype))
         found, counted = np.zeros((2, len(t.cores)), np.int64), np.zeros((2, m.cores), np.int64)
@@ -104,11 +109,21 @@ def load_fast(
         merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
-    tables = build(m, merged, code)
-    begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
+    tables, planes = None, None
+    if not (apart or arriving or damage.noise) and _plain(m) and bits_pay(merged, code):
+        tables = build(m, merged, code, by_bits=True)
+        planes = plane_tables(tables, code)
+    if tables is None or planes is None:
+        tables = build(m, merged, code)
+        begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels = None
     if encoder.integers is not None:
         pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None
-    return FastEngine(damage, reduced, host, tables, encoder, pixels, arrivals, Kernels(code), code)
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, arrivals, planes, Kernels(code), code)
+
+
+def _plain(m: Mapping) -> bool:
+    """Whether a frame is one step, in which no core has a state and all potentials that are read out are as they are."""
+    return m.steps == 1 and m.readout_of != "count" and all(e.neuron is None and e.tick == e.sent_tick for e in m.layers)

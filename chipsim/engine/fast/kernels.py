@@ -14,6 +14,7 @@ from chipsim.engine.fast import (
     draw_kernel,
     fire_kernel,
     lookup_kernel,
+    plane_kernel,
     product_kernel,
     stepping,
 )
@@ -275,7 +276,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "pack": lambda: lookup_kernel.pack(lookup),
         "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16),
     }
-    return found | _of_width(16, lookup) | _of_width(32, lookup)
+    return found | plane_kernel.kernels(lookup) | _of_width(16, lookup) | _of_width(32, lookup)
 
 
 def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:

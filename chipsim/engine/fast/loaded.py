@@ -16,6 +16,10 @@ from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import PixelTables
+from chipsim.engine.fast.plane_tables import Counts as PlaneCounts
+from chipsim.engine.fast.plane_tables import PlaneTables
+from chipsim.engine.fast.plane_tables import counts as plane_counts
+from chipsim.engine.fast.planes import IMAGES
 from chipsim.engine.fast.reduce import Reduced
 from chipsim.engine.fast.tables import Lines, Tables
 from chipsim.engine.host import Host
@@ -34,10 +38,15 @@ class Loaded:
     encoder: Encoder
     pixels: PixelTables | None  # where the encoder is like cores of pixels
     arrivals: Arrivals | None  # where not all that is sent arrives
+    planes: PlaneTables | None  # where the cores add up bits
     function: Kernels
     code: Code  # holds the machine code
     name: str = "fast"
-    batch: int = 4 * LANES
+
+    @property
+    def batch(self) -> int:
+        """Images at a time."""
+        return 4 * LANES if self.planes is None else IMAGES
 
     @property
     def mapping(self) -> Mapping:
@@ -52,10 +61,20 @@ class Loaded:
     @cached_property
     def counting(self) -> Counting:
         """What counts of each image are made from; only then it is laid out."""
-        values = self.tables.merged.values
-        fanout = self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
         tiled = self.arrivals is None and self.code.target.lookup in TILES
-        return Counting(self.tables, self.lines, fanout, tiled)
+        return Counting(self.tables, self.lines, self._fanout, tiled)
+
+    @cached_property
+    def plane_counts(self) -> PlaneCounts:
+        """The same where cores add up bits."""
+        assert self.planes is not None
+        return plane_counts(self.planes, self._fanout)
+
+    @property
+    def _fanout(self) -> Int:
+        """What a spike of each value counts in half of the paper's SOPs."""
+        values = self.tables.merged.values
+        return self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
 
     @cached_property
     def fired(self) -> Int:

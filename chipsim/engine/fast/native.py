@@ -28,6 +28,8 @@ _SOURCES = (
     "lookup_kernel.py",
     "native.py",
     "plan.py",
+    "plane_kernel.py",
+    "planes.py",
     "product_kernel.py",
     "products.py",
     "segments.py",

@@ -34,7 +34,7 @@ class Strand:
 
 def strands(form: Form) -> Strand:
     """Write a form's weights in signed digits; strands without a digit are left out."""
-    planes = list(_planes(form.matrix))
+    planes = list(signed_digits(form.matrix))
     if not planes:
         return Strand(np.zeros((len(form.matrix), 0), np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
     digits = np.stack(planes, axis=2).reshape(len(form.matrix), -1)
@@ -42,7 +42,7 @@ def strands(form: Form) -> Strand:
     return Strand(np.ascontiguousarray(digits[:, used]), used // len(planes), used % len(planes))
 
 
-def _planes(weights: npt.NDArray[np.signedinteger]) -> Iterator[npt.NDArray[np.int8]]:
+def signed_digits(weights: npt.NDArray[np.signedinteger]) -> Iterator[npt.NDArray[np.int8]]:
     """Write weights in signed digits, the lowest first: the sum of digit[i] << i."""
     rest: npt.NDArray[np.signedinteger] = weights.astype(np.int16 if weights.dtype == np.int8 else np.int64)
     while rest.any():
@@ -62,9 +62,16 @@ _OF_BYTE = _digits(np.arange(256).astype(np.uint8).view(np.int8).astype(np.int64
 
 def additions(form: Form) -> int:
     """Estimate how many rows the lists add up: the digits of all weights."""
+    return int(digits_of_rows(form).sum())
+
+
+def digits_of_rows(form: Form) -> Int:
+    """How many digits the weights of each row have, (rows,)."""
     if form.matrix.dtype == np.int8:
-        return int(np.frombuffer(form.matrix.tobytes().translate(_OF_BYTE), np.uint8).sum(dtype=np.int64))
-    return int(_digits(form.matrix.astype(np.int64)).sum(dtype=np.int64))
+        digits = np.frombuffer(form.matrix.tobytes().translate(_OF_BYTE), np.uint8)
+    else:
+        digits = _digits(form.matrix.astype(np.int64))
+    return np.asarray(digits.reshape(form.matrix.shape).sum(axis=1, dtype=np.int64))
 
 
 def narrow(form: Form) -> bool:
@@ -88,7 +95,7 @@ def lists(form: Form) -> npt.NDArray[np.uint32]:
 def sparse(row: Int, accumulator: Int, weight: Int) -> npt.NDArray[np.uint32]:
     """Return the same for a few weights of rows of one bit, (weights,) each."""
     found = [(np.zeros(0, np.int64),) * 4]
-    for shift, digit in enumerate(_planes(weight)):
+    for shift, digit in enumerate(signed_digits(weight)):
         used = np.flatnonzero(digit)
         found.append((row[used], accumulator[used], np.full(len(used), shift), digit[used].astype(np.int64)))
     rows, owner, shifts, signs = (np.concatenate(parts) for parts in zip(*found, strict=True))

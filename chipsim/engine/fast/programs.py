@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast import plan, straight
+from chipsim.engine.fast import plan, planes, straight
 from chipsim.engine.fast.callables import begin
-from chipsim.engine.fast.instructions import TILES
+from chipsim.engine.fast.instructions import BITS, TILES
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.merge import Form, Int, Merged
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.segments import TABLE
 
@@ -26,6 +26,9 @@ from chipsim.engine.fast.segments import TABLE
 SHARED = 3
 #: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
+
+#: time of a row that is packed or brought into tiles, and of an accumulator that is fired, in additions of a list
+PACKED, FIRED = (12, 5), 10
 
 Word = npt.NDArray[np.uint32]
 
@@ -40,6 +43,33 @@ class Programs:
     wide: npt.NDArray[np.bool_]  # (forms,): accumulators have 32 bits whatever their size
     time: Int  # (forms,): in additions of a list
     packed: int  # rows that indices and pairs take, at most
+
+
+def none(forms: Sequence[Form]) -> Programs:
+    """Programs where forms are added up bit by bit: see `chipsim.engine.fast.planes`."""
+    count = len(forms)
+    time = np.array([planes.time_of(form) for form in forms]).astype(np.int64) // 4  # of 64 images, at most
+    places, wide = np.zeros((count, 4), np.int64), np.zeros(count, np.bool_)
+    return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
+
+
+def bits_pay(merged: Merged, code: Code) -> bool:
+    """Whether adding up bits takes less time than all else, by count of instructions."""
+    instruction = code.target.lookup
+    if instruction is None or instruction not in BITS:
+        return False
+    forms = merged.forms
+    uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
+    rows, columns = np.array([form.matrix.shape for form in forms]).T
+    added = [plan.additions(form) for form in forms]
+    dense = np.array([cost(form, instruction) for form in forms]) + PACKED[instruction in TILES] * rows
+    others = np.minimum(dense, added)
+    written = _written(forms, uses, added, others.tolist())
+    others[written] = straight.TIME * np.array(added)[written]
+    others += FIRED * columns
+    bits = np.array([planes.time_of(form) for form in forms])
+    lines = uses @ bits + planes.ENTER * merged.values.encoder
+    return bool(planes.LINE[BITS[instruction]] * lines < uses @ others)
 
 
 def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:

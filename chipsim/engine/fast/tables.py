@@ -11,7 +11,7 @@ import numpy.typing as npt
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
 from chipsim.engine.fast.merge import Int, Merged, Small, ticks_of
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.programs import Programs, programs, width
+from chipsim.engine.fast.programs import Programs, none, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
@@ -65,13 +65,17 @@ class Tables:
     most_accumulators: int
 
 
-def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
-    """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists."""
+def build(m: Mapping, merged: Merged, code: Code | None, *, by_bits: bool = False) -> Tables:
+    """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists.
+
+    ``by_bits``: forms are added up otherwise, by `chipsim.engine.fast.planes`, and values of 64 images are the encoder's.
+    """
     slot, fresh, slots, features = _slots(m, merged)
     block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     form = np.array([core.form for core in merged.cores])
-    found = programs(merged.forms, np.bincount(form, minlength=len(merged.forms)), code)
+    uses = np.bincount(form, minlength=len(merged.forms))
+    found = none(merged.forms) if by_bits else programs(merged.forms, uses, code)
     merged = _in_turn(m, merged, found)
     form = np.array([core.form for core in merged.cores])
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
@@ -95,7 +99,7 @@ def build(m: Mapping, merged: Merged, code: Code | None) -> Tables:
         slots=slots,
         block=block,
         side=side,
-        all_slots=max(block + bool((fresh != slot).any()), side) * slots,
+        all_slots=features + len(features_encoded) if by_bits else max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
         cost=times[form],
         row_offset=lines.offset,

@@ -1,0 +1,149 @@
+"""Present images to a chip: what the encoder sends, 64 images at a time, where one worker's cores find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chipsim.engine.fast.callables import Kernels
+from chipsim.engine.fast.encoding import Encoding
+from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.loaded import Loaded
+from chipsim.engine.fast.losses import Drawing
+from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.pixels import PixelTables, as_bytes
+from chipsim.engine.host import Array, lose
+
+#: puts the encoder's values of a step into place and counts them
+Enter = Callable[[int, npt.NDArray[np.uint8]], None]
+
+
+class Presenter:
+    """What one worker runs the encoder with."""
+
+    def __init__(
+        self,
+        engine: Loaded,
+        noise: float,
+        seed: int,
+        values: npt.NDArray[np.uint8],
+        place: npt.NDArray[np.uint8],
+        shared: dict[str, Any],
+    ) -> None:
+        """Take the worker's memory.
+
+        Parameters
+        ----------
+        noise, seed
+            How many spikes of the encoder are lost, and the seed of the draw.
+        values : ndarray, uint8, (slots, 64)
+            Where its values go in the first step.
+        place : ndarray, uint8, (pixels, 64)
+            Where pixels go, which lie at a fixed distance from the values.
+        shared : dict
+            ``rows`` and ``accumulators`` that cores of pixels may use; ``mask``, uint8, (64,): 255 where there is an image,
+            else 0; ``totals``, int64: what is counted, slot by slot.
+        """
+        self.engine, self.noise, self.seed, self.values = engine, noise, seed, values
+        self.mask, self.totals = shared["mask"], shared["totals"]
+        self.pixels = None
+        if engine.pixels is not None:
+            lost = Drawing(noise, seed) if noise else None
+            self.pixels = Pixels(engine.pixels, engine.function, values, place, shared, lost)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """What runs the encoder where it does not run as cores of pixels."""
+        engine = self.engine
+        return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values)
+
+    def present(self, images: Array, first: int, pixels: bool) -> Enter:
+        """Return what puts the encoder's values of a step into place and counts them, for up to 64 images from ``first``.
+
+        ``pixels``: they hold nothing but whole numbers from 0 to 255.
+        """
+        self.mask[: len(images)], self.mask[len(images) :] = 255, 0
+        m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
+        call, parts, count = self.engine.function, len(t.splits), m.encoder_neurons // m.encoder.levels
+        filled = t.features + parts  # slots of the encoder
+
+        def tally(place: npt.NDArray[np.uint8]) -> None:
+            call["tally"](*map(address, (place, self.mask, count, self.totals)))
+            call["tally"](*map(address, (place[t.features :], self.mask, parts, self.totals[t.features :])))
+
+        own = m.input.code not in ("image", "direct")
+        if self.noise and m.steps == 1 and self.pixels is not None and self.pixels.run(images, pixels, first):
+            return lambda step, place: None  # in place, and counted
+        if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
+            frames = self.engine.host.frames(images)
+            if self.noise:
+                frames = lose(frames, range(first, first + len(images)), self.noise, self.seed)
+
+            def enter(step: int, place: npt.NDArray[np.uint8]) -> None:
+                if m.encoder.levels == 1:
+                    place[:count, : len(images)] = frames[step]
+                else:
+                    member, offset = values.member[: values.offset[values.encoder]], values.offset[: values.encoder]
+                    place[t.slot[: values.encoder], : len(images)] = np.add.reduceat(frames[step][member], offset)
+                tally(place)
+
+            return enter
+
+        def encode(step: int, place: npt.NDArray[np.uint8]) -> None:
+            if step:  # the same levels again
+                place[:filled] = self.values[:filled]
+                tally(place)
+                return
+            if self.pixels is not None and self.pixels.run(images, pixels):
+                return
+            self.encoding.run(images, pixels)
+            split = (t.splits, parts, place, place, self.mask, self.totals, t.split_thresholds)
+            call["split"](*map(address, split))
+            call["tally"](*map(address, (place, self.mask, count, self.totals)))
+
+        return encode
+
+
+class Pixels:
+    """Runs the encoder as cores of pixels."""
+
+    def __init__(
+        self,
+        tables: PixelTables,
+        function: Kernels,
+        values: npt.NDArray[np.uint8],
+        place: npt.NDArray[np.uint8],
+        shared: dict[str, Any],
+        lost: Drawing | None,
+    ) -> None:
+        self.tables, self.function = tables, function
+        self.images = aligned((LANES, len(place)), np.uint8)
+        own = {name: shared[name] for name in ("rows", "accumulators", "mask", "totals")} | {"values": values}
+        own |= {"taken": values, "lists": tables.found.words, "tables": tables.found.tables}
+        own |= {name: getattr(tables, name) for name in ("cores", "row_offset", "fires", "thresholds")}
+        self.lost = lost
+        if lost is not None:
+            own |= {"drawing": lost.record, "places": tables.sources}
+        self.called = function.called(tables.cores, "fire" if lost is None else "fire_lost", counted=False)
+        own["kernels"] = self.called
+        self.held = own
+        self.context = np.array([[address(own.get(name)) for name in CONTEXT]], np.int64)
+        self.laid = (address(self.images), len(place), address(place))
+        self.all = (address(self.context), 0, len(tables.cores), 1)
+
+    def run(self, images: Array, pixels: bool, first: int = 0) -> bool:
+        """Put the values of up to 64 images from ``first`` on into place and count them; False where not all are pixels.
+
+        With noise, what is lost is lost as by `chipsim.engine.host.lose`.
+        """
+        if not as_bytes(images, pixels, self.images):
+            return False
+        if self.lost is not None:
+            self.lost.of(first, len(images))
+        self.function["lay"](*self.laid)
+        self.function["run"](*self.all)
+        return True

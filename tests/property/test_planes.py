@@ -1,0 +1,191 @@
+"""Sums of bits are the matrix product, and an engine of bits is the reference engine: any weights, any bounds of rows."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from property.test_engines import images_for, ran
+from support.hand_mappings import HandCore, HandMap, random_map, wide_map
+
+from chipsim.chip import load_chip
+from chipsim.engine.count import Counts, ImageCounts
+from chipsim.engine.engines import ReferenceEngine
+from chipsim.engine.fast import engine, kernels, planes
+from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.memory import address, aligned
+from chipsim.engine.fast.merge import make_form
+from chipsim.engine.fast.native import Code, Target, host
+from chipsim.engine.fast.plane_tables import MOST
+from chipsim.engine.fast.plane_worker import PlaneWorker
+from chipsim.engine.fast.planes import AT_ONCE, HEAD, IMAGES, PLANE, WIDTHS, Sums
+from chipsim.engine.host import load_host
+from chipsim.mapping import Mapping
+
+#: processors whose instructions this one has too
+TARGETS = [
+    Target("x86-64", features) if name != "neon" else Target("", "+neon")
+    for name, features in {
+        "avx2": "+avx2,-avx512f",
+        "avx512bw": "+avx512f,+avx512bw",
+        "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
+        "neon": "",
+    }.items()
+    if f"+{name}" in host().features.split(",")
+]
+_CODE = {target: Code(target, cached=False) for target in TARGETS}
+
+needed = pytest.mark.skipif(not TARGETS, reason="this processor has no registers of which bits are added up")
+
+
+def lines_of(sums: Sums, values: np.ndarray) -> np.ndarray:
+    """What a core's lines hold, (lines, images), with zeros at 0: those of its values, then those that are joined."""
+    lines = sums.lines
+    held = np.zeros((lines.count, values.shape[1]), np.int64)
+    held[1 : 1 + len(lines.row)] = (values[lines.row] >> lines.plane[:, None]) & 1
+    for number, join in enumerate(lines.joins.tolist()):
+        total = held[join].sum(axis=0)
+        at = 1 + len(lines.row) + 2 * number
+        held[at], held[at + 1] = total & 1, total >> 1
+    return held
+
+
+def read(sums: Sums, held: np.ndarray) -> np.ndarray:
+    """What a reader of the program makes of it, (columns, images)."""
+    program, at, found = sums.program, 0, []
+    words = program.words.astype(np.int64)
+    for _ in range(program.columns):
+        total = np.zeros(held.shape[1], np.int64)
+        for position in range(program.positions):
+            most, rest, minus, rest_minus = words[at : at + HEAD].tolist()
+            added, taken = AT_ONCE[0] * most + AT_ONCE[-1] * rest, AT_ONCE[0] * minus + AT_ONCE[-1] * rest_minus
+            lines = words[at + HEAD : at + HEAD + added + taken] // PLANE
+            counter = (held[lines[:added]]).sum(axis=0) + (1 - held[lines[added:]]).sum(axis=0)
+            total += counter << position
+            assert (total >> position).max(initial=0) < 1 << program.width, "the counter holds it"
+            at += HEAD + added + taken
+        found.append(total - program.excess[len(found)])
+        assert total.max(initial=0) < (1 << program.bits) - 1, "a sum is never all ones"
+    assert at == len(words)
+    assert program.stride >= program.bits
+    return np.array(found).reshape(program.columns, -1)
+
+
+def executed(sums: Sums, held: np.ndarray, target: Target) -> np.ndarray:
+    """What the machine code makes of it."""
+    program, code = sums.program, _CODE[target]
+    name = f"add{program.width}"
+    kernel = code.add(name.encode(), lambda _: kernels.text(name, target.lookup), name, optimise=True)
+    lines = aligned((len(held), PLANE), np.uint8)
+    lines[:] = np.packbits(held.astype(bool), axis=1, bitorder="little")
+    zeros, out = aligned((WIDTHS[-1], PLANE), np.uint8), aligned((program.columns * program.stride, PLANE), np.uint8)
+    out[:] = 255  # whatever was there
+    place, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(None, *[place] * 5, *[number] * 4)(kernel)
+    given = map(address, (program.words, lines, zeros, out, None))
+    call(*given, program.columns, program.positions, PLANE * program.stride, 0)
+    bits = np.unpackbits(out, axis=1, bitorder="little").reshape(program.columns, program.stride, -1).astype(np.int64)
+    return (bits[:, : program.bits] << np.arange(program.bits)[:, None]).sum(axis=1) - program.excess[:, None]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bounds=st.sampled_from([(1,), (3,), (4, 7), (15,), (127,), (0, 1, 2, 3, 5, 7, 9, 15, 16, 100, 127)]),
+    largest=st.sampled_from([1, 7, 8, 64, 127, 128, 1000, 40000]),
+    rows=st.integers(0, 700),
+    columns=st.integers(1, 9),
+    empty=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
+    target=st.sampled_from([None, *TARGETS]),
+)
+def test_sums_of_bits_are_the_matrix_product(
+    seed: int, bounds: tuple[int, ...], largest: int, rows: int, columns: int, empty: float, target: Target | None
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-largest, largest + 1, (rows, columns))
+    if rng.random() < 0.3:  # as far as it goes
+        weights = np.where(rng.random(weights.shape) < 0.5, -largest, largest)
+    weights[rng.random((rows, columns)) < empty] = 0
+    if rows and rng.random() < 0.3:  # levels on rows of their own
+        weights = weights[rng.integers(0, max(1, rows // 9), rows)]
+    bound = rng.choice(bounds, rows)
+    values = rng.integers(0, bound[:, None] + 1, (rows, IMAGES))
+    if rng.random() < 0.3:
+        values[:] = bound[:, None]
+    sums = planes.sums_of(make_form(weights, bound))
+    assert sums is not None
+    held = lines_of(sums, values)
+    found = read(sums, held) if target is None else executed(sums, held, target)
+    np.testing.assert_array_equal(found, weights.T @ values)
+
+
+def test_lines_that_count_alike_are_joined() -> None:
+    rng = np.random.default_rng(0)
+    weights = np.repeat(rng.choice([-1, 1], (40, 8)), 7, axis=0)
+    sums = planes.sums_of(make_form(weights, np.ones(280, np.int64)))
+    assert sums is not None
+    assert len(sums.lines.joins) == 40 * 4, "seven bits of one weight take four full adders"
+    assert len(sums.lines.taken) == 40 * 3, "and are three bits then"
+    few = planes.sums_of(make_form(weights[:, :2], np.ones(280, np.int64)))
+    assert few is not None
+    assert not len(few.lines.joins), "for two columns that takes as long as adding them up"
+
+
+def compared(mapping: Mapping, images: np.ndarray, noise: float, per_image: bool, target: Target | None = None) -> None:
+    """An engine that adds up bits is the reference engine."""
+    host = load_host(mapping)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "bits_pay", lambda merged, code: True)
+        fast = load_fast(mapping, host, Code(target), noisy=noise > 0)
+    assert fast is not None
+    assert isinstance(fast.worker(), PlaneWorker)
+    parts = [size for size in (len(images) // 3, len(images) - len(images) // 3) if size]
+    want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)
+    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
+    np.testing.assert_array_equal(got, want)
+    for entry in fields(Counts):
+        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
+    for mine, theirs in zip(got_each, want_each, strict=True):
+        for entry in fields(ImageCounts) if per_image else ():
+            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+
+
+@needed
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    wide=st.booleans(),
+    count=st.one_of(st.integers(1, 140), st.integers(500, 800)),
+    per_image=st.booleans(),
+    noise=st.sampled_from([0.0, 0.3]),
+    target=st.sampled_from(TARGETS) if TARGETS else st.nothing(),
+)
+@settings(max_examples=60)
+def test_an_engine_of_bits(seed: int, wide: bool, count: int, per_image: bool, noise: float, target: Target) -> None:
+    rng = np.random.default_rng(seed)
+    hand = (wide_map if wide else random_map)(rng)
+    compared(hand.build(), images_for(hand, rng, count), noise, per_image, target)
+
+
+@needed
+@pytest.mark.parametrize("per_image", [False, True])
+def test_thresholds_as_far_as_they_go(per_image: bool) -> None:
+    # always, never, and at both ends of what a potential reaches
+    rng = np.random.default_rng(1)
+    weights = np.array([[1, -2, 0, 1], [1, -2, 0, 1], [1, 0, 0, -2]])
+    ends = [[3, 0, 0, 2], [4, -4, 1, -2], [2**31 - 1, -(2**31), 0, 2**31 - 1], [-(2**31), 2**31 - 1, -1, 3]]
+    cores = [
+        HandCore(0, weights, [0, 1, 2], thresholds, list(range(4 * number, 4 * number + 4)))
+        for number, thresholds in enumerate(ends)
+    ]
+    cores.append(HandCore(1, rng.integers(-2, 2, (16, 5)), list(range(3, 19)), [0] * 5, list(range(5))))
+    layers = [("hidden", 16, 1, 1), ("out", 5, 0, 2)]
+    mapping = HandMap(3, 1, layers, cores, chip=load_chip("xbar1152")).build()
+    compared(mapping, np.array(np.meshgrid(*[[0, 1]] * 3)).reshape(3, -1).T.astype(np.float32), 0.0, per_image)
+
+
+def test_a_counter_that_would_be_too_wide() -> None:
+    rows = MOST * 4
+    assert planes.sums_of(make_form(np.ones((rows, 1), np.int8), np.ones(rows, np.int64))) is None
