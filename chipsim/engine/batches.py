@@ -25,7 +25,7 @@ from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
 
 #: bytes of images that are worked on at a time, unless they are fewer than so many images
-BATCH_BYTES, FEWEST = 1 << 23, 64
+BATCH_BYTES, FEWEST = 1 << 25, 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

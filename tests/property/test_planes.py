@@ -15,10 +15,10 @@ from support.hand_mappings import HandCore, HandMap, random_map, wide_map
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import engine, kernels, planes
+from chipsim.engine.fast import engine, kernels, planes, programs
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.engine.fast.merge import make_form
+from chipsim.engine.fast.merge import Merged, MergedCore, Values, make_form
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.fast.plane_tables import MOST
 from chipsim.engine.fast.plane_worker import PlaneWorker
@@ -138,7 +138,7 @@ def compared(mapping: Mapping, images: np.ndarray, noise: float, per_image: bool
     """An engine that adds up bits is the reference engine."""
     host = load_host(mapping)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "bits_pay", lambda merged, code: True)
+        patch.setattr(engine, "bits_pay", lambda merged, code, images: True)
         fast = load_fast(mapping, host, Code(target), noisy=noise > 0)
     assert fast is not None
     assert isinstance(fast.worker(), PlaneWorker)
@@ -184,6 +184,21 @@ def test_thresholds_as_far_as_they_go(per_image: bool) -> None:
     layers = [("hidden", 16, 1, 1), ("out", 5, 0, 2)]
     mapping = HandMap(3, 1, layers, cores, chip=load_chip("xbar1152")).build()
     compared(mapping, np.array(np.meshgrid(*[[0, 1]] * 3)).reshape(3, -1).T.astype(np.float32), 0.0, per_image)
+
+
+@needed
+def test_bits_are_for_many_images() -> None:
+    rng = np.random.default_rng(0)
+    core = MergedCore(0, 0, np.arange(500, dtype=np.int32), np.ones(500, np.int64), np.ones(500, np.int64), 500)
+    form = make_form(rng.choice([-1, 0, 1], (500, 64)).astype(np.int8), np.ones(500, np.int64))
+    size = np.ones(500, np.int64)
+    values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500)
+    merged = Merged(values, (form,), (core,) * 20, np.arange(64))
+    for target in TARGETS:
+        assert programs.bits_pay(merged, _CODE[target], IMAGES)
+        assert not programs.bits_pay(merged, _CODE[target], 64), "most of each register would be empty"
+    sse = Target("x86-64", "+ssse3,-avx")
+    assert not programs.bits_pay(merged, Code(sse, cached=False), IMAGES)
 
 
 def test_a_counter_that_would_be_too_wide() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipsim.engine.batches import batch_size
 from chipsim.engine.count import Counts
 from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels, begin, called
@@ -21,6 +22,7 @@ from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.plane_tables import build as plane_tables
 from chipsim.engine.fast.plane_worker import PlaneWorker
+from chipsim.engine.fast.planes import IMAGES
 from chipsim.engine.fast.programs import bits_pay
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
@@ -110,7 +112,7 @@ def load_fast(
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     tables, planes = None, None
-    if not (apart or arriving or damage.noise) and _plain(m) and bits_pay(merged, code):
+    if not (apart or arriving or damage.noise) and _plain(m) and bits_pay(merged, code, batch_size(IMAGES, m.input)):
         tables = build(m, merged, code, by_bits=True)
         planes = plane_tables(tables, code)
     if tables is None or planes is None:

@@ -53,8 +53,8 @@ def none(forms: Sequence[Form]) -> Programs:
     return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
 
 
-def bits_pay(merged: Merged, code: Code) -> bool:
-    """Whether adding up bits takes less time than all else, by count of instructions."""
+def bits_pay(merged: Merged, code: Code, images: int) -> bool:
+    """Whether adding up bits takes less time than all else, by count of instructions, for so many ``images`` at once."""
     instruction = code.target.lookup
     if instruction is None or instruction not in BITS:
         return False
@@ -69,7 +69,7 @@ def bits_pay(merged: Merged, code: Code) -> bool:
     others += FIRED * columns
     bits = np.array([planes.time_of(form) for form in forms])
     lines = uses @ bits + planes.ENTER * merged.values.encoder
-    return bool(planes.LINE[BITS[instruction]] * lines < uses @ others)
+    return bool(planes.LINE[BITS[instruction]] * lines * planes.IMAGES / images < uses @ others)
 
 
 def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:
