@@ -18,7 +18,7 @@ from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, kernels, planes, programs
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.engine.fast.merge import Merged, MergedCore, Values, make_form
+from chipsim.engine.fast.merge import Form, Merged, MergedCore, Values, make_form
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.fast.plane_tables import MOST
 from chipsim.engine.fast.plane_worker import PlaneWorker
@@ -38,6 +38,11 @@ TARGETS = [
     if f"+{name}" in host().features.split(",")
 ]
 _CODE = {target: Code(target, cached=False) for target in TARGETS}
+
+
+def sums_of(form: Form) -> Sums | None:
+    return planes.sums_of(form, planes.lines_of(form))
+
 
 needed = pytest.mark.skipif(not TARGETS, reason="this processor has no registers of which bits are added up")
 
@@ -115,7 +120,7 @@ def test_sums_of_bits_are_the_matrix_product(
     values = rng.integers(0, bound[:, None] + 1, (rows, IMAGES))
     if rng.random() < 0.3:
         values[:] = bound[:, None]
-    sums = planes.sums_of(make_form(weights, bound))
+    sums = sums_of(make_form(weights, bound))
     assert sums is not None
     held = lines_of(sums, values)
     found = read(sums, held) if target is None else executed(sums, held, target)
@@ -125,11 +130,11 @@ def test_sums_of_bits_are_the_matrix_product(
 def test_lines_that_count_alike_are_joined() -> None:
     rng = np.random.default_rng(0)
     weights = np.repeat(rng.choice([-1, 1], (40, 8)), 7, axis=0)
-    sums = planes.sums_of(make_form(weights, np.ones(280, np.int64)))
+    sums = sums_of(make_form(weights, np.ones(280, np.int64)))
     assert sums is not None
     assert len(sums.lines.joins) == 40 * 4, "seven bits of one weight take four full adders"
     assert len(sums.lines.taken) == 40 * 3, "and are three bits then"
-    few = planes.sums_of(make_form(weights[:, :2], np.ones(280, np.int64)))
+    few = sums_of(make_form(weights[:, :2], np.ones(280, np.int64)))
     assert few is not None
     assert not len(few.lines.joins), "for two columns that takes as long as adding them up"
 
@@ -138,7 +143,7 @@ def compared(mapping: Mapping, images: np.ndarray, noise: float, per_image: bool
     """An engine that adds up bits is the reference engine."""
     host = load_host(mapping)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "bits_pay", lambda merged, code, images: True)
+        patch.setattr(engine, "in_bits", lambda merged, code, images: tuple(map(planes.lines_of, merged.forms)))
         fast = load_fast(mapping, host, Code(target), noisy=noise > 0)
     assert fast is not None
     assert isinstance(fast.worker(), PlaneWorker)
@@ -195,12 +200,12 @@ def test_bits_are_for_many_images() -> None:
     values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500)
     merged = Merged(values, (form,), (core,) * 20, np.arange(64))
     for target in TARGETS:
-        assert programs.bits_pay(merged, _CODE[target], IMAGES)
-        assert not programs.bits_pay(merged, _CODE[target], 64), "most of each register would be empty"
+        assert programs.in_bits(merged, _CODE[target], IMAGES)
+        assert not programs.in_bits(merged, _CODE[target], 64), "most of each register would be empty"
     sse = Target("x86-64", "+ssse3,-avx")
-    assert not programs.bits_pay(merged, Code(sse, cached=False), IMAGES)
+    assert not programs.in_bits(merged, Code(sse, cached=False), IMAGES)
 
 
 def test_a_counter_that_would_be_too_wide() -> None:
     rows = MOST * 4
-    assert planes.sums_of(make_form(np.ones((rows, 1), np.int8), np.ones(rows, np.int64))) is None
+    assert sums_of(make_form(np.ones((rows, 1), np.int8), np.ones(rows, np.int64))) is None

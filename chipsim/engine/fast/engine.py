@@ -23,7 +23,7 @@ from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.plane_tables import build as plane_tables
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import IMAGES
-from chipsim.engine.fast.programs import bits_pay
+from chipsim.engine.fast.programs import in_bits
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
 from chipsim.engine.fast.tiles import in_blocks
@@ -111,12 +111,14 @@ def load_fast(
         merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
-    tables, planes = None, None
-    if not (apart or arriving or damage.noise) and _plain(m) and bits_pay(merged, code, batch_size(IMAGES, m.input)):
-        tables = build(m, merged, code, by_bits=True)
-        planes = plane_tables(tables, code)
-    if tables is None or planes is None:
-        tables = build(m, merged, code)
+    lines, planes = None, None
+    if not (apart or arriving or damage.noise) and _plain(m):
+        lines = in_bits(merged, code, batch_size(IMAGES, m.input))
+    tables = build(m, merged, code, lines)
+    if lines is not None:
+        planes = plane_tables(tables, lines, code)
+    if planes is None:
+        tables = tables if lines is None else build(m, merged, code)
         begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels = None
     if encoder.integers is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +63,12 @@ class PlaneTables:
         return found
 
 
-def build(t: Tables, code: Code) -> PlaneTables | None:
-    """Lay out what the other tables say of cores without a state; None where a sum has too many bits."""
+def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
+    """Lay out what the other tables say of cores without a state, from the ``lines`` of forms; None: a sum is too wide."""
     merged = t.merged
     sums = []
-    for form in merged.forms:
-        made = sums_of(form)
+    for form, own in zip(merged.forms, lines, strict=True):
+        made = sums_of(form, own)
         if made is None:
             return None
         sums.append(made)

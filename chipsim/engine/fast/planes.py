@@ -59,6 +59,7 @@ class Lines:
     taken: Int  # lines that columns take
     weights: Int  # (taken,): the row by whose weights each counts
     shift: Int  # (taken,): the power of two that each counts besides
+    time: int  # about, where a line that is added is 1
 
     @property
     def count(self) -> int:
@@ -99,8 +100,9 @@ def planes_of(bound: npt.NDArray[np.integer]) -> Int:
     return np.ceil(np.log2(np.asarray(bound, np.float64) + 1)).astype(np.int64)
 
 
-def lines_of(matrix: npt.NDArray[np.signedinteger], bound: Int) -> Lines:
+def lines_of(form: Form) -> Lines:
     """Number the lines of a form and join those that count alike."""
+    matrix, bound = form.matrix, form.bound
     many = planes_of(bound)
     row = np.repeat(np.arange(len(bound)), many)
     plane = np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
@@ -115,7 +117,10 @@ def lines_of(matrix: npt.NDArray[np.signedinteger], bound: Int) -> Lines:
         size = np.bincount(first_of, minlength=len(key))[first_of]
         three = (np.arange(len(key)) - first_of < size // 3 * 3) & joining[alike[weights[order]]]
         if not three.any():
-            return Lines(row, plane, np.concatenate(joins), taken, weights, shift)
+            added = int(digits_of_rows(form)[weights].sum())
+            positions = int(bound.max(initial=1)).bit_length() + int(np.abs(matrix).max(initial=1)).bit_length() - 1
+            time = added + COUNTER * matrix.shape[1] * positions + LATCH * len(row)
+            return Lines(row, plane, np.concatenate(joins), taken, weights, shift, time)
         joined, left = order[three].reshape(-1, 3), order[~three]
         joins.append(taken[joined])
         made = following + np.arange(2 * len(joined))
@@ -126,22 +131,13 @@ def lines_of(matrix: npt.NDArray[np.signedinteger], bound: Int) -> Lines:
         weights, shift = np.append(weights[left], weights[lead]), np.append(shift[left], shift[lead] + more)
 
 
-def time_of(form: Form) -> float:
-    """Estimate the time of a form, where a line that is added is 1."""
-    lines = lines_of(form.matrix, form.bound)
-    added = digits_of_rows(form)[lines.weights].sum()
-    positions = int(form.bound.max(initial=1)).bit_length() + int(np.abs(form.matrix).max(initial=1)).bit_length() - 1
-    return float(added + COUNTER * form.matrix.shape[1] * positions + LATCH * len(lines.row))
-
-
-def sums_of(form: Form) -> Sums | None:
-    """Return what a form becomes; None where no counter is wide enough."""
-    lines = lines_of(form.matrix, form.bound)
+def sums_of(form: Form, lines: Lines) -> Sums | None:
+    """Return what a form of some lines becomes; None where no counter is wide enough."""
     parts: list[Sequence[Int]] = [(np.zeros(0, np.int64),) * 4]
     for place, digit in enumerate(signed_digits(form.matrix)):
         own = digit[lines.weights]
-        which, column = np.nonzero(own)
-        parts.append((lines.taken[which], column, lines.shift[which] + place, own[which, column].astype(np.int64)))
+        which, column = np.divmod(found := np.flatnonzero(own != 0), own.shape[1])
+        parts.append((lines.taken[which], column, lines.shift[which] + place, own.reshape(-1)[found].astype(np.int64)))
     number, column, position, sign = (np.concatenate(each) for each in zip(*parts, strict=True))
     program = program_of(number, column, position, sign, form.matrix.shape[1])
     return None if program is None else Sums(lines, program)
@@ -151,9 +147,10 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
     """Lay out what is added up, a line, its column, its position and its sign each; None where no counter is wide enough."""
     positions = int(position.max(initial=0)) + 1
     list_of = (column * positions + position) * 2 + (sign < 0)
-    order = np.lexsort((number, list_of))
+    lists = 2 * columns * positions
+    order = np.argsort(list_of.astype(np.uint16 if lists <= 1 << 16 else np.int64), kind="stable")  # 16 bits: much sooner
     number, list_of = number[order], list_of[order]
-    count = np.bincount(list_of, minlength=2 * columns * positions)
+    count = np.bincount(list_of, minlength=lists)
     unit = np.where(count > FILLED, FILLED, AT_ONCE[-1])
     filled = -(-count // unit) * unit
     added, subtracted = count.reshape(columns, positions, 2)[..., 0], filled.reshape(columns, positions, 2)[..., 1]

@@ -20,6 +20,7 @@ from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int, Merged
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.planes import Lines
 from chipsim.engine.fast.segments import TABLE
 
 #: cores that must share a form before it is worth code of its own
@@ -45,19 +46,22 @@ class Programs:
     packed: int  # rows that indices and pairs take, at most
 
 
-def none(forms: Sequence[Form]) -> Programs:
-    """Programs where forms are added up bit by bit: see `chipsim.engine.fast.planes`."""
-    count = len(forms)
-    time = np.array([planes.time_of(form) for form in forms]).astype(np.int64) // 4  # of 64 images, at most
+def none(lines: Sequence[Lines]) -> Programs:
+    """Programs where forms, of some ``lines``, are added up bit by bit: see `chipsim.engine.fast.planes`."""
+    count = len(lines)
+    time = np.array([each.time for each in lines], np.int64) // 4  # for 64 images, at most
     places, wide = np.zeros((count, 4), np.int64), np.zeros(count, np.bool_)
     return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
 
 
-def bits_pay(merged: Merged, code: Code, images: int) -> bool:
-    """Whether adding up bits takes less time than all else, by count of instructions, for so many ``images`` at once."""
+def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None:
+    """The lines of all forms, where adding up bits takes less time than all else by count of instructions; else None.
+
+    So many ``images`` come at a time.
+    """
     instruction = code.target.lookup
     if instruction is None or instruction not in BITS:
-        return False
+        return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
     rows, columns = np.array([form.matrix.shape for form in forms]).T
@@ -67,9 +71,10 @@ def bits_pay(merged: Merged, code: Code, images: int) -> bool:
     written = _written(forms, uses, added, others.tolist())
     others[written] = straight.TIME * np.array(added)[written]
     others += FIRED * columns
-    bits = np.array([planes.time_of(form) for form in forms])
-    lines = uses @ bits + planes.ENTER * merged.values.encoder
-    return bool(planes.LINE[BITS[instruction]] * lines * planes.IMAGES / images < uses @ others)
+    lines = tuple(planes.lines_of(form) for form in forms)
+    time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
+    pays = planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < uses @ others
+    return lines if pays else None
 
 
 def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:

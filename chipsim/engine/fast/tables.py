@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
 from chipsim.engine.fast.merge import Int, Merged, Small, ticks_of
 from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.planes import Lines as PlaneLines
 from chipsim.engine.fast.programs import Programs, none, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
@@ -65,17 +67,18 @@ class Tables:
     most_accumulators: int
 
 
-def build(m: Mapping, merged: Merged, code: Code | None, *, by_bits: bool = False) -> Tables:
+def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneLines] | None = None) -> Tables:
     """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists.
 
-    ``by_bits``: forms are added up otherwise, by `chipsim.engine.fast.planes`, and values of 64 images are the encoder's.
+    With the lines of their ``planes`` forms are added up by `chipsim.engine.fast.planes`, and values of 64 images are only
+    the encoder's.
     """
     slot, fresh, slots, features = _slots(m, merged)
     block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     form = np.array([core.form for core in merged.cores])
     uses = np.bincount(form, minlength=len(merged.forms))
-    found = none(merged.forms) if by_bits else programs(merged.forms, uses, code)
+    found = programs(merged.forms, uses, code) if planes is None else none(planes)
     merged = _in_turn(m, merged, found)
     form = np.array([core.form for core in merged.cores])
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
@@ -99,7 +102,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, *, by_bits: bool = Fals
         slots=slots,
         block=block,
         side=side,
-        all_slots=features + len(features_encoded) if by_bits else max(block + bool((fresh != slot).any()), side) * slots,
+        all_slots=features + len(features_encoded) if planes else max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
         cost=times[form],
         row_offset=lines.offset,
