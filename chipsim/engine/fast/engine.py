@@ -12,6 +12,7 @@ from chipsim.engine.count import Counts
 from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels, begin, called
 from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
+from chipsim.engine.fast.dots import dots as dot_tables
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CORE, LANES
@@ -20,6 +21,7 @@ from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.merge import Int, Merged, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
+from chipsim.engine.fast.pixels import graded
 from chipsim.engine.fast.plane_tables import build as plane_tables
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import IMAGES
@@ -120,12 +122,17 @@ def load_fast(
     if planes is None:
         tables = tables if lines is None else build(m, merged, code)
         begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
-    pixels = None
+    pixels, dots = None, None
     if encoder.integers is not None:
-        pixels = pixel_tables(m, tables, encoder.integers, encoder.thresholds, encoder.signs, code)
+        sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
+        dots = None if noisy else dot_tables(m, tables, sums, planes, code)
+        if dots is None:
+            pixels = pixel_tables(m, tables, sums, code)
+        else:
+            begin(code, dots.kernel)
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None
-    return FastEngine(damage, reduced, host, tables, encoder, pixels, arrivals, planes, Kernels(code), code)
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, dots, arrivals, planes, Kernels(code), code)
 
 
 def _plain(m: Mapping) -> bool:

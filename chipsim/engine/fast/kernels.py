@@ -11,6 +11,7 @@ from collections.abc import Callable
 from chipsim.engine.fast import (
     arrive_kernel,
     counting_kernel,
+    dot_kernel,
     draw_kernel,
     fire_kernel,
     lookup_kernel,
@@ -271,6 +272,8 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": counting_kernel.count_runs,
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
+        "dots16": lambda: dot_kernel.dots(lookup, 16),
+        "dots32": lambda: dot_kernel.dots(lookup, 32),
         "draw": lambda: draw_kernel.draw(eight=lookup in MASKS),
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),

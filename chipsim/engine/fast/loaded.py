@@ -10,6 +10,7 @@ import numpy as np
 from chipsim.engine.fast.arrivals import Arrivals
 from chipsim.engine.fast.callables import Kernels
 from chipsim.engine.fast.counting import Counting
+from chipsim.engine.fast.dots import DotTables
 from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import LANES
@@ -37,6 +38,7 @@ class Loaded:
     tables: Tables
     encoder: Encoder
     pixels: PixelTables | None  # where the encoder is like cores of pixels
+    dots: DotTables | None  # where it is done in one pass
     arrivals: Arrivals | None  # where not all that is sent arrives
     planes: PlaneTables | None  # where the cores add up bits
     function: Kernels

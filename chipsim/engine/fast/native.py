@@ -18,6 +18,7 @@ from chipsim.engine.fast.instructions import TILES, instruction
 _SOURCES = (
     "arrive_kernel.py",
     "counting_kernel.py",
+    "dot_kernel.py",
     "draw_kernel.py",
     "fire_kernel.py",
     "instructions.py",

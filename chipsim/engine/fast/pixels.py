@@ -155,22 +155,39 @@ def _places(weights: Int, bias: Int, channels: int, size: Sequence[int], groups:
     return [found[key] for key in sorted(found)]
 
 
-def build(
+@dataclass(frozen=True, slots=True, eq=False)
+class Graded:
+    """What the blocks of an encoder give: sums of pixels, and values from thresholds on them."""
+
+    blocks: list[Block]
+    forms: list[Form]  # their distinct weights, each column's sign such that its sums are to be reached
+    form: Int  # (blocks,)
+    value: Int  # (values,): of the encoder, block by block and column by column
+    block: Int  # (values,)
+    column: Int  # (values,): of its block
+    first: Int  # (values,): its first threshold
+    size: Int  # (values,): how many it has
+    source: Int  # (thresholds,): of the encoder
+    threshold: Int  # (thresholds,): what sums of its column reach; beyond all of them where none does
+
+    @property
+    def largest(self) -> Int:
+        """No sum of a block is larger in magnitude, (blocks,)."""
+        return np.array([form.largest for form in self.forms], np.int64)[self.form]
+
+
+def graded(
     m: Mapping,
     tables: Tables,
     integers: tuple[list[Block], float],
     thresholds: npt.NDArray[np.float32],
     signs: npt.NDArray[np.uint32],
-    code: Code,
-) -> PixelTables | None:
-    """Lay out the encoder as cores whose rows are pixels; None without products of bytes, or where memory is too wide.
+) -> Graded:
+    """Bring an encoder's thresholds to the whole numbers of its blocks.
 
-    The pixels lie behind the values. ``thresholds`` (levels, features) and ``signs`` (features,) are those of
-    `chipsim.engine.fast.encoder.Encoder`, ``integers`` what `blocks` returns.
+    ``thresholds`` (levels, features) and ``signs`` (features,) are those of `chipsim.engine.fast.encoder.Encoder`,
+    ``integers`` what `blocks` returns.
     """
-    slots = -(-math.prod(m.input.shape) // FEATURES) * FEATURES
-    if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
-        return None
     made, unit = integers
     with np.errstate(invalid="ignore"):
         reached = np.ceil(thresholds.astype(np.float64) / unit)
@@ -185,15 +202,13 @@ def build(
             known[key] = len(forms)
             forms.append(make_form(block.weights * flips, np.full(len(block.pixels), PIXEL)))
         form_of.append(known[key])
-    found = programs(forms, np.zeros(len(forms), np.int64), code, bytes_without_sign=True)
     columns = np.array([len(block.outputs) for block in made])
     outputs = np.concatenate([block.outputs for block in made])
     block_of, column_of, bias = (np.zeros(thresholds.shape[1], np.int64) for _ in range(3))
     block_of[outputs] = np.repeat(np.arange(len(made)), columns)
     column_of[outputs] = np.arange(len(outputs)) - np.repeat(np.cumsum(columns) - columns, columns)
     bias[outputs] = np.concatenate([block.bias for block in made])
-    largest = np.array([form.largest for form in forms], np.int64)[form_of]
-    most = largest + 1
+    most = np.array([form.largest for form in forms], np.int64)[form_of] + 1
     values, own = tables.merged.values, np.arange(tables.merged.values.encoder)
     producer = values.producer[own]
     own = own[np.lexsort((column_of[producer], block_of[producer]))]
@@ -203,25 +218,47 @@ def build(
     feature, level = np.divmod(member, m.encoder.levels)
     limit = most[block_of[feature]]
     bound = np.where(np.isnan(reached[level, feature]), limit, reached[level, feature] - bias[feature] * sign[feature])
-    begin = np.searchsorted(block_of[producer], np.arange(len(made) + 1))
-    rows = np.array([len(block.pixels) for block in made])
-    record = {name: np.zeros(len(made), np.int64) for name in CORE}
-    record |= dict(zip(CORE, found.places[form_of].T, strict=False))
+    threshold = np.clip(bound, -limit, limit).astype(np.int64)
+    return Graded(
+        made, forms, np.array(form_of), own, block_of[producer], column_of[producer], first, size, member, threshold
+    )
+
+
+def build(m: Mapping, tables: Tables, g: Graded, code: Code) -> PixelTables | None:
+    """Lay out the encoder as cores whose rows are pixels; None without products of bytes, or where memory is too wide.
+
+    The pixels lie behind the values.
+    """
+    slots = pixel_slots(m)
+    if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
+        return None
+    found = programs(g.forms, np.zeros(len(g.forms), np.int64), code, bytes_without_sign=True)
+    blocks = len(g.blocks)
+    begin = np.searchsorted(g.block, np.arange(blocks + 1))
+    rows, columns = np.array([each.weights.shape for each in g.blocks]).T
+    record = {name: np.zeros(blocks, np.int64) for name in CORE}
+    record |= dict(zip(CORE, found.places[g.form].T, strict=False))
     record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
-    record |= {"accumulators": columns, "spiking": np.ones(len(made), np.int64)}
+    record |= {"accumulators": columns, "spiking": np.ones(blocks, np.int64)}
     record["together"] = record["spiking"]
-    record["narrow"], record["wide"], record["short"] = width(largest, found.wide[form_of])
+    record["narrow"], record["wide"], record["short"] = width(g.largest, found.wide[g.form])
+    pixels = np.concatenate([block.pixels for block in g.blocks])
     return PixelTables(
         slots=slots,
         cores=np.stack([record[name] for name in CORE], axis=1),
         found=found,
-        row_offset=(LANES * (tables.all_slots + np.concatenate([block.pixels for block in made]))).astype(np.uint32),
-        fires=np.stack([column_of[producer], tables.slot[own], first, size], axis=1).astype(np.uint32),
-        thresholds=np.clip(bound, -limit, limit).astype(np.int32),
-        sources=member.astype(np.uint32),
+        row_offset=(LANES * (tables.all_slots + pixels)).astype(np.uint32),
+        fires=np.stack([g.column, tables.slot[g.value], g.first, g.size], axis=1).astype(np.uint32),
+        thresholds=g.threshold.astype(np.int32),
+        sources=g.source.astype(np.uint32),
         most_rows=max(found.packed, int(rows.max())),
         most_accumulators=int(columns.max()),
     )
+
+
+def pixel_slots(m: Mapping) -> int:
+    """Pixels of an image, filled up."""
+    return -(-math.prod(m.input.shape) // FEATURES) * FEATURES
 
 
 def as_bytes(images: Array, pixels: bool, out: npt.NDArray[np.uint8]) -> bool:

@@ -94,7 +94,10 @@ class PlaneWorker:
         self.present[:] = np.packbits(np.arange(IMAGES) < len(images), bitorder="little")
         records = self.tables.slices
         for block, start in enumerate(range(0, len(images), LANES)):
-            self.presenter.present(images[start : start + LANES], first + start, pixels)(0, self.values)
+            part = images[start : start + LANES]
+            if self.presenter.into_planes(part, pixels, address(self.planes) + LANES // 8 * block):
+                continue
+            self.presenter.present(part, first + start, pixels)(0, self.values)
             given = address(self.values), address(records), len(records), address(self.planes), block
             self.engine.function["slices"](*given)
 

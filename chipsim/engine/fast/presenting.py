@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast import dot_kernel
 from chipsim.engine.fast.callables import Kernels
+from chipsim.engine.fast.dots import DotTables
 from chipsim.engine.fast.encoding import Encoding
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
@@ -50,6 +52,15 @@ class Presenter:
         """
         self.engine, self.noise, self.seed, self.values = engine, noise, seed, values
         self.mask, self.totals = shared["mask"], shared["totals"]
+        m = engine.mapping
+        # otherwise the host says which of the encoder's neurons fire
+        self.graded = not (
+            noise
+            or m.input.code not in ("image", "direct")
+            or m.encoder.levels > 255
+            or (m.encoder_onnx is None and m.encoder.levels > 1)
+        )
+        self.dots = Dots(engine, engine.dots, values, shared) if engine.dots is not None and self.graded else None
         self.pixels = None
         if engine.pixels is not None:
             lost = Drawing(noise, seed) if noise else None
@@ -61,12 +72,22 @@ class Presenter:
         engine = self.engine
         return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values)
 
+    def into_planes(self, images: Array, pixels: bool, planes: int) -> bool:
+        """Put what is sent of up to 64 images into planes, at an address, and count it; False where it takes bytes first."""
+        if self.dots is None:
+            return False
+        self._mark(len(images))
+        return self.dots.run(images, pixels, planes)
+
+    def _mark(self, images: int) -> None:
+        self.mask[:images], self.mask[images:] = 255, 0
+
     def present(self, images: Array, first: int, pixels: bool) -> Enter:
         """Return what puts the encoder's values of a step into place and counts them, for up to 64 images from ``first``.
 
         ``pixels``: they hold nothing but whole numbers from 0 to 255.
         """
-        self.mask[: len(images)], self.mask[len(images) :] = 255, 0
+        self._mark(len(images))
         m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
         call, parts, count = self.engine.function, len(t.splits), m.encoder_neurons // m.encoder.levels
         filled = t.features + parts  # slots of the encoder
@@ -75,10 +96,9 @@ class Presenter:
             call["tally"](*map(address, (place, self.mask, count, self.totals)))
             call["tally"](*map(address, (place[t.features :], self.mask, parts, self.totals[t.features :])))
 
-        own = m.input.code not in ("image", "direct")
         if self.noise and m.steps == 1 and self.pixels is not None and self.pixels.run(images, pixels, first):
             return lambda step, place: None  # in place, and counted
-        if self.noise or own or m.encoder.levels > 255 or (m.encoder_onnx is None and m.encoder.levels > 1):
+        if not self.graded:
             frames = self.engine.host.frames(images)
             if self.noise:
                 frames = lose(frames, range(first, first + len(images)), self.noise, self.seed)
@@ -98,6 +118,8 @@ class Presenter:
                 place[:filled] = self.values[:filled]
                 tally(place)
                 return
+            if self.dots is not None and self.dots.run(images, pixels):
+                return
             if self.pixels is not None and self.pixels.run(images, pixels):
                 return
             self.encoding.run(images, pixels)
@@ -106,6 +128,29 @@ class Presenter:
             call["tally"](*map(address, (place, self.mask, count, self.totals)))
 
         return encode
+
+
+class Dots:
+    """Runs the encoder by `dot_kernel`."""
+
+    def __init__(self, engine: Loaded, tables: DotTables, values: npt.NDArray[np.uint8], shared: dict[str, Any]) -> None:
+        self.lay, self.kernel = engine.function["lay"], engine.function[tables.kernel]
+        self.blocks = len(tables.blocks)
+        self.images, rows = aligned((LANES, tables.slots), np.uint8), aligned((tables.slots, LANES), np.uint8)
+        self.held = {name: shared[name] for name in ("mask", "totals")} | {"values": values, "pixels": rows}
+        self.held |= {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
+        self.held["packed"] = aligned((tables.quads * dot_kernel.QUAD,), np.uint8)
+        self.context = np.array([address(self.held.get(name)) for name in dot_kernel.CONTEXT], np.int64)
+        self.laid = address(self.images), tables.slots, address(rows)
+
+    def run(self, images: Array, pixels: bool, planes: int = 0) -> bool:
+        """Put what is sent of up to 64 images into values, or into planes at an address; False where not all are pixels."""
+        if not as_bytes(images, pixels, self.images):
+            return False
+        self.context[dot_kernel.CONTEXT.index("planes")] = planes
+        self.lay(*self.laid)
+        self.kernel(address(self.context), 0, self.blocks)
+        return True
 
 
 class Pixels:

@@ -18,7 +18,7 @@ QUADS, REGISTERS = 16, 4
 def products(bits: int, name: str) -> list[str]:
     """What multiplies, for accumulators of so many bits: declarations and kernels."""
     if name in DOTS:
-        return [_declared_quads(name), _multiply_quads(bits, name)]
+        return [declared_quads(name), _multiply_quads(bits, name)]
     text = []
     if name in PRODUCTS:
         lanes, intrinsic = PRODUCTS[name]
@@ -75,20 +75,21 @@ def count_quads(name: str) -> str:
         for number, own in enumerate(sums):
             weights = f.splat(f.load("i32", f.at(f.at(a["weights"], i, 12), number, 4), 4), QUADS)
             for total, quad in zip(own, taken, strict=True):
-                _add_products(f, name, total, quad, weights)
+                add_products(f, name, total, quad, weights)
     low, high, events = ([f.load(kind, part, 64) for part in own] for own in sums)
     for number in range(REGISTERS):
         above = f.emit(kind, f"shl {kind} {high[number].name}, splat (i32 7)")
         f.add_to(f.at(a["sops"], number, LANES), low[number] + above)
         f.add_to(f.at(a["events"], number, LANES), events[number])
-    return "\n".join([_declared_quads(name), f.text()])
+    return "\n".join([declared_quads(name), f.text()])
 
 
-def _declared_quads(name: str) -> str:
+def declared_quads(name: str) -> str:
+    """Declare the instruction that multiplies quads."""
     return f"declare <16 x i32> @{DOTS[name]}(<16 x i32>, <16 x i32>, <16 x i32>)"
 
 
-def _add_products(f: Function, name: str, total: Value, quad: Value, weights: Value) -> None:
+def add_products(f: Function, name: str, total: Value, quad: Value, weights: Value) -> None:
     """Add products of quads to a variable."""
     kind = f"<{QUADS} x i32>"
     before = f.load(kind, total, 64)
@@ -110,7 +111,7 @@ def _multiply_quads(bits: int, name: str) -> str:
             for column in columns:
                 weights = f.splat(f.load("i32", s.content(i, column, 4), 4), QUADS)
                 for total, quad in zip(sums[column], quads, strict=True):
-                    _add_products(f, name, total, quad, weights)
+                    add_products(f, name, total, quad, weights)
         for column in columns:
             total = whole_of(f, [f.load(kind, part, 64) for part in sums[column]])
             s.add(column, f.cast("trunc", total, f"<64 x i{bits}>") if bits < 32 else total)

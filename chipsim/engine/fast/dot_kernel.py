@@ -1,0 +1,124 @@
+"""The kernel that runs the encoder on pixels: products, thresholds and levels of a block in one pass.
+
+Four rows of bytes lie side by side, interleaved within 16 bytes, so that narrowing sums to 16 bits and counts to bytes,
+which works within 16 bytes as well, brings the images back into their order. Sums begin at what lies in the middle of their
+column's thresholds, taken off, so that mostly 16 bits tell which of these they reach, however large they are.
+"""
+
+from __future__ import annotations
+
+from chipsim.engine.fast.instructions import DOTS
+from chipsim.engine.fast.ir import Function, Value
+from chipsim.engine.fast.layout import BYTES, LANES
+from chipsim.engine.fast.product_kernel import add_products, declared_quads
+
+#: registers of 512 bits
+QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
+#: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
+CONTEXT = (
+    "blocks", "rows", "pixels", "packed", "weights", "bias", "of_column", "records", "thresholds",
+    "values", "mask", "totals", "planes",
+)  # fmt: skip
+#: fields of a block, int64: where its rows are listed, and how many quads; where its weights begin; its columns
+BLOCK = ("rows", "quads", "weights", "first", "columns")
+#: fields of a value, uint32: its slot, its thresholds, and its planes
+VALUE = ("slot", "first", "many", "plane", "planes")
+#: columns at a time
+COLUMNS = 4
+#: bytes of a quad of 64 images, and of the weights of four columns
+QUAD, WEIGHTS = 4 * LANES, 4 * COLUMNS
+#: bytes between planes
+PLANE = 64
+
+
+def dots(lookup: str | None, bits: int) -> str:
+    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits; sums are compared in 16 bits or in 32."""
+    assert lookup in DOTS
+    f = Function(f"dots{bits}", context="ptr", begin="i64", end="i64")
+    a = f.arguments
+    c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
+    sums = [[f.variable(QUARTER, "zeroinitializer") for _ in range(4)] for _ in range(COLUMNS)]
+    with f.loop(a["begin"], a["end"]) as number:
+        record = f.at(c["blocks"], number, 8 * len(BLOCK))
+        block = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(BLOCK)}
+        _pack(f, c, block)
+        with f.loop(0, block["columns"], COLUMNS) as start:
+            first = block["first"] + start
+            for column, own in enumerate(sums):
+                bias = f.splat(f.load("i32", f.at(c["bias"], first + column, 4), 4), 16)
+                for part in own:
+                    f.store(bias, part, 64)
+            weights = f.at(f.at(c["weights"], block["weights"]), start * block["quads"], WEIGHTS // COLUMNS)
+            with f.loop(0, block["quads"]) as quad:
+                taken = [f.load(QUARTER, f.at(f.at(c["packed"], quad, QUAD), part, LANES), 64) for part in range(4)]
+                for column, own in enumerate(sums):
+                    weight = f.splat(f.load("i32", f.at(f.at(weights, quad, WEIGHTS), column, 4), 4), 16)
+                    for total, four in zip(own, taken, strict=True):
+                        add_products(f, str(lookup), total, four, weight)
+            for column, own in enumerate(sums):
+                with f.when(f.flag("slt", start + column, block["columns"])):
+                    _fire(f, c, first + column, own, bits)
+    instructions = [
+        f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
+        f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
+        f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
+        f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
+    ]
+    return "\n".join([*instructions, declared_quads(str(lookup)), f.text()])
+
+
+def _pack(f: Function, c: dict[str, Value], block: dict[str, Value]) -> None:
+    """Interleave four rows after four, within 16 bytes."""
+    rows = f.at(c["rows"], block["rows"], 4)
+    with f.loop(0, block["quads"]) as quad:
+        taken = [f.load(BYTES, f.at(c["pixels"], f.index(rows, quad * 4 + i)), 64) for i in range(4)]
+        twos = [_interleaved(f, taken[two], taken[two + 1], half) for half in range(2) for two in (0, 2)]
+        wide = [f.cast("bitcast", value, HALF) for value in twos]
+        for part in range(4):
+            one, other = wide[2 * (part // 2) : 2 * (part // 2) + 2]
+            f.store(_interleaved(f, one, other, part % 2), f.at(f.at(c["packed"], quad, QUAD), part, LANES), 64)
+
+
+def _interleaved(f: Function, one: Value, other: Value, half: int) -> Value:
+    """The lower or upper halves of every 16 bytes of two registers, interleaved."""
+    lanes = int(one.type[1:].split(" x ")[0])
+    each = lanes // 4
+    order = [each * (i // each) + each // 2 * half + i % each // 2 + lanes * (i % 2) for i in range(lanes)]
+    return f.shuffle(one, other, order)
+
+
+def _fire(f: Function, c: dict[str, Value], column: Value, sums: list[Value], bits: int) -> None:
+    """The values of a column: how many of its thresholds each sum is beyond."""
+    parts = [f.load(QUARTER, part, 64) for part in sums]
+    if bits == 16:
+        parts = _halved(f, parts)
+    kind = parts[0].type
+    with f.loop(f.index(c["of_column"], column), f.index(c["of_column"], column + 1)) as number:
+        record = f.at(c["records"], number, 4 * len(VALUE))
+        value = {name: f.index(record, i) for i, name in enumerate(VALUE)}
+        counts = [f.variable(kind, "zeroinitializer") for _ in parts]
+        with f.loop(value["first"], value["first"] + value["many"]) as t:
+            threshold = f.splat(f.load(f"i{bits}", f.at(c["thresholds"], t, bits // 8), bits // 8), 512 // bits)
+            for count, part in zip(counts, parts, strict=True):
+                f.add_to(count, f.cast("zext", f.compare("sgt", part, threshold), kind))
+        each = [f.load(kind, count, 64) for count in counts]
+        found = f.intrinsic(BYTES, "packuswb.512", *(each if bits == 16 else _halved(f, each)))
+        planes = f.cast("ptrtoint", c["planes"], "i64")
+        with f.when(f.flag("eq", planes, 0)):
+            f.store(found, f.at(c["values"], value["slot"], LANES), 64)
+        with f.when(planes):
+            bit = f.variable("i8", "1")
+            with f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
+                one = f.load("i8", bit, 8)
+                there = f.compare("ne", found & f.splat(one, LANES), f.zero(BYTES))
+                f.store(f.cast("bitcast", there, "i64"), f.at(c["planes"], plane, PLANE), 8)
+                f.store(one + one, bit, 8)
+        fired = f.intrinsic(EIGHT, "psad.bw.512", found & f.load(BYTES, c["mask"], 64), f.zero(BYTES))
+        all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {fired.name})")
+        total = f.at(c["totals"], value["slot"], 8)
+        f.store(f.load("i64", total, 8) + all_fired, total, 8)
+
+
+def _halved(f: Function, parts: list[Value]) -> list[Value]:
+    """Four registers of 32 bits as two of 16, which saturate."""
+    return [f.intrinsic(HALF, "packssdw.512", *parts[two : two + 2]) for two in (0, 2)]
