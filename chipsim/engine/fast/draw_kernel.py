@@ -7,6 +7,8 @@ are a digit of 32 images, so that they lie as the images of a row do. How NumPy'
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.faults.draws import TOGETHER
@@ -43,16 +45,84 @@ def draw(*, eight: bool) -> str:
     with f.when(field(f, a["record"], "digits")):
         first = f.variable("i64", "0")
         if eight:
-            places = f.variable(f"[{8 * EIGHT} x i8]", "")
-            with f.loop(EIGHT - 1, a["count"], EIGHT) as last:  # of eight that there are
-                f.store(last + 1, first, 8)
-                begin = last - (EIGHT - 1)
-                numbers = f.splat(begin, EIGHT) + Value(f, WORD8, f"<{', '.join(f'i64 {k}' for k in range(EIGHT))}>")
-                f.store(numbers, places, 64)
-                f.call("lose_eight", a["record"], places, f.at(a["out"], begin, LANES))
+            _draw_eights(f, first)
         with f.loop(f.load("i64", first, 8), a["count"]) as left:
             f.call("lose", a["record"], left, f.at(a["out"], left, LANES))
     return settle() + lose() + (lose_eight() if eight else "") + f.text()
+
+
+def _draw_eights(f: Function, first: Value) -> None:
+    """Draw for eight places after eight, as long as there are so many; ``first`` is then the next.
+
+    What their first digits leave undecided waits until there are eight lines of it.
+    """
+    a = f.arguments
+    queue = Queue(f)
+    places, undecided = f.variable(f"[{8 * EIGHT} x i8]", ""), f.variable(f"[{LANES * EIGHT} x i8]", "")
+
+    def settled() -> None:
+        with f.loop(0, queue.count()) as i:
+            line = f.at(a["out"], queue.place(i), LANES)
+            f.store(f.binary("or", f.load(BYTES, line, 64), queue.line(i)), line, 64)
+
+    with f.loop(EIGHT - 1, a["count"], EIGHT) as last:
+        f.store(last + 1, first, 8)
+        begin = last - (EIGHT - 1)
+        numbers = f.splat(begin, EIGHT) + Value(f, WORD8, f"<{', '.join(f'i64 {k}' for k in range(EIGHT))}>")
+        f.store(numbers, places, 64)
+        f.call("lose_eight", a["record"], places, f.constant(0), f.at(a["out"], begin, LANES), undecided)
+        with f.loop(0, f.constant(EIGHT)) as i:
+            queue.push(a["record"], f.at(undecided, i, LANES), begin + i, begin + i, settled)
+    queue.flush(a["record"], settled)
+
+
+class Queue:
+    """Lines whose first digits left something undecided, until there are eight."""
+
+    def __init__(self, f: Function) -> None:
+        self.f, self.waiting = f, f.variable("i64", "0")
+        self.places, self.owners = (f.variable(f"[{8 * EIGHT} x i8]", "") for _ in range(2))
+        self.lines, self.undecided = (f.variable(f"[{LANES * EIGHT} x i8]", "") for _ in range(2))
+
+    def count(self) -> Value:
+        """How many there are."""
+        return self.f.load("i64", self.waiting, 8)
+
+    def place(self, number: Value) -> Value:
+        """Its owner: whatever it was put there with."""
+        return self.f.load("i64", self.f.at(self.owners, number, 8), 8)
+
+    def line(self, number: Value) -> Value:
+        """What of it is not lost."""
+        return self.f.load(BYTES, self.f.at(self.lines, number, LANES), 64)
+
+    def push(self, record: Value, line: Value, place: Value, owner: Value, settled: Callable[[], None]) -> None:
+        """Append a line, unless nothing in it is undecided; where there are eight, decide, and do what comes then."""
+        f = self.f
+        with f.when(_any(f, line)):
+            number = self.count()
+            f.store(f.load(BYTES, line, 64), f.at(self.lines, number, LANES), 64)
+            f.store(place, f.at(self.places, number, 8), 8)
+            f.store(owner, f.at(self.owners, number, 8), 8)
+            f.store(number + 1, self.waiting, 8)
+            with f.when(f.flag("eq", number, EIGHT - 1)):
+                self._decide(record, settled)
+
+    def flush(self, record: Value, settled: Callable[[], None]) -> None:
+        """Decide what is left."""
+        with self.f.when(self.count()):
+            self._decide(record, settled)
+
+    def _decide(self, record: Value, settled: Callable[[], None]) -> None:
+        f = self.f
+        f.call("lose_eight", record, self.places, f.constant(1), self.lines, self.undecided)
+        with f.loop(0, self.count()) as i:
+            undecided = f.at(self.undecided, i, LANES)
+            with f.when(_any(f, undecided)):
+                place = f.load("i64", f.at(self.places, i, 8), 8)
+                f.call("settle", record, place, f.at(self.lines, i, LANES), undecided, f.constant(2))
+        settled()
+        f.store(f.constant(0), self.waiting, 8)
 
 
 def lose() -> str:
@@ -65,12 +135,13 @@ def lose() -> str:
 
 
 def lose_eight() -> str:
-    """Clear those bytes of eight lines that eight places of a record lose; needs `settle`."""
-    f = Function("lose_eight", internal=True, record="ptr", places="ptr", lines="ptr")
-    record, places, lines = f.arguments.values()
-    drawn, undecided = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", ""), f.variable(BYTES, "")
+    """Clear those bytes of eight lines that eight places of a record lose by a digit, or that it leaves ``undecided``."""
+    f = Function("lose_eight", internal=True, record="ptr", places="ptr", digit="i64", lines="ptr", undecided="ptr")
+    record, places, digit, lines, undecided = f.arguments.values()
+    drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
     place, nothing = f.load(WORD8, places, 64), f.zero(WORD8)
-    counter = (place + f.splat(f.constant(1), EIGHT), nothing, nothing, f.splat(field(f, record, "stream"), EIGHT))
+    stream, one = f.splat(field(f, record, "stream"), EIGHT), f.splat(f.constant(1), EIGHT)
+    counter = (place + one, f.splat(digit, EIGHT), nothing, stream)
 
     def of_groups(*groups: int) -> None:
         keys = [f.at(record, KEYS + 2 * ROUNDS * group, 8) for group in groups]
@@ -82,21 +153,25 @@ def lose_eight() -> str:
     with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
         of_groups(2)
     offset = field(f, record, "offset")
+    more = f.splat(f.cast("trunc", f.constant(0) - f.flag("slt", digit + 1, field(f, record, "digits")), "i8"), LANES)
     with f.loop(0, f.constant(EIGHT)) as number:
         found = f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1)
-        own = f.load("i64", f.at(places, number, 8), 8)
-        _cleared(f, record, own, f.at(lines, number, LANES), found, undecided)
+        line = f.at(lines, number, LANES)
+        before = f.load(BYTES, line, 64)
+        above, equal = _compared(f, record, digit, found)
+        f.store(before & above, line, 64)
+        f.store(before & equal & more, f.at(undecided, number, LANES), 64)
     return f.text()
 
 
 def settle() -> str:
-    """Set those bytes of a line again that are undecided after the first digit, and are not lost in the end.
+    """Set those bytes of a line again that are undecided before the ``first`` digit drawn here, and not lost in the end.
 
     A second digit is only drawn where the first one is that of the limit, and so on: once for 256 bytes that are not clear.
     """
-    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr")
-    record, place, line, undecided = f.arguments.values()
-    with f.loop(1, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
+    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr", first="i64")
+    record, place, line, undecided, first = f.arguments.values()
+    with f.loop(first, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
         above, equal = _compared(f, record, digit, _drawn(f, record, place, digit))
         left = f.load(BYTES, undecided, 64)
         f.store(f.binary("or", f.load(BYTES, line, 64), left & above), line, 64)
@@ -111,7 +186,7 @@ def _cleared(f: Function, record: Value, place: Value, line: Value, found: Value
     f.store(before & above, line, 64)
     f.store(before & equal, undecided, 64)
     with f.when(_any(f, undecided)):
-        f.call("settle", record, place, line, undecided)
+        f.call("settle", record, place, line, undecided, f.constant(1))
 
 
 def field(f: Function, record: Value, name: str) -> Value:

@@ -49,7 +49,20 @@ def fire_lost(name: str, bits: int) -> str:
     many = draw_kernel.EIGHT
     waiting = f.variable("i64", "0")
     lines, places, owners = (f.variable(f"[{size * many} x i8]", "") for size in (LANES, 8, 8))
-    queue = (a["drawing"], places, lines, owners, *(a[name] for name in ("values", "mask", "totals")))
+    undecided, later = f.variable(f"[{LANES * many} x i8]", ""), draw_kernel.Queue(f)
+
+    def send(count: Value) -> None:
+        f.call("lose_eight", a["drawing"], places, f.constant(0), lines, undecided)
+        with f.loop(0, count) as i:
+            owner = f.load("i64", f.at(owners, i, 8), 8)
+            _add_sent(f, owner, f.load(BYTES, f.at(lines, i, LANES), 64))
+            place = f.load("i64", f.at(places, i, 8), 8)
+            later.push(a["drawing"], f.at(undecided, i, LANES), place, owner, settled)
+
+    def settled() -> None:
+        with f.loop(0, later.count()) as i:
+            _add_sent(f, later.place(i), later.line(i))
+
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, thresholds = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
@@ -63,27 +76,21 @@ def fire_lost(name: str, bits: int) -> str:
                 f.store(value, f.at(owners, number, 8), 8)
                 f.store(number + 1, waiting, 8)
                 with f.when(f.flag("eq", number, many - 1)):
-                    f.call("send", *queue, f.constant(many))
+                    send(f.constant(many))
                     f.store(f.constant(0), waiting, 8)
     with f.when(f.load("i64", waiting, 8)):
-        f.call("send", *queue, f.load("i64", waiting, 8))
-    return "".join((draw_kernel.settle(), draw_kernel.lose_eight(), _send(), f.text()))
+        send(f.load("i64", waiting, 8))
+    later.flush(a["drawing"], settled)
+    return "".join((draw_kernel.settle(), draw_kernel.lose_eight(), f.text()))
 
 
-def _send() -> str:
-    """Add what is not lost of some thresholds' lines to their values, and to the totals."""
-    names = ("drawing", "places", "lines", "owners", "values", "mask", "totals")
-    f = Function("send", internal=True, **dict.fromkeys(names, "ptr"), count="i64")  # type: ignore[arg-type]
+def _add_sent(f: Function, value: Value, line: Value) -> None:
+    """Add what is sent, a line of ones and zeros, to a value and to its total."""
     a = f.arguments
-    mask = f.load(BYTES, a["mask"], 64)
-    f.call("lose_eight", a["drawing"], a["places"], a["lines"])
-    with f.loop(0, a["count"]) as number:
-        value, line = f.load("i64", f.at(a["owners"], number, 8), 8), f.load(BYTES, f.at(a["lines"], number, LANES), 64)
-        f.add_to(f.at(a["values"], value, LANES), line)
-        sent = f.cast("bitcast", f.compare("ne", line & mask, f.zero(BYTES)), "i64")
-        total = f.at(a["totals"], value, 8)
-        f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {sent.name})"), total, 8)
-    return f.text()
+    f.add_to(f.at(a["values"], value, LANES), line)
+    sent = f.cast("bitcast", f.compare("ne", line & f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
+    total = f.at(a["totals"], value, 8)
+    f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {sent.name})"), total, 8)
 
 
 def fire_wide(name: str, compared: int) -> str:
