@@ -19,7 +19,7 @@ from chipsim.datasets import Dataset
 from chipsim.datasets.events import EventFrames
 from chipsim.engine.count import ImageCounts, Int
 from chipsim.engine.exceeded import Watch
-from chipsim.engine.protocol import ScoringHost, Worker
+from chipsim.engine.protocol import Runner, ScoringHost
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -41,7 +41,7 @@ class Batch:
 
 
 def batches(
-    crew: Sequence[Worker],
+    crew: Sequence[Runner],
     host: ScoringHost,
     dataset: Dataset,
     batch: int,
@@ -53,7 +53,7 @@ def batches(
     ``number`` is that of the first image of the data set, where this is a part of a larger one.
     """
     stop = Event()
-    idle: SimpleQueue[Worker] = SimpleQueue()
+    idle: SimpleQueue[Runner] = SimpleQueue()
     for worker in crew:
         idle.put(worker)
 

@@ -40,6 +40,16 @@ class ImageCounts:
     sops: Counts32
     events: Counts32
 
+    def rows(self, first: int, images: int) -> ImageCounts:
+        """Those of some images."""
+        return ImageCounts(*(getattr(self, entry.name)[first : first + images] for entry in fields(self)))
+
+    @classmethod
+    def empty(cls, images: int, cores: int) -> ImageCounts:
+        """Room for some images."""
+        each = (np.empty((images, cores), np.int32) for _ in range(3))
+        return cls(np.empty(images, np.int64), np.empty(images, np.int64), *each)
+
 
 IMAGE_COUNTS = tuple(entry.name for entry in fields(ImageCounts))
 

@@ -59,6 +59,9 @@ class _ReferenceWorker:
         self.arrivals = np.zeros(len(machine.latches.source), np.int64) if harmed else None
         self.limits = ThreadpoolController()
 
+    def count_into(self, whole: ImageCounts, first: int) -> None:
+        """Nothing: its counts are copied."""
+
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
-from chipsim.engine.count import IMAGE_COUNTS, Counts
+from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.engines import load_engine
 from chipsim.engine.exceeded import Watch, watch
 from chipsim.engine.protocol import Engine
 from chipsim.engine.setup import Setup
-from chipsim.engine.spool import Spool
+from chipsim.engine.spool import IN_MEMORY, Spool
 from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
 from chipsim.options import EngineOptions
@@ -81,6 +81,11 @@ def run_part(
     workers = min(options.threads or processors(), -(-len(dataset) // size))
     crew = [engine.worker(setup.noise, setup.seed, wanted.per_image, prepared.keeps) for _ in range(workers)]
     spools: dict[str, Spool] = defaultdict(lambda: Spool(len(dataset)))
+    if wanted.per_image and 4 * len(dataset) * mapping.cores <= IN_MEMORY:
+        whole = ImageCounts.empty(len(dataset), mapping.cores)
+        spools |= {name: Spool(whole=getattr(whole, name)) for name in IMAGE_COUNTS}
+        for worker in crew:
+            worker.count_into(whole, first)
     passing = np.flatnonzero(mapping.passing_cores)
     start = time.perf_counter()
     done = 0

@@ -44,8 +44,8 @@ class ScoringHost(Protocol):
         """Map potentials (images, outputs) to the model's output."""
 
 
-class Worker(Protocol):
-    """The part of an engine that one thread uses."""
+class Runner(Protocol):
+    """What runs images, for one thread."""
 
     #: what each source sent in the last batch, uint8 (steps, sources, images), where asked for
     trains: npt.NDArray[np.uint8] | None
@@ -58,6 +58,13 @@ class Worker(Protocol):
         ``stop`` is asked now and then; if it says yes the batch may be left unfinished. ``pixels``: the images hold nothing
         but whole numbers from 0 to 255.
         """
+
+
+class Worker(Runner, Protocol):
+    """The part of an engine that one thread uses."""
+
+    def count_into(self, whole: ImageCounts, first: int) -> None:
+        """Put counts of images, numbered from ``first``, into rows of arrays of all of them, if it can."""
 
 
 class Engine(Protocol):

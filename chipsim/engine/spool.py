@@ -21,11 +21,13 @@ class Spool:
     ----------
     rows : int, optional
         How many there will be: if memory can hold them, each is put into its place at once, and what it came in is free.
+    whole : ndarray, optional
+        Their places; rows may lie there already.
     """
 
-    def __init__(self, rows: int = 0) -> None:
+    def __init__(self, rows: int = 0, whole: npt.NDArray[Any] | None = None) -> None:
         self._most = rows
-        self._whole: npt.NDArray[Any] | None = None
+        self._whole = whole
         self._parts: list[npt.NDArray[Any]] = []
         self._held = 0
         self._rows = 0
@@ -36,11 +38,19 @@ class Spool:
     def add(self, rows: npt.NDArray[Any]) -> None:
         """Append rows; all have one shape and dtype."""
         self._shape, self._dtype = rows.shape[1:], rows.dtype
-        if self._most and not self._rows and len(rows) and rows.nbytes // len(rows) * self._most <= IN_MEMORY:
+        if (
+            self._whole is None
+            and self._most
+            and not self._rows
+            and len(rows)
+            and rows.nbytes // len(rows) * self._most <= IN_MEMORY
+        ):
             self._whole = np.empty((self._most, *self._shape), self._dtype)
         self._rows += len(rows)
         if self._whole is not None:
-            self._whole[self._rows - len(rows) : self._rows] = rows
+            place = self._whole[self._rows - len(rows) : self._rows]
+            if place.ctypes.data != rows.ctypes.data:
+                place[:] = rows
             return
         self._held += rows.nbytes
         self._parts.append(rows)

@@ -27,11 +27,14 @@ class Each:
         self.always = aligned((3, filled), np.int32)  # what each core counts in every image
         self.always[1:, : self.cores] = engine.reduced.core_sops, engine.reduced.core_events
         self.counts_at, self.always_at = address(self.counts), address(self.always)
+        self.whole: tuple[ImageCounts, int] | None = None
 
-    def empty(self, images: int) -> ImageCounts:
-        """Counts of so many images, which `put` fills."""
-        each = (np.empty((images, self.cores), np.int32) for _ in range(3))
-        return ImageCounts(np.empty(images, np.int64), np.empty(images, np.int64), *each)
+    def empty(self, first: int, images: int) -> ImageCounts:
+        """Counts of so many images, which `put` fills: rows of those of all, where there are such."""
+        if self.whole is not None:
+            of_all, begin = self.whole
+            return of_all.rows(first - begin, images)
+        return ImageCounts.empty(images, self.cores)
 
     def put(self, counted: ImageCounts, which: slice, place: int, sent: npt.NDArray[np.int64]) -> None:
         """Put the counts of up to 64 images, which lie at a place, where they belong.

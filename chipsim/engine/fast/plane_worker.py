@@ -66,13 +66,18 @@ class PlaneWorker:
         self.context = np.array([address(self.held[name]) for name in CONTEXT], np.int64)
         self.slices = slices(t.cost * BLOCKS)
 
+    def count_into(self, whole: ImageCounts, first: int) -> None:
+        """Put counts of images where they belong: see `chipsim.engine.protocol.Worker`."""
+        if self.each is not None:
+            self.each.whole = whole, first
+
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         engine, outputs = self.engine, self.engine.tables.outputs
         potentials = np.empty((len(images), outputs), np.int64)
-        counted = None if self.each is None else self.each.empty(len(images))
+        counted = None if self.each is None else self.each.empty(first, len(images))
         for start in range(0, len(images), IMAGES):
             part = images[start : start + IMAGES]
             self._enter(part, first + start, pixels)

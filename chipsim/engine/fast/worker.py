@@ -109,12 +109,17 @@ class FastWorker:
         own["sent"] = None if self.losses is None else self.losses.laid[step]
         return [address((self.shared | own | self.arrival).get(name)) for name in CONTEXT]
 
+    def count_into(self, whole: ImageCounts, first: int) -> None:
+        """Put counts of images where they belong: see `chipsim.engine.protocol.Worker`."""
+        if self.each is not None:
+            self.each.whole = whole, first
+
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
     ) -> tuple[Int, ImageCounts | None]:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
-        counted = None if self.each is None else self.each.empty(len(images))
+        counted = None if self.each is None else self.each.empty(first, len(images))
         if self.keeps:
             m = self.engine.mapping
             self.trains = np.zeros((m.steps, m.encoder_neurons + m.neurons, len(images)), np.uint8)
