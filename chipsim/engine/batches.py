@@ -60,7 +60,8 @@ def batches(
     def one(images: npt.NDArray[Any] | EventFrames, first: int) -> Batch:
         spec = host.mapping.input
         steps = getattr(host.mapping, "steps", 1)
-        given = prepare(images, spec, dataset.name, steps, range(first, first + len(images)))
+        as_bytes = watch is None and crew[0].takes_bytes
+        given = prepare(images, spec, dataset.name, steps, range(first, first + len(images)), as_bytes=as_bytes)
         pixels = images.dtype == np.uint8 and spec.pixels == "raw"
         worker = idle.get()
         try:

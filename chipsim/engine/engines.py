@@ -48,6 +48,8 @@ class ReferenceEngine:
 
 
 class _ReferenceWorker:
+    takes_bytes = False
+
     def __init__(self, machine: Machine, host: Host, noise: float, seed: int, per_image: bool, trains: bool) -> None:
         from threadpoolctl import ThreadpoolController
 
@@ -99,6 +101,7 @@ def load_engine(
     *,
     trains: bool = False,
     noisy: bool = False,
+    batch: int | None = None,
 ) -> Engine:
     """Load an engine; if the fast one is not available, warn and load the reference engine.
 
@@ -108,6 +111,8 @@ def load_engine(
         Whether what each source sends will be asked for.
     noisy : bool
         Whether its workers will lose spikes of the encoder.
+    batch : int, optional
+        How many images it will get at a time; by default as many as it likes.
 
     Raises
     ------
@@ -116,14 +121,14 @@ def load_engine(
     """
     check_engine(name)
     if name == "fast":
-        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host, trains, noisy)
+        found = _fast(mapping if isinstance(mapping, Damage) else unharmed(mapping), host, trains, noisy, batch)
         if not isinstance(found, str):
             return found
         warn(f"fast engine not available: {found}; using the reference engine (same results, much slower)")
     return ReferenceEngine(mapping, host)
 
 
-def _fast(damage: Damage, host: Host, trains: bool, noisy: bool) -> Engine | str:
+def _fast(damage: Damage, host: Host, trains: bool, noisy: bool, batch: int | None) -> Engine | str:
     """The fast engine, or why there is none."""
     wraps = damage.wraps
     if wraps.any():
@@ -134,7 +139,7 @@ def _fast(damage: Damage, host: Host, trains: bool, noisy: bool) -> Engine | str
     from chipsim.engine.fast.engine import load_fast
 
     return (
-        load_fast(damage, host, code, apart=trains, noisy=noisy)
+        load_fast(damage, host, code, apart=trains, noisy=noisy, batch=batch)
         or "this mapping has potentials wider than 32 bits, or too many neurons"
     )
 

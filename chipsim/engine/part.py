@@ -62,7 +62,9 @@ def prepare_engine(setup: Setup, options: EngineOptions, wanted: Wanted, warn: C
     """Load the engine that the options name."""
     watched = None if setup.faulty else watch(setup.host)
     keeps = wanted.trains or (watched is not None and watched.needs_spikes)
-    engine = load_engine(options.engine, setup.damage, setup.host, warn, trains=keeps, noisy=bool(setup.noise))
+    engine = load_engine(
+        options.engine, setup.damage, setup.host, warn, trains=keeps, noisy=bool(setup.noise), batch=options.batch
+    )
     return Prepared(setup, engine, watched, wanted)
 
 

@@ -49,6 +49,8 @@ class Runner(Protocol):
 
     #: what each source sent in the last batch, uint8 (steps, sources, images), where asked for
     trains: npt.NDArray[np.uint8] | None
+    #: raw pixels may stay bytes
+    takes_bytes: bool
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False

@@ -26,6 +26,8 @@ def prepare(
     name: str,
     steps: int = 1,
     numbers: Sequence[int] | npt.NDArray[Any] | None = None,
+    *,
+    as_bytes: bool = False,
 ) -> Array:
     """Turn a batch of a data set into the model's input.
 
@@ -39,6 +41,8 @@ def prepare(
         Steps of a frame.
     numbers : sequence of int, optional
         The images' numbers in the data set, which drawn spikes depend on; by default 0, 1, ...
+    as_bytes : bool
+        Pixels that the model takes raw stay uint8.
 
     Raises
     ------
@@ -75,6 +79,8 @@ def prepare(
             raise InputError(name, "images contain NaN or infinity", code="data-not-finite")
         return np.ascontiguousarray(images)
     if images.dtype == np.uint8 and wanted.kind == "f":
+        if as_bytes and spec.pixels == "raw":
+            return np.ascontiguousarray(images)
         return pixels(images, spec).astype(wanted, copy=False)
     raise InputError(
         name,

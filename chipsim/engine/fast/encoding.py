@@ -42,6 +42,7 @@ class Encoding:
 
     def run(self, images: Array, pixels: bool) -> None:
         """Put the levels of up to 64 images into the values; ``pixels``: whole numbers from 0 to 255, for sure."""
+        images = images.astype(self.given.dtype, copy=False)
         for group, first in enumerate(range(0, len(images), AT_ONCE)):
             part = images[first : first + AT_ONCE]
             e = self._grade(part, pixels)

@@ -80,7 +80,14 @@ class FastEngine(Loaded):
 
 
 def load_fast(
-    mapping: Mapping | Damage, host: Host, code: Code, *, apart: bool = False, noisy: bool = False
+    mapping: Mapping | Damage,
+    host: Host,
+    code: Code,
+    *,
+    apart: bool = False,
+    noisy: bool = False,
+    bits: bool = True,
+    batch: int | None = None,
 ) -> FastEngine | None:
     """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits.
 
@@ -90,6 +97,10 @@ def load_fast(
         No two sources become one value, so that the spikes of each can be seen.
     noisy : bool
         Workers will lose spikes of the encoder.
+    bits : bool
+        Cores may add up bits, of which a `PlaneWorker` makes something.
+    batch : int, optional
+        How many images workers will get at a time; by default as many as they like.
     """
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
     found = differences(damage)
@@ -114,8 +125,8 @@ def load_fast(
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
         return None
     lines, planes = None, None
-    if not (apart or arriving or damage.noise) and _plain(m):
-        lines = in_bits(merged, code, batch_size(IMAGES, m.input))
+    if bits and not (apart or arriving or damage.noise) and _plain(m):
+        lines = in_bits(merged, code, min(IMAGES, batch or batch_size(IMAGES, m.input)))
     tables = build(m, merged, code, lines)
     if lines is not None:
         planes = plane_tables(tables, lines, code)

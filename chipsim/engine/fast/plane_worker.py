@@ -26,6 +26,7 @@ class PlaneWorker:
     """One thread's memory: planes of all values, lines and sums of a core, and counters."""
 
     trains: npt.NDArray[np.uint8] | None = None
+    takes_bytes = True
 
     def __init__(self, engine: Loaded, planes: PlaneTables, noise: float, seed: int, per_image: bool) -> None:
         self.engine, self.tables = engine, planes

@@ -155,6 +155,8 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
     filled = -(-count // unit) * unit
     added, subtracted = count.reshape(columns, positions, 2)[..., 0], filled.reshape(columns, positions, 2)[..., 1]
     width, most = _most(added + subtracted)  # complements of zeros count too
+    bits = (most + 1).bit_length()
+    width = max(width, bits - positions + 1)
     if width > WIDTHS[-1]:
         return None
     length = HEAD + filled.reshape(-1, 2).sum(axis=1)
@@ -165,8 +167,7 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
         words[begin + 2 * which], words[begin + 2 * which + 1] = own // AT_ONCE[0], own % AT_ONCE[0] // AT_ONCE[-1]
     start = np.stack([begin + HEAD, begin + HEAD + filled[::2]], axis=1).reshape(-1)
     words[(start - np.cumsum(count) + count)[list_of] + np.arange(len(list_of))] = PLANE * number
-    bits = (most + 1).bit_length()
-    kernel = min(each for each in WIDTHS if each >= max(width, bits - positions + 1))
+    kernel = min(each for each in WIDTHS if each >= width)
     excess = (subtracted << np.arange(positions)).sum(axis=1)
     return Program(words.astype(np.uint32), columns, positions, kernel, bits, excess)
 

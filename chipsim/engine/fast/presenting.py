@@ -99,7 +99,7 @@ class Presenter:
         if self.noise and m.steps == 1 and self.pixels is not None and self.pixels.run(images, pixels, first):
             return lambda step, place: None  # in place, and counted
         if not self.graded:
-            frames = self.engine.host.frames(images)
+            frames = self.engine.host.frames(images.astype(m.input.dtype, copy=False))
             if self.noise:
                 frames = lose(frames, range(first, first + len(images)), self.noise, self.seed)
 

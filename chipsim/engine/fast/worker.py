@@ -31,6 +31,8 @@ PER_CORE = ("core_spikes", "core_sops", "core_events")
 class FastWorker:
     """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
 
+    takes_bytes = True
+
     def __init__(self, engine: Loaded, noise: float, seed: int, per_image: bool, trains: bool = False) -> None:
         self.engine = engine
         t = engine.tables

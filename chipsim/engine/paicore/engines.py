@@ -29,6 +29,7 @@ class Worker(Protocol):
     """One thread's share of an engine."""
 
     trains: npt.NDArray[np.uint8] | None  # none: its spikes are not kept
+    takes_bytes: bool
 
     @property
     def fired(self) -> Int:
@@ -73,6 +74,7 @@ class ReferenceWorker:
     """Runs a batch as so many copies of the chip."""
 
     trains: npt.NDArray[np.uint8] | None = None
+    takes_bytes = False
 
     def __init__(self, engine: ReferenceEngine, noise: float, seed: int) -> None:
         self.engine, self.noise, self.seed = engine, noise, seed
@@ -154,6 +156,7 @@ class FastWorker:
     """Runs a batch 64 images at a time."""
 
     trains: npt.NDArray[np.uint8] | None = None
+    takes_bytes = True
 
     def __init__(self, engine: FastEngine, noise: float, seed: int) -> None:
         from chipsim.engine.fast.worker import FastWorker as Compiled
@@ -225,7 +228,7 @@ def _fast(program: Program, cores: tuple[Core, ...], host: Host, noise: float) -
         return str(error)
     from chipsim.engine.fast.engine import load_fast
 
-    engine = load_fast(found.mapping, CrossbarHost(found.mapping, host.encoder, host.readout), code)
+    engine = load_fast(found.mapping, CrossbarHost(found.mapping, host.encoder, host.readout), code, bits=False)
     if engine is None:
         return "this program has potentials wider than 32 bits, or too many neurons"
     return FastEngine(program, found, engine)
