@@ -69,12 +69,11 @@ def with_encoder(rng: np.random.Generator, largest: int, pixels: int) -> Mapping
     bits=st.booleans(),
     per_image=st.booleans(),
     noise=st.sampled_from([0.0, 0.2]),
-    noisy=st.booleans(),
     fractions=st.booleans(),
 )
 @settings(max_examples=60)
 def test_encoders_of_pixels(
-    seed: int, largest: int, pixels: int, count: int, bits: bool, per_image: bool, noise: float, noisy: bool, fractions: bool
+    seed: int, largest: int, pixels: int, count: int, bits: bool, per_image: bool, noise: float, fractions: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     mapping = with_encoder(rng, largest, pixels)
@@ -88,9 +87,9 @@ def test_encoders_of_pixels(
         lines = (lambda merged: tuple(map(planes.lines_of, merged.forms))) if bits else (lambda merged: None)
         if code.target.lookup in BITS:
             patch.setattr(engine, "in_bits", lambda merged, code, images: lines(merged))
-        fast = load_fast(mapping, host, code, noisy=noisy)
+        fast = load_fast(mapping, host, code, noisy=noise > 0)
     assert fast is not None
-    if code.target.lookup in DOTS and largest <= 127 and not noisy:
+    if code.target.lookup in DOTS and largest <= 127:
         assert fast.dots is not None, "weights are bytes"
     parts = [size for size in (count // 3, count - count // 3) if size]
     want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)

@@ -26,7 +26,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "weigh": (_N, _N, _P, _P, _P, _P, _P, _P, _P),
     "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
-    **dict.fromkeys(("dots16", "dots32"), (_P, _N, _N)),
+    **dict.fromkeys(("dots16", "dots32", "dots16_lost", "dots32_lost"), (_P, _N, _N)),
     "encode": (_P, _N, _N, _N, _P, _P, _P),
     "planes": (_P, _N, _N),
     "slices": (_P, _P, _N, _P, _N),

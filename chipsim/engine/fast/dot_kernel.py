@@ -7,6 +7,8 @@ column's thresholds, taken off, so that mostly 16 bits tell which of these they 
 
 from __future__ import annotations
 
+from chipsim.engine.fast.draw_kernel import Queue, as_bytes, lose_eight
+from chipsim.engine.fast.fire_kernel import add_spikes
 from chipsim.engine.fast.instructions import DOTS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
@@ -17,12 +19,12 @@ QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
 #: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
 CONTEXT = (
     "blocks", "rows", "pixels", "packed", "weights", "bias", "of_column", "records", "thresholds",
-    "values", "mask", "totals", "planes",
+    "values", "mask", "totals", "planes", "drawing", "sources",
 )  # fmt: skip
 #: fields of a block, int64: where its rows are listed, and how many quads; where its weights begin; its columns
 BLOCK = ("rows", "quads", "weights", "first", "columns")
-#: fields of a value, uint32: its slot, its thresholds, and its planes
-VALUE = ("slot", "first", "many", "plane", "planes")
+#: fields of a value, uint32: its slot, its thresholds, its planes, and its own number
+VALUE = ("slot", "first", "many", "plane", "planes", "number")
 #: columns at a time
 COLUMNS = 4
 #: bytes of a quad of 64 images, and of the weights of four columns
@@ -31,12 +33,16 @@ QUAD, WEIGHTS = 4 * LANES, 4 * COLUMNS
 PLANE = 64
 
 
-def dots(lookup: str | None, bits: int) -> str:
-    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits; sums are compared in 16 bits or in 32."""
+def dots(lookup: str | None, bits: int, *, losing: bool = False) -> str:
+    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits; sums are compared in 16 bits or in 32.
+
+    ``losing``: some spikes are lost.
+    """
     assert lookup in DOTS
-    f = Function(f"dots{bits}", context="ptr", begin="i64", end="i64")
+    f = Function(f"dots{bits}{'_lost' * losing}", context="ptr", begin="i64", end="i64")
     a = f.arguments
     c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
+    fire = _Losing(f, c) if losing else _Firing(f, c)
     sums = [[f.variable(QUARTER, "zeroinitializer") for _ in range(4)] for _ in range(COLUMNS)]
     with f.loop(a["begin"], a["end"]) as number:
         record = f.at(c["blocks"], number, 8 * len(BLOCK))
@@ -57,14 +63,18 @@ def dots(lookup: str | None, bits: int) -> str:
                         add_products(f, str(lookup), total, four, weight)
             for column, own in enumerate(sums):
                 with f.when(f.flag("slt", start + column, block["columns"])):
-                    _fire(f, c, first + column, own, bits)
+                    parts = [f.load(QUARTER, part, 64) for part in own]
+                    fire.column(first + column, _halved(f, parts) if bits == 16 else parts)
+    fire.end()
     instructions = [
         f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
         f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
+        f"declare {BYTES} @llvm.x86.avx512.packsswb.512({HALF}, {HALF})",
         f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
         f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
     ]
-    return "\n".join([*instructions, declared_quads(str(lookup)), f.text()])
+    more = [lose_eight()] if losing else []
+    return "\n".join([*instructions, *more, declared_quads(str(lookup)), f.text()])
 
 
 def _pack(f: Function, c: dict[str, Value], block: dict[str, Value]) -> None:
@@ -87,26 +97,31 @@ def _interleaved(f: Function, one: Value, other: Value, half: int) -> Value:
     return f.shuffle(one, other, order)
 
 
-def _fire(f: Function, c: dict[str, Value], column: Value, sums: list[Value], bits: int) -> None:
-    """The values of a column: how many of its thresholds each sum is beyond."""
-    parts = [f.load(QUARTER, part, 64) for part in sums]
-    if bits == 16:
-        parts = _halved(f, parts)
-    kind = parts[0].type
-    with f.loop(f.index(c["of_column"], column), f.index(c["of_column"], column + 1)) as number:
-        record = f.at(c["records"], number, 4 * len(VALUE))
-        value = {name: f.index(record, i) for i, name in enumerate(VALUE)}
-        counts = [f.variable(kind, "zeroinitializer") for _ in parts]
+class _Firing:
+    """What fires: how many of its thresholds each sum is beyond."""
+
+    def __init__(self, f: Function, c: dict[str, Value]) -> None:
+        self.f, self.c = f, c
+        self.planes = f.cast("ptrtoint", c["planes"], "i64")
+
+    def column(self, column: Value, sums: list[Value]) -> None:
+        """Fire the values of a column."""
+        f, c = self.f, self.c
+        with f.loop(f.index(c["of_column"], column), f.index(c["of_column"], column + 1)) as number:
+            record = f.at(c["records"], number, 4 * len(VALUE))
+            self.value({name: f.index(record, i) for i, name in enumerate(VALUE)}, sums)
+
+    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
+        """Fire one of them."""
+        f, c, kind = self.f, self.c, sums[0].type
+        counts = [f.variable(kind, "zeroinitializer") for _ in sums]
         with f.loop(value["first"], value["first"] + value["many"]) as t:
-            threshold = f.splat(f.load(f"i{bits}", f.at(c["thresholds"], t, bits // 8), bits // 8), 512 // bits)
-            for count, part in zip(counts, parts, strict=True):
-                f.add_to(count, f.cast("zext", f.compare("sgt", part, threshold), kind))
-        each = [f.load(kind, count, 64) for count in counts]
-        found = f.intrinsic(BYTES, "packuswb.512", *(each if bits == 16 else _halved(f, each)))
-        planes = f.cast("ptrtoint", c["planes"], "i64")
-        with f.when(f.flag("eq", planes, 0)):
+            for count, beyond in zip(counts, self.beyond(sums, t), strict=True):
+                f.add_to(count, f.cast("zext", beyond, kind))
+        found = _narrowed(f, [f.load(kind, count, 64) for count in counts], "packuswb.512")
+        with f.when(f.flag("eq", self.planes, 0)):
             f.store(found, f.at(c["values"], value["slot"], LANES), 64)
-        with f.when(planes):
+        with f.when(self.planes):
             bit = f.variable("i8", "1")
             with f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
                 one = f.load("i8", bit, 8)
@@ -117,6 +132,66 @@ def _fire(f: Function, c: dict[str, Value], column: Value, sums: list[Value], bi
         all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {fired.name})")
         total = f.at(c["totals"], value["slot"], 8)
         f.store(f.load("i64", total, 8) + all_fired, total, 8)
+
+    def beyond(self, sums: list[Value], threshold: Value) -> list[Value]:
+        """Which sums are beyond a threshold."""
+        f, lanes = self.f, int(sums[0].type[1:].split(" x ")[0])
+        bits = 512 // lanes
+        bound = f.load(f"i{bits}", f.at(self.c["thresholds"], threshold, bits // 8), bits // 8)
+        return [f.compare("sgt", part, f.splat(bound, lanes)) for part in sums]
+
+    def end(self) -> None:
+        """Nothing is left."""
+
+
+class _Losing(_Firing):
+    """What fires and is not lost: drawn for eight thresholds at a time."""
+
+    def __init__(self, f: Function, c: dict[str, Value]) -> None:
+        super().__init__(f, c)
+        mask = f.load(BYTES, c["mask"], 64)
+        self.present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
+        self.later = Queue(f, c["drawing"], 1, self.sent)
+        self.queue = Queue(f, c["drawing"], 0, self.sent, self.later)
+
+    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
+        """Begin a value at nothing, and let its spikes wait."""
+        f, c, kind = self.f, self.c, sums[0].type
+        with f.when(f.flag("eq", self.planes, 0)):
+            f.store(f.zero(BYTES), f.at(c["values"], value["slot"], LANES), 64)
+        with f.when(self.planes), f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
+            f.store(f.constant(0), f.at(c["planes"], plane, PLANE), 8)
+        with f.loop(value["first"], value["first"] + value["many"]) as t:
+            lines = [f.cast("sext", beyond, kind) for beyond in self.beyond(sums, t)]
+            spikes = f.compare("slt", _narrowed(f, lines, "packsswb.512"), f.zero(BYTES))
+            self.queue.push(f.cast("bitcast", spikes, "i64"), f.index(c["sources"], t), value["number"])
+
+    def sent(self, number: Value, spikes: Value) -> None:
+        """Add spikes, a bit each, to a value."""
+        f, c = self.f, self.c
+        record = f.at(c["records"], number, 4 * len(VALUE))
+        value = {name: f.index(record, i) for i, name in enumerate(VALUE)}
+        with f.when(f.flag("eq", self.planes, 0)):
+            f.add_to(f.at(c["values"], value["slot"], LANES), as_bytes(f, spikes, "zext"))
+        with f.when(self.planes):
+            carried = f.variable("i64", "0")
+            f.store(spikes, carried, 8)
+            with f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
+                place, more = f.at(c["planes"], plane, PLANE), f.load("i64", carried, 8)
+                before = f.load("i64", place, 8)
+                f.store(before ^ more, place, 8)
+                f.store(before & more, carried, 8)
+        add_spikes(f, c["totals"], value["slot"], spikes & self.present)
+
+    def end(self) -> None:
+        """Draw for what still waits."""
+        self.queue.flush()
+        self.later.flush()
+
+
+def _narrowed(f: Function, parts: list[Value], bytes_by: str) -> Value:
+    """Registers of 32 or of 16 bits as one of bytes."""
+    return f.intrinsic(BYTES, bytes_by, *(_halved(f, parts) if len(parts) == 4 else parts))
 
 
 def _halved(f: Function, parts: list[Value]) -> list[Value]:

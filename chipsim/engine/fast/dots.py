@@ -39,12 +39,12 @@ class DotTables:
     of_column: npt.NDArray[np.uint32]  # (columns + 1,): first value of each
     records: npt.NDArray[np.uint32]  # (values, fields of VALUE)
     thresholds: npt.NDArray[np.signedinteger]  # what sums are to be beyond, in 16 or 32 bits
+    sources: npt.NDArray[np.uint32]  # (thresholds,): of the encoder
     quads: int  # of a block, at most
 
-    @property
-    def kernel(self) -> str:
-        """What executes it."""
-        return f"dots{8 * self.thresholds.itemsize}"
+    def kernel(self, *, losing: bool) -> str:
+        """What executes it, where spikes are lost and where they are not."""
+        return f"dots{8 * self.thresholds.itemsize}{'_lost' * losing}"
 
 
 def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code) -> DotTables | None:
@@ -67,7 +67,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
     slot = tables.slot[g.value]
     none = np.zeros(len(slot), np.int64)
     first, many = (none, none) if planes is None else (planes.first[g.value], planes_of(g.size))
-    values = np.stack([slot, g.first, g.size, first, many], axis=1)
+    values = np.stack([slot, g.first, g.size, first, many, np.arange(len(slot))], axis=1)
     assert values.shape[1] == len(VALUE)
     laid = aligned((int(size.sum()),), np.int8)
     np.concatenate([each.reshape(-1) for each in weights], out=laid)
@@ -82,6 +82,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
         of_column=np.searchsorted(column, np.arange(int(columns.sum()) + 1)).astype(np.uint32),
         records=values.astype(np.uint32),
         thresholds=thresholds,
+        sources=g.source.astype(np.uint32),
         quads=int(quads.max()),
     )
 

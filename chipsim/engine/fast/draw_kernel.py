@@ -52,76 +52,82 @@ def draw(*, eight: bool) -> str:
 
 
 def _draw_eights(f: Function, first: Value) -> None:
-    """Draw for eight places after eight, as long as there are so many; ``first`` is then the next.
-
-    What their first digits leave undecided waits until there are eight lines of it.
-    """
+    """Draw for eight places after eight, as long as there are so many; ``first`` is then the next."""
     a = f.arguments
-    queue = Queue(f)
-    places, undecided = f.variable(f"[{8 * EIGHT} x i8]", ""), f.variable(f"[{LANES * EIGHT} x i8]", "")
 
-    def settled() -> None:
-        with f.loop(0, queue.count()) as i:
-            line = f.at(a["out"], queue.place(i), LANES)
-            f.store(f.binary("or", f.load(BYTES, line, 64), queue.line(i)), line, 64)
+    def sent(place: Value, bits: Value) -> None:
+        line = f.at(a["out"], place, LANES)
+        f.store(f.binary("or", f.load(BYTES, line, 64), as_bytes(f, bits, "sext")), line, 64)
 
-    with f.loop(EIGHT - 1, a["count"], EIGHT) as last:
+    later = Queue(f, a["record"], 1, sent)
+    queue = Queue(f, a["record"], 0, sent, later)
+    with f.loop(EIGHT - 1, a["count"], EIGHT) as last, f.loop(0, f.constant(EIGHT)) as i:
+        place = last - (EIGHT - 1) + i
+        f.store(f.zero(BYTES), f.at(a["out"], place, LANES), 64)
+        queue.push(f.constant(-1), place, place)
         f.store(last + 1, first, 8)
-        begin = last - (EIGHT - 1)
-        numbers = f.splat(begin, EIGHT) + Value(f, WORD8, f"<{', '.join(f'i64 {k}' for k in range(EIGHT))}>")
-        f.store(numbers, places, 64)
-        f.call("lose_eight", a["record"], places, f.constant(0), f.at(a["out"], begin, LANES), undecided)
-        with f.loop(0, f.constant(EIGHT)) as i:
-            queue.push(a["record"], f.at(undecided, i, LANES), begin + i, begin + i, settled)
-    queue.flush(a["record"], settled)
+    queue.flush()
+    later.flush()
+
+
+def as_bytes(f: Function, bits: Value, how: str) -> Value:
+    """A bit for each of 64 images as bytes: 1 (``zext``) or all ones (``sext``) where it is set."""
+    return f.cast(how, f.cast("bitcast", bits, f"<{LANES} x i1>"), BYTES)
 
 
 class Queue:
-    """Lines whose first digits left something undecided, until there are eight."""
+    """Spikes of 64 images, a bit each, that wait until there are eight lines of them to draw a digit for."""
 
-    def __init__(self, f: Function) -> None:
-        self.f, self.waiting = f, f.variable("i64", "0")
-        self.places, self.owners = (f.variable(f"[{8 * EIGHT} x i8]", "") for _ in range(2))
-        self.lines, self.undecided = (f.variable(f"[{LANES * EIGHT} x i8]", "") for _ in range(2))
+    def __init__(
+        self,
+        f: Function,
+        record: Value,
+        digit: int,
+        sent: Callable[[Value, Value], None],
+        later: Queue | None = None,
+    ) -> None:
+        """Begin an empty queue.
 
-    def count(self) -> Value:
-        """How many there are."""
-        return self.f.load("i64", self.waiting, 8)
+        Parameters
+        ----------
+        sent : callable
+            Given the owner of a line and which of its spikes are not lost: those that are clear by now.
+        later : Queue, optional
+            Where the others wait for the next digit; by default they are settled one by one.
+        """
+        self.f, self.record, self.digit, self.sent, self.later = f, record, digit, sent, later
+        self.waiting = f.variable("i64", "0")
+        self.places, self.owners, self.lines, self.undecided = (f.variable(f"[{8 * EIGHT} x i8]", "") for _ in range(4))
 
-    def place(self, number: Value) -> Value:
-        """Its owner: whatever it was put there with."""
-        return self.f.load("i64", self.f.at(self.owners, number, 8), 8)
-
-    def line(self, number: Value) -> Value:
-        """What of it is not lost."""
-        return self.f.load(BYTES, self.f.at(self.lines, number, LANES), 64)
-
-    def push(self, record: Value, line: Value, place: Value, owner: Value, settled: Callable[[], None]) -> None:
-        """Append a line, unless nothing in it is undecided; where there are eight, decide, and do what comes then."""
+    def push(self, bits: Value, place: Value, owner: Value) -> None:
+        """Append a line, if it has a spike; where there are eight, draw."""
         f = self.f
-        with f.when(_any(f, line)):
-            number = self.count()
-            f.store(f.load(BYTES, line, 64), f.at(self.lines, number, LANES), 64)
-            f.store(place, f.at(self.places, number, 8), 8)
-            f.store(owner, f.at(self.owners, number, 8), 8)
+        with f.when(bits):
+            number = f.load("i64", self.waiting, 8)
+            for value, entries in ((bits, self.lines), (place, self.places), (owner, self.owners)):
+                f.store(value, f.at(entries, number, 8), 8)
             f.store(number + 1, self.waiting, 8)
             with f.when(f.flag("eq", number, EIGHT - 1)):
-                self._decide(record, settled)
+                self._draw()
 
-    def flush(self, record: Value, settled: Callable[[], None]) -> None:
-        """Decide what is left."""
-        with self.f.when(self.count()):
-            self._decide(record, settled)
+    def flush(self) -> None:
+        """Draw for what is left."""
+        with self.f.when(self.f.load("i64", self.waiting, 8)):
+            self._draw()
 
-    def _decide(self, record: Value, settled: Callable[[], None]) -> None:
-        f = self.f
-        f.call("lose_eight", record, self.places, f.constant(1), self.lines, self.undecided)
-        with f.loop(0, self.count()) as i:
-            undecided = f.at(self.undecided, i, LANES)
-            with f.when(_any(f, undecided)):
-                place = f.load("i64", f.at(self.places, i, 8), 8)
-                f.call("settle", record, place, f.at(self.lines, i, LANES), undecided, f.constant(2))
-        settled()
+    def _draw(self) -> None:
+        f, record = self.f, self.record
+        f.call("lose_eight", record, self.places, f.constant(self.digit), self.lines, self.undecided)
+        with f.loop(0, f.load("i64", self.waiting, 8)) as i:
+            place, owner, undecided = (
+                f.load("i64", f.at(entries, i, 8), 8) for entries in (self.places, self.owners, self.undecided)
+            )
+            if self.later is not None:
+                self.later.push(undecided, place, owner)
+            else:
+                with f.when(undecided):
+                    f.call("settle_bits", record, place, f.at(self.lines, i, 8), undecided)
+            self.sent(owner, f.load("i64", f.at(self.lines, i, 8), 8))
         f.store(f.constant(0), self.waiting, 8)
 
 
@@ -135,7 +141,10 @@ def lose() -> str:
 
 
 def lose_eight() -> str:
-    """Clear those bytes of eight lines that eight places of a record lose by a digit, or that it leaves ``undecided``."""
+    """Clear those of eight lines, a bit for each of 64 images, that eight places of a record lose by a digit.
+
+    Those that it leaves ``undecided``, if there is another, are cleared too. With `_settle_bits`, which decides them.
+    """
     f = Function("lose_eight", internal=True, record="ptr", places="ptr", digit="i64", lines="ptr", undecided="ptr")
     record, places, digit, lines, undecided = f.arguments.values()
     drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
@@ -153,25 +162,39 @@ def lose_eight() -> str:
     with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
         of_groups(2)
     offset = field(f, record, "offset")
-    more = f.splat(f.cast("trunc", f.constant(0) - f.flag("slt", digit + 1, field(f, record, "digits")), "i8"), LANES)
+    more = f.constant(0) - f.flag("slt", digit + 1, field(f, record, "digits"))
     with f.loop(0, f.constant(EIGHT)) as number:
         found = f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1)
-        line = f.at(lines, number, LANES)
-        before = f.load(BYTES, line, 64)
-        above, equal = _compared(f, record, digit, found)
-        f.store(before & above, line, 64)
-        f.store(before & equal & more, f.at(undecided, number, LANES), 64)
+        line = f.at(lines, number, 8)
+        before = f.load("i64", line, 8)
+        above, equal = _bits(f, record, digit, found)
+        f.store(before & above, line, 8)
+        f.store(before & equal & more, f.at(undecided, number, 8), 8)
+    return _settle_bits() + f.text()
+
+
+def _settle_bits() -> str:
+    """Set those of a line again that two digits left undecided, and that are not lost in the end."""
+    f = Function("settle_bits", internal=True, record="ptr", place="i64", line="ptr", undecided="i64")
+    record, place, line, undecided = f.arguments.values()
+    left = f.variable("i64", "0")
+    f.store(undecided, left, 8)
+    with f.loop(2, field(f, record, "digits")) as digit, f.when(f.load("i64", left, 8)):
+        above, equal = _bits(f, record, digit, _drawn(f, record, place, digit))
+        still = f.load("i64", left, 8)
+        f.store(f.binary("or", f.load("i64", line, 8), still & above), line, 8)
+        f.store(still & equal, left, 8)
     return f.text()
 
 
 def settle() -> str:
-    """Set those bytes of a line again that are undecided before the ``first`` digit drawn here, and not lost in the end.
+    """Set those bytes of a line again that are undecided after the first digit, and are not lost in the end.
 
     A second digit is only drawn where the first one is that of the limit, and so on: once for 256 bytes that are not clear.
     """
-    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr", first="i64")
-    record, place, line, undecided, first = f.arguments.values()
-    with f.loop(first, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
+    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr")
+    record, place, line, undecided = f.arguments.values()
+    with f.loop(1, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
         above, equal = _compared(f, record, digit, _drawn(f, record, place, digit))
         left = f.load(BYTES, undecided, 64)
         f.store(f.binary("or", f.load(BYTES, line, 64), left & above), line, 64)
@@ -186,7 +209,7 @@ def _cleared(f: Function, record: Value, place: Value, line: Value, found: Value
     f.store(before & above, line, 64)
     f.store(before & equal, undecided, 64)
     with f.when(_any(f, undecided)):
-        f.call("settle", record, place, line, undecided, f.constant(1))
+        f.call("settle", record, place, line, undecided)
 
 
 def field(f: Function, record: Value, name: str) -> Value:
@@ -205,12 +228,22 @@ def _drawn(f: Function, record: Value, place: Value, digit: Value) -> Value:
     return f.load(BYTES, f.at(drawn, field(f, record, "offset")), 1)
 
 
+def _bits(f: Function, record: Value, digit: Value, found: Value) -> tuple[Value, Value]:
+    """Where a digit is above the limit's, and where it is equal to it: a bit for each of 64 images."""
+    above, equal = (f.cast("bitcast", each, "i64") for each in _flags(f, record, digit, found))
+    return above, equal
+
+
 def _compared(f: Function, record: Value, digit: Value, found: Value) -> tuple[Value, Value]:
-    """Where a digit is above the limit's, and where it is equal to it: ones or 0, 64 lanes."""
+    """The same as ones or 0, 64 lanes."""
+    above, equal = (f.cast("sext", each, BYTES) for each in _flags(f, record, digit, found))
+    return above, equal
+
+
+def _flags(f: Function, record: Value, digit: Value, found: Value) -> list[Value]:
     limit = f.load("i64", f.at(f.at(record, LIMIT, 8), digit, 8), 8)
     bound = f.splat(f.cast("trunc", limit, "i8"), LANES)
-    above, equal = (f.cast("sext", f.compare(how, found, bound), BYTES) for how in ("ugt", "eq"))
-    return above, equal
+    return [f.compare(how, found, bound) for how in ("ugt", "eq")]
 
 
 def _philox(f: Function, counter: tuple[Value, ...], keys: Value) -> list[Value]:

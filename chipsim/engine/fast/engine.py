@@ -136,11 +136,11 @@ def load_fast(
     pixels, dots = None, None
     if encoder.integers is not None:
         sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
-        dots = None if noisy else dot_tables(m, tables, sums, planes, code)
+        dots = dot_tables(m, tables, sums, planes, code)
         if dots is None:
             pixels = pixel_tables(m, tables, sums, code)
         else:
-            begin(code, dots.kernel)
+            begin(code, dots.kernel(losing=noisy))
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None
     return FastEngine(damage, reduced, host, tables, encoder, pixels, dots, arrivals, planes, Kernels(code), code)

@@ -46,51 +46,30 @@ def fire_lost(name: str, bits: int) -> str:
     ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")
     f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
-    many = draw_kernel.EIGHT
-    waiting = f.variable("i64", "0")
-    lines, places, owners = (f.variable(f"[{size * many} x i8]", "") for size in (LANES, 8, 8))
-    undecided, later = f.variable(f"[{LANES * many} x i8]", ""), draw_kernel.Queue(f)
+    present = f.cast("bitcast", f.compare("slt", f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
 
-    def send(count: Value) -> None:
-        f.call("lose_eight", a["drawing"], places, f.constant(0), lines, undecided)
-        with f.loop(0, count) as i:
-            owner = f.load("i64", f.at(owners, i, 8), 8)
-            _add_sent(f, owner, f.load(BYTES, f.at(lines, i, LANES), 64))
-            place = f.load("i64", f.at(places, i, 8), 8)
-            later.push(a["drawing"], f.at(undecided, i, LANES), place, owner, settled)
+    def sent(value: Value, spikes: Value) -> None:
+        f.add_to(f.at(a["values"], value, LANES), draw_kernel.as_bytes(f, spikes, "zext"))
+        add_spikes(f, a["totals"], value, spikes & present)
 
-    def settled() -> None:
-        with f.loop(0, later.count()) as i:
-            _add_sent(f, later.place(i), later.line(i))
-
+    later = draw_kernel.Queue(f, a["drawing"], 1, sent)
+    queue = draw_kernel.Queue(f, a["drawing"], 0, sent, later)
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, thresholds = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
         f.store(f.zero(BYTES), f.at(a["values"], value, LANES), 64)
         with f.loop(first, first + thresholds) as t:
             reached = f.compare("sge", potential, _threshold(f, bits, t, LANES))
-            with f.when(f.cast("bitcast", reached, "i64")):
-                number = f.load("i64", waiting, 8)
-                f.store(f.cast("zext", reached, BYTES), f.at(lines, number, LANES), 64)
-                f.store(f.index(a["places"], t), f.at(places, number, 8), 8)
-                f.store(value, f.at(owners, number, 8), 8)
-                f.store(number + 1, waiting, 8)
-                with f.when(f.flag("eq", number, many - 1)):
-                    send(f.constant(many))
-                    f.store(f.constant(0), waiting, 8)
-    with f.when(f.load("i64", waiting, 8)):
-        send(f.load("i64", waiting, 8))
-    later.flush(a["drawing"], settled)
-    return "".join((draw_kernel.settle(), draw_kernel.lose_eight(), f.text()))
+            queue.push(f.cast("bitcast", reached, "i64"), f.index(a["places"], t), value)
+    queue.flush()
+    later.flush()
+    return "".join((draw_kernel.lose_eight(), f.text()))
 
 
-def _add_sent(f: Function, value: Value, line: Value) -> None:
-    """Add what is sent, a line of ones and zeros, to a value and to its total."""
-    a = f.arguments
-    f.add_to(f.at(a["values"], value, LANES), line)
-    sent = f.cast("bitcast", f.compare("ne", line & f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
-    total = f.at(a["totals"], value, 8)
-    f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {sent.name})"), total, 8)
+def add_spikes(f: Function, totals: Value, value: Value, spikes: Value) -> None:
+    """Add spikes, a bit each, to the total of a value."""
+    total = f.at(totals, value, 8)
+    f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {spikes.name})"), total, 8)
 
 
 def fire_wide(name: str, compared: int) -> str:

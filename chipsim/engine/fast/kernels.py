@@ -274,6 +274,8 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
         "dots16": lambda: dot_kernel.dots(lookup, 16),
         "dots32": lambda: dot_kernel.dots(lookup, 32),
+        "dots16_lost": lambda: dot_kernel.dots(lookup, 16, losing=True),
+        "dots32_lost": lambda: dot_kernel.dots(lookup, 32, losing=True),
         "draw": lambda: draw_kernel.draw(eight=lookup in MASKS),
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),

@@ -101,7 +101,7 @@ class PlaneWorker:
         records = self.tables.slices
         for block, start in enumerate(range(0, len(images), LANES)):
             part = images[start : start + LANES]
-            if self.presenter.into_planes(part, pixels, address(self.planes) + LANES // 8 * block):
+            if self.presenter.into_planes(part, first + start, pixels, address(self.planes) + LANES // 8 * block):
                 continue
             self.presenter.present(part, first + start, pixels)(0, self.values)
             given = address(self.values), address(records), len(records), address(self.planes), block

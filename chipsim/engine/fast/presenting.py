@@ -55,13 +55,13 @@ class Presenter:
         m = engine.mapping
         # otherwise the host says which of the encoder's neurons fire
         self.graded = not (
-            noise
-            or m.input.code not in ("image", "direct")
+            m.input.code not in ("image", "direct")
             or m.encoder.levels > 255
             or (m.encoder_onnx is None and m.encoder.levels > 1)
         )
-        self.dots = Dots(engine, engine.dots, values, shared) if engine.dots is not None and self.graded else None
-        self.pixels = None
+        self.dots, self.pixels = None, None
+        if engine.dots is not None and self.graded and (not noise or m.steps == 1):
+            self.dots = Dots(engine, engine.dots, values, shared, Drawing(noise, seed) if noise else None)
         if engine.pixels is not None:
             lost = Drawing(noise, seed) if noise else None
             self.pixels = Pixels(engine.pixels, engine.function, values, place, shared, lost)
@@ -72,12 +72,12 @@ class Presenter:
         engine = self.engine
         return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values)
 
-    def into_planes(self, images: Array, pixels: bool, planes: int) -> bool:
+    def into_planes(self, images: Array, first: int, pixels: bool, planes: int) -> bool:
         """Put what is sent of up to 64 images into planes, at an address, and count it; False where it takes bytes first."""
         if self.dots is None:
             return False
         self._mark(len(images))
-        return self.dots.run(images, pixels, planes)
+        return self.dots.run(images, pixels, first, planes)
 
     def _mark(self, images: int) -> None:
         self.mask[:images], self.mask[images:] = 255, 0
@@ -96,9 +96,10 @@ class Presenter:
             call["tally"](*map(address, (place, self.mask, count, self.totals)))
             call["tally"](*map(address, (place[t.features :], self.mask, parts, self.totals[t.features :])))
 
-        if self.noise and m.steps == 1 and self.pixels is not None and self.pixels.run(images, pixels, first):
+        exact = self.pixels if self.dots is None else self.dots
+        if self.noise and m.steps == 1 and self.graded and exact is not None and exact.run(images, pixels, first):
             return lambda step, place: None  # in place, and counted
-        if not self.graded:
+        if self.noise or not self.graded:
             frames = self.engine.host.frames(images.astype(m.input.dtype, copy=False))
             if self.noise:
                 frames = lose(frames, range(first, first + len(images)), self.noise, self.seed)
@@ -118,9 +119,7 @@ class Presenter:
                 place[:filled] = self.values[:filled]
                 tally(place)
                 return
-            if self.dots is not None and self.dots.run(images, pixels):
-                return
-            if self.pixels is not None and self.pixels.run(images, pixels):
+            if exact is not None and exact.run(images, pixels, first):
                 return
             self.encoding.run(images, pixels)
             split = (t.splits, parts, place, place, self.mask, self.totals, t.split_thresholds)
@@ -133,20 +132,31 @@ class Presenter:
 class Dots:
     """Runs the encoder by `dot_kernel`."""
 
-    def __init__(self, engine: Loaded, tables: DotTables, values: npt.NDArray[np.uint8], shared: dict[str, Any]) -> None:
-        self.lay, self.kernel = engine.function["lay"], engine.function[tables.kernel]
-        self.blocks = len(tables.blocks)
+    def __init__(
+        self,
+        engine: Loaded,
+        tables: DotTables,
+        values: npt.NDArray[np.uint8],
+        shared: dict[str, Any],
+        lost: Drawing | None,
+    ) -> None:
+        self.lay, self.kernel = engine.function["lay"], engine.function[tables.kernel(losing=lost is not None)]
+        self.blocks, self.lost = len(tables.blocks), lost
         self.images, rows = aligned((LANES, tables.slots), np.uint8), aligned((tables.slots, LANES), np.uint8)
         self.held = {name: shared[name] for name in ("mask", "totals")} | {"values": values, "pixels": rows}
         self.held |= {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
         self.held["packed"] = aligned((tables.quads * dot_kernel.QUAD,), np.uint8)
+        if lost is not None:
+            self.held["drawing"] = lost.record
         self.context = np.array([address(self.held.get(name)) for name in dot_kernel.CONTEXT], np.int64)
         self.laid = address(self.images), tables.slots, address(rows)
 
-    def run(self, images: Array, pixels: bool, planes: int = 0) -> bool:
+    def run(self, images: Array, pixels: bool, first: int, planes: int = 0) -> bool:
         """Put what is sent of up to 64 images into values, or into planes at an address; False where not all are pixels."""
         if not as_bytes(images, pixels, self.images):
             return False
+        if self.lost is not None:
+            self.lost.of(first, len(images))
         self.context[dot_kernel.CONTEXT.index("planes")] = planes
         self.lay(*self.laid)
         self.kernel(address(self.context), 0, self.blocks)
@@ -180,7 +190,7 @@ class Pixels:
         self.laid = (address(self.images), len(place), address(place))
         self.all = (address(self.context), 0, len(tables.cores), 1)
 
-    def run(self, images: Array, pixels: bool, first: int = 0) -> bool:
+    def run(self, images: Array, pixels: bool, first: int) -> bool:
         """Put the values of up to 64 images from ``first`` on into place and count them; False where not all are pixels.
 
         With noise, what is lost is lost as by `chipsim.engine.host.lose`.
