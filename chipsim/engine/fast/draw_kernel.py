@@ -147,29 +147,40 @@ def lose_eight() -> str:
     """
     f = Function("lose_eight", internal=True, record="ptr", places="ptr", digit="i64", lines="ptr", undecided="ptr")
     record, places, digit, lines, undecided = f.arguments.values()
-    drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
     place, nothing = f.load(WORD8, places, 64), f.zero(WORD8)
     stream, one = f.splat(field(f, record, "stream"), EIGHT), f.splat(f.constant(1), EIGHT)
     counter = (place + one, f.splat(digit, EIGHT), nothing, stream)
-
-    def of_groups(*groups: int) -> None:
-        keys = [f.at(record, KEYS + 2 * ROUNDS * group, 8) for group in groups]
-        for group, words in zip(groups, _philox_eight(f, counter, keys), strict=True):
-            for number, block in enumerate(_turned(f, words)):
-                f.store(block, f.at(drawn, TOGETHER * (GROUPS * number + group)), 32)
-
-    of_groups(0, 1)  # side by side: one alone waits for its own products
-    with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
-        of_groups(2)
-    offset = field(f, record, "offset")
     more = f.constant(0) - f.flag("slt", digit + 1, field(f, record, "digits"))
-    with f.loop(0, f.constant(EIGHT)) as number:
-        found = f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1)
+
+    def of_groups(*groups: int) -> list[list[Value]]:
+        keys = [f.at(record, KEYS + 2 * ROUNDS * group, 8) for group in groups]
+        return [_turned(f, words) for words in _philox_eight(f, counter, digit, keys)]
+
+    def decided(number: Value | int, found: Value) -> None:
         line = f.at(lines, number, 8)
         before = f.load("i64", line, 8)
         above, equal = _bits(f, record, digit, found)
         f.store(before & above, line, 8)
         f.store(before & equal & more, f.at(undecided, number, 8), 8)
+
+    blocks = of_groups(0, 1)  # side by side: one alone waits for its own products
+    offset = field(f, record, "offset")
+    with f.when(f.flag("eq", offset, 0)):
+        for number, (one_block, other) in enumerate(zip(*blocks, strict=True)):
+            decided(number, f.cast("bitcast", f.shuffle(one_block, other, list(range(8))), BYTES))
+    with f.when(offset):
+        drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
+
+        def put(group: int, found: list[Value]) -> None:
+            for number, block in enumerate(found):
+                f.store(block, f.at(drawn, TOGETHER * (GROUPS * number + group)), 32)
+
+        for group, found in enumerate(blocks):
+            put(group, found)
+        with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
+            put(GROUPS - 1, *of_groups(GROUPS - 1))
+        with f.loop(0, f.constant(EIGHT)) as number:
+            decided(number, f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1))
     return _settle_bits() + f.text()
 
 
@@ -264,13 +275,23 @@ def _product(f: Function, word: Value, factor: int) -> tuple[Value, Value]:
     return f.cast("trunc", product, "i64"), f.cast("trunc", upper, "i64")
 
 
-def _philox_eight(f: Function, counter: tuple[Value, ...], keys: list[Value]) -> list[list[Value]]:
-    """The words of eight counters, lane by lane, for some groups of images."""
-    found = [list(counter) for _ in keys]
-    for number in range(ROUNDS):
+def _philox_eight(f: Function, counter: tuple[Value, ...], digit: Value, keys: list[Value]) -> list[list[Value]]:
+    """The words of eight counters, lane by lane, for some groups of images, whose first keys are the same.
+
+    A counter's third word is 0, so that the first word of the second round is the same in all: its ``digit`` with the key.
+    """
+    first, *middle = range(ROUNDS)
+    found = []
+    alike = _product(f, digit ^ f.load("i64", keys[0], 8), MULTIPLIERS[0])
+    for key in keys:
+        own = [f.splat(f.load("i64", f.at(key, first + i, 8), 8), EIGHT) for i in range(2)]
+        lower, upper = _products(f, counter[0], MULTIPLIERS[0])
+        found.append([counter[1] ^ own[0], f.zero(WORD8), upper ^ counter[3] ^ own[1], lower])
+    for number in middle:
         for group, words in enumerate(found):
             key = [f.splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8), EIGHT) for i in range(2)]
-            low, high = zip(*(_products(f, words[2 * i], MULTIPLIERS[i]) for i in range(2)), strict=True)
+            alone = tuple(f.splat(part, EIGHT) for part in alike) if number == 1 else _products(f, words[0], MULTIPLIERS[0])
+            low, high = zip(alone, _products(f, words[2], MULTIPLIERS[1]), strict=True)
             found[group] = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
     return found
 
