@@ -280,19 +280,23 @@ def _philox_eight(f: Function, counter: tuple[Value, ...], digit: Value, keys: l
 
     A counter's third word is 0, so that the first word of the second round is the same in all: its ``digit`` with the key.
     """
+
+    def splat(value: Value) -> Value:
+        return f.splat(value, EIGHT)
+
     first, *middle = range(ROUNDS)
     found = []
     alike = _product(f, digit ^ f.load("i64", keys[0], 8), MULTIPLIERS[0])
     for key in keys:
-        own = [f.splat(f.load("i64", f.at(key, first + i, 8), 8), EIGHT) for i in range(2)]
+        own = [splat(f.load("i64", f.at(key, first + i, 8), 8)) for i in range(2)]
         lower, upper = _products(f, counter[0], MULTIPLIERS[0])
         found.append([counter[1] ^ own[0], f.zero(WORD8), upper ^ counter[3] ^ own[1], lower])
     for number in middle:
         for group, words in enumerate(found):
-            key = [f.splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8), EIGHT) for i in range(2)]
-            alone = tuple(f.splat(part, EIGHT) for part in alike) if number == 1 else _products(f, words[0], MULTIPLIERS[0])
-            low, high = zip(alone, _products(f, words[2], MULTIPLIERS[1]), strict=True)
-            found[group] = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
+            key = [splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8)) for i in range(2)]
+            low, high = _products(f, words[0], MULTIPLIERS[0]) if number > 1 else (splat(alike[0]), splat(alike[1]))
+            other_low, other_high = _products(f, words[2], MULTIPLIERS[1])
+            found[group] = [other_high ^ words[1] ^ key[0], other_low, high ^ words[3] ^ key[1], low]
     return found
 
 
