@@ -166,8 +166,8 @@ def lose_eight() -> str:
     blocks = of_groups(0, 1)  # side by side: one alone waits for its own products
     offset = field(f, record, "offset")
     with f.when(f.flag("eq", offset, 0)):
-        for number, (one_block, other) in enumerate(zip(*blocks, strict=True)):
-            decided(number, f.cast("bitcast", f.shuffle(one_block, other, list(range(8))), BYTES))
+        for place_of, (one_block, other) in enumerate(zip(*blocks, strict=True)):
+            decided(place_of, f.cast("bitcast", f.shuffle(one_block, other, list(range(8))), BYTES))
     with f.when(offset):
         drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
 
@@ -293,10 +293,10 @@ def _philox_eight(f: Function, counter: tuple[Value, ...], digit: Value, keys: l
         found.append([counter[1] ^ own[0], f.zero(WORD8), upper ^ counter[3] ^ own[1], lower])
     for number in middle:
         for group, words in enumerate(found):
-            key = [splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8)) for i in range(2)]
+            own = [splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8)) for i in range(2)]
             low, high = _products(f, words[0], MULTIPLIERS[0]) if number > 1 else (splat(alike[0]), splat(alike[1]))
             other_low, other_high = _products(f, words[2], MULTIPLIERS[1])
-            found[group] = [other_high ^ words[1] ^ key[0], other_low, high ^ words[3] ^ key[1], low]
+            found[group] = [other_high ^ words[1] ^ own[0], other_low, high ^ words[3] ^ own[1], low]
     return found
 
 
