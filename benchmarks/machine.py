@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from chipsim.engine.fast import kernels, plan, straight, tile_kernel
-from chipsim.engine.fast.instructions import TILES
+from chipsim.engine.fast import kernels, plan, planes, straight, tile_kernel
+from chipsim.engine.fast.instructions import BITS, TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import lookups
 from chipsim.engine.fast.memory import address, aligned
@@ -84,6 +84,26 @@ def added(code: Code) -> float:
     return additions * LANES / best(lambda: call(*arguments), 2000)
 
 
+def bits(code: Code, bound: int, largest: int) -> float:
+    """Multiply-accumulates a second that additions of bits stand for; 0 where the processor has too small registers.
+
+    Rows have values up to ``bound``, weights are up to ``largest``.
+    """
+    name = code.target.lookup
+    if name not in BITS:
+        return 0.0
+    form = make_form(np.random.default_rng(0).integers(-largest, largest + 1, (ROWS, COLUMNS)), np.full(ROWS, bound))
+    sums = planes.sums_of(form, planes.lines_of(form))
+    assert sums is not None, "a counter holds so few rows"
+    program, kernel = sums.program, f"add{sums.program.width}"
+    lines, zeros = aligned((sums.lines.count, planes.PLANE), np.uint8), aligned((planes.WIDTHS[-1], planes.PLANE), np.uint8)
+    out = aligned((program.columns * program.stride, planes.PLANE), np.uint8)
+    made = code.add(kernel.encode(), lambda _: kernels.text(kernel, name), kernel, optimise=True)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 4)(made)
+    given = (*map(address, (program.words, lines, zeros, out, None)), program.columns, program.positions)
+    return ROWS * COLUMNS * planes.IMAGES / best(lambda: call(*given, planes.PLANE * program.stride, 0), 500)
+
+
 def limits(threads: int = 1) -> dict[str, float]:
     """What each part of the engine is limited by, in billions a second; float products on so many threads."""
     every = host()
@@ -94,6 +114,8 @@ def limits(threads: int = 1) -> dict[str, float]:
         "additions of bytes": added(code) / 1e9,
         "multiply-accumulates by lookups, one bit": dense(code, 1, 1) / 1e9,
         "multiply-accumulates by lookups, two bits": dense(code, 3, 7) / 1e9,
+        "multiply-accumulates by bits, ternary, one bit": bits(code, 1, 1) / 1e9,
+        "multiply-accumulates by bits, 4-bit weights, two bits": bits(code, 3, 7) / 1e9,
         "multiply-accumulates of bytes": dense(code, 255, 127) / 1e9,
     }
     if every.lookup in TILES:
