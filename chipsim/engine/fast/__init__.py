@@ -1,4 +1,4 @@
-"""The fast engine: the same cores, spikes and counts as `chipsim.engine.machine`, 64 images at a time in machine code.
+"""The fast engine: the cores, spikes and counts of `chipsim.engine.machine`, 64 or 512 images at a time in machine code.
 
 merge        sources that provably behave alike become one value; cores become small matrices
 programs     decides how a core's matrix is added up, 64 images at a time:
