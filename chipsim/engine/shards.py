@@ -37,8 +37,8 @@ from chipsim.tasks import Given, Input, Kept, Outcome, Recent, Task, file_input
 FEWEST, MOST, SHARDS = 4096, 1 << 17, 128
 #: bytes that come back from a shard, or are sent to it, at most
 BYTES = 16 << 20
-#: images of a batch, where the options do not say: the fast engine's
-BATCH = 256
+#: images of a batch, where the options do not say: the fast engine's largest, which its smaller ones divide
+BATCH = 512
 TOTALS = tuple(entry.name for entry in fields(Counts))
 
 

@@ -13,10 +13,12 @@ from property.test_engines import images_for, ran
 from support.hand_mappings import HandCore, HandMap, random_map, wide_map
 
 from chipsim.chip import load_chip
+from chipsim.engine import shards
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, kernels, planes, programs
 from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Form, Merged, MergedCore, Values, make_form
 from chipsim.engine.fast.native import Code, Target, host
@@ -204,6 +206,20 @@ def test_bits_are_for_many_images() -> None:
         assert not programs.in_bits(merged, _CODE[target], 64), "most of each register would be empty"
     sse = Target("x86-64", "+ssse3,-avx")
     assert not programs.in_bits(merged, Code(sse, cached=False), IMAGES)
+
+
+@needed
+def test_shards_are_whole_batches() -> None:
+    mapping = random_map(np.random.default_rng(0)).build()
+    host, batches = load_host(mapping), set()
+    for bits in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "in_bits", lambda merged, code, images: tuple(map(planes.lines_of, merged.forms)))
+            fast = load_fast(mapping, host, Code(TARGETS[-1]), bits=bits)
+        assert fast is not None
+        batches.add(fast.batch)
+    assert batches == {IMAGES, 4 * LANES}
+    assert not any(shards.BATCH % batch for batch in batches), "of a run in one process"
 
 
 def test_a_counter_that_would_be_too_wide() -> None:

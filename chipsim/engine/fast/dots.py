@@ -62,6 +62,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
     weights = [_weights(form) for form in g.forms]
     size = np.array([each.size for each in weights])
     quads = np.array([-(-len(block.pixels) // 4) for block in g.blocks])
+    pixels = [np.resize(block.pixels, 4 * many) for block, many in zip(g.blocks, quads.tolist(), strict=True)]
     record = [4 * (np.cumsum(quads) - quads), quads, (np.cumsum(size) - size)[g.form], begin, columns]
     assert len(record) == len(BLOCK)
     slot = tables.slot[g.value]
@@ -74,9 +75,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
     return DotTables(
         slots=slots,
         blocks=np.stack(record, axis=1),
-        rows=(LANES * np.concatenate([np.resize(b.pixels, 4 * q) for b, q in zip(g.blocks, quads, strict=True)])).astype(
-            np.uint32
-        ),
+        rows=(LANES * np.concatenate(pixels)).astype(np.uint32),
         weights=laid,
         bias=np.append(-bias, np.zeros(COLUMNS, np.int64)).astype(np.int32),
         of_column=np.searchsorted(column, np.arange(int(columns.sum()) + 1)).astype(np.uint32),

@@ -105,12 +105,11 @@ def load_fast(
     damage = mapping if isinstance(mapping, Damage) else unharmed(mapping)
     found = differences(damage)
     arriving = found is not None or axon_by_axon(damage)
-    begin(code, "run")  # kernels are compiled while this thread does something else
     reduced = reduce(damage, keep=arriving)
     m = reduced.mapping
     encoder = find_encoder(m, host, features_of(m), code)
     if encoder.integers is not None:
-        begin(code, "lay")
+        begin(code, "lay")  # kernels are compiled while this thread does something else
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
 
     def merged_of(mapping: Mapping, sent: Int, apart: bool, arriving: bool) -> Merged:
@@ -132,7 +131,7 @@ def load_fast(
         planes = plane_tables(tables, lines, code)
     if planes is None:
         tables = tables if lines is None else build(m, merged, code)
-        begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
+        begin(code, "run", *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels, dots = None, None
     if encoder.integers is not None:
         sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)

@@ -144,7 +144,10 @@ def sums_of(form: Form, lines: Lines) -> Sums | None:
 
 
 def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int) -> Program | None:
-    """Lay out what is added up, a line, its column, its position and its sign each; None where no counter is wide enough."""
+    """Lay out what is added up, a line, its column, its position and its sign each.
+
+    None where no counter is wide enough, or a line lies too far from the first for 32 bits.
+    """
     positions = int(position.max(initial=0)) + 1
     list_of = (column * positions + position) * 2 + (sign < 0)
     lists = 2 * columns * positions
@@ -157,7 +160,7 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
     width, most = _most(added + subtracted)  # complements of zeros count too
     bits = (most + 1).bit_length()
     width = max(width, bits - positions + 1)
-    if width > WIDTHS[-1]:
+    if width > WIDTHS[-1] or PLANE * int(number.max(initial=0)) >= 1 << 32:
         return None
     length = HEAD + filled.reshape(-1, 2).sum(axis=1)
     begin = np.cumsum(length) - length
