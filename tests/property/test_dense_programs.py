@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.targets import targets
 
 from chipsim.engine.fast import kernels, product_kernel, tile_kernel
 from chipsim.engine.fast.instructions import TILES
@@ -15,24 +16,13 @@ from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Form, make_form
-from chipsim.engine.fast.native import Code, Target, host
+from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.segments import TABLE
 from chipsim.engine.fast.tiles import COLUMNS, ROWS
 
 #: processors whose instructions this one has too
-TARGETS = [
-    Target("x86-64", features) if name != "neon" else Target("", "+neon")
-    for name, features in {
-        "ssse3": "+ssse3,-avx",
-        "avx2": "+avx2,-avx512f",
-        "avx512bw": "+avx512f,+avx512bw",
-        "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
-        "amx-int8": "+avx512f,+avx512bw,+avx512vnni,+amx-tile,+amx-int8",
-        "neon": "",
-    }.items()
-    if f"+{name}" in host().features.split(",")
-]
+TARGETS = targets()
 
 _KERNELS: dict[tuple[Target, bool], tuple[object, ...]] = {}
 

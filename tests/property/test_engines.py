@@ -33,22 +33,25 @@ def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, 
     return np.concatenate(potentials), each, engine.counts(workers)
 
 
+def agrees(fast: FastEngine, reference: ReferenceEngine, images: np.ndarray, noise: float, per_image: bool = True) -> None:
+    """Every potential and every counter, also where two workers share the images."""
+    parts = [size for size in (len(images) // 3, len(images) - len(images) // 3) if size]
+    want, want_each, want_counts = ran(reference, images, noise, parts, per_image)
+    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
+    np.testing.assert_array_equal(got, want)
+    for entry in fields(Counts):
+        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
+    for mine, theirs in zip(got_each, want_each, strict=True):
+        for entry in fields(ImageCounts) if per_image else ():
+            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+
+
 def check_equal(mapping: Mapping, images: np.ndarray, noise: float = 0.0, target: Target | None = None) -> FastEngine:
     validate_mapping(mapping)
     host = load_host(mapping)
     fast = load_fast(mapping, host, Code(target))
     assert fast is not None
-    reference = ReferenceEngine(mapping, host)
-    parts = [len(images) // 3, len(images) - len(images) // 3]
-    parts = [size for size in parts if size]
-    want, want_each, want_counts = ran(reference, images, noise, parts)
-    got, got_each, got_counts = ran(fast, images, noise, parts)
-    np.testing.assert_array_equal(got, want)
-    for entry in fields(Counts):
-        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
-    for mine, theirs in zip(got_each, want_each, strict=True):
-        for entry in fields(ImageCounts):
-            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+    agrees(fast, ReferenceEngine(mapping, host), images, noise)
     return fast
 
 
@@ -97,15 +100,7 @@ def test_images_side_by_side(seed: int, count: int, side: int, per_image: bool, 
         fast = load_fast(mapping, host, Code(), noisy=noise > 0)
     assert fast is not None
     assert fast.tables.side == side
-    parts = [size for size in (count // 3, count - count // 3) if size]
-    want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)
-    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
-    for mine, theirs in zip(got_each, want_each, strict=True):
-        for entry in fields(ImageCounts) if per_image else ():
-            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
-    np.testing.assert_array_equal(got, want)
-    for entry in fields(Counts):
-        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
+    agrees(fast, ReferenceEngine(mapping, host), images, noise, per_image)
 
 
 def test_merging_finds_what_is_there() -> None:

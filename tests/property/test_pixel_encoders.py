@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from property.test_engines import ran
+from property.test_engines import agrees
 from support.hand_mappings import wide_map
 
-from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, planes
 from chipsim.engine.fast.engine import load_fast
@@ -91,12 +90,4 @@ def test_encoders_of_pixels(
     assert fast is not None
     if code.target.lookup in DOTS and largest <= 127:
         assert fast.dots is not None, "weights are bytes"
-    parts = [size for size in (count // 3, count - count // 3) if size]
-    want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)
-    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
-    np.testing.assert_array_equal(got, want)
-    for entry in fields(Counts):
-        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
-    for mine, theirs in zip(got_each, want_each, strict=True):
-        for entry in fields(ImageCounts) if per_image else ():
-            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+    agrees(fast, ReferenceEngine(mapping, host), images, noise, per_image)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from property.test_engines import images_for, ran
+from property.test_engines import agrees, images_for
 from support.hand_mappings import HandCore, HandMap, random_map, wide_map
+from support.targets import targets
 
 from chipsim.chip import load_chip
 from chipsim.engine import shards
-from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, kernels, planes, programs
 from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.instructions import BITS
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Form, Merged, MergedCore, Values, make_form
-from chipsim.engine.fast.native import Code, Target, host
+from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.fast.plane_tables import MOST
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import AT_ONCE, HEAD, IMAGES, PLANE, WIDTHS, Sums
@@ -29,16 +29,7 @@ from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping
 
 #: processors whose instructions this one has too
-TARGETS = [
-    Target("x86-64", features) if name != "neon" else Target("", "+neon")
-    for name, features in {
-        "avx2": "+avx2,-avx512f",
-        "avx512bw": "+avx512f,+avx512bw",
-        "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
-        "neon": "",
-    }.items()
-    if f"+{name}" in host().features.split(",")
-]
+TARGETS = targets(*BITS)
 _CODE = {target: Code(target, cached=False) for target in TARGETS}
 
 
@@ -149,15 +140,7 @@ def compared(mapping: Mapping, images: np.ndarray, noise: float, per_image: bool
         fast = load_fast(mapping, host, Code(target), noisy=noise > 0)
     assert fast is not None
     assert isinstance(fast.worker(), PlaneWorker)
-    parts = [size for size in (len(images) // 3, len(images) - len(images) // 3) if size]
-    want, want_each, want_counts = ran(ReferenceEngine(mapping, host), images, noise, parts, per_image)
-    got, got_each, got_counts = ran(fast, images, noise, parts, per_image)
-    np.testing.assert_array_equal(got, want)
-    for entry in fields(Counts):
-        np.testing.assert_array_equal(getattr(got_counts, entry.name), getattr(want_counts, entry.name), entry.name)
-    for mine, theirs in zip(got_each, want_each, strict=True):
-        for entry in fields(ImageCounts) if per_image else ():
-            np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
+    agrees(fast, ReferenceEngine(mapping, host), images, noise, per_image)
 
 
 @needed

@@ -11,6 +11,17 @@ from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
 
 
+class CountsByImage:
+    """What workers have in common that may count by image."""
+
+    each: Each | None
+
+    def count_into(self, whole: ImageCounts, first: int) -> None:
+        """Put counts of images where they belong: see `chipsim.engine.protocol.Worker`."""
+        if self.each is not None:
+            self.each.whole = whole, first
+
+
 class Each:
     """Memory for some times 64 images.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts
-from chipsim.engine.fast.image_counts import Each
+from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
@@ -22,7 +22,7 @@ from chipsim.engine.fast.worker import slices
 from chipsim.engine.host import Array
 
 
-class PlaneWorker:
+class PlaneWorker(CountsByImage):
     """One thread's memory: planes of all values, lines and sums of a core, and counters."""
 
     trains: npt.NDArray[np.uint8] | None = None
@@ -66,11 +66,6 @@ class PlaneWorker:
         }  # fmt: skip
         self.context = np.array([address(self.held[name]) for name in CONTEXT], np.int64)
         self.slices = slices(t.cost * BLOCKS)
-
-    def count_into(self, whole: ImageCounts, first: int) -> None:
-        """Put counts of images where they belong: see `chipsim.engine.protocol.Worker`."""
-        if self.each is not None:
-            self.each.whole = whole, first
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts
-from chipsim.engine.fast.image_counts import Each
+from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Drawing, Losses
@@ -28,7 +28,7 @@ SLICE = 1 << 25
 PER_CORE = ("core_spikes", "core_sops", "core_events")
 
 
-class FastWorker:
+class FastWorker(CountsByImage):
     """One thread's memory: values, latched rows and accumulators of 64 images, and its counters."""
 
     takes_bytes = True
@@ -110,11 +110,6 @@ class FastWorker:
         }
         own["sent"] = None if self.losses is None else self.losses.laid[step]
         return [address((self.shared | own | self.arrival).get(name)) for name in CONTEXT]
-
-    def count_into(self, whole: ImageCounts, first: int) -> None:
-        """Put counts of images where they belong: see `chipsim.engine.protocol.Worker`."""
-        if self.each is not None:
-            self.each.whole = whole, first
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
