@@ -31,10 +31,8 @@ IMAGES = 512
 PLANE = IMAGES // 8
 #: bits of a counter, for which there are kernels
 WIDTHS = (4, 6, 8, 10, 12, 16)
-#: lines that the kernels add up at a time, the most first; lists are filled up to a multiple of the last, long
-#: ones to one of `FILLED`: branches that cannot be foreseen take longer than zeros
+#: lines that the kernels add up at a time, the most first; lists are filled up to a multiple of the last
 AT_ONCE = (32, 16, 8, 4)
-FILLED = 16
 #: words before the lines of a position: how many times the most of them are added, and the rest in times the least; and the
 #: same of those that are subtracted, which come last
 HEAD = 4
@@ -154,8 +152,8 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
     order = np.argsort(list_of.astype(np.uint16 if lists <= 1 << 16 else np.int64), kind="stable")  # 16 bits: much sooner
     number, list_of = number[order], list_of[order]
     count = np.bincount(list_of, minlength=lists)
-    unit = np.where(count > FILLED, FILLED, AT_ONCE[-1])
-    filled = -(-count // unit) * unit
+    least = AT_ONCE[-1]
+    filled = -(-count // least) * least
     added, subtracted = count.reshape(columns, positions, 2)[..., 0], filled.reshape(columns, positions, 2)[..., 1]
     width, most = _most(added + subtracted)  # complements of zeros count too
     bits = (most + 1).bit_length()
@@ -167,7 +165,7 @@ def program_of(number: Int, column: Int, position: Int, sign: Int, columns: int)
     words = np.zeros(int(length.sum()), np.int64)
     for which in range(2):
         own = filled[which::2]
-        words[begin + 2 * which], words[begin + 2 * which + 1] = own // AT_ONCE[0], own % AT_ONCE[0] // AT_ONCE[-1]
+        words[begin + 2 * which], words[begin + 2 * which + 1] = own // AT_ONCE[0], own % AT_ONCE[0] // least
     start = np.stack([begin + HEAD, begin + HEAD + filled[::2]], axis=1).reshape(-1)
     words[(start - np.cumsum(count) + count)[list_of] + np.arange(len(list_of))] = PLANE * number
     kernel = min(each for each in WIDTHS if each >= width)
