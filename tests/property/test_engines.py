@@ -46,10 +46,12 @@ def agrees(fast: FastEngine, reference: ReferenceEngine, images: np.ndarray, noi
             np.testing.assert_array_equal(getattr(mine, entry.name), getattr(theirs, entry.name), entry.name)
 
 
-def check_equal(mapping: Mapping, images: np.ndarray, noise: float = 0.0, target: Target | None = None) -> FastEngine:
+def check_equal(
+    mapping: Mapping, images: np.ndarray, noise: float = 0.0, target: Target | None = None, bits: bool = True
+) -> FastEngine:
     validate_mapping(mapping)
     host = load_host(mapping)
-    fast = load_fast(mapping, host, Code(target))
+    fast = load_fast(mapping, host, Code(target), bits=bits)
     assert fast is not None
     agrees(fast, ReferenceEngine(mapping, host), images, noise)
     return fast
@@ -78,7 +80,7 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
         patch.setattr(programs, "SHARED", 1 if way == "code" else 10**9)
         dense = {"dense": lambda form: True, "mixed": lambda form: form.matrix.sum() % 2}.get(way, lambda form: False)
         patch.setattr(programs, "cost", lambda form, instruction: -1 if dense(form) else 10**9)
-        check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise)
+        check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise, bits=False)
 
 
 @given(
@@ -97,7 +99,7 @@ def test_images_side_by_side(seed: int, count: int, side: int, per_image: bool, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "side_by_side", lambda programs, values: side)
         host = load_host(mapping)
-        fast = load_fast(mapping, host, Code(), noisy=noise > 0)
+        fast = load_fast(mapping, host, Code(), noisy=noise > 0, bits=False)
     assert fast is not None
     assert fast.tables.side == side
     agrees(fast, ReferenceEngine(mapping, host), images, noise, per_image)

@@ -85,7 +85,7 @@ def test_cores_that_read_the_same_pack_it_once(side: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "side_by_side", lambda programs, values: side)
         patch.setattr(programs, "cost", lambda form, instruction: -1)
-        fast = load_fast(mapping, host, Code())
+        fast = load_fast(mapping, host, Code(), bits=False)
     assert fast is not None
     packed = fast.tables.cores[:, CORE.index("packed")].tolist()
     assert packed == ([0, 1, 1, 0] if fast.code.target.lookup in TILES else [0, 0, 0, 0])
