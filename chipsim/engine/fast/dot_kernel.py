@@ -8,14 +8,14 @@ column's thresholds, taken off, so that mostly 16 bits tell which of these they 
 from __future__ import annotations
 
 from chipsim.engine.fast.draw_kernel import Queue, as_bytes, lose_eight
-from chipsim.engine.fast.fire_kernel import add_spikes
+from chipsim.engine.fast.fire_kernel import HALF, NARROWING, QUARTER, add_fired, add_spikes, halved
 from chipsim.engine.fast.instructions import DOTS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
+from chipsim.engine.fast.plane_kernel import into_planes
+from chipsim.engine.fast.planes import PLANE
 from chipsim.engine.fast.product_kernel import add_products, declared_quads
 
-#: registers of 512 bits
-QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
 #: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
 CONTEXT = (
     "blocks", "rows", "pixels", "packed", "weights", "bias", "of_column", "records", "thresholds",
@@ -29,8 +29,6 @@ VALUE = ("slot", "first", "many", "plane", "planes", "number")
 COLUMNS = 4
 #: bytes of a quad of 64 images, and of the weights of four columns
 QUAD, WEIGHTS = 4 * LANES, 4 * COLUMNS
-#: bytes between planes
-PLANE = 64
 
 
 def dots(lookup: str | None, bits: int, *, losing: bool = False) -> str:
@@ -64,17 +62,11 @@ def dots(lookup: str | None, bits: int, *, losing: bool = False) -> str:
             for column, own in enumerate(sums):
                 with f.when(f.flag("slt", start + column, block["columns"])):
                     parts = [f.load(QUARTER, part, 64) for part in own]
-                    fire.column(first + column, _halved(f, parts) if bits == 16 else parts)
+                    fire.column(first + column, halved(f, parts) if bits == 16 else parts)
     fire.end()
-    instructions = [
-        f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
-        f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
-        f"declare {BYTES} @llvm.x86.avx512.packsswb.512({HALF}, {HALF})",
-        f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
-        f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
-    ]
+    signed = f"declare {BYTES} @llvm.x86.avx512.packsswb.512({HALF}, {HALF})"
     more = [lose_eight()] if losing else []
-    return "\n".join([*instructions, *more, declared_quads(str(lookup)), f.text()])
+    return "\n".join([*NARROWING, signed, *more, declared_quads(str(lookup)), f.text()])
 
 
 def _pack(f: Function, c: dict[str, Value], block: dict[str, Value]) -> None:
@@ -122,16 +114,8 @@ class _Firing:
         with f.when(f.flag("eq", self.planes, 0)):
             f.store(found, f.at(c["values"], value["slot"], LANES), 64)
         with f.when(self.planes):
-            bit = f.variable("i8", "1")
-            with f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
-                one = f.load("i8", bit, 8)
-                there = f.compare("ne", found & f.splat(one, LANES), f.zero(BYTES))
-                f.store(f.cast("bitcast", there, "i64"), f.at(c["planes"], plane, PLANE), 8)
-                f.store(one + one, bit, 8)
-        fired = f.intrinsic(EIGHT, "psad.bw.512", found & f.load(BYTES, c["mask"], 64), f.zero(BYTES))
-        all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {fired.name})")
-        total = f.at(c["totals"], value["slot"], 8)
-        f.store(f.load("i64", total, 8) + all_fired, total, 8)
+            into_planes(f, found, c["planes"], value["plane"], value["planes"])
+        add_fired(f, c["totals"], value["slot"], found & f.load(BYTES, c["mask"], 64))
 
     def beyond(self, sums: list[Value], threshold: Value) -> list[Value]:
         """Which sums are beyond a threshold."""
@@ -191,9 +175,4 @@ class _Losing(_Firing):
 
 def _narrowed(f: Function, parts: list[Value], bytes_by: str) -> Value:
     """Registers of 32 or of 16 bits as one of bytes."""
-    return f.intrinsic(BYTES, bytes_by, *(_halved(f, parts) if len(parts) == 4 else parts))
-
-
-def _halved(f: Function, parts: list[Value]) -> list[Value]:
-    """Four registers of 32 bits as two of 16, which saturate."""
-    return [f.intrinsic(HALF, "packssdw.512", *parts[two : two + 2]) for two in (0, 2)]
+    return f.intrinsic(BYTES, bytes_by, *(halved(f, parts) if len(parts) == 4 else parts))

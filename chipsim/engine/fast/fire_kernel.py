@@ -8,6 +8,13 @@ from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_reco
 
 #: registers of 512 bits
 QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
+#: what makes halves and bytes of registers, and adds up bytes
+NARROWING = (
+    f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
+    f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
+    f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
+    f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
+)
 
 
 def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
@@ -87,7 +94,7 @@ def fire_wide(name: str, compared: int) -> str:
         place = f.at(a["accumulators"], accumulator, 4 * LANES)
         potentials = [f.load(QUARTER, f.at(place, 64 * part), 64) for part in range(4)]
         if compared == 16:
-            potentials = _halved(f, potentials)
+            potentials = halved(f, potentials)
         kind, lanes = potentials[0].type, 512 // compared
         counts = [f.variable(kind, "zeroinitializer") for _ in potentials]
         with f.loop(first, first + many) as t:
@@ -95,25 +102,24 @@ def fire_wide(name: str, compared: int) -> str:
             for count, potential in zip(counts, potentials, strict=True):
                 f.add_to(count, f.cast("zext", f.compare("sge", potential, threshold), kind))
         found = [f.load(kind, count, 64) for count in counts]
-        joined = f.intrinsic(BYTES, "packuswb.512", *(found if compared == 16 else _halved(f, found)))
+        joined = f.intrinsic(BYTES, "packuswb.512", *(found if compared == 16 else halved(f, found)))
         fours = f.cast("bitcast", joined, QUARTER)
         result = f.cast("bitcast", f.shuffle(fours, fours, [4 * (k % 4) + k // 4 for k in range(16)]), BYTES)
         f.store(result, f.at(a["values"], value, LANES), 64)
-        fired = f.intrinsic(EIGHT, "psad.bw.512", result & mask, f.zero(BYTES))
-        all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {fired.name})")
-        total = f.at(a["totals"], value, 8)
-        f.store(f.load("i64", total, 8) + all_fired, total, 8)
-    declared = [
-        f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
-        f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
-        f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
-        f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
-    ]
-    return "\n".join([*declared, f.text()])
+        add_fired(f, a["totals"], value, result & mask)
+    return "\n".join([*NARROWING, f.text()])
 
 
-def _halved(f: Function, parts: list[Value]) -> list[Value]:
-    """Four registers of 32 bits as two of 16."""
+def add_fired(f: Function, totals: Value, value: Value, fired: Value) -> None:
+    """Add what fired, a byte for each image, to the total of a value, by an instruction that adds up bytes."""
+    eights = f.intrinsic(EIGHT, "psad.bw.512", fired, f.zero(BYTES))
+    all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {eights.name})")
+    total = f.at(totals, value, 8)
+    f.store(f.load("i64", total, 8) + all_fired, total, 8)
+
+
+def halved(f: Function, parts: list[Value]) -> list[Value]:
+    """Four registers of 32 bits as two of 16, which saturate."""
     return [f.intrinsic(HALF, "packssdw.512", *parts[two : two + 2]) for two in (0, 2)]
 
 

@@ -324,13 +324,19 @@ def slices() -> str:
     a = f.arguments
     with f.loop(0, a["count"]) as i:
         slot, first, many = (f.index(f.at(a["records"], i, 12), number) for number in range(3))
-        value, bit = f.load(BYTES, f.at(a["values"], slot, LANES), 64), f.variable("i8", "1")
-        with f.loop(first, first + many) as plane:
-            one = f.load("i8", bit, 8)
-            there = f.compare("ne", value & f.splat(one, LANES), f.zero(BYTES))
-            f.store(f.cast("bitcast", there, "i64"), f.at(f.at(a["planes"], plane, PLANE), a["block"], 8), 8)
-            f.store(one + one, bit, 8)
+        value = f.load(BYTES, f.at(a["values"], slot, LANES), 64)
+        into_planes(f, value, f.at(a["planes"], a["block"], 8), first, many)
     return f.text()
+
+
+def into_planes(f: Function, value: Value, planes: Value, first: Value, many: Value) -> None:
+    """Put 64 images of a value, bytes, into its planes; ``planes``: where those of these images begin."""
+    bit = f.variable("i8", "1")
+    with f.loop(first, first + many) as plane:
+        one = f.load("i8", bit, 8)
+        there = f.compare("ne", value & f.splat(one, LANES), f.zero(BYTES))
+        f.store(f.cast("bitcast", there, "i64"), f.at(planes, plane, PLANE), 8)
+        f.store(one + one, bit, 8)
 
 
 def kernels(lookup: str | None) -> dict[str, Callable[[], str]]:

@@ -111,8 +111,7 @@ def counts(p: PlaneTables, fanout: Int) -> Counts:
     t, cores = p.tables, p.cores.copy()
     all_words = _Words(p.programs)
     sizes = planes_of(t.merged.values.size)
-    value = np.zeros(int(t.fresh.max(initial=-1)) + 1, np.int64)
-    value[t.fresh] = np.arange(len(t.fresh))
+    value = _value_of_slot(t)
     spike, of_class, weigh = (slice(at, at + len(ADDED) + 1) for at in (CORE.index(f"{w} sums") for w in _COUNTED))
     known: dict[tuple[int, bytes, bytes], tuple[list[int], list[int], int]] = {}
     encoder, end, most = t.merged.values.encoder, p.planes, 0
@@ -249,6 +248,13 @@ def _cores(t: Tables, sums: list[Sums]) -> tuple[Word, Int]:
     return np.concatenate(words), np.concatenate(parts, axis=1)
 
 
+def _value_of_slot(t: Tables) -> Int:
+    """Which value is put into each slot."""
+    value = np.zeros(int(t.fresh.max(initial=-1)) + 1, np.int64)
+    value[t.fresh] = np.arange(len(t.fresh))
+    return value
+
+
 def _latched(merged: Merged, sums: list[Sums], first: Int) -> Word:
     """Which planes each core latches, in bytes."""
     most = max(len(each.lines.row) + each.program.columns for each in sums)
@@ -272,8 +278,7 @@ def _fires(t: Tables, sums: list[Sums], first: Int, many: Int) -> tuple[Word, Wo
     excess = np.concatenate([each.program.excess for each in sums])[edge[form[owner]] + accumulator]
     bits = np.array([each.program.bits for each in sums], np.int64)[form[owner]]
     read = readout[owner] != 0
-    value = np.zeros(int(t.fresh.max(initial=-1)) + 1, np.int64)
-    value[t.fresh] = np.arange(len(t.fresh))
+    value = _value_of_slot(t)
     level, words = _levels(t.thresholds, threshold, np.where(read, 0, size), excess, bits)
     own = value[np.where(read, t.fresh[0] if len(t.fresh) else 0, slot)]
     firing = np.stack([accumulator, first[own], many[own], level, size, slot], axis=1)
