@@ -23,8 +23,8 @@ CONTEXT = (
 )  # fmt: skip
 #: fields of a block, int64: where its rows are listed, and how many quads; where its weights begin; its columns
 BLOCK = ("rows", "quads", "weights", "first", "columns")
-#: fields of a value, uint32: its slot, its thresholds, its planes, and its own number
-VALUE = ("slot", "first", "many", "plane", "planes", "number")
+#: fields of a value, uint32: its slot, its thresholds, and its planes
+VALUE = ("slot", "first", "many", "plane", "planes")
 #: columns at a time
 COLUMNS = 4
 #: bytes of a quad of 64 images, and of the weights of four columns
@@ -101,9 +101,9 @@ class _Firing:
         f, c = self.f, self.c
         with f.loop(f.index(c["of_column"], column), f.index(c["of_column"], column + 1)) as number:
             record = f.at(c["records"], number, 4 * len(VALUE))
-            self.value({name: f.index(record, i) for i, name in enumerate(VALUE)}, sums)
+            self.value(number, {name: f.index(record, i) for i, name in enumerate(VALUE)}, sums)
 
-    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
+    def value(self, number: Value, value: dict[str, Value], sums: list[Value]) -> None:
         """Fire one of them."""
         f, c, kind = self.f, self.c, sums[0].type
         counts = [f.variable(kind, "zeroinitializer") for _ in sums]
@@ -138,7 +138,7 @@ class _Losing(_Firing):
         self.later = Queue(f, c["drawing"], 1, self.sent)
         self.queue = Queue(f, c["drawing"], 0, self.sent, self.later)
 
-    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
+    def value(self, number: Value, value: dict[str, Value], sums: list[Value]) -> None:
         """Begin a value at nothing, and let its spikes wait."""
         f, c, kind = self.f, self.c, sums[0].type
         with f.when(f.flag("eq", self.planes, 0)):
@@ -148,7 +148,7 @@ class _Losing(_Firing):
         with f.loop(value["first"], value["first"] + value["many"]) as t:
             lines = [f.cast("sext", beyond, kind) for beyond in self.beyond(sums, t)]
             spikes = f.compare("slt", _narrowed(f, lines, "packsswb.512"), f.zero(BYTES))
-            self.queue.push(f.cast("bitcast", spikes, "i64"), f.index(c["sources"], t), value["number"])
+            self.queue.push(f.cast("bitcast", spikes, "i64"), f.index(c["sources"], t), number)
 
     def sent(self, number: Value, spikes: Value) -> None:
         """Add spikes, a bit each, to a value."""

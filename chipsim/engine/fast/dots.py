@@ -68,7 +68,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
     slot = tables.slot[g.value]
     none = np.zeros(len(slot), np.int64)
     first, many = (none, none) if planes is None else (planes.first[g.value], planes_of(g.size))
-    values = np.stack([slot, g.first, g.size, first, many, np.arange(len(slot))], axis=1)
+    values = np.stack([slot, g.first, g.size, first, many], axis=1)
     assert values.shape[1] == len(VALUE)
     laid = aligned((int(size.sum()),), np.int8)
     np.concatenate([each.reshape(-1) for each in weights], out=laid)
