@@ -59,17 +59,17 @@ class Logic:
 
     def parity(self, a: Value, b: Value, c: Value) -> Value:
         """The sum of three bits, modulo 2."""
-        return self._function(0b10010110, a, b, c) if self.ternary else a ^ b ^ c
+        return self._function(0b10010110, a, b, c) if self.ternary else a ^ (b ^ c)
 
     def majority(self, a: Value, b: Value, c: Value) -> Value:
         """The carry of three bits."""
-        return self._function(0b11101000, a, b, c) if self.ternary else self._or(a & b, c & self._or(a, b))
+        return self._function(0b11101000, a, b, c) if self.ternary else self._or(b & c, a & (b ^ c))
 
     def carry_of_complements(self, a: Value, b: Value, c: Value) -> Value:
-        """The carry of a bit and the complements of two."""
+        """The complement of the carry of a bit and the complements of two."""
         if self.ternary:
-            return self._function(0b01110001, a, b, c)
-        return self.complement(self._or(b & c, self.complement(a) & self._or(b, c)))
+            return self._function(0b10001110, a, b, c)
+        return self._or(b & c, self.complement(a) & (b ^ c))
 
     def complement(self, a: Value) -> Value:
         """All other bits."""
@@ -172,9 +172,9 @@ class _Adder:
                 carried(first + many // 2, many // 2),
             )
             f.store(self.logic.parity(*three), place, self.align)  # of two complements as well
-            return self.logic.majority(*three) if plus or many > 2 else self.logic.carry_of_complements(*three)
+            return self.logic.majority(*three) if plus else self.logic.carry_of_complements(*three)
 
-        more = carried(0, some)
+        more = carried(0, some) if plus else self.logic.complement(carried(0, some))
         beyond = self.counter[some.bit_length() - 1 :]
         for number, place in enumerate(beyond):
             before = self._loaded(place)
