@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from chipsim.engine.fast.instructions import BITS, MASKS
 from chipsim.engine.fast.ir import Function, Value
@@ -97,31 +98,30 @@ def _declared(ternary: bool, *functions: Function) -> str:
 def add(width: int, lookup: str | None) -> str:
     """Make the accumulators of a form, with a counter of so many bits, for as many images at a time as a register holds.
 
-    An accumulator is a plane for each bit. The counter is taken from where the position before left it, one bit on, and is
-    put back. For each column some planes ``ahead`` are fetched: they lie scattered, and seldom in a near cache.
+    An accumulator is a plane for each bit. The lowest bit of the counter is done after a position, and the others count on at
+    the next. For each column some planes ``ahead`` are fetched: they lie scattered, and seldom in a near cache.
     """
     names = ("program", "lines", "planes", "out", "ahead")
     f = Function(f"add{width}", **dict.fromkeys(names, "ptr"), **dict.fromkeys(COUNTS, "i64"))  # type: ignore[arg-type]
     a, size = f.arguments, BITS[str(lookup)]
     adder = _Adder(Logic(f, lookup in MASKS, size // 4), width)
-    cursor, before = f.variable("ptr", ""), f.variable("ptr", "")
+    cursor = f.variable("ptr", "")
     with f.loop(0, f.constant(PLANE), size) as part:
-        lines, planes, out = (f.at(a[name], part) for name in ("lines", "planes", "out"))
+        lines, out = (f.at(a[name], part) for name in ("lines", "out"))
         f.store(a["program"], cursor, 8)
         with f.loop(0, a["columns"]) as column:
-            f.store(planes, before, 8)  # the first are zeros
             with f.when(f.flag("eq", part, 0)), f.loop(column * a["aheads"], (column + 1) * a["aheads"]) as i:
                 f.prefetch(f.at(a["planes"], f.index(a["ahead"], i)))
+            adder.clear()
+            place = f.at(out, column * a["size"])
             with f.loop(0, a["positions"]) as position:
-                adder.fetch(f.load("ptr", before, 8))
                 program = f.load("ptr", cursor, 8)
                 many = [f.index(program, i) for i in range(HEAD)]
                 f.store(f.at(program, HEAD, 4), cursor, 8)
                 adder.add(lines, cursor, *many[:2], plus=True)
                 adder.add(lines, cursor, *many[2:], plus=False)
-                place = f.at(f.at(out, column * a["size"]), position, PLANE)
-                adder.put_back(place)
-                f.store(f.at(place, 1, PLANE), before, 8)
+                adder.done(f.at(place, position, PLANE))
+            adder.rest(f.at(place, a["positions"], PLANE))
     return _declared(lookup in MASKS, f)
 
 
@@ -136,15 +136,21 @@ class _Adder:
     def _loaded(self, place: Value) -> Value:
         return self.f.load(self.logic.kind, place, self.align)
 
-    def fetch(self, place: Value) -> None:
-        """Take the counter from where its bits lie; the highest is nothing."""
-        for bit, value in enumerate(self.counter[:-1]):
-            self.f.store(self._loaded(self.f.at(place, bit, PLANE)), value, self.align)
+    def clear(self) -> None:
+        """Nothing is counted."""
+        for value in self.counter:
+            self.f.store(self.f.zero(self.logic.kind), value, self.align)
+
+    def done(self, place: Value) -> None:
+        """Store the lowest bit; the others count on, one bit lower."""
+        self.f.store(self._loaded(self.counter[0]), place, self.align)
+        for value, higher in pairwise(self.counter):
+            self.f.store(self._loaded(higher), value, self.align)
         self.f.store(self.f.zero(self.logic.kind), self.counter[-1], self.align)
 
-    def put_back(self, place: Value) -> None:
-        """Store its bits."""
-        for bit, value in enumerate(self.counter):
+    def rest(self, place: Value) -> None:
+        """Store the other bits; the highest is nothing."""
+        for bit, value in enumerate(self.counter[:-1]):
             self.f.store(self._loaded(value), self.f.at(place, bit, PLANE), self.align)
 
     def add(self, lines: Value, cursor: Value, many: Value, rest: Value, *, plus: bool) -> None:
