@@ -98,8 +98,8 @@ def _declared(ternary: bool, *functions: Function) -> str:
 def add(width: int, lookup: str | None) -> str:
     """Make the accumulators of a form, with a counter of so many bits, for as many images at a time as a register holds.
 
-    An accumulator is a plane for each bit. The lowest bit of the counter is done after a position, and the others count on at
-    the next. For each column some planes ``ahead`` are fetched: they lie scattered, and seldom in a near cache.
+    An accumulator is a plane for each bit. The lowest bit of the counter is done after a position, and the others count on
+    at the next. For each column some planes ``ahead`` are fetched: they lie scattered, and seldom in a near cache.
     """
     names = ("program", "lines", "planes", "out", "ahead")
     f = Function(f"add{width}", **dict.fromkeys(names, "ptr"), **dict.fromkeys(COUNTS, "i64"))  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ class _Adder:
         f.store(f.at(program, some, 4), cursor, 8)
 
     def _carried(self, lines: Iterator[Value], many: int, plus: bool) -> Value:
-        """What lines carry beyond the bits that they are added to, two times half as many; its complement, if not ``plus``."""
+        """What lines carry beyond the bits that they are added to, in two halves; its complement, if not ``plus``."""
         if many == 1:
             return next(lines)
         place = self.counter[many.bit_length() - 2]
