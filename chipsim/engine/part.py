@@ -58,13 +58,14 @@ class Prepared:
         return self.wanted.trains or (self.watched is not None and self.watched.needs_spikes)
 
 
-def prepare_engine(setup: Setup, options: EngineOptions, wanted: Wanted, warn: Callable[[str], None]) -> Prepared:
-    """Load the engine that the options name."""
+def prepare_engine(
+    setup: Setup, options: EngineOptions, wanted: Wanted, warn: Callable[[str], None], *, images: int | None = None
+) -> Prepared:
+    """Load the engine that the options name; ``images`` is how many it will get in all, where that is known."""
     watched = None if setup.faulty else watch(setup.host)
     keeps = wanted.trains or (watched is not None and watched.needs_spikes)
-    engine = load_engine(
-        options.engine, setup.damage, setup.host, warn, trains=keeps, noisy=bool(setup.noise), batch=options.batch
-    )
+    batch = min((number for number in (options.batch, images) if number), default=None)
+    engine = load_engine(options.engine, setup.damage, setup.host, warn, trains=keeps, noisy=bool(setup.noise), batch=batch)
     return Prepared(setup, engine, watched, wanted)
 
 

@@ -106,7 +106,7 @@ def execute(
     start = time.perf_counter()
     check_labels(dataset, math.prod(setup.mapping.output_shape))
     wanted = Wanted(per_image, trains)
-    prepared = prepare_engine(setup, options, wanted, warn or _warn)
+    prepared = prepare_engine(setup, options, wanted, warn or _warn, images=len(dataset))
     load_seconds = setup.seconds + time.perf_counter() - start
     part = run_part(prepared, dataset, options, progress=progress)
     return assemble(setup, dataset, part, wanted, load_seconds=load_seconds, threads=options.threads or processors())

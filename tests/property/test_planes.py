@@ -14,7 +14,9 @@ from property.test_engines import agrees, images_for
 from support.hand_mappings import HandCore, HandMap, random_map, wide_map
 from support.targets import targets
 
+import chipsim
 from chipsim.chip import load_chip
+from chipsim.datasets import Dataset
 from chipsim.engine import shards
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, kernels, planes, programs
@@ -241,3 +243,14 @@ def test_shards_are_whole_batches() -> None:
 def test_a_counter_that_would_be_too_wide() -> None:
     for rows in ((1 << 16) - 1, MOST * 4):  # the first would be all ones
         assert sums_of(make_form(np.ones((rows, 1), np.int8), np.ones(rows, np.int64))) is None
+
+
+@needed
+def test_a_data_set_of_few_images_is_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = []
+    monkeypatch.setattr(engine, "in_bits", lambda merged, code, images: expected.append(images))
+    hand = random_map(np.random.default_rng(0))
+    mapping = hand.build()
+    for count, batch in ((3, None), (3, 2), (3, 100), (IMAGES + 1, None), (IMAGES + 1, 64)):
+        chipsim.run(mapping, Dataset("random", "test", images_for(hand, np.random.default_rng(0), count)), batch=batch)
+    assert expected == [3, 2, 3, IMAGES, 64]
