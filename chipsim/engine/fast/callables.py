@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chipsim.engine.fast.dot_kernel import NAMES as DOTS
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CALLED, CORE
 from chipsim.engine.fast.merge import Int
@@ -26,7 +27,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "weigh": (_N, _N, _P, _P, _P, _P, _P, _P, _P),
     "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
-    **dict.fromkeys(("dots16", "dots32", "dots16_lost", "dots32_lost"), (_P, _N, _N)),
+    **{f"dots_{name}{lost}": (_P, _N, _N) for name in DOTS for lost in ("", "_lost")},
     "encode": (_P, _N, _N, _N, _P, _P, _P),
     "planes": (_P, _N, _N),
     "slices": (_P, _P, _N, _P, _N),

@@ -1,84 +1,134 @@
 """The kernel that runs the encoder on pixels: products, thresholds and levels of a block in one pass.
 
-Four rows of bytes lie side by side, interleaved within 16 bytes, so that narrowing sums to 16 bits and counts to bytes,
-which works within 16 bytes as well, brings the images back into their order. Sums begin at what lies in the middle of their
-column's thresholds, taken off, so that mostly 16 bits tell which of these they reach, however large they are.
+Some rows of bytes lie side by side, interleaved within 16 bytes, so that narrowing sums to 16 bits and counts to bytes,
+which works within 16 bytes as well, brings the images back into their order. Sums of 32 bits begin at what lies in the
+middle of their column's thresholds, taken off, so that mostly 16 bits tell which of these they reach, however large they
+are.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from chipsim.engine.fast.draw_kernel import Queue, as_bytes, lose_eight
-from chipsim.engine.fast.fire_kernel import HALF, NARROWING, QUARTER, add_fired, add_spikes, halved
-from chipsim.engine.fast.instructions import DOTS
+from chipsim.engine.fast.fire_kernel import ADDING, HALF, QUARTER, add_fired, add_spikes, halved
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.engine.fast.plane_kernel import into_planes
 from chipsim.engine.fast.planes import PLANE
 from chipsim.engine.fast.product_kernel import add_products, declared_quads
+from chipsim.engine.fast.registers import apply, declared
 
 #: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
 CONTEXT = (
     "blocks", "rows", "pixels", "packed", "weights", "bias", "of_column", "records", "thresholds",
     "values", "mask", "totals", "planes", "drawing", "sources",
 )  # fmt: skip
-#: fields of a block, int64: where its rows are listed, and how many quads; where its weights begin; its columns
-BLOCK = ("rows", "quads", "weights", "first", "columns")
+#: fields of a block, int64: where its rows are listed, and in how many steps; where its weights begin; its columns
+BLOCK = ("rows", "steps", "weights", "first", "columns")
 #: fields of a value, uint32: its slot, its thresholds, and its planes
 VALUE = ("slot", "first", "many", "plane", "planes")
-#: columns at a time
-COLUMNS = 4
-#: bytes of a quad of 64 images, and of the weights of four columns
-QUAD, WEIGHTS = 4 * LANES, 4 * COLUMNS
+#: bytes of 64 images of the rows that are multiplied at a time, at most
+STEP = 4 * LANES
 
 
-def dots(lookup: str | None, bits: int, *, losing: bool = False) -> str:
-    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits; sums are compared in 16 bits or in 32.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How rows are multiplied: some of them at a time, by a column's weights, in one instruction."""
 
-    ``losing``: some spikes are lost.
+    rows: int  # at a time
+    weights: int  # bits of what these weigh in a column
+    sums: str  # a register of sums
+    columns: int  # at a time: as many as the registers hold
+
+    @property
+    def parts(self) -> int:
+        """Registers of sums of 64 images."""
+        return LANES * self.bits // 512
+
+    @property
+    def bits(self) -> int:
+        """Of a sum."""
+        return 32 if self.sums == QUARTER else 16
+
+
+#: quads of bytes; pairs of bytes whose sums fit 16 bits; pairs of 16 bits, see `chipsim.engine.fast.products`
+WAYS = {"quads": Way(4, 32, QUARTER, 4), "pairs": Way(2, 16, HALF, 2), "wide": Way(2, 32, QUARTER, 1)}
+#: of the kernels: the way, and in how many bits sums are compared
+NAMES = ("quads16", "quads32", "pairs16", "wide16", "wide32")
+
+
+def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
+    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+    losing : bool
+        Some spikes are lost.
     """
-    assert lookup in DOTS
-    f = Function(f"dots{bits}{'_lost' * losing}", context="ptr", begin="i64", end="i64")
+    way, bits = WAYS[name[:-2]], int(name[-2:])
+    f = Function(f"dots_{name}{'_lost' * losing}", context="ptr", begin="i64", end="i64")
     a = f.arguments
     c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
-    fire = _Losing(f, c) if losing else _Firing(f, c)
-    sums = [[f.variable(QUARTER, "zeroinitializer") for _ in range(4)] for _ in range(COLUMNS)]
+    fire = _Losing(f, lookup, c) if losing else _Firing(f, lookup, c)
+    sums = [[f.variable(way.sums, "zeroinitializer") for _ in range(way.parts)] for _ in range(way.columns)]
+    size = way.parts * 64
     with f.loop(a["begin"], a["end"]) as number:
         record = f.at(c["blocks"], number, 8 * len(BLOCK))
         block = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(BLOCK)}
-        _pack(f, c, block)
-        with f.loop(0, block["columns"], COLUMNS) as start:
+        _pack(f, way, c, block)
+        with f.loop(0, block["columns"], way.columns) as start:
             first = block["first"] + start
             for column, own in enumerate(sums):
-                bias = f.splat(f.load("i32", f.at(c["bias"], first + column, 4), 4), 16)
+                bias = f.cast("bitcast", _weight(f, f.at(c["bias"], first + column, 4), way), way.sums)
                 for part in own:
                     f.store(bias, part, 64)
-            weights = f.at(f.at(c["weights"], block["weights"]), start * block["quads"], WEIGHTS // COLUMNS)
-            with f.loop(0, block["quads"]) as quad:
-                taken = [f.load(QUARTER, f.at(f.at(c["packed"], quad, QUAD), part, LANES), 64) for part in range(4)]
+            weights = f.at(f.at(c["weights"], block["weights"]), start * block["steps"], way.weights // 8)
+            with f.loop(0, block["steps"]) as step:
+                taken = [f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in range(way.parts)]
                 for column, own in enumerate(sums):
-                    weight = f.splat(f.load("i32", f.at(f.at(weights, quad, WEIGHTS), column, 4), 4), 16)
-                    for total, four in zip(own, taken, strict=True):
-                        add_products(f, str(lookup), total, four, weight)
+                    weight = _weight(
+                        f, f.at(f.at(weights, step, way.weights // 8 * way.columns), column, way.weights // 8), way
+                    )
+                    for total, rows in zip(own, taken, strict=True):
+                        _add_product(f, lookup, way, total, rows, weight)
             for column, own in enumerate(sums):
                 with f.when(f.flag("slt", start + column, block["columns"])):
-                    parts = [f.load(QUARTER, part, 64) for part in own]
-                    fire.column(first + column, halved(f, parts) if bits == 16 else parts)
+                    parts = [f.load(way.sums, part, 64) for part in own]
+                    fire.column(first + column, halved(f, lookup, parts) if bits < way.bits else parts)
     fire.end()
-    signed = f"declare {BYTES} @llvm.x86.avx512.packsswb.512({HALF}, {HALF})"
-    more = [lose_eight()] if losing else []
-    return "\n".join([*NARROWING, signed, *more, declared_quads(str(lookup)), f.text()])
+    more = [*([lose_eight()] if losing else []), *([declared_quads(str(lookup))] if way.rows == 4 else [])]
+    return "\n".join([*declared(lookup), ADDING, *more, f.text()])
 
 
-def _pack(f: Function, c: dict[str, Value], block: dict[str, Value]) -> None:
-    """Interleave four rows after four, within 16 bytes."""
+def _weight(f: Function, place: Value, way: Way) -> Value:
+    """What some rows weigh in a column, in all lanes of a register."""
+    return f.splat(f.load(f"i{way.weights}", place, way.weights // 8), 512 // way.weights)
+
+
+def _add_product(f: Function, lookup: str | None, way: Way, total: Value, rows: Value, weight: Value) -> None:
+    """Add products of rows to a variable."""
+    if way.rows == 4:
+        add_products(f, str(lookup), total, f.cast("bitcast", rows, QUARTER), weight)
+    else:
+        f.add_to(total, apply(f, lookup, "pmaddubsw" if way.weights == 16 else "pmaddwd", rows, weight))
+
+
+def _pack(f: Function, way: Way, c: dict[str, Value], block: dict[str, Value]) -> None:
+    """Interleave some rows after others, within 16 bytes; as numbers of 16 bits with zeros between them."""
     rows = f.at(c["rows"], block["rows"], 4)
-    with f.loop(0, block["quads"]) as quad:
-        taken = [f.load(BYTES, f.at(c["pixels"], f.index(rows, quad * 4 + i)), 64) for i in range(4)]
-        twos = [_interleaved(f, taken[two], taken[two + 1], half) for half in range(2) for two in (0, 2)]
-        wide = [f.cast("bitcast", value, HALF) for value in twos]
-        for part in range(4):
-            one, other = wide[2 * (part // 2) : 2 * (part // 2) + 2]
-            f.store(_interleaved(f, one, other, part % 2), f.at(f.at(c["packed"], quad, QUAD), part, LANES), 64)
+    with f.loop(0, block["steps"]) as step:
+        taken = [f.load(BYTES, f.at(c["pixels"], f.index(rows, step * way.rows + i)), 64) for i in range(way.rows)]
+        if way.rows * 8 < way.weights:
+            taken = [each for row in taken for each in (row, f.zero(BYTES))]
+        made = [_interleaved(f, taken[two], taken[two + 1], half) for half in range(2) for two in range(0, len(taken), 2)]
+        if len(made) == 4:
+            wide = [f.cast("bitcast", value, HALF) for value in made]
+            made = [_interleaved(f, wide[two], wide[two + 1], half) for two in (0, 2) for half in range(2)]
+        for part, value in enumerate(made):
+            f.store(value, f.at(f.at(c["packed"], step, way.parts * 64), part, 64), 64)
 
 
 def _interleaved(f: Function, one: Value, other: Value, half: int) -> Value:
@@ -92,8 +142,8 @@ def _interleaved(f: Function, one: Value, other: Value, half: int) -> Value:
 class _Firing:
     """What fires: how many of its thresholds each sum is beyond."""
 
-    def __init__(self, f: Function, c: dict[str, Value]) -> None:
-        self.f, self.c = f, c
+    def __init__(self, f: Function, lookup: str | None, c: dict[str, Value]) -> None:
+        self.f, self.lookup, self.c = f, lookup, c
         self.planes = f.cast("ptrtoint", c["planes"], "i64")
 
     def column(self, column: Value, sums: list[Value]) -> None:
@@ -110,12 +160,12 @@ class _Firing:
         with f.loop(value["first"], value["first"] + value["many"]) as t:
             for count, beyond in zip(counts, self.beyond(sums, t), strict=True):
                 f.add_to(count, f.cast("zext", beyond, kind))
-        found = _narrowed(f, [f.load(kind, count, 64) for count in counts], "packuswb.512")
+        found = self.narrowed([f.load(kind, count, 64) for count in counts], "packuswb")
         with f.when(f.flag("eq", self.planes, 0)):
             f.store(found, f.at(c["values"], value["slot"], LANES), 64)
         with f.when(self.planes):
             into_planes(f, found, c["planes"], value["plane"], value["planes"])
-        add_fired(f, c["totals"], value["slot"], found & f.load(BYTES, c["mask"], 64))
+        add_fired(f, self.lookup, c["totals"], value["slot"], found & f.load(BYTES, c["mask"], 64))
 
     def beyond(self, sums: list[Value], threshold: Value) -> list[Value]:
         """Which sums are beyond a threshold."""
@@ -124,6 +174,11 @@ class _Firing:
         bound = f.load(f"i{bits}", f.at(self.c["thresholds"], threshold, bits // 8), bits // 8)
         return [f.compare("sgt", part, f.splat(bound, lanes)) for part in sums]
 
+    def narrowed(self, parts: list[Value], bytes_by: str) -> Value:
+        """Registers of 32 or of 16 bits as one of bytes."""
+        f, lookup = self.f, self.lookup
+        return apply(f, lookup, bytes_by, *(halved(f, lookup, parts) if len(parts) == 4 else parts))
+
     def end(self) -> None:
         """Nothing is left."""
 
@@ -131,8 +186,8 @@ class _Firing:
 class _Losing(_Firing):
     """What fires and is not lost: drawn for eight thresholds at a time."""
 
-    def __init__(self, f: Function, c: dict[str, Value]) -> None:
-        super().__init__(f, c)
+    def __init__(self, f: Function, lookup: str | None, c: dict[str, Value]) -> None:
+        super().__init__(f, lookup, c)
         mask = f.load(BYTES, c["mask"], 64)
         self.present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
         self.later = Queue(f, c["drawing"], 1, self.sent)
@@ -147,7 +202,7 @@ class _Losing(_Firing):
             f.store(f.constant(0), f.at(c["planes"], plane, PLANE), 8)
         with f.loop(value["first"], value["first"] + value["many"]) as t:
             lines = [f.cast("sext", beyond, kind) for beyond in self.beyond(sums, t)]
-            spikes = f.compare("slt", _narrowed(f, lines, "packsswb.512"), f.zero(BYTES))
+            spikes = f.compare("slt", self.narrowed(lines, "packsswb"), f.zero(BYTES))
             self.queue.push(f.cast("bitcast", spikes, "i64"), f.index(c["sources"], t), number)
 
     def sent(self, number: Value, spikes: Value) -> None:
@@ -171,8 +226,3 @@ class _Losing(_Firing):
         """Draw for what still waits."""
         self.queue.flush()
         self.later.flush()
-
-
-def _narrowed(f: Function, parts: list[Value], bytes_by: str) -> Value:
-    """Registers of 32 or of 16 bits as one of bytes."""
-    return f.intrinsic(BYTES, bytes_by, *(halved(f, parts) if len(parts) == 4 else parts))

@@ -1,4 +1,4 @@
-"""Lay out the encoder's blocks of pixels for `dot_kernel`, where weights are bytes."""
+"""Lay out the encoder's blocks of pixels for `dot_kernel`, where the processor has instructions for their weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.dot_kernel import BLOCK, COLUMNS, VALUE
-from chipsim.engine.fast.instructions import DOTS, TILES
+from chipsim.engine.fast.dot_kernel import BLOCK, VALUE, WAYS, Way
+from chipsim.engine.fast.instructions import DOTS, MASKS, TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
@@ -16,14 +16,16 @@ from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import Graded, pixel_slots
 from chipsim.engine.fast.plane_tables import PlaneTables
 from chipsim.engine.fast.planes import planes_of
+from chipsim.engine.fast.products import largest_weight, products_of
 from chipsim.engine.fast.tables import Tables
 from chipsim.mapping import Mapping
 
-#: largest weight, and sums that 32 bits hold once more as large
-BYTE, LARGEST = 127, 1 << 30
+#: largest weight of a byte, and that of which two products with pixels fit 16 bits; and sums that 32 bits hold once more as
+#: large
+BYTE, SHORT, LARGEST = 127, 64, 1 << 30
 #: the largest number of 16 bits
 MOST = (1 << 15) - 1
-#: rows up to which this is quicker than tiles, most of whose rows would be empty
+#: rows up to which this is quicker than tiles, most of whose rows would be empty, and than products of bytes in 16 bits
 FEW = 64
 
 
@@ -33,69 +35,91 @@ class DotTables:
 
     slots: int  # pixels, filled up
     blocks: Int  # (blocks, fields of BLOCK)
-    rows: npt.NDArray[np.uint32]  # four to a quad, as the bytes before each pixel's
-    weights: npt.NDArray[np.int8]  # form by form, four columns after four, quad by quad
+    rows: npt.NDArray[np.uint32]  # as many as are multiplied at a time after others, as the bytes before each pixel's
+    weights: npt.NDArray[np.signedinteger]  # form by form, some columns after others, step by step
     bias: npt.NDArray[np.int32]  # (columns,): where sums begin
     of_column: npt.NDArray[np.uint32]  # (columns + 1,): first value of each
     records: npt.NDArray[np.uint32]  # (values, fields of VALUE)
     thresholds: npt.NDArray[np.signedinteger]  # what sums are to be beyond, in 16 or 32 bits
     sources: npt.NDArray[np.uint32]  # (thresholds,): of the encoder
-    quads: int  # of a block, at most
+    steps: int  # of a block, at most
+    way: str  # one of `WAYS`
+    loses: bool  # some spikes may be lost
 
     def kernel(self, *, losing: bool) -> str:
         """What executes it, where spikes are lost and where they are not."""
-        return f"dots{8 * self.thresholds.itemsize}{'_lost' * losing}"
+        return f"dots_{self.way}{8 * self.thresholds.itemsize}{'_lost' * losing}"
 
 
-def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code) -> DotTables | None:
-    """Lay out the encoder; None where the processor or its weights do not allow it."""
+def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code, *, noisy: bool) -> DotTables | None:
+    """Lay out the encoder; None where the processor or its weights do not allow it, or another way is quicker.
+
+    ``noisy``: workers will lose spikes.
+    """
     name, slots = code.target.lookup, pixel_slots(m)
-    rows = max(len(form.matrix) for form in g.forms)
-    if name not in DOTS or (name in TILES and rows > FEW) or LANES * slots >= 1 << 32:
+    which = _way(g.forms, name)
+    if which is None or (noisy and name not in MASKS) or LANES * slots >= 1 << 32:
         return None
-    if any(np.abs(form.matrix).max(initial=0) > BYTE or form.largest >= LARGEST for form in g.forms):
-        return None
+    way = WAYS[which]
     columns = np.array([block.weights.shape[1] for block in g.blocks])
     begin = np.cumsum(columns) - columns
     column = begin[g.block] + g.column
-    bias, thresholds = _thresholds(g, column, int(columns.sum()))
-    weights = [_weights(form) for form in g.forms]
-    size = np.array([each.size for each in weights])
-    quads = np.array([-(-len(block.pixels) // 4) for block in g.blocks])
-    pixels = [np.resize(block.pixels, 4 * many) for block, many in zip(g.blocks, quads.tolist(), strict=True)]
-    record = [4 * (np.cumsum(quads) - quads), quads, (np.cumsum(size) - size)[g.form], begin, columns]
+    bias, thresholds = _thresholds(g, column, int(columns.sum()), centred=which != "pairs")
+    weights = [_weights(form, way) for form in g.forms]
+    size = np.array([each.nbytes for each in weights])
+    steps = np.array([-(-len(block.pixels) // way.rows) for block in g.blocks])
+    pixels = [np.resize(block.pixels, way.rows * many) for block, many in zip(g.blocks, steps.tolist(), strict=True)]
+    record = [way.rows * (np.cumsum(steps) - steps), steps, (np.cumsum(size) - size)[g.form], begin, columns]
     assert len(record) == len(BLOCK)
     slot = tables.slot[g.value]
     none = np.zeros(len(slot), np.int64)
     first, many = (none, none) if planes is None else (planes.first[g.value], planes_of(g.size))
     values = np.stack([slot, g.first, g.size, first, many], axis=1)
     assert values.shape[1] == len(VALUE)
-    laid = aligned((int(size.sum()),), np.int8)
+    laid = aligned((sum(each.size for each in weights),), weights[0].dtype)
     np.concatenate([each.reshape(-1) for each in weights], out=laid)
     return DotTables(
         slots=slots,
         blocks=np.stack(record, axis=1),
         rows=(LANES * np.concatenate(pixels)).astype(np.uint32),
         weights=laid,
-        bias=np.append(-bias, np.zeros(COLUMNS, np.int64)).astype(np.int32),
+        bias=np.append(-bias, np.zeros(way.columns, np.int64)).astype(np.int32),
         of_column=np.searchsorted(column, np.arange(int(columns.sum()) + 1)).astype(np.uint32),
         records=values.astype(np.uint32),
         thresholds=thresholds,
         sources=g.source.astype(np.uint32),
-        quads=int(quads.max()),
+        steps=int(steps.max()),
+        way=which,
+        loses=name in MASKS,
     )
 
 
-def _thresholds(g: Graded, column: Int, columns: int) -> tuple[Int, npt.NDArray[np.signedinteger]]:
+def _way(forms: list[Form], name: str | None) -> str | None:
+    """Which of `WAYS` forms of pixels take on a processor; None: another is quicker, or they take none."""
+    rows = max(len(form.matrix) for form in forms)
+    weight, most = max(map(largest_weight, forms)), max(form.largest for form in forms)
+    if most >= LARGEST:
+        return None
+    if name in DOTS:
+        return "quads" if weight <= BYTE and (name not in TILES or rows <= FEW) else None
+    if name != "avx2":
+        return None
+    if weight <= SHORT and most < MOST:
+        return "pairs"
+    return "wide" if rows <= FEW or all(products_of(form, name).wide for form in forms) else None
+
+
+def _thresholds(g: Graded, column: Int, columns: int, *, centred: bool) -> tuple[Int, npt.NDArray[np.signedinteger]]:
     """Middles of columns, and what a sum less its column's middle is to be beyond; in 16 bits, if that tells all apart.
 
-    A number of 32 bits, or the nearest of 16, is beyond the same thresholds of 16 bits.
+    A number of 32 bits, or the nearest of 16, is beyond the same thresholds of 16 bits. Sums that are not ``centred`` fit
+    16 bits, and have no middle.
     """
     owner, never = np.repeat(column, g.size), np.repeat(g.largest[g.block], g.size) < g.threshold
     least, most = np.full(columns, LARGEST), np.full(columns, -LARGEST)
     np.minimum.at(least, owner[~never], g.threshold[~never])
     np.maximum.at(most, owner[~never], g.threshold[~never])
-    middle = np.where(most >= least, (least + most) // 2, 0)
+    middle = np.where((most >= least) & centred, (least + most) // 2, 0)
     beyond = np.where(never, 1 << 40, g.threshold - 1 - middle[owner])
     reach = beyond[~never]
     if reach.min(initial=0) >= -MOST - 1 and reach.max(initial=0) < MOST:
@@ -103,9 +127,11 @@ def _thresholds(g: Graded, column: Int, columns: int) -> tuple[Int, npt.NDArray[
     return middle, np.minimum(beyond, (1 << 31) - 1).astype(np.int32)
 
 
-def _weights(form: Form) -> npt.NDArray[np.int8]:
-    """Weights of four columns after four, quad by quad, each column's four; filled up with zeros."""
+def _weights(form: Form, way: Way) -> npt.NDArray[np.signedinteger]:
+    """Weights of some columns after others, step by step, each column's side by side; filled up with zeros."""
     rows, columns = form.matrix.shape
-    filled = np.zeros((-(-rows // 4) * 4, -(-columns // COLUMNS) * COLUMNS), np.int8)
+    kind = np.dtype(f"i{way.weights // way.rows // 8}")
+    filled = np.zeros((-(-rows // way.rows) * way.rows, -(-columns // way.columns) * way.columns), kind)
     filled[:rows, :columns] = form.matrix
-    return np.ascontiguousarray(filled.reshape(-1, 4, filled.shape[1] // COLUMNS, COLUMNS).transpose(2, 0, 3, 1))
+    grouped = filled.reshape(-1, way.rows, filled.shape[1] // way.columns, way.columns)
+    return np.ascontiguousarray(grouped.transpose(2, 0, 3, 1))

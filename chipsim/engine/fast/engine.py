@@ -135,7 +135,7 @@ def load_fast(
     pixels, dots = None, None
     if encoder.integers is not None:
         sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
-        dots = dot_tables(m, tables, sums, planes, code)
+        dots = dot_tables(m, tables, sums, planes, code, noisy=noisy)
         if dots is None:
             pixels = pixel_tables(m, tables, sums, code)
         else:

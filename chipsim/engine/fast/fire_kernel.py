@@ -5,16 +5,11 @@ from __future__ import annotations
 from chipsim.engine.fast import draw_kernel
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
+from chipsim.engine.fast.registers import apply, declared, vector
 
 #: registers of 512 bits
-QUARTER, HALF, EIGHT = "<16 x i32>", "<32 x i16>", "<8 x i64>"
-#: what makes halves and bytes of registers, and adds up bytes
-NARROWING = (
-    f"declare {HALF} @llvm.x86.avx512.packssdw.512({QUARTER}, {QUARTER})",
-    f"declare {BYTES} @llvm.x86.avx512.packuswb.512({HALF}, {HALF})",
-    f"declare {EIGHT} @llvm.x86.avx512.psad.bw.512({BYTES}, {BYTES})",
-    f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})",
-)
+QUARTER, HALF, EIGHT = (vector(bits) for bits in (32, 16, 64))
+ADDING = f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})"
 
 
 def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
@@ -79,7 +74,7 @@ def add_spikes(f: Function, totals: Value, value: Value, spikes: Value) -> None:
     f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {spikes.name})"), total, 8)
 
 
-def fire_wide(name: str, compared: int) -> str:
+def fire_wide(name: str, compared: int, lookup: str | None) -> str:
     """Fire accumulators of 32 bits, without noise; they are ``compared`` in 16 bits where their sums fit.
 
     Two registers become one of half as many bits by an instruction that does so within 16 bytes; in the end the bytes of
@@ -94,7 +89,7 @@ def fire_wide(name: str, compared: int) -> str:
         place = f.at(a["accumulators"], accumulator, 4 * LANES)
         potentials = [f.load(QUARTER, f.at(place, 64 * part), 64) for part in range(4)]
         if compared == 16:
-            potentials = halved(f, potentials)
+            potentials = halved(f, lookup, potentials)
         kind, lanes = potentials[0].type, 512 // compared
         counts = [f.variable(kind, "zeroinitializer") for _ in potentials]
         with f.loop(first, first + many) as t:
@@ -102,25 +97,25 @@ def fire_wide(name: str, compared: int) -> str:
             for count, potential in zip(counts, potentials, strict=True):
                 f.add_to(count, f.cast("zext", f.compare("sge", potential, threshold), kind))
         found = [f.load(kind, count, 64) for count in counts]
-        joined = f.intrinsic(BYTES, "packuswb.512", *(found if compared == 16 else halved(f, found)))
+        joined = apply(f, lookup, "packuswb", *(found if compared == 16 else halved(f, lookup, found)))
         fours = f.cast("bitcast", joined, QUARTER)
         result = f.cast("bitcast", f.shuffle(fours, fours, [4 * (k % 4) + k // 4 for k in range(16)]), BYTES)
         f.store(result, f.at(a["values"], value, LANES), 64)
-        add_fired(f, a["totals"], value, result & mask)
-    return "\n".join([*NARROWING, f.text()])
+        add_fired(f, lookup, a["totals"], value, result & mask)
+    return "\n".join([*declared(lookup), ADDING, f.text()])
 
 
-def add_fired(f: Function, totals: Value, value: Value, fired: Value) -> None:
+def add_fired(f: Function, lookup: str | None, totals: Value, value: Value, fired: Value) -> None:
     """Add what fired, a byte for each image, to the total of a value, by an instruction that adds up bytes."""
-    eights = f.intrinsic(EIGHT, "psad.bw.512", fired, f.zero(BYTES))
+    eights = apply(f, lookup, "psadbw", fired, f.zero(BYTES))
     all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {eights.name})")
     total = f.at(totals, value, 8)
     f.store(f.load("i64", total, 8) + all_fired, total, 8)
 
 
-def halved(f: Function, parts: list[Value]) -> list[Value]:
+def halved(f: Function, lookup: str | None, parts: list[Value]) -> list[Value]:
     """Four registers of 32 bits as two of 16, which saturate."""
-    return [f.intrinsic(HALF, "packssdw.512", *parts[two : two + 2]) for two in (0, 2)]
+    return [apply(f, lookup, "packssdw", *parts[two : two + 2]) for two in (0, 2)]
 
 
 def _counted(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:

@@ -125,11 +125,6 @@ class Function:
             given.append(f"{operand.type} {operand.name}" if isinstance(operand, Value) else f"{kind} {operand}")
         self.lines.append(f"  call void @llvm.x86.{intrinsic}({', '.join(given)})")
 
-    def intrinsic(self, kind: str, name: str, *operands: Value) -> Value:
-        """Call an instruction of AVX-512."""
-        given = ", ".join(f"{each.type} {each.name}" for each in operands)
-        return self.emit(kind, f"call {kind} @llvm.x86.avx512.{name}({given})")
-
     def index(self, base: Value, at: Value | int) -> Value:
         """Load entry ``at`` of an array of uint32, as i64."""
         return self.cast("zext", self.load("i32", self.at(base, at, 4), 4), "i64")

@@ -7,6 +7,7 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from chipsim.engine.fast import (
     arrive_kernel,
@@ -272,14 +273,12 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),
         "count_runs": counting_kernel.count_runs,
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
-        "dots16": lambda: dot_kernel.dots(lookup, 16),
-        "dots32": lambda: dot_kernel.dots(lookup, 32),
-        "dots16_lost": lambda: dot_kernel.dots(lookup, 16, losing=True),
-        "dots32_lost": lambda: dot_kernel.dots(lookup, 32, losing=True),
+        **{f"dots_{name}": partial(dot_kernel.dots, lookup, name) for name in dot_kernel.NAMES},
+        **{f"dots_{name}_lost": partial(dot_kernel.dots, lookup, name, losing=True) for name in dot_kernel.NAMES},
         "draw": lambda: draw_kernel.draw(eight=lookup in MASKS),
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),
-        "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16),
+        "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16, lookup),
     }
     return found | plane_kernel.kernels(lookup) | _of_width(16, lookup) | _of_width(32, lookup)
 
@@ -291,7 +290,7 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
         f"list{bits}": lambda: _list(bits),
         f"change{bits}": lambda: _change(bits),
         f"fire{bits}": (
-            (lambda: fire_kernel.fire_wide("fire32", 32))
+            (lambda: fire_kernel.fire_wide("fire32", 32, lookup))
             if bits == 32 and lookup in TILES
             else (lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS))
         ),

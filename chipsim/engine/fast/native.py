@@ -33,6 +33,7 @@ _SOURCES = (
     "planes.py",
     "product_kernel.py",
     "products.py",
+    "registers.py",
     "segments.py",
     "segments_kernel.py",
     "stepping.py",

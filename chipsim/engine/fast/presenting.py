@@ -60,7 +60,7 @@ class Presenter:
             or (m.encoder_onnx is None and m.encoder.levels > 1)
         )
         self.dots, self.pixels = None, None
-        if engine.dots is not None and self.graded and (not noise or m.steps == 1):
+        if engine.dots is not None and self.graded and (not noise or (m.steps == 1 and engine.dots.loses)):
             self.dots = Dots(engine, engine.dots, values, shared, Drawing(noise, seed) if noise else None)
         if engine.pixels is not None:
             lost = Drawing(noise, seed) if noise else None
@@ -145,7 +145,7 @@ class Dots:
         self.images, rows = aligned((LANES, tables.slots), np.uint8), aligned((tables.slots, LANES), np.uint8)
         self.held = {name: shared[name] for name in ("mask", "totals")} | {"values": values, "pixels": rows}
         self.held |= {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
-        self.held["packed"] = aligned((tables.quads * dot_kernel.QUAD,), np.uint8)
+        self.held["packed"] = aligned((tables.steps * dot_kernel.STEP,), np.uint8)
         if lost is not None:
             self.held["drawing"] = lost.record
         self.context = np.array([address(self.held.get(name)) for name in dot_kernel.CONTEXT], np.int64)
