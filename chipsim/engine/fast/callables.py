@@ -27,7 +27,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "weigh": (_N, _N, _P, _P, _P, _P, _P, _P, _P),
     "by_image": (_P, _N, _N, _P, _P),
     "split": (_P, _N, _P, _P, _P, _P, _P),
-    **{f"dots_{name}{lost}": (_P, _N, _N) for name in DOTS for lost in ("", "_lost")},
+    **{f"dots_{name}{lost}": (_P, _N, _N, _N) for name in DOTS for lost in ("", "_lost")},
     "encode": (_P, _N, _N, _N, _P, _P, _P),
     "planes": (_P, _N, _N),
     "slices": (_P, _P, _N, _P, _N),

@@ -59,7 +59,10 @@ NAMES = ("quads16", "quads32", "pairs16", "wide16", "wide32")
 
 
 def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
-    """Blocks begin .. end: what is sent of 64 images, as bytes or as bits.
+    """Blocks begin .. end: what is sent of 64 images of each context, as bytes or as bits.
+
+    A block does one context after another, so that what it writes lies near; where spikes are lost, a context does all its
+    blocks, so that what is undecided waits for others.
 
     Parameters
     ----------
@@ -69,38 +72,63 @@ def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
         Some spikes are lost.
     """
     way, bits = WAYS[name[:-2]], int(name[-2:])
-    f = Function(f"dots_{name}{'_lost' * losing}", context="ptr", begin="i64", end="i64")
+    f = Function(f"dots_{name}{'_lost' * losing}", contexts="ptr", count="i64", begin="i64", end="i64")
     a = f.arguments
-    c = {name: f.load("ptr", f.at(a["context"], i, 8), 8) for i, name in enumerate(CONTEXT)}
-    fire = _Losing(f, lookup, c) if losing else _Firing(f, lookup, c)
     sums = [[f.variable(way.sums, "zeroinitializer") for _ in range(way.parts)] for _ in range(way.columns)]
-    size = way.parts * 64
-    with f.loop(a["begin"], a["end"]) as number:
-        record = f.at(c["blocks"], number, 8 * len(BLOCK))
-        block = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(BLOCK)}
-        _pack(f, way, c, block)
-        with f.loop(0, block["columns"], way.columns) as start:
-            first = block["first"] + start
-            for column, own in enumerate(sums):
-                bias = f.cast("bitcast", _weight(f, f.at(c["bias"], first + column, 4), way), way.sums)
-                for part in own:
-                    f.store(bias, part, 64)
-            weights = f.at(f.at(c["weights"], block["weights"]), start * block["steps"], way.weights // 8)
-            with f.loop(0, block["steps"]) as step:
-                taken = [f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in range(way.parts)]
-                for column, own in enumerate(sums):
-                    weight = _weight(
-                        f, f.at(f.at(weights, step, way.weights // 8 * way.columns), column, way.weights // 8), way
-                    )
-                    for total, rows in zip(own, taken, strict=True):
-                        _add_product(f, lookup, way, total, rows, weight)
-            for column, own in enumerate(sums):
-                with f.when(f.flag("slt", start + column, block["columns"])):
-                    parts = [f.load(way.sums, part, 64) for part in own]
-                    fire.column(first + column, halved(f, lookup, parts) if bits < way.bits else parts)
-    fire.end()
+    if losing:
+        with f.loop(0, a["count"]) as number:
+            c = _context(f, number)
+            fire = _Losing(f, lookup, c)
+            with f.loop(a["begin"], a["end"]) as block:
+                _block(f, lookup, way, bits, c, block, sums, fire)
+            fire.end()
+    else:
+        with f.loop(a["begin"], a["end"]) as block, f.loop(0, a["count"]) as number:
+            c = _context(f, number)
+            _block(f, lookup, way, bits, c, block, sums, _Firing(f, lookup, c))
     more = [*([lose_eight()] if losing else []), *([declared_quads(str(lookup))] if way.rows == 4 else [])]
     return "\n".join([*declared(lookup), ADDING, *more, f.text()])
+
+
+def _context(f: Function, number: Value) -> dict[str, Value]:
+    """Addresses of one of the contexts."""
+    context = f.at(f.arguments["contexts"], number, 8 * len(CONTEXT))
+    return {name: f.load("ptr", f.at(context, i, 8), 8) for i, name in enumerate(CONTEXT)}
+
+
+def _block(
+    f: Function,
+    lookup: str | None,
+    way: Way,
+    bits: int,
+    c: dict[str, Value],
+    number: Value,
+    sums: list[list[Value]],
+    fire: _Firing,
+) -> None:
+    """Multiply the rows of a block, and fire its columns."""
+    size, weight_size = way.parts * 64, way.weights // 8
+    record = f.at(c["blocks"], number, 8 * len(BLOCK))
+    block = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(BLOCK)}
+    _pack(f, way, c, block)
+    with f.loop(0, block["columns"], way.columns) as start:
+        first = block["first"] + start
+        for column, own in enumerate(sums):
+            bias = f.cast("bitcast", _weight(f, f.at(c["bias"], first + column, 4), way), way.sums)
+            for part in own:
+                f.store(bias, part, 64)
+        weights = f.at(f.at(c["weights"], block["weights"]), start * block["steps"], weight_size)
+        with f.loop(0, block["steps"]) as step:
+            taken = [f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in range(way.parts)]
+            of_step = f.at(weights, step, weight_size * way.columns)
+            for column, own in enumerate(sums):
+                weight = _weight(f, f.at(of_step, column, weight_size), way)
+                for total, rows in zip(own, taken, strict=True):
+                    _add_product(f, lookup, way, total, rows, weight)
+        for column, own in enumerate(sums):
+            with f.when(f.flag("slt", start + column, block["columns"])):
+                parts = [f.load(way.sums, part, 64) for part in own]
+                fire.column(first + column, halved(f, lookup, parts) if bits < way.bits else parts)
 
 
 def _weight(f: Function, place: Value, way: Way) -> Value:

@@ -94,10 +94,10 @@ class PlaneWorker(CountsByImage):
         """Put what the encoder sends of up to 512 images into planes, 64 after 64."""
         self.present[:] = np.packbits(np.arange(IMAGES) < len(images), bitorder="little")
         records = self.tables.slices
+        if self.presenter.into_planes(images, first, pixels, address(self.planes)):
+            return
         for block, start in enumerate(range(0, len(images), LANES)):
             part = images[start : start + LANES]
-            if self.presenter.into_planes(part, first + start, pixels, address(self.planes) + LANES // 8 * block):
-                continue
             self.presenter.present(part, first + start, pixels)(0, self.values)
             given = address(self.values), address(records), len(records), address(self.planes), block
             self.engine.function["slices"](*given)

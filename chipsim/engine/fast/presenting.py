@@ -18,10 +18,16 @@ from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Drawing
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.pixels import PixelTables, as_bytes
+from chipsim.engine.fast.plane_kernel import BLOCKS
 from chipsim.engine.host import Array, lose
 
 #: puts the encoder's values of a step into place and counts them
 Enter = Callable[[int, npt.NDArray[np.uint8]], None]
+
+
+def mark(mask: npt.NDArray[np.uint8], images: int) -> None:
+    """Set a mask of 64 images to 255 where there is one, else to 0."""
+    mask[:images], mask[images:] = 255, 0
 
 
 class Presenter:
@@ -61,7 +67,7 @@ class Presenter:
         )
         self.dots, self.pixels = None, None
         if engine.dots is not None and self.graded and (not noise or (m.steps == 1 and engine.dots.loses)):
-            self.dots = Dots(engine, engine.dots, values, shared, Drawing(noise, seed) if noise else None)
+            self.dots = Dots(engine, engine.dots, values, shared, noise, seed)
         if engine.pixels is not None:
             lost = Drawing(noise, seed) if noise else None
             self.pixels = Pixels(engine.pixels, engine.function, values, place, shared, lost)
@@ -73,21 +79,15 @@ class Presenter:
         return Encoding(engine.mapping, engine.tables.features, engine.encoder, engine.function, self.values)
 
     def into_planes(self, images: Array, first: int, pixels: bool, planes: int) -> bool:
-        """Put what is sent of up to 64 images into planes, at an address, and count it; False where it takes bytes first."""
-        if self.dots is None:
-            return False
-        self._mark(len(images))
-        return self.dots.run(images, pixels, first, planes)
-
-    def _mark(self, images: int) -> None:
-        self.mask[:images], self.mask[images:] = 255, 0
+        """Put what is sent of up to 512 images into planes, at an address, and count it; False where it takes bytes."""
+        return self.dots is not None and self.dots.run(images, pixels, first, planes)
 
     def present(self, images: Array, first: int, pixels: bool) -> Enter:
         """Return what puts the encoder's values of a step into place and counts them, for up to 64 images from ``first``.
 
         ``pixels``: they hold nothing but whole numbers from 0 to 255.
         """
-        self._mark(len(images))
+        mark(self.mask, len(images))
         m, t, values = self.engine.mapping, self.engine.tables, self.engine.tables.merged.values
         call, parts, count = self.engine.function, len(t.splits), m.encoder_neurons // m.encoder.levels
         filled = t.features + parts  # slots of the encoder
@@ -130,7 +130,7 @@ class Presenter:
 
 
 class Dots:
-    """Runs the encoder by `dot_kernel`."""
+    """Runs the encoder by `dot_kernel`, for 64 images after 64."""
 
     def __init__(
         self,
@@ -138,28 +138,40 @@ class Dots:
         tables: DotTables,
         values: npt.NDArray[np.uint8],
         shared: dict[str, Any],
-        lost: Drawing | None,
+        noise: float,
+        seed: int,
     ) -> None:
-        self.lay, self.kernel = engine.function["lay"], engine.function[tables.kernel(losing=lost is not None)]
-        self.blocks, self.lost = len(tables.blocks), lost
-        self.images, rows = aligned((LANES, tables.slots), np.uint8), aligned((tables.slots, LANES), np.uint8)
-        self.held = {name: shared[name] for name in ("mask", "totals")} | {"values": values, "pixels": rows}
-        self.held |= {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
+        count = 1 if engine.planes is None else BLOCKS
+        self.lay, self.kernel = engine.function["lay"], engine.function[tables.kernel(losing=noise > 0)]
+        self.blocks, self.slots = len(tables.blocks), tables.slots
+        self.images, self.rows = aligned((LANES, tables.slots), np.uint8), aligned((count, tables.slots, LANES), np.uint8)
+        self.masks = aligned((count, LANES), np.uint8)
+        self.lost = [Drawing(noise, seed) for _ in range(count)] if noise else []
+        self.held = {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
+        self.held |= {"totals": shared["totals"], "values": values}
         self.held["packed"] = aligned((tables.steps * dot_kernel.STEP,), np.uint8)
-        if lost is not None:
-            self.held["drawing"] = lost.record
-        self.context = np.array([address(self.held.get(name)) for name in dot_kernel.CONTEXT], np.int64)
-        self.laid = address(self.images), tables.slots, address(rows)
+        self.contexts = np.array([self._context(place) for place in range(count)], np.int64)
+
+    def _context(self, place: int) -> list[int]:
+        own = {"pixels": self.rows[place], "mask": self.masks[place]}
+        if self.lost:
+            own["drawing"] = self.lost[place].record
+        return [address((self.held | own).get(name)) for name in dot_kernel.CONTEXT]
 
     def run(self, images: Array, pixels: bool, first: int, planes: int = 0) -> bool:
-        """Put what is sent of up to 64 images into values, or into planes at an address; False where not all are pixels."""
-        if not as_bytes(images, pixels, self.images):
-            return False
-        if self.lost is not None:
-            self.lost.of(first, len(images))
-        self.context[dot_kernel.CONTEXT.index("planes")] = planes
-        self.lay(*self.laid)
-        self.kernel(address(self.context), 0, self.blocks)
+        """Put what is sent into values, of up to 64 images, or into planes at an address; False where not all are pixels."""
+        starts = range(0, len(images), LANES)
+        for place, start in enumerate(starts):
+            part = images[start : start + LANES]
+            if not as_bytes(part, pixels, self.images):
+                return False
+            mark(self.masks[place], len(part))
+            if self.lost:
+                self.lost[place].of(first + start, len(part))
+            self.lay(address(self.images), self.slots, address(self.rows[place]))
+        place_of = planes + LANES // 8 * np.arange(len(starts)) if planes else 0
+        self.contexts[: len(starts), dot_kernel.CONTEXT.index("planes")] = place_of
+        self.kernel(address(self.contexts), len(starts), 0, self.blocks)
         return True
 
 
