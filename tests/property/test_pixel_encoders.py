@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from property.test_engines import agrees
 from support.hand_mappings import wide_map
+from support.targets import targets
 
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import engine, planes
 from chipsim.engine.fast.dots import FEW
 from chipsim.engine.fast.engine import load_fast
 from chipsim.engine.fast.instructions import BITS, DOTS, TILES
-from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping
 
@@ -63,17 +64,26 @@ def with_encoder(rng: np.random.Generator, largest: int, pixels: int) -> Mapping
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    largest=st.sampled_from([1, 3, 127, 128, 1000]),
+    largest=st.sampled_from([1, 3, 64, 65, 127, 128, 1000, 30000]),
     pixels=st.integers(1, 70),
     count=st.sampled_from([1, 63, 64, 65, 200, 600]),
     bits=st.booleans(),
     per_image=st.booleans(),
     noise=st.sampled_from([0.0, 0.2]),
     fractions=st.booleans(),
+    target=st.sampled_from([None, *targets(*BITS)]),
 )
-@settings(max_examples=60)
+@settings(max_examples=80)
 def test_encoders_of_pixels(
-    seed: int, largest: int, pixels: int, count: int, bits: bool, per_image: bool, noise: float, fractions: bool
+    seed: int,
+    largest: int,
+    pixels: int,
+    count: int,
+    bits: bool,
+    per_image: bool,
+    noise: float,
+    fractions: bool,
+    target: Target | None,
 ) -> None:
     rng = np.random.default_rng(seed)
     mapping = with_encoder(rng, largest, pixels)
@@ -82,7 +92,7 @@ def test_encoders_of_pixels(
         images[:] = 255
     if fractions:
         images[rng.integers(count)] += 0.25
-    host, code = load_host(mapping), Code()
+    host, code = load_host(mapping), Code(target)
     with pytest.MonkeyPatch.context() as patch:
         lines = (lambda merged: tuple(map(planes.lines_of, merged.forms))) if bits else (lambda merged: None)
         if code.target.lookup in BITS:
@@ -92,4 +102,7 @@ def test_encoders_of_pixels(
     tiled = code.target.lookup in TILES and pixels > FEW
     if code.target.lookup in DOTS and largest <= 127 and not tiled:
         assert fast.dots is not None, "weights are bytes"
+    if code.target.lookup == "avx2":
+        assert fast.dots is None or not noise, "nothing is drawn there"
+        assert noise or pixels > FEW or (fast.encoder.integers is None) is (fast.dots is None), "weights have 16 bits"
     agrees(fast, ReferenceEngine(mapping, host), images, noise, per_image)
