@@ -36,8 +36,8 @@ AT_ONCE = (32, 16, 8, 4)
 #: words before the lines of a position: how many times the most of them are added, and the rest in times the least; and the
 #: same of those that are subtracted, which come last
 HEAD = 4
-#: time of a line that is added, for 64 images, where one of a list of bytes is 1
-LINE = 0.15
+#: time of a line that is added, for 64 images, where one of a list of bytes is 1, by the bytes of a register
+LINE = {64: 0.15, 32: 0.13}
 #: in lines, that of a counter that is fetched and put back, of a line that is latched, and of a value of the encoder that
 #: becomes planes
 COUNTER, LATCH, ENTER = 10, 6, 75

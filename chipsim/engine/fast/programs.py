@@ -73,7 +73,7 @@ def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None
     others += FIRED * columns
     lines = tuple(planes.lines_of(form) for form in forms)
     time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
-    pays = planes.LINE * time * planes.IMAGES / images < uses @ others
+    pays = planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < uses @ others
     return lines if pays else None
 
 
