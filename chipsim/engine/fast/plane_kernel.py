@@ -64,19 +64,18 @@ class Logic:
 
     def majority(self, a: Value, b: Value, c: Value) -> Value:
         """The carry of three bits."""
-        return self._function(0b11101000, a, b, c) if self.ternary else self._or(b & c, a & (b ^ c))
+        return self._function(0b11101000, a, b, c) if self.ternary else self.either(b & c, a & (b ^ c))
 
     def carry_of_complements(self, a: Value, b: Value, c: Value) -> Value:
-        """The complement of the carry of a bit and the complements of two."""
-        if self.ternary:
-            return self._function(0b10001110, a, b, c)
-        return self._or(b & c, self.complement(a) & (b ^ c))
+        """The complement of the carry of a bit and the complements of two, where there are functions of three bits."""
+        return self._function(0b10001110, a, b, c)
 
     def complement(self, a: Value) -> Value:
         """All other bits."""
         return self.f.emit(self.kind, f"xor {self.kind} {a.name}, splat (i32 -1)")
 
-    def _or(self, a: Value, b: Value) -> Value:
+    def either(self, a: Value, b: Value) -> Value:
+        """One bit or the other."""
         return self.f.binary("or", a, b)
 
     def _function(self, table: int, *planes: Value) -> Value:
@@ -214,7 +213,7 @@ class _Adder:
 
     def _both(self, either: Value, other: Value, plus: bool) -> Value:
         """One or the other; where not ``plus``, only the other."""
-        return self.f.binary("or", either, other) if plus else self.logic.complement(either) & other
+        return self.logic.either(either, other) if plus else self.logic.complement(either) & other
 
 
 def run(lookup: str | None) -> str:
