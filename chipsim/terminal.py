@@ -36,17 +36,29 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
     """
     import warnings
 
-    import typer
-
     said: list[str] = []  # told when the command is done: an error is the only line on standard error
     quiet_libraries()
     if not sys.warnoptions:  # python -W shows them: standard error is for what a user can mend
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ReportedWarning)
         warnings.showwarning = lambda message, *_, **__: said.append(str(message))
-    code = 0
     _open_streams()
     interrupts = Interrupts()
+    try:
+        code = _outcome(main, program, said, interrupts)
+        interrupts.leave_at_once()
+    except KeyboardInterrupt:  # it struck before an error could be told
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        interrupts.leave()  # worker threads may still be in a long product
+    sys.exit(code)
+
+
+def _outcome(main: Callable[[], object], program: str, said: list[str], interrupts: Interrupts) -> int:
+    """Run a program, tell what it ``said`` or its error, and return its code."""
+    import typer
+
+    code = 0
     try:
         result = main()
         code = result if isinstance(result, int) else 0
@@ -55,7 +67,7 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
         for line in said:
             _tell(line)
     except ReportedError as error:
-        _tell(error.shown())
+        interrupts.tell(error.shown())
         code = error.exit_code
     except typer.Exit as error:
         code = error.exit_code
@@ -69,11 +81,10 @@ def run_program(main: Callable[[], object], program: str) -> NoReturn:
             code = 0
             _drop_stdout()
     except Exception as error:  # noqa: BLE001  # the last resort: an internal error
-        code = INTERRUPTED if interrupts.seen else _usage(error) or _full(error) or _internal(error, program)
-    if code == INTERRUPTED:
-        leave()  # worker threads may still be in a long product
-    interrupts.leave_at_once()
-    sys.exit(code)
+        if interrupts.seen:
+            return INTERRUPTED
+        code = _usage(error, interrupts.tell) or _full(error, interrupts.tell) or _internal(error, program, interrupts.tell)
+    return code
 
 
 class Interrupts:
@@ -82,31 +93,45 @@ class Interrupts:
     The first is raised as KeyboardInterrupt in the main thread. It is also noted, since one that strikes while a library is
     loading surfaces as that library's own error. A second one, or one while the interpreter shuts down, ends the process
     there and then; so does one that strikes in a destructor, where Python would print it and go on, and an error in the
-    destructor of what the first has left half made. Signals that whoever started the process had ignored (nohup) stay
-    ignored.
+    destructor of what the first has left half made. An error that is being told is the one line. Signals that whoever
+    started the process had ignored (nohup) stay ignored.
     """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.seen = self.told = False
         self._unraisable = sys.unraisablehook
         sys.unraisablehook = self._lost
         self._set(self._note)
 
     def _note(self, number: int, frame: object) -> NoReturn:
-        if self.seen:
-            leave()
+        if self.seen or self.told:
+            self.leave()
         self.seen = True
         raise KeyboardInterrupt
 
     def _lost(self, lost: sys.UnraisableHookArgs) -> None:
         if self.seen or isinstance(lost.exc_value, KeyboardInterrupt):
-            leave()
+            self.leave()
         self._unraisable(lost)
 
     def leave_at_once(self) -> None:
         """From here on the process ends with the first signal."""
         sys.unraisablehook = self._unraisable
-        self._set(lambda number, frame: leave())
+        self._set(lambda number, frame: self.leave())
+
+    def tell(self, line: str) -> None:
+        """Print the line of an error; from here on the process ends with the first signal, and no other line."""
+        self.told = True
+        _tell(line)
+
+    def leave(self) -> NoReturn:
+        """End an interrupted process at once: no temporary file stays, one line is printed."""
+        from chipsim.files import abandon
+
+        abandon()
+        if not self.told:
+            _tell("interrupted")
+        os._exit(INTERRUPTED)
 
     def _set(self, handler: Callable[[int, Any], object]) -> None:
         import threading
@@ -118,15 +143,6 @@ class Interrupts:
         for name in SIGNALS:
             if signal.getsignal(name) not in (signal.SIG_IGN, None):
                 signal.signal(name, handler)
-
-
-def leave() -> NoReturn:
-    """End an interrupted process at once: no temporary file stays, one line is printed."""
-    from chipsim.files import abandon
-
-    abandon()
-    _tell("interrupted")
-    os._exit(INTERRUPTED)
 
 
 def quiet_libraries() -> None:
@@ -164,13 +180,13 @@ def _tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _full(error: Exception) -> int:
+def _full(error: Exception, tell: Callable[[str], None]) -> int:
     """Say that there is no room left, on a disk or in memory; 0 if it is another error."""
     import errno
 
     if isinstance(error, MemoryError):
         text = "memory: is exhausted; use fewer or smaller images, a smaller batch, fewer threads, or more memory"
-        _tell(text)
+        tell(text)
         return InputError.exit_code
 
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -179,11 +195,11 @@ def _full(error: Exception) -> int:
     text = (
         f"standard output or a temporary file: cannot be written: {error.strerror}; free some space, or choose another path"
     )
-    _tell(labelled("output-unwritable", text))
+    tell(labelled("output-unwritable", text))
     return InputError.exit_code
 
 
-def _usage(error: Exception) -> int:
+def _usage(error: Exception, tell: Callable[[str], None]) -> int:
     """Print a usage error of whichever click the command line was built with; 0 if it is none."""
     show = getattr(error, "format_message", None)
     if show is None or not hasattr(error, "exit_code"):
@@ -193,16 +209,16 @@ def _usage(error: Exception) -> int:
     text = printable(" ".join(show().split()))
     if text:  # none where all of the help was shown
         text = text.rstrip(".") if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-        _tell(labelled("usage", f"{path}{text}{'' if text[-1] in '?.' else '.'} Try --help."))
+        tell(labelled("usage", f"{path}{text}{'' if text[-1] in '?.' else '.'} Try --help."))
     return int(error.exit_code)
 
 
-def _internal(error: Exception, program: str) -> int:
+def _internal(error: Exception, program: str, tell: Callable[[str], None]) -> int:
     """Report an internal error; whatever else is broken, one line is printed."""
     from chipsim import bug_report
 
     text = printable(" ".join(_words(error).split())[:120])
-    _tell(f"{program}: internal error: {type(error).__name__}: {text}; please report it {bug_report.write(error, program)}")
+    tell(f"{program}: internal error: {type(error).__name__}: {text}; please report it {bug_report.write(error, program)}")
     return INTERNAL
 
 

@@ -140,6 +140,36 @@ run_program(main, "chipsim")
     ends_at_once(code)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "line"), [("before", "interrupted"), ("after", "a.npz: is empty")])
+def test_a_signal_at_an_error_leaves_one_line(when: str, line: str) -> None:
+    code = f"""
+import os, signal
+from chipsim import terminal
+from chipsim.errors import InputError
+
+class Struck(InputError):
+    def shown(self):
+        if "{when}" == "before":
+            os.kill(os.getpid(), signal.SIGINT)
+        return "a.npz: is empty"
+
+def main():
+    raise Struck("a.npz", "is empty", code="dataset-npz")
+
+tell = terminal._tell
+def told(line):
+    tell(line)
+    if "{when}" == "after":
+        os.kill(os.getpid(), signal.SIGINT)
+
+terminal._tell = told
+terminal.run_program(main, "chipsim")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{line}\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_clean_up(tmp_path: Path, number: int) -> None:
     import numpy as np
