@@ -96,11 +96,11 @@ def bits(code: Code, bound: int, largest: int) -> float:
     sums = planes.sums_of(form, planes.lines_of(form))
     assert sums is not None, "a counter holds so few rows"
     program, kernel = sums.program, f"add{sums.program.width}"
-    lines, zeros = aligned((sums.lines.count, planes.PLANE), np.uint8), aligned((planes.WIDTHS[-1], planes.PLANE), np.uint8)
+    lines = aligned((sums.lines.count, planes.PLANE), np.uint8)
     out = aligned((program.columns * program.stride, planes.PLANE), np.uint8)
     made = code.add(kernel.encode(), lambda _: kernels.text(kernel, name), kernel, optimise=True)
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 4)(made)
-    given = (*map(address, (program.words, lines, zeros, out, None)), program.columns, program.positions)
+    given = (*map(address, (program.words, lines, None, out, None)), program.columns, program.positions)
     return ROWS * COLUMNS * planes.IMAGES / best(lambda: call(*given, planes.PLANE * program.stride, 0), 500)
 
 

@@ -29,7 +29,7 @@ from chipsim.engine.fast.merge import Form, Merged, MergedCore, Values, make_for
 from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.fast.plane_tables import MOST
 from chipsim.engine.fast.plane_worker import PlaneWorker
-from chipsim.engine.fast.planes import AT_ONCE, HEAD, IMAGES, PLANE, WIDTHS, Sums
+from chipsim.engine.fast.planes import AT_ONCE, HEAD, IMAGES, PLANE, Sums
 from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping
 
@@ -115,11 +115,11 @@ def executed(sums: Sums, held: np.ndarray, target: Target | str) -> np.ndarray:
     kernel = code.add(name.encode(), lambda _: found or kernels.text(name, lookup), name, optimise=True)
     lines = aligned((len(held), PLANE), np.uint8)
     lines[:] = np.packbits(held.astype(bool), axis=1, bitorder="little")
-    zeros, out = aligned((WIDTHS[-1], PLANE), np.uint8), aligned((program.columns * program.stride, PLANE), np.uint8)
+    out = aligned((program.columns * program.stride, PLANE), np.uint8)
     out[:] = 255  # whatever was there
     place, number = ctypes.c_void_p, ctypes.c_int64
     call = ctypes.CFUNCTYPE(None, *[place] * 5, *[number] * 4)(kernel)
-    given = map(address, (program.words, lines, zeros, out, None))
+    given = map(address, (program.words, lines, None, out, None))
     call(*given, program.columns, program.positions, PLANE * program.stride, 0)
     bits = np.unpackbits(out, axis=1, bitorder="little").reshape(program.columns, program.stride, -1).astype(np.int64)
     return (bits[:, : program.bits] << np.arange(program.bits)[:, None]).sum(axis=1) - program.excess[:, None]

@@ -16,8 +16,14 @@ from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.engine.fast.plane_kernel import into_planes
 from chipsim.engine.fast.planes import PLANE
-from chipsim.engine.fast.product_kernel import add_products, declared_quads
-from chipsim.engine.fast.registers import apply, declared
+from chipsim.engine.fast.product_kernel import (
+    add_products,
+    declared_pairs,
+    declared_quads,
+    multiplied,
+    multiplied_wide,
+)
+from chipsim.engine.fast.registers import declared, narrowed
 
 #: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
 CONTEXT = (
@@ -86,7 +92,8 @@ def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
         with f.loop(a["begin"], a["end"]) as block, f.loop(0, a["count"]) as number:
             c = _context(f, number)
             _block(f, lookup, way, bits, c, block, sums, _Firing(f, lookup, c))
-    more = [*([lose_eight()] if losing else []), *([declared_quads(str(lookup))] if way.rows == 4 else [])]
+    products = [declared_quads(str(lookup))] if way.rows == 4 else declared_pairs(str(lookup))
+    more = [*([lose_eight()] if losing else []), *products]
     return "\n".join([*declared(lookup), ADDING, *more, f.text()])
 
 
@@ -141,7 +148,8 @@ def _add_product(f: Function, lookup: str | None, way: Way, total: Value, rows: 
     if way.rows == 4:
         add_products(f, str(lookup), total, f.cast("bitcast", rows, QUARTER), weight)
     else:
-        f.add_to(total, apply(f, lookup, "pmaddubsw" if way.weights == 16 else "pmaddwd", rows, weight))
+        multiply, kind = (multiplied, BYTES) if way.weights == 16 else (multiplied_wide, HALF)
+        f.add_to(total, multiply(f, str(lookup), f.cast("bitcast", rows, kind), f.cast("bitcast", weight, kind)))
 
 
 def _pack(f: Function, way: Way, c: dict[str, Value], block: dict[str, Value]) -> None:
@@ -205,7 +213,7 @@ class _Firing:
     def narrowed(self, parts: list[Value], bytes_by: str) -> Value:
         """Registers of 32 or of 16 bits as one of bytes."""
         f, lookup = self.f, self.lookup
-        return apply(f, lookup, bytes_by, *(halved(f, lookup, parts) if len(parts) == 4 else parts))
+        return narrowed(f, lookup, bytes_by, *(halved(f, lookup, parts) if len(parts) == 4 else parts))
 
     def end(self) -> None:
         """Nothing is left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chipsim.engine.fast import draw_kernel
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
-from chipsim.engine.fast.registers import apply, declared, vector
+from chipsim.engine.fast.registers import declared, narrowed, vector
 
 #: registers of 512 bits
 QUARTER, HALF, EIGHT = (vector(bits) for bits in (32, 16, 64))
@@ -97,7 +97,7 @@ def fire_wide(name: str, compared: int, lookup: str | None) -> str:
             for count, potential in zip(counts, potentials, strict=True):
                 f.add_to(count, f.cast("zext", f.compare("sge", potential, threshold), kind))
         found = [f.load(kind, count, 64) for count in counts]
-        joined = apply(f, lookup, "packuswb", *(found if compared == 16 else halved(f, lookup, found)))
+        joined = narrowed(f, lookup, "packuswb", *(found if compared == 16 else halved(f, lookup, found)))
         fours = f.cast("bitcast", joined, QUARTER)
         result = f.cast("bitcast", f.shuffle(fours, fours, [4 * (k % 4) + k // 4 for k in range(16)]), BYTES)
         f.store(result, f.at(a["values"], value, LANES), 64)
@@ -107,7 +107,7 @@ def fire_wide(name: str, compared: int, lookup: str | None) -> str:
 
 def add_fired(f: Function, lookup: str | None, totals: Value, value: Value, fired: Value) -> None:
     """Add what fired, a byte for each image, to the total of a value, by an instruction that adds up bytes."""
-    eights = apply(f, lookup, "psadbw", fired, f.zero(BYTES))
+    eights = narrowed(f, lookup, "psadbw", fired, f.zero(BYTES))
     all_fired = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({EIGHT} {eights.name})")
     total = f.at(totals, value, 8)
     f.store(f.load("i64", total, 8) + all_fired, total, 8)
@@ -115,7 +115,7 @@ def add_fired(f: Function, lookup: str | None, totals: Value, value: Value, fire
 
 def halved(f: Function, lookup: str | None, parts: list[Value]) -> list[Value]:
     """Four registers of 32 bits as two of 16, which saturate."""
-    return [apply(f, lookup, "packssdw", *parts[two : two + 2]) for two in (0, 2)]
+    return [narrowed(f, lookup, "packssdw", *parts[two : two + 2]) for two in (0, 2)]
 
 
 def _counted(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:

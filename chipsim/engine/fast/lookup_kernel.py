@@ -7,8 +7,9 @@ from chipsim.engine.fast.instructions import COLUMNS, DOTS, LOOKUPS, PLAIN, TILE
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS
+from chipsim.engine.fast.registers import whole_of
 from chipsim.engine.fast.segments import TABLE, TOGETHER
-from chipsim.engine.fast.segments_kernel import Segments, head, kernel, whole_of
+from chipsim.engine.fast.segments_kernel import Segments, head, kernel
 
 
 def dense(bits: int, name: str | None) -> str:

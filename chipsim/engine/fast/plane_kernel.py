@@ -36,8 +36,6 @@ CORE = (
 #: and the place of its total; or the accumulator, the output that it is read as, and its excess
 FIRES = ("accumulator", "plane", "planes", "first", "many", "total")
 READ = ("accumulator", "output", "excess")
-#: planes of zeros that others begin behind
-ZEROS = 16
 
 DECLARED = (
     f"declare {LONGS} @llvm.ctpop.v8i64({LONGS})",

@@ -12,7 +12,7 @@ from chipsim.engine.fast.callables import Kernels, begin
 from chipsim.engine.fast.layout import CORE as RECORD
 from chipsim.engine.fast.merge import Int, Merged, MergedCore
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.plane_kernel import ADDED, CORE, FIRES, ZEROS
+from chipsim.engine.fast.plane_kernel import ADDED, CORE, FIRES
 from chipsim.engine.fast.planes import PLANE, Lines, Program, Sums, Word, planes_of, program_of, sums_of
 from chipsim.engine.fast.tables import Tables
 
@@ -74,8 +74,8 @@ def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
         sums.append(made)
     begin(code, "planes", "slices", *{f"add{each.program.width}" for each in sums})
     many = planes_of(merged.values.size)
-    first = ZEROS + np.cumsum(many) - many
-    planes = int(ZEROS + many.sum())
+    first = 1 + np.cumsum(many) - many  # at 0, where lists are filled up, there are zeros
+    planes = int(1 + many.sum())
     if planes * PLANE >= 1 << 31:
         return None
     encoder = slice(0, merged.values.encoder)

@@ -38,7 +38,7 @@ AT_ONCE = (32, 16, 8, 4)
 HEAD = 4
 #: time of a line that is added, for 64 images, where one of a list of bytes is 1, by the bytes of a register
 LINE = {64: 0.15, 32: 0.13}
-#: in lines, that of a counter that is fetched and put back, of a line that is latched, and of a value of the encoder that
+#: in lines, that of a counter at a position, of a line that is latched, and of a value of the encoder that
 #: becomes planes
 COUNTER, LATCH, ENTER = 10, 6, 75
 #: columns that equal rows must have before they are added up at once

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from chipsim.engine.fast.instructions import COLUMNS, DOTS, PRODUCTS, WIDE_PRODUCTS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
+from chipsim.engine.fast.registers import called, vector, whole_of
 from chipsim.engine.fast.segments import TOGETHER
-from chipsim.engine.fast.segments_kernel import Segments, head, kernel, parts_of, whole_of
+from chipsim.engine.fast.segments_kernel import Segments, head, kernel
 
 HALVES, WORDS = "<32 x i16>", "<32 x i32>"
 #: images of a register of quads, and registers of 64 images
@@ -19,18 +20,7 @@ def products(bits: int, name: str) -> list[str]:
     """What multiplies, for accumulators of so many bits: declarations and kernels."""
     if name in DOTS:
         return [declared_quads(name), _multiply_quads(bits, name)]
-    text = []
-    if name in PRODUCTS:
-        lanes, intrinsic = PRODUCTS[name]
-        text.append(f"declare <{lanes // 2} x i16> @{intrinsic}(<{lanes} x i8>, <{lanes} x i8>)")
-    text.append(_multiply(bits, name))
-    if bits == 32:
-        if name in WIDE_PRODUCTS:
-            lanes, intrinsic = WIDE_PRODUCTS[name]
-            halves = f"<{lanes // 2} x i16>"
-            text.append(f"declare <{lanes // 4} x i32> @{intrinsic}({halves}, {halves})")
-        text.append(_multiply_wide(name))
-    return text
+    return [*declared_pairs(name), _multiply(bits, name), *([_multiply_wide(name)] if bits == 32 else [])]
 
 
 def pack_quads(f: Function, target: Value, taken: Callable[[Value], Value]) -> None:
@@ -84,6 +74,17 @@ def count_quads(name: str) -> str:
     return "\n".join([declared_quads(name), f.text()])
 
 
+def declared_pairs(name: str) -> list[str]:
+    """Declare the instructions that multiply pairs, if there are any."""
+    found = []
+    for instructions, taken in ((PRODUCTS, 8), (WIDE_PRODUCTS, 16)):
+        if name in instructions:
+            lanes, intrinsic = instructions[name]
+            kind = vector(taken, 8 * lanes)
+            found.append(f"declare {vector(2 * taken, 8 * lanes)} @{intrinsic}({kind}, {kind})")
+    return found
+
+
 def declared_quads(name: str) -> str:
     """Declare the instruction that multiplies quads."""
     return f"declare <16 x i32> @{DOTS[name]}(<16 x i32>, <16 x i32>, <16 x i32>)"
@@ -133,7 +134,7 @@ def _multiply(bits: int, name: str) -> str:
                     at = s.content(i, segments.columns * one + column, 2)
                     weights = f.cast("bitcast", f.splat(f.load("i16", at, 2), 32), BYTES)
                     for total, pair in zip(sums[column], pairs, strict=True):
-                        f.add_to(total, _multiplied(f, name, pair, weights))
+                        f.add_to(total, multiplied(f, name, pair, weights))
         for column in columns:
             halves = [f.load(HALVES, total, 64) for total in sums[column]]
             total = f.shuffle(halves[0], halves[1], list(range(LANES)))
@@ -157,17 +158,17 @@ def _multiply_wide(name: str) -> str:
             for column, total in enumerate(sums):
                 weight = f.load("i32", s.content(i, column, 4), 4)
                 weights = f.cast("bitcast", f.splat(weight, 32), "<64 x i16>")
-                f.add_to(total, _multiplied_wide(f, name, pairs, weights))
+                f.add_to(total, multiplied_wide(f, name, pairs, weights))
         for total, place in zip(sums, places, strict=True):
             f.store(f.load(WORDS, total, 64), place, 64)
     return f.text()
 
 
-def _multiplied(f: Function, name: str, pairs: Value, weights: Value) -> Value:
+def multiplied(f: Function, name: str, pairs: Value, weights: Value) -> Value:
     """Sums of two products of bytes, those of ``pairs`` without a sign."""
     if name in PRODUCTS:
         lanes, intrinsic = PRODUCTS[name]
-        return _called(f, intrinsic, f"<{lanes // 2} x i16>", lanes, pairs, weights)
+        return called(f, intrinsic, f"<{lanes // 2} x i16>", lanes, pairs, weights)
     pair, weight = (f.cast("bitcast", value, HALVES) for value in (pairs, weights))
     first = f.emit(HALVES, f"and {HALVES} {pair.name}, splat (i16 255)")
     second = f.emit(HALVES, f"lshr {HALVES} {pair.name}, splat (i16 8)")
@@ -176,19 +177,12 @@ def _multiplied(f: Function, name: str, pairs: Value, weights: Value) -> Value:
     return first * low + second * high
 
 
-def _multiplied_wide(f: Function, name: str, pairs: Value, weights: Value) -> Value:
+def multiplied_wide(f: Function, name: str, pairs: Value, weights: Value) -> Value:
     """Sums of two products of 16 bits, 32 of them."""
     if name in WIDE_PRODUCTS:
         lanes, intrinsic = WIDE_PRODUCTS[name]
-        return _called(f, intrinsic, f"<{lanes // 4} x i32>", lanes // 2, pairs, weights)
+        return called(f, intrinsic, f"<{lanes // 4} x i32>", lanes // 2, pairs, weights)
     even, odd = (
         [f.cast("sext", f.shuffle(v, v, list(range(start, LANES, 2))), WORDS) for v in (pairs, weights)] for start in (0, 1)
     )
     return even[0] * even[1] + odd[0] * odd[1]
-
-
-def _called(f: Function, intrinsic: str, result: str, lanes: int, *values: Value) -> Value:
-    """An instruction of so many lanes on vectors of 64."""
-    parts = zip(*(parts_of(f, value, lanes) for value in values), strict=True)
-    calls = (", ".join(f"{each.type} {each.name}" for each in part) for part in parts)
-    return whole_of(f, [f.emit(result, f"call {result} @{intrinsic}({given})") for given in calls])

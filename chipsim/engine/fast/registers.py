@@ -1,55 +1,76 @@
-"""Instructions on registers of 512 bits, which AVX2 has for 256: it does a half after the other.
+"""Instructions on vectors that are larger than a register: part after part, as large as the instruction takes.
 
-They narrow and add up within 16 bytes, so that the halves of a result are those of the whole.
+What narrows or adds up does so within 16 bytes, so that the parts of a result are those of the whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chipsim.engine.fast.instructions import MASKS
 from chipsim.engine.fast.ir import Function, Value
 
-#: AVX-512's name, AVX2's, and bits of the elements that are taken and given
-_INSTRUCTIONS = {
+#: what narrows 512 bits, or adds up their bytes: AVX-512's name, AVX2's, and bits of the elements that are taken and given
+_NARROWING = {
     "packssdw": ("packssdw.512", "packssdw", 32, 16),
     "packsswb": ("packsswb.512", "packsswb", 16, 8),
     "packuswb": ("packuswb.512", "packuswb", 16, 8),
     "psadbw": ("psad.bw.512", "psad.bw", 8, 64),
-    "pmaddubsw": ("pmaddubs.w.512", "pmadd.ub.sw", 8, 16),
-    "pmaddwd": ("pmaddw.d.512", "pmadd.wd", 16, 32),
 }
 
 
 def vector(bits: int, size: int = 512) -> str:
-    """The type of a register of so many bits, with elements of ``bits``."""
+    """The type of a vector of ``size`` bits, with elements of ``bits``."""
     return f"<{size // bits} x i{bits}>"
 
 
+def called(f: Function, intrinsic: str, result: str, lanes: int, *values: Value) -> Value:
+    """An instruction of so many lanes on vectors of as many or more."""
+    parts = zip(*(_parts_of(f, value, lanes) for value in values), strict=True)
+    calls = (", ".join(f"{each.type} {each.name}" for each in part) for part in parts)
+    return whole_of(f, [f.emit(result, f"call {result} @{intrinsic}({given})") for given in calls])
+
+
+def _parts_of(f: Function, value: Value, lanes: int) -> list[Value]:
+    """A vector in parts."""
+    every = _lanes(value)
+    if lanes == every:
+        return [value]
+    return [f.shuffle(value, value, list(range(start, start + lanes))) for start in range(0, every, lanes)]
+
+
+def whole_of(f: Function, parts: Sequence[Value]) -> Value:
+    """Parts joined to one vector."""
+    parts = list(parts)
+    while len(parts) > 1:
+        both = list(range(2 * _lanes(parts[0])))
+        parts = [f.shuffle(a, b, both) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _lanes(value: Value) -> int:
+    return int(value.type[1:].split(" x ")[0])
+
+
 def declared(lookup: str | None) -> list[str]:
-    """Declare all of them, for a processor."""
+    """Declare what narrows, for a processor."""
     size = _size(lookup)
     return [
-        f"declare {vector(given, size)} {_symbol(name, size)}({vector(taken, size)}, {vector(taken, size)})"
-        for name, (_, _, taken, given) in _INSTRUCTIONS.items()
+        f"declare {vector(given, size)} @{_intrinsic(name, size)}({vector(taken, size)}, {vector(taken, size)})"
+        for name, (_, _, taken, given) in _NARROWING.items()
     ]
 
 
-def apply(f: Function, lookup: str | None, name: str, one: Value, other: Value) -> Value:
-    """Do an instruction on two registers of 512 bits."""
-    size, (_, _, taken, given) = _size(lookup), _INSTRUCTIONS[name]
-    one, other = (f.cast("bitcast", value, vector(taken)) for value in (one, other))
-    lanes, kind = size // taken, vector(taken, size)
-    parts = []
-    for first in range(0, 512 // taken, lanes):
-        a, b = (f.shuffle(value, value, list(range(first, first + lanes))) for value in (one, other))
-        call = f"call {vector(given, size)} {_symbol(name, size)}({kind} {a.name}, {kind} {b.name})"
-        parts.append(f.emit(vector(given, size), call))
-    return parts[0] if len(parts) == 1 else f.shuffle(parts[0], parts[1], list(range(512 // given)))
+def narrowed(f: Function, lookup: str | None, name: str, one: Value, other: Value) -> Value:
+    """Narrow two vectors of 512 bits to one, or add up bytes."""
+    size, (_, _, taken, given) = _size(lookup), _NARROWING[name]
+    return called(f, _intrinsic(name, size), vector(given, size), size // taken, one, other)
 
 
 def _size(lookup: str | None) -> int:
     return 512 if lookup in MASKS else 256
 
 
-def _symbol(name: str, size: int) -> str:
-    wide, narrow, _, _ = _INSTRUCTIONS[name]
-    return f"@llvm.x86.avx512.{wide}" if size == 512 else f"@llvm.x86.avx2.{narrow}"
+def _intrinsic(name: str, size: int) -> str:
+    wide, half, _, _ = _NARROWING[name]
+    return f"llvm.x86.avx512.{wide}" if size == 512 else f"llvm.x86.avx2.{half}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -89,19 +89,3 @@ class Segment:
             total = total + f.splat(f.cast("trunc", least, f"i{bits}"), LANES)
         scaled = total * f.splat(f.cast("trunc", factor, f"i{bits}"), LANES)
         f.add_to(f.at(f.arguments["accumulators"], accumulator, LANES * bits // 8), scaled)
-
-
-def parts_of(f: Function, value: Value, lanes: int) -> list[Value]:
-    """A vector of 64 lanes in parts."""
-    if lanes == LANES:
-        return [value]
-    return [f.shuffle(value, value, list(range(start, start + lanes))) for start in range(0, LANES, lanes)]
-
-
-def whole_of(f: Function, parts: Sequence[Value]) -> Value:
-    """Parts joined to one vector."""
-    parts = list(parts)
-    while len(parts) > 1:
-        lanes = int(parts[0].type[1:].split(" x ")[0])
-        parts = [f.shuffle(a, b, list(range(2 * lanes))) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
