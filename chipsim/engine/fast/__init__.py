@@ -12,7 +12,8 @@ native       LLVM makes it, a directory keeps it
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
 pixels       ... or nothing: a linear part of whole numbers runs like cores whose rows are pixels
 dots         ... or in one pass (`dot_kernel`)
-planes       ... or how sums of bits are, 512 images at a time (`plane_tables`, `plane_kernel`, `plane_worker`)
+planes       ... or how sums of bits are, 512 images at a time (`plane_tables`, `adder_kernel`, `plane_kernel`,
+             `plane_worker`)
 presenting   the encoder, as one worker runs it
 worker       one worker's memory, and a batch from pixels to potentials
 engine       what all workers share, loaded and compiled

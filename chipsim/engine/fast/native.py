@@ -16,6 +16,7 @@ from chipsim.code_cache import CodeCache, cache_directory, processor, target_mac
 from chipsim.engine.fast.instructions import TILES, instruction
 
 _SOURCES = (
+    "adder_kernel.py",
     "arrive_kernel.py",
     "counting_kernel.py",
     "dot_kernel.py",
