@@ -1,4 +1,4 @@
-"""Verbs on a cluster whose workers are killed by their pid whenever they run one of the tasks: a partial result, marked as such.
+"""Verbs on a cluster whose workers are killed as they begin one of the tasks: a partial result, marked as such.
 
 What was computed is kept, and the rest is computed on another cluster: the files are then those of one process.
 """
@@ -9,8 +9,6 @@ import csv
 import json
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,33 +51,31 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def killed(client: distributed.Client, times: int) -> Iterator[list[int]]:
-    """Kill whoever runs the task that is seen first, as often as it is run again, up to some times."""
-    dead, stop = list[int](), threading.Event()
+def killed(client: distributed.Client, times: int, deaths: Path) -> Iterator[None]:
+    """Let whoever begins the task that is begun first kill itself, as often as it is begun again, up to some times.
 
-    def kill() -> None:
-        victim, pids = "", dict[str, int]()
-        while not stop.is_set() and len(dead) < times:
-            time.sleep(0.005)
-            with suppress(Exception):  # a worker that is just starting, or is dead
-                for worker in set(client.nthreads()) - set(pids):
-                    pids |= client.run(os.getpid, workers=[worker])
-                for worker, keys in client.processing().items():
-                    named = [
-                        key.rpartition("-")[0] for key in keys if key.startswith(("run_shard-", "accuracy-", "measure-"))
-                    ]
-                    victim = victim or next(iter(named), "")
-                    if victim in named and pids.get(worker, dead[0] if dead else 0) not in dead and victim:
-                        os.kill(pids[worker], signal.SIGKILL)
-                        dead.append(pids[worker])
+    Each death leaves a file in a folder. A worker dies as it begins: one that is killed from outside may have finished.
+    """
+    deaths.mkdir()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
+    class Killer(distributed.WorkerPlugin):  # in a function: it goes to the workers by value
+        def transition(self, key: str, start: str, finish: str, **_: object) -> None:
+            if finish != "executing" or not key.startswith(("run_shard-", "accuracy-", "measure-")):
+                return
+            (mine := deaths / f"{os.getpid()}").write_text(key.rpartition("-")[0])
+            with suppress(FileExistsError):
+                os.link(mine, deaths / "victim")
+            mine.unlink()
+            dead = len([*deaths.glob("dead*")])
+            if key.startswith((deaths / "victim").read_text()) and dead < times:
+                (deaths / f"dead{dead}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    client.register_plugin(Killer(), name="killer")
     try:
-        yield dead
+        yield
     finally:
-        stop.set()
-        thread.join()
+        client.unregister_worker_plugin("killer")
 
 
 def verbs(data: Path, out: Path) -> dict[str, tuple[str, list[object]]]:
@@ -109,9 +105,9 @@ def test_a_task_that_ends_its_workers_leaves_a_partial_result_and_another_cluste
         other = ["--outputs", tmp_path / name / "outputs.npz"] if verb == "run" else ["--csv", tmp_path / name / "all.csv"]
         return ["--json", tmp_path / name / "result.json", *other]
 
-    with killed(cluster, 2) as dead:
+    with killed(cluster, 2, tmp_path / "deaths"):
         done = call_text(program, *words, *files("part"), *kept, "--cluster", cluster.scheduler.address)
-    assert len(dead) == 2
+    assert len([*(tmp_path / "deaths").glob("dead*")]) == 2
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "ended every worker that ran it" in done.stderr
