@@ -4,8 +4,8 @@ Philox4x64-10 with the seed in its key. A *stream* is a kind of fault, and for w
 core's place on the grid; the n-th number of a stream is the n-th place's. So neither batches, threads, engines nor other
 faults move a draw. A place is hit where its number is below the rate: what is hit at one rate is hit at every higher one.
 
-What is broken once and for all has a float32 number (`draw`). What is lost image by image has a number of `DIGITS` bytes
-(`lost`), of which the first decides but once in 256 times: only then is the next one drawn.
+What is broken once and for all has a float32 number (`draw`). What is lost image by image (`lost`) has a number of 52 bits,
+of which the first four decide but once in 16 times: only then are eight more drawn, and so on.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import numpy.typing as npt
 F32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-#: images that share a block of Philox, one byte each
-TOGETHER = 32
-#: bytes of a number that says whether something is lost
-DIGITS = 7
+#: images that share blocks
+TOGETHER = 64
+#: bits of the first digit of a number that says whether something is lost; the others are bytes; how many there are
+FIRST, DIGITS = 4, 7
+#: places that share a block of a later digit, and images that take a byte each of a place's word, before the next turn
+SHARING, TURN = 4, 8
 
 
 def stream(kind: str) -> int:
@@ -51,18 +53,21 @@ def below(numbers: F32, rate: float) -> Bools:
     return np.asarray(numbers < np.float32(rate))
 
 
-def digits_of(rate: float) -> bytes:
-    """The largest number that is lost at a rate, highest byte first: ceil(rate * 2**56) - 1; empty if there is none."""
-    largest = math.ceil(rate * 256.0**DIGITS) - 1  # exact: a power of two
-    return b"" if largest < 0 else largest.to_bytes(DIGITS, "big")
+def digits_of(rate: float) -> list[int]:
+    """Digits of the largest number that is lost at a rate, ceil(rate * 2**52) - 1, highest first; empty if there is none."""
+    bits = 8 * (DIGITS - 1)
+    largest = math.ceil(rate * 2.0 ** (FIRST + bits)) - 1  # exact: a power of two
+    return [] if largest < 0 else [largest >> bits, *(largest % (1 << bits)).to_bytes(DIGITS - 1, "big")]
 
 
 def lost(seed: int, kind: int, count: int, rate: float, images: Sequence[int]) -> Bools:
     """What is lost in some images of a data set.
 
-    Image j has place n's byte d, the highest first, in block n + 1 of the key (seed, j // 32) and the counter
-    (n + 1, d, 0, kind): the block's byte j % 32. The number of these `DIGITS` bytes divided by 2**56 is below the rate where
-    it is lost.
+    Place n has a number in each image j, of 52 bits; it is lost where this number divided by 2**52 is below the rate. The
+    key is (seed, kind), and the last word of a counter is the group of 64 images, j // 64. The first four bits, the highest
+    first, are bits j % 64 of the four words of the counter (n + 1, 0, 0, group). Eight more are digit d = 1, 2, ...: those
+    images of a group whose digits before are the same as the rate's take bytes in turn, the r-th byte r % 8 of the n-th word
+    that follows the counter (0, d, r // 8, group).
 
     Parameters
     ----------
@@ -83,20 +88,25 @@ def lost(seed: int, kind: int, count: int, rate: float, images: Sequence[int]) -
     out = np.zeros((count, len(numbers)), bool)
     for group in np.unique(numbers // TOGETHER).tolist() if digits else []:
         mine = np.flatnonzero(numbers // TOGETHER == group)
-        out[:, mine] = _lost_together(seed, kind, group, digits, (count, numbers[mine] % TOGETHER))
+        out[:, mine] = _lost_together((seed, kind), group, digits, count)[:, numbers[mine] % TOGETHER]
     return out
 
 
-def _lost_together(seed: int, kind: int, group: int, digits: bytes, places: tuple[int, npt.NDArray[np.int64]]) -> Bools:
-    """What is lost in images that share blocks; ``places``: how many, and which bytes of their blocks."""
-    count, lanes = places
-    gone, undecided = np.zeros((count, len(lanes)), bool), np.ones((count, len(lanes)), bool)
-    key = np.array([seed, group], np.uint64)
-    for number, digit in enumerate(digits):
-        if not undecided.any():
-            break
-        blocks = np.random.Philox(key=key, counter=np.array([0, number, 0, kind], np.uint64)).random_raw(4 * count)
-        drawn = blocks.astype("<u8").view(np.uint8).reshape(count, TOGETHER)[:, lanes]
-        gone |= undecided & (drawn < digit)
-        undecided &= drawn == digit
-    return gone | undecided
+def _lost_together(key: tuple[int, int], group: int, digits: list[int], count: int) -> Bools:
+    """What is lost in the images of a group, (count, 64)."""
+
+    def words(digit: int, turn: int, many: int) -> npt.NDArray[np.uint64]:
+        counter = np.array([0, digit, turn, group], np.uint64)  # Philox raises it before each block
+        return np.random.Philox(key=np.array(key, np.uint64), counter=counter).random_raw(many).astype("<u8")
+
+    bits = np.unpackbits(words(0, 0, FIRST * count).view(np.uint8), bitorder="little").reshape(count, FIRST, TOGETHER)
+    drawn = np.packbits(bits, axis=1)[:, 0] >> (8 - FIRST)
+    gone, undecided = drawn < digits[0], drawn == digits[0]
+    for number, digit in enumerate(digits[1:], 1):
+        rank = np.cumsum(undecided, axis=1) - 1
+        for turn in range(int(rank.max(initial=-1)) // TURN + 1):
+            place, image = np.nonzero(undecided & (rank // TURN == turn))
+            taken = words(number, turn, count).view(np.uint8).reshape(count, TURN)[place, rank[place, image] % TURN]
+            gone[place, image] |= taken < digit
+            undecided[place, image] = taken == digit
+    return np.asarray(gone | undecided)

@@ -155,7 +155,7 @@ def test_wide_sums(bits: int, extreme: bool) -> None:
     check_equal(hand.build(), images_for(hand, rng, 70))
 
 
-TARGETS = {"sse2": "+sse2", "ssse3": "+ssse3,-avx", "avx": "+avx,-avx2", "avx2": "+avx2,-avx512f"}
+TARGETS = {"sse2": "+sse2", "ssse3": "+ssse3,-avx", "avx": "+avx,-avx2", "avx2": "+avx2,+bmi2,-avx512f"}
 TARGETS |= {"avx512bw": "+avx512f,+avx512bw", "avx512vnni": "+avx512f,+avx512bw,+avx512vnni"}
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import onnxruntime as ort
@@ -118,6 +120,31 @@ def encoder_spikes(p: Program, images: np.ndarray) -> np.ndarray:
     return np.repeat(sent[:, None], steps, axis=1)
 
 
+def lost(places: int, image: int, rate: float, seed: int) -> np.ndarray:
+    """Where noise hits: docs/faults.md, random draws."""
+    largest, group, own = math.ceil(rate * 2**52) - 1, image // 64, image % 64
+
+    @cache
+    def words(digit: int, turn: int, count: int) -> np.ndarray:
+        return np.random.Philox(key=[seed, 0], counter=[0, digit, turn, group]).random_raw(count)
+
+    hit = np.ones(places, bool)
+    for n in range(places):
+        alike = list(range(64))  # images whose numbers begin as the largest number does that is lost
+        for digit in range(7):
+            if digit == 0:
+                four = [int(word) for word in words(0, 0, 4 * places)[4 * n : 4 * n + 4]]
+                taken = {j: sum((word >> j & 1) << 3 - bit for bit, word in enumerate(four)) for j in alike}
+            else:
+                taken = {j: int(words(digit, r // 8, places)[n]) >> 8 * (r % 8) & 255 for r, j in enumerate(alike)}
+            begins = largest >> 48 - 8 * digit & (255 if digit else 15)
+            if taken[own] != begins:
+                hit[n] = taken[own] < begins
+                break
+            alike = [j for j in alike if taken[j] == begins]
+    return hit
+
+
 def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -> Counts:
     """Run images one at a time, tick by tick, spike by spike along the target tables."""
     encoder, layers, steps = p.info["encoder"], p.info["layers"], p.info["steps"]
@@ -132,10 +159,7 @@ def execute(p: Program, images: np.ndarray, noise: float = 0.0, seed: int = 0) -
     potentials = []
     for j, sent in enumerate(encoder_spikes(p, images)):
         if noise:
-            digits = [np.random.Philox(key=[seed, j // 32], counter=[0, d, 0, 0]) for d in range(7)]
-            drawn = [digit.random_raw(4 * steps * size).view("u1").reshape(steps, size, 32)[..., j % 32] for digit in digits]
-            number = sum(byte.astype(np.int64) << (48 - 8 * d) for d, byte in enumerate(drawn))
-            sent = sent & (number >= np.ceil(noise * 2.0**56))
+            sent = sent & ~lost(steps * size, j, noise, seed).reshape(steps, size)
         out.encoder_spikes += int(sent.sum())
         ticks = p.info["ticks"] + steps - 1
         ring = np.zeros((ticks + 2, len(p.axon_source)), bool)  # bits of a later tick

@@ -7,10 +7,10 @@ from chipsim.engine.fast.native import Target, host
 #: by the feature that brings them
 FEATURES = {
     "ssse3": "+ssse3,-avx",
-    "avx2": "+avx2,-avx512f",
-    "avx512bw": "+avx512f,+avx512bw",
-    "avx512vnni": "+avx512f,+avx512bw,+avx512vnni",
-    "amx-int8": "+avx512f,+avx512bw,+avx512vnni,+amx-tile,+amx-int8",
+    "avx2": "+avx2,+bmi2,-avx512f",
+    "avx512bw": "+bmi2,+avx512f,+avx512bw",
+    "avx512vnni": "+bmi2,+avx512f,+avx512bw,+avx512vnni",
+    "amx-int8": "+bmi2,+avx512f,+avx512bw,+avx512vnni,+amx-tile,+amx-int8",
     "neon": "",
 }
 

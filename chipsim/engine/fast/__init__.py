@@ -14,6 +14,7 @@ pixels       ... or nothing: a linear part of whole numbers runs like cores whos
 dots         ... or in one pass (`dot_kernel`)
 planes       ... or how sums of bits are, 512 images at a time (`plane_tables`, `adder_kernel`, `plane_kernel`,
              `plane_worker`)
+losses       which spikes of the chip's layers are sent; `draw_kernel` draws, from the numbers of `philox_kernel`
 presenting   the encoder, as one worker runs it
 worker       one worker's memory, and a batch from pixels to potentials
 engine       what all workers share, loaded and compiled

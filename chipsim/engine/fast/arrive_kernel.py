@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chipsim.engine.fast.draw_kernel import field, lose, settle
+from chipsim.engine.fast.draw_kernel import as_bytes, field, lose
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import ARRIVAL, BYTES, LANES, add_total
 
@@ -25,17 +25,22 @@ def arrive() -> str:
         f.store(f.zero(BYTES), f.at(a["rows"], row, LANES), 64)
     dropped = field(f, a["drawing"], "digits")
     first = f.load("i64", a["step"], 8) * field(f, a["drawing"], "places") + axon  # the place of its first axon in this step
+    left = f.variable("i64", "0")
     with f.loop(0, axons) as i:
         value, rank, row = _entry(f, f.at(a["entries"], (entry + i) * len(ENTRY), 4))
         reached = f.compare("ugt", f.load(BYTES, f.at(a["values"], value, LANES), 64), f.splat(_byte(f, rank), LANES))
         bits, line = f.cast("zext", reached, BYTES) & mask, f.at(a["latched"], i + 1, LANES)
         f.store(bits, line, 64)
-        with f.when(dropped), f.when(f.cast("bitcast", f.compare("ne", bits, f.zero(BYTES)), "i64")):
-            f.call("lose", a["drawing"], first + i, line)
+        with f.when(dropped):
+            packets = f.cast("bitcast", f.compare("ne", bits, f.zero(BYTES)), "i64")
+            with f.when(packets):
+                f.store(packets, left, 8)
+                f.call("lose", a["drawing"], first + i, left)
+                f.store(as_bytes(f, f.load("i64", left, 8), "zext"), line, 64)
         f.add_to(f.at(a["rows"], row, LANES), f.load(BYTES, line, 64))
     with f.loop(0, lines) as line:
         add_total(f, a["totals"], total + line, f.load(BYTES, f.at(a["counted"], line, LANES), 64))
-    return settle() + lose() + f.text()
+    return lose() + f.text()
 
 
 def _entry(f: Function, at: Value) -> list[Value]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chipsim.engine.fast.draw_kernel import Queue, as_bytes, lose_eight
+from chipsim.engine.fast.draw_kernel import LINES, as_bytes, lose_lines
 from chipsim.engine.fast.fire_kernel import ADDING, HALF, QUARTER, add_fired, add_spikes, halved
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
@@ -28,7 +28,7 @@ from chipsim.engine.fast.registers import declared, narrowed
 #: fields of the context, addresses in this order; ``planes`` is 0, or where those of these images begin
 CONTEXT = (
     "blocks", "rows", "pixels", "packed", "weights", "bias", "of_column", "records", "thresholds",
-    "values", "mask", "totals", "planes", "drawing", "sources",
+    "values", "mask", "totals", "planes", "drawing", "sources", "lines",
 )  # fmt: skip
 #: fields of a block, int64: where its rows are listed, and in how many steps; where its weights begin; its columns
 BLOCK = ("rows", "steps", "weights", "first", "columns")
@@ -68,7 +68,7 @@ def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
     """Blocks begin .. end: what is sent of 64 images of each context, as bytes or as bits.
 
     A block does one context after another, so that what it writes lies near; where spikes are lost, a context does all its
-    blocks, so that what is undecided waits for others.
+    blocks, for what they fire waits.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
             c = _context(f, number)
             _block(f, lookup, way, bits, c, block, sums, _Firing(f, lookup, c))
     products = [declared_quads(str(lookup))] if way.rows == 4 else declared_pairs(str(lookup))
-    more = [*([lose_eight()] if losing else []), *products]
+    more = [*([lose_lines(lookup)] if losing else []), *products]
     return "\n".join([*declared(lookup), ADDING, *more, f.text()])
 
 
@@ -186,10 +186,14 @@ class _Firing:
         """Fire the values of a column."""
         f, c = self.f, self.c
         with f.loop(f.index(c["of_column"], column), f.index(c["of_column"], column + 1)) as number:
-            record = f.at(c["records"], number, 4 * len(VALUE))
-            self.value(number, {name: f.index(record, i) for i, name in enumerate(VALUE)}, sums)
+            self.value(self.record(number), sums)
 
-    def value(self, number: Value, value: dict[str, Value], sums: list[Value]) -> None:
+    def record(self, number: Value) -> dict[str, Value]:
+        """The fields of a value."""
+        record = self.f.at(self.c["records"], number, 4 * len(VALUE))
+        return {name: self.f.index(record, i) for i, name in enumerate(VALUE)}
+
+    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
         """Fire one of them."""
         f, c, kind = self.f, self.c, sums[0].type
         counts = [f.variable(kind, "zeroinitializer") for _ in sums]
@@ -220,45 +224,72 @@ class _Firing:
 
 
 class _Losing(_Firing):
-    """What fires and is not lost: drawn for eight thresholds at a time."""
+    """What fires and is not lost: what fires waits, line by line, and is drawn for in the end."""
 
-    def __init__(self, f: Function, lookup: str | None, c: dict[str, Value]) -> None:
-        super().__init__(f, lookup, c)
-        mask = f.load(BYTES, c["mask"], 64)
-        self.present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
-        self.later = Queue(f, c["drawing"], 1, self.sent)
-        self.queue = Queue(f, c["drawing"], 0, self.sent, self.later)
-
-    def value(self, number: Value, value: dict[str, Value], sums: list[Value]) -> None:
-        """Begin a value at nothing, and let its spikes wait."""
+    def value(self, value: dict[str, Value], sums: list[Value]) -> None:
+        """Keep what fires, a line of 64 images for each threshold."""
         f, c, kind = self.f, self.c, sums[0].type
-        with f.when(f.flag("eq", self.planes, 0)):
-            f.store(f.zero(BYTES), f.at(c["values"], value["slot"], LANES), 64)
-        with f.when(self.planes), f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
-            f.store(f.constant(0), f.at(c["planes"], plane, PLANE), 8)
         with f.loop(value["first"], value["first"] + value["many"]) as t:
             lines = [f.cast("sext", beyond, kind) for beyond in self.beyond(sums, t)]
             spikes = f.compare("slt", self.narrowed(lines, "packsswb"), f.zero(BYTES))
-            self.queue.push(f.cast("bitcast", spikes, "i64"), f.index(c["sources"], t), number)
-
-    def sent(self, number: Value, spikes: Value) -> None:
-        """Add spikes, a bit each, to a value."""
-        f, c = self.f, self.c
-        record = f.at(c["records"], number, 4 * len(VALUE))
-        value = {name: f.index(record, i) for i, name in enumerate(VALUE)}
-        with f.when(f.flag("eq", self.planes, 0)):
-            f.add_to(f.at(c["values"], value["slot"], LANES), as_bytes(f, spikes, "zext"))
-        with f.when(self.planes):
-            carried = f.variable("i64", "0")
-            f.store(spikes, carried, 8)
-            with f.loop(value["plane"], value["plane"] + value["planes"]) as plane:
-                place, more = f.at(c["planes"], plane, PLANE), f.load("i64", carried, 8)
-                before = f.load("i64", place, 8)
-                f.store(before ^ more, place, 8)
-                f.store(before & more, carried, 8)
-        add_spikes(f, c["totals"], value["slot"], spikes & self.present)
+            f.store(f.cast("bitcast", spikes, "i64"), f.at(c["lines"], t, 8), 8)
 
     def end(self) -> None:
-        """Draw for what still waits."""
-        self.queue.flush()
-        self.later.flush()
+        """Clear what is lost, and add up the lines of each value."""
+        f, c = self.f, self.c
+        block = f.at(c["blocks"], f.arguments["end"] - 1, 8 * len(BLOCK))
+        first, columns = (f.load("i64", f.at(block, BLOCK.index(name), 8), 8) for name in ("first", "columns"))
+        values = f.index(c["of_column"], first + columns)
+        last = self.record(values - 1)
+        count = last["first"] + last["many"]
+        with f.loop(0, count, LINES) as t:
+            many = f.smallest(count - t, f.constant(LINES))
+            f.call("lose_lines", c["drawing"], f.at(c["sources"], t, 4), f.at(c["lines"], t, 8), many)
+        mask = f.load(BYTES, c["mask"], 64)
+        present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
+        with f.loop(0, values) as number:
+            value = self.record(number)
+            with f.when(f.flag("eq", self.planes, 0)):
+                self._as_bytes(value, mask)
+            with f.when(self.planes):
+                self._as_planes(value, present)
+
+    def _as_bytes(self, value: dict[str, Value], mask: Value) -> None:
+        f, c, found = self.f, self.c, self.f.variable(BYTES, "zeroinitializer")
+        with f.loop(value["first"], value["first"] + value["many"]) as t:
+            f.add_to(found, as_bytes(f, f.load("i64", f.at(c["lines"], t, 8), 8), "zext"))
+        sent = f.load(BYTES, found, 64)
+        f.store(sent, f.at(c["values"], value["slot"], LANES), 64)
+        add_fired(f, self.lookup, c["totals"], value["slot"], sent & mask)
+
+    def _as_planes(self, value: dict[str, Value], present: Value) -> None:
+        """Count in registers, as far as seven spikes go."""
+        f, c = self.f, self.c
+        counts, rest = [f.variable("i64", "0") for _ in range(3)], value["plane"] + 3
+        end = value["plane"] + value["planes"]
+        with f.loop(rest, end) as plane:
+            f.store(f.constant(0), f.at(c["planes"], plane, PLANE), 8)
+        carried = f.variable("i64", "0")
+        with f.loop(value["first"], value["first"] + value["many"]) as t:
+            carry = f.load("i64", f.at(c["lines"], t, 8), 8)
+            for count in counts:
+                carry = _carried(f, count, carry)
+            with f.when(carry):
+                f.store(carry, carried, 8)
+                with f.loop(rest, end) as plane:
+                    f.store(_carried(f, f.at(c["planes"], plane, PLANE), f.load("i64", carried, 8)), carried, 8)
+        for number, count in enumerate(counts):
+            bits = f.load("i64", count, 8)
+            with f.when(f.flag("sgt", value["planes"], number)):
+                f.store(bits, f.at(c["planes"], value["plane"] + number, PLANE), 8)
+            add_spikes(f, c["totals"], value["slot"], bits & present, f.constant(number))
+        with f.loop(rest, end) as plane:
+            more = f.load("i64", f.at(c["planes"], plane, PLANE), 8)
+            add_spikes(f, c["totals"], value["slot"], more & present, plane - value["plane"])
+
+
+def _carried(f: Function, plane: Value, bits: Value) -> Value:
+    """Add bits to a plane, and return what is carried to the next one."""
+    before = f.load("i64", plane, 8)
+    f.store(before ^ bits, plane, 8)
+    return before & bits

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.dot_kernel import BLOCK, VALUE, WAYS, Way
-from chipsim.engine.fast.instructions import DOTS, MASKS, TILES
+from chipsim.engine.fast.instructions import DOTS, TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Int
@@ -44,21 +44,17 @@ class DotTables:
     sources: npt.NDArray[np.uint32]  # (thresholds,): of the encoder
     steps: int  # of a block, at most
     way: str  # one of `WAYS`
-    loses: bool  # some spikes may be lost
 
     def kernel(self, *, losing: bool) -> str:
         """What executes it, where spikes are lost and where they are not."""
         return f"dots_{self.way}{8 * self.thresholds.itemsize}{'_lost' * losing}"
 
 
-def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code, *, noisy: bool) -> DotTables | None:
-    """Lay out the encoder; None where the processor or its weights do not allow it, or another way is quicker.
-
-    ``noisy``: workers will lose spikes.
-    """
+def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code) -> DotTables | None:
+    """Lay out the encoder; None where the processor or its weights do not allow it, or another way is quicker."""
     name, slots = code.target.lookup, pixel_slots(m)
     which = _way(g.forms, name)
-    if which is None or (noisy and name not in MASKS) or LANES * slots >= 1 << 32:
+    if which is None or LANES * slots >= 1 << 32:
         return None
     way = WAYS[which]
     columns = np.array([block.weights.shape[1] for block in g.blocks])
@@ -90,7 +86,6 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
         sources=g.source.astype(np.uint32),
         steps=int(steps.max()),
         way=which,
-        loses=name in MASKS,
     )
 
 

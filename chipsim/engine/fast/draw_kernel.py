@@ -1,73 +1,49 @@
-"""The kernels that draw which spikes are sent: `chipsim.faults.draws.lost` in machine code, 64 images at a time.
+"""The kernels that draw which spikes are sent: `chipsim.faults.draws.lost` in machine code, 64 images at a time, a bit each.
 
-Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11), Philox4x64-10. The 32 bytes of a block
-are a digit of 32 images, so that they lie as the images of a row do. How NumPy's generator counts is in
-``numpy/random/src/philox/philox.h``: the counter is raised before each block.
+The images of a line are 64 in a row, which share all blocks, or the end of one such group and the beginning of the next.
+What the first digit leaves undecided takes the second one, for which the lines of four places share a block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from chipsim.engine.fast import philox_kernel
+from chipsim.engine.fast.instructions import BITS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
-from chipsim.faults.draws import TOGETHER
-
-ROUNDS = 10
-MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
-WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+from chipsim.engine.fast.philox_kernel import ROUNDS
+from chipsim.faults.draws import FIRST, SHARING, TURN
 
 #: fields of a record of what is drawn, uint64: ``digits`` of the limit that have to be compared (0: nothing is lost); the
-#: first image's place among the images that share its blocks; how many such groups there are; places in a step
-RECORD = ("stream", "digits", "offset", "groups", "places")
-#: groups that 64 images can lie in
-GROUPS = 3
-#: words of a record at which the digits of the limit begin, the keys of each group's rounds, and the bytes drawn last
-LIMIT, KEYS, DRAWN = 8, 16, 80
-WORDS = DRAWN + 16
+#: ``group`` that a line begins in, and its place there; places in a step
+RECORD = ("digits", "group", "offset", "places")
+#: words of a record at which these begin: the limit's digits, of which the first has a word of ones or zeros for each bit;
+#: the keys of the rounds; the counter of the block of a later digit that was made last, and that block
+LIMIT, KEYS = len(RECORD), 16
+LAST = KEYS + 2 * ROUNDS
+SIZE = LAST + 8
+
+#: lines that are drawn for together, at most
+LINES = 256
+DEPOSIT = "declare i64 @llvm.x86.bmi.pdep.64(i64, i64)"
+TURNS = "\n".join(f"declare i64 @llvm.{name}.i64(i64, i64, i64)" for name in ("fshl", "fshr"))
 
 
-#: places that are drawn at a time, where products of eight words are
-EIGHT = 8
-WORD8 = f"<{EIGHT} x i64>"
-
-
-def draw(*, eight: bool) -> str:
-    """Mark what is sent: lines of `LANES` bytes, one for each place of a record from 0 on, all ones where it is sent.
-
-    ``eight``: places are drawn eight at a time.
-    """
+def draw(lookup: str | None) -> str:
+    """Mark what is sent: lines of `LANES` bytes, one for each place of a record from 0 on, all ones where it is sent."""
     f = Function("draw", record="ptr", count="i64", out="ptr")
-    a = f.arguments
-    every = f.splat(f.cast("trunc", f.constant(255), "i8"), LANES)
-    with f.loop(0, a["count"]) as place:
-        f.store(every, f.at(a["out"], place, LANES), 64)
-    with f.when(field(f, a["record"], "digits")):
-        first = f.variable("i64", "0")
-        if eight:
-            _draw_eights(f, first)
-        with f.loop(f.load("i64", first, 8), a["count"]) as left:
-            f.call("lose", a["record"], left, f.at(a["out"], left, LANES))
-    return settle() + lose() + (lose_eight() if eight else "") + f.text()
-
-
-def _draw_eights(f: Function, first: Value) -> None:
-    """Draw for eight places after eight, as long as there are so many; ``first`` is then the next."""
-    a = f.arguments
-
-    def sent(place: Value, bits: Value) -> None:
-        line = f.at(a["out"], place, LANES)
-        f.store(f.binary("or", f.load(BYTES, line, 64), as_bytes(f, bits, "sext")), line, 64)
-
-    later = Queue(f, a["record"], 1, sent)
-    queue = Queue(f, a["record"], 0, sent, later)
-    with f.loop(EIGHT - 1, a["count"], EIGHT) as last, f.loop(0, f.constant(EIGHT)) as i:
-        place = last - (EIGHT - 1) + i
-        f.store(f.zero(BYTES), f.at(a["out"], place, LANES), 64)
-        queue.push(f.constant(-1), place, place)
-        f.store(last + 1, first, 8)
-    queue.flush()
-    later.flush()
+    record, count, out = f.arguments.values()
+    lines, places = f.variable(f"[{8 * LINES} x i8]", ""), f.variable(f"[{4 * LINES} x i8]", "")
+    drawn = field(f, record, "digits")
+    with f.loop(0, count, LINES) as first:
+        many = f.smallest(count - first, f.constant(LINES))
+        with f.loop(0, f.constant(LINES)) as i:
+            f.store(f.cast("trunc", first + i, "i32"), f.at(places, i, 4), 4)
+            f.store(f.constant(0) - f.flag("slt", i, many), f.at(lines, i, 8), 8)
+        with f.when(drawn):
+            f.call("lose_lines", record, places, lines, many)
+        with f.loop(0, many) as i:
+            f.store(as_bytes(f, f.load("i64", f.at(lines, i, 8), 8), "sext"), f.at(out, first + i, LANES), 64)
+    return lose_lines(lookup) + f.text()
 
 
 def as_bytes(f: Function, bits: Value, how: str) -> Value:
@@ -75,255 +51,229 @@ def as_bytes(f: Function, bits: Value, how: str) -> Value:
     return f.cast(how, f.cast("bitcast", bits, f"<{LANES} x i1>"), BYTES)
 
 
-class Queue:
-    """Spikes of 64 images, a bit each, that wait until there are eight lines of them to draw a digit for."""
-
-    def __init__(
-        self,
-        f: Function,
-        record: Value,
-        digit: int,
-        sent: Callable[[Value, Value], None],
-        later: Queue | None = None,
-    ) -> None:
-        """Begin an empty queue.
-
-        Parameters
-        ----------
-        sent : callable
-            Given the owner of a line and which of its spikes are not lost: those that are clear by now.
-        later : Queue, optional
-            Where the others wait for the next digit; by default they are settled one by one.
-        """
-        self.f, self.record, self.digit, self.sent, self.later = f, record, digit, sent, later
-        self.waiting = f.variable("i64", "0")
-        self.places, self.owners, self.lines, self.undecided = (f.variable(f"[{8 * EIGHT} x i8]", "") for _ in range(4))
-
-    def push(self, bits: Value, place: Value, owner: Value) -> None:
-        """Append a line, if it has a spike; where there are eight, draw."""
-        f = self.f
-        with f.when(bits):
-            number = f.load("i64", self.waiting, 8)
-            for value, entries in ((bits, self.lines), (place, self.places), (owner, self.owners)):
-                f.store(value, f.at(entries, number, 8), 8)
-            f.store(number + 1, self.waiting, 8)
-            with f.when(f.flag("eq", number, EIGHT - 1)):
-                self._draw()
-
-    def flush(self) -> None:
-        """Draw for what is left."""
-        with self.f.when(self.f.load("i64", self.waiting, 8)):
-            self._draw()
-
-    def _draw(self) -> None:
-        f, record = self.f, self.record
-        f.call("lose_eight", record, self.places, f.constant(self.digit), self.lines, self.undecided)
-        with f.loop(0, f.load("i64", self.waiting, 8)) as i:
-            place, owner, undecided = (
-                f.load("i64", f.at(entries, i, 8), 8) for entries in (self.places, self.owners, self.undecided)
-            )
-            if self.later is not None:
-                self.later.push(undecided, place, owner)
-            else:
-                with f.when(undecided):
-                    f.call("settle_bits", record, place, f.at(self.lines, i, 8), undecided)
-            self.sent(owner, f.load("i64", f.at(self.lines, i, 8), 8))
-        f.store(f.constant(0), self.waiting, 8)
-
-
-def lose() -> str:
-    """Clear those bytes of a line of 64 images that a place of a record loses; needs `settle`."""
-    f = Function("lose", internal=True, record="ptr", place="i64", line="ptr")
-    record, place, line = f.arguments.values()
-    found = _drawn(f, record, place, f.constant(0))
-    _cleared(f, record, place, line, found, f.variable(BYTES, ""))
-    return f.text()
-
-
-def lose_eight() -> str:
-    """Clear those of eight lines, a bit for each of 64 images, that eight places of a record lose by a digit.
-
-    Those that it leaves ``undecided``, if there is another, are cleared too. With `_settle_bits`, which decides them.
-    """
-    f = Function("lose_eight", internal=True, record="ptr", places="ptr", digit="i64", lines="ptr", undecided="ptr")
-    record, places, digit, lines, undecided = f.arguments.values()
-    place, nothing = f.load(WORD8, places, 64), f.zero(WORD8)
-    stream, one = f.splat(field(f, record, "stream"), EIGHT), f.splat(f.constant(1), EIGHT)
-    counter = (place + one, f.splat(digit, EIGHT), nothing, stream)
-    more = f.constant(0) - f.flag("slt", digit + 1, field(f, record, "digits"))
-
-    def of_groups(*groups: int) -> list[list[Value]]:
-        keys = [f.at(record, KEYS + 2 * ROUNDS * group, 8) for group in groups]
-        return [_turned(f, words) for words in _philox_eight(f, counter, digit, keys)]
-
-    def decided(number: Value | int, found: Value) -> None:
-        line = f.at(lines, number, 8)
-        before = f.load("i64", line, 8)
-        above, equal = _bits(f, record, digit, found)
-        f.store(before & above, line, 8)
-        f.store(before & equal & more, f.at(undecided, number, 8), 8)
-
-    blocks = of_groups(0, 1)  # side by side: one alone waits for its own products
-    offset = field(f, record, "offset")
-    with f.when(f.flag("eq", offset, 0)):
-        for place_of, (one_block, other) in enumerate(zip(*blocks, strict=True)):
-            decided(place_of, f.cast("bitcast", f.shuffle(one_block, other, list(range(8))), BYTES))
-    with f.when(offset):
-        drawn = f.variable(f"[{EIGHT * TOGETHER * GROUPS} x i8]", "")
-
-        def put(group: int, found: list[Value]) -> None:
-            for number, block in enumerate(found):
-                f.store(block, f.at(drawn, TOGETHER * (GROUPS * number + group)), 32)
-
-        for group, found in enumerate(blocks):
-            put(group, found)
-        with f.when(f.flag("eq", field(f, record, "groups"), GROUPS)):
-            put(GROUPS - 1, *of_groups(GROUPS - 1))
-        with f.loop(0, f.constant(EIGHT)) as number:
-            decided(number, f.load(BYTES, f.at(f.at(drawn, number, TOGETHER * GROUPS), offset), 1))
-    return _settle_bits() + f.text()
-
-
-def _settle_bits() -> str:
-    """Set those of a line again that two digits left undecided, and that are not lost in the end."""
-    f = Function("settle_bits", internal=True, record="ptr", place="i64", line="ptr", undecided="i64")
-    record, place, line, undecided = f.arguments.values()
-    left = f.variable("i64", "0")
-    f.store(undecided, left, 8)
-    with f.loop(2, field(f, record, "digits")) as digit, f.when(f.load("i64", left, 8)):
-        above, equal = _bits(f, record, digit, _drawn(f, record, place, digit))
-        still = f.load("i64", left, 8)
-        f.store(f.binary("or", f.load("i64", line, 8), still & above), line, 8)
-        f.store(still & equal, left, 8)
-    return f.text()
-
-
-def settle() -> str:
-    """Set those bytes of a line again that are undecided after the first digit, and are not lost in the end.
-
-    A second digit is only drawn where the first one is that of the limit, and so on: once for 256 bytes that are not clear.
-    """
-    f = Function("settle", internal=True, record="ptr", place="i64", line="ptr", undecided="ptr")
-    record, place, line, undecided = f.arguments.values()
-    with f.loop(1, field(f, record, "digits")) as digit, f.when(_any(f, undecided)):
-        above, equal = _compared(f, record, digit, _drawn(f, record, place, digit))
-        left = f.load(BYTES, undecided, 64)
-        f.store(f.binary("or", f.load(BYTES, line, 64), left & above), line, 64)
-        f.store(left & equal, undecided, 64)
-    return f.text()
-
-
-def _cleared(f: Function, record: Value, place: Value, line: Value, found: Value, undecided: Value) -> None:
-    """Clear those bytes of a line that a place loses by what was drawn of its first digit."""
-    before = f.load(BYTES, line, 64)
-    above, equal = _compared(f, record, f.constant(0), found)
-    f.store(before & above, line, 64)
-    f.store(before & equal, undecided, 64)
-    with f.when(_any(f, undecided)):
-        f.call("settle", record, place, line, undecided)
-
-
 def field(f: Function, record: Value, name: str) -> Value:
     """A field of a record."""
     return f.load("i64", f.at(record, RECORD.index(name), 8), 8)
 
 
-def _drawn(f: Function, record: Value, place: Value, digit: Value) -> Value:
-    """Draw a digit of a place, 64 lanes."""
-    counter = (place + 1, digit, f.constant(0), field(f, record, "stream"))
-    drawn = f.at(record, DRAWN, 8)
-    with f.loop(0, field(f, record, "groups")) as group:
-        words = _philox(f, counter, f.at(f.at(record, KEYS, 8), group, 8 * 2 * ROUNDS))
-        for number, word in enumerate(words):
-            f.store(word, f.at(f.at(drawn, group, TOGETHER), number, 8), 8)
-    return f.load(BYTES, f.at(drawn, field(f, record, "offset")), 1)
+def lose() -> str:
+    """Write ``lose``, and what it calls: clear those spikes of a line that a place of a record loses."""
+    f = Function("lose", internal=True, record="ptr", place="i64", line="ptr")
+    record, place, line = f.arguments.values()
+    kept, nothing, offset = f.variable("i64", "0"), f.constant(0), field(f, record, "offset")
+    turned, begun = _turned(f, "fshl", f.load("i64", line, 8), offset), f.constant(-1) << offset
+    with f.loop(0, f.constant(2)) as part:
+        spikes = turned & (begun ^ (f.constant(0) - part))  # those in the first group, or in the next
+        with f.when(spikes):
+            group = field(f, record, "group") + part
+            words = philox_kernel.one(f, (place + 1, nothing, nothing, group), f.at(record, KEYS, 8))
+            above, equal = _compared(f, record, words)
+            f.store(f.load("i64", kept, 8) | (spikes & above), kept, 8)
+            with f.when(spikes & equal):
+                f.call("settle", record, place, group, spikes, equal, kept)
+    f.store(_turned(f, "fshr", f.load("i64", kept, 8), offset), line, 8)
+    return "\n".join([TURNS, _settle(), _look(), f.text()])
 
 
-def _bits(f: Function, record: Value, digit: Value, found: Value) -> tuple[Value, Value]:
-    """Where a digit is above the limit's, and where it is equal to it: a bit for each of 64 images."""
-    above, equal = (f.cast("bitcast", each, "i64") for each in _flags(f, record, digit, found))
-    return above, equal
+def lose_lines(lookup: str | None) -> str:
+    """Write ``lose_lines``, and what it calls: clear what is lost of a list of at most `LINES` lines and their places."""
+    f = Function("lose_lines", internal=True, record="ptr", places="ptr", lines="ptr", count="i64")
+    record, places, lines, count = f.arguments.values()
+    if lookup not in BITS:
+        with f.loop(0, count) as i:
+            f.call("lose", record, f.index(places, i), f.at(lines, i, 8))
+        return lose() + f.text()
+    offset, group = field(f, record, "offset"), field(f, record, "group")
+    with f.when(f.flag("eq", offset, 0)):
+        f.call("lose_together", record, group, places, lines, count)
+    with f.when(offset):
+        own = [f.variable(f"[{8 * LINES} x i8]", "") for _ in range(2)]  # of each group
+        begun = f.constant(-1) << offset
+        with f.loop(0, count) as i:
+            turned = _turned(f, "fshl", f.load("i64", f.at(lines, i, 8), 8), offset)
+            for part, mask in zip(own, (begun, begun ^ -1), strict=True):
+                f.store(turned & mask, f.at(part, i, 8), 8)
+        for number, part in enumerate(own):
+            f.call("lose_together", record, group + number, places, part, count)
+        with f.loop(0, count) as i:
+            one, other = (f.load("i64", f.at(part, i, 8), 8) for part in own)
+            f.store(_turned(f, "fshr", one | other, offset), f.at(lines, i, 8), 8)
+    return "\n".join([TURNS, DEPOSIT, _settle(), _look(), _lose_together(BITS[lookup] // 4), f.text()])
 
 
-def _compared(f: Function, record: Value, digit: Value, found: Value) -> tuple[Value, Value]:
-    """The same as ones or 0, 64 lanes."""
-    above, equal = (f.cast("sext", each, BYTES) for each in _flags(f, record, digit, found))
-    return above, equal
+def _turned(f: Function, how: str, bits: Value, by: Value) -> Value:
+    """Bits turned to the left (``fshl``) or to the right (``fshr``)."""
+    return f.emit("i64", f"call i64 @llvm.{how}.i64(i64 {bits.name}, i64 {bits.name}, i64 {by.name})")
 
 
-def _flags(f: Function, record: Value, digit: Value, found: Value) -> list[Value]:
-    limit = f.load("i64", f.at(f.at(record, LIMIT, 8), digit, 8), 8)
-    bound = f.splat(f.cast("trunc", limit, "i8"), LANES)
-    return [f.compare(how, found, bound) for how in ("ugt", "eq")]
+def _compared(f: Function, record: Value, words: list[Value]) -> tuple[Value, Value]:
+    """Images whose first digit, a bit in each word, is above the limit's; and where it is equal, if another follows."""
+
+    def in_lanes(value: Value) -> Value:
+        return value if words[0].type == value.type else f.splat(value, words[0].lanes)
+
+    above, equal = in_lanes(f.constant(0)), in_lanes(f.constant(-1))
+    for number, word in enumerate(words):
+        limit = in_lanes(f.load("i64", f.at(record, LIMIT + number, 8), 8))
+        above |= equal & word & (limit ^ -1)
+        equal &= word ^ limit ^ -1
+    return above, equal & in_lanes(f.constant(0) - f.flag("sgt", field(f, record, "digits"), 1))
 
 
-def _philox(f: Function, counter: tuple[Value, ...], keys: Value) -> list[Value]:
-    """The four words of a counter; two keys a round."""
-    words = list(counter)
-    for number in range(ROUNDS):
-        key = [f.load("i64", f.at(keys, 2 * number + i, 8), 8) for i in range(2)]
-        low, high = zip(*(_product(f, words[2 * i], MULTIPLIERS[i]) for i in range(2)), strict=True)
-        words = [high[1] ^ words[1] ^ key[0], low[1], high[0] ^ words[3] ^ key[1], low[0]]
-    return words
+def _lose_together(side: int) -> str:
+    """Clear what is lost of lines of one group of images, drawing for some lines or blocks ``side`` by side."""
+    f = Function("lose_together", True, record="ptr", group="i64", places="ptr", lines="ptr", count="i64")
+    together = _Together(f, side)
+    together.collect()
+    together.first_digit()
+    together.list_blocks()
+    together.second_digit()
+    together.decide()
+    return f.text()
 
 
-def _product(f: Function, word: Value, factor: int) -> tuple[Value, Value]:
-    """Lower and upper half of a product of 64 bits."""
-    wide = f.cast("zext", word, "i128")
-    product = f.emit("i128", f"mul i128 {wide.name}, {factor}")
-    upper = f.emit("i128", f"lshr i128 {product.name}, 64")
-    return f.cast("trunc", product, "i64"), f.cast("trunc", upper, "i64")
+class _Together:
+    """The steps of ``lose_together``, and what they hand on: arrays with an entry for each line."""
+
+    def __init__(self, f: Function, side: int) -> None:
+        self.f, self.side, self.kind = f, side, f"<{side} x i64>"
+        self.record, self.group, self.given_places, self.given, self.all = f.arguments.values()
+        # lines that have spikes, their places, and which of the given ones they are
+        entries = LINES + side
+        self.lines, self.number = (f.variable(f"[{8 * entries} x i8]", "") for _ in range(2))
+        self.places, self.many = f.variable(f"[{4 * entries} x i8]", ""), f.variable("i64", "0")
+        # spikes that the first digit keeps; images in which it is the limit's; where the masks are
+        self.kept, self.equal, self.index = (f.variable(f"[{8 * LINES} x i8]", "") for _ in range(3))
+        self.blocks, self.listed = f.variable(f"[{8 * LINES} x i8]", ""), f.variable("i64", "0")
+        # of the words of each block, after one that is none: a bit for each byte that is above the limit's, or the same
+        self.masks = {how: f.at(f.variable(f"[{SHARING * LINES + 64} x i8]", ""), 64 - SHARING) for how in ("ugt", "eq")}
+
+    def collect(self) -> None:
+        """Collect the lines that have spikes."""
+        f = self.f
+        with f.loop(0, self.all) as i:
+            many, line = f.load("i64", self.many, 8), f.load("i64", f.at(self.given, i, 8), 8)
+            f.store(line, f.at(self.lines, many, 8), 8)
+            f.store(f.load("i32", f.at(self.given_places, i, 4), 4), f.at(self.places, many, 4), 4)
+            f.store(i, f.at(self.number, many, 8), 8)
+            f.store(many + f.flag("ne", line, 0), self.many, 8)
+        self.count = f.load("i64", self.many, 8)
+
+    def first_digit(self) -> None:
+        """Draw the first digit of all lines."""
+        f = self.f
+        with f.loop(0, self.count, self.side) as i:
+            number = f.cast("zext", f.load(f"<{self.side} x i32>", f.at(self.places, i, 4), 4), self.kind)
+            above, same = _compared(f, self.record, self._drawn(number, 0))
+            f.store(f.load(self.kind, f.at(self.lines, i, 8), 64) & above, f.at(self.kept, i, 8), 64)
+            f.store(same, f.at(self.equal, i, 8), 64)
+
+    def list_blocks(self) -> None:
+        """List the blocks of the second digit that have to be made: once, where lines in a row share one."""
+        f, newest = self.f, self.f.variable("i64", "-1")
+        with f.loop(0, self.count) as i:
+            place, before, many = f.index(self.places, i), f.load("i64", newest, 8), f.load("i64", self.listed, 8)
+            block = place >> SHARING.bit_length() - 1
+            waits = f.flag("ne", f.load("i64", f.at(self.lines, i, 8), 8) & f.load("i64", f.at(self.equal, i, 8), 8), 0)
+            other = waits & f.flag("ne", block, before)
+            f.store(block, f.at(self.blocks, many, 8), 8)
+            f.store(before ^ ((before ^ block) & (f.constant(0) - other)), newest, 8)
+            f.store(many + other, self.listed, 8)
+            f.store((many + other) * SHARING + (place & (SHARING - 1)), f.at(self.index, i, 8), 8)
+
+    def second_digit(self) -> None:
+        """Draw the second digit, and compare it."""
+        f, side = self.f, self.side
+        limit = f.splat(f.cast("trunc", f.load("i64", f.at(self.record, LIMIT + FIRST, 8), 8), "i8"), 8 * side)
+        with f.loop(0, f.load("i64", self.listed, 8), side) as i:
+            words = self._drawn(f.load(self.kind, f.at(self.blocks, i, 8), 64), 1)
+            found = [f.cast("bitcast", word, limit.type) for word in words]
+            for how, masks in self.masks.items():
+                bits = [f.cast("bitcast", f.compare(how, each, limit), f"<{side} x i8>") for each in found]
+                one, other = (f.shuffle(bits[two], bits[two + 1], list(range(2 * side))) for two in (0, 2))
+                of_blocks = f.shuffle(one, other, [side * word + block for block in range(side) for word in range(SHARING)])
+                f.store(of_blocks, f.at(f.at(masks, SHARING), i, SHARING), SHARING)
+
+    def decide(self) -> None:
+        """Clear what is lost; what is still undecided, or takes another turn at the second digit, is settled by itself."""
+        f, left = self.f, self.f.variable("i64", "0")
+        more = f.constant(0) - f.flag("sgt", field(f, self.record, "digits"), 2)
+        with f.loop(0, self.count) as i:
+            line = f.at(self.given, f.load("i64", f.at(self.number, i, 8), 8), 8)
+            spikes, kept, equal, index = (
+                f.load("i64", f.at(array, i, 8), 8) for array in (self.lines, self.kept, self.equal, self.index)
+            )
+            above, same = (
+                _deposited(f, f.cast("zext", f.load("i8", f.at(masks, index), 1), "i64"), equal)
+                for masks in self.masks.values()
+            )
+            late = equal ^ _deposited(f, f.constant((1 << TURN) - 1), equal)
+            f.store(kept | (spikes & above), line, 8)
+            with f.when(spikes & ((same & more) | late)):
+                f.store(kept, left, 8)
+                f.call("settle", self.record, f.index(self.places, i), self.group, spikes, equal, left)
+                f.store(f.load("i64", left, 8), line, 8)
+
+    def _drawn(self, numbers: Value, digit: int) -> list[Value]:
+        """The four words of blocks of a digit, of places or of some that share a block."""
+        f = self.f
+        group, keys = f.splat(self.group, self.side), f.at(self.record, KEYS, 8)
+        return philox_kernel.many(f, numbers + 1, f.constant(digit), group, keys)
 
 
-def _philox_eight(f: Function, counter: tuple[Value, ...], digit: Value, keys: list[Value]) -> list[list[Value]]:
-    """The words of eight counters, lane by lane, for some groups of images, whose first keys are the same.
-
-    A counter's third word is 0, so that the first word of the second round is the same in all: its ``digit`` with the key.
-    """
-
-    def splat(value: Value) -> Value:
-        return f.splat(value, EIGHT)
-
-    first, *middle = range(ROUNDS)
-    found = []
-    alike = _product(f, digit ^ f.load("i64", keys[0], 8), MULTIPLIERS[0])
-    for key in keys:
-        own = [splat(f.load("i64", f.at(key, first + i, 8), 8)) for i in range(2)]
-        lower, upper = _products(f, counter[0], MULTIPLIERS[0])
-        found.append([counter[1] ^ own[0], f.zero(WORD8), upper ^ counter[3] ^ own[1], lower])
-    for number in middle:
-        for group, words in enumerate(found):
-            own = [splat(f.load("i64", f.at(keys[group], 2 * number + i, 8), 8)) for i in range(2)]
-            low, high = _products(f, words[0], MULTIPLIERS[0]) if number > 1 else (splat(alike[0]), splat(alike[1]))
-            other_low, other_high = _products(f, words[2], MULTIPLIERS[1])
-            found[group] = [other_high ^ words[1] ^ own[0], other_low, high ^ words[3] ^ own[1], low]
-    return found
+def _deposited(f: Function, bits: Value, places: Value) -> Value:
+    """The lowest bits, each where the next bit of others is set."""
+    return f.emit("i64", f"call i64 @llvm.x86.bmi.pdep.64(i64 {bits.name}, i64 {places.name})")
 
 
-def _products(f: Function, words: Value, factor: int) -> tuple[Value, Value]:
-    """Lower and upper halves of eight products of 64 bits, from those of halves of the factors."""
-
-    def half(value: Value) -> Value:
-        return value & f.splat(f.constant(0xFFFFFFFF), EIGHT)
-
-    def upper(value: Value) -> Value:
-        return f.emit(WORD8, f"lshr {WORD8} {value.name}, splat (i64 32)")
-
-    above, below = (f.splat(f.constant(part), EIGHT) for part in (factor >> 32, factor & 0xFFFFFFFF))
-    first = half(words) * below
-    second = upper(words) * below + upper(first)
-    third = half(words) * above + half(second)
-    high = upper(words) * above + upper(second) + upper(third)
-    low = f.binary("or", f.emit(WORD8, f"shl {WORD8} {third.name}, splat (i64 32)"), half(first))
-    return low, high
+def _ones(f: Function, bits: Value) -> Value:
+    """How many bits are set."""
+    return f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {bits.name})")
 
 
-def _turned(f: Function, words: list[Value]) -> list[Value]:
-    """Four words of eight lanes each as eight blocks of four words."""
-    one, other = (f.shuffle(a, b, list(range(2 * EIGHT))) for a, b in (words[:2], words[2:]))
-    return [f.shuffle(one, other, [lane, EIGHT + lane, 2 * EIGHT + lane, 3 * EIGHT + lane]) for lane in range(EIGHT)]
+def _settle() -> str:
+    """Decide what the first digit leaves undecided, digit by digit: a spike that is not lost is set in ``kept``."""
+    f = Function("settle", True, record="ptr", place="i64", group="i64", spikes="i64", equal="i64", kept="ptr")
+    record, place, group, spikes, equal, kept = f.arguments.values()
+    left, above = f.variable("i64", equal.name), f.variable("i64", "0")
+    with f.loop(1, field(f, record, "digits")) as digit, f.when(f.load("i64", left, 8) & spikes):
+        images = f.load("i64", left, 8)
+        f.call("look", record, place, digit, group, images, images & spikes, above, left)
+        f.store(f.load("i64", kept, 8) | f.load("i64", above, 8), kept, 8)
+        # of all images, also those without a spike: they take turns at the next digit
+        with f.when(f.load("i64", left, 8)), f.when(f.flag("slt", digit + 1, field(f, record, "digits"))):
+            f.call("look", record, place, digit, group, images, images, above, left)
+    return f.text()
 
 
-def _any(f: Function, place: Value) -> Value:
-    """Which of 64 bytes are not 0, a bit each."""
-    return f.cast("bitcast", f.compare("ne", f.load(BYTES, place, 64), f.zero(BYTES)), "i64")
+def _look() -> str:
+    """Compare a later digit of ``some`` of the ``images`` whose digits so far are the limit's: above it, or the same."""
+    names = ("images", "some")
+    given = {"record": "ptr", "place": "i64", "digit": "i64", "group": "i64", **dict.fromkeys(names, "i64")}
+    f = Function("look", True, **given, above="ptr", same="ptr")
+    record, place, digit, group, images, some, above, same = f.arguments.values()
+    block, word = place >> SHARING.bit_length() - 1, place & (SHARING - 1)
+    limit = f.load("i64", f.at(f.at(record, LIMIT + FIRST - 1, 8), digit, 8), 8)
+    left = f.variable("i64", some.name)
+    for found in (above, same):
+        f.store(f.constant(0), found, 8)
+    with f.loop(0, _ones(f, some)):
+        rest = f.load("i64", left, 8)
+        image = rest & (f.constant(0) - rest)
+        f.store(rest ^ image, left, 8)
+        rank = _ones(f, images & (image - 1))
+        counter = (block + 1, digit, rank >> TURN.bit_length() - 1, group)
+        made = [f.at(record, LAST + i, 8) for i in range(4)]
+        other = [f.load("i64", place_of, 8) ^ word_of for place_of, word_of in zip(made, counter, strict=True)]
+        held = f.at(record, LAST + 4, 8)
+        with f.when(other[0] | other[1] | other[2] | other[3]):
+            for number, value in enumerate(philox_kernel.one(f, counter, f.at(record, KEYS, 8))):
+                f.store(value, f.at(held, number, 8), 8)
+            for place_of, word_of in zip(made, counter, strict=True):
+                f.store(word_of, place_of, 8)
+        byte = f.load("i8", f.at(held, word * 8 + (rank & (TURN - 1))), 1)
+        drawn = f.cast("zext", byte, "i64")
+        for how, found in (("ugt", above), ("eq", same)):
+            mine = image & (f.constant(0) - f.flag(how, drawn, limit))
+            f.store(f.load("i64", found, 8) | mine, found, 8)
+    return f.text()

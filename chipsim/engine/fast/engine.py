@@ -135,7 +135,7 @@ def load_fast(
     pixels, dots = None, None
     if encoder.integers is not None:
         sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
-        dots = dot_tables(m, tables, sums, planes, code, noisy=noisy)
+        dots = dot_tables(m, tables, sums, planes, code)
         if dots is None:
             pixels = pixel_tables(m, tables, sums, code)
         else:

@@ -17,8 +17,7 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
 
     Comparisons of all images give a mask of 64 bits where the processor has ``masks``: spikes are counted in it.
     With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
-    that say whether a spike is sent, all ones or 0. With ``drawing`` and ``places`` each has a place of a record that is
-    drawn from, where it is reached in any image.
+    that say whether a spike is sent, all ones or 0.
     """
     given = {
         "fires": "ptr",
@@ -40,38 +39,35 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
             result = _sent(f, bits, place, first, many) if more else _counted(f, bits, place, first, many)
             add_total(f, a["totals"], value, result & mask)
         f.store(result, f.at(a["values"], value, LANES), 64)
-    return (draw_kernel.settle() + draw_kernel.lose() if "drawing" in more else "") + f.text()
+    return f.text()
 
 
 def fire_lost(name: str, bits: int) -> str:
-    """As `fire` with ``drawing`` and ``places``, but what is lost is drawn for eight thresholds at a time."""
+    """As `fire`, but each threshold has a place of a record, ``drawing``, that says which of its spikes are lost."""
     ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")
     f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     present = f.cast("bitcast", f.compare("slt", f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
-
-    def sent(value: Value, spikes: Value) -> None:
-        f.add_to(f.at(a["values"], value, LANES), draw_kernel.as_bytes(f, spikes, "zext"))
-        add_spikes(f, a["totals"], value, spikes & present)
-
-    later = draw_kernel.Queue(f, a["drawing"], 1, sent)
-    queue = draw_kernel.Queue(f, a["drawing"], 0, sent, later)
+    line = f.variable("i64", "0")
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, thresholds = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
-        f.store(f.zero(BYTES), f.at(a["values"], value, LANES), 64)
+        result = f.variable(BYTES, "zeroinitializer")
         with f.loop(first, first + thresholds) as t:
-            reached = f.compare("sge", potential, _threshold(f, bits, t, LANES))
-            queue.push(f.cast("bitcast", reached, "i64"), f.index(a["places"], t), value)
-    queue.flush()
-    later.flush()
-    return "".join((draw_kernel.lose_eight(), f.text()))
+            reached = f.cast("bitcast", f.compare("sge", potential, _threshold(f, bits, t, LANES)), "i64")
+            with f.when(reached):
+                f.store(reached, line, 8)
+                f.call("lose", a["drawing"], f.index(a["places"], t), line)
+                f.add_to(result, draw_kernel.as_bytes(f, f.load("i64", line, 8), "zext"))
+                add_spikes(f, a["totals"], value, f.load("i64", line, 8) & present)
+        f.store(f.load(BYTES, result, 64), f.at(a["values"], value, LANES), 64)
+    return draw_kernel.lose() + f.text()
 
 
-def add_spikes(f: Function, totals: Value, value: Value, spikes: Value) -> None:
-    """Add spikes, a bit each, to the total of a value."""
-    total = f.at(totals, value, 8)
-    f.store(f.load("i64", total, 8) + f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {spikes.name})"), total, 8)
+def add_spikes(f: Function, totals: Value, value: Value, spikes: Value, digit: Value | None = None) -> None:
+    """Add spikes, a bit each, to the total of a value; or those of a binary digit of their numbers."""
+    total, many = f.at(totals, value, 8), f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {spikes.name})")
+    f.store(f.load("i64", total, 8) + (many if digit is None else many << digit), total, 8)
 
 
 def fire_wide(name: str, compared: int, lookup: str | None) -> str:
@@ -158,20 +154,10 @@ def _masks(f: Function, bits: int, place: Value, first: Value, many: Value, pres
 def _sent(f: Function, bits: int, place: Value, first: Value, many: Value) -> Value:
     """How many thresholds are reached, of neurons whose spike is sent."""
     a = f.arguments
-    potential = f.load(f"<64 x i{bits}>", place, 64)
-    fired, line = f.variable(BYTES, "zeroinitializer"), f.variable(BYTES, "")
+    potential, fired = f.load(f"<64 x i{bits}>", place, 64), f.variable(BYTES, "zeroinitializer")
     with f.loop(first, first + many) as t:
         reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
-        spike = f.cast("zext", reached, BYTES)
-        if "sent" in a:
-            spike = spike & f.load(BYTES, f.at(a["sent"], t, LANES), 64)
-        if "drawing" in a:
-            with f.when(f.cast("bitcast", reached, "i64")):
-                f.store(spike, line, 64)
-                f.call("lose", a["drawing"], f.index(a["places"], t), line)
-                f.add_to(fired, f.load(BYTES, line, 64))
-        else:
-            f.add_to(fired, spike)
+        f.add_to(fired, f.cast("zext", reached, BYTES) & f.load(BYTES, f.at(a["sent"], t, LANES), 64))
     return f.load(BYTES, fired, 64)
 
 

@@ -39,5 +39,9 @@ COLUMNS = {"amx-int8": 4, "avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1,
 
 
 def instruction(features: str) -> str | None:
-    """Return the feature of a processor's best instructions; None if it has none that looks up bytes."""
-    return next((name for name in LOOKUPS if f"+{name}" in features.split(",")), None)
+    """Return the feature of a processor's best instructions; None if it has none that looks up bytes.
+
+    Kernels for 256 bits and more use BMI2, which all processors with AVX2 have.
+    """
+    own = features.split(",")
+    return next((name for name in LOOKUPS if f"+{name}" in own and (name not in BITS or "+bmi2" in own)), None)

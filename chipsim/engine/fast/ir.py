@@ -15,6 +15,16 @@ class Value:
     type: str
     name: str
 
+    @property
+    def element(self) -> str:
+        """The type of a lane; of a scalar its own."""
+        return self.type.split(" x ")[-1].removesuffix(">")
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes a vector has."""
+        return int(self.type[1:].split(" x ")[0])
+
     def __add__(self, other: Value | int) -> Value:
         return self.code.binary("add", self, other)
 
@@ -27,8 +37,17 @@ class Value:
     def __and__(self, other: Value | int) -> Value:
         return self.code.binary("and", self, other)
 
+    def __or__(self, other: Value | int) -> Value:
+        return self.code.binary("or", self, other)
+
     def __xor__(self, other: Value | int) -> Value:
         return self.code.binary("xor", self, other)
+
+    def __lshift__(self, other: Value | int) -> Value:
+        return self.code.binary("shl", self, other)
+
+    def __rshift__(self, other: Value | int) -> Value:
+        return self.code.binary("lshr", self, other)
 
 
 class Function:
@@ -55,8 +74,8 @@ class Function:
         return Value(self, kind, name)
 
     def binary(self, op: str, a: Value, b: Value | int) -> Value:
-        """Append an arithmetic instruction."""
-        right = b.name if isinstance(b, Value) else str(b)
+        """Append an arithmetic instruction; a number stands in every lane."""
+        right = b.name if isinstance(b, Value) else f"splat ({a.element} {b})" if a.type != a.element else str(b)
         assert not isinstance(b, Value) or a.type == b.type, f"{op} {a.type}, {b.type}"
         return self.emit(a.type, f"{op} {a.type} {a.name}, {right}")
 
@@ -95,9 +114,8 @@ class Function:
 
     def shuffle(self, a: Value, b: Value, lanes: list[int]) -> Value:
         """Take the lanes, numbered over both vectors."""
-        element = a.type.split(" x ")[1][:-1]
         mask = f"<{len(lanes)} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
-        kind = f"<{len(lanes)} x {element}>"
+        kind = f"<{len(lanes)} x {a.element}>"
         return self.emit(kind, f"shufflevector {a.type} {a.name}, {b.type} {b.name}, {mask}")
 
     def at(self, base: Value, index: Value | int, size: int = 1) -> Value:

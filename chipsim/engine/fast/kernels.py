@@ -275,7 +275,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "count_quads": lambda: product_kernel.count_quads(str(lookup)),
         **{f"dots_{name}": partial(dot_kernel.dots, lookup, name) for name in dot_kernel.NAMES},
         **{f"dots_{name}_lost": partial(dot_kernel.dots, lookup, name, losing=True) for name in dot_kernel.NAMES},
-        "draw": lambda: draw_kernel.draw(eight=lookup in MASKS),
+        "draw": lambda: draw_kernel.draw(lookup),
         "arrive": arrive_kernel.arrive,
         "pack": lambda: lookup_kernel.pack(lookup),
         "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16, lookup),
@@ -295,11 +295,7 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
             else (lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS))
         ),
         f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
-        f"fire_lost{bits}": (
-            (lambda: fire_kernel.fire_lost(f"fire_lost{bits}", bits))
-            if lookup in MASKS
-            else (lambda: fire_kernel.fire(f"fire_lost{bits}", bits, "drawing", "places"))
-        ),
+        f"fire_lost{bits}": lambda: fire_kernel.fire_lost(f"fire_lost{bits}", bits),
         f"read{bits}": lambda: fire_kernel.read(bits),
         f"step{bits}": lambda: stepping.step(bits),
         f"hold{bits}": lambda: stepping.hold(bits),

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipsim.engine.fast.draw_kernel import GROUPS, KEYS, LIMIT, RECORD, ROUNDS, WEYL, WORDS
+from chipsim.engine.fast.draw_kernel import KEYS, LIMIT, RECORD, SIZE
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.faults.draws import TOGETHER, digits_of, stream
+from chipsim.engine.fast.philox_kernel import ROUNDS, WEYL
+from chipsim.faults.draws import FIRST, TOGETHER, digits_of, stream
 
 
 class Drawing:
     """A record that the kernels draw from (`chipsim.engine.fast.draw_kernel`): numbers of a seed and a stream."""
 
     def __init__(self, rate: float = 0.0, seed: int = 0, kind: int = 0, places: int = 0) -> None:
+        self.record = aligned((SIZE,), np.uint64)
         digits = digits_of(rate)
-        self.record = aligned((WORDS,), np.uint64)
-        self.record[LIMIT : LIMIT + len(digits)] = list(digits)
-        needed = len(digits.rstrip(b"\xff")) or min(len(digits), 1)  # what is equal so far is lost, whatever follows
-        self._set(stream=kind, digits=needed, places=places)
+        if digits:
+            ones = [(1 << 64) - 1 if digits[0] >> bit & 1 else 0 for bit in reversed(range(FIRST))]
+            limit = [*ones, *digits[1:]]
+            self.record[LIMIT : LIMIT + len(limit)] = limit
+        while digits[1:] and digits[-1] == 255:  # what is equal so far is lost, whatever follows
+            digits.pop()
+        self._set(digits=len(digits), places=places)
         steps = np.arange(ROUNDS, dtype=np.uint64)[:, None] * np.array(WEYL, np.uint64)
-        self.keys = np.repeat((steps + np.array([seed, 0], np.uint64))[None], GROUPS, axis=0)
+        self.record[KEYS : KEYS + 2 * ROUNDS] = (steps + np.array([seed, kind], np.uint64)).reshape(-1)
 
-    def of(self, first: int, images: int) -> None:
-        """Draw for some images, 64 at most, from now on."""
-        groups = np.arange(GROUPS, dtype=np.uint64) + np.uint64(first // TOGETHER)
-        keys = self.keys.copy()
-        keys[..., 1] += groups[:, None]
-        self.record[KEYS : KEYS + keys.size] = keys.reshape(-1)
-        offset = first % TOGETHER
-        self._set(offset=offset, groups=-(-(offset + images) // TOGETHER))
+    def of(self, first: int) -> None:
+        """Draw for 64 images from now on, of which this is the first."""
+        self._set(group=first // TOGETHER, offset=first % TOGETHER)
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():
@@ -61,10 +61,10 @@ class Losses:
         self.first, self.stride = first[engine.fired], stride[engine.fired]
         self.delays, self.last = engine.delays, steps - 1
 
-    def draw(self, first: int, images: int) -> None:
-        """Draw for all steps of some images of the data set."""
+    def draw(self, first: int) -> None:
+        """Draw for all steps of 64 images of the data set."""
         for drawing, lines in self.drawn:
-            drawing.of(first, images)
+            drawing.of(first)
             self.function["draw"](address(drawing.record), len(lines), address(lines))
 
     def lay(self, step: int, place: int) -> None:

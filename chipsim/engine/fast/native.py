@@ -29,6 +29,7 @@ _SOURCES = (
     "lookup.py",
     "lookup_kernel.py",
     "native.py",
+    "philox_kernel.py",
     "plan.py",
     "plane_kernel.py",
     "planes.py",

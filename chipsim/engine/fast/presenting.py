@@ -66,7 +66,7 @@ class Presenter:
             or (m.encoder_onnx is None and m.encoder.levels > 1)
         )
         self.dots, self.pixels = None, None
-        if engine.dots is not None and self.graded and (not noise or (m.steps == 1 and engine.dots.loses)):
+        if engine.dots is not None and self.graded and (not noise or m.steps == 1):
             self.dots = Dots(engine, engine.dots, values, shared, noise, seed)
         if engine.pixels is not None:
             lost = Drawing(noise, seed) if noise else None
@@ -149,6 +149,7 @@ class Dots:
         self.lost = [Drawing(noise, seed) for _ in range(count)] if noise else []
         self.held = {name: getattr(tables, name) for name in dot_kernel.CONTEXT if hasattr(tables, name)}
         self.held |= {"totals": shared["totals"], "values": values}
+        self.held["lines"] = aligned((len(tables.sources),), np.uint64) if noise else None
         self.held["packed"] = aligned((tables.steps * dot_kernel.STEP,), np.uint8)
         self.contexts = np.array([self._context(place) for place in range(count)], np.int64)
 
@@ -167,7 +168,7 @@ class Dots:
                 return False
             mark(self.masks[place], len(part))
             if self.lost:
-                self.lost[place].of(first + start, len(part))
+                self.lost[place].of(first + start)
             self.lay(address(self.images), self.slots, address(self.rows[place]))
         place_of = planes + LANES // 8 * np.arange(len(starts)) if planes else 0
         self.contexts[: len(starts), dot_kernel.CONTEXT.index("planes")] = place_of
@@ -210,7 +211,7 @@ class Pixels:
         if not as_bytes(images, pixels, self.images):
             return False
         if self.lost is not None:
-            self.lost.of(first, len(images))
+            self.lost.of(first)
         self.function["lay"](*self.laid)
         self.function["run"](*self.all)
         return True

@@ -175,9 +175,9 @@ class FastWorker(CountsByImage):
         steps = self.engine.mapping.steps
         enter = self.presenter.present(images, first, pixels)
         if self.losses is not None:
-            self.losses.draw(first, len(images))
+            self.losses.draw(first)
         if self.engine.arrivals is not None:
-            self.dropping.of(first, len(images))
+            self.dropping.of(first)
         if self.per_core is not None:
             self.per_core[0], self.per_image[:] = 0, 0
         self.read[:] = 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.format_reader import lost
 from support.hand_mappings import HandMap, random_map, two_cores
 
 import chipsim
@@ -146,13 +147,7 @@ def test_noise_is_the_formats_formula() -> None:
     mapping = two_cores().build()
     images = np.full((50, 2), 2, np.float32)
     result = chipsim.run(mapping, Dataset("hand", "test", images, None), noise=0.4, seed=11)
-    kept = 0
-    for j in range(50):
-        u = np.zeros(4)
-        for d in range(7):
-            drawn = np.random.Philox(key=[11, j // 32], counter=[0, d, 0, 0]).random_raw(4 * 4)
-            u += drawn.view("u1").reshape(4, 32)[:, j % 32] * 256.0 ** -(d + 1)
-        kept += int((u >= 0.4).sum())
+    kept = sum(int((~lost(4, image, 0.4, 11)).sum()) for image in range(50))
     assert 0 < kept < 200
     assert result.encoder_spikes == kept
     nothing = chipsim.run(mapping, Dataset("hand", "test", images, None), noise=1.0)
