@@ -71,23 +71,27 @@ def weigh() -> str:
 
 
 def by_image() -> str:
-    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added."""
+    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added.
+
+    Sixteen images at a time, whose counts lie in a row: as many streams as are written to memory.
+    """
     f = Function("by_image", counts="ptr", cores="i64", images="i64", always="ptr", out="ptr")
     a = f.arguments
     kind = f"<{SQUARE} x i32>"
-    scratch = f.variable(f"[{SQUARE * LANES} x i32]", "")
-    with f.loop(0, a["cores"], SQUARE) as first:
+    scratch = f.variable(f"[{SQUARE * SQUARE} x i32]", "")
+    with f.loop(0, a["images"], SQUARE) as part, f.loop(0, a["cores"], SQUARE) as first:
+        images, cores = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("cores", first)))
+        rows, out = f.at(a["counts"], first * LANES + part, 4), f.at(a["out"], part * a["cores"] + first, 4)
+        lines = transposed(f, [f.load(kind, f.at(rows, LANES * i, 4), 64) for i in range(SQUARE)])
         always = f.load(kind, f.at(a["always"], first, 4), 64)
-        for part in range(0, LANES, SQUARE):
-            rows = f.at(a["counts"], first * LANES + part, 4)
-            lines = [f.load(kind, f.at(rows, LANES * i, 4), 64) for i in range(SQUARE)]
-            for i, line in enumerate(transposed(f, lines)):
-                f.store(line + always, f.at(scratch, SQUARE * (part + i), 4), 64)
-        many = f.smallest(a["cores"] - first, f.constant(SQUARE))
-        with f.loop(0, a["images"]) as image:
-            place, target = f.at(scratch, image, 4 * SQUARE), f.at(a["out"], image * a["cores"] + first, 4)
-            with f.when(f.flag("eq", many, SQUARE)):
-                f.store(f.load(kind, place, 64), target, 4)
-            with f.when(f.flag("ne", many, SQUARE)), f.loop(0, many) as core:
-                f.store(f.load("i32", f.at(place, core, 4), 4), f.at(target, core, 4), 4)
+        whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
+        with f.when(whole):
+            for i, line in enumerate(lines):
+                f.store(line + always, f.at(out, a["cores"] * i, 4), 4)
+        with f.when(whole ^ 1):
+            for i, line in enumerate(lines):
+                f.store(line + always, f.at(scratch, SQUARE * i, 4), 64)
+            with f.loop(0, images) as image, f.loop(0, cores) as core:
+                count = f.load("i32", f.at(scratch, image * SQUARE + core, 4), 4)
+                f.store(count, f.at(out, image * a["cores"] + core, 4), 4)
     return f.text()
