@@ -244,7 +244,7 @@ class _Losing(_Firing):
         count = last["first"] + last["many"]
         with f.loop(0, count, LINES) as t:
             many = f.smallest(count - t, f.constant(LINES))
-            f.call("lose_lines", c["drawing"], f.at(c["sources"], t, 4), f.at(c["lines"], t, 8), many)
+            f.call("lose_lines", c["drawing"], f.at(c["sources"], t, 8), f.at(c["lines"], t, 8), many)
         mask = f.load(BYTES, c["mask"], 64)
         present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
         with f.loop(0, values) as number:

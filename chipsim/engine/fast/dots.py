@@ -41,7 +41,7 @@ class DotTables:
     of_column: npt.NDArray[np.uint32]  # (columns + 1,): first value of each
     records: npt.NDArray[np.uint32]  # (values, fields of VALUE)
     thresholds: npt.NDArray[np.signedinteger]  # what sums are to be beyond, in 16 or 32 bits
-    sources: npt.NDArray[np.uint32]  # (thresholds,): of the encoder
+    sources: npt.NDArray[np.int64]  # (thresholds,): of the encoder
     steps: int  # of a block, at most
     way: str  # one of `WAYS`
 
@@ -83,7 +83,7 @@ def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code
         of_column=np.searchsorted(column, np.arange(int(columns.sum()) + 1)).astype(np.uint32),
         records=values.astype(np.uint32),
         thresholds=thresholds,
-        sources=g.source.astype(np.uint32),
+        sources=g.source.astype(np.int64),
         steps=int(steps.max()),
         way=which,
     )

@@ -32,12 +32,12 @@ def draw(lookup: str | None) -> str:
     """Mark what is sent: lines of `LANES` bytes, one for each place of a record from 0 on, all ones where it is sent."""
     f = Function("draw", record="ptr", count="i64", out="ptr")
     record, count, out = f.arguments.values()
-    lines, places = f.variable(f"[{8 * LINES} x i8]", ""), f.variable(f"[{4 * LINES} x i8]", "")
+    lines, places = (f.variable(f"[{8 * LINES} x i8]", "") for _ in range(2))
     drawn = field(f, record, "digits")
     with f.loop(0, count, LINES) as first:
         many = f.smallest(count - first, f.constant(LINES))
         with f.loop(0, f.constant(LINES)) as i:
-            f.store(f.cast("trunc", first + i, "i32"), f.at(places, i, 4), 4)
+            f.store(first + i, f.at(places, i, 8), 8)
             f.store(f.constant(0) - f.flag("slt", i, many), f.at(lines, i, 8), 8)
         with f.when(drawn):
             f.call("lose_lines", record, places, lines, many)
@@ -81,7 +81,7 @@ def lose_lines(lookup: str | None) -> str:
     record, places, lines, count = f.arguments.values()
     if lookup not in BITS:
         with f.loop(0, count) as i:
-            f.call("lose", record, f.index(places, i), f.at(lines, i, 8))
+            f.call("lose", record, f.load("i64", f.at(places, i, 8), 8), f.at(lines, i, 8))
         return lose() + f.text()
     offset, group = field(f, record, "offset"), field(f, record, "group")
     with f.when(f.flag("eq", offset, 0)):
@@ -140,8 +140,8 @@ class _Together:
         self.record, self.group, self.given_places, self.given, self.all = f.arguments.values()
         # lines that have spikes, their places, and which of the given ones they are
         entries = LINES + side
-        self.lines, self.number = (f.variable(f"[{8 * entries} x i8]", "") for _ in range(2))
-        self.places, self.many = f.variable(f"[{4 * entries} x i8]", ""), f.variable("i64", "0")
+        self.lines, self.places, self.number = (f.variable(f"[{8 * entries} x i8]", "") for _ in range(3))
+        self.many = f.variable("i64", "0")
         # spikes that the first digit keeps; images in which it is the limit's; where the masks are
         self.kept, self.equal, self.index = (f.variable(f"[{8 * LINES} x i8]", "") for _ in range(3))
         self.blocks, self.listed = f.variable(f"[{8 * LINES} x i8]", ""), f.variable("i64", "0")
@@ -154,7 +154,7 @@ class _Together:
         with f.loop(0, self.all) as i:
             many, line = f.load("i64", self.many, 8), f.load("i64", f.at(self.given, i, 8), 8)
             f.store(line, f.at(self.lines, many, 8), 8)
-            f.store(f.load("i32", f.at(self.given_places, i, 4), 4), f.at(self.places, many, 4), 4)
+            f.store(f.load("i64", f.at(self.given_places, i, 8), 8), f.at(self.places, many, 8), 8)
             f.store(i, f.at(self.number, many, 8), 8)
             f.store(many + f.flag("ne", line, 0), self.many, 8)
         self.count = f.load("i64", self.many, 8)
@@ -163,8 +163,7 @@ class _Together:
         """Draw the first digit of all lines."""
         f = self.f
         with f.loop(0, self.count, self.side) as i:
-            number = f.cast("zext", f.load(f"<{self.side} x i32>", f.at(self.places, i, 4), 4), self.kind)
-            above, same = _compared(f, self.record, self._drawn(number, 0))
+            above, same = _compared(f, self.record, self._drawn(f.load(self.kind, f.at(self.places, i, 8), 64), 0))
             f.store(f.load(self.kind, f.at(self.lines, i, 8), 64) & above, f.at(self.kept, i, 8), 64)
             f.store(same, f.at(self.equal, i, 8), 64)
 
@@ -172,7 +171,8 @@ class _Together:
         """List the blocks of the second digit that have to be made: once, where lines in a row share one."""
         f, newest = self.f, self.f.variable("i64", "-1")
         with f.loop(0, self.count) as i:
-            place, before, many = f.index(self.places, i), f.load("i64", newest, 8), f.load("i64", self.listed, 8)
+            place = f.load("i64", f.at(self.places, i, 8), 8)
+            before, many = f.load("i64", newest, 8), f.load("i64", self.listed, 8)
             block = place >> SHARING.bit_length() - 1
             waits = f.flag("ne", f.load("i64", f.at(self.lines, i, 8), 8) & f.load("i64", f.at(self.equal, i, 8), 8), 0)
             other = waits & f.flag("ne", block, before)
@@ -211,7 +211,8 @@ class _Together:
             f.store(kept | (spikes & above), line, 8)
             with f.when(spikes & ((same & more) | late)):
                 f.store(kept, left, 8)
-                f.call("settle", self.record, f.index(self.places, i), self.group, spikes, equal, left)
+                place = f.load("i64", f.at(self.places, i, 8), 8)
+                f.call("settle", self.record, place, self.group, spikes, equal, left)
                 f.store(f.load("i64", left, 8), line, 8)
 
     def _drawn(self, numbers: Value, digit: int) -> list[Value]:

@@ -276,7 +276,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         **{f"dots_{name}": partial(dot_kernel.dots, lookup, name) for name in dot_kernel.NAMES},
         **{f"dots_{name}_lost": partial(dot_kernel.dots, lookup, name, losing=True) for name in dot_kernel.NAMES},
         "draw": lambda: draw_kernel.draw(lookup),
-        "arrive": arrive_kernel.arrive,
+        "arrive": lambda: arrive_kernel.arrive(lookup),
         "pack": lambda: lookup_kernel.pack(lookup),
         "fire_short": lambda: fire_kernel.fire_wide("fire_short", 16, lookup),
     }
