@@ -54,10 +54,15 @@ def below(numbers: F32, rate: float) -> Bools:
 
 
 def digits_of(rate: float) -> list[int]:
-    """Digits of the largest number that is lost at a rate, ceil(rate * 2**52) - 1, highest first; empty if there is none."""
+    """Digits of the largest number that is lost at a rate, ceil(rate * 2**52) - 1, highest first; empty if there is none.
+
+    Without those of 255 at the end: what begins alike is lost, whatever follows.
+    """
     bits = 8 * (DIGITS - 1)
     largest = math.ceil(rate * 2.0 ** (FIRST + bits)) - 1  # exact: a power of two
-    return [] if largest < 0 else [largest >> bits, *(largest % (1 << bits)).to_bytes(DIGITS - 1, "big")]
+    if largest < 0:
+        return []
+    return [largest >> bits, *(largest % (1 << bits)).to_bytes(DIGITS - 1, "big").rstrip(b"\xff")]
 
 
 def lost(seed: int, kind: int, count: int, rate: float, images: Sequence[int]) -> Bools:

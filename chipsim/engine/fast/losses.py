@@ -22,8 +22,6 @@ class Drawing:
             ones = [(1 << 64) - 1 if digits[0] >> bit & 1 else 0 for bit in reversed(range(FIRST))]
             limit = [*ones, *digits[1:]]
             self.record[LIMIT : LIMIT + len(limit)] = limit
-        while digits[1:] and digits[-1] == 255:  # what is equal so far is lost, whatever follows
-            digits.pop()
         self._set(digits=len(digits), places=places)
         steps = np.arange(ROUNDS, dtype=np.uint64)[:, None] * np.array(WEYL, np.uint64)
         self.record[KEYS : KEYS + 2 * ROUNDS] = (steps + np.array([seed, kind], np.uint64)).reshape(-1)
