@@ -22,9 +22,10 @@ Bools = npt.NDArray[np.bool_]
 
 #: images that share blocks
 TOGETHER = 64
-#: bits of the first digit of a number that says whether something is lost; the others are bytes; how many there are
+#: bits of the first digit of a number that says whether something is lost, one in each of a block's words; the others are
+#: bytes; how many there are
 FIRST, DIGITS = 4, 7
-#: places that share a block of a later digit, and images that take a byte each of a place's word, before the next turn
+#: places that share a block of a later digit, a word each; and images that take a byte each of it, before the next turn
 SHARING, TURN = 4, 8
 
 
@@ -93,25 +94,43 @@ def lost(seed: int, kind: int, count: int, rate: float, images: Sequence[int]) -
     out = np.zeros((count, len(numbers)), bool)
     for group in np.unique(numbers // TOGETHER).tolist() if digits else []:
         mine = np.flatnonzero(numbers // TOGETHER == group)
-        out[:, mine] = _lost_together((seed, kind), group, digits, count)[:, numbers[mine] % TOGETHER]
+        out[:, mine] = _lost_together((seed, kind), group, digits, count, numbers[mine] % TOGETHER)
     return out
 
 
-def _lost_together(key: tuple[int, int], group: int, digits: list[int], count: int) -> Bools:
-    """What is lost in the images of a group, (count, 64)."""
+def _lost_together(key: tuple[int, int], group: int, digits: list[int], count: int, lanes: npt.NDArray[np.int64]) -> Bools:
+    """What is lost in some of the images of a group, (count, lanes)."""
 
     def words(digit: int, turn: int, many: int) -> npt.NDArray[np.uint64]:
         counter = np.array([0, digit, turn, group], np.uint64)  # Philox raises it before each block
         return np.random.Philox(key=np.array(key, np.uint64), counter=counter).random_raw(many).astype("<u8")
 
-    bits = np.unpackbits(words(0, 0, FIRST * count).view(np.uint8), bitorder="little").reshape(count, FIRST, TOGETHER)
-    drawn = np.packbits(bits, axis=1)[:, 0] >> (8 - FIRST)
-    gone, undecided = drawn < digits[0], drawn == digits[0]
+    below, equal = np.zeros(count, np.uint64), np.full(count, (1 << TOGETHER) - 1, np.uint64)
+    for bit, drawn in enumerate(words(0, 0, FIRST * count).reshape(count, FIRST).T):
+        one = digits[0] >> (FIRST - 1 - bit) & 1
+        if one:
+            below |= equal & ~drawn
+        equal &= drawn if one else ~drawn
+    gone = _images(below)
+    wanted = np.bitwise_or.reduce(np.uint64(1) << lanes.astype(np.uint64))
+    places = np.flatnonzero(equal & wanted)
+    row, image = np.nonzero(_images(equal[places]))
+    place = places[row]
     for number, digit in enumerate(digits[1:], 1):
-        rank = np.cumsum(undecided, axis=1) - 1
-        for turn in range(int(rank.max(initial=-1)) // TURN + 1):
-            place, image = np.nonzero(undecided & (rank // TURN == turn))
-            taken = words(number, turn, count).view(np.uint8).reshape(count, TURN)[place, rank[place, image] % TURN]
-            gone[place, image] |= taken < digit
-            undecided[place, image] = taken == digit
-    return np.asarray(gone | undecided)
+        if not len(place):
+            break
+        rank, taken = np.arange(len(place)) - np.searchsorted(place, place), np.empty(len(place), np.uint8)
+        for turn in range(int(rank.max()) // TURN + 1):
+            mine = np.flatnonzero(rank // TURN == turn)
+            bytes_of = words(number, turn, int(place[mine[-1]]) + 1).view(np.uint8).reshape(-1, TURN)
+            taken[mine] = bytes_of[place[mine], rank[mine] % TURN]
+        gone[place, image] |= taken < digit
+        place, image = place[taken == digit], image[taken == digit]
+    gone[place, image] = True
+    return gone[:, lanes]
+
+
+def _images(words: npt.NDArray[np.uint64]) -> Bools:
+    """Bits of words as what they say of each image of a group, (words, 64)."""
+    bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")
+    return bits.reshape(-1, TOGETHER).view(bool)

@@ -156,7 +156,7 @@ def test_wide_sums(bits: int, extreme: bool) -> None:
 
 
 TARGETS = {"sse2": "+sse2", "ssse3": "+ssse3,-avx", "avx": "+avx,-avx2", "avx2": "+avx2,+bmi2,-avx512f"}
-TARGETS |= {"avx512bw": "+avx512f,+avx512bw", "avx512vnni": "+avx512f,+avx512bw,+avx512vnni"}
+TARGETS |= {"avx512bw": "+bmi2,+avx512f,+avx512bw", "avx512vnni": "+bmi2,+avx512f,+avx512bw,+avx512vnni"}
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors have other features")

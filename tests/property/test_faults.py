@@ -14,7 +14,7 @@ from support.hand_mappings import HandMap, random_map, relayed, wide_map
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import arrivals, changes
+from chipsim.engine.fast import arrivals, changes, tables
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
@@ -72,6 +72,7 @@ def wide_enough(mapping: Mapping) -> Mapping:
 @settings(max_examples=60)
 def test_engines_agree_under_faults(seed: int, count: int, much_to_merge: bool, noise: float) -> None:
     rng = np.random.default_rng(seed)
+    side = int(rng.integers(1, 4))
     hand = wide_map(rng) if much_to_merge else random_map(rng)
     mapping = wide_enough(hand.build())
     validate_mapping(mapping)
@@ -80,6 +81,7 @@ def test_engines_agree_under_faults(seed: int, count: int, much_to_merge: bool, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrivals, "OWN", int(rng.choice([-1, 32])))  # matrices of stuck axons' own, or axon by axon
         patch.setattr(changes, "MOST", float(rng.integers(2)))  # matrices of stuck synapses' own, or what differs
+        patch.setattr(tables, "side_by_side", lambda programs, values: side)
         fast = load_fast(damage, host, Code(), noisy=noise > 0)
     assert fast is not None
     images = images_for(hand, rng, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chipsim.engine.fast import draw_kernel
+from chipsim.engine.fast.draw_kernel import LINES, as_bytes, lose_lines
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES, WORDS, add_total, fire_record
 from chipsim.engine.fast.registers import declared, narrowed, vector
@@ -42,26 +42,39 @@ def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
     return f.text()
 
 
-def fire_lost(name: str, bits: int) -> str:
+def fire_lost(name: str, bits: int, lookup: str | None) -> str:
     """As `fire`, but each threshold has a place of a record, ``drawing``, that says which of its spikes are lost."""
     ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")
     f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     present = f.cast("bitcast", f.compare("slt", f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
-    line = f.variable("i64", "0")
+    waiting, (lines, places, owners) = f.variable("i64", "0"), (f.variable(f"[{8 * LINES} x i8]", "") for _ in range(3))
+
+    def draw() -> None:
+        """Add what is not lost of the spikes that wait to their values."""
+        count = f.load("i64", waiting, 8)
+        f.call("lose_lines", a["drawing"], places, lines, count)
+        with f.loop(0, count) as line:
+            spikes, owner = f.load("i64", f.at(lines, line, 8), 8), f.load("i64", f.at(owners, line, 8), 8)
+            f.add_to(f.at(a["values"], owner, LANES), as_bytes(f, spikes, "zext"))
+            add_spikes(f, a["totals"], owner, spikes & present)
+        f.store(f.constant(0), waiting, 8)
+
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, thresholds = fire_record(f, a["fires"], i)
         potential = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
-        result = f.variable(BYTES, "zeroinitializer")
+        f.store(f.zero(BYTES), f.at(a["values"], value, LANES), 64)
         with f.loop(first, first + thresholds) as t:
-            reached = f.cast("bitcast", f.compare("sge", potential, _threshold(f, bits, t, LANES)), "i64")
-            with f.when(reached):
-                f.store(reached, line, 8)
-                f.call("lose", a["drawing"], f.index(a["places"], t), line)
-                f.add_to(result, draw_kernel.as_bytes(f, f.load("i64", line, 8), "zext"))
-                add_spikes(f, a["totals"], value, f.load("i64", line, 8) & present)
-        f.store(f.load(BYTES, result, 64), f.at(a["values"], value, LANES), 64)
-    return draw_kernel.lose() + f.text()
+            reached = f.compare("sge", potential, _threshold(f, bits, t, LANES))
+            line = f.load("i64", waiting, 8)
+            f.store(f.cast("bitcast", reached, "i64"), f.at(lines, line, 8), 8)
+            f.store(f.index(a["places"], t), f.at(places, line, 8), 8)
+            f.store(value, f.at(owners, line, 8), 8)
+            f.store(line + 1, waiting, 8)
+            with f.when(f.flag("eq", line, LINES - 1)):
+                draw()
+    draw()
+    return lose_lines(lookup) + f.text()
 
 
 def add_spikes(f: Function, totals: Value, value: Value, spikes: Value, digit: Value | None = None) -> None:

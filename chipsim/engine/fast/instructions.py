@@ -32,7 +32,8 @@ WIDE_PRODUCTS = {
 }
 #: whose comparisons give masks of bits
 MASKS = frozenset({"amx-int8", "avx512vnni", "avx512bw"})
-#: bytes of a register in which `planes` adds up bits; AVX-512 has instructions for any function of three bits
+#: bytes of a register in which `planes` adds up bits and `draw_kernel` draws; AVX-512 has instructions for any function of
+#: three bits
 BITS = {"amx-int8": 64, "avx512vnni": 64, "avx512bw": 64, "avx2": 32}
 #: columns that are worked on at a time: as many as the registers hold
 COLUMNS = {"amx-int8": 4, "avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}

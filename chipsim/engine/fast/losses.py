@@ -55,7 +55,8 @@ class Losses:
         self.sent = aligned((rows, LANES), np.uint8)
         self.sent[:] = 255
         self.drawn = [(drawing, self.sent[own]) for drawing, own in drawn]
-        self.laid = aligned((engine.tables.block, len(engine.tables.thresholds), LANES), np.uint8)  # for the kernels
+        t = engine.tables
+        self.laid = aligned((max(t.block, t.side), len(t.thresholds), LANES), np.uint8)  # for the kernels
         self.first, self.stride = first[engine.fired], stride[engine.fired]
         self.delays, self.last = engine.delays, steps - 1
 

@@ -42,9 +42,10 @@ _SOURCES = (
     "straight.py",
     "tile_kernel.py",
     "tiles.py",
+    "../../faults/draws.py",
 )
 #: of the sources as they are when this process begins: another version may be installed while it runs
-_DIGEST = hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _SOURCES)).digest()
+_DIGEST = hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in _SOURCES)).digest()
 
 
 @dataclass(frozen=True)
