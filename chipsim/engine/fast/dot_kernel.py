@@ -65,7 +65,7 @@ NAMES = ("quads16", "quads32", "pairs16", "wide16", "wide32")
 
 
 def dots(lookup: str | None, name: str, *, losing: bool = False) -> str:
-    """Blocks begin .. end: what is sent of 64 images of each context, as bytes or as bits (``begin`` 0 where spikes are lost).
+    """Blocks begin .. end, or 0 .. end where spikes are lost: what is sent of 64 images of each context, as bytes or bits.
 
     A block does one context after another, so that what it writes lies near; where spikes are lost, a context does all its
     blocks, for what they fire waits.
