@@ -47,11 +47,11 @@ class Logic:
 
     def complement(self, a: Value) -> Value:
         """All other bits."""
-        return self.f.emit(self.kind, f"xor {self.kind} {a.name}, splat (i32 -1)")
+        return a ^ -1
 
     def either(self, a: Value, b: Value) -> Value:
         """One bit or the other."""
-        return self.f.binary("or", a, b)
+        return a | b
 
     def _function(self, table: int, *planes: Value) -> Value:
         """A function of three bits by its table; the first is the highest bit of an entry's number."""

@@ -60,7 +60,7 @@ def weigh() -> str:
         begin, end = (f.load("i64", f.at(a["edge"], owner + i, 8), 8) for i in range(2))
         sums = [f.variable("i64", "0") for _ in range(2)]
         with f.loop(begin, end) as line:
-            place = f.emit("i64", f"lshr i64 {f.index(a['places'], line).name}, {a['shift'].name}")
+            place = f.index(a["places"], line) >> a["shift"]
             total = f.load("i64", f.at(a["totals"], place, 8), 8)
             for place, weight in zip(sums, ("one", "other"), strict=True):
                 weighed = total * f.cast("sext", f.load("i32", f.at(a[weight], line, 4), 4), "i64")

@@ -169,7 +169,7 @@ def _pack(f: Function, way: Way, c: dict[str, Value], block: dict[str, Value]) -
 
 def _interleaved(f: Function, one: Value, other: Value, half: int) -> Value:
     """The lower or upper halves of every 16 bytes of two registers, interleaved."""
-    lanes = int(one.type[1:].split(" x ")[0])
+    lanes = one.lanes
     each = lanes // 4
     order = [each * (i // each) + each // 2 * half + i % each // 2 + lanes * (i % 2) for i in range(lanes)]
     return f.shuffle(one, other, order)
@@ -209,7 +209,7 @@ class _Firing:
 
     def beyond(self, sums: list[Value], threshold: Value) -> list[Value]:
         """Which sums are beyond a threshold."""
-        f, lanes = self.f, int(sums[0].type[1:].split(" x ")[0])
+        f, lanes = self.f, sums[0].lanes
         bits = 512 // lanes
         bound = f.load(f"i{bits}", f.at(self.c["thresholds"], threshold, bits // 8), bits // 8)
         return [f.compare("sgt", part, f.splat(bound, lanes)) for part in sums]

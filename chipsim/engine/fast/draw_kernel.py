@@ -38,7 +38,7 @@ def draw(lookup: str | None) -> str:
         many = f.smallest(count - first, f.constant(LINES))
         with f.loop(0, f.constant(LINES)) as i:
             f.store(first + i, f.at(places, i, 8), 8)
-            f.store(f.constant(0) - f.flag("slt", i, many), f.at(lines, i, 8), 8)
+            f.store(f.mask(f.flag("slt", i, many)), f.at(lines, i, 8), 8)
         with f.when(drawn):
             f.call("lose_lines", record, places, lines, many)
         with f.loop(0, many) as i:
@@ -56,14 +56,14 @@ def field(f: Function, record: Value, name: str) -> Value:
     return f.load("i64", f.at(record, RECORD.index(name), 8), 8)
 
 
-def lose() -> str:
+def _lose() -> str:
     """Write ``lose``, and what it calls: clear those spikes of a line that a place of a record loses."""
     f = Function("lose", internal=True, record="ptr", place="i64", line="ptr")
     record, place, line = f.arguments.values()
     kept, nothing, offset = f.variable("i64", "0"), f.constant(0), field(f, record, "offset")
     turned, begun = _turned(f, "fshl", f.load("i64", line, 8), offset), f.constant(-1) << offset
     with f.loop(0, f.constant(2)) as part:
-        spikes = turned & (begun ^ (f.constant(0) - part))  # those in the first group, or in the next
+        spikes = turned & (begun ^ f.mask(part))  # those in the first group, or in the next
         with f.when(spikes):
             group = field(f, record, "group") + part
             words = philox_kernel.one(f, (place + 1, nothing, nothing, group), f.at(record, KEYS, 8))
@@ -82,7 +82,7 @@ def lose_lines(lookup: str | None) -> str:
     if lookup not in BITS:
         with f.loop(0, count) as i:
             f.call("lose", record, f.load("i64", f.at(places, i, 8), 8), f.at(lines, i, 8))
-        return lose() + f.text()
+        return _lose() + f.text()
     offset, group = field(f, record, "offset"), field(f, record, "group")
     with f.when(f.flag("eq", offset, 0)):
         f.call("lose_together", record, group, places, lines, count)
@@ -117,7 +117,7 @@ def _compared(f: Function, record: Value, words: list[Value]) -> tuple[Value, Va
         limit = in_lanes(f.load("i64", f.at(record, LIMIT + number, 8), 8))
         above |= equal & word & (limit ^ -1)
         equal &= word ^ limit ^ -1
-    return above, equal & in_lanes(f.constant(0) - f.flag("sgt", field(f, record, "digits"), 1))
+    return above, equal & in_lanes(f.mask(f.flag("sgt", field(f, record, "digits"), 1)))
 
 
 def _lose_together(side: int) -> str:
@@ -177,7 +177,7 @@ class _Together:
             waits = f.flag("ne", f.load("i64", f.at(self.lines, i, 8), 8) & f.load("i64", f.at(self.equal, i, 8), 8), 0)
             other = waits & f.flag("ne", block, before)
             f.store(block, f.at(self.blocks, many, 8), 8)
-            f.store(before ^ ((before ^ block) & (f.constant(0) - other)), newest, 8)
+            f.store(before ^ ((before ^ block) & f.mask(other)), newest, 8)
             f.store(many + other, self.listed, 8)
             f.store((many + other) * SHARING + (place & (SHARING - 1)), f.at(self.index, i, 8), 8)
 
@@ -197,7 +197,7 @@ class _Together:
     def decide(self) -> None:
         """Clear what is lost; what is still undecided, or takes another turn at the second digit, is settled by itself."""
         f, left = self.f, self.f.variable("i64", "0")
-        more = f.constant(0) - f.flag("sgt", field(f, self.record, "digits"), 2)
+        more = f.mask(f.flag("sgt", field(f, self.record, "digits"), 2))
         with f.loop(0, self.count) as i:
             line = f.at(self.given, f.load("i64", f.at(self.number, i, 8), 8), 8)
             spikes, kept, equal, index = (
@@ -227,11 +227,6 @@ def _deposited(f: Function, bits: Value, places: Value) -> Value:
     return f.emit("i64", f"call i64 @llvm.x86.bmi.pdep.64(i64 {bits.name}, i64 {places.name})")
 
 
-def _ones(f: Function, bits: Value) -> Value:
-    """How many bits are set."""
-    return f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {bits.name})")
-
-
 def _settle() -> str:
     """Decide what the first digit leaves undecided, digit by digit: a spike that is not lost is set in ``kept``."""
     f = Function("settle", True, record="ptr", place="i64", group="i64", spikes="i64", equal="i64", kept="ptr")
@@ -258,11 +253,11 @@ def _look() -> str:
     left = f.variable("i64", some.name)
     for found in (above, same):
         f.store(f.constant(0), found, 8)
-    with f.loop(0, _ones(f, some)):
+    with f.loop(0, f.ones(some)):
         rest = f.load("i64", left, 8)
         image = rest & (f.constant(0) - rest)
         f.store(rest ^ image, left, 8)
-        rank = _ones(f, images & (image - 1))
+        rank = f.ones(images & (image - 1))
         counter = (block + 1, digit, rank >> TURN.bit_length() - 1, group)
         made = [f.at(record, LAST + i, 8) for i in range(4)]
         other = [f.load("i64", place_of, 8) ^ word_of for place_of, word_of in zip(made, counter, strict=True)]
@@ -275,6 +270,6 @@ def _look() -> str:
         byte = f.load("i8", f.at(held, word * 8 + (rank & (TURN - 1))), 1)
         drawn = f.cast("zext", byte, "i64")
         for how, found in (("ugt", above), ("eq", same)):
-            mine = image & (f.constant(0) - f.flag(how, drawn, limit))
+            mine = image & f.mask(f.flag(how, drawn, limit))
             f.store(f.load("i64", found, 8) | mine, found, 8)
     return f.text()

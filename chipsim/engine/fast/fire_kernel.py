@@ -79,7 +79,7 @@ def fire_lost(name: str, bits: int, lookup: str | None) -> str:
 
 def add_spikes(f: Function, totals: Value, value: Value, spikes: Value, digit: Value | None = None) -> None:
     """Add spikes, a bit each, to the total of a value; or those of a binary digit of their numbers."""
-    total, many = f.at(totals, value, 8), f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {spikes.name})")
+    total, many = f.at(totals, value, 8), f.ones(spikes)
     f.store(f.load("i64", total, 8) + (many if digit is None else many << digit), total, 8)
 
 
@@ -159,7 +159,7 @@ def _masks(f: Function, bits: int, place: Value, first: Value, many: Value, pres
     with f.loop(first, first + many) as t:
         reached = f.compare("sge" if bits > 8 else "uge", potential, _threshold(f, bits, t, LANES))
         f.add_to(count, f.cast("zext", reached, BYTES))
-        spikes = f.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {(f.cast('bitcast', reached, 'i64') & present).name})")
+        spikes = f.ones(f.cast("bitcast", reached, "i64") & present)
         f.store(f.load("i64", fired, 8) + spikes, fired, 8)
     return f.load(BYTES, count, 64), f.load("i64", fired, 8)
 

@@ -94,13 +94,21 @@ class Function:
     def compare(self, how: str, a: Value, b: Value) -> Value:
         """Compare, integers (``sge``, ``uge``) or floats (``oge``), element by element."""
         word = "fcmp" if how.startswith("o") else "icmp"
-        lanes = a.type[1:].split(" x ")[0] if a.type.startswith("<") else None
-        return self.emit(f"<{lanes} x i1>" if lanes else "i1", f"{word} {how} {a.type} {a.name}, {b.name}")
+        kind = f"<{a.lanes} x i1>" if a.type != a.element else "i1"
+        return self.emit(kind, f"{word} {how} {a.type} {a.name}, {b.name}")
 
     def flag(self, how: str, a: Value, b: Value | int) -> Value:
         """Compare two i64: 1 or 0, i64."""
         right = b.name if isinstance(b, Value) else str(b)
         return self.cast("zext", self.emit("i1", f"icmp {how} i64 {a.name}, {right}"), "i64")
+
+    def ones(self, bits: Value) -> Value:
+        """How many bits of an i64 are set."""
+        return self.emit("i64", f"call i64 @llvm.ctpop.i64(i64 {bits.name})")
+
+    def mask(self, value: Value) -> Value:
+        """All ones for 1, as `flag` gives it; else 0."""
+        return self.constant(0) - value
 
     def smallest(self, a: Value, b: Value) -> Value:
         """The smaller of two i64."""

@@ -61,7 +61,7 @@ def add_total(f: Function, totals: Value, value: Value, fired: Value) -> None:
 
 def transposed(f: Function, lines: list[Value]) -> list[Value]:
     """16 lines of blocks of 16, each 16 x 16 transposed: four rounds of interleaving line i with line i + 8."""
-    length = int(lines[0].type[1:].split(" x ")[0])
+    length = lines[0].lanes
     for _ in range(4):
         new = []
         for i in range(8):

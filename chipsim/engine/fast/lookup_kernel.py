@@ -109,12 +109,12 @@ def _lookup(bits: int, name: str) -> str:
                 for total, every, second in zip(sums[column], both[column], odd[column], strict=True):
                     pairs = f.cast("bitcast", f.load(byte, total, 64), half)
                     f.add_to(every, pairs)
-                    f.add_to(second, f.emit(half, f"lshr {half} {pairs.name}, splat (i16 8)"))
+                    f.add_to(second, pairs >> 8)
         for column in columns:
             joined = []
             for every, place in zip(both[column], odd[column], strict=True):
                 second = f.load(half, place, 64)
-                even = f.load(half, every, 64) - f.emit(half, f"shl {half} {second.name}, splat (i16 8)")
+                even = f.load(half, every, 64) - (second << 8)
                 joined.append(f.shuffle(even, second, [i // 2 + lanes // 2 * (i % 2) for i in range(lanes)]))
             total = whole_of(f, joined)
             s.add(column, f.cast("zext", total, f"<64 x i{bits}>") if bits > 16 else total, s.column(column)[1])

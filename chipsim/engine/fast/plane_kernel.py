@@ -127,7 +127,7 @@ def _fire(ternary: bool) -> Function:
             seen = f.cast("bitcast", f.load(PLANES, f.at(value, plane, PLANE), 64) & present, LONGS)
             each = f.emit(LONGS, f"call {LONGS} @llvm.ctpop.v8i64({LONGS} {seen.name})")
             many = f.emit("i64", f"call i64 @llvm.vector.reduce.add.v8i64({LONGS} {each.name})")
-            f.store(f.load("i64", fired, 8) + f.emit("i64", f"shl i64 {many.name}, {plane.name}"), fired, 8)
+            f.store(f.load("i64", fired, 8) + (many << plane), fired, 8)
         place = f.at(a["totals"], record["total"], 8)
         f.store(f.load("i64", place, 8) + f.load("i64", fired, 8), place, 8)
     return f

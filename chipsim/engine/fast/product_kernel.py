@@ -68,7 +68,7 @@ def count_quads(name: str) -> str:
                 add_products(f, name, total, quad, weights)
     low, high, events = ([f.load(kind, part, 64) for part in own] for own in sums)
     for number in range(REGISTERS):
-        above = f.emit(kind, f"shl {kind} {high[number].name}, splat (i32 7)")
+        above = high[number] << 7
         f.add_to(f.at(a["sops"], number, LANES), low[number] + above)
         f.add_to(f.at(a["events"], number, LANES), events[number])
     return "\n".join([declared_quads(name), f.text()])
@@ -170,10 +170,8 @@ def multiplied(f: Function, name: str, pairs: Value, weights: Value) -> Value:
         lanes, intrinsic = PRODUCTS[name]
         return called(f, intrinsic, f"<{lanes // 2} x i16>", lanes, pairs, weights)
     pair, weight = (f.cast("bitcast", value, HALVES) for value in (pairs, weights))
-    first = f.emit(HALVES, f"and {HALVES} {pair.name}, splat (i16 255)")
-    second = f.emit(HALVES, f"lshr {HALVES} {pair.name}, splat (i16 8)")
-    low = f.emit(HALVES, f"ashr {HALVES} {f.emit(HALVES, f'shl {HALVES} {weight.name}, splat (i16 8)').name}, splat (i16 8)")
-    high = f.emit(HALVES, f"ashr {HALVES} {weight.name}, splat (i16 8)")
+    first, second = pair & 255, pair >> 8
+    low, high = f.binary("ashr", weight << 8, 8), f.binary("ashr", weight, 8)
     return first * low + second * high
 
 

@@ -33,7 +33,7 @@ def called(f: Function, intrinsic: str, result: str, lanes: int, *values: Value)
 
 def _parts_of(f: Function, value: Value, lanes: int) -> list[Value]:
     """A vector in parts."""
-    every = _lanes(value)
+    every = value.lanes
     if lanes == every:
         return [value]
     return [f.shuffle(value, value, list(range(start, start + lanes))) for start in range(0, every, lanes)]
@@ -43,13 +43,9 @@ def whole_of(f: Function, parts: Sequence[Value]) -> Value:
     """Parts joined to one vector."""
     parts = list(parts)
     while len(parts) > 1:
-        both = list(range(2 * _lanes(parts[0])))
+        both = list(range(2 * parts[0].lanes))
         parts = [f.shuffle(a, b, both) for a, b in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
-
-
-def _lanes(value: Value) -> int:
-    return int(value.type[1:].split(" x ")[0])
 
 
 def declared(lookup: str | None) -> list[str]:

@@ -74,7 +74,7 @@ def _integrator(f: Function, bits: int) -> Callable[[Value, Value], Value]:
         leaked = f.binary("ashr", f.load(WORDS, left, 64), shift)
         total = f.load(f"<64 x i{bits}>", f.at(a["accumulators"], accumulator, LANES * bits // 8), 64)
         wide_total = total if bits == 32 else f.cast("sext", total, WORDS)
-        return leaked + f.binary("shl", wide_total, fraction) + _constant(f, "bias", number)
+        return leaked + (wide_total << fraction) + _constant(f, "bias", number)
 
     return emit
 

@@ -96,7 +96,7 @@ def pack(f: Function, target: Value, taken: Callable[[Value], Value]) -> None:
 
 def _joined(f: Function, one: Value, other: Value) -> list[Value]:
     """Elements of two vectors in turns: those of the lower half of each 16 bytes, and of the upper."""
-    lanes = int(one.type[1:].split(" x ")[0])
+    lanes = one.lanes
     each = lanes // 4
     return [
         f.shuffle(one, other, [each * part + half + k // 2 + lanes * (k % 2) for part in range(4) for k in range(each)])
