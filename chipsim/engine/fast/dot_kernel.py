@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chipsim.engine.fast.draw_kernel import LINES, as_bytes, lose_lines
-from chipsim.engine.fast.fire_kernel import ADDING, HALF, QUARTER, add_fired, add_spikes, halved
+from chipsim.engine.fast.fire_kernel import ADDING, HALF, QUARTER, add_fired, halved
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, LANES
 from chipsim.engine.fast.plane_kernel import into_planes
-from chipsim.engine.fast.planes import PLANE
 from chipsim.engine.fast.product_kernel import (
     add_products,
     declared_pairs,
@@ -195,12 +194,17 @@ class _Firing:
 
     def value(self, value: dict[str, Value], sums: list[Value]) -> None:
         """Fire one of them."""
-        f, c, kind = self.f, self.c, sums[0].type
+        f, kind = self.f, sums[0].type
         counts = [f.variable(kind, "zeroinitializer") for _ in sums]
         with f.loop(value["first"], value["first"] + value["many"]) as t:
             for count, beyond in zip(counts, self.beyond(sums, t), strict=True):
                 f.add_to(count, f.cast("zext", beyond, kind))
         found = self.narrowed([f.load(kind, count, 64) for count in counts], "packuswb")
+        self.put(value, found)
+
+    def put(self, value: dict[str, Value], found: Value) -> None:
+        """Say how many spikes a value has in each image, bytes, where it belongs; and count them."""
+        f, c = self.f, self.c
         with f.when(f.flag("eq", self.planes, 0)):
             f.store(found, f.at(c["values"], value["slot"], LANES), 64)
         with f.when(self.planes):
@@ -245,51 +249,8 @@ class _Losing(_Firing):
         with f.loop(0, count, LINES) as t:
             many = f.smallest(count - t, f.constant(LINES))
             f.call("lose_lines", c["drawing"], f.at(c["sources"], t, 8), f.at(c["lines"], t, 8), many)
-        mask = f.load(BYTES, c["mask"], 64)
-        present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
         with f.loop(0, values) as number:
-            value = self.record(number)
-            with f.when(f.flag("eq", self.planes, 0)):
-                self._as_bytes(value, mask)
-            with f.when(self.planes):
-                self._as_planes(value, present)
-
-    def _as_bytes(self, value: dict[str, Value], mask: Value) -> None:
-        f, c, found = self.f, self.c, self.f.variable(BYTES, "zeroinitializer")
-        with f.loop(value["first"], value["first"] + value["many"]) as t:
-            f.add_to(found, as_bytes(f, f.load("i64", f.at(c["lines"], t, 8), 8), "zext"))
-        sent = f.load(BYTES, found, 64)
-        f.store(sent, f.at(c["values"], value["slot"], LANES), 64)
-        add_fired(f, self.lookup, c["totals"], value["slot"], sent & mask)
-
-    def _as_planes(self, value: dict[str, Value], present: Value) -> None:
-        """Count in registers, as far as seven spikes go."""
-        f, c = self.f, self.c
-        counts, rest = [f.variable("i64", "0") for _ in range(3)], value["plane"] + 3
-        end = value["plane"] + value["planes"]
-        with f.loop(rest, end) as plane:
-            f.store(f.constant(0), f.at(c["planes"], plane, PLANE), 8)
-        carried = f.variable("i64", "0")
-        with f.loop(value["first"], value["first"] + value["many"]) as t:
-            carry = f.load("i64", f.at(c["lines"], t, 8), 8)
-            for count in counts:
-                carry = _carried(f, count, carry)
-            with f.when(carry):
-                f.store(carry, carried, 8)
-                with f.loop(rest, end) as plane:
-                    f.store(_carried(f, f.at(c["planes"], plane, PLANE), f.load("i64", carried, 8)), carried, 8)
-        for number, count in enumerate(counts):
-            bits = f.load("i64", count, 8)
-            with f.when(f.flag("sgt", value["planes"], number)):
-                f.store(bits, f.at(c["planes"], value["plane"] + number, PLANE), 8)
-            add_spikes(f, c["totals"], value["slot"], bits & present, f.constant(number))
-        with f.loop(rest, end) as plane:
-            more = f.load("i64", f.at(c["planes"], plane, PLANE), 8)
-            add_spikes(f, c["totals"], value["slot"], more & present, plane - value["plane"])
-
-
-def _carried(f: Function, plane: Value, bits: Value) -> Value:
-    """Add bits to a plane, and return what is carried to the next one."""
-    before = f.load("i64", plane, 8)
-    f.store(before ^ bits, plane, 8)
-    return before & bits
+            value, found = self.record(number), f.variable(BYTES, "zeroinitializer")
+            with f.loop(value["first"], value["first"] + value["many"]) as t:
+                f.add_to(found, as_bytes(f, f.load("i64", f.at(c["lines"], t, 8), 8), "zext"))
+            self.put(value, f.load(BYTES, found, 64))

@@ -12,31 +12,27 @@ QUARTER, HALF, EIGHT = (vector(bits) for bits in (32, 16, 64))
 ADDING = f"declare i64 @llvm.vector.reduce.add.v8i64({EIGHT})"
 
 
-def fire(name: str, bits: int, *more: str, masks: bool = False) -> str:
+def fire(name: str, bits: int, *, masks: bool = False, sent: bool = False) -> str:
     """A value is how many of its neurons reach their thresholds; what fired is added to the totals.
 
     Comparisons of all images give a mask of 64 bits where the processor has ``masks``: spikes are counted in it.
     With 8 bits the accumulators are the encoder's levels, which are not negative. With ``sent`` each threshold has 64 bytes
     that say whether a spike is sent, all ones or 0.
     """
-    given = {
-        "fires": "ptr",
-        "count": "i64",
-        **dict.fromkeys(("accumulators", "values", "mask", "totals", "thresholds"), "ptr"),
-    }
-    f = Function(name, **given, **dict.fromkeys(more, "ptr"))  # type: ignore[arg-type]
+    ends = ("accumulators", "values", "mask", "totals", "thresholds", *["sent"] * sent)
+    f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
     mask = f.load(BYTES, a["mask"], 64)
-    present = f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
+    present = _present(f, mask)
     with f.loop(0, a["count"]) as i:
         accumulator, value, first, many = fire_record(f, a["fires"], i)
         place = f.at(a["accumulators"], accumulator, LANES * bits // 8)
-        if masks and not more:
+        if masks and not sent:
             result, fired = _masks(f, bits, place, first, many, present)
             total = f.at(a["totals"], value, 8)
             f.store(f.load("i64", total, 8) + fired, total, 8)
         else:
-            result = _sent(f, bits, place, first, many) if more else _counted(f, bits, place, first, many)
+            result = _sent(f, bits, place, first, many) if sent else _counted(f, bits, place, first, many)
             add_total(f, a["totals"], value, result & mask)
         f.store(result, f.at(a["values"], value, LANES), 64)
     return f.text()
@@ -47,7 +43,7 @@ def fire_lost(name: str, bits: int, lookup: str | None) -> str:
     ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")
     f = Function(name, fires="ptr", count="i64", **dict.fromkeys(ends, "ptr"))  # type: ignore[arg-type]
     a = f.arguments
-    present = f.cast("bitcast", f.compare("slt", f.load(BYTES, a["mask"], 64), f.zero(BYTES)), "i64")
+    present = _present(f, f.load(BYTES, a["mask"], 64))
     waiting, (lines, places, owners) = f.variable("i64", "0"), (f.variable(f"[{8 * LINES} x i8]", "") for _ in range(3))
 
     def draw() -> None:
@@ -77,10 +73,15 @@ def fire_lost(name: str, bits: int, lookup: str | None) -> str:
     return lose_lines(lookup) + f.text()
 
 
-def add_spikes(f: Function, totals: Value, value: Value, spikes: Value, digit: Value | None = None) -> None:
-    """Add spikes, a bit each, to the total of a value; or those of a binary digit of their numbers."""
-    total, many = f.at(totals, value, 8), f.ones(spikes)
-    f.store(f.load("i64", total, 8) + (many if digit is None else many << digit), total, 8)
+def _present(f: Function, mask: Value) -> Value:
+    """The images of a mask of bytes, a bit each."""
+    return f.cast("bitcast", f.compare("slt", mask, f.zero(BYTES)), "i64")
+
+
+def add_spikes(f: Function, totals: Value, value: Value, spikes: Value) -> None:
+    """Add spikes, a bit each, to the total of a value."""
+    total = f.at(totals, value, 8)
+    f.store(f.load("i64", total, 8) + f.ones(spikes), total, 8)
 
 
 def fire_wide(name: str, compared: int, lookup: str | None) -> str:

@@ -294,7 +294,7 @@ def _of_width(bits: int, lookup: str | None) -> dict[str, Callable[[], str]]:
             if bits == 32 and lookup in TILES
             else (lambda: fire_kernel.fire(f"fire{bits}", bits, masks=lookup in MASKS))
         ),
-        f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, "sent"),
+        f"fire_sent{bits}": lambda: fire_kernel.fire(f"fire_sent{bits}", bits, sent=True),
         f"fire_lost{bits}": lambda: fire_kernel.fire_lost(f"fire_lost{bits}", bits, lookup),
         f"read{bits}": lambda: fire_kernel.read(bits),
         f"step{bits}": lambda: stepping.step(bits),

@@ -31,7 +31,8 @@ class Counts:
     cores: Int  # records of all cores, with what counts
     programs: Word  # of all
     sent: Program  # columns of values that weigh alike
-    sent_weights: Int  # (2, columns): what a spike of each counts: those of the encoder, and half of the paper's SOPs
+    # (2, columns * bits), float64: what each bit of them counts: spikes of the encoder, and half of the paper's SOPs
+    sent_weights: npt.NDArray[np.float64]
     planes: int  # behind those of values, for sums of spikes
     accumulators: int  # planes of them, at most
 
@@ -189,8 +190,8 @@ def _spread(first: Int, many: Int) -> tuple[Int, Int]:
     return np.repeat(first, many) + shift, shift
 
 
-def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, Int]:
-    """Columns that add up numbers of one weight, no more than a counter holds, and what these count.
+def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, npt.NDArray[np.float64]]:
+    """Columns that add up numbers of one weight, no more than a counter holds, and what their bits count.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, In
 
     Returns
     -------
-    Program, ndarray, int64, (2, columns)
+    Program, ndarray, float64, (2, columns * bits)
     """
     order = np.lexsort((many, fanout, encoder))
     order = order[(encoder[order] != 0) | (fanout[order] != 0)]
@@ -214,7 +215,8 @@ def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, In
     column = np.repeat(np.cumsum(new) - 1, many[order])
     program = program_of(number, column, shift, np.ones(len(number), np.int64), int(new.sum()))
     assert program is not None, "no column has more numbers"
-    return program, np.stack([encoder, fanout])[:, order[new]]
+    weights = np.stack([encoder, fanout])[:, order[new]]
+    return program, (weights[:, :, None] * 2.0 ** np.arange(program.bits)).reshape(2, -1)
 
 
 def _digits(weights: Int) -> tuple[Int, Int]:

@@ -112,8 +112,7 @@ class PlaneWorker(CountsByImage):
         kernel(*given, sent.columns, sent.positions, PLANE * sent.stride, 0)
         planes = made[: sent.columns * sent.stride].reshape(sent.columns, sent.stride, PLANE)
         bits = np.unpackbits(planes[:, : sent.bits], axis=2, bitorder="little").reshape(-1, IMAGES)
-        digits = self.counts.sent_weights[:, :, None] << np.arange(sent.bits)
-        found = (digits.reshape(2, -1).astype(np.float64) @ bits.astype(np.float64)).astype(np.int64)  # exact below 2**53
+        found = (self.counts.sent_weights @ bits.astype(np.float64)).astype(np.int64)  # exact below 2**53
         for place, begin in enumerate(range(0, images, LANES)):
             many = min(LANES, images - begin)
             which = slice(start + begin, start + begin + many)
