@@ -12,10 +12,10 @@ import numpy.typing as npt
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import CONTEXT, LANES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Drawing, Losses
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.presenting import Presenter
 from chipsim.engine.fast.tiles import COLUMNS
 from chipsim.engine.host import Array
@@ -200,7 +200,9 @@ class FastWorker(CountsByImage):
         engine, t, run = self.engine, self.engine.tables, self.engine.function["run"]
         self.numbers[:count] = begin + np.arange(count)
         final = begin + count == engine.mapping.steps
-        self.contexts[count - 1, CONTEXT.index("cores")] = address(t.last if final else t.cores)
+        self.contexts[:count, CONTEXT.index("cores")] = address(t.cores)
+        if final:
+            self.contexts[count - 1, CONTEXT.index("cores")] = address(t.last)
         together = count if count > 1 and engine.by_core else 1
         for step in range(0, count, together):
             for start, end in self.slices:
