@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.hand_mappings import HandCore, HandMap, encoder_onnx, random_map, wide_map
+from support.hand_mappings import HandCore, HandMap, encoder_onnx, pooled_map, random_map, wide_map
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
@@ -19,6 +19,7 @@ from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping, validate_mapping
+from chipsim.mapping.dynamics import NeuronModel
 
 
 def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, parts: list[int], per_image: bool = True):
@@ -83,6 +84,41 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise, bits=False)
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3]))
+@settings(max_examples=60)
+def test_bundles(seed: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    hand = pooled_map(rng)
+    check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, bits=False)
+
+
+@example(3, 9, 1, 0.0)  # more images than come at a time, more steps than are held
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.sampled_from([None, 0, 1]), st.sampled_from([0.0, 0.3]))
+@settings(max_examples=40)
+def test_bundles_of_several_steps(seed: int, steps: int, delay: int | None, noise: float) -> None:
+    # neurons without a state, with one, and such whose spikes are sent in the next step
+    rng = np.random.default_rng(seed)
+    neuron = None if delay is None else NeuronModel(reset="subtract", leak=(int(rng.integers(1, 4)), 2), delay=delay)
+    hand = replace(pooled_map(rng, None if neuron is None else 1), steps=steps, neuron=neuron)
+    check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise)
+
+
+def test_what_a_pool_takes_apart_is_one_number_again() -> None:
+    # two levels of three elements, in two cores, each a column of its own; two cores listen, to both levels alike
+    rng, same = np.random.default_rng(0), [[1, -2], [1, -2], [3, 0], [3, 0], [-1, 2], [-1, 2]]
+    cores = [HandCore(0, rng.integers(-2, 2, (6, 3)), list(range(6)), [0, 1, 0], own) for own in ([0, 3, 2], [1, 4, 5])]
+    heard = [[6, 9, 8, 11, 7, 10], [6, 9, 8, 11, 10, 7]]
+    cores += [HandCore(1, same, heard[core], [1, 2], [2 * core, 2 * core + 1], 4) for core in range(2)]
+    cores.append(HandCore(2, [[1], [2], [3], [-1]], [12, 13, 14, 15], [0], [0], 4))
+    layers = [("pool", 3, 2, 1), ("listens", 4, 1, 2), ("out", 1, 0, 3)]
+    hand = HandMap(6, 1, layers, cores, chip=load_chip("xbar1152"))
+    merged = check_equal(hand.build(), images_for(hand, rng, 100), bits=False).tables.merged
+    assert merged.values.bundles.size.tolist() == [2, 2, 2]
+    listening = [core for core in merged.cores if core.core in (2, 3)]
+    assert [len(core.rows) for core in listening] == [3, 3]
+    assert len({core.form for core in listening}) == 1
+
+
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 300),
@@ -94,7 +130,7 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
 def test_images_side_by_side(seed: int, count: int, side: int, per_image: bool, noise: float) -> None:
     # a core does several times 64 images before the next core
     rng = np.random.default_rng(seed)
-    hand = wide_map(rng)
+    hand = (wide_map if seed % 2 else pooled_map)(rng)
     mapping, images = hand.build(), images_for(hand, rng, count)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "side_by_side", lambda programs, values: side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.hand_mappings import HandMap, random_map, relayed, wide_map
+from support.hand_mappings import HandMap, pooled_map, random_map, relayed, wide_map
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
@@ -68,12 +69,17 @@ def wide_enough(mapping: Mapping) -> Mapping:
 
 
 @pytest.mark.slow
-@given(st.integers(0, 2**32 - 1), st.integers(1, 140), st.booleans(), st.sampled_from([0.0, 0.0, 0.3]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 140),
+    st.sampled_from([random_map, wide_map, pooled_map]),
+    st.sampled_from([0.0, 0.0, 0.3]),
+)
 @settings(max_examples=60)
-def test_engines_agree_under_faults(seed: int, count: int, much_to_merge: bool, noise: float) -> None:
+def test_engines_agree_under_faults(seed: int, count: int, make: Callable[..., HandMap], noise: float) -> None:
     rng = np.random.default_rng(seed)
     side = int(rng.integers(1, 4))
-    hand = wide_map(rng) if much_to_merge else random_map(rng)
+    hand = make(rng)
     mapping = wide_enough(hand.build())
     validate_mapping(mapping)
     damage = inflict(mapping, random_faults(rng))

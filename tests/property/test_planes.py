@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from property.test_engines import agrees, images_for
-from support.hand_mappings import HandCore, HandMap, random_map, wide_map
+from support.hand_mappings import HandCore, HandMap, pooled_map, random_map, wide_map
 from support.targets import targets
 
 import chipsim
@@ -25,11 +26,12 @@ from chipsim.engine.fast.instructions import BITS
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.engine.fast.merge import Form, Merged, MergedCore, Values, make_form
+from chipsim.engine.fast.merge import Form, Merged, MergedCore, make_form
 from chipsim.engine.fast.native import Code, Target
 from chipsim.engine.fast.plane_tables import MOST
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import AT_ONCE, HEAD, IMAGES, PLANE, Sums
+from chipsim.engine.fast.values import Bundles, Values
 from chipsim.engine.host import load_host
 from chipsim.mapping import Mapping
 
@@ -181,16 +183,18 @@ def compared(mapping: Mapping, images: np.ndarray, noise: float, per_image: bool
 @needed
 @given(
     seed=st.integers(0, 2**32 - 1),
-    wide=st.booleans(),
+    make=st.sampled_from([random_map, wide_map, pooled_map]),
     count=st.one_of(st.integers(1, 140), st.integers(500, 800)),
     per_image=st.booleans(),
     noise=st.sampled_from([0.0, 0.3]),
     target=st.sampled_from(TARGETS) if TARGETS else st.nothing(),
 )
 @settings(max_examples=60)
-def test_an_engine_of_bits(seed: int, wide: bool, count: int, per_image: bool, noise: float, target: Target) -> None:
+def test_an_engine_of_bits(
+    seed: int, make: Callable[..., HandMap], count: int, per_image: bool, noise: float, target: Target
+) -> None:
     rng = np.random.default_rng(seed)
-    hand = (wide_map if wide else random_map)(rng)
+    hand = make(rng)
     compared(hand.build(), images_for(hand, rng, count), noise, per_image, target)
 
 
@@ -217,7 +221,9 @@ def test_bits_are_for_many_images() -> None:
     core = MergedCore(0, 0, np.arange(500, dtype=np.int32), np.ones(500, np.int64), np.ones(500, np.int64), 500)
     form = make_form(rng.choice([-1, 0, 1], (500, 64)).astype(np.int8), np.ones(500, np.int64))
     size = np.ones(500, np.int64)
-    values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500)
+    none = np.zeros(0, np.int64)
+    bundles = Bundles(none, np.zeros(1, np.int64), none, none)
+    values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500, bundles)
     merged = Merged(values, (form,), (core,) * 20, np.arange(64))
     for target in TARGETS:
         assert programs.in_bits(merged, _CODE[target], IMAGES)

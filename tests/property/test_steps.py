@@ -145,7 +145,12 @@ def test_frames_that_follow_one_another_do_not_meet(recipe: Recipe, max_delay: i
 
 @settings(max_examples=60, deadline=None)
 @given(
-    recipes, st.integers(1, 3), st.integers(1, 140), st.sampled_from([0.0, 0.3]), st.booleans(), st.sampled_from([1, 2, 3, 8])
+    recipes,
+    st.integers(1, 3),
+    st.integers(1, 140),
+    st.sampled_from([0.0, 0.3]),
+    st.booleans(),
+    st.sampled_from([1, 2, 3, 8]),
 )
 def test_the_fast_engine_is_the_reference(
     recipe: Recipe, max_delay: int, count: int, noise: float, keep_dead: bool, block: int

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chipsim.chip import ChipSpec, load_chip
 from chipsim.mapping import Mapping, MappingBuilder
+from chipsim.mapping.dynamics import NeuronModel
 
 OPSET = [helper.make_opsetid("", 17)]
 
@@ -30,7 +31,7 @@ class HandCore:
 @dataclass
 class HandMap:
     """A mapping to be: ``layers`` are (name, features, levels, tick), one called relay... a relay; ``features``
-    thermometer-coded by the encoder.
+    thermometer-coded by the encoder. All layers that fire have the ``neuron`` model.
     """
 
     features: int
@@ -40,10 +41,12 @@ class HandMap:
     chip: ChipSpec = field(default_factory=lambda: load_chip("mini"))
     fanout: list[int] | None = None
     scale: float = 1.0
+    steps: int = 1
+    neuron: NeuronModel | None = None
 
     def build(self, model: bytes = b"") -> Mapping:
         """The mapping, whether it keeps the rules or not; sources and cores are numbered as in the lists."""
-        net = MappingBuilder(self.chip)
+        net = MappingBuilder(self.chip, steps=self.steps)
         encoder = self.features * self.levels
         fanout = self.fanout or [0] * (encoder + sum(len(core.elements) for core in self.cores))
         groups = [net.input(self.features, self.levels, dense_fanout=fanout[:encoder])]
@@ -51,7 +54,9 @@ class HandMap:
             bits = next(core.bits for core in self.cores if core.layer == number)
             if levels:
                 relay = name.startswith("relay")
-                groups.append(net.layer(name, features, levels, tick=tick, weight_bits=bits, relay=relay))
+                groups.append(
+                    net.layer(name, features, levels, tick=tick, weight_bits=bits, relay=relay, neuron=self.neuron)
+                )
             else:
                 groups.append(net.readout(name, features, tick=tick, weight_bits=bits, scale=0.5))
         held = [(groups[core.layer + 1], element) for core in self.cores for element in core.elements]
@@ -225,6 +230,46 @@ def wide_map(rng: np.random.Generator, levels: int | None = None, bits: int | No
     if not plain and rng.random() < 0.5:
         fanout = rng.choice([0, 3, 70_000], first + hidden + 3).tolist()
     return HandMap(features, levels, layers, cores, chip, fanout)
+
+
+def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
+    """What a pool makes: neurons with columns of their own, in one core or in several, that those who listen take alike;
+    by one core, by cores of one tick or of two, and now and then not all of them alike.
+    """
+    features, levels = int(rng.integers(2, 20)), int(rng.integers(1, 4))
+    first, code = features * levels, int(rng.integers(1, 5)) if code is None else code
+    many = int(rng.integers(2, 30)) * code
+    cores = []
+    for own in np.array_split(rng.permutation(many), min(many, int(rng.integers(1, 4)))):
+        rows = int(rng.integers(1, 12))
+        weights = rng.integers(-2, 2, (rows, len(own)))
+        sources, thresholds = rng.choice(first, rows).tolist(), rng.integers(-2, 4, len(own)).tolist()
+        cores.append(HandCore(0, weights, sources, thresholds, own.tolist()))
+    group = rng.integers(0, max(1, many // int(rng.integers(1, 6))), many)
+    layers, made, ticks = [("pool", many // code, code, 1)], many, int(rng.integers(1, 3))
+    for tick in range(2, 2 + ticks):
+        neurons = 0
+        for _ in range(int(rng.integers(1, 4))):
+            heard = np.flatnonzero(np.isin(group, rng.permutation(group)[: rng.integers(1, many + 1)]))
+            columns = int(rng.integers(1, 6))
+            weights = rng.integers(-128, 128, (many, columns))[group[heard]]
+            if rng.random() < 0.2:
+                weights[rng.integers(len(heard)), 0] += 1 - 2 * (weights[0, 0] > 0)
+            weights = np.clip(weights, -128, 127)
+            reach = int(np.abs(weights).sum()) // (2 * columns) + 1
+            thresholds = rng.integers(-reach, reach, columns).tolist()
+            elements = list(range(neurons, neurons + columns))
+            cores.append(HandCore(tick - 1, weights, (first + heard).tolist(), thresholds, elements, 8))
+            neurons += columns
+        layers.append((f"listens{tick}", neurons, 1, tick))
+        made += neurons
+    heard = np.flatnonzero(rng.random(made) < 0.7) if rng.random() < 0.7 else np.arange(many, made)
+    heard = heard if len(heard) else np.array([0])
+    rows = rng.integers(-8, 8, (made, 3))[np.where(heard < many, group[np.minimum(heard, many - 1)], heard)]
+    cores.append(HandCore(ticks + 1, rows, (first + heard).tolist(), [0] * 3, list(range(3)), 4))
+    layers.append(("out", 3, 0, ticks + 2))
+    fanout = rng.choice([0, 3], first + made + 3).tolist() if rng.random() < 0.2 else None
+    return HandMap(features, levels, layers, cores, load_chip("xbar1152"), fanout)
 
 
 def two_cores_model() -> onnx.ModelProto:

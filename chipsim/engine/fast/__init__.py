@@ -1,6 +1,7 @@
 """The fast engine: the cores, spikes and counts of `chipsim.engine.machine`, 64 or 512 images at a time in machine code.
 
-merge        sources that provably behave alike become one value; cores become small matrices
+values       sources that provably behave alike become one value, and values that listeners add up alike one bundle
+merge        cores become small matrices
 programs     decides how a core's matrix is added up, 64 images at a time:
 straight     ... written out as code, where many cores share it and it is sparse
 lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.arrive_kernel import ENTRY
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.merge import Int, Merged
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Merged
 from chipsim.engine.fast.tables import Lines, Tables
 from chipsim.faults import WORKS, Damage
 from chipsim.mapping import Mapping

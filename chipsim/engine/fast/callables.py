@@ -12,7 +12,7 @@ import numpy as np
 from chipsim.engine.fast.dot_kernel import NAMES as DOTS
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CALLED, CORE
-from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import WIDTHS
 
@@ -54,7 +54,7 @@ def _of(code: Code, name: str) -> tuple[bytes, Callable[[str], str], str, bool]:
 
 def called(cores: Int, fire: str) -> set[str]:
     """Names of the kernels for what some cores (records of `CORE`) do; ``fire``: what fires."""
-    wanted = {"pack"} if cores[:, CORE.index("lookup")].any() else set()
+    wanted = {kernel for kernel, field in (("pack", "lookup"), ("bundle", "bundled")) if cores[:, CORE.index(field)].any()}
     kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
     kinds |= {"change": "change", "spiking": fire}
     for bits, width in ((16, "narrow"), (32, "wide")):

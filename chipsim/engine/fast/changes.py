@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chipsim.engine.fast import plan
-from chipsim.engine.fast.merge import Change, Int, Merged, MergedCore
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Change, Merged, MergedCore
 from chipsim.faults import Damage
 from chipsim.faults.damage import with_arrays
 from chipsim.mapping import Mapping

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, LANES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.memory import address
-from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.tables import Lines, Tables
 
 Word = npt.NDArray[np.uint32]

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from chipsim.engine.fast.dot_kernel import BLOCK, VALUE, WAYS, Way
 from chipsim.engine.fast.instructions import DOTS, TILES
 from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.memory import aligned
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import Graded, pixel_slots
 from chipsim.engine.fast.plane_tables import PlaneTables

@@ -16,9 +16,10 @@ from chipsim.engine.fast.dots import dots as dot_tables
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CORE, LANES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address
-from chipsim.engine.fast.merge import Int, Merged, merge
+from chipsim.engine.fast.merge import Merged, merge
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.pixels import graded
@@ -53,7 +54,8 @@ class FastEngine(Loaded):
         mine = [worker for worker in workers if isinstance(worker, FastWorker | PlaneWorker)]
         totals, images = np.sum([worker.totals for worker in mine], axis=0), sum(worker.images for worker in mine)
         totals[t.slot] = fired = totals[t.fresh]
-        lead = values.member[values.offset[:-1]]
+        lead, bundles = values.lead, values.bundles
+        totals[t.taken[len(t.slot) :]] = np.diff(np.append(0, np.cumsum(fired[bundles.part]))[bundles.offset])
         spikes = np.zeros(m.cores, np.int64)
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
         np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
@@ -87,6 +89,7 @@ def load_fast(
     apart: bool = False,
     noisy: bool = False,
     bits: bool = True,
+    bundled: bool = True,
     batch: int | None = None,
 ) -> FastEngine | None:
     """Merge, lay out and compile; None where a potential, or the place of a value, does not fit 32 bits.
@@ -99,6 +102,8 @@ def load_fast(
         Workers will lose spikes of the encoder.
     bits : bool
         Cores may add up bits, of which a `PlaneWorker` makes something.
+    bundled : bool
+        Cores may take the sum of several values.
     batch : int, optional
         How many images workers will get at a time; by default as many as they like.
     """
@@ -113,7 +118,7 @@ def load_fast(
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
 
     def merged_of(mapping: Mapping, sent: Int, apart: bool, arriving: bool) -> Merged:
-        merged = merge(mapping, sent, apart=apart, arriving=arriving)
+        merged = merge(mapping, sent, apart=apart, arriving=arriving, bundled=bundled)
         return in_blocks(merged, mapping) if code.target.lookup in TILES else merged
 
     merged = None
@@ -121,7 +126,7 @@ def load_fast(
         merged = with_differences(merged_of(as_if_healthy(m, damage), reduced.sent, apart=True, arriving=True), m, found)
     if merged is None:
         merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
-    if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.size) >= 1 << 32:
+    if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.taken_size) >= 1 << 32:
         return None
     lines, planes = None, None
     if bits and not (apart or arriving or damage.noise) and _plain(m):

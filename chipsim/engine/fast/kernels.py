@@ -86,6 +86,8 @@ def _run_cores(f: Function, lookup: str | None) -> None:
         record = f.at(c["cores"], number, 8 * len(CORE))
         core = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(CORE)}
         taken = f.at(c["row_offset"], core["row"], 4)
+        with f.when(core["bundled"]):
+            call("bundle", f.at(c["lists"], core["bundled"], 4), c["values"])
         with f.when(f.cast("ptrtoint", c["arrivals"], "i64")):
             arrival = f.at(c["arrivals"], number, 8 * len(ARRIVAL))
             names = ("entries", "drawing", "step", "values", "mask", "taken", "latched", "counted", "arrived")
@@ -157,6 +159,22 @@ def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
         taken = f.at(c["row_offset"], row, 4)
         with f.when(f.flag("ne", lookup, 0) & f.flag("eq", packed, 0)), f.loop(0, rows) as r:
             f.prefetch(f.at(c["taken"], f.index(taken, r)))
+
+
+def _bundle() -> str:
+    """Add up the parts of bundles: see `tables`."""
+    f = Function("bundle", program="ptr", values="ptr")
+    a = f.arguments
+    cursor = f.variable("i64", "1")
+    with f.loop(0, f.index(a["program"], 0)):
+        at = f.load("i64", cursor, 8)
+        out, count = (f.index(a["program"], at + i) for i in range(2))
+        total, end = f.variable(BYTES, "zeroinitializer"), at + 2 + count
+        with f.loop(at + 2, end) as i:
+            f.add_to(total, f.load(BYTES, f.at(a["values"], f.index(a["program"], i)), 64))
+        f.store(f.load(BYTES, total, 64), f.at(a["values"], out), 64)
+        f.store(end, cursor, 8)
+    return f.text()
 
 
 def _list(bits: int) -> str:
@@ -266,6 +284,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
     found: dict[str, Callable[[], str]] = {
         "run": lambda: _run(lookup),
         "lay": _lay,
+        "bundle": _bundle,
         "encode": _encode,
         "by_image": counting_kernel.by_image,
         "weigh": counting_kernel.weigh,

@@ -25,6 +25,7 @@ CALLED = (
     "count_runs",
     "count_quads",
     "arrive",
+    "bundle",
     "fire_short",
     *(
         f"{name}{bits}"
@@ -36,7 +37,7 @@ CALLED = (
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
     "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
-    "together", "change", "packed",
+    "together", "change", "packed", "bundled",
 )  # fmt: skip
 #: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
 #: lines are counted, and where their totals begin

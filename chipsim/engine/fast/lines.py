@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Int = npt.NDArray[np.int64]
+Small = npt.NDArray[np.int32]
 
 
 def numbered(lines: npt.NDArray[np.int8], axis: int = 0) -> tuple[Int, Int]:

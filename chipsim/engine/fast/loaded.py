@@ -14,7 +14,7 @@ from chipsim.engine.fast.dots import DotTables
 from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import LANES
-from chipsim.engine.fast.merge import Int
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import PixelTables
 from chipsim.engine.fast.plane_tables import Counts as PlaneCounts

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from chipsim.engine.fast import tiles
 from chipsim.engine.fast.instructions import COLUMNS, TILES
-from chipsim.engine.fast.lines import numbered
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.lines import Int, numbered
+from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.products import largest_weight, products_of
 from chipsim.engine.fast.segments import (

@@ -1,10 +1,4 @@
-"""Merge sources that no core tells apart, and share the matrices of equal cores.
-
-A *value* is a set of sources whose spikes nobody tells apart: they share an accumulator (equal columns of one core; for
-the encoder one feature), each core that listens to one of them listens to all of them, by axons with equal rows, and the
-paper's count and that of packets weigh them alike. What arrives is then the number of them that fired, a sum of bits that is
-formed before it is multiplied. Nothing is taken from the geometry of a layer.
-"""
+"""Reduce each core to a matrix of what arrives by what is added up, and share the matrices of equal cores."""
 
 from __future__ import annotations
 
@@ -15,28 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import mix, number, numbered
+from chipsim.engine.fast.lines import Int, Small, mix, number, numbered
+from chipsim.engine.fast.values import LARGEST_VALUE, Values, find
 from chipsim.mapping import Mapping
 from chipsim.mapping.totals import axon_sops
 
-Int = npt.NDArray[np.int64]
-Small = npt.NDArray[np.int32]
 Matrix = npt.NDArray[np.signedinteger]  # int8 where that holds it, else int32
-
-#: sources in one value; a value is held in a signed byte where it is added up
-LARGEST_VALUE = 127
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Values:
-    """The partition of all sources that can fire into values."""
-
-    of_source: Int  # (sources,): value of each source, -1 for a read-out neuron
-    size: Int  # (values,): sources in it
-    member: Int  # (sources that fire,): sources, value by value
-    offset: Int  # (values + 1,) into member
-    producer: Int  # (values,): encoder feature, or features + the number of a core's accumulator over all cores
-    encoder: int  # values of the encoder come first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +56,7 @@ class MergedCore:
 
     core: int
     form: int  # index of its `Form`
-    rows: Small  # (rows,): value; of what arrives axon by axon that of the first axon's source
+    rows: Small  # (rows,): number that is taken; of what arrives axon by axon the value of the first axon's source
     events: Int  # (rows,): axons that one spike of the value arrives at
     sops: Int  # (rows,): SOPs of one spike of it there
     largest: int  # no partial sum of an accumulator is larger in magnitude
@@ -106,8 +84,10 @@ class _Classes:
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
 
 
-def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving: bool = False) -> Merged:
-    """Find values and forms.
+def merge(
+    m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving: bool = False, bundled: bool = True
+) -> Merged:
+    """Find values, bundles and forms.
 
     Parameters
     ----------
@@ -117,13 +97,18 @@ def merge(m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving:
         Every source is a value of its own.
     arriving : bool
         A row is what arrives by some axons of equal weights, which may be less than was sent.
+    bundled : bool
+        Values of several accumulators may be taken as their sum, which does not tell which neurons fired.
     """
     sent = np.diff(m.target_offset) if sent is None else sent
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
-    values = _values(m, classes, accumulator, sent, apart)
+    row = np.concatenate([np.zeros(0, np.int32), *(classes[k].row for k in m.core_crossbar)])
+    row += np.repeat(m.axon_offset[:-1].astype(np.int32), np.diff(m.axon_offset))
+    bundled = bundled and not (apart or arriving)
+    values = find(m, row, accumulator, sent, apart=apart, bundled=bundled)
     # one row takes what arrives from sources that nobody else tells apart
-    together = _values(m, classes, accumulator, sent, apart=False) if apart and arriving else values
+    together = find(m, row, accumulator, sent, apart=False, bundled=False) if apart and arriving else values
     forms, cores, placed = _cores(m, classes, together, accumulator, arriving)
     return Merged(values, forms, cores, placed)
 
@@ -133,79 +118,6 @@ def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
     column, first = numbered(crossbar, axis=1)
     weights = crossbar if len(first) == crossbar.shape[1] else crossbar[:, first]
     return _Classes(first_row[row].astype(np.int32), axon_sops(crossbar), column, weights)
-
-
-def _values(m: Mapping, classes: list[_Classes], accumulator: Int, sent: Int, apart: bool) -> Values:
-    encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
-    sources = encoder + m.neurons
-    accumulators = np.array([classes[k].weights.shape[1] for k in m.core_crossbar], np.int64)
-    base = features + np.concatenate([[0], np.cumsum(accumulators)[:-1]])
-    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-    producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
-    mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[m.core_layer][core_of]])
-    alike = np.arange(sources) if apart else _alike(m, classes, producer, sent)
-    if m.readout_of == "count":  # the spikes of each are wanted
-        counted = encoder + np.flatnonzero(m.core_layer[core_of] == m.readout)
-        alike[counted] = counted
-    order = np.lexsort((alike, producer))
-    order = order[~mute[order]]
-    new = np.ones(len(order), bool)
-    new[1:] = (alike[order[1:]] != alike[order[:-1]]) | (producer[order[1:]] != producer[order[:-1]])
-    start = np.flatnonzero(new)
-    rank = np.arange(len(order)) - np.repeat(start, np.diff(start, append=len(order)))
-    new |= rank % LARGEST_VALUE == 0
-    start = np.flatnonzero(new)
-    of_source = np.full(sources, -1)
-    of_source[order] = np.cumsum(new) - 1
-    return Values(
-        of_source=of_source,
-        size=np.diff(start, append=len(order)),
-        member=order,
-        offset=np.append(start, len(order)),
-        producer=producer[order[start]],
-        encoder=int((order[start] < encoder).sum()),
-    )
-
-
-def _alike(m: Mapping, classes: list[_Classes], producer: Int, sent: Int) -> Int:
-    """Number sources so that those of one producer with one number arrive at the same rows and have one fan-out.
-
-    The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
-    """
-    sources = len(sent)
-    row = np.concatenate([np.zeros(0, np.int32), *(classes[k].row for k in m.core_crossbar)])
-    row += np.repeat(m.axon_offset[:-1].astype(np.int32), np.diff(m.axon_offset))  # the first axon of the core with this row
-    order, offset = m.target_axon, m.target_offset  # axons, source by source
-    keys, count = row[order], np.diff(offset)
-    falls = np.flatnonzero(keys[1:] < keys[:-1]) + 1
-    if not np.isin(falls, offset).all():  # within a source
-        order = np.lexsort((row, m.axon_source))
-        keys = row[order]
-    running = np.zeros(len(keys) + 1, np.uint64)
-    marks = keys.astype(np.uint64)  # in fewer steps than `mix`: there are many, and what is taken for equal is compared
-    marks *= np.uint64(0x9E3779B97F4A7C15)
-    marks ^= marks >> np.uint64(32)
-    marks *= np.uint64(0xBF58476D1CE4E5B9)
-    np.cumsum(marks, out=running[1:])
-    digest = running[offset[1:]] - running[offset[:-1]]
-    digest ^= mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
-    digest += mix(sent.astype(np.uint64))
-    mark = digest ^ mix(producer.astype(np.uint64))
-    by = np.argsort(mark)
-    mark = mark[by]
-    new = np.ones(sources, bool)
-    new[1:] = mark[1:] != mark[:-1]
-    leader = np.empty(sources, np.int64)
-    leader[by] = np.minimum.reduceat(by, np.flatnonzero(new))[np.cumsum(new) - 1]
-    same = (producer == producer[leader]) & (count == count[leader]) & (sent == sent[leader])
-    same &= m.dense_fanout == m.dense_fanout[leader]
-    follows = np.flatnonzero(same & (leader != np.arange(sources)))
-    many = count[follows]
-    own = np.repeat(offset[follows] - (np.cumsum(many) - many), many) + np.arange(int(many.sum()))
-    theirs = own + np.repeat(offset[leader[follows]] - offset[follows], many)
-    wrong = np.repeat(follows, many)[keys[own] != keys[theirs]]
-    same[wrong] = False
-    return np.where(same, leader, np.arange(sources))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,7 +137,7 @@ def _cores(
     m: Mapping, classes: list[_Classes], values: Values, accumulator: Int, arriving: bool
 ) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
     """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
-    value = values.of_source.astype(np.int32)[m.axon_source]
+    value = values.taken.astype(np.int32)[m.axon_source]
     forms: list[Form] = []
     known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
     merged = []
@@ -255,10 +167,8 @@ def _cores(
 
 def _sent_alike(m: Mapping, values: Values, value: Small) -> Iterator[_Alike]:
     """Group cores where all that is sent arrives: one source speaks for its value, which may take several axons."""
-    size = np.zeros(len(values.of_source), np.uint8)
-    size[values.member[values.offset[:-1]]] = values.size
-    told = size[m.axon_source]  # value that an axon brings, at most; 0: another source speaks for it
-    first, last = m.axon_offset, np.empty(len(values.size), np.int64)
+    told = values.spoken()[m.axon_source]  # value that an axon brings, at most; 0: another source speaks for it
+    first, last = m.axon_offset, np.empty(len(values.taken_size), np.int64)
     alike: dict[tuple[int, bytes, bytes], list[int]] = defaultdict(list)
     for core, k in enumerate(m.core_crossbar.tolist()):
         own = slice(first[core], first[core + 1])

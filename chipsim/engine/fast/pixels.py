@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
-from chipsim.engine.fast.lines import numbered
-from chipsim.engine.fast.merge import Form, Int, make_form
+from chipsim.engine.fast.lines import Int, numbered
+from chipsim.engine.fast.merge import Form, make_form
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.products import HALF
 from chipsim.engine.fast.programs import Programs, programs, width

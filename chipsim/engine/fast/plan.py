@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Form
 
 #: a partial sum in a byte stays in -BYTE .. BYTE
 BYTE = 127

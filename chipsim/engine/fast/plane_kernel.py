@@ -21,11 +21,12 @@ CONTEXT = (
 #: what is added up: its program, among all words, its kernel, columns, positions, bytes of a sum and bits of it
 ADDED = ("sums", "add", "columns", "positions", "size", "bits")
 #: fields of a core's record, int64: where the planes that it latches are listed, and how many; its joins; how many planes
-#: of the next core are fetched for each column; how it is added up; what fires or is read; and how each image's spikes,
-#: lines that weigh alike, and of these its SOPs and events are added up: to what place, in bytes, of all planes or the sums
+#: of the next core are fetched for each column; how it is added up; what fires or is read; and how bundles before it, and
+#: each image's spikes, lines that weigh alike, and of these its SOPs and events are added up: to what place, in bytes, of
+#: all planes or the sums
 CORE = (
     "latch", "latched", "join", "joined", "aheads", *ADDED, "fire", "fires", "readout", "core",
-    *(f"{what} {name}" for what in ("spike", "class", "weigh") for name in (*ADDED, "place")),
+    *(f"{what} {name}" for what in ("bundle", "spike", "class", "weigh") for name in (*ADDED, "place")),
 )  # fmt: skip
 #: fields of a record of what fires, uint32: its accumulator, its first plane and how many, its first threshold and how many,
 #: and the place of its total; or the accumulator, the output that it is read as, and its excess
@@ -50,6 +51,8 @@ def run(lookup: str | None) -> str:
             program, ahead = f.at(c["programs"], words, 4), f.at(c["latched"], core["latch"] + core["latched"], 4)
             f.call(f.cast("inttoptr", kernel, "ptr"), program, lines, c["planes"], out, ahead, *shape, aheads)
 
+        with f.when(core["bundle add"]):
+            added("bundle ", c["planes"], f.at(c["planes"], core["bundle place"]), f.constant(0))
         latched = (c["planes"], f.at(c["latched"], core["latch"], 4), core["latched"])
         f.call("latch", *latched, f.at(c["programs"], core["join"], 4), core["joined"], c["lines"])
         sums = f.at(c["accumulators"], 1, PLANE)  # the first are zeros

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.callables import Kernels, begin
 from chipsim.engine.fast.layout import CORE as RECORD
-from chipsim.engine.fast.merge import Int, Merged, MergedCore
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Merged, MergedCore
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.plane_kernel import ADDED, CORE, FIRES
 from chipsim.engine.fast.planes import PLANE, Lines, Program, Sums, Word, planes_of, program_of, sums_of
@@ -76,11 +77,11 @@ def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
     begin(code, "planes", "slices", *{f"add{each.program.width}" for each in sums})
     many = planes_of(merged.values.size)
     first = 1 + np.cumsum(many) - many  # at 0, where lists are filled up, there are zeros
-    planes = int(1 + many.sum())
+    words, cores = _cores(t, sums)
+    words, taken, planes = _bundles(t, cores, words, first, many)
     if planes * PLANE >= 1 << 31:
         return None
     encoder = slice(0, merged.values.encoder)
-    words, cores = _cores(t, sums)
     fires, levels = _fires(t, sums, first, many)
     fires_of = t.cores[:, RECORD.index("fires")].max(initial=0)
     if max(int(fires_of), *(len(each.lines.row) for each in sums)) >= MOST or _kinds(merged) >= KINDS:
@@ -91,7 +92,7 @@ def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
         first=first,
         planes=planes,
         cores=cores,
-        latched=_latched(merged, sums, first),
+        latched=_latched(merged, sums, taken),
         programs=words,
         fires=fires,
         levels=levels,
@@ -245,9 +246,35 @@ def _cores(t: Tables, sums: list[Sums]) -> tuple[Word, Int]:
     taken = shared[:, 0]
     aheads = -(-np.append(taken[1:], 0) // shared[:, 3 + ADDED.index("columns")])
     own = t.cores[:, [RECORD.index(name) for name in ("fire", "fires", "readout", "core")]]
-    none = np.zeros((len(form), 3 * (len(ADDED) + 1)), np.int64)
+    none = np.zeros((len(form), (1 + len(_COUNTED)) * (len(ADDED) + 1)), np.int64)
     parts = [(np.cumsum(taken) - taken)[:, None], shared[:, :3], aheads[:, None], shared[:, 3:], own, none]
     return np.concatenate(words), np.concatenate(parts, axis=1)
+
+
+def _bundles(t: Tables, cores: Int, words: Word, first: Int, many: Int) -> tuple[Word, Int, int]:
+    """Lay out how bundles are added up, before the first core after the tick that sends them.
+
+    Returns
+    -------
+    ndarray
+        Programs with theirs; the records of ``cores`` are filled in.
+    ndarray, (values + bundles,)
+        The first plane of each.
+    int
+        Planes of all, with those of zeros.
+    """
+    all_words, end = _Words(words), int(1 + many.sum())
+    taken = np.append(first, np.zeros(t.merged.values.bundles.count, np.int64))
+    field = CORE.index("bundle sums")
+    for core, own in t.before:
+        part, parts = t.merged.values.bundles.parts(own)
+        number, shift = _spread(first[part], many[part])
+        column = np.repeat(np.repeat(np.arange(len(own)), parts), many[part])
+        fields, program = all_words.add(number, column, shift, len(own))
+        cores[core, field : field + len(fields) + 1] = [*fields, PLANE * end]
+        taken[len(first) + own] = end + program.stride * np.arange(len(own))
+        end += program.stride * len(own)
+    return all_words.joined(), taken, end
 
 
 def _value_of_slot(t: Tables) -> Int:

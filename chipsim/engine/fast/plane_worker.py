@@ -10,9 +10,9 @@ import numpy.typing as npt
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
-from chipsim.engine.fast.merge import Int
 from chipsim.engine.fast.plane_kernel import BLOCKS, CONTEXT
 from chipsim.engine.fast.plane_tables import PlaneTables
 from chipsim.engine.fast.planes import IMAGES, PLANE

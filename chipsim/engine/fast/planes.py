@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import numbered
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.lines import Int, numbered
+from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import digits_of_rows, signed_digits
 
 #: images of a plane

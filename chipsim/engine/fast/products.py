@@ -16,7 +16,8 @@ import numpy as np
 
 from chipsim.engine.fast import tiles
 from chipsim.engine.fast.instructions import DOTS, TILES
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import narrow
 from chipsim.engine.fast.segments import NEAR, TOGETHER, Store, filled_up, pieces, segment_words, strands_of, windows_of
 

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from chipsim.engine.fast import plan, planes, straight
 from chipsim.engine.fast.callables import begin
 from chipsim.engine.fast.instructions import BITS, TILES
+from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
-from chipsim.engine.fast.merge import Form, Int, Merged
+from chipsim.engine.fast.merge import Form, Merged
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines
 from chipsim.engine.fast.segments import TABLE

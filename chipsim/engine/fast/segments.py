@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.merge import Form, Int
+from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import Form
 
 #: groups of a segment: their indices stay in the nearest cache while all columns take them
 NEAR = 320

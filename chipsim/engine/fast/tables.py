@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
-from chipsim.engine.fast.merge import Int, Merged, Small, ticks_of
+from chipsim.engine.fast.lines import Int, Small
+from chipsim.engine.fast.merge import Merged, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
 from chipsim.engine.fast.programs import Programs, none, programs, width
@@ -44,6 +45,7 @@ class Tables:
 
     merged: Merged
     slot: Int  # (values,): where its readers find it
+    taken: Int  # (values + bundles,): the same, and where bundles are found
     fresh: Int  # (values,): where its core puts it, ``slots`` further if its spikes are sent as those of the next step
     slots: int
     block: int  # steps of a frame whose values are held at a time
@@ -58,6 +60,7 @@ class Tables:
     kept: dict[str, npt.NDArray[np.int32]]  # constants of neurons: those of ``thresholds``, then those that are read out
     last: Int  # ``cores`` in the last step of a frame: spikes that would be sent in the next are not found
     lists: Word
+    before: list[tuple[int, Int]]  # cores before which bundles are added up, and these
     tables: npt.NDArray[np.uint8]  # of lookups
     splits: Word  # (encoder's values that are not whole features, 4): records of ``split``
     split_thresholds: npt.NDArray[np.int32]
@@ -73,7 +76,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     With the lines of their ``planes`` forms are added up by `chipsim.engine.fast.planes`, and values of 64 images are only
     the encoder's.
     """
-    slot, fresh, slots, features = _slots(m, merged)
+    slot, fresh, taken, slots, features = _slots(m, merged)
     block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     form = np.array([core.form for core in merged.cores])
@@ -82,9 +85,11 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     merged = _in_turn(m, merged, found)
     form = np.array([core.form for core in merged.cores])
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
-    lines = _lines(merged, slot, arriving)
+    lines = _lines(merged, taken, arriving)
     words, change = _changes(merged, found.words)
-    records = _records(m, merged, found, fire_offset, change)
+    before = _before(merged, ticks_of(m))
+    words, bundled = _bundled(merged, words, slot, taken, before)
+    records = _records(m, merged, found, fire_offset, change, bundled)
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = ticks_of(m)[records[:, CORE.index("core")]]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
@@ -98,6 +103,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     return Tables(
         merged=merged,
         slot=slot,
+        taken=taken,
         fresh=fresh,
         slots=slots,
         block=block,
@@ -112,6 +118,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
         kept=_kept(m, merged),
         last=last,
         lists=words,
+        before=before,
         tables=found.tables,
         splits=features_encoded,
         split_thresholds=split_thresholds,
@@ -122,7 +129,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     )
 
 
-def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, change: list[int]) -> Int:
+def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, change: list[int], bundled: Int) -> Int:
     """The records of all cores, but for how many share their code."""
     core, form, rows, largest = np.array([(c.core, c.form, len(c.rows), c.largest) for c in merged.cores], np.int64).T
     states = []
@@ -138,7 +145,7 @@ def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, chan
         [
             *found.places[form].T, np.cumsum(rows) - rows, rows, fire_offset[core], fires_of[core], accumulators[form],
             *width(largest, found.wide[form]), spiking, readout, core, *state, np.ones(len(core), np.int64),
-            np.array(change, np.int64), _packed(m, merged, found),
+            np.array(change, np.int64), _packed(m, merged, found), bundled,
         ],
         axis=1,
     )  # fmt: skip
@@ -175,18 +182,18 @@ def side_by_side(programs: int, values: int) -> int:
     return min(max(1, programs // values), SIDE)
 
 
-def _lines(merged: Merged, slot: Int, arriving: bool) -> Lines:
+def _lines(merged: Merged, taken: Int, arriving: bool) -> Lines:
     """The rows of all cores."""
     cores = merged.cores
 
     def joined(values: list[Int]) -> Small:
         return np.concatenate([np.zeros(0, np.int32), *values], dtype=np.int32, casting="same_kind")
 
-    place = (LANES * slot).astype(np.uint32)
-    taken = [LANES * np.arange(len(core.rows), dtype=np.uint32) if arriving else place[core.rows] for core in cores]
+    slot = (LANES * taken).astype(np.uint32)
+    place = [LANES * np.arange(len(core.rows), dtype=np.uint32) if arriving else slot[core.rows] for core in cores]
     return Lines(
         np.repeat(np.arange(len(cores), dtype=np.int32), [len(core.rows) for core in cores]),
-        np.concatenate([np.zeros(0, np.uint32), *taken]),
+        np.concatenate([np.zeros(0, np.uint32), *place]),
         joined([core.events for core in cores]),
         joined([core.sops for core in cores]),
         joined([merged.forms[core.form].bound for core in cores]),
@@ -203,6 +210,35 @@ def _changes(merged: Merged, words: Word) -> tuple[Word, list[int]]:
             parts.append(core.change.program)
             at += len(core.change.program)
     return np.concatenate(parts), places
+
+
+def _before(merged: Merged, tick: Int) -> list[tuple[int, Int]]:
+    """The first cores after the ``tick``, (cores,), that sends bundles: before each some are added up, and which."""
+    bundles = merged.values.bundles
+    at = np.searchsorted(tick[[core.core for core in merged.cores]], bundles.tick, side="right")
+    return [(core, np.flatnonzero(at == core)) for core in np.unique(at).tolist()]
+
+
+def _bundled(merged: Merged, words: Word, slot: Int, taken: Int, before: list[tuple[int, Int]]) -> tuple[Word, Int]:
+    """Programs with those of bundles, and where these are, (cores,); 0: there is none.
+
+    A program of the kernel ``bundle``: how many bundles there are, and of each where it is put, how many parts it has, and
+    where these are, in bytes.
+    """
+    parts, at = [words], len(words)
+    place = np.zeros(len(merged.cores), np.int64)
+    for core, own in before:
+        part, many = merged.values.bundles.parts(own)
+        length = 2 + many
+        begin = 1 + np.cumsum(length) - length
+        program = np.empty(1 + int(length.sum()), np.int64)
+        program[0], program[begin], program[begin + 1] = len(own), LANES * taken[len(slot) + own], many
+        inside = np.arange(len(part)) - np.repeat(np.cumsum(many) - many, many)
+        program[np.repeat(begin + 2, many) + inside] = LANES * slot[part]
+        place[core] = at
+        parts.append(program.astype(np.uint32))
+        at += len(program)
+    return np.concatenate(parts), place
 
 
 def _own(merged: Merged) -> Int:
@@ -256,8 +292,8 @@ def features_of(m: Mapping) -> int:
     return -(-(m.encoder_neurons // m.encoder.levels) // FEATURES) * FEATURES
 
 
-def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
-    """A value that is a whole feature of the encoder is that feature's level; others get a slot of their own.
+def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, Int, int, int]:
+    """A value that is a whole feature of the encoder is that feature's level; others, and bundles, get slots of their own.
 
     One whose spikes are sent as those of the next step is put into the values of that step, which lie behind.
     """
@@ -268,11 +304,11 @@ def _slots(m: Mapping, merged: Merged) -> tuple[Int, Int, int, int]:
     slot = np.empty(len(values.size), np.int64)
     slot[whole] = values.producer[whole]
     slot[~whole] = features + np.arange(int((~whole).sum()))
-    slots = features + int((~whole).sum())
-    lead = values.member[values.offset[:-1]]
-    owner = np.concatenate([np.full(m.encoder_neurons, -1), np.repeat(m.core_layer, np.diff(m.neuron_offset))])[lead]
+    slots = features + int((~whole).sum()) + values.bundles.count
+    taken = np.append(slot, slots - values.bundles.count + np.arange(values.bundles.count))
+    owner = np.concatenate([np.full(m.encoder_neurons, -1), np.repeat(m.core_layer, np.diff(m.neuron_offset))])[values.lead]
     late = np.array([*(e.tick != e.sent_tick for e in m.layers), False])[owner]
-    return slot, np.where(late, slot + slots, slot), slots, features
+    return slot, np.where(late, slot + slots, slot), taken, slots, features
 
 
 def _splits(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.int32]]:

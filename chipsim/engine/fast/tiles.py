@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import numbered
-from chipsim.engine.fast.merge import Form, Int, Matrix, Merged, MergedCore, Small, ticks_of
+from chipsim.engine.fast.lines import Int, Small, numbered
+from chipsim.engine.fast.merge import Form, Matrix, Merged, MergedCore, ticks_of
 from chipsim.engine.fast.segments import TABLE, Store, digits_of
 from chipsim.mapping import Mapping
 

@@ -228,7 +228,8 @@ def _fast(program: Program, cores: tuple[Core, ...], host: Host, noise: float) -
         return str(error)
     from chipsim.engine.fast.engine import load_fast
 
-    engine = load_fast(found.mapping, CrossbarHost(found.mapping, host.encoder, host.readout), code, bits=False)
+    crossbars = CrossbarHost(found.mapping, host.encoder, host.readout)
+    engine = load_fast(found.mapping, crossbars, code, bits=False, bundled=False)
     if engine is None:
         return "this program has potentials wider than 32 bits, or too many neurons"
     return FastEngine(program, found, engine)

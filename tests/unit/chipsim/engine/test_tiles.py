@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.hand_mappings import HandCore, HandMap, random_map, wide_map
+from support.hand_mappings import HandCore, HandMap, pooled_map, random_map, wide_map
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts
@@ -35,9 +36,9 @@ def meaning(merged: Merged, mapping: Mapping) -> list[object]:
     return found
 
 
-@given(st.integers(0, 2**32 - 1), st.booleans())
-def test_another_order_is_the_same_network(seed: int, wide: bool) -> None:
-    hand = (wide_map if wide else random_map)(np.random.default_rng(seed))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([random_map, wide_map, pooled_map]))
+def test_another_order_is_the_same_network(seed: int, make: Callable[..., HandMap]) -> None:
+    hand = make(np.random.default_rng(seed))
     mapping = hand.build()
     merged = merge(mapping)
     with pytest.MonkeyPatch.context() as patch:
