@@ -30,6 +30,7 @@ from chipsim.engine.fast.programs import in_bits
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
 from chipsim.engine.fast.tiles import in_blocks
+from chipsim.engine.fast.units import united
 from chipsim.engine.fast.worker import FastWorker
 from chipsim.engine.host import Host
 from chipsim.engine.protocol import Worker
@@ -128,6 +129,7 @@ def load_fast(
         merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.taken_size) >= 1 << 32:
         return None
+    merged = united(merged, m, code)
     lines, planes = None, None
     if bits and not (apart or arriving or damage.noise) and _plain(m):
         lines = in_bits(merged, code, min(IMAGES, batch or batch_size(IMAGES, m.input)))

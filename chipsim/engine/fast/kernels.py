@@ -6,7 +6,8 @@ Everything is done for 64 images at a time: a row of any table has 64 lanes, one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from chipsim.engine.fast import (
@@ -72,7 +73,7 @@ def _run_cores(f: Function, lookup: str | None) -> None:
     a = f.arguments
     single = f.flag("eq", a["steps"], 1)
     start, ready = f.variable("i64", "0"), f.variable("i64", "0")  # cores that are added up: start .. ready
-    with f.loop(a["begin"], a["end"]) as number, f.loop(0, a["steps"]) as step:
+    with _every(f) as (step, number):
         context = f.at(a["contexts"], step, 8 * len(CONTEXT))
         c = {name: f.load("ptr", f.at(context, i, 8), 8) for i, name in enumerate(CONTEXT)}
         kernel = {name: f.at(c["kernels"], i, 8) for i, name in enumerate(CALLED)}
@@ -95,12 +96,13 @@ def _run_cores(f: Function, lookup: str | None) -> None:
         with f.when(f.flag("sge", number, f.load("i64", ready, 8))):
             together = (f.smallest(core["together"], a["end"] - number) - 1) * single + 1
             f.store(number, start, 8)
-            f.store(number + together * single, ready, 8)
+            f.store((number + together) * single, ready, 8)  # of several steps each core is added up by itself
             with f.when(core["code"]):
                 f.call(f.cast("inttoptr", core["code"], "ptr"), c["taken"], taken, together, c["accumulators"])
-        first = (number - f.load("i64", start, 8)) * core["accumulators"]
+        first = core["base"] + (number - f.load("i64", start, 8)) * core["accumulators"]
+        dense = f.flag("ne", core["lookup"], 0) & f.flag("ne", core["unit"], 0)
         if lookup:
-            with f.when(f.flag("ne", core["lookup"], 0) & f.flag("eq", core["packed"], 0)):
+            with f.when(dense):
                 call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], taken, f.at(c["rows"], 1, LANES))
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["taken"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
@@ -110,7 +112,7 @@ def _run_cores(f: Function, lookup: str | None) -> None:
             with f.when(core[kind]):
                 accumulators = f.at(c["accumulators"], first, LANES * bits // 8)
                 if lookup:
-                    with f.when(core["lookup"]):
+                    with f.when(dense):
                         program, tables = f.at(c["lists"], core["lookup"], 4), f.at(c["tables"], core["tables"])
                         packed = f.at(c["rows"], 1, LANES)  # row 0 is the lists' zeros
                         call(f"dense{bits}", program, tables, packed, accumulators, core["accumulators"])
@@ -150,14 +152,25 @@ def _run_cores(f: Function, lookup: str | None) -> None:
                 call("count_quads", f.at(c["rows"], 1, LANES), f.cast("inttoptr", weights, "ptr"), quads, *of_core)
 
 
+@contextmanager
+def _every(f: Function) -> Iterator[tuple[Value, Value]]:
+    """Go over units, of each over all steps, and in a step over its members: what is packed and added up is theirs."""
+    a = f.arguments
+    cores = f.load("ptr", f.at(a["contexts"], CONTEXT.index("cores"), 8), 8)
+    with f.loop(a["begin"], a["end"]) as lead:
+        unit = f.load("i64", f.at(f.at(cores, lead, 8 * len(CORE)), CORE.index("unit"), 8), 8)
+        with f.loop(0, a["steps"] * f.flag("ne", unit, 0)) as step, f.loop(lead, lead + unit) as number:
+            yield step, number
+
+
 def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
     """Bring the rows of the next core near, if it packs them: they lie scattered, and seldom in a near cache."""
     with f.when(f.flag("slt", number, end)):
         record = f.at(c["cores"], number, 8 * len(CORE))
-        fields = ("row", "rows", "lookup", "packed")
-        row, rows, lookup, packed = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in fields)
+        fields = ("row", "rows", "lookup", "unit")
+        row, rows, lookup, unit = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in fields)
         taken = f.at(c["row_offset"], row, 4)
-        with f.when(f.flag("ne", lookup, 0) & f.flag("eq", packed, 0)), f.loop(0, rows) as r:
+        with f.when(f.flag("ne", lookup, 0) & f.flag("ne", unit, 0)), f.loop(0, rows) as r:
             f.prefetch(f.at(c["taken"], f.index(taken, r)))
 
 

@@ -33,11 +33,12 @@ CALLED = (
         for name in ("dense", "list", "change", "fire", "fire_sent", "fire_lost", "read", "step", "hold")
     ),
 )
-#: fields of a core's record, int64
+#: fields of a core's record, int64; "unit": how many cores from it on are added up together, 0 for the others of these;
+#: "base": its first accumulator among those of its unit
 CORE = (
     "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
     "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
-    "together", "change", "packed", "bundled",
+    "together", "change", "unit", "base", "bundled",
 )  # fmt: skip
 #: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
 #: lines are counted, and where their totals begin

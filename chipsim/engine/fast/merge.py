@@ -65,6 +65,15 @@ class MergedCore:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """Cores that are added up together: see `chipsim.engine.fast.units`."""
+
+    first: int  # index of its first member; the others follow
+    members: int
+    form: int  # index among joined forms: the columns of all members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Merged:
     """A mapping after merging."""
 
@@ -72,6 +81,8 @@ class Merged:
     forms: tuple[Form, ...]
     cores: tuple[MergedCore, ...]  # in the order of their ticks
     accumulator: Int  # (neurons,): accumulator of each neuron in its core
+    joined: tuple[Form, ...] = ()  # of units
+    units: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -232,7 +232,7 @@ def build(m: Mapping, tables: Tables, g: Graded, code: Code) -> PixelTables | No
     slots = pixel_slots(m)
     if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
         return None
-    found = programs(g.forms, np.zeros(len(g.forms), np.int64), code, bytes_without_sign=True)
+    found = programs(g.forms, np.ones(len(g.forms), np.int64), code, bytes_without_sign=True)
     blocks = len(g.blocks)
     begin = np.searchsorted(g.block, np.arange(blocks + 1))
     rows, columns = np.array([each.weights.shape for each in g.blocks]).T
@@ -240,7 +240,7 @@ def build(m: Mapping, tables: Tables, g: Graded, code: Code) -> PixelTables | No
     record |= dict(zip(CORE, found.places[g.form].T, strict=False))
     record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
     record |= {"accumulators": columns, "spiking": np.ones(blocks, np.int64)}
-    record["together"] = record["spiking"]
+    record["together"] = record["unit"] = record["spiking"]
     record["narrow"], record["wide"], record["short"] = width(g.largest, found.wide[g.form])
     pixels = np.concatenate([block.pixels for block in g.blocks])
     return PixelTables(

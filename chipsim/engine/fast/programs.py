@@ -29,8 +29,9 @@ SHARED = 3
 #: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
 
-#: time of a row that is packed or brought into tiles, and of an accumulator that is fired, in additions of a list
-PACKED, FIRED = (12, 5), 10
+#: time of a row that is fetched and packed, of one that is fetched to be brought into tiles, and of an accumulator that is
+#: fired, in additions of a list
+PACKED, FIRED = (12, 3), 10
 
 Word = npt.NDArray[np.uint32]
 
@@ -65,26 +66,44 @@ def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None
         return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
-    rows, columns = np.array([form.matrix.shape for form in forms]).T
-    added = [plan.additions(form) for form in forms]
-    dense = np.array([cost(form, instruction) for form in forms]) + PACKED[instruction in TILES] * rows
-    others = np.minimum(dense, added)
-    written = _written(forms, uses, added, others.tolist())
-    others[written] = straight.TIME * np.array(added)[written]
-    others += FIRED * columns
+    others, _ = times(forms, uses, instruction)
+    added_up = uses.copy()  # but for the members of units
+    for unit in merged.units:
+        np.subtract.at(added_up, [core.form for core in merged.cores[unit.first : unit.first + unit.members]], 1)
+    together = [dense_time(form, instruction) for form in merged.joined]
     lines = tuple(planes.lines_of(form) for form in forms)
     time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
-    pays = planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < uses @ others
+    fired = FIRED * int(uses @ [form.matrix.shape[1] for form in forms])
+    in_bytes = added_up @ others + sum(together[unit.form] for unit in merged.units) + fired
+    pays = planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < in_bytes
     return lines if pays else None
 
 
-def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_without_sign: bool = False) -> Programs:
+def dense_time(form: Form, instruction: str) -> int:
+    """Time of a form by lookups, products or tiles, with its rows."""
+    return cost(form, instruction) + PACKED[instruction in TILES] * len(form.bound)
+
+
+def times(forms: Sequence[Form], uses: Int, instruction: str) -> tuple[Int, set[int]]:
+    """Time of each form, in additions of a list, (forms,); and which become code of their own."""
+    added = np.array([plan.additions(form) for form in forms], np.int64)
+    found = np.minimum([dense_time(form, instruction) for form in forms], added)
+    written = _written(forms, uses, added.tolist(), found.tolist())
+    found[written] = (straight.TIME * added[written]).astype(np.int64)
+    return found, set(written)
+
+
+def programs(
+    forms: Sequence[Form], uses: Int, code: Code | None, *, joined: int = 0, bytes_without_sign: bool = False
+) -> Programs:
     """Decide by counting instructions, and lay out.
 
     Parameters
     ----------
     uses : ndarray, int64
-        How many cores have each form.
+        How many cores have each form, of which none is laid out without.
+    joined : int
+        The last so many forms are those of units.
     code : Code, optional
         Where machine code of forms goes; None: all of them are lists.
     bytes_without_sign : bool
@@ -93,18 +112,24 @@ def programs(forms: Sequence[Form], uses: Int, code: Code | None, *, bytes_witho
     instruction = None if code is None else code.target.lookup
     added = [plan.additions(form) for form in forms]
     costs = [n if instruction is None else cost(form, instruction) for n, form in zip(added, forms, strict=True)]
-    dense = [instruction is not None and (bytes_without_sign or c < n) for c, n in zip(costs, added, strict=True)]
+    own = len(forms) - joined
+    dense = [
+        instruction is not None and (bytes_without_sign or number >= own or c < n)
+        for number, (c, n) in enumerate(zip(costs, added, strict=True))
+    ]
     time = [c if better else n for c, n, better in zip(costs, added, dense, strict=True)]
-    written = [] if code is None else _written(forms, uses, added, time)
+    written = [] if code is None else _written(forms, uses[:own], added, time)
     if code is not None:  # compiled while this thread lays out the others
         for n in written:
             code.begin(*_text(forms[n], code))
-        begin(code, *_walking(forms, dense, set(written), instruction))
+        begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
     places = np.zeros((len(forms), 4), np.int64)
     packed = at = content = 0
     for n, form in enumerate(forms):
+        if not uses[n]:
+            continue
         if n in written:
             time[n] = int(straight.TIME * added[n])
             continue
@@ -153,11 +178,11 @@ def _text(form: Form, code: Code) -> tuple[bytes, Callable[[str], str]]:
     return what, lambda name: straight.write(form, name, code.target.registers, code.target.lanes)
 
 
-def _walking(forms: Sequence[Form], dense: Sequence[bool], written: set[int], instruction: str | None) -> set[str]:
-    """Names of the kernels that walk the programs of forms that are not written."""
+def _walking(forms: Sequence[Form], dense: Sequence[bool], others: set[int], instruction: str | None) -> set[str]:
+    """Names of the kernels that walk the programs of forms, but for some ``others``."""
     found = set()
     for n, (form, packed) in enumerate(zip(forms, dense, strict=True)):
-        if n not in written:
+        if n not in others:
             wide = not plan.narrow(form) or (packed and instruction in TILES)
             found |= {f"{'dense' if packed else 'list'}{32 if wide else 16}", *(["pack"] if packed else [])}
     return found

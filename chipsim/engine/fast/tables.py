@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -79,25 +78,26 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     slot, fresh, taken, slots, features = _slots(m, merged)
     block = min(BLOCK, m.steps)
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
-    form = np.array([core.form for core in merged.cores])
-    uses = np.bincount(form, minlength=len(merged.forms))
-    found = programs(merged.forms, uses, code) if planes is None else none(planes)
-    merged = _in_turn(m, merged, found)
-    form = np.array([core.form for core in merged.cores])
+    form, unit, base = _united(merged, planes is None)
+    if planes is None:
+        uses = np.bincount(form[unit > 0], minlength=len(merged.forms) + len(merged.joined))
+        found = programs((*merged.forms, *merged.joined), uses, code, joined=len(merged.joined))
+    else:
+        found = none(planes)
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own
     lines = _lines(merged, taken, arriving)
     words, change = _changes(merged, found.words)
     before = _before(merged, ticks_of(m))
     words, bundled = _bundled(merged, words, slot, taken, before)
-    records = _records(m, merged, found, fire_offset, change, bundled)
+    records = _records(m, merged, found, form, fire_offset, np.array([change, unit, base, bundled]))
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = ticks_of(m)[records[:, CORE.index("core")]]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
-    records[:, CORE.index("together")] = together = 1 if arriving else _together(records, merged, tick)
+    records[:, CORE.index("together")] = together = 1 if arriving else _together(records, form, tick)
     last = records.copy()
     last[late, CORE.index("stepping")] = 0
     side = 1 if m.steps > 1 else side_by_side(found.tables.nbytes + found.words.nbytes, LANES * slots)
-    times = found.time + [2 * len(each.matrix) + 100 for each in merged.forms]
+    times = np.where(unit > 0, found.time[form], 0) + [2 * len(core.rows) + 100 for core in merged.cores]
     features_encoded, split_thresholds = _splits(m, merged, slot)
 
     return Tables(
@@ -110,7 +110,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
         side=side,
         all_slots=features + len(features_encoded) if planes else max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
-        cost=times[form],
+        cost=times,
         row_offset=lines.offset,
         lines=lines,
         fires=fires,
@@ -129,9 +129,11 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     )
 
 
-def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, change: list[int], bundled: Int) -> Int:
-    """The records of all cores, but for how many share their code."""
-    core, form, rows, largest = np.array([(c.core, c.form, len(c.rows), c.largest) for c in merged.cores], np.int64).T
+def _records(m: Mapping, merged: Merged, found: Programs, form: Int, fire_offset: Int, last: Int) -> Int:
+    """The records of all cores, but for how many share their code; each core's ``form``, and its ``last`` fields."""
+    core, rows, largest = np.array([(c.core, len(c.rows), c.largest) for c in merged.cores], np.int64).T
+    for each in merged.units if (last[1] != 1).any() else ():  # all members have accumulators of one width
+        largest[each.first : each.first + each.members] = merged.joined[each.form].largest
     states = []
     for layer in m.layers:
         fires, kept = layer.levels > 0, layer.neuron is not None
@@ -139,39 +141,28 @@ def _records(m: Mapping, merged: Merged, found: Programs, fire_offset: Int, chan
             [fires and not kept, not fires and not kept, fires and kept, not fires and kept, *_model(layer.neuron)]
         )
     spiking, readout, *state = np.array(states, np.int64)[m.core_layer[core]].T
-    accumulators = np.array([each.matrix.shape[1] for each in merged.forms], np.int64)
+    accumulators = np.array([each.matrix.shape[1] for each in (*merged.forms, *merged.joined)], np.int64)
     fires_of = np.diff(fire_offset)
     return np.stack(
         [
             *found.places[form].T, np.cumsum(rows) - rows, rows, fire_offset[core], fires_of[core], accumulators[form],
-            *width(largest, found.wide[form]), spiking, readout, core, *state, np.ones(len(core), np.int64),
-            np.array(change, np.int64), _packed(m, merged, found), bundled,
+            *width(largest, found.wide[form]), spiking, readout, core, *state, np.ones(len(core), np.int64), *last,
         ],
         axis=1,
     )  # fmt: skip
 
 
-def _in_turn(m: Mapping, merged: Merged, found: Programs) -> Merged:
-    """Cores that pack the same rows one after the other."""
-    ticks = ticks_of(m).tolist()
-    first: dict[tuple[int, bytes], int] = {}
-    place = []
-    for number, core in enumerate(merged.cores):
-        packs = found.wide[core.form] and core.arrives is None
-        place.append(first.setdefault((ticks[core.core], core.rows.tobytes()), number) if packs else number)
-    order = sorted(range(len(place)), key=lambda number: (ticks[merged.cores[number].core], place[number], number))
-    return replace(merged, cores=tuple(merged.cores[number] for number in order))
-
-
-def _packed(m: Mapping, merged: Merged, found: Programs) -> Int:
-    """Field "packed" of all cores: the rows of a core lie packed from the core before; of single steps."""
-    packed = np.zeros(len(merged.cores), np.int64)
-    if m.steps == 1 and found.wide.any():
-        tick = ticks_of(m)
-        for number, (before, core) in enumerate(pairwise(merged.cores), 1):
-            alike = found.wide[before.form] and found.wide[core.form] and core.arrives is None
-            packed[number] = alike and tick[before.core] == tick[core.core] and np.array_equal(before.rows, core.rows)
-    return packed
+def _united(merged: Merged, together: bool) -> tuple[Int, Int, Int]:
+    """What adds up each core, an index of forms and then of joined ones; and fields "unit" and "base"; (cores,) each."""
+    form = np.array([core.form for core in merged.cores])
+    unit, base = np.ones(len(form), np.int64), np.zeros(len(form), np.int64)
+    for each in merged.units if together else ():
+        own = slice(each.first, each.first + each.members)
+        columns = np.array([merged.forms[number].matrix.shape[1] for number in form[own]])
+        base[own] = np.cumsum(columns) - columns
+        unit[own], form[own] = 0, len(merged.forms) + each.form
+        unit[each.first] = each.members
+    return form, unit, base
 
 
 def side_by_side(programs: int, values: int) -> int:
@@ -246,12 +237,11 @@ def _own(merged: Merged) -> Int:
     return np.array([0 if core.change is None else core.change.neurons for core in merged.cores])
 
 
-def _together(records: Int, merged: Merged, tick: Int) -> Int:
+def _together(records: Int, form: Int, tick: Int) -> Int:
     """How many cores from each one on share its code, as long as their accumulators stay in a near cache.
 
     They are of one ``tick``, (cores,): a core of a later one may read what they send.
     """
-    form = np.array([core.form for core in merged.cores])
     end = np.append(np.flatnonzero(np.diff(form) | np.diff(tick)) + 1, len(form))
     number = np.arange(len(form))
     left = end[np.searchsorted(end, number, side="right")] - number

@@ -16,7 +16,6 @@ from chipsim.engine.count import Counts
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import programs, tables, tiles
 from chipsim.engine.fast.engine import load_fast
-from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import CORE
 from chipsim.engine.fast.merge import Merged, MergedCore, make_form, merge
 from chipsim.engine.fast.native import Code
@@ -65,7 +64,7 @@ def test_places_of_a_convolution_become_blocks() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2])
-def test_cores_that_read_the_same_pack_it_once(side: int) -> None:
+def test_cores_that_read_the_same_are_a_unit(side: int) -> None:
     rng = np.random.default_rng(3)
     features, neurons = 90, 20
     cores = [
@@ -88,8 +87,8 @@ def test_cores_that_read_the_same_pack_it_once(side: int) -> None:
         patch.setattr(programs, "cost", lambda form, instruction: -1)
         fast = load_fast(mapping, host, Code(), bits=False)
     assert fast is not None
-    packed = fast.tables.cores[:, CORE.index("packed")].tolist()
-    assert packed == ([0, 1, 1, 0] if fast.code.target.lookup in TILES else [0, 0, 0, 0])
+    unit = fast.tables.cores[:, CORE.index("unit")].tolist()
+    assert unit == ([1, 1, 1, 1] if fast.code.target.lookup is None else [3, 0, 0, 1])
     workers = [engine.worker(0.0, 0, False) for engine in (fast, ReferenceEngine(mapping, host))]
     got, want = (worker.batch(images, 0, lambda: False)[0] for worker in workers)
     np.testing.assert_array_equal(got, want)

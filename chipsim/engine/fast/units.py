@@ -1,0 +1,97 @@
+"""Cores that take the same values are added up together, as a *unit*: the matrices of its members stand side by side.
+
+Rows are then packed once for all members, stay near, and what is multiplied in blocks of columns is filled by the columns of
+several cores. Each member fires from its own accumulators and is counted by itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+
+from chipsim.engine.fast import programs
+from chipsim.engine.fast.lines import Int, Small
+from chipsim.engine.fast.merge import Form, Merged, MergedCore, Unit, make_form, ticks_of
+from chipsim.engine.fast.native import Code
+from chipsim.mapping import Mapping
+
+#: accumulators of a unit, at most: they stay in the second cache
+MOST = 1024
+
+
+def united(merged: Merged, m: Mapping, code: Code) -> Merged:
+    """Find units, where they take less time by count of instructions; their members follow each other then."""
+    instruction = code.target.lookup
+    if instruction is None or merged.cores[0].arrives is not None:
+        return merged
+    uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
+    time, written = programs.times(merged.forms, uses, instruction)
+    found = _Units(merged, time.tolist(), instruction)
+    ticks, alike = ticks_of(m).tolist(), defaultdict[tuple[int, bytes], list[int]](list)
+    for number, core in enumerate(merged.cores):
+        if core.form not in written:
+            alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
+    for members in alike.values():
+        columns = np.cumsum([merged.forms[merged.cores[number].form].matrix.shape[1] for number in members])
+        part = (columns - 1) // MOST
+        for which in range(int(part[-1]) + 1):
+            found.join([number for number, mine in zip(members, part, strict=True) if mine == which])
+    return found.merged()
+
+
+class _Units:
+    """Units under construction."""
+
+    def __init__(self, merged: Merged, time: list[int], instruction: str) -> None:
+        self.all, self.time, self.instruction = merged, time, instruction
+        self.known: dict[tuple[tuple[int, bytes], ...], int | None] = {}
+        self.forms: list[Form] = []
+        self.lead = np.arange(len(merged.cores))
+        self.form: dict[int, int] = {}
+
+    def join(self, members: list[int]) -> None:
+        """Make a unit of some cores that take the same values, if that pays."""
+        if len(members) < 2:
+            return
+        cores = [self.all.cores[number] for number in members]
+        places = [_places(core.rows, cores[0].rows) for core in cores]
+        key = tuple((core.form, place.tobytes()) for core, place in zip(cores, places, strict=True))
+        if key not in self.known:
+            self.known[key] = self._joined(cores, places)
+        number = self.known[key]
+        if number is not None:
+            self.lead[members] = members[0]
+            self.form[members[0]] = number
+
+    def _joined(self, cores: list[MergedCore], places: list[Int]) -> int | None:
+        forms = [self.all.forms[core.form] for core in cores]
+        matrix = np.concatenate([form.matrix[place] for form, place in zip(forms, places, strict=True)], axis=1)
+        form = make_form(matrix, forms[0].bound[places[0]])
+        if programs.dense_time(form, self.instruction) >= sum(self.time[core.form] for core in cores):
+            return None
+        self.forms.append(form)
+        return len(self.forms) - 1
+
+    def merged(self) -> Merged:
+        """All cores, the members of a unit one after the other."""
+        order = np.argsort(self.lead, kind="stable")
+        first = np.flatnonzero(np.diff(self.lead[order], prepend=-1))
+        units = [
+            Unit(int(at), int(many), self.form[lead])
+            for at, many, lead in zip(
+                first, np.diff(first, append=len(order)), self.lead[order[first]].tolist(), strict=True
+            )
+            if many > 1
+        ]
+        cores = tuple(self.all.cores[number] for number in order)
+        return replace(self.all, cores=cores, joined=tuple(self.forms), units=tuple(units))
+
+
+def _places(rows: Small, line: Small) -> Int:
+    """Where the entries of ``line``, the same in another order, are in ``rows``."""
+    order = np.argsort(rows, kind="stable")
+    found = np.empty(len(rows), np.int64)
+    found[np.argsort(line, kind="stable")] = order
+    return found
