@@ -29,9 +29,9 @@ SHARED = 3
 #: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
 
-#: time of a row that is fetched and packed, of one that is fetched to be brought into tiles, and of an accumulator that is
-#: fired, in additions of a list
-PACKED, FIRED = (12, 3), 10
+#: in additions of a list: time of a row that is fetched and packed, of one that is fetched to be brought into tiles, and of
+#: one that a list copies; of a value that is fired, and of each of its thresholds
+PACKED, COPIED, FIRED = (12, 3), 2, (10, 3)
 
 Word = npt.NDArray[np.uint32]
 
@@ -66,14 +66,15 @@ def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None
         return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
-    others, _ = times(forms, uses, instruction)
+    others = times(forms, uses, instruction)
     added_up = uses.copy()  # but for the members of units
     for unit in merged.units:
         np.subtract.at(added_up, [core.form for core in merged.cores[unit.first : unit.first + unit.members]], 1)
     together = [dense_time(form, instruction) for form in merged.joined]
     lines = tuple(planes.lines_of(form) for form in forms)
     time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
-    fired = FIRED * int(uses @ [form.matrix.shape[1] for form in forms])
+    fired_values = merged.values.size[merged.values.encoder :]
+    fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum())
     in_bytes = added_up @ others + sum(together[unit.form] for unit in merged.units) + fired
     pays = planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < in_bytes
     return lines if pays else None
@@ -84,13 +85,18 @@ def dense_time(form: Form, instruction: str) -> int:
     return cost(form, instruction) + PACKED[instruction in TILES] * len(form.bound)
 
 
-def times(forms: Sequence[Form], uses: Int, instruction: str) -> tuple[Int, set[int]]:
-    """Time of each form, in additions of a list, (forms,); and which become code of their own."""
+def _copied(forms: Sequence[Form]) -> Int:
+    """Time of bringing the rows of each form to where its list takes them."""
+    return np.array([COPIED * len(form.bound) for form in forms], np.int64)
+
+
+def times(forms: Sequence[Form], uses: Int, instruction: str) -> Int:
+    """Time of each form, however it is added up, in additions of a list, (forms,)."""
     added = np.array([plan.additions(form) for form in forms], np.int64)
-    found = np.minimum([dense_time(form, instruction) for form in forms], added)
+    found: Int = np.minimum([dense_time(form, instruction) for form in forms], added + _copied(forms))
     written = _written(forms, uses, added.tolist(), found.tolist())
     found[written] = (straight.TIME * added[written]).astype(np.int64)
-    return found, set(written)
+    return found
 
 
 def programs(
@@ -111,13 +117,14 @@ def programs(
     """
     instruction = None if code is None else code.target.lookup
     added = [plan.additions(form) for form in forms]
-    costs = [n if instruction is None else cost(form, instruction) for n, form in zip(added, forms, strict=True)]
+    listed = (added + _copied(forms)).tolist()
+    costs = listed if instruction is None else [dense_time(form, instruction) for form in forms]
     own = len(forms) - joined
     dense = [
         instruction is not None and (bytes_without_sign or number >= own or c < n)
-        for number, (c, n) in enumerate(zip(costs, added, strict=True))
+        for number, (c, n) in enumerate(zip(costs, listed, strict=True))
     ]
-    time = [c if better else n for c, n, better in zip(costs, added, dense, strict=True)]
+    time = [c if better else n for c, n, better in zip(costs, listed, dense, strict=True)]
     written = [] if code is None else _written(forms, uses[:own], added, time)
     if code is not None:  # compiled while this thread lays out the others
         for n in written:

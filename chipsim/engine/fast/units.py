@@ -27,12 +27,11 @@ def united(merged: Merged, m: Mapping, code: Code) -> Merged:
     if instruction is None or merged.cores[0].arrives is not None:
         return merged
     uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
-    time, written = programs.times(merged.forms, uses, instruction)
+    time = programs.times(merged.forms, uses, instruction)
     found = _Units(merged, time.tolist(), instruction)
     ticks, alike = ticks_of(m).tolist(), defaultdict[tuple[int, bytes], list[int]](list)
     for number, core in enumerate(merged.cores):
-        if core.form not in written:
-            alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
+        alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
     for members in alike.values():
         columns = np.cumsum([merged.forms[merged.cores[number].form].matrix.shape[1] for number in members])
         part = (columns - 1) // MOST
