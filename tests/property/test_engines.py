@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.hand_mappings import HandCore, HandMap, encoder_onnx, pooled_map, random_map, wide_map
+from support.targets import targets
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import programs, tables
+from chipsim.engine.fast import programs, tables, units
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.host import load_host
@@ -84,12 +85,22 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 80))), noise, bits=False)
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3]))
-@settings(max_examples=60)
-def test_bundles(seed: int, noise: float) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([None, *targets()]),
+    st.sampled_from([0, 16, 1024]),
+)
+@settings(max_examples=100)
+def test_bundles_and_units(seed: int, noise: float, target: Target | None, most: int) -> None:
+    # cores that listen to the same are added up together, as many as have so many accumulators
     rng = np.random.default_rng(seed)
     hand = pooled_map(rng)
-    check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, bits=False)
+    with pytest.MonkeyPatch.context() as patch:
+        if most:
+            patch.setattr(units, "MOST", most)
+            patch.setattr(programs, "cost", lambda form, instruction: -(1 << 20))
+        check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, target, bits=False)
 
 
 @example(3, 9, 1, 0.0)  # more images than come at a time, more steps than are held

@@ -234,7 +234,7 @@ def wide_map(rng: np.random.Generator, levels: int | None = None, bits: int | No
 
 def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
     """What a pool makes: neurons with columns of their own, in one core or in several, that those who listen take alike;
-    by one core, by cores of one tick or of two, and now and then not all of them alike.
+    by one core, by cores of one tick or of two, several of which listen to the same, and now and then not all of them alike.
     """
     features, levels = int(rng.integers(2, 20)), int(rng.integers(1, 4))
     first, code = features * levels, int(rng.integers(1, 5)) if code is None else code
@@ -249,8 +249,11 @@ def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
     layers, made, ticks = [("pool", many // code, code, 1)], many, int(rng.integers(1, 3))
     for tick in range(2, 2 + ticks):
         neurons = 0
-        for _ in range(int(rng.integers(1, 4))):
-            heard = np.flatnonzero(np.isin(group, rng.permutation(group)[: rng.integers(1, many + 1)]))
+        heard = np.zeros(0, np.int64)
+        for _ in range(int(rng.integers(1, 5))):
+            if not len(heard) or rng.random() < 0.4:
+                heard = np.flatnonzero(np.isin(group, rng.permutation(group)[: rng.integers(1, many + 1)]))
+            heard = rng.permutation(heard)
             columns = int(rng.integers(1, 6))
             weights = rng.integers(-128, 128, (many, columns))[group[heard]]
             if rng.random() < 0.2:
