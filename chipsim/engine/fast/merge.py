@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -153,11 +153,12 @@ def _cores(
     known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
     merged = []
     placed = np.empty_like(accumulator)
-    for group in _arriving_alike(m, classes, value) if arriving else _sent_alike(m, values, value):
+    groups = list(_arriving_alike(m, classes, value) if arriving else _sent_alike(m, values, value))
+    matrices = [_matrix(classes[each.crossbar], each.axons, each.row, len(each.bound)) for each in groups]
+    for group, matrix, shared in zip(groups, matrices, _perhaps_shared(groups, matrices), strict=True):
         of, row, bound, cores = classes[group.crossbar], group.row, group.bound, np.array(group.cores)
-        matrix = _matrix(of, group.axons, row, len(bound))
         by_row, by_column = (np.arange(n) for n in matrix.shape)
-        if len(cores) > 1:  # putting lines in order costs time, and pays where code is shared
+        if shared:
             by_row, by_column = _in_order(matrix, bound)
             matrix, bound = matrix[by_row][:, by_column], bound[by_row]
         form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape), len(forms))
@@ -174,6 +175,21 @@ def _cores(
     ticks = ticks_of(m).tolist()
     merged.sort(key=lambda one: (ticks[one.core], one.form, one.core))
     return tuple(forms), tuple(merged), placed
+
+
+def _perhaps_shared(groups: list[_Alike], matrices: list[Matrix]) -> list[bool]:
+    """Whether a matrix may be that of another group in another order; those of single cores are left as they are.
+
+    Putting lines in order costs time, and pays where code is shared.
+    """
+    marks = [
+        (matrix.shape, np.sort(128 * matrix.sum(axis=1) + each.bound).tobytes(), np.sort(matrix.sum(axis=0)).tobytes())
+        if len(each.cores) > 1
+        else None
+        for each, matrix in zip(groups, matrices, strict=True)
+    ]
+    count = Counter(marks)
+    return [mark is not None and count[mark] > 1 for mark in marks]
 
 
 def _sent_alike(m: Mapping, values: Values, value: Small) -> Iterator[_Alike]:

@@ -160,8 +160,9 @@ def _alike(m: Mapping, row: Small, within: Int, sent: Int) -> Int:
     sources = len(sent)
     order, offset = m.target_axon, m.target_offset  # axons, source by source
     keys, count = row[order], np.diff(offset)
-    falls = np.flatnonzero(keys[1:] < keys[:-1]) + 1
-    if not np.isin(falls, offset).all():  # within a source
+    begins = np.zeros(len(keys) + 1, bool)
+    begins[offset] = True
+    if (~begins[1:-1] & (keys[1:] < keys[:-1])).any():  # within a source they fall
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
     running = np.zeros(len(keys) + 1, np.uint64)
