@@ -18,6 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 #: largest weight by its bits; 2 bits are ternary
 LARGEST = {2: 1, 4: 7, 8: 127}
+#: what convolutions differ in, and what is usual
+KINDS = {"groups": 1, "stride": 1, "size": 3, "axes": 2}
 
 
 @dataclass
@@ -59,10 +61,16 @@ class Network:
         """Of levels, roughly."""
         return max(0.7, 0.45 * self.levels)
 
-    def conv(self, source: str, name: str, inputs: int, outputs: int, values: float | None = None, **kinds: int) -> str:
-        """A convolution of 3 x 3 with its levels; ``values``: root mean square of its inputs, by default that of levels."""
-        groups, stride = kinds.get("groups", 1), kinds.get("stride", 1)
-        weights = self.weights(outputs, inputs // groups, 3, 3)
+    def sums(
+        self, source: str, name: str, inputs: int, outputs: int, values: float | None = None, **kinds: int
+    ) -> tuple[str, float]:
+        """The sums of a convolution, and their standard deviation.
+
+        ``values``: root mean square of its inputs, by default that of levels; ``kinds``: groups, stride, the ``size`` of its
+        kernel (3) and ``axes`` of the image (2).
+        """
+        groups, stride, size, axes = (kinds.get(kind, usual) for kind, usual in KINDS.items())
+        weights = self.weights(outputs, inputs // groups, *[size] * axes)
         self.constants[f"{name}.weight"] = weights
         self.nodes.append(
             helper.make_node(
@@ -70,12 +78,31 @@ class Network:
                 [source, f"{name}.weight"],
                 [f"{name}.sum"],
                 name=name,
-                pads=[1] * 4,
+                pads=[size // 2] * 2 * axes,
                 group=groups,
-                strides=[stride] * 2,
+                strides=[stride] * axes,
             )
         )
-        return self.level(f"{name}.sum", name, self.spread(weights, values or self.root_mean_square))
+        return f"{name}.sum", self.spread(weights, values or self.root_mean_square)
+
+    def conv(self, source: str, name: str, inputs: int, outputs: int, values: float | None = None, **kinds: int) -> str:
+        """A convolution with its levels: see `sums`."""
+        total, spread = self.sums(source, name, inputs, outputs, values, **kinds)
+        return self.level(total, name, spread)
+
+    def block(self, source: str, name: str, inputs: int, outputs: int) -> str:
+        """A residual block of two convolutions; where it has more outputs, it is strided, and so is its shortcut."""
+        stride = 1 if inputs == outputs else 2
+        here = self.conv(source, f"{name}.first", inputs, outputs, stride=stride)
+        total, spread = self.sums(here, f"{name}.second", outputs, outputs)
+        if stride == 1:
+            self.constants[f"{name}.factor"] = np.float32(2.0 ** round(math.log2(spread / max(1.0, self.levels / 2))))
+            self.nodes.append(helper.make_node("Mul", [source, f"{name}.factor"], [f"{name}.short"]))
+            short = f"{name}.short"
+        else:
+            short, _ = self.sums(source, f"{name}.short", inputs, outputs, stride=2, size=1)
+        self.nodes.append(helper.make_node("Add", [total, short], [f"{name}.total"]))
+        return self.level(f"{name}.total", name, 1.4 * spread)
 
     def dense(self, source: str, name: str, inputs: int, outputs: int, values: float | None = None) -> str:
         """A matrix product with its levels."""
@@ -123,6 +150,47 @@ def vgg(bits: int, levels: int) -> onnx.ModelProto:
     return net.model((3, 32, 32))
 
 
+def wide(bits: int, levels: int) -> onnx.ModelProto:
+    """64-128-pool-256-pool-256 of 3 x 3 on 3 x 32 x 32, the first strided."""
+    net = Network(levels, bits)
+    here = net.conv("image", "conv1", 3, 64, values=147.0, stride=2)
+    here = net.pool(net.conv(here, "conv2", 64, 128), "pool1")
+    here = net.pool(net.conv(here, "conv3", 128, 256), "pool2")
+    here = net.conv(here, "conv4", 256, 256)
+    net.scores(here, 256 * 4 * 4, flatten=True)
+    return net.model((3, 32, 32))
+
+
+def deep(bits: int, levels: int) -> onnx.ModelProto:
+    """Eight convolutions of 16 channels on 1 x 28 x 28, two of them strided."""
+    net = Network(levels, bits)
+    here = net.conv("image", "conv0", 1, 16, values=147.0)
+    for number in range(1, 8):
+        here = net.conv(here, f"conv{number}", 16, 16, stride=2 if number in (3, 6) else 1)
+    net.scores(here, 16 * 7 * 7, flatten=True)
+    return net.model((1, 28, 28))
+
+
+def residual(bits: int, levels: int) -> onnx.ModelProto:
+    """Three residual blocks of 16, 32 and 64 channels on 3 x 32 x 32."""
+    net = Network(levels, bits)
+    here = net.conv("image", "conv1", 3, 16, values=147.0)
+    for name, inputs, outputs in (("block1", 16, 16), ("block2", 16, 32), ("block3", 32, 64)):
+        here = net.block(here, name, inputs, outputs)
+    net.scores(here, 64 * 8 * 8, flatten=True)
+    return net.model((3, 32, 32))
+
+
+def series(bits: int, levels: int) -> onnx.ModelProto:
+    """Four strided convolutions along one axis, of 256 samples."""
+    net = Network(levels, bits)
+    here = net.conv("image", "conv1", 1, 32, values=147.0, size=9, stride=2, axes=1)
+    for number, (inputs, outputs, size) in enumerate(((32, 32, 5), (32, 64, 3), (64, 64, 3)), 2):
+        here = net.conv(here, f"conv{number}", inputs, outputs, size=size, stride=2, axes=1)
+    net.scores(here, 64 * 16, flatten=True)
+    return net.model((1, 256))
+
+
 def mlp(bits: int = 2, levels: int = 3) -> onnx.ModelProto:
     """784-512-512-512-10 on raw pixels."""
     net = Network(levels, bits)
@@ -163,6 +231,11 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "strided-8bit-3": lambda: strided(8, 3),
     "strided-ternary-7": lambda: strided(2, 7),
     "depthwise-4bit-3": lambda: depthwise(4, 3),
+    "wide-8bit-3": lambda: wide(8, 3),
+    "deep-8bit-7": lambda: deep(8, 7),
+    "residual-4bit-3": lambda: residual(4, 3),
+    "series-8bit-7": lambda: series(8, 7),
+    "mlp-8bit-7": lambda: mlp(8, 7),
 }
 
 

@@ -22,6 +22,7 @@ from chipsim.engine.fast.memory import aligned
 from chipsim.engine.fast.merge import Form, Merged
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines
+from chipsim.engine.fast.products import largest_weight
 from chipsim.engine.fast.segments import TABLE
 
 #: cores that must share a form before it is worth code of its own
@@ -29,9 +30,12 @@ SHARED = 3
 #: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
 
-#: in additions of a list: time of a row that is fetched and packed, of one that is fetched to be brought into tiles, and of
-#: one that a list copies; of a value that is fired, and of each of its thresholds
-PACKED, COPIED, FIRED = (12, 3), 2, (10, 3)
+#: in additions of a list: time of a row that is fetched and packed, and of one that is fetched to be brought into tiles
+PACKED = (12, 3)
+#: of a row that a list copies, and of a strand, which is widened and multiplied in the end
+COPIED, STRAND = 2, 8
+#: of a value that is fired, and of each of its thresholds
+FIRED = (10, 3)
 
 Word = npt.NDArray[np.uint32]
 
@@ -85,15 +89,16 @@ def dense_time(form: Form, instruction: str) -> int:
     return cost(form, instruction) + PACKED[instruction in TILES] * len(form.bound)
 
 
-def _copied(forms: Sequence[Form]) -> Int:
-    """Time of bringing the rows of each form to where its list takes them."""
-    return np.array([COPIED * len(form.bound) for form in forms], np.int64)
+def listed_time(form: Form) -> int:
+    """Time of a form by a list."""
+    added, strands = plan.additions(form), form.matrix.shape[1] * largest_weight(form).bit_length()
+    return int(added + STRAND * min(strands, added) + COPIED * len(form.bound))
 
 
 def times(forms: Sequence[Form], uses: Int, instruction: str) -> Int:
     """Time of each form, however it is added up, in additions of a list, (forms,)."""
     added = np.array([plan.additions(form) for form in forms], np.int64)
-    found: Int = np.minimum([dense_time(form, instruction) for form in forms], added + _copied(forms))
+    found: Int = np.array([min(dense_time(form, instruction), listed_time(form)) for form in forms], np.int64)
     written = _written(forms, uses, added.tolist(), found.tolist())
     found[written] = (straight.TIME * added[written]).astype(np.int64)
     return found
@@ -117,7 +122,7 @@ def programs(
     """
     instruction = None if code is None else code.target.lookup
     added = [plan.additions(form) for form in forms]
-    listed = (added + _copied(forms)).tolist()
+    listed = [listed_time(form) for form in forms]
     costs = listed if instruction is None else [dense_time(form, instruction) for form in forms]
     own = len(forms) - joined
     dense = [
