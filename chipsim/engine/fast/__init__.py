@@ -2,6 +2,7 @@
 
 values       sources that provably behave alike become one value, and values that listeners add up alike one bundle
 merge        cores become small matrices
+units        cores that take the same values are added up together
 programs     decides how a core's matrix is added up, 64 images at a time:
 straight     ... written out as code, where many cores share it and it is sparse
 lookup       ... by lookups of bytes (`lookup_kernel`), where it is dense

@@ -48,6 +48,13 @@ def number(mark: npt.NDArray[Any]) -> tuple[Int, Int]:
     return of, first[by_place]
 
 
+def places_of(line: Small, rows: Small) -> Int:
+    """Where the entries of ``line`` are in ``rows``, which are the same in another order."""
+    found = np.empty(len(rows), np.int64)
+    found[np.argsort(line, kind="stable")] = np.argsort(rows, kind="stable")
+    return found
+
+
 def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """SplitMix64's finaliser: a bijection that spreads."""
     x = x + np.uint64(0x9E3779B97F4A7C15)

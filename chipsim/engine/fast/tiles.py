@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import Int, Small, numbered
+from chipsim.engine.fast.lines import Int, numbered, places_of
 from chipsim.engine.fast.merge import Form, Matrix, Merged, MergedCore, ticks_of
 from chipsim.engine.fast.segments import TABLE, Store, digits_of
 from chipsim.mapping import Mapping
@@ -90,7 +90,7 @@ def in_blocks(merged: Merged, m: Mapping) -> Merged:
         lead = cores[0]
         line = lead.rows[orders[lead.form][0]] if lead.form in orders else lead.rows
         new = {core.form: core for core in cores if core.form not in orders}
-        rows = [_places(core.rows, line) for core in new.values()]
+        rows = [places_of(line, core.rows) for core in new.values()]
         columns = [_columns(merged.forms[form]) for form in new]
         if lead.form in new:
             blocks = [
@@ -133,13 +133,6 @@ def _ordered(merged: Merged, m: Mapping, orders: dict[int, tuple[Int, Int]]) -> 
         events, sops = core.events[rows], core.sops[rows]
         cores.append(replace(core, rows=core.rows[rows], events=events, sops=sops, arrives=arrives))
     return replace(merged, forms=tuple(forms), cores=tuple(cores), accumulator=accumulator)
-
-
-def _places(rows: Small, line: Small) -> Int:
-    """Where the entries of ``line``, the same in another order, are in ``rows``; as they are if not each is there once."""
-    order = np.argsort(rows, kind="stable")
-    place = order[np.searchsorted(rows[order], line)]
-    return place if (np.bincount(place, minlength=len(rows)) == 1).all() else np.arange(len(rows))
 
 
 def _sparse(form: Form) -> bool:

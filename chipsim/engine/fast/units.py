@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from chipsim.engine.fast import programs
-from chipsim.engine.fast.lines import Int, Small
+from chipsim.engine.fast.lines import Int, places_of
 from chipsim.engine.fast.merge import Form, Merged, MergedCore, Unit, make_form, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.mapping import Mapping
@@ -55,7 +55,7 @@ class _Units:
         if len(members) < 2:
             return
         cores = [self.all.cores[number] for number in members]
-        places = [_places(core.rows, cores[0].rows) for core in cores]
+        places = [places_of(cores[0].rows, core.rows) for core in cores]
         key = tuple((core.form, place.tobytes()) for core, place in zip(cores, places, strict=True))
         if key not in self.known:
             self.known[key] = self._joined(cores, places)
@@ -86,11 +86,3 @@ class _Units:
         ]
         cores = tuple(self.all.cores[number] for number in order)
         return replace(self.all, cores=cores, joined=tuple(self.forms), units=tuple(units))
-
-
-def _places(rows: Small, line: Small) -> Int:
-    """Where the entries of ``line``, the same in another order, are in ``rows``."""
-    order = np.argsort(rows, kind="stable")
-    found = np.empty(len(rows), np.int64)
-    found[np.argsort(line, kind="stable")] = order
-    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,3 +42,12 @@ def test_lines_are_numbered_in_the_order_of_their_appearance(seed: int, height: 
 def test_lines_of_one_mark_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "mix", np.zeros_like)
     check(np.random.default_rng(0).integers(-1, 2, (50, 3)).astype(np.int8))
+
+
+@given(st.lists(st.integers(-3, 3)), st.randoms())
+def test_places_in_another_order(values: list[int], random: Random) -> None:
+    rows = np.array(random.sample(values, len(values)), np.int32)
+    line = np.array(values, np.int32)
+    place = lines.places_of(line, rows)
+    np.testing.assert_array_equal(rows[place], line)
+    assert sorted(place.tolist()) == list(range(len(rows)))
