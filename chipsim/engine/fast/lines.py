@@ -48,6 +48,12 @@ def number(mark: npt.NDArray[Any]) -> tuple[Int, Int]:
     return of, first[by_place]
 
 
+def spread(first: Int, many: Int) -> tuple[Int, Int]:
+    """Numbers from each of ``first`` on, so ``many`` each, and which of them each is, from 0."""
+    inside = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
+    return np.repeat(first, many) + inside, inside
+
+
 def places_of(line: Small, rows: Small) -> Int:
     """Where the entries of ``line`` are in ``rows``, which are the same in another order."""
     found = np.empty(len(rows), np.int64)

@@ -76,7 +76,7 @@ class Loaded:
     def _fanout(self) -> Int:
         """What a spike of each value counts in half of the paper's SOPs."""
         values = self.tables.merged.values
-        return self.mapping.dense_fanout[values.member[values.offset[:-1]]].astype(np.int64)
+        return self.mapping.dense_fanout[values.lead].astype(np.int64)
 
     @cached_property
     def fired(self) -> Int:

@@ -71,6 +71,7 @@ class Unit:
     first: int  # index of its first member; the others follow
     members: int
     form: int  # index among joined forms: the columns of all members
+    saves: int  # time, in additions of a list
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.callables import Kernels, begin
 from chipsim.engine.fast.layout import CORE as RECORD
-from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.lines import Int, spread
 from chipsim.engine.fast.merge import Merged, MergedCore
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.plane_kernel import ADDED, CORE, FIRES
@@ -128,7 +128,7 @@ def counts(p: PlaneTables, fanout: Int) -> Counts:
             continue
         own = value[t.fires[record[CORE.index("fire")] :][: record[CORE.index("fires")], 1]]
         kinds, kind = np.unique(fanout[own], return_inverse=True)
-        number, shift = _spread(p.first[own], sizes[own])
+        number, shift = spread(p.first[own], sizes[own])
         column = 1 + np.repeat(kind, sizes[own])
         if len(kinds) > 1:  # the first column is all of them
             number, column, shift = np.tile(number, 2), np.append(0 * column, column), np.tile(shift, 2)
@@ -185,12 +185,6 @@ def _weighed(core: MergedCore, lines: Lines, words: _Words) -> tuple[list[int], 
     return [*fields, PLANE], [*more, PLANE * place], place + total.columns * total.stride
 
 
-def _spread(first: Int, many: Int) -> tuple[Int, Int]:
-    """Planes of values, and which of its value each is."""
-    shift = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
-    return np.repeat(first, many) + shift, shift
-
-
 def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, npt.NDArray[np.float64]]:
     """Columns that add up numbers of one weight, no more than a counter holds, and what their bits count.
 
@@ -212,7 +206,7 @@ def _sent(first: Int, many: Int, encoder: Int, fanout: Int) -> tuple[Program, np
     begin = np.flatnonzero(new)
     rank = np.arange(len(order)) - begin[np.cumsum(new) - 1]
     new |= rank % TOGETHER == 0
-    number, shift = _spread(first[order], many[order])
+    number, shift = spread(first[order], many[order])
     column = np.repeat(np.cumsum(new) - 1, many[order])
     program = program_of(number, column, shift, np.ones(len(number), np.int64), int(new.sum()))
     assert program is not None, "no column has more numbers"
@@ -268,7 +262,7 @@ def _bundles(t: Tables, cores: Int, words: Word, first: Int, many: Int) -> tuple
     field = CORE.index("bundle sums")
     for core, own in t.before:
         part, parts = t.merged.values.bundles.parts(own)
-        number, shift = _spread(first[part], many[part])
+        number, shift = spread(first[part], many[part])
         column = np.repeat(np.repeat(np.arange(len(own)), parts), many[part])
         fields, program = all_words.add(number, column, shift, len(own))
         cores[core, field : field + len(fields) + 1] = [*fields, PLANE * end]

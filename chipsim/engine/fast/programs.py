@@ -72,16 +72,11 @@ def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None
         return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
-    others = times(forms, uses, instruction)
-    added_up = uses.copy()  # but for the members of units
-    for unit in merged.units:
-        np.subtract.at(added_up, [core.form for core in merged.cores[unit.first : unit.first + unit.members]], 1)
-    together = [dense_time(form, instruction) for form in merged.joined]
     lines = tuple(planes.lines_of(form) for form in forms)
     time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
     fired_values = merged.values.size[merged.values.encoder :]
     fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum())
-    in_bytes = added_up @ others + sum(together[unit.form] for unit in merged.units) + fired
+    in_bytes = uses @ times(forms, uses, instruction) - sum(unit.saves for unit in merged.units) + fired
     pays = GAIN * planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < in_bytes
     return lines if pays else None
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
-from chipsim.engine.fast.lines import Int, Small
+from chipsim.engine.fast.lines import Int, Small, spread
 from chipsim.engine.fast.merge import Merged, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
@@ -224,8 +224,7 @@ def _bundled(merged: Merged, words: Word, slot: Int, taken: Int, before: list[tu
         begin = 1 + np.cumsum(length) - length
         program = np.empty(1 + int(length.sum()), np.int64)
         program[0], program[begin], program[begin + 1] = len(own), LANES * taken[len(slot) + own], many
-        inside = np.arange(len(part)) - np.repeat(np.cumsum(many) - many, many)
-        program[np.repeat(begin + 2, many) + inside] = LANES * slot[part]
+        program[spread(begin + 2, many)[0]] = LANES * slot[part]
         place[core] = at
         parts.append(program.astype(np.uint32))
         at += len(program)

@@ -45,10 +45,10 @@ class _Units:
 
     def __init__(self, merged: Merged, time: list[int], instruction: str) -> None:
         self.all, self.time, self.instruction = merged, time, instruction
-        self.known: dict[tuple[tuple[int, bytes], ...], int | None] = {}
+        self.known: dict[tuple[tuple[int, bytes], ...], tuple[int, int] | None] = {}
         self.forms: list[Form] = []
         self.lead = np.arange(len(merged.cores))
-        self.form: dict[int, int] = {}
+        self.form: dict[int, tuple[int, int]] = {}
 
     def join(self, members: list[int]) -> None:
         """Make a unit of some cores that take the same values, if that pays."""
@@ -59,26 +59,28 @@ class _Units:
         key = tuple((core.form, place.tobytes()) for core, place in zip(cores, places, strict=True))
         if key not in self.known:
             self.known[key] = self._joined(cores, places)
-        number = self.known[key]
-        if number is not None:
+        found = self.known[key]
+        if found is not None:
             self.lead[members] = members[0]
-            self.form[members[0]] = number
+            self.form[members[0]] = found
 
-    def _joined(self, cores: list[MergedCore], places: list[Int]) -> int | None:
+    def _joined(self, cores: list[MergedCore], places: list[Int]) -> tuple[int, int] | None:
+        """The form of a unit, and what it saves."""
         forms = [self.all.forms[core.form] for core in cores]
         matrix = np.concatenate([form.matrix[place] for form, place in zip(forms, places, strict=True)], axis=1)
         form = make_form(matrix, forms[0].bound[places[0]])
-        if programs.dense_time(form, self.instruction) >= sum(self.time[core.form] for core in cores):
+        saves = sum(self.time[core.form] for core in cores) - programs.dense_time(form, self.instruction)
+        if saves <= 0:
             return None
         self.forms.append(form)
-        return len(self.forms) - 1
+        return len(self.forms) - 1, saves
 
     def merged(self) -> Merged:
         """All cores, the members of a unit one after the other."""
         order = np.argsort(self.lead, kind="stable")
         first = np.flatnonzero(np.diff(self.lead[order], prepend=-1))
         units = [
-            Unit(int(at), int(many), self.form[lead])
+            Unit(int(at), int(many), *self.form[lead])
             for at, many, lead in zip(
                 first, np.diff(first, append=len(order)), self.lead[order[first]].tolist(), strict=True
             )

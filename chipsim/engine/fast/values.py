@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import Int, Small, mix
+from chipsim.engine.fast.lines import Int, Small, mix, spread
 from chipsim.mapping import Mapping
 
 #: sources in one value or bundle; it is held in a signed byte where it is added up
@@ -42,8 +42,7 @@ class Bundles:
     def parts(self, which: Int) -> tuple[Int, Int]:
         """The values of some bundles, one bundle after the other, and how many each has."""
         many = np.diff(self.offset)[which]
-        inside = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
-        return self.part[np.repeat(self.offset[which], many) + inside], many
+        return self.part[spread(self.offset[which], many)[0]], many
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +184,7 @@ def _alike(m: Mapping, row: Small, within: Int, sent: Int) -> Int:
     same &= m.dense_fanout == m.dense_fanout[leader]
     follows = np.flatnonzero(same & (leader != np.arange(sources)))
     many = count[follows]
-    own = np.repeat(offset[follows] - (np.cumsum(many) - many), many) + np.arange(int(many.sum()))
+    own, _ = spread(offset[follows], many)
     theirs = own + np.repeat(offset[leader[follows]] - offset[follows], many)
     wrong = np.repeat(follows, many)[keys[own] != keys[theirs]]
     same[wrong] = False
@@ -211,7 +210,7 @@ def _bundles(m: Mapping, lead: Int, alike: Int, size: Int, tick: Int, sent: Int)
     core = np.repeat(np.arange(m.cores, dtype=np.int32), np.diff(m.axon_offset))
     begin, many = m.target_offset[of], np.diff(m.target_offset)[of]
     place = np.cumsum(many) - many
-    listening = core[m.target_axon[np.repeat(begin - place, many) + np.arange(int(many.sum()))]]
+    listening = core[m.target_axon[spread(begin, many)[0]]]
     if len(order):
         several = np.minimum.reduceat(listening, place) != np.maximum.reduceat(listening, place)
         later = np.minimum.reduceat(tick[listening], place) > sent[order]

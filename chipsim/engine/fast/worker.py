@@ -55,13 +55,13 @@ class FastWorker(CountsByImage):
         most_rows, most_accumulators = (
             max(getattr(each, name) for each in (t, p) if each is not None) for name in ("most_rows", "most_accumulators")
         )
-        self.rows = aligned((t.side, most_rows + 1, LANES), np.uint8)  # row 0 stays zero
+        self.rows = aligned((most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((most_accumulators + COLUMNS, LANES), np.int32)  # tiles reach beyond
         self.each = Each(engine, t.side) if per_image else None
         self.per_core = None if self.each is None else self.each.counts
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
-            "rows": self.rows[0], "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
+            "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
             "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
@@ -100,7 +100,7 @@ class FastWorker(CountsByImage):
         """Addresses of what a step of a block works on, or some of the images side by side."""
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
         if self.side > 1:
-            own |= {"mask": self.masks[step], "rows": self.rows[step]}
+            own["mask"] = self.masks[step]
             if self.per_core is not None:
                 own |= zip(PER_CORE, self.per_core[step], strict=True)
         own |= {

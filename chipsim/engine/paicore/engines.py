@@ -144,8 +144,7 @@ class FastEngine:
         assert isinstance(engine, Compiled)
         self.program, self.found, self.engine = program, found, engine
         self.batch = engine.batch
-        values = engine.tables.merged.values
-        self.lead = values.member[values.offset[:-1]]  # one source speaks for those that nobody tells apart
+        self.lead = engine.tables.merged.values.lead  # one source speaks for those that nobody tells apart
 
     def worker(self, noise: float, seed: int) -> Worker:
         """Return a share for one thread."""
