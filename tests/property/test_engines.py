@@ -15,7 +15,7 @@ from support.targets import targets
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import programs, tables, units
+from chipsim.engine.fast import counting, programs, tables, units
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.host import load_host
@@ -90,13 +90,16 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
     st.sampled_from([0.0, 0.3]),
     st.sampled_from([None, *targets()]),
     st.sampled_from([0, 16, 1024]),
+    st.sampled_from([0, counting.SPARSE, 10**6]),
 )
 @settings(max_examples=100)
-def test_bundles_and_units(seed: int, noise: float, target: Target | None, most: int) -> None:
-    # cores that listen to the same are added up together, as many as have so many accumulators
+def test_bundles_and_units(seed: int, noise: float, target: Target | None, most: int, sparse: int) -> None:
+    # cores that listen to the same are added up together, as many as have so many accumulators; what rows count in SOPs
+    # beyond a factor is added up row by row, or for all rows at a time
     rng = np.random.default_rng(seed)
     hand = pooled_map(rng)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "SPARSE", sparse)
         if most:
             patch.setattr(units, "MOST", most)
             patch.setattr(programs, "cost", lambda form, instruction: -(1 << 20))

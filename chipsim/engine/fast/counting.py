@@ -13,14 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.lines import Int, places_of
 from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.tables import Lines, Tables
 
 Word = npt.NDArray[np.uint32]
 Whole = npt.NDArray[np.integer]
-#: the largest sum of bytes; half of the largest sum of a segment
-BYTE, HALF = 255, 32767
+Signed = npt.NDArray[np.int8]
+#: the largest sum of bytes, and the largest of a run in 16 bits: a segment reaches twice as far
+BYTE, HALF = 255, 16383
+#: the largest weight of a quad
+MOST = 127
+#: additions of a row here and there that take as long as multiplying one in quads
+SPARSE = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +51,7 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     owner, offset, bound : ndarray, (rows,)
         Whose row it is, where it lies in bytes, and its largest value, at most 255.
     weights : two ndarrays, (rows,)
-        A row without weight is left out.
+        They may be negative. A row without weight is left out.
     """
     kept = np.flatnonzero((weights[0] != 0) | (weights[1] != 0))
     order = kept[np.lexsort((weights[1][kept], weights[0][kept], owner[kept]))]
@@ -56,7 +61,7 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     alike[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])
     start = np.flatnonzero(alike)
     size = np.diff(start, append=rows)
-    heaviest = np.maximum(1, np.maximum(one[start], other[start]))
+    heaviest = np.maximum(1, np.maximum(abs(one[start]), abs(other[start])))
     largest = np.maximum.reduceat(bound, start) if rows else bound
     together = np.maximum(1, np.minimum(BYTE, HALF // heaviest) // np.maximum(1, largest))
     first = np.flatnonzero((np.arange(rows) - np.repeat(start, size)) % np.repeat(together, size) == 0)
@@ -79,52 +84,57 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Quads:
-    """Weights of rows that lie packed in quads: for each the SOPs modulo 128, those above, and the events, as bytes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Factors:
+    """SOPs of cores as a factor times their events, and the rest."""
 
-    weights: npt.NDArray[np.int8]  # (quads of all cores, 3, 4)
-    cores: Int  # (cores, 2): address of a core's weights, and quads; zeros where its rows are counted otherwise
-
-    def counted(self) -> npt.NDArray[np.bool_]:
-        """Which cores are."""
-        return np.asarray(self.cores[:, 1] > 0)
-
-
-def quads(t: Tables, lines: Lines, tiled: bool) -> Quads:
-    """Lay out the weights of the rows of cores that multiply tiles, where they fit."""
-    cores = np.zeros((len(t.cores), 2), np.int64)
-    taken = t.cores[:, CORE.index("lookup")] * t.cores[:, CORE.index("wide")] * tiled
-    edge = np.searchsorted(lines.owner, np.arange(len(cores) + 1))
-    found, at = [np.zeros((0, 3, 4), np.int8)], 0
-    for core in np.flatnonzero(taken).tolist():
-        own = slice(edge[core], edge[core + 1])
-        packed = lines.bound[own] > 0
-        sops, events = lines.sops[own][packed], lines.events[own][packed]
-        if not len(sops) or sops.max() >= 1 << 14 or events.max() > 127:
-            continue
-        bytes_of = np.zeros((3, -(-len(sops) // 4) * 4), np.int8)
-        bytes_of[:, : len(sops)] = sops & 127, sops >> 7, events
-        found.append(bytes_of.reshape(3, -1, 4).swapaxes(0, 1))
-        cores[core] = at, len(found[-1])
-        at += found[-1].nbytes
-    weights = np.concatenate(found)
-    cores[:, 0] += address(weights)
-    return Quads(weights, cores)
+    factor: Int  # (cores,)
+    rest: Int  # (rows,): SOPs of one spike beyond the factor times its events
+    dense: npt.NDArray[np.bool_]  # (cores,): whether the rest is multiplied in quads
 
 
 class Counting:
-    """What the counts of each image are made from."""
+    """What the counts of each image are made from.
 
-    def __init__(self, t: Tables, lines: Lines, fanout: Int, tiled: bool) -> None:
+    Cores that take the same values have the same events, which one of them counts for all. The SOPs of a core are a *factor*
+    times its events, and a *rest* of single rows: none where no weight is zero.
+
+    Parameters
+    ----------
+    tick : ndarray, (cores,), optional
+        Of each record; None: not all arrives that is sent, so that no two cores have the same events.
+    tiled : bool
+        Rows lie packed where cores multiply tiles.
+
+    Attributes
+    ----------
+    cores : ndarray, int64, (cores, 4)
+        For each record: the addresses of weights of its packed rows, for the rest and for events, 0 where these are counted
+        otherwise or not at all; quads of rows; and which row of events is its own.
+    factor, events_of : ndarray, int32, (cores of the mapping,)
+        The factor, and the row of events.
+    events : int
+        Rows of events.
+    """
+
+    def __init__(self, t: Tables, lines: Lines, fanout: Int, *, tick: Int | None, tiled: bool) -> None:
         cores, size = t.cores, np.zeros(t.all_slots, np.int64)
         size[t.fresh] = size[t.slot] = t.merged.values.size
-        self.quads = quads(t, lines, tiled)
-        other = ~self.quads.counted()[lines.owner]
-        weights = lines.sops * other, lines.events * other
-        self.rows = runs(lines.owner, lines.offset, lines.bound, weights, len(cores))
+        number = np.arange(len(cores))
+        lead = number if tick is None else _leads(lines, tick)
+        first = lead == number
+        own = (np.cumsum(first) - 1)[lead]
+        packed = cores[:, CORE.index("lookup")] * cores[:, CORE.index("wide")] * tiled > 0
+        found = _factors(lines, packed)
+        most = np.zeros(len(cores), np.int64)
+        np.maximum.at(most, lines.owner, lines.events)
+        in_quads = packed & first & (most <= MOST)
+        self.weights, self.cores = _quads(t, lines, found, in_quads, own)
+        rest = np.where(found.dense[lines.owner], 0, found.rest)
+        events = lines.events * (first & ~in_quads)[lines.owner]
+        self.rows = runs(lines.owner, lines.offset, lines.bound, (rest, events), len(cores))
         fires = cores[:, CORE.index("fires")] * (cores[:, CORE.index("spiking")] + cores[:, CORE.index("stepping")])
-        owner = np.repeat(np.arange(len(cores)), fires)
+        owner = np.repeat(number, fires)
         record = np.arange(len(owner)) + np.repeat(cores[:, CORE.index("fire")] - (np.cumsum(fires) - fires), fires)
         slot = t.fires[record, 1].astype(np.int64)
         once = np.ones(len(slot), np.int64)
@@ -135,3 +145,60 @@ class Counting:
         self.wide = int(fanout @ t.merged.values.size) >= 1 << 31
         given = (encoder, 0 * fanout if self.wide else fanout)
         self.sent = runs(0 * fanout, LANES * t.slot, t.merged.values.size, given, 1)
+        place = cores[:, CORE.index("core")]
+        self.factor, self.events_of = np.zeros((2, len(cores)), np.int32)
+        self.factor[place], self.events_of[place] = found.factor, own
+        self.events = int(first.sum())
+
+
+def _leads(lines: Lines, tick: Int) -> Int:
+    """The first core that has the same events as each, (cores,): it takes the same values in the same tick."""
+    edge = np.searchsorted(lines.owner, np.arange(len(tick) + 1)).tolist()
+    row = lines.offset.astype(np.int64) << 32 | lines.events
+    known: dict[tuple[int, bytes], int] = {}
+    return np.array(
+        [
+            known.setdefault((mine, np.sort(row[edge[core] : edge[core + 1]]).tobytes()), core)
+            for core, mine in enumerate(tick.tolist())
+        ]
+    )
+
+
+def _factors(lines: Lines, packed: npt.NDArray[np.bool_]) -> _Factors:
+    """Find factors: the most SOPs of a row; where many ``packed`` rows have fewer, what lies between most and fewest."""
+    owner, events, sops = lines.owner, lines.events.astype(np.int64), lines.sops.astype(np.int64)
+    ratio = -(-sops // np.maximum(1, events))
+    most, largest = np.zeros((2, len(packed)), np.int64)
+    fewest = np.full(len(packed), np.iinfo(np.int32).max, np.int64)
+    np.maximum.at(most, owner, ratio)
+    np.minimum.at(fewest, owner, ratio)
+    middle = (most + fewest) // 2
+    np.maximum.at(largest, owner, np.abs(sops - middle[owner] * events))
+    differ = np.bincount(owner[sops != most[owner] * events], minlength=len(packed))
+    many = differ * SPARSE > np.bincount(owner, minlength=len(packed))
+    dense = packed & many & (largest <= MOST)
+    factor = np.where(dense, middle, most)
+    return _Factors(factor, np.asarray(sops - factor[owner] * events, np.int64), dense)
+
+
+def _quads(t: Tables, lines: Lines, found: _Factors, in_quads: npt.NDArray[np.bool_], own: Int) -> tuple[Signed, Int]:
+    """Weights of packed rows, in the order in which the unit of a core has packed them; and the table `Counting.cores`."""
+    cores = np.zeros((len(own), 4), np.int64)
+    cores[:, 3] = own
+    edge = np.searchsorted(lines.owner, np.arange(len(own) + 1))
+    unit = t.cores[:, CORE.index("unit")] > 0
+    lead = np.flatnonzero(unit)[np.cumsum(unit) - 1]
+    weights, at = [np.zeros(4, np.int8)], 4
+    for core in np.flatnonzero(found.dense | in_quads).tolist():
+        mine = slice(edge[core], edge[core + 1])
+        order = places_of(t.merged.cores[lead[core]].rows, t.merged.cores[core].rows)
+        order = order[lines.bound[mine][order] > 0]
+        cores[core, 2] = quads = -(-len(order) // 4)
+        for field, so, of_row in ((0, found.dense[core], found.rest), (1, in_quads[core], lines.events)):
+            if so and quads:
+                weights.append(np.zeros(4 * quads, np.int8))
+                weights[-1][: len(order)] = of_row[mine][order]
+                cores[core, field], at = at, at + 4 * quads
+    joined = np.concatenate(weights)
+    cores[:, :2] += np.where(cores[:, :2] > 0, address(joined), 0)
+    return joined, cores

@@ -42,7 +42,7 @@ def count_runs() -> str:
                 for place, weight in zip(sums, weights, strict=True):
                     f.add_to(place, half * f.splat(f.cast("trunc", weight, "i16"), LANES))
             for place, out in zip(sums, ("one", "other"), strict=True):
-                f.add_to(a[out], f.cast("zext", f.load(HALVES, place, 64), WORDS))
+                f.add_to(a[out], f.cast("sext", f.load(HALVES, place, 64), WORDS))
         with f.when(wide), f.loop(begin, end) as r:
             total, weights = run(r)
             word = f.cast("zext", total, WORDS)
@@ -71,27 +71,44 @@ def weigh() -> str:
 
 
 def by_image() -> str:
-    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added.
+    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added: see `image_counts`.
 
     Sixteen images at a time, whose counts lie in a row: as many streams as are written to memory.
     """
-    f = Function("by_image", counts="ptr", cores="i64", images="i64", always="ptr", out="ptr")
-    a = f.arguments
-    kind = f"<{SQUARE} x i32>"
+    names = ("counts", "always", "factor", "events_of", "spikes", "sops", "events")
+    names = ("counts", "always", "factor", "events_of", "spikes", "sops", "events")
+    f = Function("by_image", cores="i64", filled="i64", images="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
     scratch = f.variable(f"[{SQUARE * SQUARE} x i32]", "")
-    with f.loop(0, a["images"], SQUARE) as part, f.loop(0, a["cores"], SQUARE) as first:
-        images, cores = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("cores", first)))
-        rows, out = f.at(a["counts"], first * LANES + part, 4), f.at(a["out"], part * a["cores"] + first, 4)
-        lines = transposed(f, [f.load(kind, f.at(rows, LANES * i, 4), 64) for i in range(SQUARE)])
-        always = f.load(kind, f.at(a["always"], first, 4), 64)
-        whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
+    with f.loop(0, f.arguments["images"], SQUARE) as part, f.loop(0, f.arguments["cores"], SQUARE) as first:
+        _square(f, part, first, scratch)
+    return f.text()
+
+
+def _square(f: Function, part: Value, first: Value, scratch: Value) -> None:
+    """All counts of some cores and some images, `SQUARE` of each or what is left of them."""
+    a, kind = f.arguments, f"<{SQUARE} x i32>"
+    images, cores = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("cores", first)))
+    whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
+
+    def row(number: Value) -> Value:
+        return f.load(kind, f.at(a["counts"], number * LANES + part, 4), 64)
+
+    def put(rows: list[Value], which: int, name: str) -> None:
+        always = f.load(kind, f.at(a["always"], a["filled"] * which + first, 4), 64)
+        lines, out = [line + always for line in transposed(f, rows)], f.at(a[name], part * a["cores"] + first, 4)
         with f.when(whole):
             for i, line in enumerate(lines):
-                f.store(line + always, f.at(out, a["cores"] * i, 4), 4)
+                f.store(line, f.at(out, a["cores"] * i, 4), 4)
         with f.when(whole ^ 1):
             for i, line in enumerate(lines):
-                f.store(line + always, f.at(scratch, SQUARE * i, 4), 64)
+                f.store(line, f.at(scratch, SQUARE * i, 4), 64)
             with f.loop(0, images) as image, f.loop(0, cores) as core:
                 count = f.load("i32", f.at(scratch, image * SQUARE + core, 4), 4)
                 f.store(count, f.at(out, image * a["cores"] + core, 4), 4)
-    return f.text()
+
+    put([row(first + i) for i in range(SQUARE)], 0, "spikes")
+    events = [row(a["filled"] * 2 + f.index(a["events_of"], first + i)) for i in range(SQUARE)]
+    factors = [f.splat(f.load("i32", f.at(a["factor"], first + i, 4), 4), SQUARE) for i in range(SQUARE)]
+    rest = [row(a["filled"] + first + i) for i in range(SQUARE)]
+    put([own * factor + more for own, factor, more in zip(events, factors, rest, strict=True)], 1, "sops")
+    put(events, 2, "events")

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts
+from chipsim.engine.fast.counting import Counting
 from chipsim.engine.fast.layout import LANES, SQUARE
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
@@ -27,18 +28,30 @@ class Each:
 
     Attributes
     ----------
-    counts : ndarray, int32, (places, 3, cores, 64)
-        Spikes, SOPs and events of each core, filled up to a multiple of `SQUARE` cores.
+    counts : ndarray, int32, (places, rows, 64)
+        Of each core, filled up to a multiple of `SQUARE`: its spikes; then its SOPs but for a factor times its events; then
+        events, of which a row may be that of several cores.
     """
 
-    def __init__(self, engine: Loaded, places: int) -> None:
+    def __init__(self, engine: Loaded, places: int, counting: Counting | None = None) -> None:
         self.function, self.cores = engine.function, engine.mapping.cores
-        filled = -(-self.cores // SQUARE) * SQUARE
-        self.counts = aligned((places, 3, filled, LANES), np.int32)
-        self.always = aligned((3, filled), np.int32)  # what each core counts in every image
-        self.always[1:, : self.cores] = engine.reduced.core_sops, engine.reduced.core_events
-        self.counts_at, self.always_at = address(self.counts), address(self.always)
+        self.filled = -(-self.cores // SQUARE) * SQUARE
+        self.events = self.filled if counting is None else counting.events
+        self.counts = aligned((places, 2 * self.filled + self.events, LANES), np.int32)
+        always = aligned((3, self.filled), np.int32)  # what each core counts in every image
+        always[1:, : self.cores] = engine.reduced.core_sops, engine.reduced.core_events
+        factor, events_of = np.zeros((2, self.filled), np.int32)
+        events_of[: self.cores] = np.arange(self.cores) if counting is None else counting.events_of
+        if counting is not None:
+            factor[: self.cores] = counting.factor
+        self.held = always, factor, events_of
+        self.given = [address(each) for each in self.held]
+        self.places = [address(each) for each in self.counts]
         self.whole: tuple[ImageCounts, int] | None = None
+
+    def of_kinds(self, place: int) -> tuple[npt.NDArray[np.int32], ...]:
+        """Counts at a place: spikes, SOPs without those of the factor, and events."""
+        return tuple(np.split(self.counts[place], [self.filled, 2 * self.filled]))
 
     def empty(self, first: int, images: int) -> ImageCounts:
         """Counts of so many images, which `put` fills: rows of those of all, where there are such."""
@@ -55,7 +68,5 @@ class Each:
         images = which.stop - which.start
         counted.encoder_spikes[which], counted.paper_sops[which] = sent[0, :images], 2 * sent[1, :images]
         made = (counted.spikes[which], counted.sops[which], counted.events[which])
-        by_image, size = self.function["by_image"], 4 * self.always.shape[1]
-        rows = self.counts_at + 3 * LANES * size * place
-        for number, out in enumerate(made):
-            by_image(rows + LANES * size * number, self.cores, images, self.always_at + size * number, address(out))
+        given = self.cores, self.filled, images, self.places[place], *self.given, *map(address, made)
+        self.function["by_image"](*given)

@@ -141,15 +141,15 @@ def _run_cores(f: Function, lookup: str | None) -> None:
                 with f.when(core["holding"]):
                     call(f"hold{bits}", fires, core["fires"], record, accumulators, c["potentials"], *kept)
         with f.when(f.cast("ptrtoint", c["core_spikes"], "i64")):
-            own = {name: f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops", "core_events")}
+            spikes, sops = (f.at(c[name], core["core"], 4 * LANES) for name in ("core_spikes", "core_sops"))
             with f.when(core["spiking"] + core["stepping"]):
-                call("count_runs", c["spike_runs"], number, c["values"], own["core_spikes"], c["no_counts"])
-            of_core = own["core_sops"], own["core_events"]
-            weights, quads = (f.load("i64", f.at(f.at(c["row_quads"], number, 16), i, 8), 8) for i in range(2))
-            with f.when(f.flag("eq", quads, 0)):
-                call("count_runs", c["row_runs"], number, c["counted"], *of_core)
-            with f.when(quads):
-                call("count_quads", f.at(c["rows"], 1, LANES), f.cast("inttoptr", weights, "ptr"), quads, *of_core)
+                call("count_runs", c["spike_runs"], number, c["values"], spikes, c["no_counts"])
+            rest, of_events, quads, row = (f.load("i64", f.at(f.at(c["row_counts"], number, 32), i, 8), 8) for i in range(4))
+            events = f.at(c["core_events"], row, 4 * LANES)
+            call("count_runs", c["row_runs"], number, c["counted"], sops, events)
+            for weights, out in ((rest, sops), (of_events, events)):
+                with f.when(weights):
+                    call("count_quads", f.at(c["rows"], 1, LANES), f.cast("inttoptr", weights, "ptr"), quads, out)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ BYTES, HALVES, WORDS, LONGS = (f"<64 x i{bits}>" for bits in (8, 16, 32, 64))
 #: fields of `run`'s context, addresses in this order
 CONTEXT = (
     "values", "rows", "accumulators", "mask", "totals", "cores", "row_offset", "fires", "thresholds", "lists",
-    "tables", "potentials", "row_quads", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts",
+    "tables", "potentials", "row_counts", "row_runs", "spike_runs", "core_spikes", "core_sops", "core_events", "no_counts",
     "sent",
     "state", "start", "bias", "amount", "step", "kernels", "taken", "counted", "latched",
     "arrivals", "entries", "drawing", "arrived", "places",

@@ -13,8 +13,9 @@ from chipsim.engine.fast.counting import Counting
 from chipsim.engine.fast.dots import DotTables
 from chipsim.engine.fast.encoder import Encoder
 from chipsim.engine.fast.instructions import TILES
-from chipsim.engine.fast.layout import LANES
+from chipsim.engine.fast.layout import CORE, LANES
 from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.merge import ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import PixelTables
 from chipsim.engine.fast.plane_tables import Counts as PlaneCounts
@@ -63,8 +64,11 @@ class Loaded:
     @cached_property
     def counting(self) -> Counting:
         """What counts of each image are made from; only then it is laid out."""
-        tiled = self.arrivals is None and self.code.target.lookup in TILES
-        return Counting(self.tables, self.lines, self._fanout, tiled)
+        tick, tiled = None, False
+        if self.arrivals is None:
+            tick = ticks_of(self.mapping)[self.tables.cores[:, CORE.index("core")]]
+            tiled = self.code.target.lookup in TILES
+        return Counting(self.tables, self.lines, self._fanout, tick=tick, tiled=tiled)
 
     @cached_property
     def plane_counts(self) -> PlaneCounts:

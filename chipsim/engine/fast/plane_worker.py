@@ -56,7 +56,7 @@ class PlaneWorker(CountsByImage):
         self.present = aligned((PLANE,), np.uint8)
         self.potentials = aligned((BLOCKS, t.outputs, LANES), np.int32)
         each = None if self.each is None else self.each.counts
-        kind = 0 if each is None else each[0, 0].nbytes
+        kind = 0 if each is None else each[0].nbytes // 3
         self.held = {
             "planes": self.planes, "lines": self.lines, "accumulators": self.sums, "present": self.present,
             "totals": self.totals, "cores": planes.of_kernels(function, cores), "latched": planes.latched,

@@ -53,24 +53,18 @@ def pack_pairs(f: Function, target: Value, taken: Callable[[Value], Value]) -> N
 
 
 def count_quads(name: str) -> str:
-    """Add SOPs and events of rows in quads to those of each image: see `chipsim.engine.fast.counting`."""
-    f = Function("count_quads", packed="ptr", weights="ptr", quads="i64", sops="ptr", events="ptr")
+    """Add rows in quads, each times its weight, to a count of each image: see `chipsim.engine.fast.counting`."""
+    f = Function("count_quads", packed="ptr", weights="ptr", quads="i64", out="ptr")
     a = f.arguments
     kind = f"<{QUADS} x i32>"
-    sums = [[f.variable(kind, "zeroinitializer") for _ in range(REGISTERS)] for _ in range(3)]
+    sums = [f.variable(kind, "zeroinitializer") for _ in range(REGISTERS)]
     with f.loop(0, a["quads"]) as i:
-        taken = [
-            f.load(kind, f.at(f.at(a["packed"], i, REGISTERS * LANES), number, LANES), 64) for number in range(REGISTERS)
-        ]
-        for number, own in enumerate(sums):
-            weights = f.splat(f.load("i32", f.at(f.at(a["weights"], i, 12), number, 4), 4), QUADS)
-            for total, quad in zip(own, taken, strict=True):
-                add_products(f, name, total, quad, weights)
-    low, high, events = ([f.load(kind, part, 64) for part in own] for own in sums)
-    for number in range(REGISTERS):
-        above = high[number] << 7
-        f.add_to(f.at(a["sops"], number, LANES), low[number] + above)
-        f.add_to(f.at(a["events"], number, LANES), events[number])
+        place = f.at(a["packed"], i, REGISTERS * LANES)
+        weights = f.splat(f.load("i32", f.at(a["weights"], i, 4), 4), QUADS)
+        for number, total in enumerate(sums):
+            add_products(f, name, total, f.load(kind, f.at(place, number, LANES), 64), weights)
+    for number, total in enumerate(sums):
+        f.add_to(f.at(a["out"], number, LANES), f.load(kind, total, 64))
     return "\n".join([declared_quads(name), f.text()])
 
 

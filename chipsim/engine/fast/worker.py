@@ -57,19 +57,18 @@ class FastWorker(CountsByImage):
         )
         self.rows = aligned((most_rows + 1, LANES), np.uint8)  # row 0 stays zero
         self.accumulators = aligned((most_accumulators + COLUMNS, LANES), np.int32)  # tiles reach beyond
-        self.each = Each(engine, t.side) if per_image else None
-        self.per_core = None if self.each is None else self.each.counts
+        self.each = Each(engine, t.side, engine.counting) if per_image else None
         self.losses = Losses(engine) if engine.damage.noise else None
         self.shared: dict[str, Any] = {
             "rows": self.rows, "accumulators": self.accumulators, "mask": self.mask, "totals": self.totals,
             "row_offset": t.row_offset, "fires": t.fires, "thresholds": t.thresholds, "lists": t.lists, "tables": t.tables,
             "state": aligned((len(t.kept.get("start", ())), LANES), np.int32), **t.kept,
         }  # fmt: skip
-        if self.per_core is not None:
-            self.shared |= zip(PER_CORE, self.per_core[0], strict=True)
+        if self.each is not None:
+            self.shared |= zip(PER_CORE, self.each.of_kinds(0), strict=True)
             counting = engine.counting
             self.shared |= {"row_runs": counting.rows.table, "spike_runs": counting.spikes.table}
-            self.shared["row_quads"] = counting.quads.cores
+            self.shared["row_counts"] = counting.cores
             self.shared["no_counts"] = aligned((LANES,), np.int32)
             self.sums = aligned((2, LANES), np.int32)
             self.sums_at, self.sent_at = address(self.sums), address(engine.counting.sent.table)
@@ -101,8 +100,8 @@ class FastWorker(CountsByImage):
         own = {"cores": self.engine.tables.cores, "values": self.values[step], "potentials": self.potentials[step]}
         if self.side > 1:
             own["mask"] = self.masks[step]
-            if self.per_core is not None:
-                own |= zip(PER_CORE, self.per_core[step], strict=True)
+            if self.each is not None:
+                own |= zip(PER_CORE, self.each.of_kinds(step), strict=True)
         own |= {
             "kernels": self.called,
             "step": self.numbers[step:],
@@ -145,8 +144,8 @@ class FastWorker(CountsByImage):
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool, potentials: npt.NDArray[np.int64]
     ) -> bool:
         """Run frames of one step, 64 after 64 through each core; False where somebody wants to stop."""
-        if self.per_core is not None:
-            self.per_core[:] = 0
+        if self.each is not None:
+            self.each.counts[:] = 0
         t = self.engine.tables
         encoded = t.features + len(t.splits)
         starts = range(0, len(images), LANES)
@@ -178,8 +177,8 @@ class FastWorker(CountsByImage):
             self.losses.draw(first)
         if self.engine.arrivals is not None:
             self.dropping.of(first)
-        if self.per_core is not None:
-            self.per_core[0], self.per_image[:] = 0, 0
+        if self.each is not None:
+            self.each.counts[0], self.per_image[:] = 0, 0
         self.read[:] = 0
         for begin in range(0, steps, self.block):
             count = min(self.block, steps - begin)
@@ -217,7 +216,7 @@ class FastWorker(CountsByImage):
         if trains is not None:
             values = self.engine.tables.merged.values
             trains[step, values.member] = self.values[place, self.engine.tables.slot, : trains.shape[2]]
-        if self.per_core is not None:
+        if self.each is not None:
             self.per_image += self._sent(self.values[place])
 
     def _read(self, step: int, place: int) -> None:

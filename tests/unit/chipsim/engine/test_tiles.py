@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.hand_mappings import HandCore, HandMap, pooled_map, random_map, wide_map
 
 from chipsim.chip import load_chip
-from chipsim.engine.count import Counts
+from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
 from chipsim.engine.fast import programs, tables, tiles
-from chipsim.engine.fast.engine import load_fast
+from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.layout import CORE
 from chipsim.engine.fast.merge import Merged, MergedCore, make_form, merge
 from chipsim.engine.fast.native import Code
@@ -89,9 +89,39 @@ def test_cores_that_read_the_same_are_a_unit(side: int) -> None:
     assert fast is not None
     unit = fast.tables.cores[:, CORE.index("unit")].tolist()
     assert unit == ([1, 1, 1, 1] if fast.code.target.lookup is None else [3, 0, 0, 1])
-    workers = [engine.worker(0.0, 0, False) for engine in (fast, ReferenceEngine(mapping, host))]
-    got, want = (worker.batch(images, 0, lambda: False)[0] for worker in workers)
+    agree(fast, mapping, images)
+
+
+def agree(fast: FastEngine, mapping: Mapping, images: np.ndarray) -> None:
+    """Potentials, counts, and counts of each image are those of the reference engine."""
+    reference = ReferenceEngine(mapping, fast.host)
+    workers = [engine.worker(0.0, 0, True) for engine in (fast, reference)]
+    (got, mine), (want, theirs) = (worker.batch(images, 0, lambda: False) for worker in workers)
     np.testing.assert_array_equal(got, want)
-    counts = fast.counts(workers[:1]), ReferenceEngine(mapping, host).counts(workers[1:])
-    for entry in fields(Counts):
-        np.testing.assert_array_equal(*(getattr(each, entry.name) for each in counts), entry.name)
+    assert mine is not None
+    for kind, pair in ((ImageCounts, (mine, theirs)), (Counts, (fast.counts(workers[:1]), reference.counts(workers[1:])))):
+        for entry in fields(kind):
+            np.testing.assert_array_equal(*(getattr(each, entry.name) for each in pair), entry.name)
+
+
+def test_rows_are_counted_as_their_unit_packs_them() -> None:
+    # at two places two cores take the same; those of the second take it in different orders
+    rng = np.random.default_rng(3)
+    features, neurons, cores = 90, 20, list[HandCore]()
+    for place in range(2):
+        for weights in rng.integers(-2, 2, (2, features, neurons)) if not place else [each.weights for each in cores[:2]]:
+            own = features * place + np.arange(features)
+            sources = rng.permutation(own) if len(cores) == 3 else own
+            elements = list(range(neurons * len(cores), neurons * (len(cores) + 1)))
+            thresholds = rng.integers(-5, 6, neurons).tolist()
+            cores.append(HandCore(0, weights, sources.tolist(), thresholds, elements))
+    hidden = 2 * features + np.arange(4 * neurons)
+    cores.append(HandCore(1, rng.integers(-2, 2, (4 * neurons, 4)), hidden.tolist(), [0] * 4, list(range(4))))
+    layers = [("hidden", 4 * neurons, 1, 1), ("out", 4, 0, 2)]
+    mapping = HandMap(2 * features, 1, layers, cores, chip=load_chip("xbar1152")).build()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "cost", lambda form, instruction: -1)
+        fast = load_fast(mapping, load_host(mapping), Code(), bits=False)
+    assert fast is not None
+    assert len(fast.tables.merged.forms) == 3
+    agree(fast, mapping, rng.integers(0, 2, (200, 2 * features)).astype(np.float32))
