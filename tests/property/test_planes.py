@@ -226,10 +226,11 @@ def test_bits_are_for_many_images() -> None:
     values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500, bundles)
     merged = Merged(values, (form,), (core,) * 20, np.arange(64))
     for target in TARGETS:
-        assert programs.in_bits(merged, _CODE[target], IMAGES)
-        assert not programs.in_bits(merged, _CODE[target], 64), "most of each register would be empty"
+        costs = programs.Costs(target.lookup)
+        assert programs.in_bits(merged, costs, IMAGES)
+        assert not programs.in_bits(merged, costs, 64), "most of each register would be empty"
     sse = Target("x86-64", "+ssse3,-avx")
-    assert not programs.in_bits(merged, Code(sse, cached=False), IMAGES)
+    assert not programs.in_bits(merged, programs.Costs(sse.lookup), IMAGES)
 
 
 @needed

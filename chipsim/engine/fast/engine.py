@@ -26,7 +26,7 @@ from chipsim.engine.fast.pixels import graded
 from chipsim.engine.fast.plane_tables import build as plane_tables
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import IMAGES
-from chipsim.engine.fast.programs import in_bits
+from chipsim.engine.fast.programs import Costs, in_bits
 from chipsim.engine.fast.reduce import reduce
 from chipsim.engine.fast.tables import build, features_of
 from chipsim.engine.fast.tiles import in_blocks
@@ -129,15 +129,16 @@ def load_fast(
         merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.taken_size) >= 1 << 32:
         return None
-    merged = united(merged, m, code)
+    costs = Costs(code.target.lookup)
+    merged = united(merged, m, costs)
     lines, planes = None, None
     if bits and not (apart or arriving or damage.noise) and _plain(m):
-        lines = in_bits(merged, code, min(IMAGES, batch or batch_size(IMAGES, m.input)))
-    tables = build(m, merged, code, lines)
+        lines = in_bits(merged, costs, min(IMAGES, batch or batch_size(IMAGES, m.input)))
+    tables = build(m, merged, code, costs, lines)
     if lines is not None:
         planes = plane_tables(tables, lines, code)
     if planes is None:
-        tables = tables if lines is None else build(m, merged, code)
+        tables = tables if lines is None else build(m, merged, code, costs)
         begin(code, "run", *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels, dots = None, None
     if encoder.integers is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy.typing as npt
 
 Int = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
+#: entries that are worked on at a time
+SHARE = 1 << 17
 
 
 def numbered(lines: npt.NDArray[np.int8], axis: int = 0) -> tuple[Int, Int]:
@@ -52,6 +56,13 @@ def spread(first: Int, many: Int) -> tuple[Int, Int]:
     """Numbers from each of ``first`` on, so ``many`` each, and which of them each is, from 0."""
     inside = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
     return np.repeat(first, many) + inside, inside
+
+
+def shares(many: Int) -> Iterator[slice]:
+    """Owners of ``many`` entries each, some at a time: about so many entries that what is made of them stays near."""
+    share = np.cumsum(many) // SHARE
+    edges = [0, *(np.flatnonzero(np.diff(share)) + 1).tolist(), len(many)]
+    return (slice(*edge) for edge in pairwise(edges))
 
 
 def places_of(line: Small, rows: Small) -> Int:

@@ -62,47 +62,73 @@ def none(lines: Sequence[Lines]) -> Programs:
     return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
 
 
-def in_bits(merged: Merged, code: Code, images: int) -> tuple[Lines, ...] | None:
+class Costs:
+    """Times of forms by count of instructions, in additions of a list; each is worked out once.
+
+    Parameters
+    ----------
+    instruction : str, optional
+        What looks up bytes, or multiplies; None: all forms are lists.
+    """
+
+    def __init__(self, instruction: str | None) -> None:
+        self.instruction = instruction
+        self._added: dict[Form, int] = {}
+        self._dense: dict[Form, int] = {}
+
+    def added(self, form: Form) -> int:
+        """Additions of a list, without what it does beside them."""
+        if form not in self._added:
+            self._added[form] = plan.additions(form)
+        return self._added[form]
+
+    def listed(self, form: Form) -> int:
+        """Time of a form by a list."""
+        added, strands = self.added(form), form.matrix.shape[1] * largest_weight(form).bit_length()
+        return int(added + STRAND * min(strands, added) + COPIED * len(form.bound))
+
+    def dense(self, form: Form) -> int:
+        """Time of a form by lookups, products or tiles, with its rows."""
+        assert self.instruction is not None
+        if form not in self._dense:
+            self._dense[form] = cost(form, self.instruction) + PACKED[self.instruction in TILES] * len(form.bound)
+        return self._dense[form]
+
+    def times(self, forms: Sequence[Form], uses: Int) -> Int:
+        """Time of each form, however it is added up, (forms,)."""
+        found: Int = np.array([min(self.dense(form), self.listed(form)) for form in forms], np.int64)
+        added = np.array([self.added(form) for form in forms], np.int64)
+        written = _written(forms, uses, added.tolist(), found.tolist())
+        found[written] = (straight.TIME * added[written]).astype(np.int64)
+        return found
+
+
+def in_bits(merged: Merged, costs: Costs, images: int) -> tuple[Lines, ...] | None:
     """The lines of all forms, where adding up bits takes less time than all else by count of instructions; else None.
 
     So many ``images`` come at a time.
     """
-    instruction = code.target.lookup
+    instruction = costs.instruction
     if instruction is None or instruction not in BITS:
         return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
-    lines = tuple(planes.lines_of(form) for form in forms)
-    time = uses @ [each.time for each in lines] + planes.ENTER * merged.values.encoder
     fired_values = merged.values.size[merged.values.encoder :]
     fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum())
-    in_bytes = uses @ times(forms, uses, instruction) - sum(unit.saves for unit in merged.units) + fired
-    pays = GAIN * planes.LINE[BITS[instruction]] * time * planes.IMAGES / images < in_bytes
-    return lines if pays else None
-
-
-def dense_time(form: Form, instruction: str) -> int:
-    """Time of a form by lookups, products or tiles, with its rows."""
-    return cost(form, instruction) + PACKED[instruction in TILES] * len(form.bound)
-
-
-def listed_time(form: Form) -> int:
-    """Time of a form by a list."""
-    added, strands = plan.additions(form), form.matrix.shape[1] * largest_weight(form).bit_length()
-    return int(added + STRAND * min(strands, added) + COPIED * len(form.bound))
-
-
-def times(forms: Sequence[Form], uses: Int, instruction: str) -> Int:
-    """Time of each form, however it is added up, in additions of a list, (forms,)."""
-    added = np.array([plan.additions(form) for form in forms], np.int64)
-    found: Int = np.array([min(dense_time(form, instruction), listed_time(form)) for form in forms], np.int64)
-    written = _written(forms, uses, added.tolist(), found.tolist())
-    found[written] = (straight.TIME * added[written]).astype(np.int64)
-    return found
+    in_bytes = float(uses @ costs.times(forms, uses) - sum(unit.saves for unit in merged.units) + fired)
+    line = GAIN * planes.LINE[BITS[instruction]] * planes.IMAGES / images
+    left = in_bytes / line - planes.ENTER * merged.values.encoder
+    lines: dict[int, Lines] = {}
+    for number in np.argsort([-many * form.matrix.size for many, form in zip(uses.tolist(), forms, strict=True)]).tolist():
+        lines[number] = planes.lines_of(forms[number])  # what takes longest first: it mostly tells
+        left -= uses[number] * lines[number].time
+        if left <= 0:
+            return None
+    return tuple(lines[number] for number in range(len(forms)))
 
 
 def programs(
-    forms: Sequence[Form], uses: Int, code: Code | None, *, joined: int = 0, bytes_without_sign: bool = False
+    forms: Sequence[Form], uses: Int, code: Code, costs: Costs, *, joined: int = 0, bytes_without_sign: bool = False
 ) -> Programs:
     """Decide by counting instructions, and lay out.
 
@@ -110,28 +136,23 @@ def programs(
     ----------
     uses : ndarray, int64
         How many cores have each form, of which none is laid out without.
+    code : Code
+        Where machine code of forms goes.
     joined : int
         The last so many forms are those of units.
-    code : Code, optional
-        Where machine code of forms goes; None: all of them are lists.
     bytes_without_sign : bool
         Rows may be beyond 127, as only lookups and products take them.
     """
-    instruction = None if code is None else code.target.lookup
-    added = [plan.additions(form) for form in forms]
-    listed = [listed_time(form) for form in forms]
-    costs = listed if instruction is None else [dense_time(form, instruction) for form in forms]
-    own = len(forms) - joined
+    instruction, own = costs.instruction, len(forms) - joined
     dense = [
-        instruction is not None and (bytes_without_sign or number >= own or c < n)
-        for number, (c, n) in enumerate(zip(costs, listed, strict=True))
+        instruction is not None and (bytes_without_sign or n >= own or costs.dense(form) < costs.listed(form))
+        for n, form in enumerate(forms)
     ]
-    time = [c if better else n for c, n, better in zip(costs, listed, dense, strict=True)]
-    written = [] if code is None else _written(forms, uses[:own], added, time)
-    if code is not None:  # compiled while this thread lays out the others
-        for n in written:
-            code.begin(*_text(forms[n], code))
-        begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))
+    time = [costs.dense(form) if better else costs.listed(form) for form, better in zip(forms, dense, strict=True)]
+    written = _written(forms, uses[:own], [costs.added(form) for form in forms[:own]], time)
+    for n in written:  # compiled while this thread lays out the others
+        code.begin(*_text(forms[n], code))
+    begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
     places = np.zeros((len(forms), 4), np.int64)
@@ -140,7 +161,7 @@ def programs(
         if not uses[n]:
             continue
         if n in written:
-            time[n] = int(straight.TIME * added[n])
+            time[n] = int(straight.TIME * costs.added(form))
             continue
         at += len(words[-1])
         if dense[n]:
@@ -154,7 +175,6 @@ def programs(
             places[n, 3] = at
             words.append(plan.lists(form))
     for n in written:
-        assert code is not None
         places[n, 0] = code.add(*_text(forms[n], code))
     wide = np.asarray((places[:, 1] != 0) & (instruction in TILES))
     return Programs(np.concatenate(words), _joined(tables), places, wide, np.array(time, np.int64), packed)

@@ -13,7 +13,7 @@ from chipsim.engine.fast.lines import Int, Small, spread
 from chipsim.engine.fast.merge import Merged, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
-from chipsim.engine.fast.programs import Programs, none, programs, width
+from chipsim.engine.fast.programs import Costs, Programs, none, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
@@ -69,8 +69,8 @@ class Tables:
     most_accumulators: int
 
 
-def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneLines] | None = None) -> Tables:
-    """Lay out the tables; with ``code``, forms that many cores share become code, else all are lists.
+def build(m: Mapping, merged: Merged, code: Code, costs: Costs, planes: Sequence[PlaneLines] | None = None) -> Tables:
+    """Lay out the tables; forms that many cores share become ``code``, the others by their ``costs``.
 
     With the lines of their ``planes`` forms are added up by `chipsim.engine.fast.planes`, and values of 64 images are only
     the encoder's.
@@ -81,7 +81,7 @@ def build(m: Mapping, merged: Merged, code: Code | None, planes: Sequence[PlaneL
     form, unit, base = _united(merged, planes is None)
     if planes is None:
         uses = np.bincount(form[unit > 0], minlength=len(merged.forms) + len(merged.joined))
-        found = programs((*merged.forms, *merged.joined), uses, code, joined=len(merged.joined))
+        found = programs((*merged.forms, *merged.joined), uses, code, costs, joined=len(merged.joined))
     else:
         found = none(planes)
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own

@@ -11,24 +11,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from chipsim.engine.fast import programs
 from chipsim.engine.fast.lines import Int, places_of
 from chipsim.engine.fast.merge import Form, Merged, MergedCore, Unit, make_form, ticks_of
-from chipsim.engine.fast.native import Code
+from chipsim.engine.fast.programs import Costs
 from chipsim.mapping import Mapping
 
 #: accumulators of a unit, at most: they stay in the second cache
 MOST = 1024
 
 
-def united(merged: Merged, m: Mapping, code: Code) -> Merged:
+def united(merged: Merged, m: Mapping, costs: Costs) -> Merged:
     """Find units, where they take less time by count of instructions; their members follow each other then."""
-    instruction = code.target.lookup
-    if instruction is None or merged.cores[0].arrives is not None:
+    if costs.instruction is None or merged.cores[0].arrives is not None:
         return merged
     uses = np.bincount([core.form for core in merged.cores], minlength=len(merged.forms))
-    time = programs.times(merged.forms, uses, instruction)
-    found = _Units(merged, time.tolist(), instruction)
+    found = _Units(merged, costs.times(merged.forms, uses).tolist(), costs)
     ticks, alike = ticks_of(m).tolist(), defaultdict[tuple[int, bytes], list[int]](list)
     for number, core in enumerate(merged.cores):
         alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
@@ -43,8 +40,8 @@ def united(merged: Merged, m: Mapping, code: Code) -> Merged:
 class _Units:
     """Units under construction."""
 
-    def __init__(self, merged: Merged, time: list[int], instruction: str) -> None:
-        self.all, self.time, self.instruction = merged, time, instruction
+    def __init__(self, merged: Merged, time: list[int], costs: Costs) -> None:
+        self.all, self.time, self.costs = merged, time, costs
         self.known: dict[tuple[tuple[int, bytes], ...], tuple[int, int] | None] = {}
         self.forms: list[Form] = []
         self.lead = np.arange(len(merged.cores))
@@ -69,7 +66,7 @@ class _Units:
         forms = [self.all.forms[core.form] for core in cores]
         matrix = np.concatenate([form.matrix[place] for form, place in zip(forms, places, strict=True)], axis=1)
         form = make_form(matrix, forms[0].bound[places[0]])
-        saves = sum(self.time[core.form] for core in cores) - programs.dense_time(form, self.instruction)
+        saves = sum(self.time[core.form] for core in cores) - self.costs.dense(form)
         if saves <= 0:
             return None
         self.forms.append(form)

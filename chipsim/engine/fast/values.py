@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import Int, Small, mix, spread
+from chipsim.engine.fast.lines import Int, Small, mix, shares, spread
 from chipsim.mapping import Mapping
 
 #: sources in one value or bundle; it is held in a signed byte where it is added up
@@ -164,13 +164,16 @@ def _alike(m: Mapping, row: Small, within: Int, sent: Int) -> Int:
     if (~begins[1:-1] & (keys[1:] < keys[:-1])).any():  # within a source they fall
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
-    running = np.zeros(len(keys) + 1, np.uint64)
-    marks = keys.astype(np.uint64)  # in fewer steps than `mix`: there are many, and what is taken for equal is compared
-    marks *= np.uint64(0x9E3779B97F4A7C15)
-    marks ^= marks >> np.uint64(32)
-    marks *= np.uint64(0xBF58476D1CE4E5B9)
-    np.cumsum(marks, out=running[1:])
-    digest = running[offset[1:]] - running[offset[:-1]]
+    digest = np.empty(sources, np.uint64)
+    for part in shares(count):
+        begin, end = offset[part.start], offset[part.stop]
+        running = np.zeros(end - begin + 1, np.uint64)
+        marks = keys[begin:end].astype(np.uint64)  # in fewer steps than `mix`: there are many, and equals are compared
+        marks *= np.uint64(0x9E3779B97F4A7C15)
+        marks ^= marks >> np.uint64(32)
+        marks *= np.uint64(0xBF58476D1CE4E5B9)
+        np.cumsum(marks, out=running[1:])
+        digest[part] = np.diff(running[offset[part.start : part.stop + 1] - begin])
     digest ^= mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
     digest += mix(sent.astype(np.uint64))
     mark = digest ^ mix(within.astype(np.uint64))
@@ -183,11 +186,12 @@ def _alike(m: Mapping, row: Small, within: Int, sent: Int) -> Int:
     same = (within == within[leader]) & (count == count[leader]) & (sent == sent[leader])
     same &= m.dense_fanout == m.dense_fanout[leader]
     follows = np.flatnonzero(same & (leader != np.arange(sources)))
-    many = count[follows]
-    own, _ = spread(offset[follows], many)
-    theirs = own + np.repeat(offset[leader[follows]] - offset[follows], many)
-    wrong = np.repeat(follows, many)[keys[own] != keys[theirs]]
-    same[wrong] = False
+    for part in shares(count[follows]):
+        some = follows[part]
+        many = count[some]
+        own, _ = spread(offset[some], many)
+        theirs = own + np.repeat(offset[leader[some]] - offset[some], many)
+        same[np.repeat(some, many)[keys[own] != keys[theirs]]] = False
     return np.where(same, leader, np.arange(sources))
 
 
@@ -209,18 +213,19 @@ def _bundles(m: Mapping, lead: Int, alike: Int, size: Int, tick: Int, sent: Int)
     of = lead[order]
     core = np.repeat(np.arange(m.cores, dtype=np.int32), np.diff(m.axon_offset))
     begin, many = m.target_offset[of], np.diff(m.target_offset)[of]
-    place = np.cumsum(many) - many
-    listening = core[m.target_axon[spread(begin, many)[0]]]
-    if len(order):
-        several = np.minimum.reduceat(listening, place) != np.maximum.reduceat(listening, place)
-        later = np.minimum.reduceat(tick[listening], place) > sent[order]
-        order = order[several & later]
+    several, earliest = np.empty(len(of), bool), np.empty(len(of), np.int64)
+    for part in shares(many) if len(of) else ():
+        listening = core[m.target_axon[spread(begin[part], many[part])[0]]]
+        place = np.cumsum(many[part]) - many[part]
+        several[part] = np.minimum.reduceat(listening, place) != np.maximum.reduceat(listening, place)
+        earliest[part] = np.minimum.reduceat(tick[listening], place)
+    order = order[several & (earliest > sent[order])]
     number = alike[order]
     before = np.cumsum(size[order]) - size[order]
     before -= before[np.searchsorted(number, number)]
-    part = before // (LARGEST_VALUE + 1 - int(size.max(initial=1)))  # then the last of a part does not reach beyond
+    section = before // (LARGEST_VALUE + 1 - int(size.max(initial=1)))  # then the last of one does not reach beyond
     new = np.ones(len(order), bool)
-    new[1:] = (number[1:] != number[:-1]) | (part[1:] != part[:-1])
+    new[1:] = (number[1:] != number[:-1]) | (section[1:] != section[:-1])
     offset = np.append(np.flatnonzero(new), len(order))
     alone = np.diff(offset) == 1  # left over
     order = order[~np.repeat(alone, np.diff(offset))]
