@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.hand_mappings import HandCore, HandMap, encoder_onnx, pooled_map, random_map, wide_map
+from support.hand_mappings import HandCore, HandMap, encoder_onnx, maxima_map, pooled_map, random_map, wide_map
 from support.targets import targets
 
 from chipsim.chip import load_chip
 from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import ReferenceEngine
-from chipsim.engine.fast import counting, programs, tables, units
+from chipsim.engine.fast import counting, planes, programs, tables, units
 from chipsim.engine.fast.engine import FastEngine, load_fast
 from chipsim.engine.fast.native import Code, Target, host
 from chipsim.engine.host import load_host
@@ -53,7 +53,7 @@ def check_equal(
 ) -> FastEngine:
     validate_mapping(mapping)
     host = load_host(mapping)
-    fast = load_fast(mapping, host, Code(target), bits=bits)
+    fast = load_fast(mapping, host, Code(target), noisy=noise > 0, bits=bits)
     assert fast is not None
     agrees(fast, ReferenceEngine(mapping, host), images, noise)
     return fast
@@ -104,6 +104,47 @@ def test_bundles_and_units(seed: int, noise: float, target: Target | None, most:
             patch.setattr(units, "MOST", most)
             patch.setattr(programs, "cost", lambda form, instruction: -(1 << 20))
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, target, bits=False)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3]), st.sampled_from([None, *targets()]), st.booleans())
+@settings(max_examples=150)
+def test_maxima(seed: int, noise: float, target: Target | None, bits: bool) -> None:
+    # pools of levels, and what looks like them
+    rng = np.random.default_rng(seed)
+    hand = maxima_map(rng)
+    with pytest.MonkeyPatch.context() as patch:
+        if bits:
+            patch.setattr(planes, "LINE", dict.fromkeys(planes.LINE, 1e-9))
+        check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, target, bits)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("bits", [False, True])
+def test_a_pool_is_a_maximum(noise: float, bits: bool) -> None:
+    # three levels of four inputs, two windows of which share one; the pool of a pool
+    windows, levels = [[0, 1, 2], [2, 3]], 3
+    weights = np.zeros((4 * levels, 2 * levels), np.int64)
+    for window, inputs in enumerate(windows):
+        for level in range(levels):
+            weights[np.array(inputs) * levels + level, window * levels + level] = 1
+    first = 4 * levels
+    cores = [
+        HandCore(0, weights, list(range(first)), [1] * (2 * levels), list(range(2 * levels))),
+        HandCore(1, np.tile(np.eye(levels, dtype=np.int64), (2, 1)), list(range(first, first + 6)), [1] * levels, [0, 1, 2]),
+        HandCore(2, [[1], [1], [1]], [first + 6, first + 7, first + 8], [0], [0]),
+    ]
+    layers = [("pool", 2, levels, 1), ("again", 1, levels, 2), ("out", 1, 0, 3)]
+    hand = HandMap(4, levels, layers, cores, chip=load_chip("xbar1152"))
+    images = np.array(np.meshgrid(*[range(levels + 1)] * 4)).reshape(4, -1).T.astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        if bits:
+            patch.setattr(planes, "LINE", dict.fromkeys(planes.LINE, 1e-9))
+        fast = check_equal(hand.build(), images, noise, bits=bits)
+    merged = fast.tables.merged
+    found = [merged.forms[core.form].maximum for core in merged.cores]
+    assert found == [not noise, True, False], "of lost levels the second may fire without the first"
+    assert merged.values.size.tolist() == ([1] * 21 if noise else [levels] * 7)
+    assert merged.rank.tolist() == ([0] * 6 + [1] * 3 if noise else [1, 2, 3] * 3) + [0]
 
 
 @example(3, 9, 1, 0.0)  # more images than come at a time, more steps than are held

@@ -224,7 +224,7 @@ def test_bits_are_for_many_images() -> None:
     none = np.zeros(0, np.int64)
     bundles = Bundles(none, np.zeros(1, np.int64), none, none)
     values = Values(np.arange(500), size, np.arange(500), np.arange(501), np.arange(500), 500, bundles)
-    merged = Merged(values, (form,), (core,) * 20, np.arange(64))
+    merged = Merged(values, (form,), (core,) * 20, np.arange(64), np.zeros(64, np.int64))
     for target in TARGETS:
         costs = programs.Costs(target.lookup)
         assert programs.in_bits(merged, costs, IMAGES)

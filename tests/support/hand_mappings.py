@@ -275,6 +275,100 @@ def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
     return HandMap(features, levels, layers, cores, load_chip("xbar1152"), fanout)
 
 
+def maxima_map(rng: np.random.Generator, levels: int | None = None, spoilt: float = 0.2) -> HandMap:
+    """Max pools, level by level: of the encoder, of neurons, and of pools; windows overlap, cores hold some levels of some.
+
+    With probability ``spoilt`` each core of a pool has something that makes it less than that: a threshold that one spike
+    does not reach, a weight below zero, a level that is missing, two that are swapped, one source twice, an input more. Cores
+    that listen to some levels alone tell them apart, before a pool and behind it.
+    """
+    levels = int(rng.integers(1, 6)) if levels is None else levels
+    features = int(rng.integers(2, 12))
+    first = features * levels
+    given = np.arange(first).reshape(features, levels)  # sources of inputs, level by level
+    layers: list[tuple[str, int, int, int]] = []
+    cores: list[HandCore] = []
+    known = first  # sources so far
+
+    def listener(tick: int, sources: np.ndarray) -> None:
+        nonlocal known
+        weights = rng.integers(-8, 8, (len(sources), int(rng.integers(1, 4))))
+        neurons = weights.shape[1]
+        cores.append(
+            HandCore(len(layers), weights, sources.tolist(), rng.integers(-9, 9, neurons).tolist(), list(range(neurons)), 4)
+        )
+        layers.append((f"listens{tick}", neurons, 1, tick))
+        known += neurons
+
+    if rng.random() < 0.5:  # neurons with some thresholds, rising or not
+        sums, made = int(rng.integers(2, 9)), known
+        for part in np.array_split(np.arange(sums), int(rng.integers(1, min(3, sums + 1)))):
+            weights = np.repeat(rng.integers(-8, 8, (first, len(part))), levels, axis=1)
+            thresholds = rng.integers(-20, 20, (len(part), levels))
+            thresholds = thresholds if rng.random() < 0.1 else np.sort(thresholds, axis=1)
+            elements = (part[:, None] * levels + np.arange(levels)).reshape(-1).tolist()
+            cores.append(HandCore(0, weights, rng.permutation(first).tolist(), thresholds.reshape(-1).tolist(), elements, 4))
+        layers.append(("sums", sums, levels, 1))
+        given, known = made + np.arange(sums * levels).reshape(sums, levels), known + sums * levels
+    for _ in range(int(rng.integers(1, 3))):
+        tick = len(layers) + 1
+        if rng.random() < 0.2:
+            listener(tick, given[:, rng.integers(levels)])
+            continue
+        groups = int(rng.integers(1, 7))
+        windows = [rng.choice(len(given), int(rng.integers(1, len(given) + 1)), replace=False) for _ in range(groups)]
+        neurons = np.stack(np.meshgrid(np.arange(groups), np.arange(levels), indexing="ij"), axis=2).reshape(-1, 2)
+        if rng.random() < 0.3:
+            neurons = neurons[np.argsort(neurons[:, 1], kind="stable")]  # levels lie apart
+        place = np.empty((groups, levels), np.int64)
+        for own in np.array_split(neurons, min(len(neurons), max(1, int(rng.integers(-3, 4))))):
+            place[tuple(own.T)] = known + np.arange(len(own))
+            known += len(own)
+            cores.append(_pool(rng, len(layers), given, windows, own, levels, spoilt))
+        layers.append((f"pool{tick}", groups, levels, tick))
+        given = place
+    if rng.random() < 0.3:
+        listener(len(layers) + 1, rng.permutation(given.reshape(-1))[: rng.integers(1, given.size + 1)])
+    sources = rng.permutation(np.arange(known))[: rng.integers(1, known + 1)] if rng.random() < 0.5 else given.reshape(-1)
+    weights = rng.integers(-8, 8, (len(sources), 2))
+    cores.append(HandCore(len(layers), weights, sources.tolist(), [0, 0], [0, 1], 4))
+    layers.append(("out", 2, 0, len(layers) + 1))
+    return HandMap(features, levels, layers, cores, load_chip("xbar1152"))
+
+
+def _pool(
+    rng: np.random.Generator,
+    layer: int,
+    given: np.ndarray,
+    windows: list[np.ndarray],
+    own: np.ndarray,
+    levels: int,
+    spoilt: float,
+) -> HandCore:
+    """A core of a pool, whose neurons are ``own``: window and level of each."""
+    entries = [(int(given[i, level]), column) for column, (window, level) in enumerate(own) for i in windows[window]]
+    sources = np.unique([source for source, _ in entries])
+    weights = np.zeros((len(sources), len(own)), np.int64)
+    for source, column in entries:
+        weights[np.searchsorted(sources, source), column] = rng.integers(1, 8) if rng.random() < 0.3 else 1
+    thresholds = np.ones(len(own), np.int64)
+    which, column = rng.integers(7) if rng.random() < spoilt else -1, int(rng.integers(len(own)))
+    if which == 0:
+        thresholds[column] = rng.integers(-1, 5)
+    elif which == 1:
+        weights[rng.integers(len(sources)), column] = -1
+    elif which == 2:
+        weights[rng.integers(len(sources))] = 0
+    elif which == 3:
+        weights[:, [0, column]] = weights[:, [column, 0]]
+    elif which == 4:
+        sources, weights = np.append(sources, sources[:1]), np.concatenate([weights, weights[:1]])
+    elif which == 5:
+        weights[rng.integers(len(sources)), column] = 1
+    order = rng.permutation(len(sources))
+    return HandCore(layer, weights[order], sources[order].tolist(), thresholds.tolist(), (own @ [levels, 1]).tolist(), 4)
+
+
 def two_cores_model() -> onnx.ModelProto:
     """The network that `two_cores` is, as ONNX: image [N, 2] of levels 0..2 to scores [N, 2]."""
     constant = {

@@ -1,6 +1,7 @@
 """The fast engine: the cores, spikes and counts of `chipsim.engine.machine`, 64 or 512 images at a time in machine code.
 
 values       sources that provably behave alike become one value, and values that listeners add up alike one bundle
+maxima       ... and cores of a max pool the largest of their values
 merge        cores become small matrices
 units        cores that take the same values are added up together
 programs     decides how a core's matrix is added up, 64 images at a time:

@@ -54,7 +54,8 @@ def _of(code: Code, name: str) -> tuple[bytes, Callable[[str], str], str, bool]:
 
 def called(cores: Int, fire: str) -> set[str]:
     """Names of the kernels for what some cores (records of `CORE`) do; ``fire``: what fires."""
-    wanted = {kernel for kernel, field in (("pack", "lookup"), ("bundle", "bundled")) if cores[:, CORE.index(field)].any()}
+    fields = {"pack": "lookup", "bundle": "bundled", "maximum": "maximum"}
+    wanted = {kernel for kernel, field in fields.items() if cores[:, CORE.index(field)].any()}
     kinds = {"lookup": "dense", "list": "list", "readout": "read", "stepping": "step", "holding": "hold"}
     kinds |= {"change": "change", "spiking": fire}
     for bits, width in ((16, "narrow"), (32, "wide")):

@@ -44,6 +44,7 @@ class FastEngine(Loaded):
 
     def worker(self, noise: float = 0.0, seed: int = 0, per_image: bool = False, trains: bool = False) -> Worker:
         """Return memory for one thread; with ``trains`` it keeps what each source sent, if the engine holds them apart."""
+        assert self.noisy or not noise, "levels of which some are lost are another network than `load_fast` has laid out"
         if self.planes is not None:
             return PlaneWorker(self, self.planes, noise, seed, per_image)
         return FastWorker(self, noise, seed, per_image, trains)
@@ -104,7 +105,7 @@ def load_fast(
     bits : bool
         Cores may add up bits, of which a `PlaneWorker` makes something.
     bundled : bool
-        Cores may take the sum of several values.
+        Cores may take the sum of several values, and the largest.
     batch : int, optional
         How many images workers will get at a time; by default as many as they like.
     """
@@ -119,7 +120,8 @@ def load_fast(
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
 
     def merged_of(mapping: Mapping, sent: Int, apart: bool, arriving: bool) -> Merged:
-        merged = merge(mapping, sent, apart=apart, arriving=arriving, bundled=bundled)
+        maximal = bundled and not damage.noise  # there any spike may be lost
+        merged = merge(mapping, sent, apart=apart, arriving=arriving, bundled=bundled, maximal=maximal, noisy=noisy)
         return in_blocks(merged, mapping) if code.target.lookup in TILES else merged
 
     merged = None
@@ -150,7 +152,7 @@ def load_fast(
             begin(code, dots.kernel(losing=noisy))
     sops = None if found is None else [each.sops for each in found]
     arrivals = lay_out(damage, m, tables, sops) if arriving else None
-    return FastEngine(damage, reduced, host, tables, encoder, pixels, dots, arrivals, planes, Kernels(code), code)
+    return FastEngine(damage, reduced, host, tables, encoder, pixels, dots, arrivals, planes, Kernels(code), code, noisy)
 
 
 def _plain(m: Mapping) -> bool:

@@ -31,6 +31,8 @@ from chipsim.engine.fast.layout import (
     CORE,
     KEPT,
     LANES,
+    add_total,
+    fire_record,
     transposed,
 )
 from chipsim.engine.fast.plan import STRIDE
@@ -38,6 +40,7 @@ from chipsim.engine.fast.tile_kernel import CONFIGURING, configured
 
 DECLARED = (
     "declare i64 @llvm.smin.i64(i64, i64)",
+    "declare <64 x i8> @llvm.umax.v64i8(<64 x i8>, <64 x i8>)",
     "declare i16 @llvm.vector.reduce.add.v64i16(<64 x i16>)",
     "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
     "declare i64 @llvm.ctpop.i64(i64)",
@@ -104,6 +107,10 @@ def _run_cores(f: Function, lookup: str | None) -> None:
         if lookup:
             with f.when(dense):
                 call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], taken, f.at(c["rows"], 1, LANES))
+        with f.when(core["maximum"]):
+            given_rows = (f.at(c["lists"], core["maximum"], 4), c["values"], taken)
+            fired = (f.at(c["fires"], core["fire"], 16), core["fires"], c["values"], c["mask"], c["totals"], c["thresholds"])
+            call("maximum", *given_rows, *fired)
         with f.when(core["list"]), f.loop(0, core["rows"]) as r:  # a list goes over its rows many times
             f.store(f.load(BYTES, f.at(c["taken"], f.index(taken, r)), 64), f.at(c["rows"], r + 1, LANES), 64)
         _fetch(f, c, number + 1, a["end"])
@@ -187,6 +194,33 @@ def _bundle() -> str:
             f.add_to(total, f.load(BYTES, f.at(a["values"], f.index(a["program"], i)), 64))
         f.store(f.load(BYTES, total, 64), f.at(a["values"], out), 64)
         f.store(end, cursor, 8)
+    return f.text()
+
+
+def _maximum() -> str:
+    """Fire the largest of some rows: see `programs.maximum`. A value of all levels is that itself."""
+    ends = dict.fromkeys(("out", "mask", "totals", "thresholds"), "ptr")
+    f = Function("maximum", program="ptr", values="ptr", rows="ptr", fires="ptr", count="i64", **ends)  # type: ignore[arg-type]
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        column, value, first, many = fire_record(f, a["fires"], i)
+        at = f.index(a["program"], column)
+        total, begin = f.variable(BYTES, "zeroinitializer"), at + 2
+        with f.loop(begin, begin + f.index(a["program"], at + 1)) as j:
+            row = f.load(BYTES, f.at(a["values"], f.index(a["rows"], f.index(a["program"], j))), 64)
+            largest = f.load(BYTES, total, 64)
+            pair = f"{BYTES} {largest.name}, {BYTES} {row.name}"
+            f.store(f.emit(BYTES, f"call {BYTES} @llvm.umax.v64i8({pair})"), total, 64)
+        with f.when(f.flag("ne", many, f.index(a["program"], at))):
+            some = f.variable(BYTES, "zeroinitializer")
+            with f.loop(first, first + many) as t:
+                level = f.splat(f.cast("trunc", f.load("i32", f.at(a["thresholds"], t, 4), 4), "i8"), LANES)
+                f.add_to(some, f.cast("zext", f.compare("uge", f.load(BYTES, total, 64), level), BYTES))
+            f.store(f.load(BYTES, some, 64), total, 64)
+        fired = f.load(BYTES, total, 64)
+        f.store(fired, f.at(a["out"], value, LANES), 64)
+        add_total(f, a["totals"], value, fired & mask)
     return f.text()
 
 
@@ -298,6 +332,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "run": lambda: _run(lookup),
         "lay": _lay,
         "bundle": _bundle,
+        "maximum": _maximum,
         "encode": _encode,
         "by_image": counting_kernel.by_image,
         "weigh": counting_kernel.weigh,

@@ -26,6 +26,7 @@ CALLED = (
     "count_quads",
     "arrive",
     "bundle",
+    "maximum",
     "fire_short",
     *(
         f"{name}{bits}"
@@ -36,7 +37,7 @@ CALLED = (
 #: fields of a core's record, int64; "unit": how many cores from it on are added up together, 0 for the others of these;
 #: "base": its first accumulator among those of its unit
 CORE = (
-    "code", "lookup", "tables", "list", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
+    "code", "lookup", "tables", "list", "maximum", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
     "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
     "together", "change", "unit", "base", "bundled",
 )  # fmt: skip

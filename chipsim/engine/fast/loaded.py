@@ -44,6 +44,7 @@ class Loaded:
     planes: PlaneTables | None  # where the cores add up bits
     function: Kernels
     code: Code  # holds the machine code
+    noisy: bool  # spikes of the encoder may be lost
     name: str = "fast"
 
     @property

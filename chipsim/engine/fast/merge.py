@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast import maxima
 from chipsim.engine.fast.lines import Int, Small, mix, number, numbered
-from chipsim.engine.fast.values import LARGEST_VALUE, Values, find
+from chipsim.engine.fast.values import LARGEST_VALUE, Values, alike, find
 from chipsim.mapping import Mapping
 from chipsim.mapping.totals import axon_sops
 
@@ -24,6 +26,12 @@ class Form:
     matrix: Matrix  # (rows, accumulators)
     bound: Int  # (rows,): largest value
     largest: int  # no partial sum of an accumulator is larger in magnitude, in whatever order it is summed
+    maximum: bool = False  # accumulators are the largest of the rows that have a weight
+
+    @property
+    def levels(self) -> Int:
+        """What the largest row of each accumulator can be, (accumulators,)."""
+        return np.asarray(np.where(self.matrix != 0, self.bound[:, None], 0).max(axis=0, initial=0))
 
 
 def ticks_of(m: Mapping) -> Int:
@@ -31,7 +39,7 @@ def ticks_of(m: Mapping) -> Int:
     return np.asarray(np.array([layer.tick for layer in m.layers], np.int64)[m.core_layer])
 
 
-def make_form(matrix: Matrix, bound: Int) -> Form:
+def make_form(matrix: Matrix, bound: Int, *, maximum: bool = False) -> Form:
     """Return a form with its bound."""
     small = matrix.size > 0 and max(matrix.max(), -int(matrix.min())) <= 127  # -128 has no magnitude in a byte
     matrix = matrix.astype(np.int8 if small else np.int32, copy=False)
@@ -39,7 +47,7 @@ def make_form(matrix: Matrix, bound: Int) -> Form:
     if most >= 1 << 14:  # look closer: signs and single bounds matter
         weighed = matrix.astype(np.int64) * bound[:, None]
         most = max(np.maximum(weighed, 0).sum(axis=0).max(initial=0), -np.minimum(weighed, 0).sum(axis=0).min(initial=0))
-    return Form(matrix, bound, int(most))
+    return Form(matrix, bound, int(most), maximum)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +90,7 @@ class Merged:
     forms: tuple[Form, ...]
     cores: tuple[MergedCore, ...]  # in the order of their ticks
     accumulator: Int  # (neurons,): accumulator of each neuron in its core
+    rank: Int  # (neurons,): least accumulator that a neuron of a maximum fires at; 0: the others have thresholds
     joined: tuple[Form, ...] = ()  # of units
     units: tuple[Unit, ...] = ()
 
@@ -94,10 +103,18 @@ class _Classes:
     sops: Int  # (axons,): of one spike
     column: Int  # (neurons,): number of the accumulator
     weights: npt.NDArray[np.int8]  # (axons, accumulators)
+    maximum: bool = False
 
 
 def merge(
-    m: Mapping, sent: Int | None = None, *, apart: bool = False, arriving: bool = False, bundled: bool = True
+    m: Mapping,
+    sent: Int | None = None,
+    *,
+    apart: bool = False,
+    arriving: bool = False,
+    bundled: bool = True,
+    maximal: bool = True,
+    noisy: bool = False,
 ) -> Merged:
     """Find values, bundles and forms.
 
@@ -111,18 +128,46 @@ def merge(
         A row is what arrives by some axons of equal weights, which may be less than was sent.
     bundled : bool
         Values of several accumulators may be taken as their sum, which does not tell which neurons fired.
+    maximal : bool
+        Where bundles are, cores may be the largest of their values.
+    noisy : bool
+        Spikes of the encoder are lost.
     """
     sent = np.diff(m.target_offset) if sent is None else sent
     classes = [_classes(m.crossbar(k)) for k in range(len(m.crossbar_shape))]
     accumulator = np.concatenate([classes[k].column for k in m.core_crossbar])
     row = np.concatenate([np.zeros(0, np.int32), *(classes[k].row for k in m.core_crossbar)])
     row += np.repeat(m.axon_offset[:-1].astype(np.int32), np.diff(m.axon_offset))
-    bundled = bundled and not (apart or arriving)
-    values = find(m, row, accumulator, sent, apart=apart, bundled=bundled)
+    crossbar, rank = m.core_crossbar, np.zeros(m.neurons, np.int64)
+    told = np.arange(m.encoder_neurons + m.neurons)  # those that are the same need not be told apart
+    if bundled and not (apart or arriving):
+        weights = [each.weights if each.weights.shape[1] == len(each.column) else None for each in classes]
+        listening = partial(alike, m, accumulator=accumulator, sent=sent, bundled=True)
+        found = maxima.find(m, weights if maximal else [None] * len(classes), row, accumulator, listening, noisy=noisy)
+        told, accumulator, rank = found.alike, found.accumulator, found.rank
+        classes, crossbar = _with_maxima(m, classes, accumulator, rank)
+    elif not apart:
+        told = alike(m, row, accumulator, sent, bundled=False)
+    values = find(m, accumulator, told)
     # one row takes what arrives from sources that nobody else tells apart
-    together = find(m, row, accumulator, sent, apart=False, bundled=False) if apart and arriving else values
-    forms, cores, placed = _cores(m, classes, together, accumulator, arriving)
-    return Merged(values, forms, cores, placed)
+    together = find(m, accumulator, alike(m, row, accumulator, sent, bundled=False)) if apart and arriving else values
+    forms, cores, placed = _cores(m, classes, crossbar, together, accumulator, arriving)
+    return Merged(values, forms, cores, placed, rank)
+
+
+def _with_maxima(m: Mapping, classes: list[_Classes], group: Int, rank: Int) -> tuple[list[_Classes], Int]:
+    """Classes with those of maxima, a column for each ``group`` of neurons; and which each core has, (cores,)."""
+    known: dict[tuple[int, bytes], int] = {}
+    which = m.core_crossbar.astype(np.int64)
+    classes = classes.copy()
+    for core in np.flatnonzero(rank[m.neuron_offset[:-1]]).tolist():
+        k, column = which[core], group[m.neuron_offset[core] : m.neuron_offset[core + 1]]
+        which[core] = number = known.setdefault((int(k), column.tobytes()), len(classes))
+        if number == len(classes):
+            member = column[:, None] == np.arange(column.max() + 1)
+            taken = (classes[k].weights != 0).astype(np.float32) @ member.astype(np.float32) > 0
+            classes.append(replace(classes[k], column=column, weights=taken.astype(np.int8), maximum=True))
+    return classes, which
 
 
 def _classes(crossbar: npt.NDArray[np.int8]) -> _Classes:
@@ -146,15 +191,15 @@ class _Alike:
 
 
 def _cores(
-    m: Mapping, classes: list[_Classes], values: Values, accumulator: Int, arriving: bool
+    m: Mapping, classes: list[_Classes], crossbar: npt.NDArray[np.integer], values: Values, accumulator: Int, arriving: bool
 ) -> tuple[tuple[Form, ...], tuple[MergedCore, ...], Int]:
     """Reduce each core to its values; cores that reduce alike, in whatever order of lines, share a form."""
     value = values.taken.astype(np.int32)[m.axon_source]
     forms: list[Form] = []
-    known: dict[tuple[bytes, bytes, tuple[int, ...]], int] = {}
+    known: dict[tuple[bytes, bytes, tuple[int, ...], bool], int] = {}
     merged = []
     placed = np.empty_like(accumulator)
-    groups = list(_arriving_alike(m, classes, value) if arriving else _sent_alike(m, values, value))
+    groups = list(_arriving_alike(m, classes, value) if arriving else _sent_alike(m, crossbar, values, value))
     matrices = [_matrix(classes[each.crossbar], each.axons, each.row, len(each.bound)) for each in groups]
     for group, matrix, shared in zip(groups, matrices, _perhaps_shared(groups, matrices), strict=True):
         of, row, bound, cores = classes[group.crossbar], group.row, group.bound, np.array(group.cores)
@@ -162,9 +207,9 @@ def _cores(
         if shared:
             by_row, by_column = _in_order(matrix, bound)
             matrix, bound = matrix[by_row][:, by_column], bound[by_row]
-        form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape), len(forms))
+        form = known.setdefault((matrix.tobytes(), bound.tobytes(), matrix.shape, of.maximum), len(forms))
         if form == len(forms):
-            forms.append(make_form(matrix, bound))
+            forms.append(make_form(matrix, bound, maximum=of.maximum))
         events = np.bincount(row, minlength=len(bound))[by_row]
         sops = np.bincount(row, of.sops[group.axons], len(bound)).astype(np.int64)[by_row]
         arrives = None if group.arrives is None else np.argsort(by_row)[group.arrives]
@@ -193,12 +238,12 @@ def _perhaps_shared(groups: list[_Alike], matrices: list[Matrix]) -> list[bool]:
     return [mark is not None and count[mark] > 1 for mark in marks]
 
 
-def _sent_alike(m: Mapping, values: Values, value: Small) -> Iterator[_Alike]:
+def _sent_alike(m: Mapping, crossbar: npt.NDArray[np.integer], values: Values, value: Small) -> Iterator[_Alike]:
     """Group cores where all that is sent arrives: one source speaks for its value, which may take several axons."""
     told = values.spoken()[m.axon_source]  # value that an axon brings, at most; 0: another source speaks for it
     first, last = m.axon_offset, np.empty(len(values.taken_size), np.int64)
     alike: dict[tuple[int, bytes, bytes], list[int]] = defaultdict(list)
-    for core, k in enumerate(m.core_crossbar.tolist()):
+    for core, k in enumerate(crossbar.tolist()):
         own = slice(first[core], first[core + 1])
         taken = value[own][told[own] > 0]
         last[taken] = order = np.arange(len(taken))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.lines import Int
-from chipsim.engine.fast.merge import Form
+from chipsim.engine.fast.lines import Int, spread
+from chipsim.engine.fast.merge import Form, Matrix
 
 #: a partial sum in a byte stays in -BYTE .. BYTE
 BYTE = 127
@@ -129,4 +129,24 @@ def _program(column: Int, row: Int, signs: Int, accumulator: Int, shift: Int, at
     program[at + 3] = 1 << shift[owner]
     place = at[number] + 4 + np.where(minus == 1, STRIDE * steps[number, 0], 0) + rank % at_once
     program[place] = 64 * (row + 1)
+    return program.astype(np.uint32)
+
+
+def maximum(matrix: Matrix, place: Int, size: Int) -> npt.NDArray[np.uint32]:
+    """Return the program of maxima: where each column begins; its size, how many rows it compares, and where these lie.
+
+    Parameters
+    ----------
+    matrix : ndarray, (rows, columns)
+        Not zero where a column takes a row.
+    place : ndarray, (rows,)
+    size : ndarray, (columns,)
+    """
+    columns = matrix.shape[1]
+    column, row = np.nonzero(matrix.T)
+    many = np.bincount(column, minlength=columns)
+    begin = columns + np.cumsum(2 + many) - (2 + many)
+    program = np.empty(3 * columns + len(row), np.int64)
+    program[:columns], program[begin], program[begin + 1] = begin, size, many
+    program[spread(begin + 2, many)[0]] = place[row]
     return program.astype(np.uint32)

@@ -56,7 +56,11 @@ def run(lookup: str | None) -> str:
         latched = (c["planes"], f.at(c["latched"], core["latch"], 4), core["latched"])
         f.call("latch", *latched, f.at(c["programs"], core["join"], 4), core["joined"], c["lines"])
         sums = f.at(c["accumulators"], 1, PLANE)  # the first are zeros
-        added("", c["lines"], sums, core["aheads"])
+        largest = f.flag("eq", core["add"], 0)
+        with f.when(core["add"]):
+            added("", c["lines"], sums, core["aheads"])
+        with f.when(largest):
+            f.call("maximum", f.at(c["programs"], core["sums"], 4), c["lines"], core["columns"], sums, core["size"])
         fires = f.at(c["fires"], core["fire"], 4 * len(FIRES))
         given = (fires, core["fires"], sums, core["size"], core["bits"])
         with f.when(f.flag("eq", core["readout"], 0)):
@@ -79,7 +83,7 @@ def run(lookup: str | None) -> str:
             counted("class ", "accumulators")
             counted("weigh ", "accumulators", 1, 2)
     ternary = lookup in MASKS
-    return declared(ternary, _latch(ternary), _fire(ternary), _spread(), _read(), f)
+    return declared(ternary, _latch(ternary), _maximum(ternary), _fire(ternary), _spread(), _read(), f)
 
 
 def _latch(ternary: bool) -> Function:
@@ -100,7 +104,7 @@ def _fire(ternary: bool) -> Function:
     """A value is how many of its neurons' thresholds a sum reaches, bit by bit; what fired is added to the totals.
 
     A threshold is a word for each bit of the sum, all ones where its bit is 0: a sum reaches it if one more than the sum and
-    the threshold's complement carries.
+    the threshold's complement carries. A value without thresholds is the sum.
     """
     names = ("fires", "accumulators", "levels", "planes", "present", "totals")
     ends = dict.fromkeys(names[2:], "ptr")
@@ -111,8 +115,9 @@ def _fire(ternary: bool) -> Function:
         record = {name: f.index(f.at(a["fires"], i, 4 * len(FIRES)), number) for number, name in enumerate(FIRES)}
         total = f.at(a["accumulators"], record["accumulator"] * a["size"])
         value = f.at(a["planes"], record["plane"], PLANE)
+        copied = f.splat(f.cast("trunc", f.mask(f.flag("eq", record["many"], 0)), "i32"), PLANE // 4)
         with f.loop(0, record["planes"]) as plane:
-            f.store(f.zero(PLANES), f.at(value, plane, PLANE), 64)
+            f.store(f.load(PLANES, f.at(total, plane, PLANE), 64) & copied, f.at(value, plane, PLANE), 64)
         with f.loop(record["first"], record["first"] + record["many"] * a["bits"], a["bits"]) as level:
             reached = f.variable(PLANES, "")
             f.store(logic.complement(f.zero(PLANES)), reached, 64)
@@ -133,6 +138,30 @@ def _fire(ternary: bool) -> Function:
             f.store(f.load("i64", fired, 8) + (many << plane), fired, 8)
         place = f.at(a["totals"], record["total"], 8)
         f.store(f.load("i64", place, 8) + f.load("i64", fired, 8), place, 8)
+    return f
+
+
+def _maximum(ternary: bool) -> Function:
+    """The largest of some lines of each column, bit by bit: see `plan.maximum`; its size is in planes.
+
+    A number is larger than another if it and the other's complement carry.
+    """
+    names = {"program": "ptr", "lines": "ptr", "columns": "i64", "out": "ptr", "size": "i64"}
+    f = Function("maximum", internal=True, **names)
+    a, logic = f.arguments, Logic(f, ternary)
+    with f.loop(0, a["columns"]) as column:
+        at, largest = f.index(a["program"], column), f.at(a["out"], column * a["size"])
+        planes, many = f.index(a["program"], at), f.index(a["program"], at + 1)
+        with f.loop(0, planes) as plane:
+            f.store(f.zero(PLANES), f.at(largest, plane, PLANE), 64)
+        with f.loop(at + 2, at + 2 + many) as i:
+            number, larger = f.at(a["lines"], f.index(a["program"], i)), f.variable(PLANES, "zeroinitializer")
+            with f.loop(0, planes) as plane:
+                own, other = (f.load(PLANES, f.at(each, plane, PLANE), 64) for each in (number, largest))
+                f.store(logic.majority(own, logic.complement(other), f.load(PLANES, larger, 64)), larger, 64)
+            with f.loop(0, planes) as plane:
+                own, other = (f.load(PLANES, f.at(each, plane, PLANE), 64) for each in (number, largest))
+                f.store(other ^ ((own ^ other) & f.load(PLANES, larger, 64)), f.at(largest, plane, PLANE), 64)
     return f
 
 

@@ -74,7 +74,7 @@ def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
         if made is None:
             return None
         sums.append(made)
-    begin(code, "planes", "slices", *{f"add{each.program.width}" for each in sums})
+    begin(code, "planes", "slices", *{f"add{each.program.width}" for each in sums if each.program.width})
     many = planes_of(merged.values.size)
     first = 1 + np.cumsum(many) - many  # at 0, where lists are filled up, there are zeros
     words, cores = _cores(t, sums)
@@ -300,6 +300,9 @@ def _fires(t: Tables, sums: list[Sums], first: Int, many: Int) -> tuple[Word, Wo
     edge = np.cumsum([0, *(each.program.columns for each in sums)])
     excess = np.concatenate([each.program.excess for each in sums])[edge[form[owner]] + accumulator]
     bits = np.array([each.program.bits for each in sums], np.int64)[form[owner]]
+    levels = [each.levels if each.maximum else np.zeros(each.matrix.shape[1], np.int64) for each in t.merged.forms]
+    whole = size == np.concatenate(levels)[edge[form[owner]] + accumulator]
+    size = np.where(whole, 0, size)  # the largest is the value
     read = readout[owner] != 0
     value = _value_of_slot(t)
     level, words = _levels(t.thresholds, threshold, np.where(read, 0, size), excess, bits)

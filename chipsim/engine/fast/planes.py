@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.lines import Int, numbered
 from chipsim.engine.fast.merge import Form
-from chipsim.engine.fast.plan import digits_of_rows, signed_digits
+from chipsim.engine.fast.plan import digits_of_rows, maximum, signed_digits
 
 #: images of a plane
 IMAGES = 512
@@ -41,6 +41,8 @@ LINE = {64: 0.15, 32: 0.13}
 #: in lines, that of a counter at a position, of a line that is latched, and of a value of the encoder that
 #: becomes planes
 COUNTER, LATCH, ENTER = 10, 6, 75
+#: the same of a line that is compared with the largest
+COMPARED = 4
 #: columns that equal rows must have before they are added up at once
 SHARED = 3
 
@@ -67,7 +69,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Sums as a program for the kernels ``add`` of `plane_kernel`.
+    """Sums as a program for the kernels ``add`` of `plane_kernel`, or maxima as one for `plane_kernel.maximum`.
 
     For each column, and each position, the words of `HEAD` and the lines, each as the bytes before it.
     """
@@ -75,14 +77,14 @@ class Program:
     words: Word
     columns: int
     positions: int
-    width: int  # bits of the counter, one of `WIDTHS`
+    width: int  # bits of the counter, one of `WIDTHS`; 0 of maxima
     bits: int  # of a sum; all of them set: none is as large
     excess: Int  # (columns,): of the sum over what is added less what is subtracted
 
     @property
     def stride(self) -> int:
-        """Planes of a sum."""
-        return self.positions - 1 + self.width
+        """Planes of a sum, or of a maximum."""
+        return self.positions - 1 + (self.width or self.bits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +106,10 @@ def lines_of(form: Form) -> Lines:
     many = planes_of(bound)
     row = np.repeat(np.arange(len(bound)), many)
     plane = np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
+    if form.maximum:
+        none = np.zeros((0, 3), np.int64)
+        time = LATCH * len(row) + COMPARED * int(np.count_nonzero(matrix, axis=1)[row].sum())
+        return Lines(row, plane, none, np.arange(1, len(row) + 1), row, plane, time)
     alike, first = numbered(matrix) if len(matrix) else (np.zeros(0, np.int64),) * 2
     joining = np.count_nonzero(matrix[first], axis=1) >= SHARED
     taken, weights, shift = np.arange(1, len(row) + 1), row, plane
@@ -131,13 +137,18 @@ def lines_of(form: Form) -> Lines:
 
 def sums_of(form: Form, lines: Lines) -> Sums | None:
     """Return what a form of some lines becomes; None where no counter is wide enough."""
+    columns = form.matrix.shape[1]
+    if form.maximum:
+        first = np.searchsorted(lines.row, np.arange(len(form.bound)))
+        words = maximum(form.matrix, PLANE * (1 + first), planes_of(form.levels))
+        return Sums(lines, Program(words, columns, 1, 0, int(form.bound.max()).bit_length(), np.zeros(columns, np.int64)))
     parts: list[Sequence[Int]] = [(np.zeros(0, np.int64),) * 4]
     for place, digit in enumerate(signed_digits(form.matrix)):
         own = digit[lines.weights]
         which, column = np.divmod(found := np.flatnonzero(own != 0), own.shape[1])
         parts.append((lines.taken[which], column, lines.shift[which] + place, own.reshape(-1)[found].astype(np.int64)))
     number, column, position, sign = (np.concatenate(each) for each in zip(*parts, strict=True))
-    program = program_of(number, column, position, sign, form.matrix.shape[1])
+    program = program_of(number, column, position, sign, columns)
     return None if program is None else Sums(lines, program)
 
 

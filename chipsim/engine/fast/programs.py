@@ -36,8 +36,13 @@ PACKED = (12, 3)
 COPIED, STRAND = 2, 8
 #: of a value that is fired, and of each of its thresholds
 FIRED = (10, 3)
+#: of a row that is compared, and of the largest
+COMPARED, STORED = 2, 8
 #: bits must take so much less time than bytes: a data set seldom fills its last batch
 GAIN = 1.04
+
+#: fields of a core's record that say how its form is added up, or compared
+PLACES = ("code", "lookup", "tables", "list", "maximum")
 
 Word = npt.NDArray[np.uint32]
 
@@ -48,7 +53,7 @@ class Programs:
 
     words: Word  # programs of lists and of lookups, one after the other; at 0 there is none
     tables: npt.NDArray[np.uint8]
-    places: Int  # (forms, 4): fields "code", "lookup", "tables" and "list" of a core's record
+    places: Int  # (forms, fields of PLACES)
     wide: npt.NDArray[np.bool_]  # (forms,): accumulators have 32 bits whatever their size
     time: Int  # (forms,): in additions of a list
     packed: int  # rows that indices and pairs take, at most
@@ -58,7 +63,7 @@ def none(lines: Sequence[Lines]) -> Programs:
     """Programs where forms, of some ``lines``, are added up bit by bit: see `chipsim.engine.fast.planes`."""
     count = len(lines)
     time = np.array([each.time for each in lines], np.int64) // 4  # for 64 images, at most
-    places, wide = np.zeros((count, 4), np.int64), np.zeros(count, np.bool_)
+    places, wide = np.zeros((count, len(PLACES)), np.int64), np.zeros(count, np.bool_)
     return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
 
 
@@ -94,10 +99,16 @@ class Costs:
             self._dense[form] = cost(form, self.instruction) + PACKED[self.instruction in TILES] * len(form.bound)
         return self._dense[form]
 
+    def least(self, form: Form) -> int:
+        """Time of a form as a maximum, or without code of its own."""
+        if form.maximum:
+            return int(COMPARED * np.count_nonzero(form.matrix) + STORED * form.matrix.shape[1])
+        return self.listed(form) if self.instruction is None else min(self.dense(form), self.listed(form))
+
     def times(self, forms: Sequence[Form], uses: Int) -> Int:
         """Time of each form, however it is added up, (forms,)."""
-        found: Int = np.array([min(self.dense(form), self.listed(form)) for form in forms], np.int64)
-        added = np.array([self.added(form) for form in forms], np.int64)
+        found: Int = np.array([self.least(form) for form in forms], np.int64)
+        added = np.array([0 if form.maximum else self.added(form) for form in forms], np.int64)
         written = _written(forms, uses, added.tolist(), found.tolist())
         found[written] = (straight.TIME * added[written]).astype(np.int64)
         return found
@@ -113,8 +124,9 @@ def in_bits(merged: Merged, costs: Costs, images: int) -> tuple[Lines, ...] | No
         return None
     forms = merged.forms
     uses = np.bincount([core.form for core in merged.cores], minlength=len(forms))
+    compared = np.count_nonzero(merged.rank)
     fired_values = merged.values.size[merged.values.encoder :]
-    fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum())
+    fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum() - compared)
     in_bytes = float(uses @ costs.times(forms, uses) - sum(unit.saves for unit in merged.units) + fired)
     line = GAIN * planes.LINE[BITS[instruction]] * planes.IMAGES / images
     left = in_bytes / line - planes.ENTER * merged.values.encoder
@@ -145,17 +157,19 @@ def programs(
     """
     instruction, own = costs.instruction, len(forms) - joined
     dense = [
-        instruction is not None and (bytes_without_sign or n >= own or costs.dense(form) < costs.listed(form))
+        instruction is not None
+        and not form.maximum
+        and (bytes_without_sign or n >= own or costs.dense(form) < costs.listed(form))
         for n, form in enumerate(forms)
     ]
-    time = [costs.dense(form) if better else costs.listed(form) for form, better in zip(forms, dense, strict=True)]
-    written = _written(forms, uses[:own], [costs.added(form) for form in forms[:own]], time)
+    time = [costs.dense(form) if better else costs.least(form) for form, better in zip(forms, dense, strict=True)]
+    written = _written(forms, uses[:own], [0 if form.maximum else costs.added(form) for form in forms[:own]], time)
     for n in written:  # compiled while this thread lays out the others
         code.begin(*_text(forms[n], code))
     begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))
     words: list[Word] = [np.zeros(1, np.uint32)]
     tables: list[npt.NDArray[np.uint8]] = []
-    places = np.zeros((len(forms), 4), np.int64)
+    places = np.zeros((len(forms), len(PLACES)), np.int64)
     packed = at = content = 0
     for n, form in enumerate(forms):
         if not uses[n]:
@@ -164,7 +178,10 @@ def programs(
             time[n] = int(straight.TIME * costs.added(form))
             continue
         at += len(words[-1])
-        if dense[n]:
+        if form.maximum:
+            places[n, PLACES.index("maximum")] = at
+            words.append(plan.maximum(form.matrix, np.arange(len(form.bound)), form.levels))
+        elif dense[n]:
             found = lookups(form, str(instruction))
             places[n, 1:3] = at, content
             tables.append(found.tables)
@@ -192,7 +209,8 @@ def width(largest: Int, wide: npt.NDArray[np.bool_]) -> Int:
 
 def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]) -> list[int]:
     """The forms that become code: those that save most, as long as there is room."""
-    saved = {n: (time[n] - straight.TIME * added[n]) * int(uses[n]) for n in np.flatnonzero(uses >= SHARED).tolist()}
+    shared = [n for n in np.flatnonzero(uses >= SHARED).tolist() if not forms[n].maximum]
+    saved = {n: (time[n] - straight.TIME * added[n]) * int(uses[n]) for n in shared}
     room, found = WRITTEN, []
     for n in sorted(saved, key=lambda n: -saved[n]):
         if added[n] <= room and saved[n] > 0:
@@ -211,7 +229,7 @@ def _walking(forms: Sequence[Form], dense: Sequence[bool], others: set[int], ins
     """Names of the kernels that walk the programs of forms, but for some ``others``."""
     found = set()
     for n, (form, packed) in enumerate(zip(forms, dense, strict=True)):
-        if n not in others:
+        if n not in others and not form.maximum:
             wide = not plan.narrow(form) or (packed and instruction in TILES)
             found |= {f"{'dense' if packed else 'list'}{32 if wide else 16}", *(["pack"] if packed else [])}
     return found

@@ -13,7 +13,7 @@ from chipsim.engine.fast.lines import Int, Small, spread
 from chipsim.engine.fast.merge import Merged, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
-from chipsim.engine.fast.programs import Costs, Programs, none, programs, width
+from chipsim.engine.fast.programs import PLACES, Costs, Programs, none, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
@@ -143,10 +143,11 @@ def _records(m: Mapping, merged: Merged, found: Programs, form: Int, fire_offset
     spiking, readout, *state = np.array(states, np.int64)[m.core_layer[core]].T
     accumulators = np.array([each.matrix.shape[1] for each in (*merged.forms, *merged.joined)], np.int64)
     fires_of = np.diff(fire_offset)
+    widths = width(largest, found.wide[form]) * (found.places[form, PLACES.index("maximum")] == 0)
     return np.stack(
         [
             *found.places[form].T, np.cumsum(rows) - rows, rows, fire_offset[core], fires_of[core], accumulators[form],
-            *width(largest, found.wide[form]), spiking, readout, core, *state, np.ones(len(core), np.int64), *last,
+            *widths, spiking, readout, core, *state, np.ones(len(core), np.int64), *last,
         ],
         axis=1,
     )  # fmt: skip
@@ -321,7 +322,7 @@ def _fires(m: Mapping, merged: Merged, slot: Int) -> tuple[Word, npt.NDArray[np.
     # thresholds beyond what a potential reaches are cut to just beyond it: the same spikes, in 16 bits
     plain = np.array([e.neuron is None for e in m.layers])[m.core_layer][core_of]
     cut = np.clip(m.neuron_threshold, -limit[core_of], limit[core_of])
-    threshold = np.where(plain, cut, m.neuron_threshold).astype(np.int32)
+    threshold = np.where(merged.rank > 0, merged.rank, np.where(plain, cut, m.neuron_threshold)).astype(np.int32)
     fired = _fired(m, merged)
     first = values.offset[values.encoder : -1] - values.offset[values.encoder]
     own = np.arange(values.encoder, len(values.size))

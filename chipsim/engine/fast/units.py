@@ -28,7 +28,8 @@ def united(merged: Merged, m: Mapping, costs: Costs) -> Merged:
     found = _Units(merged, costs.times(merged.forms, uses).tolist(), costs)
     ticks, alike = ticks_of(m).tolist(), defaultdict[tuple[int, bytes], list[int]](list)
     for number, core in enumerate(merged.cores):
-        alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
+        if not merged.forms[core.form].maximum:
+            alike[ticks[core.core], np.sort(core.rows).tobytes()].append(number)
     for members in alike.values():
         columns = np.cumsum([merged.forms[merged.cores[number].form].matrix.shape[1] for number in members])
         part = (columns - 1) // MOST

@@ -92,37 +92,22 @@ class Values:
         return size
 
 
-def find(m: Mapping, row: Small, accumulator: Int, sent: Int, *, apart: bool, bundled: bool) -> Values:
+def find(m: Mapping, accumulator: Int, alike: Int) -> Values:
     """Find values and bundles.
 
     Parameters
     ----------
-    row : ndarray, (axons,)
-        The first axon of its core that has this axon's row.
     accumulator : ndarray, (neurons,)
         Number in its core of each neuron's accumulator: that of neurons with equal columns is the same.
-    sent : ndarray, (sources,)
-        Packets that a spike of each source sends.
-    apart : bool
-        Every source is a value of its own.
-    bundled : bool
-        Look for bundles.
+    alike : ndarray, (sources,)
+        The same for sources that no listener tells apart.
     """
-    encoder, features = m.encoder_neurons, m.encoder_neurons // m.encoder.levels
-    sources = encoder + m.neurons
-    neurons = np.diff(m.neuron_offset)
-    core_of = np.repeat(np.arange(m.cores), neurons)
-    accumulators = 1 + np.maximum.reduceat(accumulator, m.neuron_offset[:-1])
-    base = features + np.cumsum(accumulators) - accumulators
-    producer = np.concatenate([np.arange(encoder) // m.encoder.levels, base[core_of] + accumulator])
+    encoder, sources = m.encoder_neurons, len(alike)
+    core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
     layer = m.core_layer[core_of]
+    producer = _producers(m, accumulator)
     mute = np.concatenate([np.zeros(encoder, bool), np.array([e.levels == 0 for e in m.layers])[layer]])
-    within = producer
-    if bundled:
-        at_once = np.array([e.tick == e.sent_tick for e in m.layers])[layer]
-        beyond = features + int(accumulators.sum())
-        within = np.concatenate([producer[:encoder], np.where(at_once, beyond + layer, producer[encoder:])])
-    alike = np.arange(sources) if apart else _alike(m, row, within, sent)
+    alike = alike.copy()
     if m.readout_of == "count":  # the spikes of each are wanted
         counted = encoder + np.flatnonzero(layer == m.readout)
         alike[counted] = counted
@@ -151,12 +136,38 @@ def find(m: Mapping, row: Small, accumulator: Int, sent: Int, *, apart: bool, bu
     )
 
 
-def _alike(m: Mapping, row: Small, within: Int, sent: Int) -> Int:
-    """Number sources so that those with one number arrive at the same rows, have one fan-out, and are ``within`` the same.
+def _producers(m: Mapping, accumulator: Int) -> Int:
+    """What sends each source, (sources,): a feature of the encoder, or an accumulator of all, behind these."""
+    accumulators = 1 + np.maximum.reduceat(accumulator, m.neuron_offset[:-1])
+    features = m.encoder_neurons // m.encoder.levels
+    base = features + np.cumsum(accumulators) - accumulators
+    return np.append(
+        np.arange(m.encoder_neurons) // m.encoder.levels, np.repeat(base, np.diff(m.neuron_offset)) + accumulator
+    )
+
+
+def alike(m: Mapping, row: Small, accumulator: Int, sent: Int, *, bundled: bool) -> Int:
+    """Number sources so that those with one number arrive at the same rows, and have one fan-out.
 
     The number is that of the first such source. Candidates come from a hash; each is then compared entry by entry.
+
+    Parameters
+    ----------
+    row : ndarray, (axons,)
+        The first axon of its core that has this axon's row.
+    accumulator : ndarray, (neurons,)
+        Number in its core of each neuron's accumulator.
+    sent : ndarray, (sources,)
+        Packets that a spike of each source sends.
+    bundled : bool
+        Those with one number may have several accumulators, if they are of one layer and sent in the tick that fires them.
     """
     sources = len(sent)
+    within = _producers(m, accumulator)
+    if bundled:
+        layer = np.repeat(m.core_layer, np.diff(m.neuron_offset))
+        at_once = np.array([e.tick == e.sent_tick for e in m.layers])[layer]
+        within[m.encoder_neurons :] = np.where(at_once, sources + layer, within[m.encoder_neurons :])
     order, offset = m.target_axon, m.target_offset  # axons, source by source
     keys, count = row[order], np.diff(offset)
     begins = np.zeros(len(keys) + 1, bool)

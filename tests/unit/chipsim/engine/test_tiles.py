@@ -59,7 +59,7 @@ def test_places_of_a_convolution_become_blocks() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "_reading_alike", lambda merged, m: [[core]])
         patch.setattr(tiles, "_ordered", lambda merged, m, orders: orders[0])
-        rows, columns = tiles.in_blocks(Merged(None, (form,), (core,), None), None)  # type: ignore[arg-type]
+        rows, columns = tiles.in_blocks(Merged(None, (form,), (core,), None, None), None)  # type: ignore[arg-type]
     assert tiles.steps(shuffled[rows][:, columns]) == 8
 
 
