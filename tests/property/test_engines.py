@@ -147,6 +147,29 @@ def test_a_pool_is_a_maximum(noise: float, bits: bool) -> None:
     assert merged.rank.tolist() == ([0] * 6 + [1] * 3 if noise else [1, 2, 3] * 3) + [0]
 
 
+@pytest.mark.parametrize("bits", [False, True])
+def test_maxima_of_which_some_levels_are_heard(bits: bool) -> None:
+    # two levels of two inputs, and four of two others; a listener takes the first level of each maximum alone
+    taken = [0, 1, 4, 5, *range(8, 16)]
+    weights = np.zeros((12, 6), np.int64)
+    weights[np.arange(4), np.arange(4) % 2] = weights[4 + np.arange(8), 2 + np.arange(8) % 4] = 1
+    cores = [
+        HandCore(0, [[7, -8]] * 16, list(range(16)), [30, -30], [0, 1], 4),  # its sums lie where maxima come
+        HandCore(1, weights, taken, [1] * 6, [0, 1, 4, 5, 6, 7]),
+        HandCore(2, [[3, -2], [1, 5], [1, 1]], [18, 20, 16], [0, 0], [0, 1], 4),
+        HandCore(2, [[1]] * 6, list(range(18, 24)), [0], [2], 4),
+    ]
+    layers = [("before", 2, 1, 1), ("pool", 2, 4, 2), ("out", 3, 0, 3)]
+    hand = HandMap(4, 4, layers, cores, chip=load_chip("xbar1152"))
+    images = np.array(np.meshgrid(*[range(5)] * 4)).reshape(4, -1).T.astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        if bits:
+            patch.setattr(planes, "LINE", dict.fromkeys(planes.LINE, 1e-9))
+        merged = check_equal(hand.build(), images, bits=bits).tables.merged
+    assert merged.rank.tolist() == [0, 0, 1, 2, 1, 2, 3, 4, 0, 0, 0]
+    assert sorted(merged.values.size[merged.values.encoder :].tolist()) == [1, 1, 1, 1, 1, 3]
+
+
 @example(3, 9, 1, 0.0)  # more images than come at a time, more steps than are held
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.sampled_from([None, 0, 1]), st.sampled_from([0.0, 0.3]))
 @settings(max_examples=40)

@@ -22,6 +22,8 @@ from chipsim.mapping import Mapping
 
 #: groups that an input may be in, on average: beyond, adding up is quicker
 OVERLAP = 9
+#: times that sources are told apart by what they are compared with
+COLOURS = 3
 #: times that cores are left out and the others looked at again
 ROUNDS = 5
 
@@ -113,6 +115,7 @@ class _Search:
         producer = np.where(kept, -1 - np.arange(m.neurons), first[owner] + accumulator)
         self.producer = np.concatenate([np.arange(encoder) // levels, producer])
         self.level = np.concatenate([np.arange(encoder), m.neuron_threshold.astype(np.int64)])
+        self.taken = np.zeros(len(alike), bool)
         self.found = Maxima(alike.copy(), accumulator.copy(), np.zeros(m.neurons, np.int64))
 
     def look(self, cores: Int) -> Int:
@@ -128,35 +131,43 @@ class _Search:
         """Cores of one tick: find their groups, or which of them have others."""
         m = self.m
         many = np.diff(m.axon_offset)[cores]
+        core = np.repeat(np.arange(len(cores)), many)
         source = m.axon_source[spread(m.axon_offset[cores].astype(np.int64), many)[0]].astype(np.int64)
         taken, of_axon = np.unique(source, return_inverse=True)
-        number, rank, size = self._inputs(taken)
-        core = np.repeat(np.arange(len(cores)), many)
-        twice = np.sort(core * len(self.alike) + source)
-        wrong = [core[size[number[of_axon]] > LARGEST_VALUE], twice[1:][twice[1:] == twice[:-1]] // len(self.alike)]
-        pairs = [np.nonzero(np.asarray(self.weights[k])) for k in m.core_crossbar[cores]]
-        start = np.cumsum(many) - many
-        row = np.concatenate([pair[0] + at for pair, at in zip(pairs, start.tolist(), strict=True)])
-        neuron = np.concatenate([pair[1] + at for pair, at in zip(pairs, m.neuron_offset[cores].tolist(), strict=True)])
+        row, neuron = self._synapses(cores, np.cumsum(many) - many)
         given = of_axon[row]
-        entries = _Entries(core[row], neuron, number[given], rank[given], size[number[given]])
-        neurons, lead, of_rank, bad = entries.groups()
+        number, rank, size = self._inputs(taken, _colours(self.producer[taken], given, neuron))
+        twice = np.sort(core * len(self.alike) + source)
+        wrong = [core[self.taken[source]], core[size[number[of_axon]] > LARGEST_VALUE]]
+        wrong.append(twice[1:][twice[1:] == twice[:-1]] // len(self.alike))
+        neurons, lead, of_rank, bad = _groups(core[row], neuron, number[given], rank[given], size[number[given]])
         wrong.append(bad)
         if any(len(each) for each in wrong):
             return np.asarray(cores[np.unique(np.concatenate(wrong))])
         leads, place = np.unique(lead, return_inverse=True)
         owner = np.searchsorted(m.neuron_offset, neurons, side="right") - 1
+        self.taken[taken] = True
         self.found.accumulator[neurons] = place - np.searchsorted(leads, m.neuron_offset[owner])
         self.found.rank[neurons] = self.level[m.encoder_neurons + neurons] = of_rank
         self.producer[m.encoder_neurons + neurons] = self.producer[m.encoder_neurons + lead]
         return np.zeros(0, np.int64)
 
-    def _inputs(self, taken: Int) -> tuple[Int, Int, Int]:
+    def _synapses(self, cores: Int, first: Int) -> tuple[Int, Int]:
+        """Axon and neuron of each weight; the axons of a core are numbered from its ``first`` one."""
+        which = self.m.core_crossbar[cores]
+        found = {k: np.nonzero(np.asarray(self.weights[k])) for k in np.unique(which).tolist()}
+        begin = zip(which.tolist(), first.tolist(), self.m.neuron_offset[cores].tolist(), strict=True)
+        parts = [(found[k][0] + axon, found[k][1] + neuron) for k, axon, neuron in begin]
+        axon, neuron = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return axon, neuron
+
+    def _inputs(self, taken: Int, colour: npt.NDArray[np.uint64]) -> tuple[Int, Int, Int]:
         """Inputs of some sources, each once: their numbers and ranks, (sources,), and how many sources each input has."""
-        order = np.lexsort((self.level[taken], self.alike[taken], self.producer[taken]))
-        own, other = self.producer[taken[order]], self.alike[taken[order]]
+        order = np.lexsort((self.level[taken], colour, self.alike[taken], self.producer[taken]))
         new = np.ones(len(order), bool)
-        new[1:] = (own[1:] != own[:-1]) | (other[1:] != other[:-1])
+        new[1:] = False
+        for each in (colour, self.alike[taken], self.producer[taken]):
+            new[1:] |= each[order[1:]] != each[order[:-1]]
         start = np.flatnonzero(new)
         number, rank = np.empty((2, len(order)), np.int64)
         number[order] = own_number = np.cumsum(new) - 1
@@ -165,35 +176,62 @@ class _Search:
         return number, rank, np.diff(start, append=len(order))
 
 
-class _Entries:
-    """Which inputs neurons take: core, neuron, input, rank in it, and sources of the input, (entries,) each."""
+def _colours(producer: Int, source: Int, neuron: Int) -> npt.NDArray[np.uint64]:
+    """A mark of each source, (sources,), that tells it from those of its producer that are compared with other inputs.
 
-    def __init__(self, core: Int, neuron: Int, number: Int, rank: Int, size: Int) -> None:
-        order = np.lexsort((number, neuron))
-        self.core, self.neuron, self.number, self.rank, self.size = (
-            each[order] for each in (core, neuron, number, rank, size)
-        )
+    Where some inputs lack a level, the others that have it are two inputs. The mark of a source is made of those of the
+    neurons that take it, and theirs of those of all that they take (Weisfeiler and Leman's refinement).
 
-    def groups(self) -> tuple[Int, Int, Int, Int]:
-        """Neurons, the first of the group of each, and its rank in it; and cores that have neurons in no group."""
-        start = np.flatnonzero(np.diff(self.neuron, prepend=-1))
-        many = np.diff(start, append=len(self.neuron))
-        mark = np.add.reduceat(mix(self.number.astype(np.uint64)), start)
-        rank, size, core = self.rank[start], self.size[start], self.core[start]
-        mixed = (np.maximum.reduceat(self.rank, start) != np.minimum.reduceat(self.rank, start)) | (
-            np.maximum.reduceat(self.size, start) != np.minimum.reduceat(self.size, start)
-        )
-        order = np.lexsort((rank, mark, many, core))
-        same = [each[order] for each in (mark, many, core, size)]
-        new = np.ones(len(order), bool)
-        new[1:] = np.any([each[1:] != each[:-1] for each in same], axis=0)
-        first = np.flatnonzero(new)
-        group = np.cumsum(new) - 1
-        inside = np.arange(len(order)) - first[group]
-        mixed[order] |= (rank[order] != inside + 1) | (np.diff(first, append=len(order))[group] != size[order])
-        lead = np.empty(len(order), np.int64)
-        lead[order] = order[first][group]
-        own, at = spread(start, many)
-        other = self.number[own] != self.number[np.repeat(start[lead], many) + at]
-        bad = np.concatenate([core[mixed], self.core[other]])
-        return self.neuron[start], self.neuron[start[lead]], rank, bad
+    Parameters
+    ----------
+    source, neuron : ndarray, (entries,)
+        Which neurons take which sources.
+    """
+    colour = mix(producer.astype(np.uint64))
+    _, neuron = np.unique(neuron, return_inverse=True)
+    by_neuron, by_source = np.argsort(neuron, kind="stable"), np.argsort(source, kind="stable")
+    of_neuron, of_source = (
+        np.searchsorted(each[order], np.arange(each.max() + 1)) for each, order in ((neuron, by_neuron), (source, by_source))
+    )
+    for _ in range(COLOURS):
+        mark = np.add.reduceat(mix(colour)[source[by_neuron]], of_neuron)
+        colour = mix(colour) + np.add.reduceat(mix(mark)[neuron[by_source]], of_source)
+    return colour
+
+
+def _groups(core: Int, neuron: Int, number: Int, rank: Int, size: Int) -> tuple[Int, Int, Int, Int]:
+    """Find groups.
+
+    Parameters
+    ----------
+    core, neuron, number, rank, size : ndarray, (entries,)
+        What neurons take: the core and the neuron, the input, which of its levels, and how many it has.
+
+    Returns
+    -------
+    neuron, lead, rank : ndarray, (neurons,)
+        Each neuron, the first of its group, and its place in it.
+    bad : ndarray
+        Cores that have neurons in no group.
+    """
+    order = np.lexsort((number, neuron))
+    core, neuron, number, rank, size = (each[order] for each in (core, neuron, number, rank, size))
+    start = np.flatnonzero(np.diff(neuron, prepend=-1))
+    many = np.diff(start, append=len(neuron))
+    mixed = np.zeros(len(start), bool)
+    for each in (rank, size):
+        mixed |= np.maximum.reduceat(each, start) != np.minimum.reduceat(each, start)
+    mark = np.add.reduceat(mix(number.astype(np.uint64)), start)
+    entries, (of_core, of_rank, of_size) = core, (each[start] for each in (core, rank, size))
+    order = np.lexsort((of_rank, mark, many, of_core))
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([each[order[1:]] != each[order[:-1]] for each in (mark, many, of_core, of_size)], axis=0)
+    first = np.flatnonzero(new)
+    group = np.cumsum(new) - 1
+    inside = np.arange(len(order)) - first[group]
+    mixed[order] |= (of_rank[order] != inside + 1) | (np.diff(first, append=len(order))[group] != of_size[order])
+    lead = np.empty(len(order), np.int64)
+    lead[order] = order[first][group]
+    own, at = spread(start, many)
+    other = number[own] != number[np.repeat(start[lead], many) + at]
+    return neuron[start], neuron[start[lead]], of_rank, np.concatenate([of_core[mixed], entries[other]])

@@ -152,8 +152,8 @@ def _maximum(ternary: bool) -> Function:
     with f.loop(0, a["columns"]) as column:
         at, largest = f.index(a["program"], column), f.at(a["out"], column * a["size"])
         planes, many = f.index(a["program"], at), f.index(a["program"], at + 1)
-        with f.loop(0, planes) as plane:
-            f.store(f.zero(PLANES), f.at(largest, plane, PLANE), 64)
+        with f.loop(0, a["size"], PLANE) as plane:  # thresholds are compared with as many for each column
+            f.store(f.zero(PLANES), f.at(largest, plane), 64)
         with f.loop(at + 2, at + 2 + many) as i:
             number, larger = f.at(a["lines"], f.index(a["program"], i)), f.variable(PLANES, "zeroinitializer")
             with f.loop(0, planes) as plane:
