@@ -102,7 +102,7 @@ def test_bundles_and_units(seed: int, noise: float, target: Target | None, most:
         patch.setattr(counting, "SPARSE", sparse)
         if most:
             patch.setattr(units, "MOST", most)
-            patch.setattr(programs, "cost", lambda form, instruction: -(1 << 20))
+            patch.setattr(programs, "cost", lambda form, instruction: -1)
         check_equal(hand.build(), images_for(hand, rng, int(rng.integers(1, 140))), noise, target, bits=False)
 
 

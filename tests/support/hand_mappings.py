@@ -234,7 +234,8 @@ def wide_map(rng: np.random.Generator, levels: int | None = None, bits: int | No
 
 def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
     """What a pool makes: neurons with columns of their own, in one core or in several, that those who listen take alike;
-    by one core, by cores of one tick or of two, several of which listen to the same, and now and then not all of them alike.
+    by one core, by cores of one tick or of two, several of which listen to the same or nearly, and now and then not all of
+    them alike.
     """
     features, levels = int(rng.integers(2, 20)), int(rng.integers(1, 4))
     first, code = features * levels, int(rng.integers(1, 5)) if code is None else code
@@ -255,14 +256,16 @@ def pooled_map(rng: np.random.Generator, code: int | None = None) -> HandMap:
                 heard = np.flatnonzero(np.isin(group, rng.permutation(group)[: rng.integers(1, many + 1)]))
             heard = rng.permutation(heard)
             columns = int(rng.integers(1, 6))
-            weights = rng.integers(-128, 128, (many, columns))[group[heard]]
+            some = heard[rng.random(len(heard)) < 0.9] if rng.random() < 0.4 else heard
+            some = some if len(some) else heard
+            weights = rng.integers(-128, 128, (many, columns))[group[some]]
             if rng.random() < 0.2:
-                weights[rng.integers(len(heard)), 0] += 1 - 2 * (weights[0, 0] > 0)
+                weights[rng.integers(len(some)), 0] += 1 - 2 * (weights[0, 0] > 0)
             weights = np.clip(weights, -128, 127)
             reach = int(np.abs(weights).sum()) // (2 * columns) + 1
             thresholds = rng.integers(-reach, reach, columns).tolist()
             elements = list(range(neurons, neurons + columns))
-            cores.append(HandCore(tick - 1, weights, (first + heard).tolist(), thresholds, elements, 8))
+            cores.append(HandCore(tick - 1, weights, (first + some).tolist(), thresholds, elements, 8))
             neurons += columns
         layers.append((f"listens{tick}", neurons, 1, tick))
         made += neurons

@@ -186,18 +186,23 @@ def _quads(t: Tables, lines: Lines, found: _Factors, in_quads: npt.NDArray[np.bo
     cores = np.zeros((len(own), 4), np.int64)
     cores[:, 3] = own
     edge = np.searchsorted(lines.owner, np.arange(len(own) + 1))
-    unit = t.cores[:, CORE.index("unit")] > 0
-    lead = np.flatnonzero(unit)[np.cumsum(unit) - 1]
+    units = {number: each for each in t.merged.units for number in range(each.first, each.first + each.members)}
     weights, at = [np.zeros(4, np.int8)], 4
     for core in np.flatnonzero(found.dense | in_quads).tolist():
         mine = slice(edge[core], edge[core + 1])
-        order = places_of(t.merged.cores[lead[core]].rows, t.merged.cores[core].rows)
-        order = order[lines.bound[mine][order] > 0]
-        cores[core, 2] = quads = -(-len(order) // 4)
+        packed = lines.bound[mine].astype(np.int64)
+        place = np.arange(len(packed))
+        if core in units:
+            unit = units[core]
+            packed, place = t.merged.joined[unit.form].bound, places_of(t.merged.cores[core].rows, unit.rows)
+        rows = np.flatnonzero(packed)
+        cores[core, 2] = quads = -(-len(rows) // 4)
         for field, so, of_row in ((0, found.dense[core], found.rest), (1, in_quads[core], lines.events)):
             if so and quads:
+                every = np.zeros(len(packed), np.int8)
+                every[place] = of_row[mine]
                 weights.append(np.zeros(4 * quads, np.int8))
-                weights[-1][: len(order)] = of_row[mine][order]
+                weights[-1][: len(rows)] = every[rows]
                 cores[core, field], at = at, at + 4 * quads
     joined = np.concatenate(weights)
     cores[:, :2] += np.where(cores[:, :2] > 0, address(joined), 0)

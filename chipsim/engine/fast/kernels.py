@@ -106,7 +106,8 @@ def _run_cores(f: Function, lookup: str | None) -> None:
         dense = f.flag("ne", core["lookup"], 0) & f.flag("ne", core["unit"], 0)
         if lookup:
             with f.when(dense):
-                call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], taken, f.at(c["rows"], 1, LANES))
+                packed = f.at(c["row_offset"], core["pack"], 4)
+                call("pack", f.at(c["lists"], core["lookup"], 4), c["taken"], packed, f.at(c["rows"], 1, LANES))
         with f.when(core["maximum"]):
             given_rows = (f.at(c["lists"], core["maximum"], 4), c["values"], taken)
             fired = (f.at(c["fires"], core["fire"], 16), core["fires"], c["values"], c["mask"], c["totals"], c["thresholds"])
@@ -174,7 +175,7 @@ def _fetch(f: Function, c: dict[str, Value], number: Value, end: Value) -> None:
     """Bring the rows of the next core near, if it packs them: they lie scattered, and seldom in a near cache."""
     with f.when(f.flag("slt", number, end)):
         record = f.at(c["cores"], number, 8 * len(CORE))
-        fields = ("row", "rows", "lookup", "unit")
+        fields = ("pack", "packed", "lookup", "unit")
         row, rows, lookup, unit = (f.load("i64", f.at(record, CORE.index(name), 8), 8) for name in fields)
         taken = f.at(c["row_offset"], row, 4)
         with f.when(f.flag("ne", lookup, 0) & f.flag("ne", unit, 0)), f.loop(0, rows) as r:

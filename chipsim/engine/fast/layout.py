@@ -35,11 +35,11 @@ CALLED = (
     ),
 )
 #: fields of a core's record, int64; "unit": how many cores from it on are added up together, 0 for the others of these;
-#: "base": its first accumulator among those of its unit
+#: "base": its first accumulator among those of its unit; "pack": the first row that is packed, and how many are
 CORE = (
     "code", "lookup", "tables", "list", "maximum", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
     "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
-    "together", "change", "unit", "base", "bundled",
+    "together", "change", "unit", "base", "pack", "packed", "bundled",
 )  # fmt: skip
 #: fields of a core's record of what arrives, int64: its first entry, its first axon, and how many it has; how many
 #: lines are counted, and where their totals begin

@@ -66,10 +66,9 @@ def shares(many: Int) -> Iterator[slice]:
 
 
 def places_of(line: Small, rows: Small) -> Int:
-    """Where the entries of ``line`` are in ``rows``, which are the same in another order."""
-    found = np.empty(len(rows), np.int64)
-    found[np.argsort(line, kind="stable")] = np.argsort(rows, kind="stable")
-    return found
+    """Where the entries of ``line`` are in ``rows``, which has them all, each once."""
+    order = np.argsort(rows)
+    return np.asarray(order[np.searchsorted(rows, line, sorter=order)])
 
 
 def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

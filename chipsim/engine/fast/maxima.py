@@ -64,11 +64,10 @@ def find(
         Spikes of the encoder are lost, one by one: its levels are not ranked.
     """
     cores = _perhaps(m, weights, noisy)
-    core_of = np.repeat(np.arange(m.cores, dtype=np.int32), np.diff(m.axon_offset))
     for _ in range(ROUNDS):
-        taken = np.zeros(m.cores, bool)
-        taken[cores] = True
-        keys = np.where(taken[core_of], m.axon_offset[core_of].astype(np.int32), row) if len(cores) else row
+        keys = row.copy()
+        for begin, end in zip(m.axon_offset[cores].tolist(), m.axon_offset[cores + 1].tolist(), strict=True):
+            keys[begin:end] = begin
         search = _Search(m, weights, accumulator, alike(keys))
         wrong = search.look(cores)
         if not len(wrong):

@@ -79,6 +79,7 @@ class Unit:
     first: int  # index of its first member; the others follow
     members: int
     form: int  # index among joined forms: the columns of all members
+    rows: Small  # numbers that it takes, for all members
     saves: int  # time, in additions of a list
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES
 from chipsim.engine.fast.lines import Int, Small, spread
-from chipsim.engine.fast.merge import Merged, ticks_of
+from chipsim.engine.fast.merge import Merged, Unit, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
 from chipsim.engine.fast.programs import PLACES, Costs, Programs, none, programs, width
@@ -52,7 +52,7 @@ class Tables:
     all_slots: int  # of those steps, and of the one before; or of those images
     cores: Int  # (cores, fields of CORE)
     cost: Int  # (cores,): vector additions, about
-    row_offset: Word  # (all rows,): where the value lies, 64 bytes a slot; or among what arrives at the core
+    row_offset: Word  # (rows of cores and units,): where the value lies, 64 bytes a slot; or among what arrives at the core
     lines: Lines  # the rows, as what is counted
     fires: Word  # (values of cores and read-out neurons, 4)
     thresholds: npt.NDArray[np.int32]
@@ -89,7 +89,8 @@ def build(m: Mapping, merged: Merged, code: Code, costs: Costs, planes: Sequence
     words, change = _changes(merged, found.words)
     before = _before(merged, ticks_of(m))
     words, bundled = _bundled(merged, words, slot, taken, before)
-    records = _records(m, merged, found, form, fire_offset, np.array([change, unit, base, bundled]))
+    pack, row_offset = _packed(merged.units if planes is None else (), lines, taken, len(unit))
+    records = _records(m, merged, found, form, fire_offset, np.array([change, unit, base, *pack, bundled]))
     layer_of = m.core_layer[records[:, CORE.index("core")]]
     tick = ticks_of(m)[records[:, CORE.index("core")]]
     late = np.array([e.tick != e.sent_tick for e in m.layers])[layer_of]
@@ -111,7 +112,7 @@ def build(m: Mapping, merged: Merged, code: Code, costs: Costs, planes: Sequence
         all_slots=features + len(features_encoded) if planes else max(block + bool((fresh != slot).any()), side) * slots,
         cores=records,
         cost=times,
-        row_offset=lines.offset,
+        row_offset=row_offset,
         lines=lines,
         fires=fires,
         thresholds=thresholds,
@@ -164,6 +165,16 @@ def _united(merged: Merged, together: bool) -> tuple[Int, Int, Int]:
         unit[own], form[own] = 0, len(merged.forms) + each.form
         unit[each.first] = each.members
     return form, unit, base
+
+
+def _packed(units: Sequence[Unit], lines: Lines, taken: Int, cores: int) -> tuple[Int, Word]:
+    """The fields "pack" and "packed", (2, cores), and where all rows lie, in bytes: those of cores, then those of units."""
+    edge = np.searchsorted(lines.owner, np.arange(cores + 1))
+    pack = np.stack([edge[:-1], np.diff(edge)])
+    many = np.array([len(each.rows) for each in units], np.int64)
+    pack[:, [each.first for each in units]] = len(lines.offset) + np.cumsum(many) - many, many
+    rows = [(LANES * taken[each.rows]).astype(np.uint32) for each in units]
+    return pack, np.concatenate([lines.offset, *rows])
 
 
 def side_by_side(programs: int, values: int) -> int:

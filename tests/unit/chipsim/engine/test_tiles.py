@@ -104,6 +104,34 @@ def agree(fast: FastEngine, mapping: Mapping, images: np.ndarray) -> None:
             np.testing.assert_array_equal(*(getattr(each, entry.name) for each in pair), entry.name)
 
 
+def test_cores_that_read_nearly_the_same_are_a_unit() -> None:
+    # of 90 rows the second lacks ten, the third ten others, and the fourth takes half of them and others: it stays alone
+    rng = np.random.default_rng(5)
+    features, neurons = 160, 8
+    taken = [range(90), range(10, 90), [*range(50), *range(60, 90)], range(45, 135)]
+    cores = [
+        HandCore(
+            0,
+            rng.integers(1, 3, (len(rows), neurons)),
+            rng.permutation(rows).tolist(),
+            rng.integers(20, 99, neurons).tolist(),
+            list(range(neurons * number, neurons * (number + 1))),
+            4,
+        )
+        for number, rows in enumerate(taken)
+    ]
+    hidden = features + np.arange(4 * neurons)
+    cores.append(HandCore(1, rng.integers(-2, 2, (4 * neurons, 4)), hidden.tolist(), [0] * 4, list(range(4))))
+    mapping = HandMap(features, 1, [("hidden", 4 * neurons, 1, 1), ("out", 4, 0, 2)], cores, load_chip("xbar1152")).build()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "cost", lambda form, instruction: -1)
+        fast = load_fast(mapping, load_host(mapping), Code(), bits=False)
+    assert fast is not None
+    if fast.code.target.lookup is not None:
+        assert [(unit.first, unit.members, len(unit.rows)) for unit in fast.tables.merged.units] == [(0, 3, 90)]
+    agree(fast, mapping, rng.integers(0, 2, (200, features)).astype(np.float32))
+
+
 def test_rows_are_counted_as_their_unit_packs_them() -> None:
     # at two places two cores take the same; those of the second take it in different orders
     rng = np.random.default_rng(3)
