@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.lines import Int, places_of
+from chipsim.engine.fast.lines import Int, places_among
 from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.tables import Lines, Tables
 
@@ -194,7 +194,7 @@ def _quads(t: Tables, lines: Lines, found: _Factors, in_quads: npt.NDArray[np.bo
         place = np.arange(len(packed))
         if core in units:
             unit = units[core]
-            packed, place = t.merged.joined[unit.form].bound, places_of(t.merged.cores[core].rows, unit.rows)
+            packed, place = t.merged.joined[unit.form].bound, places_among(t.merged.cores[core].rows, unit.rows)
         rows = np.flatnonzero(packed)
         cores[core, 2] = quads = -(-len(rows) // 4)
         for field, so, of_row in ((0, found.dense[core], found.rest), (1, in_quads[core], lines.events)):

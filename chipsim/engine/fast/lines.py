@@ -66,7 +66,14 @@ def shares(many: Int) -> Iterator[slice]:
 
 
 def places_of(line: Small, rows: Small) -> Int:
-    """Where the entries of ``line`` are in ``rows``, which has them all, each once."""
+    """Where the entries of ``line`` are in ``rows``, which are the same in another order."""
+    found = np.empty(len(rows), np.int64)
+    found[np.argsort(line, kind="stable")] = np.argsort(rows, kind="stable")
+    return found
+
+
+def places_among(line: Small, rows: Small) -> Int:
+    """Where the entries of ``line`` are in ``rows``, which has them and more, each once."""
     order = np.argsort(rows)
     return np.asarray(order[np.searchsorted(rows, line, sorter=order)])
 

@@ -77,7 +77,7 @@ def find(
 
 
 def _perhaps(m: Mapping, weights: Sequence[Weights], noisy: bool) -> Int:
-    """Cores each of whose neurons fires where it gets any spike, (found,)."""
+    """Cores each of whose neurons fires where it gets any spike."""
     plain = np.array([e.neuron is None and e.levels > 0 for e in m.layers])[m.core_layer]
     least = [_least(each) for each in weights]
     found = []
@@ -162,11 +162,10 @@ class _Search:
 
     def _inputs(self, taken: Int, colour: npt.NDArray[np.uint64]) -> tuple[Int, Int, Int]:
         """Inputs of some sources, each once: their numbers and ranks, (sources,), and how many sources each input has."""
-        order = np.lexsort((self.level[taken], colour, self.alike[taken], self.producer[taken]))
+        keys = (colour, self.alike[taken], self.producer[taken])
+        order = np.lexsort((self.level[taken], *keys))
         new = np.ones(len(order), bool)
-        new[1:] = False
-        for each in (colour, self.alike[taken], self.producer[taken]):
-            new[1:] |= each[order[1:]] != each[order[:-1]]
+        new[1:] = np.any([each[order[1:]] != each[order[:-1]] for each in keys], axis=0)
         start = np.flatnonzero(new)
         number, rank = np.empty((2, len(order)), np.int64)
         number[order] = own_number = np.cumsum(new) - 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chipsim.engine.fast.lines import Int, Small, mix, places_of
+from chipsim.engine.fast.lines import Int, Small, mix, places_among
 from chipsim.engine.fast.merge import Form, Merged, Unit, make_form, ticks_of
 from chipsim.engine.fast.programs import Costs
 from chipsim.mapping import Mapping
@@ -51,7 +51,7 @@ def _near(groups: list[tuple[int, Small]]) -> list[list[int]]:
     filled = [number for number, own in enumerate(rows) if len(own)]
     joined = np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.uint64)
     length = np.array([len(own) for own in rows], np.int64)[filled]
-    # the least of all marks is that of a row in common as often as not
+    # two lists have one least mark with the probability of their share in common (Broder's MinHash)
     marks = [
         np.minimum.reduceat(mix(joined + np.uint64(k << 40)), np.cumsum(length) - length).tolist()
         for k in range(MARKS * bool(filled))
@@ -115,7 +115,7 @@ class _Units:
         rows = cores[0].rows
         if not same:
             rows = np.append(rows, np.setdiff1d(np.concatenate([core.rows for core in cores]), rows))
-        places = [places_of(core.rows, rows) for core in cores]
+        places = [places_among(core.rows, rows) for core in cores]
         key = tuple((core.form, place.tobytes()) for core, place in zip(cores, places, strict=True))
         if key not in self.known:
             self.known[key] = self._joined([core.form for core in cores], places, len(rows))

@@ -51,3 +51,10 @@ def test_places_in_another_order(values: list[int], random: Random) -> None:
     place = lines.places_of(line, rows)
     np.testing.assert_array_equal(rows[place], line)
     assert sorted(place.tolist()) == list(range(len(rows)))
+
+
+@given(st.sets(st.integers(-(2**31), 2**31 - 1), min_size=1), st.randoms(use_true_random=False))
+def test_places_among_others(values: set[int], random: Random) -> None:
+    rows = np.array(random.sample(sorted(values), len(values)), np.int32)
+    line = np.array(random.sample(sorted(values), random.randint(0, len(values))), np.int32)
+    np.testing.assert_array_equal(rows[lines.places_among(line, rows)], line)
