@@ -5,6 +5,9 @@ from __future__ import annotations
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, HALVES, LANES, SQUARE, WORDS, add_total, transposed
 
+#: what is counted of each image and core
+KINDS = ("spikes", "sops", "events")
+
 
 def tally() -> str:
     """Totals of values that lie one after the other."""
@@ -73,42 +76,46 @@ def weigh() -> str:
 def by_image() -> str:
     """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added: see `image_counts`.
 
-    Sixteen images at a time, whose counts lie in a row: as many streams as are written to memory.
+    One kind after the other, and sixteen images at a time, whose counts lie in a row: as many streams as are written to
+    memory.
     """
-    names = ("counts", "always", "factor", "events_of", "spikes", "sops", "events")
-    names = ("counts", "always", "factor", "events_of", "spikes", "sops", "events")
+    names = ("counts", "always", "factor", "events_of", *KINDS)
     f = Function("by_image", cores="i64", filled="i64", images="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
     scratch = f.variable(f"[{SQUARE * SQUARE} x i32]", "")
-    with f.loop(0, f.arguments["images"], SQUARE) as part, f.loop(0, f.arguments["cores"], SQUARE) as first:
-        _square(f, part, first, scratch)
+    for which in range(len(KINDS)):
+        with f.loop(0, f.arguments["images"], SQUARE) as part, f.loop(0, f.arguments["cores"], SQUARE) as first:
+            _square(f, part, first, which, scratch)
     return f.text()
 
 
-def _square(f: Function, part: Value, first: Value, scratch: Value) -> None:
-    """All counts of some cores and some images, `SQUARE` of each or what is left of them."""
+def _square(f: Function, part: Value, first: Value, which: int, scratch: Value) -> None:
+    """One of `KINDS` of some cores and some images, `SQUARE` of each or what is left of them."""
     a, kind = f.arguments, f"<{SQUARE} x i32>"
     images, cores = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("cores", first)))
-    whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
 
     def row(number: Value) -> Value:
         return f.load(kind, f.at(a["counts"], number * LANES + part, 4), 64)
 
-    def put(rows: list[Value], which: int, name: str) -> None:
-        always = f.load(kind, f.at(a["always"], a["filled"] * which + first, 4), 64)
-        lines, out = [line + always for line in transposed(f, rows)], f.at(a[name], part * a["cores"] + first, 4)
-        with f.when(whole):
-            for i, line in enumerate(lines):
-                f.store(line, f.at(out, a["cores"] * i, 4), 4)
-        with f.when(whole ^ 1):
-            for i, line in enumerate(lines):
-                f.store(line, f.at(scratch, SQUARE * i, 4), 64)
-            with f.loop(0, images) as image, f.loop(0, cores) as core:
-                count = f.load("i32", f.at(scratch, image * SQUARE + core, 4), 4)
-                f.store(count, f.at(out, image * a["cores"] + core, 4), 4)
+    def events(i: int) -> Value:
+        return row(a["filled"] * 2 + f.index(a["events_of"], first + i))
 
-    put([row(first + i) for i in range(SQUARE)], 0, "spikes")
-    events = [row(a["filled"] * 2 + f.index(a["events_of"], first + i)) for i in range(SQUARE)]
-    factors = [f.splat(f.load("i32", f.at(a["factor"], first + i, 4), 4), SQUARE) for i in range(SQUARE)]
-    rest = [row(a["filled"] + first + i) for i in range(SQUARE)]
-    put([own * factor + more for own, factor, more in zip(events, factors, rest, strict=True)], 1, "sops")
-    put(events, 2, "events")
+    def sops(i: int) -> Value:
+        factor = f.splat(f.load("i32", f.at(a["factor"], first + i, 4), 4), SQUARE)
+        return events(i) * factor + row(a["filled"] + first + i)
+
+    def spikes(i: int) -> Value:
+        return row(first + i)
+
+    rows = [(spikes, sops, events)[which](i) for i in range(SQUARE)]
+    always = f.load(kind, f.at(a["always"], a["filled"] * which + first, 4), 64)
+    lines, out = [line + always for line in transposed(f, rows)], f.at(a[KINDS[which]], part * a["cores"] + first, 4)
+    whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
+    with f.when(whole):
+        for i, line in enumerate(lines):
+            f.store(line, f.at(out, a["cores"] * i, 4), 4)
+    with f.when(whole ^ 1):
+        for i, line in enumerate(lines):
+            f.store(line, f.at(scratch, SQUARE * i, 4), 64)
+        with f.loop(0, images) as image, f.loop(0, cores) as core:
+            count = f.load("i32", f.at(scratch, image * SQUARE + core, 4), 4)
+            f.store(count, f.at(out, image * a["cores"] + core, 4), 4)
