@@ -153,7 +153,7 @@ class Counting:
 
 def _leads(lines: Lines, tick: Int) -> Int:
     """The first core that has the same events as each, (cores,): it takes the same values in the same tick."""
-    edge = np.searchsorted(lines.owner, np.arange(len(tick) + 1)).tolist()
+    edge = lines.edges(len(tick)).tolist()
     row = lines.offset.astype(np.int64) << 32 | lines.events
     known: dict[tuple[int, bytes], int] = {}
     return np.array(
@@ -185,7 +185,7 @@ def _quads(t: Tables, lines: Lines, found: _Factors, in_quads: npt.NDArray[np.bo
     """Weights of packed rows, in the order in which the unit of a core has packed them; and the table `Counting.cores`."""
     cores = np.zeros((len(own), 4), np.int64)
     cores[:, 3] = own
-    edge = np.searchsorted(lines.owner, np.arange(len(own) + 1))
+    edge = lines.edges(len(own))
     units = {number: each for each in t.merged.units for number in range(each.first, each.first + each.members)}
     weights, at = [np.zeros(4, np.int8)], 4
     for core in np.flatnonzero(found.dense | in_quads).tolist():

@@ -66,7 +66,7 @@ class FastEngine(Loaded):
         if self.arrivals is not None:
             arrivals = np.sum([each.arrived for each in mine if isinstance(each, FastWorker)], axis=0)
             place, shift = np.arange(len(lines.owner), dtype=np.uint32), 0
-        edge = np.searchsorted(lines.owner, np.arange(len(t.cores) + 1, dtype=lines.owner.dtype))
+        edge = lines.edges(len(t.cores))
         found, counted = np.zeros((2, len(t.cores)), np.int64), np.zeros((2, m.cores), np.int64)
         given = (arrivals, place, lines.sops, lines.events, edge, *found)
         self.function["weigh"](len(t.cores), shift, *map(address, given))

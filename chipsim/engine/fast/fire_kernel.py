@@ -38,6 +38,33 @@ def fire(name: str, bits: int, *, masks: bool = False, sent: bool = False) -> st
     return f.text()
 
 
+def maximum() -> str:
+    """Fire the largest of some rows: see `plan.maximum`. A value of all levels is that itself."""
+    ends = dict.fromkeys(("out", "mask", "totals", "thresholds"), "ptr")
+    f = Function("maximum", program="ptr", values="ptr", rows="ptr", fires="ptr", count="i64", **ends)  # type: ignore[arg-type]
+    a = f.arguments
+    mask = f.load(BYTES, a["mask"], 64)
+    with f.loop(0, a["count"]) as i:
+        column, value, first, many = fire_record(f, a["fires"], i)
+        at = f.index(a["program"], column)
+        total, begin = f.variable(BYTES, "zeroinitializer"), at + 2
+        with f.loop(begin, begin + f.index(a["program"], at + 1)) as j:
+            row = f.load(BYTES, f.at(a["values"], f.index(a["rows"], f.index(a["program"], j))), 64)
+            largest = f.load(BYTES, total, 64)
+            pair = f"{BYTES} {largest.name}, {BYTES} {row.name}"
+            f.store(f.emit(BYTES, f"call {BYTES} @llvm.umax.v64i8({pair})"), total, 64)
+        with f.when(f.flag("ne", many, f.index(a["program"], at))):
+            some = f.variable(BYTES, "zeroinitializer")
+            with f.loop(first, first + many) as t:
+                level = f.splat(f.cast("trunc", f.load("i32", f.at(a["thresholds"], t, 4), 4), "i8"), LANES)
+                f.add_to(some, f.cast("zext", f.compare("uge", f.load(BYTES, total, 64), level), BYTES))
+            f.store(f.load(BYTES, some, 64), total, 64)
+        fired = f.load(BYTES, total, 64)
+        f.store(fired, f.at(a["out"], value, LANES), 64)
+        add_total(f, a["totals"], value, fired & mask)
+    return f.text()
+
+
 def fire_lost(name: str, bits: int, lookup: str | None) -> str:
     """As `fire`, but each threshold has a place of a record, ``drawing``, that says which of its spikes are lost."""
     ends = ("accumulators", "values", "mask", "totals", "thresholds", "drawing", "places")

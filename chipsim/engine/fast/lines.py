@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 Int = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
-#: entries that are worked on at a time
+#: entries that are worked on at a time, so that what is made of them stays near
 SHARE = 1 << 17
 
 
@@ -58,11 +57,10 @@ def spread(first: Int, many: Int) -> tuple[Int, Int]:
     return np.repeat(first, many) + inside, inside
 
 
-def shares(many: Int) -> Iterator[slice]:
-    """Owners of ``many`` entries each, some at a time: about so many entries that what is made of them stays near."""
-    share = np.cumsum(many) // SHARE
-    edges = [0, *(np.flatnonzero(np.diff(share)) + 1).tolist(), len(many)]
-    return (slice(*edge) for edge in pairwise(edges))
+def shares(size: Int, most: int = SHARE) -> list[tuple[int, int]]:
+    """Ranges of owners that have ``size`` entries each, about ``most`` of them in a range."""
+    number = (np.cumsum(size) - size) // most
+    return list(pairwise([*np.flatnonzero(np.diff(number, prepend=-1)).tolist(), len(size)]))
 
 
 def places_of(line: Small, rows: Small) -> Int:

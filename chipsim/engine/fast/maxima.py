@@ -64,7 +64,7 @@ def find(
         Spikes of the encoder are lost, one by one: its levels are not ranked.
     """
     cores = _perhaps(m, weights, noisy)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if len(cores) else 0):
         keys = row.copy()
         for begin, end in zip(m.axon_offset[cores].tolist(), m.axon_offset[cores + 1].tolist(), strict=True):
             keys[begin:end] = begin

@@ -141,14 +141,15 @@ def merge(
     row += np.repeat(m.axon_offset[:-1].astype(np.int32), np.diff(m.axon_offset))
     crossbar, rank = m.core_crossbar, np.zeros(m.neurons, np.int64)
     told = np.arange(m.encoder_neurons + m.neurons)  # those that are the same need not be told apart
-    if bundled and not (apart or arriving):
+    bundled = bundled and not (apart or arriving)
+    if bundled and maximal:
         weights = [each.weights if each.weights.shape[1] == len(each.column) else None for each in classes]
         listening = partial(alike, m, accumulator=accumulator, sent=sent, bundled=True)
-        found = maxima.find(m, weights if maximal else [None] * len(classes), row, accumulator, listening, noisy=noisy)
+        found = maxima.find(m, weights, row, accumulator, listening, noisy=noisy)
         told, accumulator, rank = found.alike, found.accumulator, found.rank
         classes, crossbar = _with_maxima(m, classes, accumulator, rank)
     elif not apart:
-        told = alike(m, row, accumulator, sent, bundled=False)
+        told = alike(m, row, accumulator, sent, bundled=bundled)
     values = find(m, accumulator, told)
     # one row takes what arrives from sources that nobody else tells apart
     together = find(m, accumulator, alike(m, row, accumulator, sent, bundled=False)) if apart and arriving else values

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import LANES
-from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.lines import Int, shares
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.plane_kernel import BLOCKS, CONTEXT
@@ -18,7 +18,7 @@ from chipsim.engine.fast.plane_tables import PlaneTables
 from chipsim.engine.fast.planes import IMAGES, PLANE
 from chipsim.engine.fast.presenting import Presenter
 from chipsim.engine.fast.tiles import COLUMNS
-from chipsim.engine.fast.worker import slices
+from chipsim.engine.fast.worker import SLICE
 from chipsim.engine.host import Array
 
 
@@ -56,7 +56,7 @@ class PlaneWorker(CountsByImage):
         self.present = aligned((PLANE,), np.uint8)
         self.potentials = aligned((BLOCKS, t.outputs, LANES), np.int32)
         each = None if self.each is None else self.each.counts
-        kind = 0 if each is None else each[0].nbytes // 3
+        kind = 0 if self.each is None else 4 * LANES * self.each.filled
         self.held = {
             "planes": self.planes, "lines": self.lines, "accumulators": self.sums, "present": self.present,
             "totals": self.totals, "cores": planes.of_kernels(function, cores), "latched": planes.latched,
@@ -65,7 +65,7 @@ class PlaneWorker(CountsByImage):
             "counts": each, "counts_apart": 3 * kind, "count_of_kind": kind,
         }  # fmt: skip
         self.context = np.array([address(self.held[name]) for name in CONTEXT], np.int64)
-        self.slices = slices(t.cost * BLOCKS)
+        self.slices = shares(t.cost * BLOCKS, SLICE)
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False

@@ -84,7 +84,7 @@ class Costs:
     def added(self, form: Form) -> int:
         """Additions of a list, without what it does beside them."""
         if form not in self._added:
-            self._added[form] = plan.additions(form)
+            self._added[form] = 0 if form.maximum else plan.additions(form)
         return self._added[form]
 
     def listed(self, form: Form) -> int:
@@ -108,7 +108,7 @@ class Costs:
     def times(self, forms: Sequence[Form], uses: Int) -> Int:
         """Time of each form, however it is added up, (forms,)."""
         found: Int = np.array([self.least(form) for form in forms], np.int64)
-        added = np.array([0 if form.maximum else self.added(form) for form in forms], np.int64)
+        added = np.array([self.added(form) for form in forms], np.int64)
         written = _written(forms, uses, added.tolist(), found.tolist())
         found[written] = (straight.TIME * added[written]).astype(np.int64)
         return found
@@ -163,7 +163,7 @@ def programs(
         for n, form in enumerate(forms)
     ]
     time = [costs.dense(form) if better else costs.least(form) for form, better in zip(forms, dense, strict=True)]
-    written = _written(forms, uses[:own], [0 if form.maximum else costs.added(form) for form in forms[:own]], time)
+    written = _written(forms, uses[:own], [costs.added(form) for form in forms[:own]], time)
     for n in written:  # compiled while this thread lays out the others
         code.begin(*_text(forms[n], code))
     begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))

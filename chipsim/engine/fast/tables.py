@@ -37,6 +37,10 @@ class Lines:
     sops: Small  # (lines,): SOPs of one spike
     bound: Small  # (lines,): largest value
 
+    def edges(self, cores: int) -> Int:
+        """Where the lines of each record begin, and the end of all, (cores + 1,)."""
+        return np.searchsorted(self.owner, np.arange(cores + 1, dtype=self.owner.dtype))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
@@ -169,7 +173,7 @@ def _united(merged: Merged, together: bool) -> tuple[Int, Int, Int]:
 
 def _packed(units: Sequence[Unit], lines: Lines, taken: Int, cores: int) -> tuple[Int, Word]:
     """The fields "pack" and "packed", (2, cores), and where all rows lie, in bytes: those of cores, then those of units."""
-    edge = np.searchsorted(lines.owner, np.arange(cores + 1))
+    edge = lines.edges(cores)
     pack = np.stack([edge[:-1], np.diff(edge)])
     many = np.array([len(each.rows) for each in units], np.int64)
     pack[:, [each.first for each in units]] = len(lines.offset) + np.cumsum(many) - many, many

@@ -176,15 +176,15 @@ def alike(m: Mapping, row: Small, accumulator: Int, sent: Int, *, bundled: bool)
         order = np.lexsort((row, m.axon_source))
         keys = row[order]
     digest = np.empty(sources, np.uint64)
-    for part in shares(count):
-        begin, end = offset[part.start], offset[part.stop]
+    for first, last in shares(count):
+        begin, end = offset[first], offset[last]
         running = np.zeros(end - begin + 1, np.uint64)
         marks = keys[begin:end].astype(np.uint64)  # in fewer steps than `mix`: there are many, and equals are compared
         marks *= np.uint64(0x9E3779B97F4A7C15)
         marks ^= marks >> np.uint64(32)
         marks *= np.uint64(0xBF58476D1CE4E5B9)
         np.cumsum(marks, out=running[1:])
-        digest[part] = np.diff(running[offset[part.start : part.stop + 1] - begin])
+        digest[first:last] = np.diff(running[offset[first : last + 1] - begin])
     digest ^= mix(m.dense_fanout.astype(np.uint64) + (count.astype(np.uint64) << np.uint64(32)))
     digest += mix(sent.astype(np.uint64))
     mark = digest ^ mix(within.astype(np.uint64))
@@ -197,8 +197,8 @@ def alike(m: Mapping, row: Small, accumulator: Int, sent: Int, *, bundled: bool)
     same = (within == within[leader]) & (count == count[leader]) & (sent == sent[leader])
     same &= m.dense_fanout == m.dense_fanout[leader]
     follows = np.flatnonzero(same & (leader != np.arange(sources)))
-    for part in shares(count[follows]):
-        some = follows[part]
+    for first, last in shares(count[follows]):
+        some = follows[first:last]
         many = count[some]
         own, _ = spread(offset[some], many)
         theirs = own + np.repeat(offset[leader[some]] - offset[some], many)
@@ -225,7 +225,7 @@ def _bundles(m: Mapping, lead: Int, alike: Int, size: Int, tick: Int, sent: Int)
     core = np.repeat(np.arange(m.cores, dtype=np.int32), np.diff(m.axon_offset))
     begin, many = m.target_offset[of], np.diff(m.target_offset)[of]
     several, earliest = np.empty(len(of), bool), np.empty(len(of), np.int64)
-    for part in shares(many) if len(of) else ():
+    for part in (slice(*each) for each in shares(many)):
         listening = core[m.target_axon[spread(begin[part], many[part])[0]]]
         place = np.cumsum(many[part]) - many[part]
         several[part] = np.minimum.reduceat(listening, place) != np.maximum.reduceat(listening, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import CONTEXT, LANES
-from chipsim.engine.fast.lines import Int
+from chipsim.engine.fast.lines import Int, shares
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.losses import Drawing, Losses
 from chipsim.engine.fast.memory import address, aligned
@@ -92,7 +91,7 @@ class FastWorker(CountsByImage):
         self.side = t.side if self.losses is None and engine.arrivals is None and not trains else 1
         self.contexts = np.array([self._context(step) for step in range(places)], np.int64)
         self.context_of = [address(context) for context in self.contexts]
-        self.slices = slices(t.cost * places)
+        self.slices = shares(t.cost * places, SLICE)
         self.presenter = Presenter(engine, noise, seed, self.values[0], held[t.all_slots :], self.shared)
 
     def _context(self, step: int) -> list[int]:
@@ -242,10 +241,3 @@ class FastWorker(CountsByImage):
                 np.int64
             )
         return found
-
-
-def slices(cost: Int) -> list[tuple[int, int]]:
-    """Ranges of cores, each of about `SLICE`."""
-    number = (np.cumsum(cost) - cost) // SLICE
-    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(cost)]
-    return list(pairwise(edges))
