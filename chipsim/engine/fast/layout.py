@@ -34,10 +34,12 @@ CALLED = (
         for name in ("dense", "list", "change", "fire", "fire_sent", "fire_lost", "read", "step", "hold")
     ),
 )
-#: fields of a core's record, int64; "unit": how many cores from it on are added up together, 0 for the others of these;
+#: fields of a core's record that say how its form is added up, or compared
+PLACES = ("code", "lookup", "tables", "list", "maximum")
+#: all of its fields, int64; "unit": how many cores from it on are added up together, 0 for the others of these;
 #: "base": its first accumulator among those of its unit; "pack": the first row that is packed, and how many are
 CORE = (
-    "code", "lookup", "tables", "list", "maximum", "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
+    *PLACES, "row", "rows", "fire", "fires", "accumulators", "narrow", "wide", "short",
     "spiking", "readout", "core", "stepping", "holding", "fraction", "shift", "multiply", "factor", "places", "keep",
     "together", "change", "unit", "base", "pack", "packed", "bundled",
 )  # fmt: skip

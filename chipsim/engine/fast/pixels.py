@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.exact import PIXEL, any_order_is_exact, grid
-from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.layout import CORE, FEATURES, LANES, PLACES
 from chipsim.engine.fast.lines import Int, numbered
 from chipsim.engine.fast.merge import Form, make_form
 from chipsim.engine.fast.native import Code
@@ -237,7 +237,7 @@ def build(m: Mapping, tables: Tables, g: Graded, code: Code) -> PixelTables | No
     begin = np.searchsorted(g.block, np.arange(blocks + 1))
     rows, columns = np.array([each.weights.shape for each in g.blocks]).T
     record = {name: np.zeros(blocks, np.int64) for name in CORE}
-    record |= dict(zip(CORE, found.places[g.form].T, strict=False))
+    record |= dict(zip(PLACES, found.places[g.form].T, strict=True))
     record |= {"row": np.cumsum(rows) - rows, "rows": rows, "fire": begin[:-1], "fires": np.diff(begin)}
     record |= {"accumulators": columns, "spiking": np.ones(blocks, np.int64)}
     record["together"] = record["unit"] = record["spiking"]

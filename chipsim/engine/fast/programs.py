@@ -16,6 +16,7 @@ import numpy.typing as npt
 from chipsim.engine.fast import plan, planes, straight
 from chipsim.engine.fast.callables import begin
 from chipsim.engine.fast.instructions import BITS, TILES
+from chipsim.engine.fast.layout import PLACES
 from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.lookup import cost, lookups
 from chipsim.engine.fast.memory import aligned
@@ -40,9 +41,6 @@ FIRED = (10, 3)
 COMPARED, STORED = 2, 8
 #: bits must take so much less time than bytes: a data set seldom fills its last batch
 GAIN = 1.04
-
-#: fields of a core's record that say how its form is added up, or compared
-PLACES = ("code", "lookup", "tables", "list", "maximum")
 
 Word = npt.NDArray[np.uint32]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.fast.layout import CORE, FEATURES, LANES
+from chipsim.engine.fast.layout import CORE, FEATURES, LANES, PLACES
 from chipsim.engine.fast.lines import Int, Small, spread
 from chipsim.engine.fast.merge import Merged, Unit, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
-from chipsim.engine.fast.programs import PLACES, Costs, Programs, none, programs, width
+from chipsim.engine.fast.programs import Costs, Programs, none, programs, width
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 

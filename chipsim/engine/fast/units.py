@@ -53,8 +53,7 @@ def _near(groups: list[tuple[int, Small]]) -> list[list[int]]:
     length = np.array([len(own) for own in rows], np.int64)[filled]
     # two lists have one least mark with the probability of their share in common (Broder's MinHash)
     marks = [
-        np.minimum.reduceat(mix(joined + np.uint64(k << 40)), np.cumsum(length) - length).tolist()
-        for k in range(MARKS * bool(filled))
+        np.minimum.reduceat(mix(joined + np.uint64(k << 40)), np.cumsum(length) - length).tolist() for k in range(MARKS)
     ]
     leads: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     found: dict[int, list[int]] = {number: [number] for number in set(range(len(rows))) - set(filled)}
