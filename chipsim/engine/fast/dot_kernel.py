@@ -45,6 +45,7 @@ class Way:
     weights: int  # bits of what these weigh in a column
     sums: str  # a register of sums
     columns: int  # at a time: as many as the registers hold
+    loaded: int  # registers of rows, of 512 bits, at a time
 
     @property
     def parts(self) -> int:
@@ -58,7 +59,7 @@ class Way:
 
 
 #: quads of bytes; pairs of bytes whose sums fit 16 bits; pairs of 16 bits, see `chipsim.engine.fast.products`
-WAYS = {"quads": Way(4, 32, QUARTER, 4), "pairs": Way(2, 16, HALF, 2), "wide": Way(2, 32, QUARTER, 1)}
+WAYS = {"quads": Way(4, 32, QUARTER, 4, 4), "pairs": Way(2, 16, HALF, 2, 2), "wide": Way(2, 32, QUARTER, 4, 1)}
 #: of the kernels: the way, and in how many bits sums are compared
 NAMES = ("quads16", "quads32", "pairs16", "wide16", "wide32")
 
@@ -124,17 +125,19 @@ def _block(
             for part in own:
                 f.store(bias, part, 64)
         weights = f.at(f.at(c["weights"], block["weights"]), start * block["steps"], weight_size)
-        with f.loop(0, block["steps"]) as step:
-            taken = [f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in range(way.parts)]
-            of_step = f.at(weights, step, weight_size * way.columns)
-            for column, own in enumerate(sums):
-                weight = _weight(f, f.at(of_step, column, weight_size), way)
-                for total, rows in zip(own, taken, strict=True):
-                    _add_product(f, lookup, way, total, rows, weight)
+        for begin in range(0, way.parts, way.loaded):
+            parts = range(begin, begin + way.loaded)
+            with f.loop(0, block["steps"]) as step:
+                taken = {part: f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in parts}
+                of_step = f.at(weights, step, weight_size * way.columns)
+                for column, own in enumerate(sums):
+                    weight = _weight(f, f.at(of_step, column, weight_size), way)
+                    for place, rows in taken.items():
+                        _add_product(f, lookup, way, own[place], rows, weight)
         for column, own in enumerate(sums):
             with f.when(f.flag("slt", start + column, block["columns"])):
-                parts = [f.load(way.sums, part, 64) for part in own]
-                fire.column(first + column, halved(f, lookup, parts) if bits < way.bits else parts)
+                made = [f.load(way.sums, part, 64) for part in own]
+                fire.column(first + column, halved(f, lookup, made) if bits < way.bits else made)
 
 
 def _weight(f: Function, place: Value, way: Way) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 #: what looks up bytes in a table of 16: lanes, name. A table is spread over 256 bits as it is loaded, at no cost; over 512
 #: bits that takes as long as the lookup (Zen 4)
 LOOKUPS = {
@@ -37,6 +39,32 @@ MASKS = frozenset({"amx-int8", "avx512vnni", "avx512bw"})
 BITS = {"amx-int8": 64, "avx512vnni": 64, "avx512bw": 64, "avx2": 32}
 #: columns that are worked on at a time: as many as the registers hold
 COLUMNS = {"amx-int8": 4, "avx512vnni": 4, "avx512bw": 4, "avx2": 2, "ssse3": 1, "neon": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long things take, for 64 images, where an addition of a list takes 1."""
+
+    product: float  # a row for a column, of pairs that stay in 16 bits
+    index: float  # an index of lookups for a column, in these
+    window: float  # what it takes to widen the sums of a window of indices, in these
+    packed: float  # a row that is fetched and packed into indices, or brought into tiles
+    copied: float  # one that a list copies
+    written: float  # an addition that is written out as code: some are shared, and no row is looked for
+    strand: float  # what the sums of a strand take besides in such code
+
+
+_WIDE = Times(0.7, 1, 0, 12, 2, 0.55, 0)
+#: as measured with AMX, AVX-512 and AVX2; the others are taken to be like AVX-512
+TIMES = {
+    "amx-int8": Times(0.7, 1, 0, 3, 2, 0.55, 0),
+    "avx512vnni": _WIDE,
+    "avx512bw": _WIDE,
+    "avx2": Times(0.91, 1.16, 1.2, 2.8, 5, 0.9, 27),
+    "ssse3": _WIDE,
+    "neon": _WIDE,
+    None: _WIDE,
+}
 
 
 def instruction(features: str) -> str | None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast import tiles
-from chipsim.engine.fast.instructions import COLUMNS, TILES
+from chipsim.engine.fast.instructions import COLUMNS, TILES, TIMES
 from chipsim.engine.fast.lines import Int, numbered
 from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import narrow
@@ -41,8 +41,6 @@ from chipsim.engine.fast.tiles import ROWS
 BYTE = 255
 #: the largest sum of lookups where accumulators have 32 bits: it is widened from 16
 SEGMENT = 65535
-#: time of an index for a column, where an addition of a list is 1
-ENTRY = 0.7
 #: how much of an index a row takes, by its largest value; the last is that of all larger ones
 SHARE = np.repeat([0.25, 0.5, 0.75, 1.0, np.inf], [2, 2, 4, 8, 1])
 #: kinds of groups: how many rows, which bits of them, and how many numbers an index is made of
@@ -93,7 +91,8 @@ def cost(form: Form, instruction: str) -> int:
     """Estimate the instructions for lookups and products, in vector additions of 64 bytes."""
     if instruction in TILES:
         return tiles.cost(form)
-    return int(ENTRY * form.matrix.shape[1] * np.minimum(_shares(form), products_of(form, instruction).time).sum())
+    rows = np.minimum(_looking_up(form, instruction), products_of(form, instruction).time)
+    return int(TIMES[instruction].product * form.matrix.shape[1] * rows.sum())
 
 
 def lookups(form: Form, instruction: str) -> Lookups:
@@ -104,7 +103,7 @@ def lookups(form: Form, instruction: str) -> Lookups:
     factor, and for each group where its index lies, in bytes; segments of products, each the same without what is added.
     """
     products, columns = products_of(form, instruction), COLUMNS[instruction]
-    looked_up = _shares(form) < products.time
+    looked_up = _looking_up(form, instruction) < products.time
     groups = _group(form, looked_up)
     rest = np.flatnonzero(~looked_up & (form.bound > 0))
     store = Store()
@@ -124,14 +123,18 @@ def lookups(form: Form, instruction: str) -> Lookups:
     return Lookups(program.astype(np.uint32), store.content(), packed)
 
 
-def _shares(form: Form) -> npt.NDArray[np.float64]:
-    """Indices that each row takes, times the digits of its weights."""
+def _looking_up(form: Form, instruction: str) -> npt.NDArray[np.float64]:
+    """Time of each row where it is looked up, for a column, in those of `Products`."""
     share = SHARE[np.minimum(form.bound, TABLE)]
     share[_sums(form, np.arange(len(share)))] = 1 / 6
     largest, digits = largest_weight(form), 1
+    if largest > 7:
+        share[(form.bound > 3) & (form.bound <= 7)] = 1  # see `_group`
     while largest > 8:
         largest, digits = (largest + 8) >> 4, digits + 1
-    return np.asarray(share * digits)
+    each = TIMES[instruction]
+    reach = np.minimum(15, form.bound / share) * (8 if digits > 1 else largest)  # of an index
+    return np.asarray(share * digits * (each.index + each.window * np.maximum(1, reach) / BYTE))
 
 
 def _sums(form: Form, order: Int) -> Int:

@@ -37,7 +37,9 @@ AT_ONCE = (32, 16, 8, 4)
 #: same of those that are subtracted, which come last
 HEAD = 4
 #: time of a line that is added, for 64 images, where one of a list of bytes is 1, by the bytes of a register
-LINE = {64: 0.15, 32: 0.13}
+LINE = {64: 0.15, 32: 0.2}
+#: how much longer it takes where the lines of a form are more bytes than the nearest cache keeps
+FAR, NEAREST = {64: 1, 32: 1.3}, 30 << 10
 #: in lines, that of a counter at a position, of a line that is latched, and of a value of the encoder that
 #: becomes planes
 COUNTER, LATCH, ENTER = 10, 6, 75
@@ -65,6 +67,10 @@ class Lines:
     def count(self) -> int:
         """Lines in all, with that of zeros."""
         return 1 + len(self.row) + 2 * len(self.joins)
+
+    def taking(self, register: int) -> float:
+        """About how long, for 64 images, where an addition of a list of bytes takes 1; with registers of so many bytes."""
+        return self.time * LINE[register] * (FAR[register] if PLANE * self.count > NEAREST else 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

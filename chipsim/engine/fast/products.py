@@ -93,7 +93,7 @@ def _quads(form: Form, quads: Int, rows: int, columns: int, start: int, store: S
         if rows % 4:
             weight[-1, rows % 4 :] = 0  # the same row once more
         weight = np.moveaxis(weight, 1, -1)
-        for piece in pieces(np.asarray(weight.any(axis=3), np.int64), NEAR_WIDE, None):
+        for piece in pieces(np.asarray(weight.any(axis=3), np.int64), NEAR_WIDE):
             each = np.stack([strands.column[piece.sets], strands.factor[piece.sets]], axis=2)
             none = np.zeros(len(piece.sets), np.int64)  # nothing to widen
             yield len(piece.sets), segment_words(piece, start, 256, none, each, weight, store)
@@ -106,7 +106,7 @@ def _pairs(form: Form, pairs: Int, rows: int, columns: int, start: int, store: S
             weight[-1, 1] = 0  # the same row once more
         weight = np.moveaxis(weight, 1, -1)
         spread = (np.abs(weight.astype(np.int32)) * form.bound[pairs].astype(np.int32)[:, None, None]).sum(axis=3)
-        for piece in pieces(spread, NEAR // 2, None):
+        for piece in pieces(spread, NEAR // 2):
             each = np.stack([strands.column[piece.sets], strands.factor[piece.sets]], axis=2)
             # sums of 16 bits may wrap
             windows = filled_up(piece.count) if narrow(form) else windows_of(piece, spread, HALF)

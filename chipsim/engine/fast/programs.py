@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from chipsim.engine.fast import plan, planes, straight
 from chipsim.engine.fast.callables import begin
-from chipsim.engine.fast.instructions import BITS, TILES
+from chipsim.engine.fast.instructions import BITS, TILES, TIMES
 from chipsim.engine.fast.layout import PLACES
 from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.lookup import cost, lookups
@@ -31,10 +31,8 @@ SHARED = 3
 #: additions that are written out as code in all; compiling takes some 20 microseconds for each
 WRITTEN = 15_000
 
-#: in additions of a list: time of a row that is fetched and packed, and of one that is fetched to be brought into tiles
-PACKED = (12, 3)
-#: of a row that a list copies, and of a strand, which is widened and multiplied in the end
-COPIED, STRAND = 2, 8
+#: in additions of a list: time of a strand, which is widened and multiplied in the end
+STRAND = 8
 #: of a value that is fired, and of each of its thresholds
 FIRED = (10, 3)
 #: of a row that is compared, and of the largest
@@ -75,7 +73,7 @@ class Costs:
     """
 
     def __init__(self, instruction: str | None) -> None:
-        self.instruction = instruction
+        self.instruction, self.times_of = instruction, TIMES[instruction]
         self._added: dict[Form, int] = {}
         self._dense: dict[Form, int] = {}
 
@@ -87,14 +85,23 @@ class Costs:
 
     def listed(self, form: Form) -> int:
         """Time of a form by a list."""
-        added, strands = self.added(form), form.matrix.shape[1] * largest_weight(form).bit_length()
-        return int(added + STRAND * min(strands, added) + COPIED * len(form.bound))
+        at_once = max(1, plan.BYTE // max(1, int(form.bound.max(initial=1))))
+        segments = max(self._strands(form), self._strands(form) / 2 + self.added(form) / at_once)
+        return int(self.added(form) + STRAND * segments + self.times_of.copied * len(form.bound))
+
+    def written(self, form: Form) -> int:
+        """Time of a form by code of its own."""
+        return int(self.times_of.written * self.added(form) + self.times_of.strand * self._strands(form))
+
+    def _strands(self, form: Form) -> int:
+        """Strands of a form, at most."""
+        return min(int(form.matrix.shape[1]) * largest_weight(form).bit_length(), self.added(form))
 
     def dense(self, form: Form) -> int:
         """Time of a form by lookups, products or tiles, with its rows."""
         assert self.instruction is not None
         if form not in self._dense:
-            self._dense[form] = cost(form, self.instruction) + PACKED[self.instruction in TILES] * len(form.bound)
+            self._dense[form] = cost(form, self.instruction) + int(self.times_of.packed * len(form.bound))
         return self._dense[form]
 
     def least(self, form: Form) -> int:
@@ -105,11 +112,10 @@ class Costs:
 
     def times(self, forms: Sequence[Form], uses: Int) -> Int:
         """Time of each form, however it is added up, (forms,)."""
-        found: Int = np.array([self.least(form) for form in forms], np.int64)
-        added = np.array([self.added(form) for form in forms], np.int64)
-        written = _written(forms, uses, added.tolist(), found.tolist())
-        found[written] = (straight.TIME * added[written]).astype(np.int64)
-        return found
+        found = [self.least(form) for form in forms]
+        for n in _written(forms, uses, found, self):
+            found[n] = self.written(forms[n])
+        return np.array(found, np.int64)
 
 
 def in_bits(merged: Merged, costs: Costs, images: int) -> tuple[Lines, ...] | None:
@@ -126,12 +132,12 @@ def in_bits(merged: Merged, costs: Costs, images: int) -> tuple[Lines, ...] | No
     fired_values = merged.values.size[merged.values.encoder :]
     fired = FIRED[0] * len(fired_values) + FIRED[1] * int(fired_values.sum() - compared)
     in_bytes = float(uses @ costs.times(forms, uses) - sum(unit.saves for unit in merged.units) + fired)
-    line = GAIN * planes.LINE[BITS[instruction]] * planes.IMAGES / images
-    left = in_bytes / line - planes.ENTER * merged.values.encoder
+    register, full = BITS[instruction], images / planes.IMAGES
+    left = in_bytes * full / GAIN - planes.LINE[register] * planes.ENTER * merged.values.encoder
     lines: dict[int, Lines] = {}
     for number in np.argsort([-many * form.matrix.size for many, form in zip(uses.tolist(), forms, strict=True)]).tolist():
         lines[number] = planes.lines_of(forms[number])  # what takes longest first: it mostly tells
-        left -= uses[number] * lines[number].time
+        left -= uses[number] * lines[number].taking(register)
         if left <= 0:
             return None
     return tuple(lines[number] for number in range(len(forms)))
@@ -161,7 +167,7 @@ def programs(
         for n, form in enumerate(forms)
     ]
     time = [costs.dense(form) if better else costs.least(form) for form, better in zip(forms, dense, strict=True)]
-    written = _written(forms, uses[:own], [costs.added(form) for form in forms[:own]], time)
+    written = _written(forms, uses[:own], time, costs)
     for n in written:  # compiled while this thread lays out the others
         code.begin(*_text(forms[n], code))
     begin(code, *_walking(forms, dense, {*written, *np.flatnonzero(uses == 0).tolist()}, instruction))
@@ -173,7 +179,7 @@ def programs(
         if not uses[n]:
             continue
         if n in written:
-            time[n] = int(straight.TIME * costs.added(form))
+            time[n] = costs.written(form)
             continue
         at += len(words[-1])
         if form.maximum:
@@ -205,14 +211,14 @@ def width(largest: Int, wide: npt.NDArray[np.bool_]) -> Int:
     return np.stack([fits & ~wide, wide | ~fits, fits & wide]).astype(np.int64)
 
 
-def _written(forms: Sequence[Form], uses: Int, added: list[int], time: list[int]) -> list[int]:
+def _written(forms: Sequence[Form], uses: Int, time: list[int], costs: Costs) -> list[int]:
     """The forms that become code: those that save most, as long as there is room."""
     shared = [n for n in np.flatnonzero(uses >= SHARED).tolist() if not forms[n].maximum]
-    saved = {n: (time[n] - straight.TIME * added[n]) * int(uses[n]) for n in shared}
+    saved = {n: (time[n] - costs.written(forms[n])) * int(uses[n]) for n in shared}
     room, found = WRITTEN, []
     for n in sorted(saved, key=lambda n: -saved[n]):
-        if added[n] <= room and saved[n] > 0:
-            room -= added[n]
+        if costs.added(forms[n]) <= room and saved[n] > 0:
+            room -= costs.added(forms[n])
             found.append(n)
     return found
 

@@ -72,27 +72,23 @@ class Piece:
         return np.concatenate([content, np.zeros((1, *content.shape[1:]), content.dtype)])[self.taken, self.sets]
 
 
-def pieces(spread: Int, near: int, at_most: int | None) -> Iterator[Piece]:
-    """Segments for all sets, ``near`` groups at a time, and no sum in one beyond ``at_most``."""
+def pieces(spread: Int, near: int, at_most: int | None = None) -> Iterator[Piece]:
+    """Segments for all sets, ``near`` groups at a time, or less so that no sum in one is beyond ``at_most``.
+
+    ``spread`` (groups, sets, columns) says how much each adds at most.
+    """
     used = np.asarray(spread.any(axis=2))
+    if at_most is not None:
+        near = min(near, max(1, at_most // max(1, int(spread.max(initial=1)))))
     for first in range(0, len(used), near):
         part = used[first : first + near]
         count = part.sum(axis=0)
         sets = np.flatnonzero(count)
         if not len(sets):
             continue
-        taken = first + np.argsort(~part[:, sets], axis=0, kind="stable")
-        if at_most is None:
-            taken = taken[: count.max()]
-            taken[np.arange(len(taken))[:, None] >= count[sets]] = len(used)
-            yield Piece(sets, count[sets], taken)
-            continue
-        for place, number in enumerate(sets.tolist()):
-            mine = taken[: count[number], place]
-            step = max(1, at_most // max(1, int(spread[mine, number].max(initial=1))))
-            for start in range(0, len(mine), step):
-                few = mine[start : start + step]
-                yield Piece(np.array([number]), np.array([len(few)]), few[:, None])
+        taken = first + np.argsort(~part[:, sets], axis=0, kind="stable")[: count.max()]
+        taken[np.arange(len(taken))[:, None] >= count[sets]] = len(used)
+        yield Piece(sets, count[sets], taken)
 
 
 class Store:

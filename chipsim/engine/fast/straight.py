@@ -18,9 +18,6 @@ from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import BYTE, Strand, narrow, strands
 
-#: time of an addition that is written out, where one of a list is 1: some are shared, and no row is looked for
-TIME = 0.55
-
 Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's pattern on them, first non-zero +1
 
 
