@@ -10,7 +10,7 @@ from chipsim.chip import ChipSpec
 from chipsim.chip.routes import EAST, WEST
 from qsnnc.ir.layers import Int
 from qsnnc.place.loads import Prices, Routes, cost_of, link_loads, port_of
-from qsnnc.place.traffic import F64, HOST, Traffic
+from qsnnc.place.traffic import F64, HOST, Traffic, in_order
 
 #: of the first temperature to the mean cost of a core, and of the last to the first
 HEAT, COLD = 0.3, 1e-4
@@ -70,9 +70,8 @@ class Walk:
             self.owner[y * width + x] = -2
         self.owner[self.cell] = np.arange(cores)
         core = np.concatenate([traffic.sender, traffic.receiver])
-        order = np.argsort(core, kind="stable")
-        order = order[np.searchsorted(core[order], 0) :]  # the host's own rows are not moved
-        self.start = np.searchsorted(core[order], np.arange(cores + 1))
+        order, start = in_order(core, cores)
+        order, self.start = order[start[0] :], start - start[0]  # the host's own rows are not moved
         self.order, self.pair = order, order % len(traffic.packets)
         self.sends = (order < len(traffic.packets)).astype(np.uint8)
         self.rows, self.packets = traffic.row.astype(np.int32)[self.pair], traffic.packets[self.pair]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
-from qsnnc.place.traffic import F64, HOST, Traffic
+from qsnnc.place.traffic import F64, GRAIN, HOST, Traffic
 
 Bool = npt.NDArray[np.bool_]
 
@@ -45,18 +45,21 @@ def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
     times hops are at least the largest number of packets times the smallest distance, and so on. Over all cores that counts
     every pair twice.
     """
-    inner = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
-    low = np.minimum(traffic.sender, traffic.receiver)[inner]
-    high = np.maximum(traffic.sender, traffic.receiver)[inner]
-    pair, row = np.unique(low * traffic.cores + high, return_inverse=True)
-    packets = np.bincount(row, traffic.packets[inner], len(pair))
-    core = np.concatenate([pair // traffic.cores, pair % traffic.cores])
-    packets = np.concatenate([packets, packets])
-    order = np.lexsort((-packets, core))
-    core, packets = core[order], packets[order]
-    rank = np.arange(len(core)) - np.searchsorted(core, core)
+    between = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    sender, receiver, packets = traffic.sender[between], traffic.receiver[between], traffic.packets[between]
+    pair = np.minimum(sender, receiver) * traffic.cores + np.maximum(sender, receiver)
+    ordered = np.sort(pair)
+    if (ordered[1:] == ordered[:-1]).any():  # those that send to each other
+        pair, row = np.unique(pair, return_inverse=True)
+        (sender, receiver), packets = np.divmod(pair, traffic.cores), np.bincount(row, packets, len(pair))
+    grains = (packets * GRAIN).astype(np.int64)
+    size = int(grains.max(initial=0)) + 1
+    less = size - 1 - grains  # one number for a core and its packets, most first: sorted much sooner than two
+    key = np.sort(np.concatenate([sender * size + less, receiver * size + less]))
+    count = np.bincount(sender, minlength=traffic.cores) + np.bincount(receiver, minlength=traffic.cores)
+    rank = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count)
     near = _distances_from_the_middle(chip)
-    return float((packets * near[rank]).sum()) / 2
+    return float(((size - 1 - key % size) * near[rank]).sum()) / GRAIN / 2
 
 
 def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from chipsim.chip import ChipSpec
 from qsnnc.ir.layers import Int
 from qsnnc.place import greedy_kernel as kernel
-from qsnnc.place.traffic import F64, HOST, Traffic
+from qsnnc.place.traffic import F64, HOST, Traffic, in_order
 
 #: equal costs go to the place nearest to a port
 TIE = 1e-9
@@ -36,8 +36,7 @@ class Field:
         inner = (sender != HOST) & (receiver != HOST)
         ends = np.concatenate([sender[inner], receiver[inner]])
         other = np.concatenate([receiver[inner], sender[inner]])
-        order = np.argsort(ends, kind="stable")
-        self.start = np.searchsorted(ends[order], np.arange(cores + 1))
+        order, self.start = in_order(ends, cores)
         self.other, self.weight = other[order], np.concatenate([packets[inner], packets[inner]])[order]
         self.host = np.bincount(np.maximum(sender, receiver)[~inner], packets[~inner], cores)
         self.width, self.height = chip.grid

@@ -112,22 +112,17 @@ def link_loads(
 
 def _straight(traffic: Traffic, chip: ChipSpec, at: Int, to: Int) -> F64:
     """Loads of ways along x first, then along y: two lines each, counted by where they begin and end."""
-    width, height = chip.grid
-    (y, x), (to_y, to_x) = np.divmod(at, width), np.divmod(to, width)
+    from qsnnc.place.way_kernel import straight_ways  # numba, which a chip of another kind does not wait for
+
+    (width, height), sides = chip.grid, max(chip.grid)
+    change = np.zeros((4, traffic.rows, sides, sides + 1))
+    straight_ways(at, to, traffic.row, traffic.packets, width, sides, change.reshape(-1))
+    found = np.cumsum(change, axis=3)[..., :-1]
     load = np.empty((traffic.rows, height, width, 4))
-    row, packets = traffic.row, traffic.packets
-    for side, way, line, first, last in (
-        (EAST, to_x > x, row * height + y, x, to_x),
-        (WEST, to_x < x, row * height + y, to_x + 1, x + 1),
-        (SOUTH, to_y > y, row * width + to_x, y, to_y),
-        (NORTH, to_y < y, row * width + to_x, to_y + 1, y + 1),
-    ):
-        along, across = (width, height) if side in (EAST, WEST) else (height, width)
-        count = traffic.rows * across * (along + 1)
-        key = line[way] * (along + 1)
-        change = np.bincount(key + first[way], packets[way], count) - np.bincount(key + last[way], packets[way], count)
-        found = np.cumsum(change.reshape(traffic.rows, across, along + 1), axis=2)[..., :-1]
-        load[..., side] = found if side in (EAST, WEST) else found.transpose(0, 2, 1)
+    for side in (EAST, WEST):
+        load[..., side] = found[side, :, :height, :width]
+    for side in (NORTH, SOUTH):
+        load[..., side] = found[side, :, :width, :height].transpose(0, 2, 1)
     return load.reshape(traffic.rows, -1)
 
 

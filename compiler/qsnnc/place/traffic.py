@@ -46,6 +46,20 @@ class Traffic:
         return replace(self, packets=self.packets * np.where(self.receiver == HOST, times, 1.0))
 
 
+def in_order(core: npt.NDArray[np.integer], cores: int) -> tuple[Int, Int]:
+    """Order rows by their core, those of the host first; rows of one core stay in order.
+
+    Returns
+    -------
+    order : ndarray, int64, (rows,)
+    start : ndarray, int64, (cores + 1,)
+        Where the rows of each core begin in that order; those before are the host's.
+    """
+    number = core + 1
+    order = np.argsort(number.astype(np.uint16) if cores < 1 << 16 else number, kind="stable")  # 16 bits: much sooner
+    return order, np.cumsum(np.bincount(number, minlength=cores + 1))
+
+
 def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
     """Count target entries, each as often as its source fires, and the potentials that the host reads.
 
@@ -62,7 +76,7 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
     sums = np.empty((2, len(graph.axon_source)))
     each = np.zeros(0) if rates is None else np.asarray(rates, np.float64)
     found = count_pairs(sender_of, graph.axon_source, graph.axon_offset, each, np.zeros((2, graph.cores + 1)), ends, sums)
-    order = np.argsort(ends[0, :found], kind="stable")
+    order, _ = in_order(ends[0, :found] - 1, graph.cores)
     sender, receiver = ends[0, order].astype(np.int64) - 1, ends[1, order].astype(np.int64)
     entries, packets = sums[0, order], sums[1, order]
     from_host = sender == HOST
