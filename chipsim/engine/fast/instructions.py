@@ -60,7 +60,7 @@ TIMES = {
     "amx-int8": Times(0.7, 1, 0, 3, 2, 0.55, 0),
     "avx512vnni": _WIDE,
     "avx512bw": _WIDE,
-    "avx2": Times(0.91, 1.16, 1.2, 2.8, 5, 0.9, 27),
+    "avx2": Times(0.91, 1.16, 1.2, 2.8, 5, 0.8, 20),
     "ssse3": _WIDE,
     "neon": _WIDE,
     None: _WIDE,

@@ -1,9 +1,10 @@
 """Write a form as straight-line code: each row is an addition or a subtraction in a register.
 
-Strands are taken in pairs and share partial sums. For strands a and b each row falls into one of four classes, up to its
-sign: (1, 1), (1, -1), (1, 0), (0, 1). A class is summed once and counts for both, so that a row costs one addition where
-two would have been needed. As many pairs as there are registers are worked on at a time, for as many images as one register
-holds, so that a row is loaded once for all of them; then come the next images.
+Where there are many registers, strands are taken in pairs and share partial sums. For strands a and b each row falls into
+one of four classes, up to its sign: (1, 1), (1, -1), (1, 0), (0, 1). A class is summed once and counts for both, so that a
+row costs one addition where two would have been needed. With few registers more strands at a time, each by itself, are
+quicker: rows are loaded less often. As many strands as there are registers are worked on at a time, for as many images as one
+register holds, so that a row is loaded once for all of them; then come the next images.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy.typing as npt
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.plan import BYTE, Strand, narrow, strands
+
+#: registers from which strands are taken in pairs
+MANY = 24
 
 Class = tuple[tuple[int, ...], tuple[int, ...]]  # strands, and the row's pattern on them, first non-zero +1
 
@@ -55,17 +59,20 @@ class _Writer:
         self.bound = form.bound.tolist()
         self.accumulators = form.matrix.shape[1]
         self.bits = 16 if narrow(form) else 32
-        self.blocks = max(1, registers // 4)
+        self.registers = registers
         self.lines: list[str] = []
         self.names = 0
         self.stored: set[int] = set()
         self.before = self.under_way = "start"  # the label before a loop, and of the block that is written
 
     def function(self, name: str) -> str:
-        groups = pairs(self.strands.digits)
-        for number, start in enumerate(range(0, len(groups), self.blocks)):
+        groups: list[tuple[int, ...]] = [(strand,) for strand in range(self.strands.digits.shape[1])]
+        at_once = self.registers
+        if self.registers >= MANY:
+            groups, at_once = pairs(self.strands.digits), self.registers // 4
+        for number, start in enumerate(range(0, len(groups), at_once)):
             with self._every_core(f"b{number}"):
-                self._block(groups[start : start + self.blocks])
+                self._block(groups[start : start + at_once])
         with self._every_core("rest"):
             for silent in sorted(set(range(self.accumulators)) - self.stored):
                 self._store("zeroinitializer", silent)
