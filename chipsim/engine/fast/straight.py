@@ -3,8 +3,8 @@
 Where there are many registers, strands are taken in pairs and share partial sums. For strands a and b each row falls into
 one of four classes, up to its sign: (1, 1), (1, -1), (1, 0), (0, 1). A class is summed once and counts for both, so that a
 row costs one addition where two would have been needed. With few registers more strands at a time, each by itself, are
-quicker: rows are loaded less often. As many strands as there are registers are worked on at a time, for as many images as one
-register holds, so that a row is loaded once for all of them; then come the next images.
+quicker: rows are loaded less often. As many strands as there are registers are worked on at a time, for as many images as
+one register holds, so that a row is loaded once for all of them; then come the next images.
 """
 
 from __future__ import annotations
