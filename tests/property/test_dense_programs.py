@@ -6,11 +6,11 @@ import ctypes
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.targets import targets
 
-from chipsim.engine.fast import kernels, product_kernel, tile_kernel
+from chipsim.engine.fast import kernels, product_kernel, straight, tile_kernel
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lookup import HEAD, KINDS, lookups
@@ -85,6 +85,38 @@ def test_lookups_and_products_are_the_matrix_product(
         values[:] = bound[:, None]
     form = make_form(weights, bound)
     np.testing.assert_array_equal(product(form, values, target, plain), weights.T @ values)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bound=st.sampled_from([1, 3, 15, 127]),
+    largest=st.sampled_from([1, 7, 127, 1000]),
+    rows=st.integers(1, 150),
+    columns=st.integers(1, 12),
+    cores=st.integers(1, 3),
+    registers=st.sampled_from([12, straight.MANY]),
+)
+@settings(max_examples=25)
+def test_code_of_its_own_is_the_matrix_product(
+    seed: int, bound: int, largest: int, rows: int, columns: int, cores: int, registers: int
+) -> None:
+    # strand by strand where there are few registers, and in pairs where there are many
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-largest, largest + 1, (rows, columns)) * (rng.random((rows, columns)) < 0.6)
+    form = make_form(weights, rng.integers(0, bound + 1, rows))
+    values = aligned((2 * rows, LANES), np.uint8)
+    values[:] = rng.integers(0, np.tile(form.bound, 2)[:, None] + 1, values.shape)
+    first = rng.integers(0, 2, (cores, 1)) * rows
+    taken = LANES * (first + np.arange(rows)).astype(np.uint32)
+    out = aligned((cores, columns, LANES), np.int16 if narrow(form) else np.int32)
+    out[:] = rng.integers(-99, 99, out.shape)  # what a core has left
+    code = Code(cached=False)
+    made = code.add(b"", lambda name: straight.write(form, name, registers, code.target.lanes))
+    place, number = ctypes.c_void_p, ctypes.c_int64
+    run = ctypes.CFUNCTYPE(None, place, place, number, place)(made)
+    run(address(values), address(taken), cores, address(out))
+    for core, begin in enumerate(first[:, 0].tolist()):
+        np.testing.assert_array_equal(out[core], weights.T @ values[begin : begin + rows].astype(np.int64))
 
 
 @given(

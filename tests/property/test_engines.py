@@ -91,15 +91,17 @@ def test_mappings_with_much_to_merge(seed: int, noise: float, way: str) -> None:
     st.sampled_from([None, *targets()]),
     st.sampled_from([0, 16, 1024]),
     st.sampled_from([0, counting.SPARSE, 10**6]),
+    st.sampled_from([9, counting.PART]),
 )
 @settings(max_examples=100)
-def test_bundles_and_units(seed: int, noise: float, target: Target | None, most: int, sparse: int) -> None:
+def test_bundles_and_units(seed: int, noise: float, target: Target | None, most: int, sparse: int, part: int) -> None:
     # cores that listen to the same are added up together, as many as have so many accumulators; what rows count in SOPs
-    # beyond a factor is added up row by row, or for all rows at a time
+    # beyond a factor is added up row by row, or for all rows at a time; what is sent is added up in parts
     rng = np.random.default_rng(seed)
     hand = pooled_map(rng)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "SPARSE", sparse)
+        patch.setattr(counting, "PART", part)
         if most:
             patch.setattr(units, "MOST", most)
             patch.setattr(programs, "cost", lambda form, instruction: -1)

@@ -26,6 +26,8 @@ BYTE, HALF = 255, 16383
 MOST = 127
 #: additions of a row here and there that take as long as multiplying one in quads
 SPARSE = 6
+#: largest sum of a part of what the encoder and all cores send: it fits 32 bits
+PART = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,8 @@ class Counting:
         The factor, and the row of events.
     events : int
         Rows of events.
+    sent, parts : Runs, int
+        Spikes of the encoder, and half of the paper's SOPs: sums of so many parts.
     """
 
     def __init__(self, t: Tables, lines: Lines, fanout: Int, *, tick: Int | None, tiled: bool) -> None:
@@ -139,12 +143,10 @@ class Counting:
         slot = t.fires[record, 1].astype(np.int64)
         once = np.ones(len(slot), np.int64)
         self.spikes = runs(owner, LANES * slot, size[slot], (once, 0 * once), len(cores))
-        self.fanout = fanout
         encoder = (np.arange(len(fanout)) < t.merged.values.encoder).astype(np.int64)
-        # a sum that 32 bits might not hold is left to doubles, exact below 2**53
-        self.wide = int(fanout @ t.merged.values.size) >= 1 << 31
-        given = (encoder, 0 * fanout if self.wide else fanout)
-        self.sent = runs(0 * fanout, LANES * t.slot, t.merged.values.size, given, 1)
+        part = np.cumsum(fanout * t.merged.values.size) // PART
+        self.parts = int(part[-1]) + 1
+        self.sent = runs(part, LANES * t.slot, t.merged.values.size, (encoder, fanout), self.parts)
         place = cores[:, CORE.index("core")]
         self.factor, self.events_of = np.zeros((2, len(cores)), np.int32)
         self.factor[place], self.events_of[place] = found.factor, own

@@ -58,9 +58,9 @@ class FastEngine(Loaded):
         totals[t.slot] = fired = totals[t.fresh]
         lead, bundles = values.lead, values.bundles
         totals[t.taken[len(t.slot) :]] = np.diff(np.append(0, np.cumsum(fired[bundles.part]))[bundles.offset])
-        spikes = np.zeros(m.cores, np.int64)
         core_of = np.repeat(np.arange(m.cores), np.diff(m.neuron_offset))
-        np.add.at(spikes, core_of[lead[values.encoder :] - m.encoder_neurons], fired[values.encoder :])
+        owner = core_of[lead[values.encoder :] - m.encoder_neurons]
+        spikes = np.bincount(owner, fired[values.encoder :], m.cores).astype(np.int64)  # exact below 2**53
         lines = self.lines
         arrivals, place, shift = totals, lines.offset, LANES.bit_length() - 1
         if self.arrivals is not None:

@@ -231,13 +231,10 @@ class FastWorker(CountsByImage):
 
     def _sent(self, values: npt.NDArray[np.uint8]) -> Int:
         """Spikes of the encoder, and half the paper's SOPs, by image."""
-        counting = self.engine.counting
-        self.sums[:] = 0
-        self.engine.function["count_runs"](self.sent_at, 0, address(values), self.sums_at, self.sums_at + 4 * LANES)
-        found = self.sums.astype(np.int64)
-        if counting.wide:
-            t = self.engine.tables
-            found[1] = (counting.fanout.astype(np.float64) @ values.reshape(-1, LANES)[t.slot].astype(np.float64)).astype(
-                np.int64
-            )
+        found = np.zeros((2, LANES), np.int64)
+        for part in range(self.engine.counting.parts):
+            self.sums[:] = 0
+            given = self.sent_at, part, address(values), self.sums_at, self.sums_at + 4 * LANES
+            self.engine.function["count_runs"](*given)
+            found += self.sums
         return found
