@@ -114,7 +114,7 @@ def _block(
     fire: _Firing,
 ) -> None:
     """Multiply the rows of a block, and fire its columns."""
-    size, weight_size = way.parts * 64, way.weights // 8
+    weight_size = way.weights // 8
     record = f.at(c["blocks"], number, 8 * len(BLOCK))
     block = {name: f.load("i64", f.at(record, i, 8), 8) for i, name in enumerate(BLOCK)}
     _pack(f, way, c, block)
@@ -125,19 +125,30 @@ def _block(
             for part in own:
                 f.store(bias, part, 64)
         weights = f.at(f.at(c["weights"], block["weights"]), start * block["steps"], weight_size)
-        for begin in range(0, way.parts, way.loaded):
-            parts = range(begin, begin + way.loaded)
-            with f.loop(0, block["steps"]) as step:
-                taken = {part: f.load(BYTES, f.at(f.at(c["packed"], step, size), part, 64), 64) for part in parts}
-                of_step = f.at(weights, step, weight_size * way.columns)
-                for column, own in enumerate(sums):
-                    weight = _weight(f, f.at(of_step, column, weight_size), way)
-                    for place, rows in taken.items():
-                        _add_product(f, lookup, way, own[place], rows, weight)
+        half = f.flag("sle", block["columns"] - start, way.columns // 2)
+        for those, many in ((half, way.columns // 2), (half ^ 1, way.columns)):
+            with f.when(those):
+                _add_up(f, lookup, way, c["packed"], weights, block["steps"], sums[:many])
         for column, own in enumerate(sums):
             with f.when(f.flag("slt", start + column, block["columns"])):
                 made = [f.load(way.sums, part, 64) for part in own]
                 fire.column(first + column, halved(f, lookup, made) if bits < way.bits else made)
+
+
+def _add_up(
+    f: Function, lookup: str | None, way: Way, packed: Value, weights: Value, steps: Value, sums: list[list[Value]]
+) -> None:
+    """Add the products of all steps to the sums of some columns, the first of those whose ``weights`` lie side by side."""
+    size = way.weights // 8
+    for begin in range(0, way.parts, way.loaded):
+        parts = range(begin, begin + way.loaded)
+        with f.loop(0, steps) as step:
+            taken = {part: f.load(BYTES, f.at(f.at(packed, step, way.parts * 64), part, 64), 64) for part in parts}
+            of_step = f.at(weights, step, size * way.columns)
+            for column, own in enumerate(sums):
+                weight = _weight(f, f.at(of_step, column, size), way)
+                for part, rows in taken.items():
+                    _add_product(f, lookup, way, own[part], rows, weight)
 
 
 def _weight(f: Function, place: Value, way: Way) -> Value:
