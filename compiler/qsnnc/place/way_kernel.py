@@ -25,18 +25,18 @@ def straight_ways(at, to, row, packets, width, sides, change):  # type: ignore[n
     for k in range(len(at)):
         y, to_y = at[k] // width, to[k] // width
         x, to_x = at[k] - y * width, to[k] - to_y * width
-        first = row[k] * sides
-        line = (first + y) * (sides + 1)
-        if to_x > x:
-            change[EAST * of_side + line + x] += packets[k]
-            change[EAST * of_side + line + to_x] -= packets[k]
-        elif to_x < x:
-            change[WEST * of_side + line + to_x + 1] += packets[k]
-            change[WEST * of_side + line + x + 1] -= packets[k]
-        line = (first + to_x) * (sides + 1)
-        if to_y > y:
-            change[SOUTH * of_side + line + y] += packets[k]
-            change[SOUTH * of_side + line + to_y] -= packets[k]
-        elif to_y < y:
-            change[NORTH * of_side + line + to_y + 1] += packets[k]
-            change[NORTH * of_side + line + y + 1] -= packets[k]
+        line = (row[k] * sides + y) * (sides + 1)
+        along(change, EAST * of_side + line, WEST * of_side + line, x, to_x, packets[k])
+        line = (row[k] * sides + to_x) * (sides + 1)
+        along(change, SOUTH * of_side + line, NORTH * of_side + line, y, to_y, packets[k])
+
+
+@in_machine_code
+def along(change, ahead, back, first, last, packets):  # type: ignore[no-untyped-def]
+    """Add packets that go from a place of a line to another: where links ahead lie, and those back."""
+    if last > first:
+        change[ahead + first] += packets
+        change[ahead + last] -= packets
+    elif last < first:
+        change[back + last + 1] += packets
+        change[back + first + 1] -= packets
