@@ -73,7 +73,7 @@ class Costs:
     """
 
     def __init__(self, instruction: str | None) -> None:
-        self.instruction, self.times_of = instruction, TIMES[instruction]
+        self.instruction, self.takes = instruction, TIMES[instruction]
         self._added: dict[Form, int] = {}
         self._dense: dict[Form, int] = {}
 
@@ -87,11 +87,11 @@ class Costs:
         """Time of a form by a list."""
         at_once = max(1, plan.BYTE // max(1, int(form.bound.max(initial=1))))
         segments = max(self._strands(form), self._strands(form) / 2 + self.added(form) / at_once)
-        return int(self.added(form) + STRAND * segments + self.times_of.copied * len(form.bound))
+        return int(self.added(form) + STRAND * segments + self.takes.copied * len(form.bound))
 
     def written(self, form: Form) -> int:
         """Time of a form by code of its own."""
-        return int(self.times_of.written * self.added(form) + self.times_of.strand * self._strands(form))
+        return int(self.takes.written * self.added(form) + self.takes.strand * self._strands(form))
 
     def _strands(self, form: Form) -> int:
         """Strands of a form, at most."""
@@ -101,7 +101,7 @@ class Costs:
         """Time of a form by lookups, products or tiles, with its rows."""
         assert self.instruction is not None
         if form not in self._dense:
-            self._dense[form] = cost(form, self.instruction) + int(self.times_of.packed * len(form.bound))
+            self._dense[form] = cost(form, self.instruction) + int(self.takes.packed * len(form.bound))
         return self._dense[form]
 
     def least(self, form: Form) -> int:
