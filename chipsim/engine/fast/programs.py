@@ -76,6 +76,7 @@ class Costs:
         self.instruction, self.takes = instruction, TIMES[instruction]
         self._added: dict[Form, int] = {}
         self._dense: dict[Form, int] = {}
+        self._stranded: dict[Form, int] = {}
 
     def added(self, form: Form) -> int:
         """Additions of a list, without what it does beside them."""
@@ -86,7 +87,8 @@ class Costs:
     def listed(self, form: Form) -> int:
         """Time of a form by a list."""
         at_once = max(1, plan.BYTE // max(1, int(form.bound.max(initial=1))))
-        segments = max(self._strands(form), self._strands(form) / 2 + self.added(form) / at_once)
+        strands = self._strands(form)
+        segments = max(strands, strands / 2 + self.added(form) / at_once)
         return int(self.added(form) + STRAND * segments + self.takes.copied * len(form.bound))
 
     def written(self, form: Form) -> int:
@@ -95,7 +97,9 @@ class Costs:
 
     def _strands(self, form: Form) -> int:
         """Strands of a form, at most."""
-        return min(int(form.matrix.shape[1]) * largest_weight(form).bit_length(), self.added(form))
+        if form not in self._stranded:
+            self._stranded[form] = min(int(form.matrix.shape[1]) * largest_weight(form).bit_length(), self.added(form))
+        return self._stranded[form]
 
     def dense(self, form: Form) -> int:
         """Time of a form by lookups, products or tiles, with its rows."""

@@ -66,10 +66,11 @@ class _Writer:
         self.before = self.under_way = "start"  # the label before a loop, and of the block that is written
 
     def function(self, name: str) -> str:
-        groups: list[tuple[int, ...]] = [(strand,) for strand in range(self.strands.digits.shape[1])]
-        at_once = self.registers
+        groups: list[tuple[int, ...]]
         if self.registers >= MANY:
             groups, at_once = pairs(self.strands.digits), self.registers // 4
+        else:
+            groups, at_once = [(strand,) for strand in range(self.strands.digits.shape[1])], self.registers
         for number, start in enumerate(range(0, len(groups), at_once)):
             with self._every_core(f"b{number}"):
                 self._block(groups[start : start + at_once])

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from chipsim.chip import ChipSpec
-from chipsim.chip.routes import EAST, WEST
 from qsnnc.ir.layers import Int
-from qsnnc.place.loads import Prices, Routes, cost_of, link_loads, port_of
+from qsnnc.place.loads import Prices, Routes, by_line, by_link, cost_of, link_loads, port_of
 from qsnnc.place.traffic import F64, HOST, Traffic, in_order
 
 #: of the first temperature to the mean cost of a core, and of the last to the first
@@ -119,29 +118,3 @@ class Walk:
             pool.shutdown(wait=False)
         self.cell = at_y[:cores].astype(np.int64) * width + at_x[:cores]
         self.load = by_link(load, self.chip)
-
-
-def by_line(load: F64, chip: ChipSpec) -> F64:
-    """Return loads of links in the order of `qsnnc.place.kernel.moved`: by row, side, line, and place along it."""
-    (width, height), sides = chip.grid, max(chip.grid)
-    cells = load.reshape(len(load), height, width, 4)
-    found = np.zeros((len(load), 4, sides, sides + 1))
-    for side in range(4):
-        if side in (EAST, WEST):
-            found[:, side, :height, :width] = cells[..., side]
-        else:
-            found[:, side, :width, :height] = cells[..., side].transpose(0, 2, 1)
-    return found.reshape(-1)
-
-
-def by_link(load: F64, chip: ChipSpec) -> F64:
-    """Return loads in the order of `qsnnc.place.loads.link_loads`: what `by_line` is given."""
-    (width, height), sides = chip.grid, max(chip.grid)
-    lines = load.reshape(-1, 4, sides, sides + 1)
-    found = np.zeros((len(lines), height, width, 4))
-    for side in range(4):
-        if side in (EAST, WEST):
-            found[..., side] = lines[:, side, :height, :width]
-        else:
-            found[..., side] = lines[:, side, :width, :height].transpose(0, 2, 1)
-    return found.reshape(len(lines), -1)

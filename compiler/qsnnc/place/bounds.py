@@ -45,13 +45,14 @@ def chip_hops_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
     times hops are at least the largest number of packets times the smallest distance, and so on. Over all cores that counts
     every pair twice.
     """
-    between = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    between = _between(traffic, chosen)
     sender, receiver, packets = traffic.sender[between], traffic.receiver[between], traffic.packets[between]
     pair = np.minimum(sender, receiver) * traffic.cores + np.maximum(sender, receiver)
     ordered = np.sort(pair)
     if (ordered[1:] == ordered[:-1]).any():  # those that send to each other
         pair, row = np.unique(pair, return_inverse=True)
-        (sender, receiver), packets = np.divmod(pair, traffic.cores), np.bincount(row, packets, len(pair))
+        sender, receiver = np.divmod(pair, traffic.cores)
+        packets = np.asarray(np.bincount(row, packets, len(pair)), np.float64)
     grains = (packets * GRAIN).astype(np.int64)
     size = int(grains.max(initial=0)) + 1
     less = size - 1 - grains  # one number for a core and its packets, most first: sorted much sooner than two
@@ -73,7 +74,7 @@ def link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool) -> float:
 
 
 def _link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool, hops: float) -> float:
-    between = chosen & (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    between = _between(traffic, chosen)
     if not between.any():
         return 0.0
     packets = traffic.packets[between]
@@ -86,6 +87,12 @@ def _link_bound(traffic: Traffic, chip: ChipSpec, chosen: Bool, hops: float) -> 
 def degree(chip: ChipSpec) -> int:
     """Return the most neighbours that a router of the grid has."""
     return sum(min(2, side - 1) for side in chip.grid)
+
+
+def _between(traffic: Traffic, chosen: Bool) -> Bool:
+    """Which of the pairs are two cores."""
+    inner = (traffic.sender != HOST) & (traffic.receiver != HOST) & (traffic.sender != traffic.receiver)
+    return np.asarray(chosen & inner)
 
 
 def _host_hops(traffic: Traffic, chip: ChipSpec) -> float:

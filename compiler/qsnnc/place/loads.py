@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from chipsim.chip import ChipSpec
 from chipsim.chip.ports import assign_ports
-from chipsim.chip.routes import EAST, NORTH, SOUTH, WEST
+from chipsim.chip.routes import EAST, WEST
 from qsnnc.ir.layers import Int
 from qsnnc.place.bounds import link_bound
 from qsnnc.place.traffic import F64, HOST, Traffic
@@ -114,16 +114,10 @@ def _straight(traffic: Traffic, chip: ChipSpec, at: Int, to: Int) -> F64:
     """Loads of ways along x first, then along y: two lines each, counted by where they begin and end."""
     from qsnnc.place.way_kernel import straight_ways  # numba, which a chip of another kind does not wait for
 
-    (width, height), sides = chip.grid, max(chip.grid)
-    change = np.zeros((4, traffic.rows, sides, sides + 1))
-    straight_ways(at, to, traffic.row, traffic.packets, width, sides, change.reshape(-1))
-    found = np.cumsum(change, axis=3)[..., :-1]
-    load = np.empty((traffic.rows, height, width, 4))
-    for side in (EAST, WEST):
-        load[..., side] = found[side, :, :height, :width]
-    for side in (NORTH, SOUTH):
-        load[..., side] = found[side, :, :width, :height].transpose(0, 2, 1)
-    return load.reshape(traffic.rows, -1)
+    sides = max(chip.grid)
+    change = np.zeros((traffic.rows, 4, sides, sides + 1))
+    straight_ways(at, to, traffic.row, traffic.packets, chip.grid[0], sides, change.reshape(-1))
+    return by_link(np.cumsum(change, axis=3), chip)
 
 
 def _routed(traffic: Traffic, chip: ChipSpec, at: Int, to: Int, routes: Routes) -> F64:
@@ -139,6 +133,32 @@ def _routed(traffic: Traffic, chip: ChipSpec, at: Int, to: Int, routes: Routes) 
         np.add.at(load, (row, 4 * at + side), packets)
         at = at + step[side]
     return load
+
+
+def by_line(load: F64, chip: ChipSpec) -> F64:
+    """Return loads of links in the order of `qsnnc.place.kernel.moved`: by row, side, line, and place along it."""
+    (width, height), sides = chip.grid, max(chip.grid)
+    cells = load.reshape(len(load), height, width, 4)
+    found = np.zeros((len(load), 4, sides, sides + 1))
+    for side in range(4):
+        if side in (EAST, WEST):
+            found[:, side, :height, :width] = cells[..., side]
+        else:
+            found[:, side, :width, :height] = cells[..., side].transpose(0, 2, 1)
+    return found.reshape(-1)
+
+
+def by_link(load: F64, chip: ChipSpec) -> F64:
+    """Return loads in the order of `link_loads`: what `by_line` is given."""
+    (width, height), sides = chip.grid, max(chip.grid)
+    lines = load.reshape(-1, 4, sides, sides + 1)
+    found = np.zeros((len(lines), height, width, 4))
+    for side in range(4):
+        if side in (EAST, WEST):
+            found[..., side] = lines[:, side, :height, :width]
+        else:
+            found[..., side] = lines[:, side, :width, :height].transpose(0, 2, 1)
+    return found.reshape(len(lines), -1)
 
 
 def cost_of(load: F64, prices: Prices) -> float:

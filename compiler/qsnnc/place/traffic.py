@@ -76,8 +76,9 @@ def traffic_of(graph: CoreGraph, rates: F64 | None = None) -> Traffic:
     sums = np.empty((2, len(graph.axon_source)))
     each = np.zeros(0) if rates is None else np.asarray(rates, np.float64)
     found = count_pairs(sender_of, graph.axon_source, graph.axon_offset, each, np.zeros((2, graph.cores + 1)), ends, sums)
-    order, _ = in_order(ends[0, :found] - 1, graph.cores)
-    sender, receiver = ends[0, order].astype(np.int64) - 1, ends[1, order].astype(np.int64)
+    sender = ends[0, :found].astype(np.int64) - 1
+    order, _ = in_order(sender, graph.cores)
+    sender, receiver = sender[order], ends[1, order].astype(np.int64)
     entries, packets = sums[0, order], sums[1, order]
     from_host = sender == HOST
     host_entries = np.bincount(receiver[from_host], entries[from_host], graph.cores).astype(np.int64)

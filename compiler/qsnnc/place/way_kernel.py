@@ -18,17 +18,17 @@ def straight_ways(at, to, row, packets, width, sides, change):  # type: ignore[n
         What they add to, and how much.
     width, sides : int
         Of the grid, and its longer side.
-    change : (4 * rows * sides * (sides + 1),)
-        By side, row, line of the grid, and place along it; a way begins at a place, and ends behind one. Added to.
+    change : (rows * 4 * sides * (sides + 1),)
+        By row, side, line of the grid, and place along it; a way begins at a place, and ends behind one. Added to.
     """
-    of_side = len(change) // 4
+    of_side = sides * (sides + 1)
     for k in range(len(at)):
         y, to_y = at[k] // width, to[k] // width
         x, to_x = at[k] - y * width, to[k] - to_y * width
-        line = (row[k] * sides + y) * (sides + 1)
-        along(change, EAST * of_side + line, WEST * of_side + line, x, to_x, packets[k])
-        line = (row[k] * sides + to_x) * (sides + 1)
-        along(change, SOUTH * of_side + line, NORTH * of_side + line, y, to_y, packets[k])
+        line = row[k] * 4 * of_side + y * (sides + 1)
+        along(change, line + EAST * of_side, line + WEST * of_side, x, to_x, packets[k])
+        line = row[k] * 4 * of_side + to_x * (sides + 1)
+        along(change, line + SOUTH * of_side, line + NORTH * of_side, y, to_y, packets[k])
 
 
 @in_machine_code
