@@ -18,13 +18,10 @@ from chipsim.engine.engines import load_engine
 from chipsim.engine.exceeded import Watch, watch
 from chipsim.engine.protocol import Engine
 from chipsim.engine.setup import Setup
-from chipsim.engine.spool import Spool
+from chipsim.engine.spool import IN_MEMORY, Spool
 from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
 from chipsim.options import EngineOptions
-
-#: bytes of counts of each image, of one kind, that are kept in memory; more go to temporary files, batch by batch
-COUNTED = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def run_part(
     workers = min(options.threads or processors(), -(-len(dataset) // size))
     crew = [engine.worker(setup.noise, setup.seed, wanted.per_image, prepared.keeps) for _ in range(workers)]
     spools: dict[str, Spool] = defaultdict(lambda: Spool(len(dataset)))
-    if wanted.per_image and 4 * len(dataset) * mapping.cores <= COUNTED:
+    if wanted.per_image and 4 * len(dataset) * mapping.cores <= IN_MEMORY:
         whole = ImageCounts.empty(len(dataset), mapping.cores)
         spools |= {name: Spool(whole=getattr(whole, name)) for name in IMAGE_COUNTS}
         for worker in crew:
