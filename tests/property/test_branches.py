@@ -64,7 +64,7 @@ def assert_streams(mapping: Mapping, images: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(networks, st.integers(1, 4))
 def test_an_image_a_tick_gives_what_an_image_at_a_time_gives(recipe: Branches, max_delay: int) -> None:
     model = branching(recipe)
@@ -77,7 +77,7 @@ def test_an_image_a_tick_gives_what_an_image_at_a_time_gives(recipe: Branches, m
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(networks, st.integers(1, 3), st.booleans())
 def test_relays_change_no_count_of_the_network(recipe: Branches, max_delay: int, keep_dead: bool) -> None:
     """Spikes, SOPs and paper SOPs are the same with short delays; relays are the fewest, and counted apart."""

@@ -18,7 +18,7 @@ from support.places import TESTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="Linux")]
 #: cases in each profile of tests/conftest.py, by its number of examples: HYPOTHESIS_PROFILE=many draws 5,000
-CASES = {5: 5, 100: 300, 2000: 2000, 10_000: 5000}
+CASES = {5: 5, 100: 120, 2000: 2000, 10_000: 5000}
 
 
 class Server:
@@ -84,6 +84,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_whatever_is_given(server: Server) -> None:
     """On a failure, ``CASE=number`` runs that case alone."""
     only = os.environ.get("CASE")
-    numbers = [int(only)] if only else range(CASES.get(settings().max_examples, 300))
+    numbers = [int(only)] if only else range(CASES.get(settings().max_examples, 120))
     wrong = [line for number in numbers for line in server.run(hostile.draw(number, server.results))]
     assert not wrong, "\n".join(wrong)

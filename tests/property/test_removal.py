@@ -167,7 +167,7 @@ def assert_nothing_idle(mapping: Mapping) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.integers(0, 2**32 - 1), st.integers(4, 9), st.integers(1, 4), st.sampled_from([0.0, 0.2, 0.35]), chips())
 def test_equal_with_and_without(seed: int, size: int, levels: int, share: float, chip: ChipSpec) -> None:
     less, full = both(spoiled(seed, size, levels, share), chip)
@@ -176,7 +176,7 @@ def test_equal_with_and_without(seed: int, size: int, levels: int, share: float,
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(recipes)
 def test_equal_with_and_without_on_random_networks(recipe: Recipe) -> None:
     less, full = both(build(recipe), load_chip("xbar1152"))
@@ -185,7 +185,7 @@ def test_equal_with_and_without_on_random_networks(recipe: Recipe) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_compare_explains_what_verify_does(seed: int) -> None:
     """Also where the model fires a neuron that never does on integers, or the other way round."""
