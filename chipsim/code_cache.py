@@ -1,4 +1,4 @@
-"""Machine code for this machine's processor: the compiler's target, and what was compiled, in a directory of the user."""
+"""Machine code for this processor: the compiler's target, and what was compiled or found, in a directory of the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chipsim.errors import InputError
 from chipsim.files import write_atomically
 
 #: the directory is emptied of what was used longest ago when it holds more than this
-CACHE_BYTES = 64 << 20
+CACHE_BYTES = 256 << 20
 
 
 def processor() -> tuple[str, str]:
@@ -70,7 +70,8 @@ class CodeCache:
             os.utime(path)
         except OSError:
             return None
-        return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+        digest, code = content[:32], content[32:]
+        return code if hashlib.sha256(code).digest() == digest else None
 
     def put(self, key: str, code: bytes) -> None:
         """Keep code, if it can be kept."""

@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, settings
 from support.examples import draw_at_most
 from support.places import ROOT
 
+from chipsim.engine.fast import kept
+
+kept.WORTH = None  # what a test finds is not what another one has found
 #: examples of a law in the profile `few`, which `make check` uses
 FEW = 5
 settings.register_profile(

@@ -12,6 +12,7 @@ tiles        ... or all rows of a dense matrix tile by tile (`tile_kernel`), whe
 plan         ... or as a list of rows
 kernels      walking lists, encoding, and `run`, which calls the others (``..._kernel``): the rest of the machine code
 native       LLVM makes it, a directory keeps it
+kept         ... and what was found of a mapping
 encoder      thresholds of the encoder, so that onnxruntime only runs its linear part
 pixels       ... or nothing: a linear part of whole numbers runs like cores whose rows are pixels
 dots         ... or in one pass (`dot_kernel`)

@@ -13,10 +13,11 @@ from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels, begin, called
 from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
 from chipsim.engine.fast.dots import dots as dot_tables
+from chipsim.engine.fast.dots import likely
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.instructions import TILES
+from chipsim.engine.fast.kept import Kept
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.loaded import Loaded
 from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.merge import Merged, merge
@@ -24,6 +25,7 @@ from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.pixels import build as pixel_tables
 from chipsim.engine.fast.pixels import graded
 from chipsim.engine.fast.plane_tables import build as plane_tables
+from chipsim.engine.fast.plane_tables import sums_of_forms
 from chipsim.engine.fast.plane_worker import PlaneWorker
 from chipsim.engine.fast.planes import IMAGES
 from chipsim.engine.fast.programs import Costs, in_bits
@@ -116,38 +118,46 @@ def load_fast(
     m = reduced.mapping
     encoder = find_encoder(m, host, features_of(m), code)
     if encoder.integers is not None:
-        begin(code, "lay")  # kernels are compiled while this thread does something else
+        begin(code, "lay", *likely(encoder.integers[0], code, losing=noisy))
+    begin(code, "run", "weigh")  # kernels are compiled while this thread does something else
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
+    maximal = bundled and not damage.noise  # there any spike may be lost
+    costs = Costs(code.target.lookup)
 
-    def merged_of(mapping: Mapping, sent: Int, apart: bool, arriving: bool) -> Merged:
-        maximal = bundled and not damage.noise  # there any spike may be lost
-        merged = merge(mapping, sent, apart=apart, arriving=arriving, bundled=bundled, maximal=maximal, noisy=noisy)
-        return in_blocks(merged, mapping) if code.target.lookup in TILES else merged
+    def merged_of(mapping: Mapping, apart: bool, arriving: bool) -> tuple[Merged, Kept]:
+        so = {"apart": apart, "arriving": arriving, "bundled": bundled, "maximal": maximal, "noisy": noisy}
+        kept = Kept(code.cache, mapping, (code.target, reduced.sent, so))
+
+        def find() -> Merged:
+            merged = merge(mapping, reduced.sent, **so)
+            return united(in_blocks(merged, mapping) if code.target.lookup in TILES else merged, mapping, costs)
+
+        return kept.of("merged", find), kept
 
     merged = None
     if found is not None:
-        merged = with_differences(merged_of(as_if_healthy(m, damage), reduced.sent, apart=True, arriving=True), m, found)
+        like, kept = merged_of(as_if_healthy(m, damage), apart=True, arriving=True)
+        merged = with_differences(like, m, found)
     if merged is None:
-        merged, found = merged_of(m, reduced.sent, apart=apart, arriving=arriving), None
+        (merged, kept), found = merged_of(m, apart, arriving), None
     if max(core.largest for core in merged.cores) >= 1 << 31 or 2 * LANES * len(merged.values.taken_size) >= 1 << 32:
         return None
-    costs = Costs(code.target.lookup)
-    merged = united(merged, m, costs)
-    lines, planes = None, None
+    sums, planes = None, None
     if bits and not (apart or arriving or damage.noise) and _plain(m):
-        lines = in_bits(merged, costs, min(IMAGES, batch or batch_size(IMAGES, m.input)))
-    tables = build(m, merged, code, costs, lines)
-    if lines is not None:
-        planes = plane_tables(tables, lines, code)
+        images = min(IMAGES, batch or batch_size(IMAGES, m.input))
+        sums = kept.of(f"sums {images}", lambda: sums_of_forms(merged, in_bits(merged, costs, images)))
+    if sums is not None:
+        tables = build(m, merged, code, costs, kept, [each.lines for each in sums])
+        planes = plane_tables(tables, sums, code)
     if planes is None:
-        tables = tables if lines is None else build(m, merged, code, costs)
-        begin(code, "run", *called(tables.cores, "fire_sent" if damage.noise else "fire"))
+        tables = build(m, merged, code, costs, kept)
+        begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels, dots = None, None
     if encoder.integers is not None:
-        sums = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
-        dots = dot_tables(m, tables, sums, planes, code)
+        levels = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)
+        dots = dot_tables(m, tables, levels, planes, code)
         if dots is None:
-            pixels = pixel_tables(m, tables, sums, code)
+            pixels = pixel_tables(m, tables, levels, code)
         else:
             begin(code, dots.kernel(losing=noisy))
     sops = None if found is None else [each.sops for each in found]

@@ -22,7 +22,7 @@ from chipsim.engine.fast.lines import Int, numbered
 from chipsim.engine.fast.merge import Form, make_form
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.products import HALF
-from chipsim.engine.fast.programs import Costs, Programs, programs, width
+from chipsim.engine.fast.programs import Costs, Programs, programs, width, with_code
 from chipsim.engine.host import Array
 from chipsim.mapping import Mapping
 from chipsim.onnx_graphs import initial_values
@@ -232,7 +232,8 @@ def build(m: Mapping, tables: Tables, g: Graded, code: Code) -> PixelTables | No
     slots = pixel_slots(m)
     if code.target.lookup is None or LANES * (tables.all_slots + slots) >= 1 << 32:  # where rows lie is held in 32 bits
         return None
-    found = programs(g.forms, np.ones(len(g.forms), np.int64), code, Costs(code.target.lookup), bytes_without_sign=True)
+    costs, once = Costs(code.target.lookup), np.ones(len(g.forms), np.int64)
+    found = with_code(programs(g.forms, once, code, costs, bytes_without_sign=True), g.forms, code)
     blocks = len(g.blocks)
     begin = np.searchsorted(g.block, np.arange(blocks + 1))
     rows, columns = np.array([each.weights.shape for each in g.blocks]).T

@@ -65,15 +65,20 @@ class PlaneTables:
         return found
 
 
-def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
-    """Lay out what the other tables say of cores without a state, from the ``lines`` of forms; None: a sum is too wide."""
-    merged = t.merged
+def sums_of_forms(merged: Merged, lines: Sequence[Lines] | None) -> tuple[Sums, ...] | None:
+    """What all forms become, from their ``lines``; None: there are none, or a sum is too wide."""
     sums = []
-    for form, own in zip(merged.forms, lines, strict=True):
+    for form, own in zip(merged.forms, lines or (), strict=lines is not None):
         made = sums_of(form, own)
         if made is None:
             return None
         sums.append(made)
+    return tuple(sums) or None
+
+
+def build(t: Tables, sums: tuple[Sums, ...], code: Code) -> PlaneTables | None:
+    """Lay out what the other tables say of cores without a state, from the ``sums`` of forms; None: too much is added up."""
+    merged = t.merged
     begin(code, "planes", "slices", *{f"add{each.program.width}" for each in sums if each.program.width})
     many = planes_of(merged.values.size)
     first = 1 + np.cumsum(many) - many  # at 0, where lists are filled up, there are zeros
@@ -88,7 +93,7 @@ def build(t: Tables, lines: Sequence[Lines], code: Code) -> PlaneTables | None:
         return None
     return PlaneTables(
         tables=t,
-        sums=tuple(sums),
+        sums=sums,
         first=first,
         planes=planes,
         cores=cores,
@@ -226,7 +231,7 @@ def added(program: Program, at: int) -> list[int]:
     return [at, program.width, program.columns, program.positions, PLANE * program.stride, program.bits]
 
 
-def _cores(t: Tables, sums: list[Sums]) -> tuple[Word, Int]:
+def _cores(t: Tables, sums: Sequence[Sums]) -> tuple[Word, Int]:
     """The programs of all forms, and the records of all cores."""
     words: list[Word] = [np.zeros(1, np.uint32)]
     of_form, at = [], 1
@@ -278,7 +283,7 @@ def _value_of_slot(t: Tables) -> Int:
     return value
 
 
-def _latched(merged: Merged, sums: list[Sums], first: Int) -> Word:
+def _latched(merged: Merged, sums: Sequence[Sums], first: Int) -> Word:
     """Which planes each core latches, in bytes."""
     most = max(len(each.lines.row) + each.program.columns for each in sums)
     found = [np.zeros(0, np.int64)]
@@ -289,7 +294,7 @@ def _latched(merged: Merged, sums: list[Sums], first: Int) -> Word:
     return (PLANE * np.concatenate(found)).astype(np.uint32)
 
 
-def _fires(t: Tables, sums: list[Sums], first: Int, many: Int) -> tuple[Word, Word]:
+def _fires(t: Tables, sums: Sequence[Sums], first: Int, many: Int) -> tuple[Word, Word]:
     """Records of what fires or is read, and the levels of all thresholds."""
     form = np.array([core.form for core in t.merged.cores])
     fire, fires, readout = (t.cores[:, RECORD.index(name)] for name in ("fire", "fires", "readout"))

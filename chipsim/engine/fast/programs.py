@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ import numpy.typing as npt
 from chipsim.engine.fast import plan, planes, straight
 from chipsim.engine.fast.callables import begin
 from chipsim.engine.fast.instructions import BITS, TILES, TIMES
-from chipsim.engine.fast.layout import PLACES
+from chipsim.engine.fast.layout import LANES, PLACES
 from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.lookup import cost, lookups
-from chipsim.engine.fast.memory import aligned
+from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.merge import Form, Merged
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines
@@ -49,7 +49,8 @@ class Programs:
 
     words: Word  # programs of lists and of lookups, one after the other; at 0 there is none
     tables: npt.NDArray[np.uint8]
-    places: Int  # (forms, fields of PLACES)
+    places: Int  # (forms, fields of PLACES); but for the code of those that are written
+    written: tuple[int, ...]  # forms with code of their own
     wide: npt.NDArray[np.bool_]  # (forms,): accumulators have 32 bits whatever their size
     time: Int  # (forms,): in additions of a list
     packed: int  # rows that indices and pairs take, at most
@@ -60,7 +61,7 @@ def none(lines: Sequence[Lines]) -> Programs:
     count = len(lines)
     time = np.array([each.time for each in lines], np.int64) // 4  # for 64 images, at most
     places, wide = np.zeros((count, len(PLACES)), np.int64), np.zeros(count, np.bool_)
-    return Programs(np.zeros(1, np.uint32), _joined([]), places, wide, time, 0)
+    return Programs(np.zeros(1, np.uint32), _joined([]), places, (), wide, time, 0)
 
 
 class Costs:
@@ -199,10 +200,19 @@ def programs(
         else:
             places[n, 3] = at
             words.append(plan.lists(form))
-    for n in written:
-        places[n, 0] = code.add(*_text(forms[n], code))
     wide = np.asarray((places[:, 1] != 0) & (instruction in TILES))
-    return Programs(np.concatenate(words), _joined(tables), places, wide, np.array(time, np.int64), packed)
+    times = np.array(time, np.int64)
+    return Programs(np.concatenate(words), _joined(tables), places, tuple(written), wide, times, packed)
+
+
+def with_code(found: Programs, forms: Sequence[Form], code: Code) -> Programs:
+    """Programs with the ``code`` of those forms that have some, and tables where vectors can be loaded from."""
+    places, tables = found.places.copy(), found.tables
+    for n in found.written:
+        code.begin(*_text(forms[n], code))
+    for n in found.written:
+        places[n, PLACES.index("code")] = code.add(*_text(forms[n], code))
+    return replace(found, places=places, tables=_joined([tables]) if address(tables) % LANES else tables)
 
 
 def width(largest: Int, wide: npt.NDArray[np.bool_]) -> Int:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from chipsim.engine.fast.kept import Kept
 from chipsim.engine.fast.layout import CORE, FEATURES, LANES, PLACES
 from chipsim.engine.fast.lines import Int, Small, spread
 from chipsim.engine.fast.merge import Merged, Unit, ticks_of
 from chipsim.engine.fast.native import Code
 from chipsim.engine.fast.planes import Lines as PlaneLines
-from chipsim.engine.fast.programs import Costs, Programs, none, programs, width
+from chipsim.engine.fast.programs import Costs, Programs, none, programs, width, with_code
 from chipsim.mapping import Mapping
 from chipsim.mapping.dynamics import NeuronModel
 
@@ -73,8 +74,10 @@ class Tables:
     most_accumulators: int
 
 
-def build(m: Mapping, merged: Merged, code: Code, costs: Costs, planes: Sequence[PlaneLines] | None = None) -> Tables:
-    """Lay out the tables; forms that many cores share become ``code``, the others by their ``costs``.
+def build(
+    m: Mapping, merged: Merged, code: Code, costs: Costs, kept: Kept, planes: Sequence[PlaneLines] | None = None
+) -> Tables:
+    """Lay out the tables; forms that many cores share become ``code``, the others by their ``costs``, which may be ``kept``.
 
     With the lines of their ``planes`` forms are added up by `chipsim.engine.fast.planes`, and values of 64 images are only
     the encoder's.
@@ -84,8 +87,9 @@ def build(m: Mapping, merged: Merged, code: Code, costs: Costs, planes: Sequence
     fires, thresholds, fire_offset = _fires(m, merged, fresh)
     form, unit, base = _united(merged, planes is None)
     if planes is None:
-        uses = np.bincount(form[unit > 0], minlength=len(merged.forms) + len(merged.joined))
-        found = programs((*merged.forms, *merged.joined), uses, code, costs, joined=len(merged.joined))
+        forms, joined = (*merged.forms, *merged.joined), len(merged.joined)
+        uses = np.bincount(form[unit > 0], minlength=len(forms))
+        found = with_code(kept.of("programs", lambda: programs(forms, uses, code, costs, joined=joined)), forms, code)
     else:
         found = none(planes)
     arriving = merged.cores[0].arrives is not None  # then each core has rows of its own

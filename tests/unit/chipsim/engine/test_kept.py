@@ -1,0 +1,141 @@
+"""What loading found of a mapping is kept: it is read instead of found again, for that mapping alone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.networks import Recipe, build
+from support.places import ROOT
+
+import chipsim
+from chipsim.datasets import Dataset
+from chipsim.engine.fast import engine, kept
+from chipsim.engine.fast.native import Code
+from chipsim.engine.host import load_host
+from chipsim.faults.damage import with_arrays
+from chipsim.mapping import Mapping
+from qsnnc import compile_model
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is found, not read, from here on; everything is kept, however soon it is found."""
+    names: list[str] = []
+    for name in ("merge", "sums_of_forms"):
+        own = getattr(engine, name)
+
+        def noted(*given, _name: str = name, _own=own, **named):
+            names.append(_name)
+            return _own(*given, **named)
+
+        monkeypatch.setattr(engine, name, noted)
+    monkeypatch.setattr(kept, "WORTH", 0)
+    return names
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "code"
+
+
+def load(mapping: Mapping, directory: Path, **given: bool) -> engine.FastEngine:
+    """The fast engine, after all that it keeps was written."""
+    fast = engine.load_fast(mapping, load_host(mapping), Code(directory=directory), **given)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and len(thread.name) == 64:
+            thread.join()
+    assert fast is not None
+    return fast
+
+
+def counted(fast: engine.FastEngine, images: np.ndarray) -> list[np.ndarray]:
+    """All that an engine gives for some images."""
+    worker = fast.worker(per_image=True)
+    potentials, each = worker.batch(images, 0, lambda: False)
+    totals = fast.counts([worker])
+    return [potentials, each.spikes, each.sops, each.events, totals.core_spikes, totals.core_sops, totals.core_events]
+
+
+@pytest.mark.parametrize("bits", [True, False])
+def test_what_was_found_is_read(directory: Path, save, found: list[str], bits: bool) -> None:
+    mapping = compile_model(save(build(Recipe(8, 2, 1, 3, ("conv", "maxpool", "conv"), 3, seed=11, odd=False)))).mapping
+    images = np.random.default_rng(0).integers(0, 256, (70, *mapping.input.shape)).astype(np.uint8)
+    first = counted(load(mapping, directory, bits=bits), images)
+    assert found == ["merge", "sums_of_forms"][: 1 + bits]
+    found.clear()
+    for one, other in zip(first, counted(load(mapping, directory, bits=bits), images), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not found
+    reference = chipsim.run(mapping, Dataset("random", "test", images), engine="reference", per_image=True)
+    np.testing.assert_array_equal(first[2], reference.by_image.sops)
+
+
+def test_the_lenets_code_and_programs_are_kept(directory: Path, lenet, found: list[str]) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (5, *lenet.mapping.input.shape)).astype(np.uint8)
+    first = load(lenet.mapping, directory)
+    assert first.tables.cores[:, 0].any(), "some cores have code of their own"
+    again = load(lenet.mapping, directory)
+    assert found.count("merge") == 1
+    for one, other in zip(counted(first, images), counted(again, images), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_mapping_or_another_purpose_is_found_anew(directory: Path, small, found: list[str]) -> None:
+    mapping = small[0].mapping
+    load(mapping, directory)
+    found.clear()
+    threshold = mapping.neuron_threshold.copy()
+    threshold[0] += 1
+    for changed, given in (
+        (with_arrays(mapping, neuron_threshold=threshold), {}),
+        (mapping, {"apart": True}),
+        (mapping, {"noisy": True}),
+        (mapping, {"bundled": False}),
+    ):
+        load(changed, directory, **given)
+        assert found.pop(0) == "merge", "another one"
+        found.clear()
+        load(changed, directory, **given)
+        assert "merge" not in found
+
+
+def test_what_is_damaged_is_found_anew(directory: Path, small, found: list[str]) -> None:
+    load(small[0].mapping, directory)
+    for path in directory.iterdir():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    found.clear()
+    load(small[0].mapping, directory)
+    assert found[0] == "merge"
+
+
+def test_nothing_is_kept_where_others_can_write(directory: Path, small, found: list[str]) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+    load(small[0].mapping, directory)
+    assert not list(directory.iterdir())
+
+
+def test_a_process_waits_until_it_is_kept(tmp_path: Path) -> None:
+    """What a command finds, the next one reads."""
+    import os
+    import subprocess
+    import sys
+
+    text = (
+        "import sys, chipsim, numpy as np\n"
+        "from chipsim.engine.fast import engine\n"
+        "from qsnnc import compile_model\n"
+        "if sys.argv[2] == 'again':\n"
+        "    engine.merge = None\n"
+        "mapping = compile_model(sys.argv[1]).mapping\n"
+        "chipsim.run(mapping, chipsim.datasets.Dataset('none', 'test', np.zeros((1, *mapping.input.shape), np.uint8)))\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    for when in ("first", "again"):
+        given = [sys.executable, "-c", text, str(ROOT / "models" / "lenet.onnx"), when]
+        subprocess.run(given, env=environment, check=True)
