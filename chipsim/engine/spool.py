@@ -38,13 +38,8 @@ class Spool:
     def add(self, rows: npt.NDArray[Any]) -> None:
         """Append rows; all have one shape and dtype."""
         self._shape, self._dtype = rows.shape[1:], rows.dtype
-        if (
-            self._whole is None
-            and self._most
-            and not self._rows
-            and len(rows)
-            and rows.nbytes // len(rows) * self._most <= IN_MEMORY
-        ):
+        large = self._most and len(rows) and rows.nbytes // len(rows) * self._most > IN_MEMORY
+        if self._whole is None and self._most and not self._rows and len(rows) and not large:
             self._whole = np.empty((self._most, *self._shape), self._dtype)
         self._rows += len(rows)
         if self._whole is not None:
@@ -54,7 +49,7 @@ class Spool:
             return
         self._held += rows.nbytes
         self._parts.append(rows)
-        if self._held > IN_MEMORY:
+        if large or self._held > IN_MEMORY:
             self._spill()
 
     def array(self) -> npt.NDArray[Any]:

@@ -1,7 +1,9 @@
 """Lay out what counts of each image are added up from: rows in *runs* that weigh alike.
 
 The SOPs and events of a core are sums of its rows, each times a weight. Rows of equal weights are added up in bytes first
-and multiplied once. Runs are put into *segments*, whose sums fit 16 bits.
+and multiplied once. Runs are put into *segments*, whose sums fit 16 bits; a run whose products do not is a segment of its
+own, added up in bytes, then in 16 bits, and multiplied in 32. A segment says which sums it adds to: bit 0 the first, bit 1
+the other.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from chipsim.engine.fast.tables import Lines, Tables
 Word = npt.NDArray[np.uint32]
 Whole = npt.NDArray[np.integer]
 Signed = npt.NDArray[np.int8]
-#: the largest sum of bytes, and the largest of a run in 16 bits: a segment reaches twice as far
-BYTE, HALF = 255, 16383
+#: the largest sum of bytes, and of 16 bits; and the largest of a run, weighed, in 16 bits: a segment reaches twice as far
+BYTE, WORD, HALF = 255, 65535, 16383
 #: the largest weight of a quad
 MOST = 127
 #: additions of a row here and there that take as long as multiplying one in quads
@@ -36,7 +38,7 @@ class Runs:
 
     offsets: Word  # (rows,): where each lies
     runs: Word  # (runs, 4): first row, rows, both weights
-    segments: Word  # (segments, 3): first run, end, whether a product may not fit 16 bits
+    segments: Word  # (segments, 4): first run, end, how many rows are added up in bytes if products need 32 bits, which sums
     first: Word  # (owners + 1,): segments of each owner
 
     @cached_property
@@ -57,33 +59,49 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     """
     kept = np.flatnonzero((weights[0] != 0) | (weights[1] != 0))
     order = kept[np.lexsort((weights[1][kept], weights[0][kept], owner[kept]))]
+    size, heaviest, largest = _alike(*(part[order].astype(np.int64) for part in (owner, bound, *weights)))
+    wide = size * heaviest * largest > HALF
+    order = order[np.lexsort((np.repeat(wide, size), owner[order]))]  # after the others of the same owner
     owner, offset, bound, one, other = (part[order].astype(np.int64) for part in (owner, offset, bound, *weights))
     rows = len(order)
-    alike = np.ones(rows, bool)
-    alike[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])
-    start = np.flatnonzero(alike)
-    size = np.diff(start, append=rows)
-    heaviest = np.maximum(1, np.maximum(abs(one[start]), abs(other[start])))
-    largest = np.maximum.reduceat(bound, start) if rows else bound
-    together = np.maximum(1, np.minimum(BYTE, HALF // heaviest) // np.maximum(1, largest))
+    size, heaviest, largest = _alike(owner, bound, one, other)
+    wide = size * heaviest * largest > HALF
+    at_once = np.maximum(1, BYTE // np.maximum(1, largest))
+    together = np.where(wide, WORD // np.maximum(1, largest), at_once)
+    start = np.cumsum(size) - size
     first = np.flatnonzero((np.arange(rows) - np.repeat(start, size)) % np.repeat(together, size) == 0)
     count = np.diff(first, append=rows)
-    most = count * np.repeat(heaviest * largest, size)[first]
-    wide = most > HALF
+    wide, at_once, most = (np.repeat(part, size)[first] for part in (wide, at_once, heaviest * largest))
+    most = np.where(wide, 0, count * most)
     mine = owner[first]
     before = np.cumsum(most) - most
     own = np.searchsorted(mine, mine)  # the first run of its owner
     part = (before - before[own]) // (HALF + 1)
     new = np.ones(len(first), bool)
-    new[1:] = (mine[1:] != mine[:-1]) | (part[1:] != part[:-1]) | (wide[1:] != wide[:-1])
+    new[1:] = (mine[1:] != mine[:-1]) | (part[1:] != part[:-1]) | wide[1:]
     begin = np.flatnonzero(new)
-    segments = np.stack([begin, np.append(begin[1:], len(first))[: len(begin)], wide[begin]], axis=1)
+    sums = (one[first] != 0) + 2 * (other[first] != 0)
+    segments = [
+        begin,
+        np.append(begin[1:], len(first))[: len(begin)],
+        np.where(wide, at_once, 0)[begin],
+        np.bitwise_or.reduceat(sums, begin) if rows else sums,
+    ]
     return Runs(
         offset.astype(np.uint32),
         np.stack([first, count, one[first], other[first]], axis=1).astype(np.uint32),
-        segments.astype(np.uint32),
+        np.stack(segments, axis=1).astype(np.uint32),
         np.searchsorted(mine[begin], np.arange(owners + 1)).astype(np.uint32),
     )
+
+
+def _alike(owner: Int, bound: Int, one: Int, other: Int) -> tuple[Int, Int, Int]:
+    """Of rows of one owner and of equal weights, in a row: how many, their larger weight and largest value."""
+    new = np.ones(len(owner), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])
+    start = np.flatnonzero(new)
+    heaviest = np.maximum(1, np.maximum(abs(one[start]), abs(other[start])))
+    return np.diff(start, append=len(owner)), heaviest, np.maximum.reduceat(bound, start) if len(start) else bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)

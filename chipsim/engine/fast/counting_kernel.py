@@ -25,32 +25,37 @@ def count_runs() -> str:
     a = f.arguments
     offsets, runs, segments, first = (f.load("ptr", f.at(a["table"], i, 8), 8) for i in range(4))
 
-    def run(r: Value) -> tuple[Value, list[Value]]:
-        begin, count, *weights = (f.index(f.at(runs, r, 16), i) for i in range(4))
-        total = f.variable(BYTES, "")
-        f.store(f.zero(BYTES), total, 64)
-        with f.loop(begin, begin + count) as row:
+    def in_bytes(begin: Value, end: Value) -> Value:
+        total = f.variable(BYTES, "zeroinitializer")
+        with f.loop(begin, end) as row:
             f.add_to(total, f.load(BYTES, f.at(a["values"], f.index(offsets, row)), 64))
-        return f.load(BYTES, total, 64), weights
+        return f.cast("zext", f.load(BYTES, total, 64), HALVES)
+
+    def in_halves(begin: Value, end: Value, which: dict[int, str]) -> None:
+        sums = {out: f.variable(HALVES, "zeroinitializer") for out in which.values()}
+        with f.loop(begin, end) as r:
+            first, count, *weights = (f.index(f.at(runs, r, 16), i) for i in range(4))
+            half = in_bytes(first, first + count)
+            for number, out in which.items():
+                f.add_to(sums[out], half * f.splat(f.cast("trunc", weights[number], "i16"), LANES))
+        for out, place in sums.items():
+            f.add_to(a[out], f.cast("sext", f.load(HALVES, place, 64), WORDS))
 
     with f.loop(f.index(first, a["owner"]), f.index(first, a["owner"] + 1)) as s:
-        begin, end, wide = (f.index(segments, s * 3 + i) for i in range(3))
-        with f.when(f.flag("eq", wide, 0)):
-            sums = [f.variable(HALVES, "") for _ in range(2)]
-            for place in sums:
-                f.store(f.zero(HALVES), place, 64)
-            with f.loop(begin, end) as r:
-                total, weights = run(r)
-                half = f.cast("zext", total, HALVES)
-                for place, weight in zip(sums, weights, strict=True):
-                    f.add_to(place, half * f.splat(f.cast("trunc", weight, "i16"), LANES))
-            for place, out in zip(sums, ("one", "other"), strict=True):
-                f.add_to(a[out], f.cast("sext", f.load(HALVES, place, 64), WORDS))
-        with f.when(wide), f.loop(begin, end) as r:
-            total, weights = run(r)
-            word = f.cast("zext", total, WORDS)
+        begin, end, at_once, which = (f.index(segments, s * 4 + i) for i in range(4))
+        with f.when(f.flag("eq", at_once, 0)):
+            for number, outs in enumerate(({0: "one"}, {1: "other"}, {0: "one", 1: "other"}), 1):
+                with f.when(f.flag("eq", which, number)):
+                    in_halves(begin, end, outs)
+        with f.when(at_once):
+            row, count, *weights = (f.index(f.at(runs, begin, 16), i) for i in range(4))
+            total, last = f.variable(HALVES, "zeroinitializer"), row + count
+            with f.loop(row, last, at_once) as start:
+                f.add_to(total, in_bytes(start, f.smallest(start + at_once, last)))
+            word = f.cast("zext", f.load(HALVES, total, 64), WORDS)
             for weight, out in zip(weights, ("one", "other"), strict=True):
-                f.add_to(a[out], word * f.splat(f.cast("trunc", weight, "i32"), LANES))
+                with f.when(weight):
+                    f.add_to(a[out], word * f.splat(f.cast("trunc", weight, "i32"), LANES))
     return f.text()
 
 
