@@ -99,16 +99,17 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Any], compression: int, thre
                 rows = max(1, PART // max(1, array[:1].nbytes))
                 for first in range(0, len(array), rows):
                     member.write(array[first : first + rows].tobytes())
-                    let_go(array)
+                    let_go(*getattr(array, "kept", [array]))
 
 
-def let_go(array: Any) -> None:
-    """Let go of the pages of a mapped file that were read: they would count as memory of the process."""
+def let_go(*arrays: Any) -> None:
+    """Let go of the pages of mapped files that were read: they would count as memory of the process."""
     import mmap
 
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
+    for array in arrays:
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None and hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def parse_json(path: str, content: bytes) -> Any:

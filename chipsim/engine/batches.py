@@ -20,6 +20,7 @@ from chipsim.datasets.events import EventFrames
 from chipsim.engine.count import ImageCounts, Int
 from chipsim.engine.exceeded import Watch
 from chipsim.engine.protocol import Runner, ScoringHost
+from chipsim.engine.shared_counts import SharedCounts
 from chipsim.errors import InputError
 from chipsim.mapping import InputSpec
 from chipsim.mapping.pixels import prepare
@@ -35,7 +36,7 @@ class Batch:
     potentials: Int
     scores: npt.NDArray[Any]
     predictions: Int
-    counts: ImageCounts | None  # where asked for
+    counts: ImageCounts | SharedCounts | None  # where asked for
     trains: npt.NDArray[np.uint8] | None  # (steps, sources, images), where asked for
     exceeded: npt.NDArray[np.bool_] | None  # (images, watched populations), where some are
 

@@ -40,15 +40,26 @@ class ImageCounts:
     sops: Counts32
     events: Counts32
 
-    def rows(self, first: int, images: int) -> ImageCounts:
-        """Those of some images."""
-        return ImageCounts(*(getattr(self, entry.name)[first : first + images] for entry in fields(self)))
+    def silenced(self, silent: npt.NDArray[np.bool_]) -> ImageCounts:
+        """The same, but for cores, (cores,), whose spikes and SOPs are in no count of the network."""
+        self.spikes[:, silent], self.sops[:, silent] = 0, 0
+        return self
 
-    @classmethod
-    def empty(cls, images: int, cores: int) -> ImageCounts:
-        """Room for some images."""
-        each = (np.empty((images, cores), np.int32) for _ in range(3))
-        return cls(np.empty(images, np.int64), np.empty(images, np.int64), *each)
+    def arrays(self) -> dict[str, npt.NDArray[np.integer]]:
+        """All of them, a row for each image."""
+        return {name: getattr(self, name) for name in IMAGE_COUNTS}
+
+    def sent(self) -> Int:
+        """Spikes of each image, (images,), with those of the encoder."""
+        return np.asarray(self.encoder_spikes + self.spikes.sum(axis=1, dtype=np.int64))
+
+    def of(self, kind: str, images: slice) -> Counts32:
+        """``spikes``, ``sops`` or ``events`` of some images, (images, cores)."""
+        return np.asarray(getattr(self, kind)[images])
+
+    def whole(self) -> ImageCounts:
+        """All that is asked for: itself."""
+        return self
 
 
 IMAGE_COUNTS = tuple(entry.name for entry in fields(ImageCounts))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from chipsim.engine.count import SHARE, Counts, ImageCounts, Int, count, count_images
 from chipsim.engine.host import Array, Host, lose
 from chipsim.engine.protocol import Engine, Worker
+from chipsim.engine.shared_counts import SharedCounts
 from chipsim.faults import Damage, unharmed
 from chipsim.mapping import Mapping
 from chipsim.options import check_engine
@@ -61,8 +62,11 @@ class _ReferenceWorker:
         self.arrivals = np.zeros(len(machine.latches.source), np.int64) if harmed else None
         self.limits = ThreadpoolController()
 
-    def count_into(self, whole: ImageCounts, first: int) -> None:
-        """Nothing: its counts are copied."""
+    def room(self, images: int) -> None:
+        """None: each batch has counts of its own."""
+
+    def count_into(self, whole: SharedCounts, first: int) -> None:
+        """Nothing."""
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import batch_size, batches, processors
-from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
+from chipsim.engine.count import Counts, ImageCounts
 from chipsim.engine.engines import load_engine
 from chipsim.engine.exceeded import Watch, watch
 from chipsim.engine.protocol import Engine
 from chipsim.engine.setup import Setup
-from chipsim.engine.spool import IN_MEMORY, Spool
+from chipsim.engine.shared_counts import SharedCounts
+from chipsim.engine.spool import Spool
 from chipsim.mapping import Mapping
 from chipsim.mapping.program import RELAY
 from chipsim.options import EngineOptions
@@ -41,6 +42,7 @@ class Part:
     arrays: dict[str, npt.NDArray[Any]]
     seconds: float
     watched: tuple[str, ...] = ()  # populations that the columns of ``exceeded`` stand for
+    by_image: ImageCounts | SharedCounts | None = None  # where asked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +86,12 @@ def run_part(
     workers = min(options.threads or processors(), -(-len(dataset) // size))
     crew = [engine.worker(setup.noise, setup.seed, wanted.per_image, prepared.keeps) for _ in range(workers)]
     spools: dict[str, Spool] = defaultdict(lambda: Spool(len(dataset)))
-    if wanted.per_image and 4 * len(dataset) * mapping.cores <= IN_MEMORY:
-        whole = ImageCounts.empty(len(dataset), mapping.cores)
-        spools |= {name: Spool(whole=getattr(whole, name)) for name in IMAGE_COUNTS}
+    counted: dict[str, Spool] = defaultdict(lambda: Spool(len(dataset)))
+    if wanted.per_image and (whole := crew[0].room(len(dataset))) is not None:
+        counted |= {name: Spool(whole=array) for name, array in whole.arrays().items()}
         for worker in crew:
             worker.count_into(whole, first)
-    passing = np.flatnonzero(mapping.passing_cores)
+    each: ImageCounts | SharedCounts | None = None
     start = time.perf_counter()
     done = 0
     for batch in batches(crew, setup.host, dataset, size, prepared.watched, first):
@@ -97,11 +99,10 @@ def run_part(
         spools["scores"].add(batch.scores.astype(np.float32))
         spools["predictions"].add(batch.predictions)
         if batch.counts is not None:
-            each = batch.counts
-            each.spikes[:, passing], each.sops[:, passing] = 0, 0  # in no count of the network
-            for name in IMAGE_COUNTS:
-                spools[name].add(getattr(each, name))
-            spools["image"].add(each.encoder_spikes + each.spikes.sum(axis=1, dtype=np.int64))
+            each = batch.counts.silenced(mapping.passing_cores)
+            for name, rows in each.arrays().items():
+                counted[name].add(rows)
+            spools["image"].add(each.sent())
         if batch.exceeded is not None:
             spools["exceeded"].add(batch.exceeded)
         if wanted.trains and batch.trains is not None:
@@ -113,7 +114,11 @@ def run_part(
     counts = engine.counts(crew)
     seconds = time.perf_counter() - start
     watched = () if prepared.watched is None else tuple(prepared.watched.names)
-    return Part(engine.name, counts, {name: spool.array() for name, spool in spools.items()}, seconds, watched)
+    arrays = {name: spool.array() for name, spool in spools.items()}
+    if each is not None:
+        arrays_of: dict[str, Any] = {name: spool.array() for name, spool in counted.items()}
+        each = replace(each, **arrays_of)
+    return Part(engine.name, counts, arrays, seconds, watched, each)
 
 
 def layer_trains(m: Mapping, spikes: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.uint8]]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from chipsim.engine.count import Counts, ImageCounts, Int
 from chipsim.engine.host import Array
+from chipsim.engine.shared_counts import SharedCounts
 from chipsim.mapping import InputSpec
 
 
@@ -54,7 +55,7 @@ class Runner(Protocol):
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
-    ) -> tuple[Int, ImageCounts | None]:
+    ) -> tuple[Int, ImageCounts | SharedCounts | None]:
         """Return the potentials (images, outputs) of images, numbered from ``first``, and counts per image if requested.
 
         ``stop`` is asked now and then; if it says yes the batch may be left unfinished. ``pixels``: the images hold nothing
@@ -65,8 +66,11 @@ class Runner(Protocol):
 class Worker(Runner, Protocol):
     """The part of an engine that one thread uses."""
 
-    def count_into(self, whole: ImageCounts, first: int) -> None:
-        """Put counts of images, numbered from ``first``, into rows of arrays of all of them, if it can."""
+    def room(self, images: int) -> SharedCounts | None:
+        """Return room for the counts of so many images, for `count_into`; None: they are always counted anew."""
+
+    def count_into(self, whole: SharedCounts, first: int) -> None:
+        """Put counts of images, numbered from ``first``, into rows of those of all of them."""
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.count import ImageCounts, Int
+from chipsim.engine.shared_counts import SharedCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class RunResult:
     output_packets: int = 0  # spikes handed to the host, where it reads levels; they are among the packets
     faults: dict[str, Any] | None = None  # what was broken; None: nobody asked
     floorplan: dict[str, Any] | None = None  # grid, ports, dead cores and links of the chip
-    by_image: ImageCounts | None = None  # where asked for
+    counted_by_image: ImageCounts | SharedCounts | None = None  # where asked for: what `by_image` is made of
     image_spikes: Int | None = None  # (images,), the encoder's included, relays' not; where asked for
     steps: int = 1  # of a frame
     readout_of: str = "potential"  # what `potentials` are: of the last step, the largest of all steps, or counts of spikes
@@ -93,9 +94,14 @@ class RunResult:
     made: Callable[[], dict[str, Any]] | None = None  # tells the provenance
 
     @property
+    def by_image(self) -> ImageCounts | None:
+        """Counts of each image, if requested; large arrays are kept in temporary files."""
+        return None if self.counted_by_image is None else self.counted_by_image.whole()
+
+    @property
     def image_paper_sops(self) -> Int | None:
         """Paper SOPs of each image, if requested."""
-        return None if self.by_image is None else self.by_image.paper_sops
+        return None if self.counted_by_image is None else self.counted_by_image.paper_sops
 
     @property
     def images_per_second(self) -> float:

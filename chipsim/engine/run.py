@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from chipsim.datasets import Dataset
 from chipsim.engine.batches import processors
-from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
+from chipsim.engine.count import Counts
 from chipsim.engine.origin import origin
 from chipsim.engine.part import Part, Wanted, prepare_engine, run_part
 from chipsim.engine.result import CoreCount, Exceeded, LayerCount, RunResult
@@ -127,8 +127,7 @@ def assemble(setup: Setup, dataset: Dataset, part: Part, wanted: Wanted, *, load
         result = replace(result, trains={name[7:]: found[name] for name in found if name.startswith("spikes_")})
     if not wanted.per_image:
         return result
-    by_image = ImageCounts(**{name: found[name] for name in IMAGE_COUNTS})
-    return replace(result, by_image=by_image, image_spikes=found["image"])
+    return replace(result, counted_by_image=part.by_image, image_spikes=found["image"])
 
 
 def _warn(text: str) -> None:

@@ -22,7 +22,7 @@ from chipsim.chip.avoid import load_broken
 from chipsim.datasets import Dataset
 from chipsim.datasets.slices import Slice, in_place, pack, unpack
 from chipsim.engine.batches import batch_size
-from chipsim.engine.count import Counts
+from chipsim.engine.count import IMAGE_COUNTS, Counts, ImageCounts
 from chipsim.engine.part import Part, Prepared, Wanted, prepare_engine, run_part
 from chipsim.engine.result import RunResult
 from chipsim.engine.run import assemble
@@ -190,7 +190,9 @@ def _joined(parts: Iterable[Part]) -> Part | None:
             spools[name].add(array)
     if last is None:
         return None
-    return replace(last, counts=Counts(**totals), arrays={name: spool.array() for name, spool in spools.items()})
+    arrays = {name: spool.array() for name, spool in spools.items()}
+    by_image = ImageCounts(**{name: arrays.pop(name) for name in IMAGE_COUNTS}) if IMAGE_COUNTS[0] in arrays else None
+    return replace(last, counts=Counts(**totals), arrays=arrays, by_image=by_image)
 
 
 def _canonical(options: RunOptions) -> dict[str, Any]:
@@ -255,7 +257,8 @@ def _encoded(part: Part) -> bytes:
         "watched": list(part.watched),
     }
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **found, **part.arrays)
+    by_image = {} if part.by_image is None else part.by_image.whole().arrays()
+    np.savez(file, allow_pickle=False, **found, **part.arrays, **by_image)
     return file.getvalue()
 
 

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from chipsim.engine.batches import processors
 from chipsim.engine.result import CoreCount, Exceeded, RunResult
+from chipsim.engine.shared_counts import Rows
 from chipsim.files import write_npz
 from chipsim.provenance import OF_THE_COMPUTING, digest, line
 from chipsim.wording import shortened
@@ -60,12 +61,12 @@ def write_per_image(result: RunResult, file: IO[bytes], timing: Profile | None =
     Columns are the cores in the order of the run's ``cores``. Beside them stands what ``timing`` found of each image of its
     sample, `Profile.by_image`. Nothing is compressed: it would take longer than the run.
     """
-    each = result.by_image
+    each = result.counted_by_image
     assert each is not None
     arrays: dict[str, Any] = {
-        "spikes": each.spikes,
-        "sops": each.sops,
-        "axon_events": each.events,
+        "spikes": Rows(each, "spikes"),
+        "sops": Rows(each, "sops"),
+        "axon_events": Rows(each, "events"),
         "encoder_spikes": each.encoder_spikes,
     }
     write_npz(file, arrays | (timing.by_image() if timing else {}), zipfile.ZIP_STORED)

@@ -30,7 +30,7 @@ def ran(engine: FastEngine | ReferenceEngine, images: np.ndarray, noise: float, 
     for number, size in enumerate(parts):
         found, counts = workers[number % 2].batch(images[first : first + size], first, lambda: False)
         potentials.append(found)
-        each.append(counts)
+        each.append(counts.whole() if per_image else None)
         first += size
     return np.concatenate(potentials), each, engine.counts(workers)
 

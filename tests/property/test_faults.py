@@ -37,7 +37,7 @@ def ran(
         potentials.append(found)
         each.append(counts)
         first += size
-    by_image = [np.concatenate([getattr(part, entry.name) for part in each]) for entry in fields(ImageCounts)]
+    by_image = [np.concatenate([getattr(part.whole(), entry.name) for part in each]) for entry in fields(ImageCounts)]
     return np.concatenate(potentials), by_image, engine.counts(workers[: min(crew, len(parts))])
 
 

@@ -25,7 +25,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "draw": (_P, _N, _P),
     "count_runs": (_P, _N, _P, _P, _P),
     "weigh": (_N, _N, _P, _P, _P, _P, _P, _P, _P),
-    "by_image": (_N, _N, _N, *[_P] * 7),
+    **{f"by_image{bits}": (_N, _N, _P, _P, _P) for bits in (8, 16, 32)},
     "split": (_P, _N, _P, _P, _P, _P, _P),
     **{f"dots_{name}{lost}": (_P, _N, _N, _N) for name in DOTS for lost in ("", "_lost")},
     "encode": (_P, _N, _N, _N, _P, _P, _P),

@@ -133,6 +133,10 @@ class Counting:
         otherwise or not at all; quads of rows; and which row of events is its own.
     factor, events_of : ndarray, int32, (cores of the mapping,)
         The factor, and the row of events.
+    rest_of : ndarray, (rests,)
+        Cores of the mapping that have a rest.
+    reach : ndarray, int64, (2,)
+        The least and the largest rest that a core may have in a step.
     events : int
         Rows of events.
     sent, parts : Runs, int
@@ -168,7 +172,16 @@ class Counting:
         place = cores[:, CORE.index("core")]
         self.factor, self.events_of = np.zeros((2, len(cores)), np.int32)
         self.factor[place], self.events_of[place] = found.factor, own
+        self.rest_of = np.sort(place[np.bincount(lines.owner, found.rest != 0, len(cores)) > 0])
+        self.reach = reach_of(found.rest, lines)
         self.events = int(first.sum())
+
+
+def reach_of(weights: Whole, lines: Lines) -> Int:
+    """The least and the largest sum of a core's lines, each as large as it may be, times their weights, (2,)."""
+    most = weights.astype(np.float64) * lines.bound  # exact below 2**53
+    least, largest = (np.bincount(lines.owner, part, 1) for part in (np.minimum(most, 0), np.maximum(most, 0)))
+    return np.array([least.min(), largest.max()]).astype(np.int64)
 
 
 def _leads(lines: Lines, tick: Int) -> Int:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from chipsim.engine.fast.ir import Function, Value
 from chipsim.engine.fast.layout import BYTES, HALVES, LANES, SQUARE, WORDS, add_total, transposed
 
-#: what is counted of each image and core
-KINDS = ("spikes", "sops", "events")
-
 
 def tally() -> str:
     """Totals of values that lie one after the other."""
@@ -78,49 +75,29 @@ def weigh() -> str:
     return f.text()
 
 
-def by_image() -> str:
-    """Counts of cores, (cores, 64), image by image, (images, cores), with what is ``always`` added: see `image_counts`.
+def by_image(bits: int) -> str:
+    """Some rows of counts, (rows, 64), image by image, (images, columns), in so many bits: see `image_counts`.
 
-    One kind after the other, and sixteen images at a time, whose counts lie in a row: as many streams as are written to
-    memory.
+    Sixteen images at a time, whose counts lie in a row: as many streams as are written to memory.
     """
-    names = ("counts", "always", "factor", "events_of", *KINDS)
-    f = Function("by_image", cores="i64", filled="i64", images="i64", **dict.fromkeys(names, "ptr"))  # type: ignore[arg-type]
-    scratch = f.variable(f"[{SQUARE * SQUARE} x i32]", "")
-    for which in range(len(KINDS)):
-        with f.loop(0, f.arguments["images"], SQUARE) as part, f.loop(0, f.arguments["cores"], SQUARE) as first:
-            _square(f, part, first, which, scratch)
+    f = Function(f"by_image{bits}", columns="i64", images="i64", rows="ptr", counts="ptr", out="ptr")
+    a = f.arguments
+    kind, size, scratch = f"<{SQUARE} x i32>", bits // 8, f.variable(f"[{SQUARE * SQUARE} x i{bits}]", "")
+    with f.loop(0, a["images"], SQUARE) as part, f.loop(0, a["columns"], SQUARE) as first:
+        images, columns = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("columns", first)))
+        taken = [f.load(kind, f.at(a["counts"], f.index(a["rows"], first + i) * LANES + part, 4), 64) for i in range(SQUARE)]
+        lines = transposed(f, taken)
+        if bits < 32:
+            lines = [f.cast("trunc", line, f"<{SQUARE} x i{bits}>") for line in lines]
+        out = f.at(a["out"], part * a["columns"] + first, size)
+        whole = f.flag("eq", (images ^ SQUARE) | (columns ^ SQUARE), 0)
+        with f.when(whole):
+            for i, line in enumerate(lines):
+                f.store(line, f.at(out, a["columns"] * i, size), size)
+        with f.when(whole ^ 1):
+            for i, line in enumerate(lines):
+                f.store(line, f.at(scratch, SQUARE * i, size), SQUARE * size)
+            with f.loop(0, images) as image, f.loop(0, columns) as column:
+                count = f.load(f"i{bits}", f.at(scratch, image * SQUARE + column, size), size)
+                f.store(count, f.at(out, image * a["columns"] + column, size), size)
     return f.text()
-
-
-def _square(f: Function, part: Value, first: Value, which: int, scratch: Value) -> None:
-    """One of `KINDS` of some cores and some images, `SQUARE` of each or what is left of them."""
-    a, kind = f.arguments, f"<{SQUARE} x i32>"
-    images, cores = (f.smallest(f.constant(SQUARE), a[name] - i) for name, i in (("images", part), ("cores", first)))
-
-    def row(number: Value) -> Value:
-        return f.load(kind, f.at(a["counts"], number * LANES + part, 4), 64)
-
-    def events(i: int) -> Value:
-        return row(a["filled"] * 2 + f.index(a["events_of"], first + i))
-
-    def sops(i: int) -> Value:
-        factor = f.splat(f.load("i32", f.at(a["factor"], first + i, 4), 4), SQUARE)
-        return events(i) * factor + row(a["filled"] + first + i)
-
-    def spikes(i: int) -> Value:
-        return row(first + i)
-
-    rows = [(spikes, sops, events)[which](i) for i in range(SQUARE)]
-    always = f.load(kind, f.at(a["always"], a["filled"] * which + first, 4), 64)
-    lines, out = [line + always for line in transposed(f, rows)], f.at(a[KINDS[which]], part * a["cores"] + first, 4)
-    whole = f.flag("eq", (images ^ SQUARE) | (cores ^ SQUARE), 0)
-    with f.when(whole):
-        for i, line in enumerate(lines):
-            f.store(line, f.at(out, a["cores"] * i, 4), 4)
-    with f.when(whole ^ 1):
-        for i, line in enumerate(lines):
-            f.store(line, f.at(scratch, SQUARE * i, 4), 64)
-        with f.loop(0, images) as image, f.loop(0, cores) as core:
-            count = f.load("i32", f.at(scratch, image * SQUARE + core, 4), 4)
-            f.store(count, f.at(out, image * a["cores"] + core, 4), 4)

@@ -306,7 +306,7 @@ def _writers(lookup: str | None) -> dict[str, Callable[[], str]]:
         "bundle": _bundle,
         "maximum": fire_kernel.maximum,
         "encode": _encode,
-        "by_image": counting_kernel.by_image,
+        **{f"by_image{bits}": partial(counting_kernel.by_image, bits) for bits in (8, 16, 32)},
         "weigh": counting_kernel.weigh,
         "tally": counting_kernel.tally,
         "split": lambda: fire_kernel.fire("split", 8, masks=lookup in MASKS),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lines import Int, shares
@@ -20,6 +19,7 @@ from chipsim.engine.fast.presenting import Presenter
 from chipsim.engine.fast.tiles import COLUMNS
 from chipsim.engine.fast.worker import SLICE
 from chipsim.engine.host import Array
+from chipsim.engine.shared_counts import SharedCounts
 
 
 class PlaneWorker(CountsByImage):
@@ -69,7 +69,7 @@ class PlaneWorker(CountsByImage):
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
-    ) -> tuple[Int, ImageCounts | None]:
+    ) -> tuple[Int, SharedCounts | None]:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         engine, outputs = self.engine, self.engine.tables.outputs
         potentials = np.empty((len(images), outputs), np.int64)
@@ -102,7 +102,7 @@ class PlaneWorker(CountsByImage):
             given = address(self.values), address(records), len(records), address(self.planes), block
             self.engine.function["slices"](*given)
 
-    def _count(self, counted: ImageCounts, start: int, images: int) -> None:
+    def _count(self, counted: SharedCounts, start: int, images: int) -> None:
         """Put the counts of images where they belong, 64 after 64."""
         assert self.counts is not None
         assert self.each is not None

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chipsim.engine.count import ImageCounts
 from chipsim.engine.fast.image_counts import CountsByImage, Each
 from chipsim.engine.fast.layout import CONTEXT, LANES
 from chipsim.engine.fast.lines import Int, shares
@@ -18,6 +17,7 @@ from chipsim.engine.fast.memory import address, aligned
 from chipsim.engine.fast.presenting import Presenter
 from chipsim.engine.fast.tiles import COLUMNS
 from chipsim.engine.host import Array
+from chipsim.engine.shared_counts import SharedCounts
 from chipsim.faults.draws import stream
 
 #: vector additions between two looks at whether somebody wants to stop; some ten milliseconds
@@ -111,7 +111,7 @@ class FastWorker(CountsByImage):
 
     def batch(
         self, images: Array, first: int, stop: Callable[[], bool], pixels: bool = False
-    ) -> tuple[Int, ImageCounts | None]:
+    ) -> tuple[Int, SharedCounts | None]:
         """Run images: see `chipsim.engine.protocol.Worker`."""
         potentials = np.empty((len(images), self.engine.tables.outputs), np.int64)
         counted = None if self.each is None else self.each.empty(first, len(images))

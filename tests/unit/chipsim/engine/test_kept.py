@@ -56,6 +56,7 @@ def counted(fast: engine.FastEngine, images: np.ndarray) -> list[np.ndarray]:
     worker = fast.worker(per_image=True)
     potentials, each = worker.batch(images, 0, lambda: False)
     totals = fast.counts([worker])
+    each = each.whole()
     return [potentials, each.spikes, each.sops, each.events, totals.core_spikes, totals.core_sops, totals.core_events]
 
 
