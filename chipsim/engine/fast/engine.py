@@ -126,7 +126,7 @@ def load_fast(
 
     def merged_of(mapping: Mapping, apart: bool, arriving: bool) -> tuple[Merged, Kept]:
         so = {"apart": apart, "arriving": arriving, "bundled": bundled, "maximal": maximal, "noisy": noisy}
-        kept = Kept(code.cache, mapping, (code.target, reduced.sent, so))
+        kept = Kept(None if damage.summary else code.cache, mapping, (code.target, reduced.sent, so))
 
         def find() -> Merged:
             merged = merge(mapping, reduced.sent, **so)

@@ -27,6 +27,8 @@ from chipsim.mapping import Mapping
 
 #: seconds that something takes to find at least, if it is kept; None: nothing is kept
 WORTH: float | None = 0.02
+#: axons of a mapping of which something is kept, at most: each takes some 10 bytes of memory meanwhile, and one in the end
+LARGEST = 1 << 24
 #: of zlib, 1 to 9
 LEVEL = 1
 
@@ -38,28 +40,31 @@ class Kept:
 
     Parameters
     ----------
-    cached : CodeCache
-        Where it is.
+    cached : CodeCache, optional
+        Where it is; None: nothing is kept, as of each of many draws of a sweep.
     given : tuple
         All that it depends on besides the mapping and the sources.
     """
 
-    def __init__(self, cached: CodeCache, m: Mapping, given: tuple[Any, ...]) -> None:
-        self._cached, self._mapping, self._given = cached, m, given
+    def __init__(self, cached: CodeCache | None, m: Mapping, given: tuple[Any, ...]) -> None:
+        small = cached is not None and cached.directory is not None and len(m.axon_source) <= LARGEST
+        self._cached = cached if small and WORTH is not None else None
+        self._mapping, self._given = m, given
 
     def of(self, what: str, find: Callable[[], Found]) -> Found:
         """What ``find`` returns, of that name; if another process has found it already, that is read."""
-        if self._cached.directory is None or WORTH is None:
+        cached = self._cached
+        if cached is None:
             return find()
         key = hashlib.sha256(f"{what} {self._key}".encode()).hexdigest()
-        content = self._cached.get(key)
+        content = cached.get(key)
         if content is not None:
             known: Found = _unpacked(content)
             return known
         start = time.perf_counter()
         found = find()
-        if time.perf_counter() - start >= WORTH:
-            Thread(target=lambda: self._cached.put(key, _packed(found)), name=key).start()  # the process waits for it
+        if time.perf_counter() - start >= (WORTH or 0):
+            Thread(target=lambda: cached.put(key, _packed(found)), name=key).start()  # the process waits for it
         return found
 
     @cached_property

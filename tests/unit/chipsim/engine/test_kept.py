@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from chipsim.datasets import Dataset
 from chipsim.engine.fast import engine, kept
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
-from chipsim.faults.damage import with_arrays
+from chipsim.faults.damage import unharmed, with_arrays
 from chipsim.mapping import Mapping
 from qsnnc import compile_model
 
@@ -101,6 +102,18 @@ def test_another_mapping_or_another_purpose_is_found_anew(directory: Path, small
         found.clear()
         load(changed, directory, **given)
         assert "merge" not in found
+
+
+def test_draws_of_faults_and_large_mappings_are_not_kept(
+    directory: Path, small, found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep of many draws would leave no room for what is asked for again."""
+    mapping = small[0].mapping
+    engine.load_fast(replace(unharmed(mapping), summary={"dead_cores": 0}), load_host(mapping), Code(directory=directory))
+    monkeypatch.setattr(kept, "LARGEST", len(mapping.axon_source) - 1)
+    load(mapping, directory)
+    load(mapping, directory)
+    assert found.count("merge") == 3
 
 
 def test_what_is_damaged_is_found_anew(directory: Path, small, found: list[str]) -> None:
