@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.networks import Recipe, build
-from support.places import ROOT
 
 import chipsim
 from chipsim.datasets import Dataset
@@ -17,7 +19,7 @@ from chipsim.engine.fast import engine, kept
 from chipsim.engine.fast.native import Code
 from chipsim.engine.host import load_host
 from chipsim.faults.damage import unharmed, with_arrays
-from chipsim.mapping import Mapping
+from chipsim.mapping import Mapping, write_mapping
 from qsnnc import compile_model
 
 
@@ -134,22 +136,18 @@ def test_nothing_is_kept_where_others_can_write(directory: Path, small, found: l
     assert not list(directory.iterdir())
 
 
-def test_a_process_waits_until_it_is_kept(tmp_path: Path) -> None:
+def test_a_process_waits_until_it_is_kept(tmp_path: Path, lenet) -> None:
     """What a command finds, the next one reads."""
-    import os
-    import subprocess
-    import sys
-
+    write_mapping(lenet.mapping, tmp_path / "lenet.map")
     text = (
         "import sys, chipsim, numpy as np\n"
         "from chipsim.engine.fast import engine\n"
-        "from qsnnc import compile_model\n"
         "if sys.argv[2] == 'again':\n"
         "    engine.merge = None\n"
-        "mapping = compile_model(sys.argv[1]).mapping\n"
-        "chipsim.run(mapping, chipsim.datasets.Dataset('none', 'test', np.zeros((1, *mapping.input.shape), np.uint8)))\n"
+        "images = np.zeros((1, 28, 28), np.uint8)\n"
+        "chipsim.run(sys.argv[1], chipsim.datasets.Dataset('none', 'test', images))\n"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
     for when in ("first", "again"):
-        given = [sys.executable, "-c", text, str(ROOT / "models" / "lenet.onnx"), when]
+        given = [sys.executable, "-c", text, str(tmp_path / "lenet.map"), when]
         subprocess.run(given, env=environment, check=True)
