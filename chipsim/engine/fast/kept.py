@@ -27,8 +27,8 @@ from chipsim.mapping import Mapping
 
 #: seconds that something takes to find at least, if it is kept; None: nothing is kept
 WORTH: float | None = 0.02
-#: axons of a mapping of which something is kept, at most: each takes some 10 bytes of memory meanwhile, and one in the end
-LARGEST = 1 << 24
+#: axons of a mapping of which something is kept, at most: each takes up to 10 bytes of memory meanwhile
+LARGEST = 1 << 26
 #: of zlib, 1 to 9
 LEVEL = 1
 
