@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.layout import CORE, LANES
-from chipsim.engine.fast.lines import Int, places_among
+from chipsim.engine.fast.lines import Int, places_among, spread
 from chipsim.engine.fast.memory import address
 from chipsim.engine.fast.tables import Lines, Tables
 
@@ -59,13 +59,14 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
     """
     kept = np.flatnonzero((weights[0] != 0) | (weights[1] != 0))
     order = kept[np.lexsort((weights[1][kept], weights[0][kept], owner[kept]))]
-    size, heaviest, largest = _alike(*(part[order].astype(np.int64) for part in (owner, bound, *weights)))
+    start, heaviest, largest = _alike(*(part[order].astype(np.int64) for part in (owner, bound, *weights)))
+    size = np.diff(start, append=len(order))
     wide = size * heaviest * largest > HALF
-    order = order[np.lexsort((np.repeat(wide, size), owner[order]))]  # after the others of the same owner
+    turn = np.lexsort((wide, owner[order[start]]))  # those that are wide after the others of the same owner
+    order = order[spread(start[turn], size[turn])[0]]
+    size, heaviest, largest, wide = size[turn], heaviest[turn], largest[turn], wide[turn]
     owner, offset, bound, one, other = (part[order].astype(np.int64) for part in (owner, offset, bound, *weights))
     rows = len(order)
-    size, heaviest, largest = _alike(owner, bound, one, other)
-    wide = size * heaviest * largest > HALF
     at_once = np.maximum(1, BYTE // np.maximum(1, largest))
     together = np.where(wide, WORD // np.maximum(1, largest), at_once)
     start = np.cumsum(size) - size
@@ -96,12 +97,12 @@ def runs(owner: Whole, offset: Whole, bound: Whole, weights: tuple[Whole, Whole]
 
 
 def _alike(owner: Int, bound: Int, one: Int, other: Int) -> tuple[Int, Int, Int]:
-    """Of rows of one owner and of equal weights, in a row: how many, their larger weight and largest value."""
+    """Of rows of one owner and of equal weights, in a row: the first, their larger weight and largest value."""
     new = np.ones(len(owner), bool)
     new[1:] = (owner[1:] != owner[:-1]) | (one[1:] != one[:-1]) | (other[1:] != other[:-1])
     start = np.flatnonzero(new)
     heaviest = np.maximum(1, np.maximum(abs(one[start]), abs(other[start])))
-    return np.diff(start, append=len(owner)), heaviest, np.maximum.reduceat(bound, start) if len(start) else bound
+    return start, heaviest, np.maximum.reduceat(bound, start) if len(start) else bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)

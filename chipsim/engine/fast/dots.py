@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from chipsim.engine.fast.dot_kernel import BLOCK, VALUE, WAYS, Way
-from chipsim.engine.fast.exact import PIXEL
 from chipsim.engine.fast.instructions import DOTS, TILES
 from chipsim.engine.fast.layout import LANES
 from chipsim.engine.fast.lines import Int
 from chipsim.engine.fast.memory import aligned
-from chipsim.engine.fast.merge import Form, make_form
+from chipsim.engine.fast.merge import Form
 from chipsim.engine.fast.native import Code
-from chipsim.engine.fast.pixels import Block, Graded, pixel_slots
+from chipsim.engine.fast.pixels import Graded, pixel_slots
 from chipsim.engine.fast.plane_tables import PlaneTables
 from chipsim.engine.fast.planes import planes_of
 from chipsim.engine.fast.products import largest_weight, products_of
@@ -49,19 +48,7 @@ class DotTables:
 
     def kernel(self, *, losing: bool) -> str:
         """What executes it, where spikes are lost and where they are not."""
-        return _kernel(self.way, 8 * self.thresholds.itemsize, losing=losing)
-
-
-def likely(blocks: list[Block], code: Code, *, losing: bool) -> list[str]:
-    """The kernel that some blocks will mostly take: thresholds, which are not known yet, nearly always fit 16 bits."""
-    distinct = {id(block.weights): block for block in blocks}.values()
-    forms = [make_form(block.weights, np.full(len(block.pixels), PIXEL)) for block in distinct]
-    which = _way(forms, code.target.lookup)
-    return [] if which is None else [_kernel(which, 16, losing=losing)]
-
-
-def _kernel(way: str, bits: int, *, losing: bool) -> str:
-    return f"dots_{way}{bits}{'_lost' * losing}"
+        return f"dots_{self.way}{8 * self.thresholds.itemsize}{'_lost' * losing}"
 
 
 def dots(m: Mapping, tables: Tables, g: Graded, planes: PlaneTables | None, code: Code) -> DotTables | None:

@@ -13,7 +13,6 @@ from chipsim.engine.fast.arrivals import axon_by_axon, counts_tell, lay_out
 from chipsim.engine.fast.callables import Kernels, begin, called
 from chipsim.engine.fast.changes import as_if_healthy, differences, with_differences
 from chipsim.engine.fast.dots import dots as dot_tables
-from chipsim.engine.fast.dots import likely
 from chipsim.engine.fast.encoder import find_encoder
 from chipsim.engine.fast.instructions import TILES
 from chipsim.engine.fast.kept import Kept
@@ -118,8 +117,7 @@ def load_fast(
     m = reduced.mapping
     encoder = find_encoder(m, host, features_of(m), code)
     if encoder.integers is not None:
-        begin(code, "lay", *likely(encoder.integers[0], code, losing=noisy))
-    begin(code, "run", "weigh")  # kernels are compiled while this thread does something else
+        begin(code, "lay")  # kernels are compiled while this thread does something else
     apart = apart or found is not None or (arriving and (noisy or not counts_tell(damage)))
     maximal = bundled and not damage.noise  # there any spike may be lost
     costs = Costs(code.target.lookup)
@@ -151,7 +149,7 @@ def load_fast(
         planes = plane_tables(tables, sums, code)
     if planes is None:
         tables = build(m, merged, code, costs, kept)
-        begin(code, *called(tables.cores, "fire_sent" if damage.noise else "fire"))
+        begin(code, "run", *called(tables.cores, "fire_sent" if damage.noise else "fire"))
     pixels, dots = None, None
     if encoder.integers is not None:
         levels = graded(m, tables, encoder.integers, encoder.thresholds, encoder.signs)

@@ -48,8 +48,8 @@ class Each:
     def __init__(self, engine: Loaded, places: int, counting: Counting | None = None) -> None:
         self.function, m = engine.function, engine.mapping
         self.filled = -(-m.cores // SQUARE) * SQUARE
-        self.events = self.filled if counting is None else counting.events
-        self.counts = aligned((places, 2 * self.filled + self.events, LANES), np.int32)
+        events = self.filled if counting is None else counting.events
+        self.counts = aligned((places, 2 * self.filled + events, LANES), np.int32)
         self.places = [address(each) for each in self.counts]
         every, none = np.arange(m.cores), np.zeros(m.cores, np.int64)
         given: tuple[tuple[Whole, Whole, Whole], Int] = (every, none, every), reach_of(engine.lines.sops, engine.lines)
